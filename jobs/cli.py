@@ -1,0 +1,50 @@
+"""The `molino` command."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from jobs import VERSION
+from jobs.options import DONE, EXIT_CODES, USAGE
+
+COMMANDS = {
+    "names": ("jobs.names", "people, surnames and given names from payroll files"),
+    "verify": ("jobs.verify", "recheck a finished run from its manifest"),
+    "sample": ("jobs.sample", "write made-up input for a job"),
+    "doctor": ("jobs.doctor", "what runs here, and what is missing"),
+}
+USAGE_TEXT = """\
+usage: molino COMMAND [options]
+
+Batch jobs that mill raw public data into Parquet that training jobs can trust.
+
+{commands}
+
+  molino COMMAND --help    the options of a command, with examples
+  molino --version
+
+{exit_codes}"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command named by the first argument and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        listing = "\n".join(f"  {name:<8} {about}" for name, (_, about) in COMMANDS.items())
+        print(USAGE_TEXT.format(commands=listing, exit_codes=EXIT_CODES), end="")
+        return DONE if words else USAGE
+    if words[0] == "--version":
+        print(f"molino {VERSION}")
+        return DONE
+    if words[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(words[0], COMMANDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else "; see molino --help"
+        print(f"molino: no such command: {words[0]}{hint}", file=sys.stderr)
+        return USAGE
+    return importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

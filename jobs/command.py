@@ -1,0 +1,120 @@
+"""What every job's command does around its pipeline: plan, lock, run, tell."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jobs import runners
+from jobs.options import DONE, EXISTS, Parser
+from jobs.progress import Watch
+
+
+def run_command(
+    parser: Parser,
+    make_plan: Callable[[argparse.Namespace, Sequence], Any],
+    summarize: Callable[[dict[str, Any]], list[tuple[str, str]]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Parse a job's command line, run the job, print the summary, and return the exit code.
+
+    What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
+    """
+    runners.silence_beam()
+    given, beam_flags = parser.parse_strictly(arguments)
+    from jobs.runs import OutputExistsError
+    from transforms.errors import OptionError
+
+    with runners.signals_as_exits():
+        try:
+            _run(given, beam_flags, make_plan, summarize)
+        except OptionError as error:
+            parser.error(str(error))
+        except OutputExistsError as error:
+            print(f"molino: {error}", file=sys.stderr)
+            return EXISTS
+        except SystemExit as stop:
+            print("molino: stopped; nothing was published, and the earlier output is untouched", file=sys.stderr)
+            runners.leave(int(stop.code or 0))
+        except Exception as error:
+            runners.leave(runners.fail(error))
+    return DONE
+
+
+def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callable, summarize: Callable) -> None:
+    from jobs import runs
+    from transforms import storage
+
+    files = find_inputs(given.input)
+    output = _output_folder(given.output, files)
+    plan = make_plan(given, files)
+    run = runs.plan_run(plan, output=output, inputs=files, max_reject_ratio=given.max_reject_ratio)
+    if runs.check_output(run, overwrite=given.overwrite):
+        print(f"{output} already holds this run (same inputs, options and code); nothing to do")
+        return
+    options = runners.pipeline_options(
+        given.runner, beam_flags, job=plan.job, workers=given.workers, worker_mode=given.worker_mode
+    )
+    embedded = runners.is_embedded(given.runner)
+    spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
+    with runs.Lock(run):
+        # what a run that was killed left behind
+        storage.delete_tree(storage.join(output, runs.STAGING))
+        try:
+            with Watch(plan.total_bytes, quiet=given.quiet):
+                runners.run_pipeline(lambda pipeline: plan.build(pipeline, run, spill), given.runner, options)
+        finally:
+            storage.delete_tree(storage.join(output, runs.STAGING))
+    tell(output, runs.read_manifest(output) or {}, summarize)
+
+
+def find_inputs(patterns: Sequence[str]) -> list:
+    """Return the files that paths and globs name, each once, sorted by path.
+
+    Raises:
+      DataError: a pattern names no file.
+    """
+    from transforms import storage
+    from transforms.errors import DataError
+
+    found = {}
+    for pattern in patterns:
+        files = storage.match(pattern)
+        if not files:
+            what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
+            raise DataError(f"{what} {pattern}; check --input")
+        found.update({file.path: file for file in files})
+    return [found[path] for path in sorted(found)]
+
+
+def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
+    """Print the summary of a finished run."""
+    rows, seconds = manifest["counters"].get("rows_read", 0), manifest["seconds"]
+    lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {rows / max(seconds, 1e-3):,.0f} rows/s")]
+    lines += [("warning", warning) for warning in manifest["warnings"]]
+    lines += [("digest", manifest["digest"][:16]), ("output", output)]
+    views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html")]
+    lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
+    for name, text in lines:
+        print(f"{name:>12}  {text}")
+
+
+def _output_folder(output: str, inputs: Sequence) -> str:
+    """Return the output folder as an absolute path where it is local, after looking that it holds no input."""
+    import os
+
+    from transforms import storage
+    from transforms.errors import DataError, OptionError
+
+    folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
+    for file in inputs:
+        path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path
+        if path.startswith(folder + "/"):
+            raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
+    if storage.is_local(folder) and os.path.exists(folder) and not os.path.isdir(folder):
+        raise DataError(f"cannot write {folder}: it is a file, not a folder; choose another --output")
+    return folder
+
+
+def _spills(shuffle: str, embedded: bool) -> bool:
+    return shuffle == "files" or (shuffle == "auto" and embedded)

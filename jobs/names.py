@@ -1,0 +1,310 @@
+"""The names job: from payroll rows to one row per person and the tables of surnames and given names."""
+
+import argparse
+import dataclasses
+import functools
+import hmac
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, positive
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.delimited import Source, TextFormat
+    from transforms.storage import FileInfo
+
+JOB = "names"
+COLUMNS = {
+    "curp": "CURP",
+    "primer_apellido": "PRIMERAPELLIDO",
+    "segundo_apellido": "SEGUNDOAPELLIDO",
+    "nombre": "NOMBRESTRABAJADOR",
+}
+JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
+BLOCK_BYTES = 16 << 20  # of input a block, the unit of an output's order
+BLOCKS_PER_SHARD = 4
+KEY_VARIABLE = "MOLINO_CURP_KEY"
+
+DESCRIPTION = """
+One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
+
+Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
+listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
+"""
+EPILOG = """
+examples:
+  molino sample names --output demo/sep.txt
+  molino names --input demo/sep.txt --output demo/names
+  molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
+      --project P --region R --temp_location gs://bucket/tmp
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the job does with the rows. All of it is part of a run's identity.
+
+    Attributes:
+      text: format of the input.
+      reference_year: ages are as of this year.
+      century: take a birth's century from character 17 of the CURP.
+      min_count: a name borne by fewer people is in no table.
+      junk: values that are no names.
+      reject_invalid: send rows with a wrong CURP to the rejects.
+      repair: add tables in which broken spellings of Ñ are merged.
+      curp: what the output shows of CURPs: keep, hash or drop.
+      shards: files of the people.
+      blocks: blocks of the people.
+    """
+
+    text: "TextFormat"
+    reference_year: int
+    century: bool
+    min_count: int
+    junk: tuple[str, ...]
+    reject_invalid: bool
+    repair: bool
+    curp: str
+    shards: int
+    blocks: int
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino names", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(made)
+    text = made.add_argument_group("the input's format")
+    text.add_argument("--delimiter", default="|", metavar="C", help="one character (default |)")
+    text.add_argument("--encoding", default="latin-1", help="latin-1 (default), utf-8, cp1252 ...")
+    text.add_argument("--quote", default="", metavar="C", help="quoting character (default: none)")
+    text.add_argument("--max-line-bytes", type=positive, default=65536, metavar="N", help="longer lines are rejects")
+    for name, column in COLUMNS.items():
+        flag = f"--{name.replace('_', '-')}-column"
+        text.add_argument(flag, default=column, metavar="NAME", help=f"column of the header (default {column})")
+    rows = made.add_argument_group("people and names")
+    rows.add_argument("--reference-year", type=int, default=2012, metavar="Y", help="ages are as of it (default 2012)")
+    rows.add_argument("--century-from-curp", action="store_true",
+                      help="take the century of birth from the CURP's character 17; else all were born in the 1900s")  # fmt: skip
+    rows.add_argument("--min-count", type=positive, default=5, metavar="N",
+                      help="names of fewer people are left out of the tables (default 5)")  # fmt: skip
+    rows.add_argument("--junk", nargs="*", default=JUNK, metavar="VALUE", help="values that are no names (default: NULL, empty, - . 0 / \\ _)")
+    rows.add_argument("--invalid-curp", choices=("keep", "reject"), default="keep",
+                      help="what to do with rows whose CURP has a wrong format or check digit (default keep; counted)")  # fmt: skip
+    rows.add_argument("--repair-names", action="store_true",
+                      help="add tables that merge broken spellings of Ñ where the data proves them one name")  # fmt: skip
+    rows.add_argument("--curp", choices=("keep", "hash", "drop"), default="keep",
+                      help=f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}")  # fmt: skip
+    rows.add_argument("--curp-key-file", metavar="FILE", help="file with the secret key of the hashes")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments)
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+    """Look at the inputs and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: an input is not delimited text with the wanted columns, or all are empty.
+    """
+    from jobs.runs import Plan
+    from schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
+    from schemas.rejects import REJECTS
+    from transforms.delimited import list_sources
+    from transforms.errors import DataError
+
+    text = text_format(given)
+    key = curp_key(given)
+    sources = list_sources(files, text)
+    empty = [source.label for source in sources if source.empty]
+    if len(empty) == len(sources) and not given.allow_empty:
+        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
+    options = make_options(given, text, sum(source.bytes for source in sources))
+    datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
+    for suffix in ("", "_repaired") if options.repair else ("",):
+        datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
+    if options.repair:
+        datasets["repairs"] = REPAIRS
+    return Plan(
+        job=JOB,
+        options=shown_options(options, key),
+        datasets=datasets,
+        balance=("rows_read", ("people", "duplicates", "rejects")),
+        counted=("people", "conflicts", "rejects"),
+        build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
+        warnings=[f"{label} holds no records" for label in empty],
+        total_bytes=sum(source.bytes for source in sources),
+    )
+
+
+def make_options(given: argparse.Namespace, text: "TextFormat", total_bytes: int) -> Options:
+    """Return the options; blocks and shards follow from the size of the input, never from the machine."""
+    blocks = max(1, -(-total_bytes // BLOCK_BYTES))
+    shards = given.shards or max(min(blocks, 4), -(-blocks // BLOCKS_PER_SHARD))
+    return Options(
+        text=text,
+        reference_year=given.reference_year,
+        century=given.century_from_curp,
+        min_count=given.min_count,
+        junk=tuple(given.junk),
+        reject_invalid=given.invalid_curp == "reject",
+        repair=given.repair_names,
+        curp=given.curp,
+        shards=min(shards, blocks),
+        blocks=blocks,
+    )
+
+
+def shown_options(options: Options, key: bytes) -> dict[str, Any]:
+    """Return the options as the manifest holds them."""
+    shown = dataclasses.asdict(options)
+    shown["junk"] = list(options.junk)
+    if key:
+        # tells whether two runs had the same key, and nothing of the key
+        shown["curp_key"] = hmac.digest(key, b"which key", "sha256").hex()[:8]
+    return shown
+
+
+def curp_key(given: argparse.Namespace) -> bytes:
+    """Return the secret key of the hashes, from the file or the environment; empty when CURPs are not hashed."""
+    from transforms import storage
+    from transforms.errors import OptionError
+
+    if given.curp != "hash":
+        return b""
+    if given.curp_key_file:
+        key = storage.read_bytes(given.curp_key_file).strip()
+    else:
+        key = os.environ.get(KEY_VARIABLE, "").strip().encode()
+    if len(key) < 16:
+        raise OptionError(
+            f"--curp hash needs a secret key of at least 16 bytes, from --curp-key-file or {KEY_VARIABLE}; "
+            "make one with: openssl rand -hex 32"
+        )
+    return key
+
+
+def text_format(given: argparse.Namespace) -> "TextFormat":
+    """Return the format of the input that the options describe."""
+    from transforms.delimited import TextFormat
+
+    return TextFormat(
+        columns={name: getattr(given, f"{name}_column") for name in COLUMNS},
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        quote=given.quote,
+        max_line_bytes=given.max_line_bytes,
+    )
+
+
+def build(
+    pipeline: "beam.Pipeline",
+    run: "Run",
+    spill: str | None,
+    *,
+    options: Options,
+    key: bytes,
+    sources: Sequence["Source"],
+    span_bytes: int,
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.runs import Publish
+    from schemas.names import CONFLICTS, PEOPLE
+    from schemas.rejects import REJECTS
+    from transforms import people as people_
+    from transforms.count_names import CountNames, GatherBirths
+    from transforms.curp import VerifyCurp
+    from transforms.delimited import POSITION, GatherRejects, ReadDelimited
+    from transforms.keep_first import KeepFirstPerKey
+    from transforms.parquet import WriteParquet
+    from transforms.partition import PartitionRows
+    from transforms.views_names import WriteTables
+
+    def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
+        return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
+
+    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
+    lines = beam.pvalue.AsSingleton(read["lines"])
+    verified = read["rows"] | "Verify" >> VerifyCurp(reject=options.reject_invalid)
+    rejects = (read["rejects"], verified.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
+    kept = (
+        verified.rows
+        | "ByCurp"
+        >> PartitionRows(
+            key=people_.curp_of,
+            schema=options.text.schema,
+            blocks=options.blocks,
+            shards=options.shards,
+            order_by=POSITION,
+            spill=spill,
+        )
+        | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
+    )
+    people = kept.kept | "Describe" >> people_.DescribePeople(
+        reference_year=options.reference_year, century=options.century
+    )
+    shown = {"lines": lines, "mode": options.curp, "key": key}
+    files = [
+        people.people
+        | "FinishPeople" >> beam.Map(people_.finish_people, **shown)
+        | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
+        kept.conflicts
+        | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
+        | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
+        rejected["shards"] | "Rejected" >> write("rejects", REJECTS),
+    ]
+    counters = (
+        read["counters"], verified.counters, rejected["counters"], kept.counters, people.counters
+    ) | "Counters" >> beam.Flatten()  # fmt: skip
+    tables = people.people | "CountNames" >> CountNames(
+        conflicts=kept.conflicts,
+        min_count=options.min_count,
+        junk=options.junk,
+        repair=options.repair,
+        partitions=max(1, options.blocks // 8),
+        spill=spill,
+    )
+    births = people.people | "Births" >> GatherBirths()
+    files.append(tables | "Tables" >> WriteTables(run=run, births=births, counters=counters))
+    files | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=counters)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary: what was read, and what became of it."""
+    counters, datasets = manifest["counters"], manifest["datasets"]
+    lines = [
+        ("rows read", f"{counters.get('rows_read', 0):,}"),
+        ("people", f"{counters.get('people', 0):,}"),
+        ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
+        ("rejects", f"{counters.get('rejects', 0):,}"),
+    ]
+    lines += [
+        ("names", f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
+                  f"{datasets['mujeres']['rows']:,} women's"),
+    ]  # fmt: skip
+    if "repairs" in datasets:
+        lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
+    return lines
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.names import main as _main
+
+    sys.exit(_main())

@@ -1,0 +1,117 @@
+"""Command lines: strict options, for the job first and for Beam then."""
+
+import argparse
+import difflib
+import textwrap
+from collections.abc import Sequence
+
+DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
+EXIT_CODES = f"""\
+exit codes:
+  {DONE}  done, or done before: the output already holds this very run
+  {DATA}  the input or the disk does not allow it; the earlier output is untouched
+  {USAGE}  the command line is wrong
+  {EXISTS}  the output holds another run, something else, or a run at work
+"""
+EMBEDDED = "embedded"
+# Options of the Flink runner that its job server knows and Beam's Python does not.
+FLINK_OPTIONS = (
+    "parallelism max_parallelism object_reuse fail_on_checkpointing_errors number_of_execution_retries "
+    "execution_retry_delay execution_mode_for_batch state_backend flink_conf_dir files_to_stage"
+).split()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened."""
+
+    def __init__(self, *, prog: str, description: str, epilog: str = ""):
+        super().__init__(
+            prog=prog,
+            description=textwrap.dedent(description).strip(),
+            epilog=textwrap.dedent(epilog).strip() + "\n\n" + EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def flags(self) -> list[str]:
+        """Return every option, with its dashes."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def parse_strictly(self, arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+        """Return the job's options and the flags that are Beam's; exit with 2 where a flag is neither's."""
+        options, rest = self.parse_known_args(arguments)
+        if rest:
+            self._check_beam(rest)
+        return options, rest
+
+    def _check_beam(self, rest: list[str]) -> None:
+        stray = [word for word in rest if not word.startswith("-")]
+        if not rest[0].startswith("-"):
+            self.error(f"unexpected argument {stray[0]!r}")
+        beam = beam_parser()
+        _, unknown = beam.parse_known_args(rest)
+        known = [*self.flags(), *(flag for action in beam._actions for flag in action.option_strings)]
+        for word in unknown:
+            name = word.split("=")[0]
+            near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
+            right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
+            hint = f"; did you mean {right}?" if right else "; see --help"
+            self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
+
+
+def beam_parser() -> argparse.ArgumentParser:
+    """Return a parser of every option that Beam and its runners know."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    seen: set[type] = set()
+    todo = PipelineOptions.__subclasses__()
+    while todo:
+        kind = todo.pop()
+        if kind not in seen:
+            seen.add(kind)
+            todo += kind.__subclasses__()
+            if hasattr(kind, "_add_argparse_args"):
+                kind._add_argparse_args(parser)
+    for name in FLINK_OPTIONS:
+        parser.add_argument(f"--{name}")
+    return parser
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return number
+
+
+def ratio(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
+    return number
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every job takes: where from, where to, and how to run."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files or globs; also gs://, s3://, hdfs://")
+    where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
+    where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
+    run = parser.add_argument_group("how to run (never changes the rows)")
+    run.add_argument("--runner", default=EMBEDDED, metavar="NAME",
+                     help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...")  # fmt: skip
+    run.add_argument("--workers", type=positive, metavar="N", help="of the embedded runner (default: one a core)")
+    run.add_argument("--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner")
+    run.add_argument("--shuffle", choices=("auto", "files", "runner"), default="auto",
+                     help="carry rows in bucket files of the staging folder, or in the runner's shuffle "
+                     "(auto: files when embedded)")  # fmt: skip
+    run.add_argument("--span-bytes", type=positive, default=16 << 20, metavar="N", help="a piece of reading (default 16 MiB)")
+    run.add_argument("--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)")
+    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    safety = parser.add_argument_group("safety")
+    safety.add_argument("--max-reject-ratio", type=ratio, default=0.01, metavar="R",
+                        help="publish nothing when a larger share of the records is rejected (default 0.01)")  # fmt: skip
+    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")

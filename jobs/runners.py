@@ -1,0 +1,117 @@
+"""Run a pipeline on a named runner, and end it as a command should: with a message and an exit code."""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+
+from jobs.options import DATA, EMBEDDED
+
+INTERRUPTED, TERMINATED = 130, 143
+DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
+
+
+def silence_beam() -> None:
+    """Keep Beam's chatter, at import and at work, out of the user's sight; its errors stay."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None, worker_mode: str):
+    """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+    if not is_embedded(runner):
+        named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
+        return PipelineOptions([*flags, *named, f"--runner={runner}"])
+    options = PipelineOptions(list(flags))
+    direct = options.view_as(DirectOptions)
+    direct.direct_num_workers = workers or os.cpu_count() or 1
+    modes = {"threads": "multi_threading", "processes": "multi_processing"}
+    direct.direct_running_mode = "in_memory" if direct.direct_num_workers == 1 else modes[worker_mode]
+    return options
+
+
+def is_embedded(runner: str) -> bool:
+    """Return whether a runner's name means the one inside this process.
+
+    DirectRunner is a name for three engines that Beam chooses among without saying; here it is always this one.
+    """
+    return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
+
+
+def run_pipeline(build: Callable, runner: str, options) -> None:
+    """Build a pipeline, run it, and wait for its end; raise what stopped it."""
+    import apache_beam as beam
+
+    if is_embedded(runner):
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+    else:
+        pipeline = beam.Pipeline(options=options)
+    build(pipeline)
+    result = pipeline.run()
+    state = result.wait_until_finish()
+    if state is not None and str(state) not in ("DONE", "UPDATED"):
+        raise RuntimeError(f"the runner ended in the state {state}")
+
+
+def explain_failure(error: BaseException) -> str:
+    """Return the line for the user: a worker's DataError travels as text inside the runner's own error."""
+    from transforms.errors import DataError
+
+    if isinstance(error, DataError):
+        return str(error)
+    found = DATA_ERROR.search("".join(traceback.format_exception(error)))
+    if found:
+        return found[1]
+    return ""
+
+
+def fail(error: BaseException) -> int:
+    """Print what went wrong and return the exit code."""
+    line = explain_failure(error)
+    if line:
+        print(f"molino: {line}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+        print("molino: this should not happen; please report the lines above", file=sys.stderr)
+    return DATA
+
+
+@contextlib.contextmanager
+def signals_as_exits() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up."""
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(code: int) -> None:
+    """End the process at once: after a failure Beam's worker threads may hold it open for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _kill_children()
+    os._exit(code)
+
+
+def _kill_children() -> None:
+    """End worker processes that this one started; Linux only, elsewhere they notice that their runner is gone."""
+    path = f"/proc/self/task/{os.getpid()}/children"
+    if os.path.exists(path):
+        with open(path) as file:
+            for child in file.read().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGTERM)

@@ -1,0 +1,68 @@
+"""What the names job writes."""
+
+import pyarrow as pa
+
+from schemas import field, schema
+
+PEOPLE = schema(
+    "names.people",
+    1,
+    field("curp", pa.string(), "Population registry key; a keyed hash or null by option", nullable=True),
+    field("primer_apellido", pa.string(), "First surname, as written in the kept row"),
+    field("segundo_apellido", pa.string(), "Second surname, as written in the kept row"),
+    field("nombre", pa.string(), "Given names, as written in the kept row"),
+    field("sex", pa.string(), "H (man) or M (woman), from character 11 of the CURP; null when it is neither", nullable=True),
+    field("birth_year", pa.int16(), "From characters 5 and 6 of the CURP; null when they are not digits", nullable=True),
+    field("age", pa.int16(), "Reference year less birth year, in years; null when unknown or negative", nullable=True),
+    field("source", pa.string(), "Input file of the kept row, relative to the inputs' common folder"),
+    field("line", pa.int64(), "Line of the kept row in that file; the header is line 1"),
+)
+
+APELLIDOS = schema(
+    "names.apellidos",
+    1,
+    field("apellido", pa.string(), "Surname, as written"),
+    field("frec_pri", pa.int64(), "People who bear it as first surname; 0 when below the threshold"),
+    field("frec_seg", pa.int64(), "People who bear it as second surname; 0 when below the threshold"),
+)
+
+NOMBRES = schema(
+    "names.nombres",
+    1,
+    field("nombre", pa.string(), "Given names, as written"),
+    field("frec", pa.int64(), "People of this table's sex who bear it"),
+    field("edad_media", pa.float64(), "Mean age in years of everyone who bears it, of either sex, 2 decimals", nullable=True),
+    field("prob", pa.float64(), "frec divided by the sum of the table's frec"),
+)
+
+CONFLICTS = schema(
+    "names.conflicts",
+    1,
+    field("curp", pa.string(), "The repeated CURP; a keyed hash or null by option", nullable=True),
+    field("kept_source", pa.string(), "Input file of the kept row"),
+    field("kept_line", pa.int64(), "Line of the kept row"),
+    field("kept_primer_apellido", pa.string(), "First surname of the kept row"),
+    field("kept_segundo_apellido", pa.string(), "Second surname of the kept row"),
+    field("kept_nombre", pa.string(), "Given names of the kept row"),
+    field("dropped_source", pa.string(), "Input file of the dropped row"),
+    field("dropped_line", pa.int64(), "Line of the dropped row"),
+    field("dropped_primer_apellido", pa.string(), "First surname of the dropped row"),
+    field("dropped_segundo_apellido", pa.string(), "Second surname of the dropped row"),
+    field("dropped_nombre", pa.string(), "Given names of the dropped row"),
+    field("differs", pa.list_(pa.field("item", pa.string(), nullable=False)), "Columns in which the two rows differ"),
+)
+
+REPAIRS = schema(
+    "names.repairs",
+    1,
+    field("kind", pa.string(), "apellido or nombre"),
+    field("written", pa.string(), "The name as written"),
+    field("repaired", pa.string(), "The name with Ñ that it was compared with"),
+    field("merged", pa.bool_(), "Whether the data proves the two to be one name"),
+    field("evidence", pa.string(), "What decided: symbol, curp, same_person, contradicted or insufficient"),
+    field("written_people", pa.int64(), "People who bear the name as written; first plus second surname for an apellido"),
+    field("repaired_people", pa.int64(), "People who bear the name with Ñ"),
+    field("curp_x", pa.int64(), "Bearers of the written name whose CURP has X where the name has the doubtful letter"),
+    field("curp_n", pa.int64(), "Bearers of the written name whose CURP has N there"),
+    field("same_person", pa.int64(), "CURPs found with both spellings"),
+)

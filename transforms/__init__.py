@@ -1,0 +1,1 @@
+"""Pure functions on Arrow batches, and the PTransforms that wire them."""

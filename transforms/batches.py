@@ -1,0 +1,109 @@
+"""The element that travels: an Arrow RecordBatch of thousands of rows, never a row."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+# A whole shard: its place in the data set, and its rows, a batch per block.
+Shard = tuple[int, list[pa.RecordBatch]]
+
+
+class ArrowBatchCoder(beam.coders.Coder):
+    """Arrow IPC stream of one batch.
+
+    A slice is written as its own rows only; pickling one would send the whole buffer that it was cut from.
+    """
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_batch(value)
+        return sink.getvalue().to_pybytes()
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        return pa.ipc.open_stream(encoded).read_next_batch()
+
+    def is_deterministic(self) -> bool:
+        return True
+
+    def to_type_hint(self) -> type:
+        return pa.RecordBatch
+
+
+beam.coders.registry.register_coder(pa.RecordBatch, ArrowBatchCoder)
+
+
+def concat(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Return one batch with the rows of all, in order; `schema` is what no batches at all give."""
+    held = list(batches)
+    if not held:
+        return empty(schema)
+    return held[0] if len(held) == 1 else pa.concat_batches(held)
+
+
+def empty(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch of no rows."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def first_appearance_codes(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Return (codes, distinct): distinct values in order of first appearance, and each row's index among them.
+
+    Codes are int32; `values` has no nulls.
+
+    >>> codes, distinct = first_appearance_codes(pa.array(["b", "a", "b"]))
+    >>> codes.tolist(), distinct.to_pylist()
+    ([0, 1, 0], ['b', 'a'])
+    """
+    encoded = pc.dictionary_encode(values)
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
+
+
+def digest(batch: pa.RecordBatch) -> str:
+    """Return the sha256 of a batch's content: names, types, nulls and values in order, and nothing else.
+
+    Independent of how the batch was cut, of dictionary encoding, of what lies under a null, and of the file format
+    that carried it, so it proves that two runs wrote the same rows.
+    """
+    state = hashlib.sha256()
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        state.update(f"{field.name}\0{field.type}\0{len(column)}\0".encode())
+        _update(state, column)
+    return state.hexdigest()
+
+
+def combine_digests(digests: Sequence[str]) -> str:
+    """Return one sha256 for a sequence of them."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _update(state: "hashlib._Hash", column: pa.Array) -> None:
+    """Feed one column to a hash."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    state.update(column.null_count.to_bytes(8, "little"))
+    if column.null_count:
+        state.update(np.packbits(np.asarray(column.is_valid())))
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        column = column.fill_null("" if pa.types.is_string(column.type) else b"")
+        offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+        state.update(np.diff(offsets))
+        if len(offsets) and offsets[-1] > offsets[0]:
+            state.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
+    elif pa.types.is_list(column.type):
+        column = column.fill_null([])
+        state.update(np.asarray(column.value_lengths()))
+        _update(state, column.flatten())
+    elif pa.types.is_fixed_size_list(column.type):
+        _update(state, column.flatten())
+    else:
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.uint8())
+        if not pa.types.is_primitive(column.type):
+            raise TypeError(f"no digest is defined for a column of type {column.type}")
+        state.update(np.ascontiguousarray(column.fill_null(0).to_numpy(zero_copy_only=False)))

@@ -1,0 +1,12 @@
+"""The errors that a user is meant to read."""
+
+
+class DataError(Exception):
+    """The input or the place of the output does not allow the run: says what is wrong, where, and what to do.
+
+    The message is one line: it crosses process borders as text inside a runner's own error.
+    """
+
+
+class OptionError(ValueError):
+    """An option's value cannot be used: says which and why."""

@@ -1,0 +1,178 @@
+"""Write Parquet shards whose bytes depend on their rows alone, and describe each so that it can be verified."""
+
+import dataclasses
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas import name_of
+from transforms import progress, storage
+from transforms.batches import concat, digest
+
+ROW_GROUP_ROWS = 1 << 17
+COMPRESSION_LEVEL = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StagedFile:
+    """A file that a worker wrote under the staging folder, and what must be found in it.
+
+    Attributes:
+      dataset: folder of the output that it goes to; "" for a view, which goes beside the folders under `name`.
+      key: orders the shards of a data set.
+      name: a view's file name.
+      path: where it is staged; the name is new at every attempt, so that a late duplicate disturbs nobody.
+      digests: sha256 of the content of every row group, in order; see `transforms.batches.digest`.
+    """
+
+    dataset: str
+    path: str
+    bytes: int
+    sha256: str
+    key: tuple[int, ...] = ()
+    name: str = ""
+    rows: int = 0
+    schema: tuple[str, int] = ("", 0)
+    digests: tuple[str, ...] = ()
+
+
+class HashingFile:
+    """A file open for writing that keeps the sha256 and the number of the bytes written."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.sha256, self.bytes, self.closed = file, hashlib.sha256(), 0, False
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.sha256.update(data)
+        self.bytes += len(data)
+        self.file.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.file.close()
+
+
+def write_shard(
+    batches: Sequence[pa.RecordBatch],
+    *,
+    schema: pa.Schema,
+    folder: str,
+    dataset: str,
+    key: tuple[int, ...] = (),
+    plain: Sequence[str] = (),
+    encodings: Mapping[str, str] | None = None,
+) -> StagedFile:
+    """Write one Parquet file, each batch as row groups of at most 131,072 rows, and return what it holds.
+
+    The rows are cast to `schema`. The file has zstd compression, a page index and checksums; dictionaries for every
+    column but those `plain` and those with an encoding.
+    """
+    path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
+    encodings = dict(encodings or {})
+    with_dictionary = [name for name in schema.names if name not in plain and name not in encodings]
+    rows, digests = 0, []
+    with storage.explained(path, "write"):
+        file = HashingFile(storage.open_output(path))
+        writer = pq.ParquetWriter(
+            file,
+            schema,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            use_dictionary=with_dictionary,
+            column_encoding=encodings or None,
+            write_page_index=True,
+            write_page_checksum=True,
+        )
+        try:
+            for group in row_groups(batches, schema):
+                writer.write_batch(group, row_group_size=ROW_GROUP_ROWS)
+                digests.append(digest(group))
+                rows += group.num_rows
+            writer.close()
+        finally:
+            file.close()
+    return StagedFile(
+        dataset=dataset,
+        key=key,
+        path=path,
+        bytes=file.bytes,
+        sha256=file.sha256.hexdigest(),
+        rows=rows,
+        schema=name_of(schema),
+        digests=tuple(digests),
+    )
+
+
+def row_groups(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the batches cast to a schema and cut to the size of row groups, without empty ones."""
+    for batch in batches:
+        typed = batch if batch.schema.equals(schema) else _cast(batch, schema)
+        for start in range(0, typed.num_rows, ROW_GROUP_ROWS):
+            yield typed.slice(start, ROW_GROUP_ROWS)
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    table = pa.Table.from_batches([batch]).select(schema.names)
+    for field, column in zip(schema, table.columns, strict=True):
+        if column.null_count and not field.nullable:
+            raise ValueError(f"column {field.name} of {name_of(schema)[0]} has {column.null_count} nulls; it may have none")
+    return concat(table.cast(schema).combine_chunks().to_batches(), schema)
+
+
+def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
+    """Stage a file for people, such as a CSV or a report, under its final name."""
+    path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
+    with storage.explained(path, "write"), storage.open_output(path) as file:
+        file.write(data)
+    return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteParquet(beam.PTransform):
+    """Write each element as one shard.
+
+    Input: (key, batches), one element for a whole shard; a key is a number or a tuple of numbers and orders the shards.
+    Each batch begins a new row group, so that a data set's digest does not depend on its number of shards.
+    Output: a StagedFile for every shard that has rows. Memory: one shard per worker thread.
+
+    Attributes:
+      schema: of the file, with a name and a version.
+      folder: the run's staging folder.
+      dataset: folder of the output.
+      plain: columns without a dictionary, because their values hardly repeat.
+      encodings: Parquet encodings of columns, by name.
+    """
+
+    schema: pa.Schema
+    folder: str
+    dataset: str
+    plain: Sequence[str] = ()
+    encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        options = {
+            "schema": self.schema,
+            "folder": self.folder,
+            "dataset": self.dataset,
+            "plain": self.plain,
+            "encodings": self.encodings,
+        }
+        return shards | f"Write {self.dataset}" >> beam.FlatMap(_write, **options)
+
+
+def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options) -> Iterator[StagedFile]:
+    key, batches = shard
+    held = [batch for batch in batches if batch.num_rows]
+    if held:
+        yield write_shard(held, key=key if isinstance(key, tuple) else (key,), **options)
+        progress.report("write", rows=sum(batch.num_rows for batch in held))

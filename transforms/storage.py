@@ -1,0 +1,197 @@
+"""Files on any file system that Beam knows: a local path, gs://, s3:// or hdfs://.
+
+Local files are opened by Arrow itself, which reads and writes without Python's lock; everything else goes through
+Beam's FileSystems, so that a job is the same code on a laptop and on a cluster.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from transforms.errors import DataError
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
+    errno.EFBIG: "the file is larger than this process may write (ulimit -f); raise the limit, then run again",
+    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere, then run again",
+    errno.EACCES: "no permission; write elsewhere or change the folder's owner",
+    errno.EROFS: "the file system is read-only; write elsewhere",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo:
+    """A file as listed: path, size in bytes, time of the last change in seconds since 1970 (0 where unknown)."""
+
+    path: str
+    bytes: int
+    modified: float
+
+
+def is_local(path: str) -> bool:
+    """Return whether a path has no scheme.
+
+    >>> is_local("/data/people.txt"), is_local("gs://bucket/people.txt")
+    (True, False)
+    """
+    return FileSystems.get_scheme(path) is None
+
+
+def join(folder: str, *names: str) -> str:
+    """Join a folder and names with "/", whatever the file system.
+
+    >>> join("gs://bucket/out/", "people", "part.parquet")
+    'gs://bucket/out/people/part.parquet'
+    """
+    return posixpath.join(folder.rstrip("/") or "/", *names)
+
+
+def explain(error: Exception, path: str, verb: str) -> DataError:
+    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line."""
+    code = getattr(error, "errno", None)
+    # Arrow's own OSErrors carry the number only in their text: "... [errno 28] No space left on device"
+    for number in REMEDIES:
+        if code is None and f"[errno {number}]" in str(error):
+            code = number
+    cause = os.strerror(code) if code else " ".join(str(error).split())[:300]
+    remedy = REMEDIES.get(code or 0, "")
+    return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
+
+
+@contextlib.contextmanager
+def explained(path: str, verb: str) -> Iterator[None]:
+    """Turn the file system's errors inside the block into one that says the path and the remedy."""
+    try:
+        yield
+    except (OSError, BeamIOError, pa.ArrowException) as error:
+        raise explain(error, path, verb) from error
+
+
+def open_input(path: str) -> pa.NativeFile:
+    """Open a file for random access."""
+    with explained(path, "read"):
+        if is_local(path):
+            return pa.OSFile(path, "rb")
+        stream = FileSystems.open(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+        return pa.PythonFile(stream, mode="r")
+
+
+def open_output(path: str) -> IO[bytes]:
+    """Create or replace a file, with its folders, and return it open for writing."""
+    with explained(path, "write"):
+        if is_local(path):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            return open(path, "wb")
+        return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+
+
+def read_bytes(path: str) -> bytes:
+    """Return the whole of a small file."""
+    with open_input(path) as file, explained(path, "read"):
+        return file.read()
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    """Write a small file so that a reader sees all of it or none.
+
+    A local file is written beside its place, synced and renamed. An object store shows an object only when it is whole.
+    """
+    if not is_local(path):
+        with explained(path, "write"), open_output(path) as file:
+            file.write(data)
+        return
+    with explained(path, "write"):
+        folder = os.path.dirname(path) or "."
+        os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix="_tmp.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+
+
+def exists(path: str) -> bool:
+    """Return whether a file (or a local folder) is there."""
+    with explained(path, "look at"):
+        return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+
+
+def match(pattern: str) -> list[FileInfo]:
+    """Return the files that a path or a glob names, sorted by path; a path that exists is never read as a glob."""
+    with explained(pattern, "list"):
+        if is_local(pattern) and os.path.isfile(pattern):
+            return [_local_info(pattern)]
+        found = FileSystems.match([pattern])[0].metadata_list
+        return sorted((FileInfo(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in found), key=lambda f: f.path)
+
+
+def list_tree(folder: str) -> list[FileInfo]:
+    """Return every file below a folder, sorted by path; none when the folder is not there."""
+    if not is_local(folder):
+        return match(join(folder, "**"))
+    with explained(folder, "list"):
+        return sorted(
+            (_local_info(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names),
+            key=lambda f: f.path,
+        )
+
+
+def move(source: str, target: str) -> None:
+    """Move a file; does nothing when an earlier attempt has already moved it.
+
+    A rename where the file system has one, else a copy and a delete.
+    """
+    with explained(target, "write"):
+        if is_local(source):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if os.path.exists(source) or not os.path.exists(target):
+                os.replace(source, target)
+        elif FileSystems.exists(source) or not FileSystems.exists(target):
+            FileSystems.rename([source], [target])
+
+
+def delete_file(path: str) -> None:
+    """Delete a file; no error when it is not there. Folders left empty by it go too."""
+    with explained(path, "delete"):
+        if not is_local(path):
+            if FileSystems.exists(path):
+                FileSystems.delete([path])
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(path))
+
+
+def delete_tree(folder: str) -> None:
+    """Delete a folder and all below it; no error when it is not there."""
+    with explained(folder, "delete"):
+        if is_local(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        paths = [file.path for file in list_tree(folder)]
+        if paths:
+            FileSystems.delete(paths)
+
+
+def _local_info(path: str) -> FileInfo:
+    status = os.stat(path)
+    return FileInfo(path, status.st_size, status.st_mtime)

@@ -1,0 +1,82 @@
+"""The name tables as Parquet, as CSV, and in a report."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from transforms.count_names import NameTables
+from transforms.parquet import StagedFile, write_shard, write_view
+from transforms.report_names import names_report
+
+
+def to_csv(table: pa.Table) -> bytes:
+    """Return a table as CSV in UTF-8, values as they are.
+
+    A spreadsheet may take a name that begins with =, +, - or @ for a formula; what reads the tables may not be misled
+    by a mark against that, so there is none.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return text.getvalue().encode()
+
+
+def _named(tables: NameTables) -> Iterator[tuple[str, pa.Table]]:
+    yield from tables.record.items()
+    if tables.repaired is not None and tables.repairs is not None:
+        yield from ((f"{name}_repaired", table) for name, table in tables.repaired.items())
+        yield "repairs", tables.repairs
+
+
+def write_tables(
+    tables: NameTables, births: pa.Table, counters: list[Mapping[str, int]], run: Any
+) -> Iterator[StagedFile]:
+    """Stage every table, its CSV, and the report; nothing but the data and the options goes into them."""
+    for name, table in _named(tables):
+        if len(table):
+            batches = table.combine_chunks().to_batches()
+            yield write_shard(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
+        yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
+    totals: dict[str, int] = {}
+    for counter in counters:
+        for name, count in counter.items():
+            totals[name] = totals.get(name, 0) + count
+    report = names_report(
+        **tables.record,
+        births=births,
+        counters=totals,
+        options=run.options,
+        inputs=run.inputs,
+        warnings=run.warnings,
+        repairs=tables.repairs,
+    )
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteTables(beam.PTransform):
+    """Stage the tables and the report. Input: one NameTables. Output: StagedFiles.
+
+    Attributes:
+      run: gives staging folder, options and inputs.
+      births: one table of BIRTHS.
+      counters: of the whole run.
+    """
+
+    run: Any
+    births: beam.PCollection
+    counters: beam.PCollection
+
+    def expand(self, tables: beam.PCollection) -> beam.PCollection:
+        return tables | "WriteTables" >> beam.FlatMap(
+            write_tables,
+            births=beam.pvalue.AsSingleton(self.births),
+            counters=beam.pvalue.AsSingleton(self.counters | "ForReport" >> beam.combiners.ToList()),
+            run=self.run,
+        )
