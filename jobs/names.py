@@ -27,8 +27,8 @@ COLUMNS = {
     "nombre": "NOMBRESTRABAJADOR",
 }
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
-BLOCK_BYTES = 16 << 20  # of input a block, the unit of an output's order
-BLOCKS_PER_SHARD = 4
+BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
+BLOCKS_PER_SHARD = 8
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 
 DESCRIPTION = """
@@ -277,7 +277,7 @@ def build(
         min_count=options.min_count,
         junk=options.junk,
         repair=options.repair,
-        partitions=max(1, options.blocks // 8),
+        partitions=max(1, options.blocks // 16),
         spill=spill,
     )
     births = people.people | "Births" >> GatherBirths()

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 import jobs
 from schemas import name_of
 from transforms import storage
-from transforms.batches import combine_digests, digest
+from transforms.batches import Gather, combine_digests, digest
 from transforms.errors import DataError
 from transforms.parquet import StagedFile
 
@@ -531,7 +531,7 @@ def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _publish(_: None, files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
+def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
     publish(run, sorted(files, key=lambda f: (f.dataset, f.key, f.name)), sum_counters(counters), crash_point)
     return run.id
 
@@ -552,17 +552,8 @@ class Publish(beam.PTransform):
     counters: beam.PCollection
 
     def expand(self, files: beam.PCollection) -> beam.PCollection:
-        return (
-            files.pipeline
-            | "Once" >> beam.Create([None], reshuffle=False)
-            | "Commit"
-            >> beam.Map(
-                _publish,
-                files=beam.pvalue.AsSingleton(files | "GatherFiles" >> beam.combiners.ToList()),
-                counters=beam.pvalue.AsSingleton(self.counters | "GatherCounters" >> beam.combiners.ToList()),
-                run=self.run,
-            )
-        )
+        arguments = {"counters": beam.pvalue.AsList(self.counters), "run": self.run}
+        return files | "Commit" >> Gather(into=_publish, arguments=arguments)
 
 
 # --- after the run

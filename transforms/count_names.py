@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.names import APELLIDOS, NOMBRES, REPAIRS
-from transforms.batches import Shard, concat, first_appearance_codes
+from transforms.batches import Gather, Shard, concat, first_appearance_codes
 from transforms.curp import curp_matrix
 from transforms.partition import PartitionRows, Parts
 from transforms.repair_names import apply_repairs, curp_evidence, plan_repairs, same_person_counts, skeleton
@@ -23,7 +23,10 @@ JUNK = ("NULL", "", "-", ".", "0", "/", "\\", "_")
 
 
 def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
-    """Return the COUNTS of some people; `evidence` adds what their CURPs say of doubtful letters."""
+    """Return COUNTS of some people, a name in as many rows as it has columns; `sum_counts` adds them up.
+
+    `evidence` adds what their CURPs say of doubtful letters.
+    """
     letters = curp_matrix(people["curp"]) if evidence else None
     parts = []
     for kind, column, amount, place in (
@@ -46,7 +49,7 @@ def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
         if letters is not None:
             amounts["curp_x"], amounts["curp_n"] = curp_evidence(names, codes, letters[:, place], given=kind == NOMBRE)
         parts.append(_counts(kind, names, amounts))
-    return sum_counts(parts)
+    return concat(parts, COUNTS)
 
 
 def count_same_person(conflicts: pa.RecordBatch) -> pa.RecordBatch:
@@ -56,14 +59,27 @@ def count_same_person(conflicts: pa.RecordBatch) -> pa.RecordBatch:
         found = same_person_counts(conflicts[f"kept_{column}"], conflicts[f"dropped_{column}"]).combine_chunks()
         names = pa.array(found["name"].to_pylist(), pa.string())
         parts.append(_counts(kind, names, {"same_person": found["people"].to_numpy()}))
-    return sum_counts(parts)
+    return concat(parts, COUNTS)
 
 
 def count_births(people: pa.RecordBatch) -> pa.RecordBatch:
-    """Return how many people there are of each birth year, age and sex, nulls included, in no order."""
-    table = pa.Table.from_batches([people.select(["birth_year", "age", "sex"])])
-    counted = table.group_by(["birth_year", "age", "sex"], use_threads=False).aggregate([([], "count_all")])
-    return counted.rename_columns(BIRTHS.names).cast(BIRTHS).combine_chunks().to_batches(max_chunksize=None)[0]
+    """Return how many people there are of each birth year, age and sex, nulls included."""
+    sex = people["sex"]
+    sexes = sex if pa.types.is_dictionary(sex.type) else sex.dictionary_encode()
+    whole = [people["birth_year"].cast(pa.int64()), people["age"].cast(pa.int64()), sexes.indices.cast(pa.int64())]
+    lows = [pc.min(column).as_py() or 0 for column in whole]
+    # one number for each combination, in which 0 stands for null
+    places = [pc.add(pc.subtract(column, low), 1).fill_null(0).to_numpy() for column, low in zip(whole, lows, strict=True)]
+    sizes = [int(place.max(initial=0)) + 1 for place in places]
+    counts = np.bincount(np.ravel_multi_index(places, sizes))
+    found = np.flatnonzero(counts)
+    arrays = [
+        pa.array(place + low - 1, pa.int64(), mask=place == 0)
+        for place, low in zip(np.unravel_index(found, sizes), lows, strict=True)
+    ]
+    arrays[2] = sexes.dictionary.take(arrays[2])
+    typed = [array.cast(field.type) for array, field in zip(arrays, BIRTHS, strict=False)]
+    return pa.RecordBatch.from_arrays([*typed, pa.array(counts[found], pa.int64())], schema=BIRTHS)
 
 
 def sum_counts(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
@@ -154,11 +170,11 @@ class NameTables:
 
 
 def _count_shard(shard: Shard, evidence: bool) -> pa.RecordBatch:
-    return sum_counts(count_names(batch, evidence=evidence) for batch in shard[1])
+    return count_names(pa.concat_batches(shard[1]), evidence=evidence)
 
 
 def _count_conflicts(shard: Shard) -> pa.RecordBatch:
-    return sum_counts(count_same_person(batch) for batch in shard[1])
+    return count_same_person(pa.concat_batches(shard[1]))
 
 
 def _name(counts: pa.RecordBatch) -> pa.Array:
@@ -236,8 +252,7 @@ class CountNames(beam.PTransform):
                 spill=self.spill,
             )
             | "Reduce" >> beam.Map(_reduce_counts, min_count=self.min_count, junk=self.junk, repair=self.repair)
-            | "Gather" >> beam.combiners.ToList()
-            | "Finish" >> beam.Map(_finish, repair=self.repair)
+            | "Finish" >> Gather(into=_finish, arguments={"repair": self.repair})
         )
 
 
@@ -260,6 +275,5 @@ class GatherBirths(beam.PTransform):
             people
             | "CountBirths"
             >> beam.FlatMapTuple(lambda _, batches: map(count_births, batches)).with_output_types(pa.RecordBatch)
-            | "GatherBirths" >> beam.combiners.ToList()
-            | "SumBirths" >> beam.Map(_sum_births)
+            | "SumBirths" >> Gather(into=_sum_births)
         )

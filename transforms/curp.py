@@ -30,8 +30,17 @@ PLACES += [_UPPER - {ord(c) for c in "AEIOU"}] * 3 + [_UPPER | _DIGIT, _DIGIT]
 ALLOWED = np.array([[byte in place for byte in range(256)] for place in PLACES])
 STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) << 8 | ord(s[1]) for s in STATES])
 MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-CHECK = np.array(
-    [[ALPHABET.find(chr(byte)) * (LENGTH - place) for byte in range(256)] for place in range(LENGTH - 1)], dtype=np.int32
+# for every place and byte what it adds to the sum of the check digit, and a large number where it may not stand
+FORBIDDEN = 1 << 20
+WEIGHTS = np.array(
+    [
+        [
+            (ALPHABET.find(chr(byte)) * (LENGTH - place) if place < LENGTH - 1 else 0) if byte in allowed else FORBIDDEN
+            for byte in range(256)
+        ]
+        for place, allowed in enumerate(PLACES)
+    ],
+    dtype=np.int32,
 )
 
 
@@ -52,6 +61,9 @@ def curp_matrix(curps: pa.Array) -> np.ndarray:
 
 def normalize_curp(curps: pa.Array) -> tuple[pa.Array, int]:
     """Return the CURPs in upper case without white space around them, and how many that changed."""
+    text = np.frombuffer(curps.buffers()[2] or b"", np.uint8)
+    if not (text - np.uint8(0x21) >= 0x40).any():  # nothing but "!" to "`": neither blanks nor lower case
+        return curps, 0
     clean = pc.ascii_upper(pc.utf8_trim_whitespace(curps))
     changed = pc.sum(pc.not_equal(clean, curps)).as_py() or 0
     return (clean, changed) if changed else (curps, 0)
@@ -64,15 +76,13 @@ def curp_faults(curps: pa.Array) -> np.ndarray:
     [0, 2, 1, 1]
     """
     m = curp_matrix(curps)
-    ok = np.asarray(pc.equal(pc.utf8_length(curps), LENGTH).to_numpy(zero_copy_only=False))
-    for place in range(LENGTH):
-        ok &= ALLOWED[place][m[:, place]]
+    total = np.zeros(len(m), np.int32)
+    for place, column in enumerate(np.ascontiguousarray(m.T)):
+        total += WEIGHTS[place][column]
+    ok = np.asarray(pc.equal(pc.utf8_length(curps), LENGTH).to_numpy(zero_copy_only=False)) & (total < FORBIDDEN)
     month, day = _number(m, 6), _number(m, 8)
     ok &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= MONTH_DAYS[np.clip(month, 0, 12)])
     ok &= STATE_CODES[(m[:, 11].astype(np.int32) << 8) | m[:, 12]]
-    total = np.zeros(len(m), np.int32)
-    for place in range(LENGTH - 1):
-        total += CHECK[place][m[:, place]]
     digit = (10 - total % 10) % 10 == m[:, LENGTH - 1] - ord("0")
     return np.where(ok, np.where(digit, 0, 2), 1).astype(np.uint8)
 

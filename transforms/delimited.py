@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from schemas.rejects import REJECTS
 from transforms import progress, storage
-from transforms.batches import concat
+from transforms.batches import Gather, concat
 from transforms.errors import DataError, OptionError
 
 LINE_BITS = 40  # a position is span << LINE_BITS | line: 8 million spans of a million million lines
@@ -286,11 +286,9 @@ def _span_bytes(span: Span, max_line: int) -> bytes:
         skip = 0 if first else _line_end(data)
         if skip < 0 or begin + skip >= span.end:
             return b""
-        if data.endswith((b"\n", b"\r")):
-            return data[skip:]
-        tail = file.read(max_line + 2)
+        tail = b"" if data.endswith((b"\n", b"\r")) else file.read(max_line + 2)
         end = _line_end(tail)
-        return data[skip:] + (tail if end < 0 else tail[:end])
+        return b"".join([memoryview(data)[skip:], tail if end < 0 else tail[:end]])
 
 
 def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
@@ -595,8 +593,11 @@ class LineTable:
 def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
     """Add up (span number, lines) of all chunks into the table of where spans start."""
     count = np.zeros(len(spans), np.int64)
+    seen=np.zeros(len(spans), int)
     for span, number in lines:
         count[span] += number
+        seen[span]+=1
+    import sys; print('SEEN',len(spans),np.flatnonzero(seen!=1), len(lines), file=sys.stderr)
     source_of = np.array([span.source_number for span in spans], np.int32)
     before = np.cumsum(count) - count
     starts = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
@@ -650,11 +651,7 @@ class ReadDelimited(beam.PTransform):
             .with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
             .with_outputs("rejects", "lines", "counters", main="rows")
         )
-        table = (
-            read.lines
-            | "GatherLines" >> beam.combiners.ToList()
-            | "LineTable" >> beam.Map(line_table, spans=spans, sources=list(self.sources))
-        )
+        table = read.lines | "Lines" >> Gather(into=line_table, arguments={"spans": spans, "sources": list(self.sources)})
         return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": read.counters}
 
 

@@ -15,7 +15,7 @@ from transforms import progress, storage
 from transforms.batches import concat, digest
 
 ROW_GROUP_ROWS = 1 << 17
-COMPRESSION_LEVEL = 3
+COMPRESSION_LEVEL = 1  # 3 makes the people 7 % smaller and a quarter slower to write
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

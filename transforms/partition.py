@@ -38,10 +38,12 @@ def hash_strings(values: pa.Array) -> np.ndarray:
     starts = offsets[:-1] - offsets[0]
     width = int(lengths[0])
     if (lengths == width).all():
-        place = np.tile(WEIGHTS[np.arange(width) % len(WEIGHTS)], n)
+        sums = np.zeros(n, np.uint64)
+        for place, column in enumerate(data.reshape(n, width).T):
+            sums += (column + np.uint64(1)) * WEIGHTS[place % len(WEIGHTS)]
     else:
-        place = WEIGHTS[(np.arange(len(data)) - np.repeat(starts, lengths)) % len(WEIGHTS)]
-    sums = np.add.reduceat((data + np.uint64(1)) * place, np.minimum(starts, len(data) - 1))
+        place_of = (np.arange(len(data)) - np.repeat(starts, lengths)) % len(WEIGHTS)
+        sums = np.add.reduceat((data + np.uint64(1)) * WEIGHTS[place_of], np.minimum(starts, len(data) - 1))
     sums[lengths == 0] = 0
     sums ^= sums >> np.uint64(32)
     return sums * np.uint64(0x9E3779B97F4A7C15)
@@ -158,13 +160,12 @@ class PartitionRows(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         if self.spill is not None:
-            files = rows | "Spill" >> beam.ParDo(_Spill(self.key, self.blocks, self.spill)) | beam.combiners.ToList()
+            files = rows | "Spill" >> beam.ParDo(_Spill(self.key, self.blocks, self.spill))
             return (
                 rows.pipeline
-                | "Shards" >> beam.Create(range(self.shards), reshuffle=False)
-                | "Wait" >> beam.Map(lambda shard, files: (shard, files), files=beam.pvalue.AsSingleton(files))
+                | "Once" >> beam.Impulse()
+                | "Shards" >> beam.FlatMap(lambda _, files: self._all_parts(files), files=beam.pvalue.AsList(files))
                 | "Spread" >> beam.Reshuffle()
-                | "Parts" >> beam.MapTuple(lambda shard, files: self._parts(shard, files=files))
             )
         return (
             rows
@@ -175,6 +176,9 @@ class PartitionRows(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "Parts" >> beam.MapTuple(lambda shard, batches: self._parts(shard, batches=list(batches)))
         )
+
+    def _all_parts(self, files: list[str]) -> Iterator[Parts]:
+        return (self._parts(shard, files=sorted(files)) for shard in range(self.shards))
 
     def _parts(self, shard: int, **held: Sequence) -> Parts:
         blocks = blocks_of_shard(shard, self.shards, self.blocks)

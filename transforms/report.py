@@ -451,7 +451,7 @@ td:not(.text){white-space:nowrap}
 td small{display:block;color:var(--soft);font-size:.82rem;line-height:1.35;padding-bottom:.1rem}
 .text{text-align:left}
 tbody tr:nth-child(even){background:var(--stripe)}
-td.bar{background:linear-gradient(var(--bar),var(--bar)) no-repeat .35rem .4rem/calc((100% - 5.2rem)*var(--part)) 1rem;
+td.bar{background:linear-gradient(var(--bar),var(--bar)) no-repeat .35rem .52rem/calc((100% - 5.2rem)*var(--part)) 1rem;
 min-width:9rem}
 .count:first-child{width:1%;color:var(--soft)}
 .none{padding:1.4rem 1rem;color:var(--soft);text-align:center}

@@ -37,15 +37,23 @@ COUNTERS = {
     "age.negative": "People born after the reference year; their age counts as unknown.",
 }
 REASONS = {
-    "too_few_fields": "The row has fewer fields than the header.",
-    "too_many_fields": "The row has more fields than the header.",
+    "too_few_fields": "Fewer fields than the header.",
+    "too_many_fields": "More fields than the header.",
+    "empty_line": "Nothing on the line.",
+    "line_too_long": "A line longer than the option allows.",
+    "nul_byte": "A zero byte, as in a damaged file.",
+    "bad_encoding": "Bytes that are no text in the encoding of the option.",
+    "unclosed_quote": "A quote that is opened and never closed.",
+    "bad_quoting": "Quotes where no quote can be.",
+    "curp_format": "A CURP that does not have the shape of one; rejected by option.",
+    "curp_check_digit": "A CURP whose last digit does not follow from the others; rejected by option.",
 }
 EVIDENCE = {
-    "symbol": "A stray symbol stands where the Ñ was.",
-    "curp": "CURPs have X at that letter, which is how a CURP writes Ñ.",
-    "same_person": "One CURP was found with both spellings.",
-    "contradicted": "CURPs have N at that letter: the name as written is right.",
-    "insufficient": "Too little to decide; the name was left as written.",
+    "symbol": "A symbol that is in no Spanish name stands where other people have Ñ.",
+    "curp": "The CURPs of its bearers have X at that letter, which is how a CURP writes Ñ.",
+    "same_person": "CURPs were found with both spellings.",
+    "contradicted": "CURPs of its bearers have N at that letter: the name is right as written.",
+    "insufficient": "Too little to decide.",
 }
 
 
@@ -227,8 +235,8 @@ def _top_names(nombres: pa.Table, caption: str) -> Table:
 
 def _ages(births: pa.Table) -> Section:
     text = (
-        "Age and birth year come from the CURP, which writes the year with two digits; the century is inferred. A lone "
-        "peak or a gap means a reading error more often than a fact."
+        "Both come from the CURP, which writes the year with two digits: the century is that of its 17th character, or "
+        "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
     )
     return Section("Age and birth year", text, [_age_plot(births), _birth_plot(births)])
 

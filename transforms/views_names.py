@@ -77,6 +77,6 @@ class WriteTables(beam.PTransform):
         return tables | "WriteTables" >> beam.FlatMap(
             write_tables,
             births=beam.pvalue.AsSingleton(self.births),
-            counters=beam.pvalue.AsSingleton(self.counters | "ForReport" >> beam.combiners.ToList()),
+            counters=beam.pvalue.AsList(self.counters),
             run=self.run,
         )

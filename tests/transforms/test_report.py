@@ -163,7 +163,7 @@ def test_the_same_content_gives_the_same_bytes_in_threads():
 
 def test_settings_of_matplotlib_neither_change_a_picture_nor_are_changed():
     expected = _lines([_series("a")]).svg
-    with matplotlib.rc_context({"lines.linewidth": 9, "svg.hashsalt": None, "font.size": 30}):
+    with matplotlib.rc_context({"lines.marker": "o", "svg.hashsalt": None, "font.size": 30}):
         assert _lines([_series("a")]).svg == expected
         assert matplotlib.rcParams["font.size"] == 30
         assert matplotlib.rcParams["svg.hashsalt"] is None

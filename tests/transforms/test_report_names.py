@@ -180,6 +180,8 @@ def test_people_of_no_known_sex_are_a_series_of_their_own_and_the_oldest_share_a
     for svg, _ in (ages, births):
         assert all(f">{sex}</text>" in svg for sex in ("Men", "Women", "Not known"))
     assert ">100+</text>" in ages[0]
+    assert ">110" not in ages[0]
+    assert ">120" not in ages[0]
 
 
 def test_people_by_agrees_with_counting_one_by_one():
