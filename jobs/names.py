@@ -95,7 +95,13 @@ def parser() -> Parser:
                       help="take the century of birth from the CURP's character 17; else all were born in the 1900s")  # fmt: skip
     rows.add_argument("--min-count", type=positive, default=5, metavar="N",
                       help="names of fewer people are left out of the tables (default 5)")  # fmt: skip
-    rows.add_argument("--junk", nargs="*", default=JUNK, metavar="VALUE", help="values that are no names (default: NULL, empty, - . 0 / \\ _)")
+    rows.add_argument(
+        "--junk",
+        nargs="*",
+        default=JUNK,
+        metavar="VALUE",
+        help="values that are no names (default: NULL, empty, - . 0 / \\ _)",
+    )
     rows.add_argument("--invalid-curp", choices=("keep", "reject"), default="keep",
                       help="what to do with rows whose CURP has a wrong format or check digit (default keep; counted)")  # fmt: skip
     rows.add_argument("--repair-names", action="store_true",

@@ -15,10 +15,7 @@ exit codes:
 """
 EMBEDDED = "embedded"
 # Options of the Flink runner that its job server knows and Beam's Python does not.
-FLINK_OPTIONS = (
-    "parallelism max_parallelism object_reuse fail_on_checkpointing_errors number_of_execution_retries "
-    "execution_retry_delay execution_mode_for_batch state_backend flink_conf_dir files_to_stage"
-).split()
+FLINK_OPTIONS = ["parallelism", "max_parallelism", "object_reuse", "fail_on_checkpointing_errors", "number_of_execution_retries", "execution_retry_delay", "execution_mode_for_batch", "state_backend", "flink_conf_dir", "files_to_stage"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,7 +53,9 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
             right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
             hint = f"; did you mean {right}?" if right else "; see --help"
-            self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
+            self.error(
+                f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}"
+            )
 
 
 def beam_parser() -> argparse.ArgumentParser:
@@ -97,19 +96,27 @@ def ratio(text: str) -> float:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add what every job takes: where from, where to, and how to run."""
     where = parser.add_argument_group("where")
-    where.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files or globs; also gs://, s3://, hdfs://")
+    where.add_argument(
+        "--input", nargs="+", required=True, metavar="PATH", help="files or globs; also gs://, s3://, hdfs://"
+    )
     where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
     run = parser.add_argument_group("how to run (never changes the rows)")
     run.add_argument("--runner", default=EMBEDDED, metavar="NAME",
                      help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...")  # fmt: skip
     run.add_argument("--workers", type=positive, metavar="N", help="of the embedded runner (default: one a core)")
-    run.add_argument("--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner")
+    run.add_argument(
+        "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
+    )
     run.add_argument("--shuffle", choices=("auto", "files", "runner"), default="auto",
                      help="carry rows in bucket files of the staging folder, or in the runner's shuffle "
                      "(auto: files when embedded)")  # fmt: skip
-    run.add_argument("--span-bytes", type=positive, default=16 << 20, metavar="N", help="a piece of reading (default 16 MiB)")
-    run.add_argument("--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)")
+    run.add_argument(
+        "--span-bytes", type=positive, default=16 << 20, metavar="N", help="a piece of reading (default 16 MiB)"
+    )
+    run.add_argument(
+        "--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
     safety = parser.add_argument_group("safety")
     safety.add_argument("--max-reject-ratio", type=ratio, default=0.01, metavar="R",

@@ -92,4 +92,8 @@ class Watch:
         elif now - self._shown >= LINE_SECONDS:
             self._shown = now
             stage = STAGES.get(self._stage, self._stage)
-            print(f"molino: {stage}: {self._share():.0%}, {text}, {now - self._started:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"molino: {stage}: {self._share():.0%}, {text}, {now - self._started:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -395,7 +395,9 @@ def _finish(run: Run, manifest: Mapping[str, Any], files: Sequence[StagedFile], 
         if not file.dataset:
             storage.write_atomic(storage.join(run.output, file.name), storage.read_bytes(file.path))
             crash("view")
-    storage.write_atomic(storage.join(run.output, SUCCESS), hashlib.sha256(_json(manifest)).hexdigest().encode() + b"\n")
+    storage.write_atomic(
+        storage.join(run.output, SUCCESS), hashlib.sha256(_json(manifest)).hexdigest().encode() + b"\n"
+    )
     crash("success")
 
 
@@ -470,9 +472,7 @@ def _manifest(run: Run, files: Sequence[StagedFile], names: Mapping[str, str], c
             "version": version,
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
-            "files": [
-                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in members
-            ],
+            "files": [{"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in members],
         }
         for dataset, (schema, version) in sorted(run.datasets.items())
         for members in [shards.get(dataset, [])]
@@ -575,7 +575,9 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
         if not wrong and combine_digests(digests) != dataset["digest"]:
             wrong.append(f"{name}: the rows are not those that were written (digest)")
         if dataset["rows"] != sum(file["rows"] for file in dataset["files"]):
-            wrong.append(f"{name}: {dataset['rows']:,} rows, but its files have {sum(f['rows'] for f in dataset['files']):,}")
+            wrong.append(
+                f"{name}: {dataset['rows']:,} rows, but its files have {sum(f['rows'] for f in dataset['files']):,}"
+            )
     for view in manifest["views"]:
         wrong += _byte_faults(output, view)
     whole, parts = manifest["balance"]

@@ -11,8 +11,15 @@ PEOPLE = schema(
     field("primer_apellido", pa.string(), "First surname, as written in the kept row"),
     field("segundo_apellido", pa.string(), "Second surname, as written in the kept row"),
     field("nombre", pa.string(), "Given names, as written in the kept row"),
-    field("sex", pa.string(), "H (man) or M (woman), from character 11 of the CURP; null when it is neither", nullable=True),
-    field("birth_year", pa.int16(), "From characters 5 and 6 of the CURP; null when they are not digits", nullable=True),
+    field(
+        "sex",
+        pa.string(),
+        "H (man) or M (woman), from character 11 of the CURP; null when it is neither",
+        nullable=True,
+    ),
+    field(
+        "birth_year", pa.int16(), "From characters 5 and 6 of the CURP; null when they are not digits", nullable=True
+    ),
     field("age", pa.int16(), "Reference year less birth year, in years; null when unknown or negative", nullable=True),
     field("source", pa.string(), "Input file of the kept row, relative to the inputs' common folder"),
     field("line", pa.int64(), "Line of the kept row in that file; the header is line 1"),
@@ -31,7 +38,12 @@ NOMBRES = schema(
     1,
     field("nombre", pa.string(), "Given names, as written"),
     field("frec", pa.int64(), "People of this table's sex who bear it"),
-    field("edad_media", pa.float64(), "Mean age in years of everyone who bears it, of either sex, 2 decimals", nullable=True),
+    field(
+        "edad_media",
+        pa.float64(),
+        "Mean age in years of everyone who bears it, of either sex, 2 decimals",
+        nullable=True,
+    ),
     field("prob", pa.float64(), "frec divided by the sum of the table's frec"),
 )
 
@@ -60,7 +72,9 @@ REPAIRS = schema(
     field("repaired", pa.string(), "The name with Ñ that it was compared with"),
     field("merged", pa.bool_(), "Whether the data proves the two to be one name"),
     field("evidence", pa.string(), "What decided: symbol, curp, same_person, contradicted or insufficient"),
-    field("written_people", pa.int64(), "People who bear the name as written; first plus second surname for an apellido"),
+    field(
+        "written_people", pa.int64(), "People who bear the name as written; first plus second surname for an apellido"
+    ),
     field("repaired_people", pa.int64(), "People who bear the name with Ñ"),
     field("curp_x", pa.int64(), "Bearers of the written name whose CURP has X where the name has the doubtful letter"),
     field("curp_n", pa.int64(), "Bearers of the written name whose CURP has N there"),

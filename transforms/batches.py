@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-
 # A whole shard: its place in the data set, and its rows, a batch per block.
 Shard = tuple[int, list[pa.RecordBatch]]
 
@@ -78,7 +77,7 @@ def digest(batch: pa.RecordBatch) -> str:
     """
     state = hashlib.sha256()
     for field, column in zip(batch.schema, batch.columns, strict=True):
-        state.update(f"{field.name}\0{field.type}\0{len(column)}\0".encode())
+        state.update(f"{field.name}\0{_type_name(field.type)}\0{len(column)}\0".encode())
         _update(state, column)
     return state.hexdigest()
 
@@ -86,6 +85,16 @@ def digest(batch: pa.RecordBatch) -> str:
 def combine_digests(digests: Sequence[str]) -> str:
     """Return one sha256 for a sequence of them."""
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _type_name(type_: pa.DataType) -> str:
+    """Return a type's name without that of a list's items, which Parquet does not keep, and without dictionaries."""
+    if pa.types.is_dictionary(type_):
+        return _type_name(type_.value_type)
+    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+        size = f"[{type_.list_size}]" if pa.types.is_fixed_size_list(type_) else ""
+        return f"list{size}<{_type_name(type_.value_type)}>"
+    return str(type_)
 
 
 def _update(state: "hashlib._Hash", column: pa.Array) -> None:

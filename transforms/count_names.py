@@ -1,7 +1,7 @@
 """Count how many people bear each name, and make the published tables of it."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -69,7 +69,9 @@ def count_births(people: pa.RecordBatch) -> pa.RecordBatch:
     whole = [people["birth_year"].cast(pa.int64()), people["age"].cast(pa.int64()), sexes.indices.cast(pa.int64())]
     lows = [pc.min(column).as_py() or 0 for column in whole]
     # one number for each combination, in which 0 stands for null
-    places = [pc.add(pc.subtract(column, low), 1).fill_null(0).to_numpy() for column, low in zip(whole, lows, strict=True)]
+    places = [
+        pc.add(pc.subtract(column, low), 1).fill_null(0).to_numpy() for column, low in zip(whole, lows, strict=True)
+    ]
     sizes = [int(place.max(initial=0)) + 1 for place in places]
     counts = np.bincount(np.ravel_multi_index(places, sizes))
     found = np.flatnonzero(counts)
@@ -86,7 +88,9 @@ def sum_counts(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     """Add up COUNTS of the same kind and name; one row of each, in no order."""
     table = pa.Table.from_batches([concat(parts, COUNTS)])
     sums = table.group_by(["kind", "name"], use_threads=False).aggregate([(amount, "sum") for amount in AMOUNTS])
-    return concat(sums.rename_columns(COUNTS.names).select(COUNTS.names).cast(COUNTS).combine_chunks().to_batches(), COUNTS)
+    return concat(
+        sums.rename_columns(COUNTS.names).select(COUNTS.names).cast(COUNTS).combine_chunks().to_batches(), COUNTS
+    )
 
 
 def _counts(kind: int, names: pa.Array, amounts: dict[str, np.ndarray]) -> pa.RecordBatch:
@@ -135,11 +139,18 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
         "apellidos": APELLIDOS.empty_table(),
         **dict.fromkeys(
             ("hombres", "mujeres"),
-            pa.table({"nombre": pa.array([], pa.string()), **dict.fromkeys(("frec", "age_sum", "age_n"), pa.array([], pa.int64()))}),
+            pa.table(
+                {
+                    "nombre": pa.array([], pa.string()),
+                    **dict.fromkeys(("frec", "age_sum", "age_n"), pa.array([], pa.int64())),
+                }
+            ),
         ),
     }
     joined = {
-        table: pa.concat_tables([empty[table].replace_schema_metadata(), *(part[table] for part in held)], promote_options="permissive")
+        table: pa.concat_tables(
+            [empty[table].replace_schema_metadata(), *(part[table] for part in held)], promote_options="permissive"
+        )
         for table in empty
     }
     tables = {"apellidos": joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])}
@@ -208,7 +219,12 @@ def _finish(parts: list[NameTables], repair: bool) -> NameTables:
     if not repair:
         return NameTables(record)
     repairs = pa.concat_tables([REPAIRS.empty_table(), *(part.repairs for part in parts if part.repairs is not None)])
-    order = [("kind", "ascending"), ("repaired_people", "descending"), ("repaired", "ascending"), ("written", "ascending")]
+    order = [
+        ("kind", "ascending"),
+        ("repaired_people", "descending"),
+        ("repaired", "ascending"),
+        ("written", "ascending"),
+    ]
     repaired = finish_tables(part.repaired for part in parts if part.repaired is not None)
     return NameTables(record, repaired, repairs.sort_by(order))
 

@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 from transforms.delimited import POSITION, RAW_REJECTS, show_shape
 
 LENGTH = 18
-STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE".split()
-ALPHABET = "0123456789ABCDEFGHIJKLMN\0OPQRSTUVWXYZ"  # values of the check digit; Ñ has a place but never stands in a CURP
+STATES = ["AS", "BC", "BS", "CC", "CL", "CM", "CS", "CH", "DF", "DG", "GT", "GR", "HG", "JC", "MC", "MN", "MS", "NT", "NL", "OC", "PL", "QT", "QR", "SP", "SL", "SR", "TC", "TS", "TL", "VZ", "YN", "ZS", "NE"]
+ALPHABET = (
+    "0123456789ABCDEFGHIJKLMN\0OPQRSTUVWXYZ"  # values of the check digit; Ñ has a place but never stands in a CURP
+)
 SEX = {"H": "H", "M": "M"}
 
 _UPPER, _DIGIT = set(range(ord("A"), ord("Z") + 1)), set(range(ord("0"), ord("9") + 1))
@@ -51,7 +53,9 @@ def curp_matrix(curps: pa.Array) -> np.ndarray:
     """
     n = len(curps)
     data = curps.buffers()[2]
-    offsets = np.frombuffer(curps.buffers()[1], np.int32)[curps.offset : curps.offset + n + 1] if n else np.zeros(1, int)
+    offsets = (
+        np.frombuffer(curps.buffers()[1], np.int32)[curps.offset : curps.offset + n + 1] if n else np.zeros(1, int)
+    )
     text = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data else np.zeros(0, np.uint8)
     if len(text) == n * LENGTH and (np.diff(offsets) == LENGTH).all() and not (text > 127).any():
         return text.reshape(n, LENGTH)
@@ -176,6 +180,6 @@ class VerifyCurp(beam.PTransform):
     reject: bool = False
 
     def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return rows | "Verify" >> beam.ParDo(_Verify(self.reject)).with_output_types(pa.RecordBatch, rejects=pa.RecordBatch).with_outputs(
-            "rejects", "counters", main="rows"
-        )
+        return rows | "Verify" >> beam.ParDo(_Verify(self.reject)).with_output_types(
+            pa.RecordBatch, rejects=pa.RecordBatch
+        ).with_outputs("rejects", "counters", main="rows")

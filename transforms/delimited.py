@@ -142,9 +142,7 @@ def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = 
         step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
         for start in range(source.start, max(source.bytes, source.start + 1), step):
             end = min(start + step, source.bytes)
-            spans.append(
-                Span(number=len(spans), source=source, source_number=source_number, start=start, end=end)
-            )
+            spans.append(Span(number=len(spans), source=source, source_number=source_number, start=start, end=end))
     return spans
 
 
@@ -189,9 +187,7 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
     head = next(blocks, b"")
     header, start = _read_header(head, path if not member else f"{path}!{member}", text)
     empty = len(head) <= start and not next(blocks, b"")
-    return Source(
-        path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty
-    )
+    return Source(path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty)
 
 
 def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], int]:
@@ -337,7 +333,9 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     table = None if suspicious or decoded is None else _parse(decoded, len(ends), source, text)
     if table is not None:
         positions = np.arange(position, position + len(ends), dtype=np.int64)
-        return Chunk(rows=_with_position(table, positions), rejects=_raw_rejects([], [], []), records=len(ends), lines=len(ends))
+        return Chunk(
+            rows=_with_position(table, positions), rejects=_raw_rejects([], [], []), records=len(ends), lines=len(ends)
+        )
     return _parse_with_rejects(data, ends, source, text, position)
 
 
@@ -505,7 +503,9 @@ def parse_quoted(lines: Iterator[bytes], source: Source, text: TextFormat, span_
         table = pa.table({name: pa.array([r[i] for r in rows], pa.string()) for i, name in enumerate(text.columns)})
         return Chunk(
             rows=_with_position(table, np.asarray(positions, dtype=np.int64)),
-            rejects=_raw_rejects(*(list(column) for column in zip(*bad, strict=True))) if bad else _raw_rejects([], [], []),
+            rejects=_raw_rejects(*(list(column) for column in zip(*bad, strict=True)))
+            if bad
+            else _raw_rejects([], [], []),
             records=len(rows) + len(bad),
             lines=feed.number - done_lines,
         )
@@ -531,7 +531,13 @@ def parse_quoted(lines: Iterator[bytes], source: Source, text: TextFormat, span_
                 rows.append([fields[i] for i in wanted])
                 positions.append(position)
             else:
-                reason = "empty_line" if not fields else "too_few_fields" if len(fields) < len(source.header) else "too_many_fields"
+                reason = (
+                    "empty_line"
+                    if not fields
+                    else "too_few_fields"
+                    if len(fields) < len(source.header)
+                    else "too_many_fields"
+                )
                 bad.append((position, reason, show_shape(record[:CLIP], text.encoding)))
         if len(rows) + len(bad) >= 65536:
             yield chunk()
@@ -591,13 +597,16 @@ class LineTable:
 
 
 def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
-    """Add up (span number, lines) of all chunks into the table of where spans start."""
-    count = np.zeros(len(spans), np.int64)
-    seen=np.zeros(len(spans), int)
-    for span, number in lines:
-        count[span] += number
-        seen[span]+=1
-    import sys; print('SEEN',len(spans),np.flatnonzero(seen!=1), len(lines), file=sys.stderr)
+    """Return the table of where spans start, from the (span number, lines) of every span.
+
+    Raises:
+      DataError: a span's count is missing. No other sum would show it: only the line numbers would be wrong.
+    """
+    held = dict(lines)
+    lost = [span.number for span in spans if span.number not in held]
+    if lost:
+        raise DataError(f"the runner lost the line counts of {len(lost)} spans; nothing was published; run again")
+    count = np.array([held[span.number] for span in spans], np.int64)
     source_of = np.array([span.source_number for span in spans], np.int32)
     before = np.cumsum(count) - count
     starts = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
@@ -613,14 +622,16 @@ class _ReadSpan(beam.DoFn):
         self.text, self.block_bytes = text, block_bytes
 
     def process(self, span: Span) -> Iterator[object]:
+        lines = 0
         for chunk in read_span(span, self.text, self.block_bytes):
+            lines += chunk.lines
             progress.report("read", rows=chunk.records, bytes=min(self.block_bytes, span.end - span.start))
-            yield beam.pvalue.TaggedOutput("lines", (span.number, chunk.lines))
             yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records})
             if chunk.rejects.num_rows:
                 yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
             if chunk.rows.num_rows:
                 yield chunk.rows
+        yield beam.pvalue.TaggedOutput("lines", (span.number, lines))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -651,7 +662,9 @@ class ReadDelimited(beam.PTransform):
             .with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
             .with_outputs("rejects", "lines", "counters", main="rows")
         )
-        table = read.lines | "Lines" >> Gather(into=line_table, arguments={"spans": spans, "sources": list(self.sources)})
+        table = read.lines | "Lines" >> Gather(
+            into=line_table, arguments={"spans": spans, "sources": list(self.sources)}
+        )
         return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": read.counters}
 
 

@@ -36,7 +36,10 @@ def keep_first(rows: pa.RecordBatch, *, key: str) -> tuple[pa.RecordBatch, pa.Re
 def find_conflicts(pairs: pa.RecordBatch, *, columns: Sequence[str]) -> pa.RecordBatch:
     """Return the pairs that differ in any of `columns`, with a last column `differs` that names them."""
     differs = np.stack(
-        [np.asarray(pc.not_equal(pairs[f"kept_{c}"], pairs[f"dropped_{c}"]).to_numpy(zero_copy_only=False)) for c in columns]
+        [
+            np.asarray(pc.not_equal(pairs[f"kept_{c}"], pairs[f"dropped_{c}"]).to_numpy(zero_copy_only=False))
+            for c in columns
+        ]
     )
     rows = np.flatnonzero(differs.any(axis=0))
     differs = differs[:, rows]
@@ -63,7 +66,9 @@ class _KeepFirst(beam.DoFn):
             progress.report("reduce", rows=rows.num_rows)
         people = sum(batch.num_rows for batch in kept)
         found = sum(batch.num_rows for batch in conflicts)
-        yield beam.pvalue.TaggedOutput("counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found})
+        yield beam.pvalue.TaggedOutput(
+            "counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
+        )
         if found:
             yield beam.pvalue.TaggedOutput("conflicts", (parts.shard, conflicts))
         if people:

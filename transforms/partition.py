@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from transforms import storage
 from transforms.batches import concat

@@ -49,9 +49,9 @@ class DescribePeople(beam.PTransform):
     century: bool
 
     def expand(self, shards: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return shards | "Describe" >> beam.ParDo(
-            _Describe(self.reference_year, self.century)
-        ).with_output_types(Shard).with_outputs("counters", main="people")
+        return shards | "Describe" >> beam.ParDo(_Describe(self.reference_year, self.century)).with_output_types(
+            Shard
+        ).with_outputs("counters", main="people")
 
 
 def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: bytes) -> Shard:

@@ -140,7 +140,9 @@ def match(pattern: str) -> list[FileInfo]:
         if is_local(pattern) and os.path.isfile(pattern):
             return [_local_info(pattern)]
         found = FileSystems.match([pattern])[0].metadata_list
-        return sorted((FileInfo(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in found), key=lambda f: f.path)
+        return sorted(
+            (FileInfo(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in found), key=lambda f: f.path
+        )
 
 
 def list_tree(folder: str) -> list[FileInfo]:

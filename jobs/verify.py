@@ -1,0 +1,40 @@
+"""Recheck a finished run from its manifest."""
+
+import sys
+from collections.abc import Sequence
+
+from jobs import runners
+from jobs.options import DATA, DONE, Parser
+
+DESCRIPTION = """
+Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
+written, the rows have the digest that they had, and the counters add up. Reads every byte; changes nothing.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = Parser(prog="molino verify", description=DESCRIPTION)
+    parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
+    given = parser.parse_args(arguments)
+    runners.silence_beam()
+    from jobs.runs import verify
+
+    try:
+        manifest, wrong = verify(given.output.rstrip("/") or "/")
+    except Exception as error:
+        return runners.fail(error)
+    for line in wrong:
+        print(f"molino: {line}", file=sys.stderr)
+    for name, dataset in manifest["datasets"].items():
+        print(f"{name:>20}  {dataset['rows']:>12,} rows in {len(dataset['files'])} files  {dataset['digest'][:16]}")
+    print(f"{'run':>20}  {manifest['job']} {manifest['run'][:16]}, digest {manifest['digest'][:16]}")
+    if wrong:
+        print(f"molino: {given.output} is not as it was written: {len(wrong)} faults", file=sys.stderr)
+        return DATA
+    print(f"{'verified':>20}  everything is as it was written")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

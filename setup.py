@@ -1,0 +1,44 @@
+"""Package of the jobs: installed by `make`, and on a cluster's workers by Beam's --setup_file."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+BEAM = "2.77.0"  # equal to the workers' container, or Beam refuses
+
+setup(
+    name="molino",
+    version=re.search(r'VERSION = "(.+)"', (HERE / "jobs/__init__.py").read_text())[1],
+    description="Batch jobs on Apache Beam that mill raw public data into Parquet that training jobs can trust",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.12",
+    packages=["jobs", "schemas", "transforms"],
+    install_requires=[
+        f"apache-beam=={BEAM}",
+        "jinja2>=3.1.6",
+        "matplotlib>=3.10",
+        "numpy>=2.2",
+        "pyarrow>=23.0.1",  # two CVEs below
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "aws": [f"apache-beam[aws]=={BEAM}"],
+        "dataflow": [f"apache-beam[gcp]=={BEAM}"],
+        "tensorflow": ["tensorflow>=2.21,<2.22", "tensorflow-hub>=0.16.1", "tensorflow-transform>=1.21"],
+        "dev": [
+            "hypothesis>=6",
+            "mypy>=1.18",
+            "pandas>=3.1",
+            "pytest>=9",
+            "pytest-timeout>=2.4",
+            "ruff>=0.14",
+            "setuptools>=77",
+            "uv>=0.9",
+        ],
+        "bench": ["duckdb>=1.4", "polars>=1.34", "psutil>=7", "pyspark>=4"],
+    },
+    entry_points={"console_scripts": ["molino = jobs.cli:main"]},
+)
