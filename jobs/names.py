@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from jobs.runs import Plan, Run
-    from transforms.delimited import Source, TextFormat
+    from transforms.sources import Source, TextFormat
     from transforms.storage import FileInfo
 
 JOB = "names"
@@ -91,10 +91,18 @@ def parser() -> Parser:
         text.add_argument(flag, default=column, metavar="NAME", help=f"column of the header (default {column})")
     rows = made.add_argument_group("people and names")
     rows.add_argument("--reference-year", type=int, default=2012, metavar="Y", help="ages are as of it (default 2012)")
-    rows.add_argument("--century-from-curp", action="store_true",
-                      help="take the century of birth from the CURP's character 17; else all were born in the 1900s")  # fmt: skip
-    rows.add_argument("--min-count", type=positive, default=5, metavar="N",
-                      help="names of fewer people are left out of the tables (default 5)")  # fmt: skip
+    rows.add_argument(
+        "--century-from-curp",
+        action="store_true",
+        help="take the century of birth from the CURP's character 17; else all were born in the 1900s",
+    )
+    rows.add_argument(
+        "--min-count",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="names of fewer people are left out of the tables (default 5)",
+    )
     rows.add_argument(
         "--junk",
         nargs="*",
@@ -102,12 +110,23 @@ def parser() -> Parser:
         metavar="VALUE",
         help="values that are no names (default: NULL, empty, - . 0 / \\ _)",
     )
-    rows.add_argument("--invalid-curp", choices=("keep", "reject"), default="keep",
-                      help="what to do with rows whose CURP has a wrong format or check digit (default keep; counted)")  # fmt: skip
-    rows.add_argument("--repair-names", action="store_true",
-                      help="add tables that merge broken spellings of Ñ where the data proves them one name")  # fmt: skip
-    rows.add_argument("--curp", choices=("keep", "hash", "drop"), default="keep",
-                      help=f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}")  # fmt: skip
+    rows.add_argument(
+        "--invalid-curp",
+        choices=("keep", "reject"),
+        default="keep",
+        help="what to do with rows whose CURP has a wrong format or check digit (default keep; counted)",
+    )
+    rows.add_argument(
+        "--repair-names",
+        action="store_true",
+        help="add tables that merge broken spellings of Ñ where the data proves them one name",
+    )
+    rows.add_argument(
+        "--curp",
+        choices=("keep", "hash", "drop"),
+        default="keep",
+        help=f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}",
+    )
     rows.add_argument("--curp-key-file", metavar="FILE", help="file with the secret key of the hashes")
     return made
 
@@ -129,8 +148,8 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from jobs.runs import Plan
     from schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from schemas.rejects import REJECTS
-    from transforms.delimited import list_sources
     from transforms.errors import DataError
+    from transforms.sources import list_sources
 
     text = text_format(given)
     key = curp_key(given)
@@ -149,7 +168,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         options=shown_options(options, key),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
-        counted=("people", "conflicts", "rejects"),
+        counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
         warnings=[f"{label} holds no records" for label in empty],
         total_bytes=sum(source.bytes for source in sources),
@@ -205,7 +224,7 @@ def curp_key(given: argparse.Namespace) -> bytes:
 
 def text_format(given: argparse.Namespace) -> "TextFormat":
     """Return the format of the input that the options describe."""
-    from transforms.delimited import TextFormat
+    from transforms.sources import TextFormat
 
     return TextFormat(
         columns={name: getattr(given, f"{name}_column") for name in COLUMNS},
@@ -235,10 +254,11 @@ def build(
     from transforms import people as people_
     from transforms.count_names import CountNames, GatherBirths
     from transforms.curp import VerifyCurp
-    from transforms.delimited import POSITION, GatherRejects, ReadDelimited
+    from transforms.delimited import GatherRejects, ReadDelimited
     from transforms.keep_first import KeepFirstPerKey
     from transforms.parquet import WriteParquet
     from transforms.partition import PartitionRows
+    from transforms.sources import POSITION
     from transforms.views_names import WriteTables
 
     def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
@@ -276,8 +296,12 @@ def build(
         rejected["shards"] | "Rejected" >> write("rejects", REJECTS),
     ]
     counters = (
-        read["counters"], verified.counters, rejected["counters"], kept.counters, people.counters
-    ) | "Counters" >> beam.Flatten()  # fmt: skip
+        read["counters"],
+        verified.counters,
+        rejected["counters"],
+        kept.counters,
+        people.counters,
+    ) | "Counters" >> beam.Flatten()
     tables = people.people | "CountNames" >> CountNames(
         conflicts=kept.conflicts,
         min_count=options.min_count,
@@ -287,8 +311,9 @@ def build(
         spill=spill,
     )
     births = people.people | "Births" >> GatherBirths()
-    files.append(tables | "Tables" >> WriteTables(run=run, births=births, counters=counters))
-    files | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=counters)
+    staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
+    everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
+    [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
@@ -301,9 +326,12 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rejects", f"{counters.get('rejects', 0):,}"),
     ]
     lines += [
-        ("names", f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
-                  f"{datasets['mujeres']['rows']:,} women's"),
-    ]  # fmt: skip
+        (
+            "names",
+            f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
+            f"{datasets['mujeres']['rows']:,} women's",
+        ),
+    ]
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines

@@ -15,7 +15,18 @@ exit codes:
 """
 EMBEDDED = "embedded"
 # Options of the Flink runner that its job server knows and Beam's Python does not.
-FLINK_OPTIONS = ["parallelism", "max_parallelism", "object_reuse", "fail_on_checkpointing_errors", "number_of_execution_retries", "execution_retry_delay", "execution_mode_for_batch", "state_backend", "flink_conf_dir", "files_to_stage"]
+FLINK_OPTIONS = (
+    "parallelism",
+    "max_parallelism",
+    "object_reuse",
+    "fail_on_checkpointing_errors",
+    "number_of_execution_retries",
+    "execution_retry_delay",
+    "execution_mode_for_batch",
+    "state_backend",
+    "flink_conf_dir",
+    "files_to_stage",
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,15 +113,22 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
     run = parser.add_argument_group("how to run (never changes the rows)")
-    run.add_argument("--runner", default=EMBEDDED, metavar="NAME",
-                     help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...")  # fmt: skip
+    run.add_argument(
+        "--runner",
+        default=EMBEDDED,
+        metavar="NAME",
+        help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
+    )
     run.add_argument("--workers", type=positive, metavar="N", help="of the embedded runner (default: one a core)")
     run.add_argument(
         "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
     )
-    run.add_argument("--shuffle", choices=("auto", "files", "runner"), default="auto",
-                     help="carry rows in bucket files of the staging folder, or in the runner's shuffle "
-                     "(auto: files when embedded)")  # fmt: skip
+    run.add_argument(
+        "--shuffle",
+        choices=("auto", "files", "runner"),
+        default="auto",
+        help="carry rows in bucket files of the staging folder, or in the runner's shuffle (auto: files when embedded)",
+    )
     run.add_argument(
         "--span-bytes", type=positive, default=16 << 20, metavar="N", help="a piece of reading (default 16 MiB)"
     )
@@ -119,6 +137,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
     safety = parser.add_argument_group("safety")
-    safety.add_argument("--max-reject-ratio", type=ratio, default=0.01, metavar="R",
-                        help="publish nothing when a larger share of the records is rejected (default 0.01)")  # fmt: skip
+    safety.add_argument(
+        "--max-reject-ratio",
+        type=ratio,
+        default=0.01,
+        metavar="R",
+        help="publish nothing when a larger share of the records is rejected (default 0.01)",
+    )
     safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from jobs.options import DATA, EMBEDDED
 
@@ -21,7 +22,7 @@ def silence_beam() -> None:
     logging.getLogger().setLevel(logging.ERROR)
 
 
-def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None, worker_mode: str):
+def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None, worker_mode: str) -> Any:
     """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
@@ -44,7 +45,7 @@ def is_embedded(runner: str) -> bool:
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
 
 
-def run_pipeline(build: Callable, runner: str, options) -> None:
+def run_pipeline(build: Callable, runner: str, options: Any) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
     import apache_beam as beam
 

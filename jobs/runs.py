@@ -26,7 +26,7 @@ import socket
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 import jobs
 from schemas import name_of
 from transforms import storage
-from transforms.batches import Gather, combine_digests, digest
+from transforms.batches import Gather, combine_digests, digest, sum_counters
 from transforms.errors import DataError
 from transforms.parquet import StagedFile
 
@@ -60,7 +60,7 @@ class Plan:
       datasets: schema of every data set of the output.
       balance: a counter and those that must add up to it.
       counted: data sets whose rows are counted under the same name.
-      build: adds the job to a pipeline, given the run and the folder for bucket files, or None for the runner's shuffle.
+      build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
       warnings: what the user should know before trusting the output.
       total_bytes: size of what will be read, for the progress.
     """
@@ -521,14 +521,6 @@ def crash_point(step: str) -> None:
     """Die as by kill -9 at the step that MOLINO_CRASH names; how the tests stop a commit half-way."""
     if os.environ.get("MOLINO_CRASH") == step:
         os.kill(os.getpid(), 9)
-
-
-def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Add up counters of the same name."""
-    total: Counter[str] = Counter()
-    for counter in counters:
-        total.update(counter)
-    return dict(total)
 
 
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -103,16 +104,16 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
         column = column.dictionary_decode()
     state.update(column.null_count.to_bytes(8, "little"))
     if column.null_count:
-        state.update(np.packbits(np.asarray(column.is_valid())))
+        state.update(np.packbits(np.asarray(column.is_valid())).data)
     if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
         column = column.fill_null("" if pa.types.is_string(column.type) else b"")
         offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-        state.update(np.diff(offsets))
+        state.update(np.diff(offsets).data)
         if len(offsets) and offsets[-1] > offsets[0]:
             state.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
     elif pa.types.is_list(column.type):
         column = column.fill_null([])
-        state.update(np.asarray(column.value_lengths()))
+        state.update(np.ascontiguousarray(column.value_lengths()).data)
         _update(state, column.flatten())
     elif pa.types.is_fixed_size_list(column.type):
         _update(state, column.flatten())
@@ -121,7 +122,15 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
             column = column.cast(pa.uint8())
         if not pa.types.is_primitive(column.type):
             raise TypeError(f"no digest is defined for a column of type {column.type}")
-        state.update(np.ascontiguousarray(column.fill_null(0).to_numpy(zero_copy_only=False)))
+        state.update(np.ascontiguousarray(column.fill_null(0).to_numpy(zero_copy_only=False)).data)
+
+
+def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add up counters of the same name."""
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return dict(total)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -173,8 +173,12 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
 
 @dataclasses.dataclass(frozen=True)
 class NameTables:
-    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for."""
+    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for.
 
+    `people` is how many were counted, junk names and rare ones too.
+    """
+
+    people: int
     record: dict[str, pa.Table]
     repaired: dict[str, pa.Table] | None = None
     repairs: pa.Table | None = None
@@ -199,9 +203,10 @@ def _spelling(counts: pa.RecordBatch) -> pa.Array:
 
 def _reduce_counts(parts: Parts, min_count: int, junk: Sequence[str], repair: bool) -> NameTables:
     counts = sum_counts(parts)
+    people = pc.sum(counts.filter(pc.equal(counts["kind"], APELLIDO))["a"]).as_py() or 0
     record = partial_tables(counts, min_count=min_count, junk=junk)
     if not repair:
-        return NameTables(record)
+        return NameTables(people, record)
     held, repairs = [], []
     for kind, name in ((APELLIDO, "apellido"), (NOMBRE, "nombre")):
         of_kind = pa.Table.from_batches([counts]).filter(pc.equal(pc.field("kind"), kind)).drop_columns("kind")
@@ -211,13 +216,14 @@ def _reduce_counts(parts: Parts, min_count: int, junk: Sequence[str], repair: bo
         held += merged.add_column(0, "kind", kinds).select(COUNTS.names).cast(COUNTS).to_batches()
         repairs.append(planned)
     repaired = partial_tables(concat(held, COUNTS), min_count=min_count, junk=junk)
-    return NameTables(record, repaired, pa.concat_tables(repairs))
+    return NameTables(people, record, repaired, pa.concat_tables(repairs))
 
 
 def _finish(parts: list[NameTables], repair: bool) -> NameTables:
+    people = sum(part.people for part in parts)
     record = finish_tables(part.record for part in parts)
     if not repair:
-        return NameTables(record)
+        return NameTables(people, record)
     repairs = pa.concat_tables([REPAIRS.empty_table(), *(part.repairs for part in parts if part.repairs is not None)])
     order = [
         ("kind", "ascending"),
@@ -226,7 +232,7 @@ def _finish(parts: list[NameTables], repair: bool) -> NameTables:
         ("written", "ascending"),
     ]
     repaired = finish_tables(part.repaired for part in parts if part.repaired is not None)
-    return NameTables(record, repaired, repairs.sort_by(order))
+    return NameTables(people, record, repaired, repairs.sort_by(order))
 
 
 @dataclasses.dataclass(kw_only=True)

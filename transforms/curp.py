@@ -15,10 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.delimited import POSITION, RAW_REJECTS, show_shape
+from transforms.parse import RAW_REJECTS, show_shape
+from transforms.sources import POSITION
 
 LENGTH = 18
-STATES = ["AS", "BC", "BS", "CC", "CL", "CM", "CS", "CH", "DF", "DG", "GT", "GR", "HG", "JC", "MC", "MN", "MS", "NT", "NL", "OC", "PL", "QT", "QR", "SP", "SL", "SR", "TC", "TS", "TL", "VZ", "YN", "ZS", "NE"]
+STATES = tuple(
+    # two letters a state, in the order of their names
+    "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE".split()  # noqa: SIM905
+)
 ALPHABET = (
     "0123456789ABCDEFGHIJKLMN\0OPQRSTUVWXYZ"  # values of the check digit; Ñ has a place but never stands in a CURP
 )

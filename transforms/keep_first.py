@@ -16,7 +16,8 @@ from transforms.partition import Parts
 def keep_first(rows: pa.RecordBatch, *, key: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Return (kept, pairs): the first row of each key in row order, and every other row beside the one kept.
 
-    `pairs` has each column twice, as `kept_...` and `dropped_...`, in the order of the dropped rows. The key has no nulls.
+    `pairs` has each column twice, as `kept_...` and `dropped_...`, in the order of the dropped rows. The key has no
+    nulls.
 
     >>> kept, pairs = keep_first(pa.record_batch({"k": ["x", "y", "x"], "v": [1, 2, 3]}), key="k")
     >>> kept["v"].to_pylist(), pairs["kept_v"].to_pylist(), pairs["dropped_v"].to_pylist()

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -172,7 +172,7 @@ class WriteParquet(beam.PTransform):
         return shards | f"Write {self.dataset}" >> beam.FlatMap(_write, **options)
 
 
-def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options) -> Iterator[StagedFile]:
+def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options: Any) -> Iterator[StagedFile]:
     key, batches = shard
     held = [batch for batch in batches if batch.num_rows]
     if held:

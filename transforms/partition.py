@@ -6,6 +6,7 @@ many shards it has.
 """
 
 import dataclasses
+import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
@@ -107,7 +108,7 @@ def write_buckets(batch: pa.RecordBatch, bounds: np.ndarray, folder: str) -> str
     """Write rows that are sorted by block as one Arrow IPC file, a batch per block, and return its path."""
     path = storage.join(folder, f"{uuid.uuid4().hex}.arrow")
     with storage.explained(path, "write"), storage.open_output(path) as file, pa.ipc.new_file(file, batch.schema) as to:
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in itertools.pairwise(bounds):
             to.write_batch(batch.slice(start, end - start))
     return path
 

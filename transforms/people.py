@@ -9,7 +9,8 @@ import pyarrow as pa
 from schemas.names import CONFLICTS, PEOPLE
 from transforms.batches import Shard
 from transforms.curp import parse_curp, protect_curp
-from transforms.delimited import POSITION, LineTable
+from transforms.delimited import LineTable
+from transforms.sources import POSITION
 
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from transforms.batches import sum_counters
 from transforms.count_names import NameTables
+from transforms.errors import DataError
 from transforms.parquet import StagedFile, write_shard, write_view
 from transforms.report_names import names_report
 
@@ -36,17 +39,26 @@ def _named(tables: NameTables) -> Iterator[tuple[str, pa.Table]]:
 
 def write_tables(
     tables: NameTables, births: pa.Table, counters: list[Mapping[str, int]], run: Any
-) -> Iterator[StagedFile]:
-    """Stage every table, its CSV, and the report; nothing but the data and the options goes into them."""
+) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    """Stage every table, its CSV, and the report; nothing but the data and the options goes into them.
+
+    Raises:
+      DataError: the tables do not count everyone.
+    """
+    totals = sum_counters(counters)
+    counted = {"tables of names": tables.people, "table of births": pc.sum(births["people"]).as_py() or 0}
+    for name, people in counted.items():
+        if people != totals.get("people", 0):
+            raise DataError(
+                f"the {name} counts {people:,} people where {totals.get('people', 0):,} were kept; "
+                "nothing was published; run again, and report this"
+            )
     for name, table in _named(tables):
+        yield beam.pvalue.TaggedOutput("counters", {name: len(table)})
         if len(table):
             batches = table.combine_chunks().to_batches()
             yield write_shard(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
         yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
-    totals: dict[str, int] = {}
-    for counter in counters:
-        for name, count in counter.items():
-            totals[name] = totals.get(name, 0) + count
     report = names_report(
         **tables.record,
         births=births,
@@ -61,7 +73,7 @@ def write_tables(
 
 @dataclasses.dataclass(kw_only=True)
 class WriteTables(beam.PTransform):
-    """Stage the tables and the report. Input: one NameTables. Output: StagedFiles.
+    """Stage the tables and the report. Input: one NameTables. Output: `files`, and `counters` with rows by table.
 
     Attributes:
       run: gives staging folder, options and inputs.
@@ -73,10 +85,10 @@ class WriteTables(beam.PTransform):
     births: beam.PCollection
     counters: beam.PCollection
 
-    def expand(self, tables: beam.PCollection) -> beam.PCollection:
+    def expand(self, tables: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return tables | "WriteTables" >> beam.FlatMap(
             write_tables,
             births=beam.pvalue.AsSingleton(self.births),
             counters=beam.pvalue.AsList(self.counters),
             run=self.run,
-        )
+        ).with_outputs("counters", main="files")

@@ -1,0 +1,182 @@
+"""What there is to read: texts among the input files, their headers, and where they can be cut."""
+
+import codecs
+import csv
+import dataclasses
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from transforms import storage
+from transforms.errors import DataError, OptionError
+from transforms.unpack import line_end, unpacked_blocks
+
+POSITION = "position"
+SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextFormat:
+    """How the files are written, and which of their columns are wanted.
+
+    Attributes:
+      columns: names in the batch, mapped to names in the header.
+      delimiter: one ASCII character.
+      encoding: UTF-8 or an encoding of one byte a character.
+      quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
+      max_line_bytes: longer lines are rejects, and are never held in memory whole.
+    """
+
+    columns: Mapping[str, str]
+    delimiter: str = "|"
+    encoding: str = "latin-1"
+    quote: str = ""
+    max_line_bytes: int = 65536
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
+            raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
+        if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
+            raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
+        if self.quote == self.delimiter:
+            raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
+        try:
+            name = codecs.lookup(self.encoding).name
+        except LookupError:
+            raise OptionError(f"no such encoding: {self.encoding!r}; try utf-8, latin-1 or cp1252") from None
+        if not name.startswith(SPLITTABLE_CODECS):
+            raise OptionError(f"cannot read {self.encoding!r}: only UTF-8 and encodings of one byte a character")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the batches: the wanted columns as strings, then `position`."""
+        return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """One text to read: a file, or a member of a zip.
+
+    Attributes:
+      label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
+      kind: plain, gzip or zip.
+      bytes: size of the text; an estimate for gzip.
+      header: the header's column names.
+      start: offset of the first byte after the header.
+      empty: whether no data follows the header.
+    """
+
+    path: str
+    label: str
+    kind: str
+    member: str
+    bytes: int
+    header: tuple[str, ...]
+    start: int
+    empty: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Span:
+    """A byte range of one source, or the whole of a source that cannot be split. Owns the lines that start in it."""
+
+    number: int
+    source: Source
+    source_number: int
+    start: int
+    end: int
+
+
+def list_sources(files: Sequence[storage.FileInfo], text: TextFormat) -> list[Source]:
+    """Look at the first bytes of every file and return the texts to read, in the order of the files.
+
+    Raises:
+      DataError: a file is not text, is UTF-16, or lacks a wanted column.
+    """
+    root = _common_folder([file.path for file in files])
+    return [source for file in files for source in _sources_of(file, file.path[len(root) :], text)]
+
+
+def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
+    """Cut the sources into spans of about `span_bytes`; gzip, zip members and quoted text stay whole."""
+    spans: list[Span] = []
+    for source_number, source in enumerate(sources):
+        if source.empty:
+            continue
+        step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
+        for start in range(source.start, max(source.bytes, source.start + 1), step):
+            end = min(start + step, source.bytes)
+            spans.append(Span(number=len(spans), source=source, source_number=source_number, start=start, end=end))
+    return spans
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """Return the longest common prefix of the paths that ends in "/".
+
+    >>> _common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
+    '/a/b/'
+    """
+    shortest, longest = min(paths), max(paths)
+    same = next((i for i, c in enumerate(shortest) if i >= len(longest) or c != longest[i]), len(shortest))
+    return shortest[: shortest.rfind("/", 0, same) + 1]
+
+
+def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterator[Source]:
+    with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
+        magic = raw.read(4)
+    if magic.startswith(b"\x1f\x8b"):
+        # a gzip file says its size only modulo 4 GiB; six times is about what such text shrinks to
+        yield _source(file.path, label, "gzip", "", file.bytes * 6, text)
+    elif magic.startswith(b"PK\x03\x04"):
+        for member, size in _zip_members(file.path):
+            yield _source(file.path, f"{label}!{member}", "zip", member, size, text)
+    else:
+        yield _source(file.path, label, "plain", "", file.bytes, text)
+
+
+def _zip_members(path: str) -> list[tuple[str, int]]:
+    try:
+        with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
+    for info in members:
+        if info.flag_bits & 1:
+            raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
+    return sorted((info.filename, info.file_size) for info in members)
+
+
+def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat) -> Source:
+    blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
+    head = next(blocks, b"")
+    header, start = _read_header(head, path if not member else f"{path}!{member}", text)
+    empty = len(head) <= start and not next(blocks, b"")
+    return Source(path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty)
+
+
+def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], int]:
+    """Return the column names and the length of the header line with its end; ((), 0) for a text of no bytes."""
+    if not head:
+        return (), 0
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} looks like UTF-16; convert it first, for example: iconv -f UTF-16 -t UTF-8")
+    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    end = line_end(head, start)
+    line = head[start : end if end >= 0 else len(head)]
+    if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
+        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz or .zip")
+    try:
+        decoded = line.decode(text.encoding).rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
+    if text.quote:
+        names = next(csv.reader([decoded], delimiter=text.delimiter, quotechar=text.quote), [])
+    else:
+        names = decoded.split(text.delimiter)
+    for wanted in text.columns.values():
+        if names.count(wanted) != 1:
+            what = "lacks the column" if wanted not in names else "has more than one column"
+            shown = ", ".join(name[:40] for name in names[:20])
+            raise DataError(f"{path} {what} {wanted!r}; its header has: {shown}; map columns with --*-column")
+    return tuple(names), end if end >= 0 else len(head)
