@@ -4,6 +4,7 @@ import argparse
 import difflib
 import textwrap
 from collections.abc import Sequence
+from typing import NoReturn
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 EXIT_CODES = f"""\
@@ -41,6 +42,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, in one line, and exit with 2."""
+        self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
+
     def flags(self) -> list[str]:
         """Return every option, with its dashes."""
         return [flag for action in self._actions for flag in action.option_strings]
@@ -63,7 +68,7 @@ class Parser(argparse.ArgumentParser):
             name = word.split("=")[0]
             near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
             right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
-            hint = f"; did you mean {right}?" if right else "; see --help"
+            hint = f"; did you mean {right}?" if right else ""
             self.error(
                 f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}"
             )

@@ -118,12 +118,13 @@ def plan_run(plan: Plan, *, output: str, inputs: Sequence[storage.FileInfo], max
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     code = {"version": jobs.VERSION, "digest": code_digest()}
     listed = [_listing(file) for file in inputs]
-    identity = json.dumps([FORMAT, plan.job, plan.options, listed, code, max_reject_ratio], sort_keys=True)
+    options = {**plan.options, "max_reject_ratio": max_reject_ratio}
+    identity = json.dumps([FORMAT, plan.job, options, listed, code], sort_keys=True)
     return Run(
         job=plan.job,
         output=output,
         id=hashlib.sha256(identity.encode()).hexdigest(),
-        options=plan.options,
+        options=options,
         inputs=listed,
         code=code,
         datasets={name: name_of(schema) for name, schema in plan.datasets.items()},
@@ -489,7 +490,6 @@ def _manifest(run: Run, files: Sequence[StagedFile], names: Mapping[str, str], c
         "datasets": datasets,
         "views": views,
         "options": dict(run.options),
-        "max_reject_ratio": run.max_reject_ratio,
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),
         "packages": package_versions(),

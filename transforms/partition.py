@@ -43,8 +43,9 @@ def hash_strings(values: pa.Array) -> np.ndarray:
             sums += (column + np.uint64(1)) * WEIGHTS[place % len(WEIGHTS)]
     else:
         place_of = (np.arange(len(data)) - np.repeat(starts, lengths)) % len(WEIGHTS)
-        sums = np.add.reduceat((data + np.uint64(1)) * WEIGHTS[place_of], np.minimum(starts, len(data) - 1))
-    sums[lengths == 0] = 0
+        filled = lengths > 0  # reduceat knows no empty runs
+        sums = np.zeros(n, np.uint64)
+        sums[filled] = np.add.reduceat((data + np.uint64(1)) * WEIGHTS[place_of], starts[filled])
     sums ^= sums >> np.uint64(32)
     return sums * np.uint64(0x9E3779B97F4A7C15)
 

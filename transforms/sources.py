@@ -139,7 +139,7 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
     try:
         with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
     for info in members:
         if info.flag_bits & 1:
@@ -149,9 +149,14 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
 
 def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat) -> Source:
     blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
-    head = next(blocks, b"")
+    head = b""
+    while (end := line_end(head)) < 0 or end == len(head):  # a member of a gzip file may end in the header
+        block = next(blocks, b"")
+        head += block
+        if not block or (end < 0 and len(head) > 2 * text.max_line_bytes):
+            break
     header, start = _read_header(head, path if not member else f"{path}!{member}", text)
-    empty = len(head) <= start and not next(blocks, b"")
+    empty = len(head) <= start
     return Source(path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty)
 
 

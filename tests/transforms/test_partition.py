@@ -1,0 +1,112 @@
+"""Rows of one key meet in one block, in order, whatever carried them."""
+
+import subprocess
+import sys
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.batches import ArrowBatchCoder, concat
+from transforms.partition import PartitionRows, block_of, blocks_of_shard, hash_strings, sort_by_block
+
+TEXTS = st.lists(st.text(max_size=300) | st.sampled_from(["", "a", "ab" * 9]), max_size=30)
+SCHEMA = pa.schema([("k", pa.string()), ("n", pa.int64())])
+
+
+def plain_hash(value):
+    """Hash one string with Python's own whole numbers."""
+    from transforms.partition import WEIGHTS
+
+    total = sum((byte + 1) * int(WEIGHTS[i % len(WEIGHTS)]) for i, byte in enumerate(value.encode())) % 2**64
+    return (total ^ total >> 32) * 0x9E3779B97F4A7C15 % 2**64
+
+
+@given(TEXTS, TEXTS)
+def test_the_hash_is_that_of_plain_python(before, values):
+    array = pa.array(before + values, pa.string()).slice(len(before))
+    assert hash_strings(array).tolist() == [plain_hash(value) for value in values]
+
+
+def test_the_hash_is_the_same_in_every_process():
+    code = "import pyarrow as pa; from transforms.partition import hash_strings as h; print(h(pa.array(['MUÑOZ']))[0])"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert seen == {f"{hash_strings(pa.array(['MUÑOZ']))[0]}\n"}
+
+
+def test_blocks_are_even_and_in_range():
+    curps = pa.array([f"AAAA{n:06d}HDFXXX{n % 100:02d}" for n in range(100_000)])
+    counts = np.bincount(block_of(hash_strings(curps), 10), minlength=10)
+    assert len(counts) == 10
+    assert counts.min() > 9_000
+
+
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_shards_are_runs_that_cover_all_blocks(blocks, shards):
+    held = [list(blocks_of_shard(shard, shards, blocks)) for shard in range(shards)]
+    assert [block for blocks_held in held for block in blocks_held] == list(range(blocks))
+
+
+@given(st.lists(st.integers(0, 4)))
+def test_sorting_by_block_keeps_the_order_inside(block):
+    batch = pa.record_batch({"k": [str(b) for b in block], "n": pa.array(range(len(block)), pa.int64())}, schema=SCHEMA)
+    rows, bounds = sort_by_block(batch, np.array(block, np.int64), 5)
+    for b in range(5):
+        assert rows["n"].to_pylist()[bounds[b] : bounds[b + 1]] == [i for i, x in enumerate(block) if x == b]
+
+
+def rows_of(count):
+    return pa.record_batch({"k": [f"k{n % 37}" for n in range(count)], "n": np.arange(count)}, schema=SCHEMA)
+
+
+@pytest.mark.parametrize("spill", [True, False])
+def test_both_ways_of_carrying_give_the_same_blocks(tmp_path, spill):
+    rows = rows_of(1000)
+    block = block_of(hash_strings(rows["k"]), 6)
+    expected = {b: rows["n"].to_numpy()[block == b].tolist() for b in range(6)}
+
+    def check(shards, count):
+        found = {}
+        for parts in shards:
+            blocks = list(parts)
+            assert len(blocks) == len(parts.blocks)
+            found.update(zip(parts.blocks, (batch["n"].to_pylist() for batch in blocks), strict=True))
+        assert found == expected, count
+
+    for shards in (1, 4):
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            parts = (
+                pipeline
+                | beam.Create([700, 0, 300, 50, 960])
+                | beam.Map(
+                    lambda start: rows.slice(start, {0: 50, 50: 250, 300: 400, 700: 260, 960: 40}[start])
+                ).with_output_types(pa.RecordBatch)
+                | PartitionRows(
+                    key=lambda batch: batch["k"],
+                    schema=SCHEMA,
+                    blocks=6,
+                    shards=shards,
+                    order_by="n",
+                    spill=str(tmp_path) if spill else None,
+                )
+            )
+            assert_that(parts, lambda found, shards=shards: check(found, shards))
+
+
+def test_a_part_of_a_shuffle_is_not_larger_than_its_rows():
+    rows = rows_of(10_000)
+    ordered, bounds = sort_by_block(rows, block_of(hash_strings(rows["k"]), 64), 64)
+    largest = int(np.argmax(np.diff(bounds)))
+    part = ordered.slice(bounds[largest], bounds[largest + 1] - bounds[largest])
+    assert len(ArrowBatchCoder().encode(part)) < 2 * part.nbytes + 1000
+    assert concat([part], SCHEMA) is part
