@@ -29,6 +29,7 @@ COLUMNS = {
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 BLOCKS_PER_SHARD = 8
+MIN_BLOCKS = 8  # so that a small input can have a few shards too
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 
 DESCRIPTION = """
@@ -170,15 +171,20 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
-        warnings=[f"{label} holds no records" for label in empty],
+        warnings=[*(f"{label} holds no records" for label in empty), *too_many_shards(given.shards, options.blocks)],
         total_bytes=sum(source.bytes for source in sources),
     )
 
 
+def too_many_shards(asked: int | None, blocks: int) -> list[str]:
+    """Return a warning when the input is too small for the shards that were asked for."""
+    return [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
+
+
 def make_options(given: argparse.Namespace, text: "TextFormat", total_bytes: int) -> Options:
     """Return the options; blocks and shards follow from the size of the input, never from the machine."""
-    blocks = max(1, -(-total_bytes // BLOCK_BYTES))
-    shards = given.shards or max(min(blocks, 4), -(-blocks // BLOCKS_PER_SHARD))
+    blocks = max(MIN_BLOCKS, -(-total_bytes // BLOCK_BYTES))
+    shards = given.shards or max(min(4, -(-total_bytes // BLOCK_BYTES)), blocks // BLOCKS_PER_SHARD)
     return Options(
         text=text,
         reference_year=given.reference_year,

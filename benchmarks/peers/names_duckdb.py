@@ -59,7 +59,11 @@ def main(path: str, output: str) -> None:
         db.execute(PEOPLE, {"path": path})
         db.execute(f"COPY people TO '{output}/people.parquet' (FORMAT parquet, COMPRESSION zstd)")
         db.execute(NOMBRES)
-        for table, query in {"apellidos": APELLIDOS, "hombres": of_sex("hombres"), "mujeres": of_sex("mujeres")}.items():
+        for table, query in {
+            "apellidos": APELLIDOS,
+            "hombres": of_sex("hombres"),
+            "mujeres": of_sex("mujeres"),
+        }.items():
             db.execute(f"COPY ({query}) TO '{output}/{table}.csv' (FORMAT csv, HEADER)")
 
 

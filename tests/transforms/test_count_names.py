@@ -54,7 +54,7 @@ def oracle(people, min_count):
             [
                 n,
                 int(f),
-                round(mean.loc[n, "sum"] / mean.loc[n, "count"], 2) if n in mean.index else None,
+                round(float(mean.loc[n, "sum"] / mean.loc[n, "count"]), 2) if n in mean.index else None,
                 f / found.sum(),
             ]
             for n, f in found.items()
