@@ -14,7 +14,7 @@ from collections import Counter
 from transforms.progress import ENVIRONMENT
 
 LINE_SECONDS = 10.0
-STAGES = {"read": "1/3 reading", "reduce": "2/3 reducing", "write": "3/3 writing"}
+STAGES = {"read": "1/3 reading", "reduce": "2/3 reducing", "write": "3/3 writing"}  # in this order
 
 
 class Watch:
@@ -27,7 +27,7 @@ class Watch:
     def __init__(self, total_bytes: int, *, quiet: bool):
         self.total_bytes, self.quiet = total_bytes, quiet
         self.amounts: Counter[str] = Counter()
-        self._stage, self._started, self._shown = "read", time.monotonic(), time.monotonic()
+        self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> "Watch":
         if not self.quiet:
@@ -58,8 +58,7 @@ class Watch:
 
         return tqdm(
             total=100,
-            desc=STAGES["read"],
-            bar_format="{desc:13}{percentage:3.0f}% |{bar}| {postfix} [{elapsed}]",
+            bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}]",
             leave=False,
             dynamic_ncols=True,
             file=sys.stderr,
@@ -69,31 +68,28 @@ class Watch:
         while not self._end.is_set():
             with contextlib.suppress(TimeoutError, ValueError, KeyError):
                 message = json.loads(self._socket.recv(4096))
-                self._stage = message.pop("stage")
+                stage = message.pop("stage")
                 for name, amount in message.items():
-                    self.amounts[f"{self._stage}.{name}"] += amount
+                    self.amounts[f"{stage}.{name}"] += amount
             self._show()
 
-    def _share(self) -> float:
-        whole = self.total_bytes if self._stage == "read" else self.amounts["read.rows"]
-        done = self.amounts["read.bytes"] if self._stage == "read" else self.amounts[f"{self._stage}.rows"]
-        return min(1.0, done / whole) if whole else 0.0
+    def _shares(self) -> dict[str, float]:
+        """Return how much of each stage is done. Stages overlap: a shard is written while the next is reduced."""
+        rows = self.amounts["read.rows"]
+        shares = {stage: self.amounts[f"{stage}.rows"] / rows if rows else 0.0 for stage in STAGES}
+        return {**shares, "read": self.amounts["read.bytes"] / self.total_bytes if self.total_bytes else 1.0}
 
     def _show(self) -> None:
         now = time.monotonic()
-        rows = self.amounts[f"{self._stage}.rows"]
+        shares = self._shares()
+        stage = next((stage for stage, share in shares.items() if share < 1), list(STAGES)[-1])
+        share = min(1.0, shares[stage])
         rate = self.amounts["read.rows"] / max(now - self._started, 1e-3)
-        text = f"{rows:,} rows, {rate:,.0f} rows/s overall"
+        text = f"{STAGES[stage]}, {self.amounts[f'{stage}.rows']:,} rows, {rate:,.0f} rows/s overall"
         if self._bar is not None:
-            self._bar.set_description_str(STAGES.get(self._stage, self._stage), refresh=False)
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.n = round(100 * self._share())
+            self._bar.set_description_str(text, refresh=False)
+            self._bar.n = round(100 * share)
             self._bar.refresh()
         elif now - self._shown >= LINE_SECONDS:
             self._shown = now
-            stage = STAGES.get(self._stage, self._stage)
-            print(
-                f"molino: {stage}: {self._share():.0%}, {text}, {now - self._started:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"molino: {share:4.0%} {text}, {now - self._started:.0f} s", file=sys.stderr, flush=True)
