@@ -1,5 +1,6 @@
 """Write Parquet shards whose bytes depend on their rows alone, and describe each so that it can be verified."""
 
+import contextlib
 import dataclasses
 import hashlib
 import uuid
@@ -99,6 +100,11 @@ def write_shard(
                 digests.append(digest(group))
                 rows += group.num_rows
             writer.close()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                writer.close()
+            writer.is_open = False  # or it tries once more, and complains, when it is collected
+            raise
         finally:
             file.close()
     return StagedFile(
