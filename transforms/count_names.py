@@ -19,7 +19,6 @@ AMOUNTS = ("a", "b", "age_sum", "age_n", "curp_x", "curp_n", "same_person")
 # One row per kind and name. `a` and `b` are people: by first and second surname, or men and women.
 COUNTS = pa.schema([("kind", pa.int8()), ("name", pa.string()), *((amount, pa.int64()) for amount in AMOUNTS)])
 BIRTHS = pa.schema([("birth_year", pa.int16()), ("age", pa.int16()), ("sex", pa.string()), ("people", pa.int64())])
-JUNK = ("NULL", "", "-", ".", "0", "/", "\\", "_")
 
 
 def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:

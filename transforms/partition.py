@@ -74,7 +74,7 @@ def sort_by_block(batch: pa.RecordBatch, block: np.ndarray, blocks: int) -> tupl
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The rows of one shard, block by block; each iteration step holds one block in memory.
+    """The rows of one shard, block by block. Memory while iterated: the rows of the shard.
 
     Attributes:
       batches: (block, rows) pairs in memory, or
@@ -90,13 +90,17 @@ class Parts:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows of every block in order, empty ones too."""
-        if not self.files:
-            for block in self.blocks:
-                yield self._ordered([batch for number, batch in self.batches if number == block])
-            return
-        opened = [pa.ipc.open_file(storage.open_input(path)) for path in self.files]
-        for block in self.blocks:
-            yield self._ordered([batch for file in opened if (batch := file.get_batch(block)).num_rows])
+        held: list[list[pa.RecordBatch]] = [[] for _ in self.blocks]
+        for block, batch in self.batches:
+            held[block - self.blocks.start].append(batch)
+        for path in self.files:  # one after the other: there may be more of them than files that a process may open
+            with storage.open_input(path) as source, storage.explained(path, "read"):
+                file = pa.ipc.open_file(source)
+                for parts, block in zip(held, self.blocks, strict=True):
+                    if (batch := file.get_batch(block)).num_rows:
+                        parts.append(batch)
+        while held:
+            yield self._ordered(held.pop(0))
 
     def _ordered(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         """Join parts in the order of their first row: each part is a run of the whole order."""

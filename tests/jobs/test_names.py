@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import names
+from jobs.names import JUNK
 from jobs.runs import verify
-from transforms.count_names import JUNK
 from transforms.sample_names import sample_names
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jobs.names import JUNK
 from transforms import count_names
-from transforms.count_names import JUNK, NameTables, finish_tables, partial_tables, sum_counts
+from transforms.count_names import NameTables, finish_tables, partial_tables, sum_counts
 from transforms.views_names import to_csv
 
 PERSON = st.tuples(
