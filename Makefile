@@ -7,7 +7,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-EXTRAS := aws dataflow tensorflow
+EXTRAS := aws dataflow hdfs tensorflow
 PIP := $(BIN)/pip --disable-pip-version-check -q
 
 .PHONY: demo test check faults bench docs lock clean

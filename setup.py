@@ -26,6 +26,7 @@ setup(
     ],
     extras_require={
         "aws": [f"apache-beam[aws]=={BEAM}"],
+        "hdfs": [f"apache-beam[hadoop]=={BEAM}"],
         "dataflow": [f"apache-beam[gcp]=={BEAM}"],
         "tensorflow": ["tensorflow>=2.21,<2.22", "tensorflow-hub>=0.16.1", "tensorflow-transform>=1.21"],
         "dev": [

@@ -1,6 +1,7 @@
 """What every job's command does around its pipeline: plan, lock, run, tell."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from jobs import runners
 from jobs.options import DONE, EXISTS, Parser
 from jobs.progress import Watch
+
+DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
 def run_command(
@@ -34,7 +37,7 @@ def run_command(
             print(f"molino: {error}", file=sys.stderr)
             return EXISTS
         except SystemExit as stop:
-            print("molino: stopped; nothing was published, and the earlier output is untouched", file=sys.stderr)
+            print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
             runners.leave(int(stop.code or 0))
         except Exception as error:
             runners.leave(runners.fail(error))
@@ -49,8 +52,8 @@ def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callab
     output = _output_folder(given.output, files)
     plan = make_plan(given, files)
     run = runs.plan_run(plan, output=output, inputs=files, max_reject_ratio=given.max_reject_ratio)
-    if runs.check_output(run, overwrite=given.overwrite):
-        print(f"{output} already holds this run (same inputs, options and code); nothing to do")
+    if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
+        print(f"{output} {DONE_BEFORE}")
         return
     options = runners.pipeline_options(
         given.runner, beam_flags, job=plan.job, workers=given.workers, worker_mode=given.worker_mode
@@ -58,11 +61,19 @@ def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callab
     embedded = runners.is_embedded(given.runner)
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
     with runs.Lock(run):
-        # what a run that was killed left behind
-        storage.delete_tree(storage.join(output, runs.STAGING))
+        runs.clean(output)
+        # once more: another run may have finished just before the lock was taken
+        if runs.check_output(run, overwrite=given.overwrite):
+            print(f"{output} {DONE_BEFORE}")
+            return
         try:
             with Watch(plan.total_bytes, quiet=given.quiet):
-                runners.run_pipeline(lambda pipeline: plan.build(pipeline, run, spill), given.runner, options)
+                runners.run_pipeline(
+                    lambda pipeline: plan.build(pipeline, run, spill),
+                    given.runner,
+                    options,
+                    worker_mode=given.worker_mode,
+                )
         finally:
             storage.delete_tree(storage.join(output, runs.STAGING))
     tell(output, runs.read_manifest(output) or {}, summarize)
@@ -79,7 +90,9 @@ def find_inputs(patterns: Sequence[str]) -> list:
 
     found = {}
     for pattern in patterns:
-        files = storage.match(pattern)
+        if storage.is_local(pattern) and os.path.isdir(pattern):
+            raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
+        files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
         if not files:
             what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
             raise DataError(f"{what} {pattern}; check --input")
@@ -101,8 +114,6 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
 
 def _output_folder(output: str, inputs: Sequence) -> str:
     """Return the output folder as an absolute path where it is local, after looking that it holds no input."""
-    import os
-
     from transforms import storage
     from transforms.errors import DataError, OptionError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jobs import VERSION, runners
-from jobs.options import DATA, DONE, EMBEDDED, Parser
+from jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser
 
 DESCRIPTION = """
 Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
@@ -21,9 +21,9 @@ NEEDED = ("apache-beam", "jinja2", "matplotlib", "numpy", "pyarrow", "tqdm")
 EXTRAS = {
     "dataflow": ("google-cloud-dataflow-client", "gs:// paths and the Dataflow runner"),
     "aws": ("boto3", "s3:// paths"),
+    "hdfs": ("hdfs", "hdfs:// paths"),
     "tensorflow": ("tensorflow", "the titles job"),
 }
-RUNNERS = ("embedded", "PrismRunner", "FlinkRunner", "PortableRunner", "DataflowRunner")
 OK, MISSING, WRONG = "ok", "--", "!!"
 
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
     parser.add_argument("--prism-location", metavar="FILE", help="the prism program, when it is not in PATH")
     given = parser.parse_args(arguments)
+    if given.runner not in RUNNERS and not runners.is_embedded(given.runner):
+        parser.error(f"no such runner: {given.runner}; try one of {', '.join(RUNNERS)}")
     runners.silence_beam()
     findings = [*_machine(), *_packages(), *_extras(), *_runner(given.runner, given.prism_location)]
     for mark, name, text in findings:
@@ -77,11 +79,15 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
         yield OK, "runner", f"embedded: Beam's FnApiRunner in this process, {os.cpu_count()} worker threads{also}"
     elif name == "PrismRunner":
         yield from _prism(prism)
-    elif name in ("FlinkRunner", "PortableRunner"):
-        yield OK, "runner", f"{name}: a job server submits to the cluster; name the cluster with --flink_master"
+    elif name in ("FlinkRunner", "SparkRunner", "PortableRunner"):
+        yield (
+            OK,
+            "runner",
+            f"{name}: a job server submits to the cluster; name it with --flink_master or --spark_master_url",
+        )
         yield _java()
         yield _jars()
-    elif name == "DataflowRunner":
+    else:
         package, _ = EXTRAS["dataflow"]
         yield (OK if _version(package) else WRONG), "runner", "Dataflow: needs molino[dataflow], a project and a region"
         given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
@@ -89,8 +95,6 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
         known = given or (str(default) if default.exists() else "")
         missing = "none found; run: gcloud auth application-default login"
         yield OK if known else MISSING, "credentials", known or missing
-    else:
-        yield WRONG, "runner", f"{name} is not one of {', '.join(RUNNERS)}"
 
 
 def _prism(given: str | None) -> Iterator[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, positive
+from jobs.options import Parser, add_run_options, positive, year
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def parser() -> Parser:
         flag = f"--{name.replace('_', '-')}-column"
         text.add_argument(flag, default=column, metavar="NAME", help=f"column of the header (default {column})")
     rows = made.add_argument_group("people and names")
-    rows.add_argument("--reference-year", type=int, default=2012, metavar="Y", help="ages are as of it (default 2012)")
+    rows.add_argument("--reference-year", type=year, default=2012, metavar="Y", help="ages are as of it (default 2012)")
     rows.add_argument(
         "--century-from-curp",
         action="store_true",
@@ -215,6 +215,8 @@ def curp_key(given: argparse.Namespace) -> bytes:
     from transforms.errors import OptionError
 
     if given.curp != "hash":
+        if given.curp_key_file:
+            raise OptionError("--curp-key-file is of no use without --curp hash")
         return b""
     if given.curp_key_file:
         key = storage.read_bytes(given.curp_key_file).strip()

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
@@ -13,8 +13,10 @@ exit codes:
   {DATA}  the input or the disk does not allow it; the earlier output is untouched
   {USAGE}  the command line is wrong
   {EXISTS}  the output holds another run, something else, or a run at work
+  130, 143  stopped by Ctrl-C or SIGTERM
 """
 EMBEDDED = "embedded"
+RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
 # Options of the Flink runner that its job server knows and Beam's Python does not.
 FLINK_OPTIONS = (
     "parallelism",
@@ -61,9 +63,12 @@ class Parser(argparse.ArgumentParser):
         stray = [word for word in rest if not word.startswith("-")]
         if not rest[0].startswith("-"):
             self.error(f"unexpected argument {stray[0]!r}")
-        beam = beam_parser()
+        beam = beam_parser(self.error)
         _, unknown = beam.parse_known_args(rest)
         known = [*self.flags(), *(flag for action in beam._actions for flag in action.option_strings)]
+        for word in rest:
+            if word.split("=")[0] in ("--direct_num_workers", "--direct_running_mode"):
+                self.error(f"{word.split('=')[0]} is set by --workers and --worker-mode")
         for word in unknown:
             name = word.split("=")[0]
             near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
@@ -74,11 +79,22 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def beam_parser() -> argparse.ArgumentParser:
-    """Return a parser of every option that Beam and its runners know."""
+class _BeamParser(argparse.ArgumentParser):
+    """A parser of Beam's options that reports errors as the job's own does."""
+
+    def __init__(self, report: Callable[[str], NoReturn]):
+        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+        self.report = report
+
+    def error(self, message: str) -> NoReturn:
+        self.report(message)
+
+
+def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
+    """Return a parser of every option that Beam and its runners know; `report` is called with what is wrong."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    parser = _BeamParser(report)
     seen: set[type] = set()
     todo = PipelineOptions.__subclasses__()
     while todo:
@@ -98,6 +114,22 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return number
+
+
+def natural(text: str) -> int:
+    """Parse a whole number from 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, not {text}")
+    return number
+
+
+def year(text: str) -> int:
+    """Parse a year from 1900 to 2199."""
+    number = int(text)
+    if not 1900 <= number <= 2199:
+        raise argparse.ArgumentTypeError(f"must be a year from 1900 to 2199, not {text}")
     return number
 
 

@@ -1,16 +1,18 @@
 """Run a pipeline on a named runner, and end it as a command should: with a message and an exit code."""
 
 import contextlib
+import difflib
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from jobs.options import DATA, EMBEDDED
+from jobs.options import DATA, EMBEDDED, RUNNERS
 
 INTERRUPTED, TERMINATED = 130, 143
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
@@ -20,20 +22,31 @@ def silence_beam() -> None:
     """Keep Beam's chatter, at import and at work, out of the user's sight; its errors stay."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     logging.getLogger().setLevel(logging.ERROR)
+    # a failed bundle is raised as well: its traceback need not be logged before
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None, worker_mode: str) -> Any:
     """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+    from transforms.errors import OptionError
+
     if not is_embedded(runner):
+        if runner not in RUNNERS and "." not in runner:
+            near = difflib.get_close_matches(runner, RUNNERS, 1)
+            raise OptionError(
+                f"no such runner: {runner}; "
+                + (f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}")
+            )
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = PipelineOptions(list(flags))
     direct = options.view_as(DirectOptions)
     direct.direct_num_workers = workers or os.cpu_count() or 1
-    modes = {"threads": "multi_threading", "processes": "multi_processing"}
-    direct.direct_running_mode = "in_memory" if direct.direct_num_workers == 1 else modes[worker_mode]
+    # processes are a matter of the environment: see run_pipeline
+    many = direct.direct_num_workers > 1 and worker_mode == "threads"
+    direct.direct_running_mode = "multi_threading" if many else "in_memory"
     return options
 
 
@@ -45,14 +58,14 @@ def is_embedded(runner: str) -> bool:
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
 
 
-def run_pipeline(build: Callable, runner: str, options: Any) -> None:
+def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
     import apache_beam as beam
 
     if is_embedded(runner):
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
+        pipeline = beam.Pipeline(runner=FnApiRunner(default_environment=_environment(worker_mode)), options=options)
     else:
         pipeline = beam.Pipeline(options=options)
     build(pipeline)
@@ -62,12 +75,26 @@ def run_pipeline(build: Callable, runner: str, options: Any) -> None:
         raise RuntimeError(f"the runner ended in the state {state}")
 
 
+def _environment(worker_mode: str) -> Any:
+    """Return the environment of worker processes, or None for this process.
+
+    As multi_processing of the runner's own options makes it, but without the log of every worker on the user's screen:
+    what goes wrong in a worker reaches the runner by itself.
+    """
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    if worker_mode == "threads":
+        return None
+    command = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
+    return SubprocessSDKEnvironment.from_command_string(command_string=command)
+
+
 def explain_failure(error: BaseException) -> str:
     """Return the line for the user: a worker's DataError travels as text inside the runner's own error."""
     from transforms.errors import DataError
 
     if isinstance(error, DataError):
-        return str(error)
+        return str(error).split(" [while running")[0]
     found = DATA_ERROR.search("".join(traceback.format_exception(error)))
     if found:
         return found[1]

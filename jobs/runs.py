@@ -41,6 +41,7 @@ from transforms.errors import DataError
 from transforms.parquet import StagedFile
 
 MANIFEST, SUCCESS, LOCK, STAGING = "_manifest.json", "_SUCCESS", "_lock", "_staging"
+WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 FORMAT = 1
 SHARD = re.compile(r"[a-z_]+/part-\d{5,}-of-\d{5,}-[0-9a-f]{8}\.parquet")
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
@@ -168,12 +169,22 @@ def read_manifest(output: str) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(storage.read_bytes(path))
-        known = manifest["format"]
-    except (ValueError, KeyError, TypeError):
+        if manifest["format"] != FORMAT:
+            raise DataError(f"{path} has format {manifest['format']}, this program reads format {FORMAT}")
+        # whatever is missing or of another kind shows here, not half-way through a commit
+        _ = [manifest[key] for key in ("job", "run", "digest", "counters", "balance", "options", "inputs", "warnings")]
+        paths = listed_paths(manifest) | set(manifest["replaced_views"])
+        strange = sorted(path for path in paths if not _is_inside(path))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path} is not a manifest of this program") from None
-    if known != FORMAT:
-        raise DataError(f"{path} has format {known}, this program reads format {FORMAT}; use the version that wrote it")
+    if strange:
+        raise DataError(f"{path} lists a path that leads out of the output: {strange[0]!r}; do not trust this output")
     return manifest
+
+
+def _is_inside(relative: str) -> bool:
+    parts = relative.split("/")
+    return "\\" not in relative and all(part not in ("", ".", "..") for part in parts)
 
 
 def is_finished(output: str) -> bool:
@@ -181,12 +192,20 @@ def is_finished(output: str) -> bool:
     path, success = storage.join(output, MANIFEST), storage.join(output, SUCCESS)
     if not (storage.exists(path) and storage.exists(success)):
         return False
-    return storage.read_bytes(success).decode().strip() == hashlib.sha256(storage.read_bytes(path)).hexdigest()
+    expected = hashlib.sha256(storage.read_bytes(path)).hexdigest()
+    return storage.read_bytes(success).strip() == expected.encode()
 
 
 def data_files(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the entries of all Parquet files, data set after data set."""
     return [file for dataset in manifest["datasets"].values() for file in dataset["files"]]
+
+
+def _missing(output: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the files that are listed and not there with their size."""
+    there = {file.path[len(output.rstrip("/")) + 1 :]: file.bytes for file in storage.list_tree(output)}
+    listed = [*data_files(manifest), *manifest["views"]]
+    return [file["path"] for file in listed if there.get(file["path"]) != file["bytes"]]
 
 
 def listed_paths(manifest: Mapping[str, Any]) -> set[str]:
@@ -214,14 +233,14 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
         return False
     if manifest["job"] != run.job:
         raise OutputExistsError(f"{run.output} holds a run of the job {manifest['job']}; choose another --output")
-    if manifest["run"] == run.id and is_finished(run.output):
+    if manifest["run"] == run.id and is_finished(run.output) and not _missing(run.output, manifest):
         return True
     if manifest["run"] != run.id and not overwrite:
         raise OutputExistsError(
             f"{run.output} holds a finished run with other {_difference(run, manifest)}; "
             "add --overwrite to replace it, or choose another --output"
         )
-    foreign = _foreign_files(run.output, listed_paths(manifest))
+    foreign = _foreign_files(run.output, listed_paths(manifest) | set(manifest["replaced_views"]))
     if foreign:
         raise OutputExistsError(
             f"{run.output} holds a file that no run lists ({foreign[0]}); move it away, then run again"
@@ -231,8 +250,23 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
 
 def _foreign_files(output: str, listed: set[str]) -> list[str]:
     """Return what is in an output beside the listed paths, its own working files, and shards of a commit cut short."""
-    own = (f"{STAGING}/", LOCK, "_tmp.")
-    return [p for p in _relative_paths(output) if not (p in listed or p.startswith(own) or SHARD.fullmatch(p))]
+    return [p for p in _relative_paths(output) if not (p in listed or p.startswith(WORKING) or SHARD.fullmatch(p))]
+
+
+def leftovers(output: str) -> list[str]:
+    """Return the relative paths of working files and unlisted shards, which only a killed run leaves behind."""
+    manifest = read_manifest(output)
+    listed = listed_paths(manifest) if manifest else set()
+    paths = _relative_paths(output)
+    return [p for p in paths if p.startswith(WORKING) or (SHARD.fullmatch(p) and p not in listed)]
+
+
+def clean(output: str) -> None:
+    """Delete what a run that was killed left behind; only for the holder of the lock."""
+    storage.delete_tree(storage.join(output, STAGING))
+    for path in leftovers(output):
+        if path != LOCK:
+            storage.delete_file(storage.join(output, path))
 
 
 def _relative_paths(output: str) -> list[str]:
@@ -278,13 +312,15 @@ class Lock:
         if self.local:
             # written whole before it has its name: a reader never sees an empty claim
             draft = f"{self.path}.{self.token}"
-            storage.write_atomic(draft, claim)
+            with storage.explained(self.path, "write"), storage.open_output(draft) as file:
+                file.write(claim)
             try:
                 os.link(draft, self.path)
-            except FileExistsError:
+            except (FileExistsError, FileNotFoundError):  # taken, and perhaps the taker cleaned the draft away
                 return False
             finally:
-                os.unlink(draft)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(draft)
             return True
         if storage.exists(self.path):
             return False
@@ -308,7 +344,7 @@ class Lock:
         except FileNotFoundError:
             return
         if holder(aside).get("token") != claim["token"]:
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
                 os.link(aside, self.path)
         storage.delete_file(aside)
 
@@ -360,7 +396,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
       DataError: the sums do not hold, too much was rejected, an input changed, or a staged file is not as emitted.
     """
     present = read_manifest(run.output)
-    if present is not None and present["run"] == run.id:
+    if present is not None and present["run"] == run.id and not _missing(run.output, {**present, "views": []}):
         _finish(run, present, files, crash)
         return present
     if holder(storage.join(run.output, LOCK)).get("token") != run.token:
@@ -376,18 +412,18 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         if file.dataset:
             storage.move(file.path, storage.join(run.output, names[file.path]))
             crash("moved")
-    manifest = _manifest(run, files, names, counters)
-    old_views = {view["path"] for view in present["views"]} if present else set()
+    earlier = [*(view["path"] for view in present["views"]), *present["replaced_views"]] if present else []
+    manifest = _manifest(run, files, names, counters, earlier)
     storage.write_atomic(storage.join(run.output, MANIFEST), _json(manifest))
     crash("manifest")
-    for path in sorted(old_views - listed_paths(manifest)):
-        storage.delete_file(storage.join(run.output, path))
     _finish(run, manifest, files, crash)
     return manifest
 
 
 def _finish(run: Run, manifest: Mapping[str, Any], files: Sequence[StagedFile], crash: Callable[[str], None]) -> None:
-    """Delete the shards of earlier runs, put the views in place, and say that the commit is through."""
+    """Delete the shards and views of earlier runs, put the views in place, and say that the commit is through."""
+    for path in manifest["replaced_views"]:
+        storage.delete_file(storage.join(run.output, path))
     for path in _relative_paths(run.output):
         if SHARD.fullmatch(path) and path not in listed_paths(manifest):
             storage.delete_file(storage.join(run.output, path))
@@ -463,7 +499,13 @@ def _final_names(run: Run, files: Sequence[StagedFile]) -> dict[str, str]:
     return names
 
 
-def _manifest(run: Run, files: Sequence[StagedFile], names: Mapping[str, str], counters: Mapping[str, int]) -> dict:
+def _manifest(
+    run: Run,
+    files: Sequence[StagedFile],
+    names: Mapping[str, str],
+    counters: Mapping[str, int],
+    earlier_views: Sequence[str],
+) -> dict:
     shards = defaultdict(list)
     for file in sorted(files, key=lambda f: (f.dataset, f.key, f.name)):
         shards[file.dataset].append(file)
@@ -489,6 +531,8 @@ def _manifest(run: Run, files: Sequence[StagedFile], names: Mapping[str, str], c
         "warnings": list(run.warnings),
         "datasets": datasets,
         "views": views,
+        # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
+        "replaced_views": sorted(set(earlier_views) - {view["path"] for view in views}),
         "options": dict(run.options),
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),

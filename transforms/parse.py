@@ -106,7 +106,7 @@ def show_shape(row: bytes, encoding: str) -> str:
     '9|AAAA999999AAA|AAAAA|A'
     """
     shown = row.rstrip(b"\n").decode(encoding, "replace").translate(SHAPE)
-    return "".join("A" if c.isalpha() else c for c in shown)[:CLIP]
+    return "".join("A" if c.isalpha() else "9" if c.isalnum() else c for c in shown)[:CLIP]
 
 
 def _to_utf8(data: bytes, encoding: str) -> bytes | None:
@@ -136,7 +136,9 @@ def _parse(data: bytes, lines: int, source: Source, text: TextFormat) -> pa.Tabl
     else:
         table = pa_csv.read_csv(
             pa.BufferReader(data),
-            read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=1 << 20),
+            read_options=pa_csv.ReadOptions(
+                column_names=names, use_threads=False, block_size=max(1 << 20, 2 * text.max_line_bytes)
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=text.delimiter, quote_char=False, double_quote=False, invalid_row_handler=skip
             ),

@@ -28,7 +28,8 @@ class _Lines:
     def __next__(self) -> str:
         line = self._back.pop() if self._back else next(self._lines)
         self.taken.append(line)
-        if sum(map(len, self.taken)) > self._text.max_line_bytes:
+        ending = len(line) - len(line.rstrip(b"\r\n"))
+        if sum(map(len, self.taken)) - ending > self._text.max_line_bytes:
             raise _BadLineError("line_too_long" if len(self.taken) == 1 else "unclosed_quote")
         if b"\0" in line:
             raise _BadLineError("nul_byte")
@@ -51,6 +52,7 @@ def parse_quoted(lines: Iterator[bytes], source: Source, text: TextFormat, span_
     Where the quoting of a record makes no sense its first line is the reject, and reading goes on at the next line:
     a quote that is never closed costs one line, not the rest of the file.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), text.max_line_bytes))  # its own is 128 KiB
     feed = _Lines(lines, text)
     wanted = [source.header.index(name) for name in text.columns.values()]
     rows: list[list[str]] = []

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import dataclasses
+import difflib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -182,6 +183,10 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
     for wanted in text.columns.values():
         if names.count(wanted) != 1:
             what = "lacks the column" if wanted not in names else "has more than one column"
-            shown = ", ".join(name[:40] for name in names[:20])
-            raise DataError(f"{path} {what} {wanted!r}; its header has: {shown}; map columns with --*-column")
+            # only what resembles the wanted name is shown: a file without a header has a person there
+            near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
+            shown = f"; it has {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
+            raise DataError(
+                f"{path} {what} {wanted!r} among the {len(names)} of its first line{shown}; map columns with --*-column"
+            )
     return tuple(names), end if end >= 0 else len(head)

@@ -10,7 +10,7 @@ import errno
 import os
 import posixpath
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import IO
 
@@ -28,6 +28,8 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
 }
+# what must be installed for a file system
+EXTRAS = {"gs": "dataflow", "s3": "aws", "hdfs": "hdfs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,9 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
             code = number
     cause = os.strerror(code) if code else " ".join(str(error).split())[:300]
     remedy = REMEDIES.get(code or 0, "")
+    scheme = FileSystems.get_scheme(path)
+    if scheme in EXTRAS and isinstance(error, ValueError | ImportError | AssertionError | NameError | BeamIOError):
+        remedy = f"paths of {scheme}:// need: pip install 'molino[{EXTRAS[scheme]}]'"
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
 
 
@@ -75,6 +80,11 @@ def explained(path: str, verb: str) -> Iterator[None]:
     try:
         yield
     except (OSError, BeamIOError, pa.ArrowException) as error:
+        raise explain(error, path, verb) from error
+    except Exception as error:
+        # the clients of object stores have errors of their own, and one for each package that is missing
+        if is_local(path) or isinstance(error, DataError):
+            raise
         raise explain(error, path, verb) from error
 
 
@@ -114,13 +124,12 @@ def write_atomic(path: str, data: bytes) -> None:
     with explained(path, "write"):
         folder = os.path.dirname(path) or "."
         os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix="_tmp.")
+        temporary = os.path.join(folder, f"_tmp.{uuid.uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -39,7 +39,7 @@ ORDER BY frec_pri DESC, apellido
 NOMBRES = """
 CREATE TEMP TABLE nombres AS
 SELECT nombre, count(*) FILTER (sex = 'H') AS hombres, count(*) FILTER (sex = 'M') AS mujeres,
-       round(avg(age), 2) AS edad_media
+       round_even(avg(age), 2) AS edad_media
 FROM people GROUP BY nombre
 """
 

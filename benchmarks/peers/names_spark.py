@@ -12,8 +12,9 @@ NAMES = {"primer_apellido": "PRIMERAPELLIDO", "segundo_apellido": "SEGUNDOAPELLI
 
 def people_of(rows: DataFrame) -> DataFrame:
     """Return the first row of each CURP; the ids grow with the place in the file, but are no line numbers."""
-    row = F.struct(F.monotonically_increasing_id().alias("id"), *(F.col(old).alias(new) for new, old in NAMES.items()))
-    first = rows.groupBy(F.upper(F.trim("CURP")).alias("curp")).agg(F.min(row).alias("row"))
+    names = [F.col(old).alias(new) for new, old in NAMES.items()]
+    rows = rows.select(F.upper(F.trim("CURP")).alias("curp"), F.monotonically_increasing_id().alias("id"), *names)
+    first = rows.groupBy("curp").agg(F.min(F.struct("id", *NAMES)).alias("row"))
     sex, year = F.substring("curp", 11, 1), F.substring("curp", 5, 2).try_cast("short")
     columns = {"sex": F.when(sex.isin("H", "M"), sex), "birth_year": year + 1900, "age": 112 - year}
     return first.select("curp", *(f"row.{name}" for name in NAMES)).withColumns(columns)
@@ -46,7 +47,7 @@ def main(path: str, output: str) -> None:
 
     counts = {"hombres": F.count_if(F.col("sex") == "H"), "mujeres": F.count_if(F.col("sex") == "M")}
     columns = [column.alias(table) for table, column in counts.items()]
-    nombres = people.groupBy("nombre").agg(*columns, F.round(F.avg("age"), 2).alias("edad_media"))
+    nombres = people.groupBy("nombre").agg(*columns, F.bround(F.avg("age"), 2).alias("edad_media"))
     nombres = nombres.where(~F.col("nombre").isin(JUNK)).cache()
     for table in counts:
         found = nombres.where(F.col(table) >= 5).select("nombre", F.col(table).alias("frec"), "edad_media")

@@ -1,0 +1,98 @@
+"""A commit that is cut short at any step is repeated, and leaves the earlier output or the new one, never a mixture."""
+
+import functools
+import shutil
+
+import pytest
+from fault_harness import (
+    assert_complete,
+    assert_failed,
+    environment,
+    files_below,
+    manifest_of,
+    names,
+    side_by_side,
+)
+
+from jobs import runs
+
+STEPS = ("verified", "moved", "manifest", "view", "success", "deleted")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def crashed(sample, undisturbed_other, tmp_path_factory):
+    """For every step, a first run and one over an older output that were killed there."""
+    folder = tmp_path_factory.mktemp("crashed")
+    calls, outputs = [], {}
+    for step in STEPS:
+        outputs[step, "first"] = folder / f"{step}-first"
+        outputs[step, "over"] = shutil.copytree(undisturbed_other, folder / f"{step}-over")
+        for how, options in (("first", []), ("over", ["--overwrite"])):
+            env = environment(MOLINO_CRASH=step)
+            calls.append(functools.partial(names, sample, outputs[step, how], *options, env=env))
+    return dict(zip(outputs, zip(outputs.values(), side_by_side(calls), strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def repeated(sample, crashed, tmp_path_factory):
+    """Copies of the outputs that the killed runs left, after the same command was given again."""
+    folder = tmp_path_factory.mktemp("repeated")
+    calls, copies = [], {}
+    for (step, how), (output, _) in crashed.items():
+        copy = copies[step, how] = folder / f"{step}-{how}"
+        if output.exists():
+            shutil.copytree(output, copy)
+        calls.append(functools.partial(names, sample, copy, *(["--overwrite"] if how == "over" else [])))
+    return dict(zip(copies, zip(copies.values(), side_by_side(calls), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("how", ["first", "over"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_in_the_commit_leaves_the_old_or_the_new(step, how, crashed, undisturbed, undisturbed_other):
+    output, ended = crashed[step, how]
+    if (step, how) == ("deleted", "first"):  # nothing older is there to be deleted
+        assert ended.code == 0, ended.err
+        assert_complete(output, undisturbed)
+        return
+    assert ended.code == -9
+    before_commit = step in ("verified", "moved")
+    if before_commit and how == "first":
+        with pytest.raises(runs.DataError, match="no finished run"):
+            runs.verify(str(output))
+        return
+    manifest = runs.read_manifest(str(output))
+    assert manifest["digest"] == manifest_of(undisturbed_other if before_commit else undisturbed)["digest"]
+    # a reader of the manifest finds every data file whole, whatever else is there
+    _, wrong = runs.verify(str(output))
+    assert not [line for line in wrong if ".parquet" in line and "not part of the run" not in line]
+
+
+@pytest.mark.parametrize("how", ["first", "over"])
+@pytest.mark.parametrize("step", STEPS)
+def test_the_same_command_again_completes_the_output(step, how, repeated, undisturbed):
+    output, ended = repeated[step, how]
+    assert ended.code == 0, ended.err
+    assert_complete(output, undisturbed)
+
+
+def test_another_command_after_a_kill_needs_overwrite_and_cleans_up(crashed, sample, undisturbed_other, tmp_path):
+    output = shutil.copytree(crashed["manifest", "over"][0], tmp_path / "out")
+    other = ["--min-count", 2, "--repair-names"]
+    assert_failed(names(sample, output, *other), 3, output, "min_count", "--overwrite")
+    assert names(sample, output, *other, "--overwrite").code == 0
+    assert_complete(output, undisturbed_other)
+
+
+def test_a_kill_leaves_nothing_outside_its_own_names(crashed, undisturbed, undisturbed_other):
+    known = runs.listed_paths(manifest_of(undisturbed)) | runs.listed_paths(manifest_of(undisturbed_other))
+    for output, _ in crashed.values():
+        own = (runs.STAGING + "/", runs.LOCK)
+        assert {p for p in files_below(output) if not p.startswith(own)} <= known
+
+
+def test_half_written_small_files_of_a_kill_are_cleaned(finished_other, sample, undisturbed):
+    (finished_other / "_tmp.k1lled00").write_text("{")
+    (finished_other / f"{runs.LOCK}.0123").write_text("{")
+    assert names(sample, finished_other, "--overwrite").code == 0
+    assert_complete(finished_other, undisturbed)

@@ -1,0 +1,117 @@
+"""Processes that are killed or told to stop in mid-run: nothing is published, and the next run is as if nothing was."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from fault_harness import (
+    assert_complete,
+    assert_failed,
+    descendants,
+    end,
+    environment,
+    is_alive,
+    names,
+    start,
+    state_of,
+    wait_until,
+)
+
+from jobs import runs
+
+pytestmark = pytest.mark.slow
+
+# Workers that never come to an end, and write one unfinished file after the other.
+ENDLESS = """
+import time
+import transforms.parquet
+
+def write_again_and_again(*arguments, **options):
+    for _ in range(60000):
+        written = whole(*arguments, **options)
+        time.sleep(0.0005)
+    return written
+
+whole, transforms.parquet.write_shard = transforms.parquet.write_shard, write_again_and_again
+"""
+MODES = ["threads", "processes"]
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """The environment of a run that never ends by itself, and that no signal of the test's terminal reaches."""
+    return environment(tmp_path, ENDLESS)
+
+
+def start_endless(sample, output, env, *options) -> subprocess.Popen:
+    """Start a run that never ends, and return it when its workers are writing their shards."""
+    process = start("names", "--input", sample, "--output", output, "--workers", 2, *options, env=env)
+    staging = output / runs.STAGING
+    wait_until(lambda: list(staging.rglob("*.parquet")), process)
+    return process
+
+
+def assert_gone(pids) -> None:
+    wait_until(lambda: not [pid for pid in pids if is_alive(pid)], seconds=10)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["first", "over"])
+def test_the_driver_is_killed(old, sample, endless, undisturbed, undisturbed_other, request, tmp_path):
+    output = request.getfixturevalue("finished_other") if old else tmp_path / "out"
+    process = start_endless(sample, output, endless, "--overwrite")
+    process.kill()
+    assert end(process).code == -9
+    assert (output / runs.LOCK).exists()
+    if old:
+        manifest, wrong = runs.verify(str(output))
+        assert (wrong, manifest["digest"]) == ([], runs.read_manifest(str(undisturbed_other))["digest"])
+    else:
+        assert not (output / runs.MANIFEST).exists()
+    assert names(sample, output, "--overwrite").code == 0
+    assert_complete(output, undisturbed)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+def test_a_signal_stops_the_run_and_tidies_up(number, code, mode, sample, endless, finished_other, undisturbed):
+    before = state_of(finished_other)
+    process = start_endless(sample, finished_other, endless, "--overwrite", "--worker-mode", mode)
+    workers = descendants(process.pid)
+    assert len(workers) >= (2 if mode == "processes" else 0)
+    os.kill(process.pid, number)
+    assert_failed(end(process, 30), code, "stopped")
+    assert_gone(workers)
+    assert state_of(finished_other) == before
+    assert names(sample, finished_other, "--overwrite").code == 0
+    assert_complete(finished_other, undisturbed)
+
+
+def test_ctrl_c_reaches_the_workers_too(sample, endless, tmp_path):
+    """A terminal sends it to the whole group of processes."""
+    output = tmp_path / "out"
+    process = start(
+        *("names", "--input", sample, "--output", output, "--workers", 2, "--worker-mode", "processes"),
+        env=endless,
+        start_new_session=True,
+    )
+    wait_until(lambda: list(output.rglob("*.parquet")), process)
+    workers = descendants(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    assert end(process, 30).code == 130
+    assert_gone(workers)
+    assert not output.exists()
+
+
+def test_a_worker_process_is_killed(sample, endless, finished_other, undisturbed):
+    before = state_of(finished_other)
+    process = start_endless(sample, finished_other, endless, "--overwrite", "--worker-mode", "processes")
+    workers = descendants(process.pid)
+    os.kill(max(workers), signal.SIGKILL)
+    ended = end(process, 120)
+    assert ended.code == 1
+    assert "a worker process ended suddenly" in ended.err.strip().splitlines()[-1]
+    assert_gone(workers)
+    assert state_of(finished_other) == before
+    assert names(sample, finished_other, "--overwrite", "--worker-mode", "processes", "--workers", 2).code == 0
+    assert_complete(finished_other, undisturbed)
