@@ -74,6 +74,11 @@ def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callab
                     options,
                     worker_mode=given.worker_mode,
                 )
+        except BaseException:
+            # workers outlive a failure: what is deleted now must not be written again
+            runners.end_workers()
+            storage.close_folder(run.staging)
+            raise
         finally:
             storage.delete_tree(storage.join(output, runs.STAGING))
     tell(output, runs.read_manifest(output) or {}, summarize)

@@ -30,6 +30,7 @@ class Watch:
         self._started = self._shown = time.monotonic()
 
     def __enter__(self) -> "Watch":
+        self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
         if not self.quiet:
             self._folder = tempfile.mkdtemp(prefix="molino-")
             path = os.path.join(self._folder, "progress")
@@ -37,7 +38,7 @@ class Watch:
             self._socket.bind(path)
             self._socket.settimeout(0.2)
             os.environ[ENVIRONMENT] = path
-            self._bar = self._make_bar() if sys.stderr.isatty() else None
+            self._bar = self._make_bar() if self._screen.isatty() else None
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._listen, daemon=True)
             self._thread.start()
@@ -61,7 +62,7 @@ class Watch:
             bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}]",
             leave=False,
             dynamic_ncols=True,
-            file=sys.stderr,
+            file=self._screen,
         )
 
     def _listen(self) -> None:
@@ -94,4 +95,4 @@ class Watch:
             self._bar.refresh()
         elif now - self._shown >= LINE_SECONDS:
             self._shown = now
-            print(f"molino: {share:4.0%} {text}, {now - self._started:.0f} s", file=sys.stderr, flush=True)
+            print(f"molino: {share:4.0%} {text}, {now - self._started:.0f} s", file=self._screen, flush=True)

@@ -2,12 +2,16 @@
 
 import contextlib
 import difflib
+import glob
+import io
 import logging
 import os
 import re
 import shlex
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -69,8 +73,11 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
     else:
         pipeline = beam.Pipeline(options=options)
     build(pipeline)
-    result = pipeline.run()
-    state = result.wait_until_finish()
+    # worker threads print the traceback of whatever they raise; it is raised here as well, and explained
+    quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()
+    with quiet:
+        result = pipeline.run()
+        state = result.wait_until_finish()
     if state is not None and str(state) not in ("DONE", "UPDATED"):
         raise RuntimeError(f"the runner ended in the state {state}")
 
@@ -85,7 +92,7 @@ def _environment(worker_mode: str) -> Any:
 
     if worker_mode == "threads":
         return None
-    command = f"{shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
+    command = f"exec {shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
     return SubprocessSDKEnvironment.from_command_string(command_string=command)
 
 
@@ -95,9 +102,15 @@ def explain_failure(error: BaseException) -> str:
 
     if isinstance(error, DataError):
         return str(error).split(" [while running")[0]
-    found = DATA_ERROR.search("".join(traceback.format_exception(error)))
+    text = "".join(traceback.format_exception(error))
+    found = DATA_ERROR.search(text)
     if found:
         return found[1]
+    if "Channel closed prematurely" in text or "Worker subprocess exited" in text:
+        return (
+            "a worker process ended suddenly: it was killed, or memory was short; nothing was published; run again, "
+            "with fewer --workers if memory was short"
+        )
     return ""
 
 
@@ -131,15 +144,37 @@ def leave(code: int) -> None:
     """End the process at once: after a failure Beam's worker threads may hold it open for minutes."""
     sys.stdout.flush()
     sys.stderr.flush()
-    _kill_children()
+    end_workers()
     os._exit(code)
 
 
-def _kill_children() -> None:
-    """End worker processes that this one started; Linux only, elsewhere they notice that their runner is gone."""
-    path = f"/proc/self/task/{os.getpid()}/children"
-    if os.path.exists(path):
-        with open(path) as file:
-            for child in file.read().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGTERM)
+def end_workers(seconds: float = 5) -> None:
+    """End worker processes that this one started; Linux only, elsewhere they notice that their runner is gone.
+
+    Args:
+      seconds: how long to wait for their end.
+    """
+    threading.excepthook = lambda _: None  # Beam has a thread that waits for each of them, and tells of its end
+    limit = time.monotonic() + seconds
+    while (children := _children()) and time.monotonic() < limit:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        time.sleep(0.02)
+
+
+def _children() -> list[int]:
+    """Return the processes that any thread of this one started and that have not ended."""
+    found = []
+    for path in glob.glob("/proc/self/task/*/children"):
+        with contextlib.suppress(OSError), open(path) as file:
+            found += [int(child) for child in file.read().split()]
+    return [child for child in found if _is_at_work(child)]
+
+
+def _is_at_work(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

@@ -111,8 +111,8 @@ class Run:
 
     @property
     def staging(self) -> str:
-        """Folder for this run's unfinished files."""
-        return storage.join(self.output, STAGING, self.id[:16])
+        """Folder for this run's unfinished files; another attempt at the same run has another."""
+        return storage.join(self.output, STAGING, self.token[:16])
 
 
 def plan_run(plan: Plan, *, output: str, inputs: Sequence[storage.FileInfo], max_reject_ratio: float) -> Run:

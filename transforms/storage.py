@@ -10,6 +10,7 @@ import errno
 import os
 import posixpath
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from typing import IO
@@ -30,6 +31,10 @@ REMEDIES = {
 }
 # what must be installed for a file system
 EXTRAS = {"gs": "dataflow", "s3": "aws", "hdfs": "hdfs"}
+
+
+_opening = threading.Lock()
+_closed: set[str] = set()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +106,18 @@ def open_output(path: str) -> IO[bytes]:
     """Create or replace a file, with its folders, and return it open for writing."""
     with explained(path, "write"):
         if is_local(path):
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            return open(path, "wb")
+            with _opening:
+                if path.startswith(tuple(_closed)):
+                    raise DataError(f"cannot write {path}: the run was stopped")
+                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+                return open(path, "wb")
         return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+
+
+def close_folder(folder: str) -> None:
+    """Let no thread of this process open a file below a local folder any more, for it is about to be deleted."""
+    with _opening:
+        _closed.add(join(folder, ""))
 
 
 def read_bytes(path: str) -> bytes:

@@ -103,9 +103,11 @@ def test_ctrl_c_reaches_the_workers_too(sample, endless, tmp_path):
     assert not output.exists()
 
 
-def test_a_worker_process_is_killed(sample, endless, finished_other, undisturbed):
+def test_a_worker_process_is_killed(sample, finished_other, undisturbed, tmp_path):
     before = state_of(finished_other)
-    process = start_endless(sample, finished_other, endless, "--overwrite", "--worker-mode", "processes")
+    # its fellow ends in a few seconds: the runner looks after one worker when it has heard from the other
+    env = environment(tmp_path, ENDLESS.replace("60000", "4000"))
+    process = start_endless(sample, finished_other, env, "--overwrite", "--worker-mode", "processes")
     workers = descendants(process.pid)
     os.kill(max(workers), signal.SIGKILL)
     ended = end(process, 120)
