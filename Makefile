@@ -7,8 +7,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-EXTRAS := aws dataflow hdfs tensorflow
-PIP := $(BIN)/pip --disable-pip-version-check -q
+# a lock is complete: --no-deps keeps pip from asking for what requirements/overrides.txt leaves out
+PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 
 .PHONY: demo test check faults bench docs lock clean
 
@@ -38,24 +38,27 @@ $(DEMO)/sep.txt: | $(VENV)/installed
 
 $(VENV)/installed: requirements/dev.txt setup.py
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install --require-hashes -r requirements/dev.txt
-	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-build-isolation -e .
 	touch $@
 
 $(VENV)/bench-installed: requirements/bench.txt $(VENV)/installed
-	$(PIP) install --require-hashes -r requirements/bench.txt
+	$(PIP) --require-hashes -r requirements/bench.txt
 	touch $@
 
 # One resolution of everything, then a file for each use that agrees with it.
 UV ?= $(BIN)/uv
-COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock" setup.py
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock" --upgrade setup.py
+PIN := $(COMPILE) --generate-hashes -c $(VENV)/all.txt
+LEAN := --override requirements/overrides.txt --extra images --extra tensorflow
 lock:
-	$(COMPILE) --upgrade --all-extras -o $(VENV)/all.txt
-	$(COMPILE) --upgrade --generate-hashes -c $(VENV)/all.txt -o requirements/run.txt
-	$(COMPILE) --upgrade --generate-hashes -c $(VENV)/all.txt --extra dev -o requirements/dev.txt
-	$(COMPILE) --upgrade --generate-hashes -c $(VENV)/all.txt --extra dev --extra bench -o requirements/bench.txt
-	for extra in $(EXTRAS); do \
-	  $(COMPILE) --upgrade --generate-hashes -c $(VENV)/all.txt --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	$(COMPILE) --all-extras -o $(VENV)/all.txt
+	$(PIN) -o requirements/run.txt
+	$(PIN) $(LEAN) --extra dev -o requirements/dev.txt
+	$(PIN) $(LEAN) --extra dev --extra bench -o requirements/bench.txt
+	for extra in aws dataflow hdfs images; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	$(PIN) $(LEAN) -o requirements/tensorflow.txt
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

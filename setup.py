@@ -28,7 +28,14 @@ setup(
         "aws": [f"apache-beam[aws]=={BEAM}"],
         "hdfs": [f"apache-beam[hadoop]=={BEAM}"],
         "dataflow": [f"apache-beam[gcp]=={BEAM}"],
-        "tensorflow": ["tensorflow>=2.21,<2.22", "tensorflow-hub>=0.16.1", "tensorflow-transform>=1.21"],
+        "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
+        "tensorflow": [
+            "numba>=0.63",
+            "setuptools<81",  # tensorflow-hub needs pkg_resources
+            "tensorflow>=2.21,<2.22",
+            "tensorflow-hub>=0.16.1",
+            "tensorflow-transform>=1.21",
+        ],
         "dev": [
             "hypothesis>=6",
             "mypy>=1.18",

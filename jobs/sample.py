@@ -1,16 +1,15 @@
 """Write made-up input for a job, so that it can be tried with no download."""
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jobs import runners
 from jobs.options import DONE, Parser, natural, positive
 
 DESCRIPTION = """
-Write a made-up input file for a job. Nobody in it exists: names are drawn from lists of common names, and the CURPs are
+Write made-up input for a job. Nobody in it exists: names are drawn from lists of common names, and the CURPs are
 invented, with the right form. The same rows and seed give the same bytes.
-
-  names   a payroll file like the one of SEP, 2012: latin-1, "|" between fields
 """
 EPILOG = """
 examples:
@@ -22,34 +21,55 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = Parser(prog="molino sample", description=DESCRIPTION, epilog=EPILOG)
-    parser.add_argument("job", choices=("names",), help="the job whose input is wanted")
-    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, or replace")
-    parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
-    parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
-    parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
-    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    for name, (about, add_options, _) in SAMPLES.items():
+        add_options(jobs.add_parser(name, help=about, description=about))
     given = parser.parse_args(arguments)
     runners.silence_beam()
     from transforms import storage
 
     if not storage.is_local(given.output):
-        parser.error(f"--output {given.output}: a sample is written to a local file")
-    if given.rows > 1_000_000_000:
-        parser.error(f"--rows {given.rows:,}: at most 1,000,000,000 made-up people can be told apart")
-    from transforms.sample_names import sample_names
+        parser.error(f"--output {given.output}: a sample is written to a local path")
+    from transforms.errors import OptionError
 
     try:
         with storage.explained(given.output, "write"):
-            wrote = sample_names(
-                given.output, rows=given.rows, seed=given.seed, files=given.files, hostile=given.hostile
-            )
+            print(SAMPLES[given.job][2](given))
+    except OptionError as error:
+        parser.error(str(error))
     except Exception as error:
         return runners.fail(error)
-    print(
-        f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(wrote['files'])} file(s): {wrote['files'][0]}"
-        + (f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if given.hostile else "")
-    )
     return DONE
+
+
+def _names_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
+    parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
+    parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def _sample_names(given: argparse.Namespace) -> str:
+    from transforms.errors import OptionError
+    from transforms.sample_names import sample_names
+
+    if given.rows > 1_000_000_000:
+        raise OptionError(f"--rows {given.rows:,}: at most 1,000,000,000 made-up people can be told apart")
+    wrote = sample_names(given.output, rows=given.rows, seed=given.seed, files=given.files, hostile=given.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if given.hostile else ""
+    files = wrote["files"]
+    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(files)} file(s): {files[0]}{hostile}"
+
+
+# what a job's sample is, its options, and the function that writes it and returns the line for the user
+SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]] = {
+    "names": (
+        'a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
+        _names_options,
+        _sample_names,
+    ),
+}
 
 
 if __name__ == "__main__":
