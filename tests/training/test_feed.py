@@ -28,9 +28,9 @@ def test_each_pass_is_the_next_epoch(reader):
 
     batches = KerasBatches(reader, ["id"], None, epoch=3)
     for epoch in (3, 4):
+        batches.on_epoch_begin()
         expected = [batch["id"].tolist() for batch in reader.epoch(epoch)]
         assert [batches[number].tolist() for number in range(len(batches))] == expected
-        batches.on_epoch_end()
 
 
 def test_keras_sees_every_row_once_an_epoch(reader):
