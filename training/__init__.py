@@ -1,1 +1,1 @@
-"""What trains on the Parquet that the jobs write; it needs neither the jobs nor Beam."""
+"""Training on the Parquet that the jobs write: readers, models, exports. Never Beam, never the jobs' own code."""
