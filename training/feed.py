@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -32,7 +33,7 @@ class KerasBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, number: int):
+    def __getitem__(self, number: int) -> Any:
         with self._turn:
             if number != self._next:
                 self._batches = self.reader.epoch(self.epoch, start=number)

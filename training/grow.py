@@ -13,7 +13,7 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         return given
 
 
-def whole(least: int):
+def whole(least: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from `least`."""
 
     def parse(text: str) -> int:
@@ -148,8 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     command = parser()
     given = command.parse_strictly(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # the model is a SavedModel
     started = time.monotonic()
     try:
         with _sigterm_as_exit():
@@ -202,6 +200,32 @@ def _sigterm_as_exit() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow and Keras without their chatter, which comes before a log level can be set.
+
+    Raises:
+      GrowError: they are not there, or Keras is to use something else.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        import keras
+        import tensorflow as tf
+
+        tf.constant(0)  # the first operation prints too
+    except ImportError as error:
+        raise GrowError(f"training needs TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+    if keras.backend.backend() != "tensorflow":
+        raise GrowError(f"KERAS_BACKEND is {keras.backend.backend()}; a SavedModel needs tensorflow")
 
 
 # --- input and output
@@ -276,6 +300,7 @@ def grow(given: argparse.Namespace, folder: str) -> list[tuple[str, str]]:
     """Train on the input, write the model, and return the summary."""
     with Progress(quiet=given.quiet) as progress:
         progress.show(0, 1, "reading")
+        load_tensorflow()
         corpus = read_corpus(given)
         supervised, missing = not given.unsupervised and len(corpus.categories) > 1, 0
         if supervised:
@@ -434,3 +459,7 @@ class Progress:
         elif not self.quiet and now - self.shown >= LINE_SECONDS:
             self.shown = now
             print(f"molino: {done / total:4.0%} {told}, {now - self.started:.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

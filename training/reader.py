@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -201,7 +201,7 @@ class _Pile:
         self.widen = widen
         self.columns: dict = {}
 
-    def add(self, columns: Mapping, take: np.ndarray) -> None:
+    def add(self, columns: dict, take: np.ndarray) -> None:
         """Add the rows at places `take` of other columns."""
         at = self.rows - self.room
         self.room -= len(take)

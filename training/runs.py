@@ -9,7 +9,7 @@ import os
 import posixpath
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
 
 
 @contextlib.contextmanager
-def explained(path: str):
+def explained(path: str) -> Iterator[None]:
     """Turn what the file system says into one line with the path."""
     try:
         yield

@@ -17,6 +17,7 @@ ROWS = 65_536  # titles that are tokenised at once
 COUNTED = 1 << 22  # tokens that are counted at once
 TRAIN, VALIDATION = "train", "validation"
 FIELD_BYTES = 1 << 20
+TITLES = ("titles.titles", 1)  # schema and version of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
 
@@ -66,7 +67,7 @@ def read_run(folder: str, split: str) -> Iterator[tuple[Titles, bool]]:
     Raises:
       RunError: the run is not what was written.
     """
-    dataset = open_run(folder, {"titles": None}).datasets["titles"]
+    dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in [(split, False), (VALIDATION, True)] if split != VALIDATION else [(split, False)]:
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
         for batch in reader.epoch():

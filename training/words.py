@@ -282,7 +282,7 @@ class ByNeighbours:
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(_first(logits), logits))
         own, made, output = tape.gradient(loss, [used.own, used.made, outputs])
         self.words.update(used, own, made, rate, count)
-        self.guessed.update(guessed, output, rate, count)
+        self.guessed.update(guessed, tf.convert_to_tensor(output), rate, count)
         self.iterations.assign_add(1)
         return loss
 

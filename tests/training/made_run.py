@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas import field, schema
+from schemas import field, name_of, schema
 
 DIM = 3
 SPLITS = ("train", "validation", "test")
@@ -45,19 +45,27 @@ def make_rows(start, count):
     return pa.table(columns, schema=ROWS)
 
 
-def write_run(folder, shards=(40, 0, 25, 61), group=16, name="rows"):
+def write_run(folder, shards=(40, 0, 25, 61), group=16):
     """Write a run whose shards have so many rows; return its manifest."""
-    files, start = [], 0
-    for number, count in enumerate(shards):
-        path = f"{name}/part-{number:05d}-of-{len(shards):05d}-0123abcd.parquet"
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        pq.write_table(make_rows(start, count), folder / path, row_group_size=group, write_page_checksum=True)
-        files.append({"path": path, "rows": count, **measured(folder / path)})
-        start += count
+    starts = np.cumsum([0, *shards])
+    tables = [make_rows(int(start), count) for start, count in zip(starts, shards, strict=False)]
+    return write_tables(folder, "rows", ROWS, tables, group)
+
+
+def write_tables(folder, dataset, schema_, tables, group=16):
+    """Write a run of one data set, a shard for each table; return its manifest."""
+    files = []
+    (folder / dataset).mkdir(parents=True, exist_ok=True)
+    for number, table in enumerate(tables):
+        path = f"{dataset}/part-{number:05d}-of-{len(tables):05d}-0123abcd.parquet"
+        pq.write_table(table, folder / path, row_group_size=group, write_page_checksum=True)
+        files.append({"path": path, "rows": table.num_rows, **measured(folder / path)})
     (folder / "report.html").write_text("<p>made up</p>")
     views = [{"path": "report.html", **measured(folder / "report.html")}]
-    dataset = {"schema": "made.rows", "version": 1, "rows": start, "digest": "", "files": files}
-    manifest = {"format": 1, "job": "made", "datasets": {name: dataset}, "views": views}
+    name, version = name_of(schema_)
+    rows = sum(table.num_rows for table in tables)
+    listed = {dataset: {"schema": name, "version": version, "rows": rows, "digest": "", "files": files}}
+    manifest = {"format": 1, "job": "made", "datasets": listed, "views": views}
     publish(folder, manifest)
     return manifest
 
