@@ -415,6 +415,8 @@ def train(corpus: "Corpus", given: argparse.Namespace, progress: "Progress", *, 
 
 def write_model(folder: str, grown: Grown, given: argparse.Namespace) -> None:
     """Write model and metrics beside the output, and put them in its place when they are complete."""
+    import tensorflow as tf
+
     from training.nnlm_export import export_nnlm
 
     work = f"{folder}.{uuid.uuid4().hex}"
@@ -424,6 +426,10 @@ def write_model(folder: str, grown: Grown, given: argparse.Namespace) -> None:
             json.dump(grown.metrics, file, indent=1, ensure_ascii=False)
             file.write("\n")
         publish(work, folder)
+    except tf.errors.OpError as error:
+        raise GrowError(
+            f"cannot write {folder}: {' '.join(error.message.split())[:300]}; make room, or write elsewhere"
+        ) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

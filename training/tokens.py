@@ -242,10 +242,11 @@ def count_tokens(corpus: Corpus) -> np.ndarray:
 def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: int) -> np.ndarray:
     """Return the places of the words that get a row, in the order of the rows: by their counts, then by token.
 
-    A word that is counted fewer than `least` times, or that holds a line end, gets none.
+    A word that is counted fewer than `least` times gets none, nor does one that cannot stand on a line of its own: the
+    empty one, and those with line ends.
     """
-    lines = pc.match_substring_regex(corpus.words, "[\r\n]").to_numpy(zero_copy_only=False)
-    able = np.flatnonzero((counts >= least) & ~lines)
+    lines = pc.match_substring_regex(corpus.words, r"^[^\r\n]+\z").to_numpy(zero_copy_only=False)
+    able = np.flatnonzero((counts >= least) & lines)
     table = pa.table({"count": pa.array(-counts[able]), "word": corpus.words.take(pa.array(able))})
     order = pc.sort_indices(table, sort_keys=[("count", "ascending"), ("word", "ascending")]).to_numpy()
     return able[order[:size]]

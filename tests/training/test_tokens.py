@@ -67,7 +67,7 @@ def test_the_vocabulary_is_by_frequency_then_by_token(texts, kept, size, least):
     counts = tokens.count_tokens(corpus)
     places = tokens.choose_vocabulary(corpus, counts, size=size, least=least)
     plain = collections.Counter(token for text in texts for token in plain_tokens(text, False))
-    wanted = [token for token, count in plain.items() if count >= least and "\n" not in token]
+    wanted = [token for token, count in plain.items() if count >= least and token and "\n" not in token]
     wanted.sort(key=lambda token: (-plain[token], token.encode()))
     assert corpus.words.take(pa.array(places)).to_pylist() == wanted[:size]
 
