@@ -121,6 +121,7 @@ def parser() -> Parser:
     where.add_argument("--overwrite", action="store_true", help="replace a model that is there")
     titles = made.add_argument_group("titles")
     titles.add_argument("--split", default="train", metavar="NAME", help="of a run, to train on (default train)")
+    titles.add_argument("--measure", default="validation", metavar="NAME", help="of a run, to measure by (validation)")
     titles.add_argument("--title-column", default="title", metavar="NAME", help="of a file (default title)")
     titles.add_argument("--category-column", default="category", metavar="NAME", help="of a file (default category)")
     titles.add_argument("--unsupervised", action="store_true", help="train as if no title had a category")
@@ -153,6 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _sigterm_as_exit():
             output = check_output(given.output, overwrite=given.overwrite)
             check_input(given)
+            if given.split == given.measure:
+                raise GrowError(f"--split and --measure are both {given.split}: a model is measured by other titles")
             told = grow(given, output)
     except TakenError as error:
         print(f"molino: {error}", file=sys.stderr)
@@ -272,7 +275,7 @@ def read_corpus(given: argparse.Namespace) -> "Corpus":
     from training.runs import is_run
 
     if is_run(given.input):
-        batches = tokens.read_run(given.input, given.split)
+        batches = tokens.read_run(given.input, given.split, given.measure)
     else:
         read = tokens.read_file(given.input, title=given.title_column, category=given.category_column)
         batches = (part for batch in read for part in tokens.split_off(batch, share=given.validation, seed=given.seed))

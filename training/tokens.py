@@ -15,7 +15,6 @@ from training.runs import open_run
 PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once
 COUNTED = 1 << 22  # tokens that are counted at once
-TRAIN, VALIDATION = "train", "validation"
 FIELD_BYTES = 1 << 20
 TITLES = ("titles.titles", 1)  # schema and version of the titles that are read here
 PIECE = 4  # letters
@@ -61,14 +60,14 @@ class Corpus:
 # --- reading
 
 
-def read_run(folder: str, split: str) -> Iterator[tuple[Titles, bool]]:
-    """Yield the titles of a finished run of the titles job: those of a split, then those of its validation split.
+def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[Titles, bool]]:
+    """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
     Raises:
       RunError: the run is not what was written.
     """
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
-    for name, kept in [(split, False), (VALIDATION, True)] if split != VALIDATION else [(split, False)]:
+    for name, kept in ((split, False), (measure, True)):
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
         for batch in reader.epoch():
             yield Titles(titles=batch["title"], categories=batch["category"]), kept
