@@ -55,9 +55,7 @@ def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callab
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
-    options = runners.pipeline_options(
-        given.runner, beam_flags, job=plan.job, workers=given.workers, worker_mode=given.worker_mode
-    )
+    options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
     with runs.Lock(run):
