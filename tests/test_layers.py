@@ -17,7 +17,7 @@ ALLOWED = {
 # a heavy library stands in one module
 ALSO = {
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
-    "transforms/encode_image.py": {"cv2", "simplejpeg"},
+    "transforms/encode_image.py": {"cv2"},
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}

@@ -2,23 +2,22 @@
 
 import cv2
 import numpy as np
-import simplejpeg
 
 
 def encode_jpeg(image: np.ndarray, *, quality: int) -> bytes:
-    """Return a `(h, w, 3) uint8` BGR or `(h, w, 1)` gray image as JPEG, colours at half resolution."""
-    if image.shape[2] == 1:
-        return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorspace="GRAY")
-    return simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=quality, colorspace="BGR", colorsubsampling="420"
-    )
+    """Return a `(h, w, 3) uint8` BGR image as JPEG, colours at half resolution."""
+    return _encode(".jpg", image, cv2.IMWRITE_JPEG_QUALITY, quality)
 
 
 def encode_png(image: np.ndarray) -> bytes:
     """Return a `(h, w) uint8` gray or `(h, w, 3)` BGR image as PNG."""
-    done, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+
+def _encode(kind: str, image: np.ndarray, option: int, value: int) -> bytes:
+    done, encoded = cv2.imencode(kind, image, [option, value])
     if not done:
-        raise ValueError(f"OpenCV could not write a PNG of shape {image.shape}")
+        raise ValueError(f"OpenCV could not write {kind} of shape {image.shape}")
     return encoded.tobytes()
 
 

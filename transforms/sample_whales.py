@@ -214,8 +214,8 @@ def _write_hostile(folder: Path, seed: int) -> dict[str, list[str]]:
 def hostile_files(seed: int = 2015) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (what must become of it, name, content) of files that a job must survive.
 
-    `region` files are images, some with names that break careless programs; `nothing` files are images without a
-    region; the others become rejects for the reason that stands in their fate's place.
+    A `row` is a good image, perhaps with a name that breaks a careless program, or without a region; the others become
+    rejects, for the reason that stands in the place of their fate.
     """
     sea = draw_sea(480, 320, np.random.default_rng([seed, 1 << 32]))
     good = encode_jpeg(sea.image, quality=QUALITY)
@@ -230,17 +230,17 @@ def hostile_files(seed: int = 2015) -> Iterator[tuple[str, bytes, bytes]]:
         b"b/w.jpg",
         b"b/W.JPG",
     ):
-        yield "region", name, good
-    yield "region", b"turned.jpg", with_orientation(good, 6)
-    yield "region", b"really a png.jpg", encode_png(sea.image)
-    yield "nothing", b"one colour.png", encode_png(np.full((90, 120, 3), 99, np.uint8))
-    yield "nothing", b"one pixel.png", encode_png(np.zeros((1, 1, 3), np.uint8))
-    yield "empty", b"empty.jpg", b""
+        yield "row", name, good
+    yield "row", b"turned.jpg", with_orientation(good, 6)
+    yield "row", b"really a png.jpg", encode_png(sea.image)
+    yield "row", b"one colour.png", encode_png(np.full((90, 120, 3), 99, np.uint8))
+    yield "row", b"one pixel.png", encode_png(np.zeros((1, 1, 3), np.uint8))
+    yield "empty_file", b"empty.jpg", b""
     for tenth in range(1, 10):
         yield "truncated", b"cut at %d0 percent.jpg" % tenth, good[: len(good) * tenth // 10]
     yield "truncated", b"cut.png", encode_png(sea.image)[:-2000]
     yield "not_an_image", b"page.jpg", b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
-    yield "not_an_image", b"moving.jpg", b"GIF89a" + bytes(64)
+    yield "unsupported", b"moving.jpg", b"GIF89a" + bytes(64)
     yield "not_an_image", b"notes.txt", b"Flight 7, camera 2.\n"
     yield "too_many_pixels", b"bomb.png", png_of_zeros(16384, 16384)
 
