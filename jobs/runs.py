@@ -38,12 +38,16 @@ from schemas import name_of
 from transforms import storage
 from transforms.batches import Gather, combine_digests, digest, sum_counters
 from transforms.errors import DataError
+from transforms.list_files import Listing, list_files
 from transforms.parquet import StagedFile
+from transforms.progress import STAGES
+from transforms.resume import kept_paths
 
 MANIFEST, SUCCESS, LOCK, STAGING = "_manifest.json", "_SUCCESS", "_lock", "_staging"
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 FORMAT = 1
 SHARD = re.compile(r"[a-z_]+/part-\d{5,}-of-\d{5,}-[0-9a-f]{8}\.parquet")
+Input = storage.FileInfo | Listing
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 
 
@@ -64,6 +68,8 @@ class Plan:
       build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
       warnings: what the user should know before trusting the output.
       total_bytes: size of what will be read, for the progress.
+      noun: what the progress counts.
+      stages: of the progress, in their order: how workers report them, and what a person reads.
     """
 
     job: str
@@ -74,6 +80,8 @@ class Plan:
     build: Callable[[beam.Pipeline, "Run", str | None], None]
     warnings: Sequence[str] = ()
     total_bytes: int = 0
+    noun: str = "rows"
+    stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +93,8 @@ class Run:
       output: the output folder.
       id: sha256 of job, options, inputs and code: two runs with one id write the same bytes.
       options: everything that can change the output, as JSON values.
-      inputs: path, bytes and time of change of every input file.
+      inputs: path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole,
+        its path, number of files, bytes, and a digest over the files' paths, bytes and times of change.
       code: version and digest of this program.
       balance: a counter and those that must add up to it.
       datasets: name and version of the schema of every data set.
@@ -93,6 +102,7 @@ class Run:
       max_reject_ratio: the largest share of rejects that is accepted.
       token: of this run's lock.
       warnings: what the user should know before trusting the output.
+      work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
     """
 
     job: str
@@ -108,23 +118,33 @@ class Run:
     warnings: Sequence[str] = ()
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: float = dataclasses.field(default_factory=time.time)
+    work: str = ""
 
     @property
     def staging(self) -> str:
         """Folder for this run's unfinished files; another attempt at the same run has another."""
         return storage.join(self.output, STAGING, self.token[:16])
 
+    @property
+    def units(self) -> str:
+        """Folder for what finished work units staged; the same for every attempt at this run. See transforms.resume."""
+        return storage.join(self.output, STAGING, f"units-{self.work[:16]}")
 
-def plan_run(plan: Plan, *, output: str, inputs: Sequence[storage.FileInfo], max_reject_ratio: float) -> Run:
+
+def plan_run(plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float) -> Run:
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     code = {"version": jobs.VERSION, "digest": code_digest()}
-    listed = [_listing(file) for file in inputs]
+    listed = [_entry(item) for item in inputs]
     options = {**plan.options, "max_reject_ratio": max_reject_ratio}
-    identity = json.dumps([FORMAT, plan.job, options, listed, code], sort_keys=True)
+    id_, work = (
+        hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, code], sort_keys=True).encode()).hexdigest()
+        for those in (options, plan.options)
+    )
     return Run(
         job=plan.job,
         output=output,
-        id=hashlib.sha256(identity.encode()).hexdigest(),
+        id=id_,
+        work=work,
         options=options,
         inputs=listed,
         code=code,
@@ -136,8 +156,11 @@ def plan_run(plan: Plan, *, output: str, inputs: Sequence[storage.FileInfo], max
     )
 
 
-def _listing(file: storage.FileInfo) -> dict[str, Any]:
-    return {"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)}
+def _entry(item: Input) -> dict[str, Any]:
+    """Return an input as the manifest holds it: a folder of any number of files is one entry."""
+    if isinstance(item, storage.FileInfo):
+        return {"path": item.path, "bytes": item.bytes, "modified": round(item.modified, 6)}
+    return {"path": item.path, "files": len(item.files), "bytes": item.bytes, "digest": item.digest()}
 
 
 def code_digest() -> str:
@@ -261,12 +284,22 @@ def leftovers(output: str) -> list[str]:
     return [p for p in paths if p.startswith(WORKING) or (SHARD.fullmatch(p) and p not in listed)]
 
 
-def clean(output: str) -> None:
-    """Delete what a run that was killed left behind; only for the holder of the lock."""
-    storage.delete_tree(storage.join(output, STAGING))
-    for path in leftovers(output):
-        if path != LOCK:
-            storage.delete_file(storage.join(output, path))
+def clean(run: Run) -> None:
+    """Delete what killed runs left behind, but for what this run can take up; only for the holder of the lock."""
+    clear_staging(run)
+    for path in leftovers(run.output):
+        if path != LOCK and not path.startswith(f"{STAGING}/"):
+            storage.delete_file(storage.join(run.output, path))
+
+
+def clear_staging(run: Run) -> None:
+    """Delete the staging area, but for what finished work units of this run left for the next attempt at it."""
+    kept = kept_paths(run.units)
+    if not kept:
+        storage.delete_tree(storage.join(run.output, STAGING))
+    for file in storage.list_tree(storage.join(run.output, STAGING)) if kept else []:
+        if file.path not in kept:
+            storage.delete_file(file.path, below=run.output)
 
 
 def _relative_paths(output: str) -> list[str]:
@@ -423,14 +456,15 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
 def _finish(run: Run, manifest: Mapping[str, Any], files: Sequence[StagedFile], crash: Callable[[str], None]) -> None:
     """Delete the shards and views of earlier runs, put the views in place, and say that the commit is through."""
     for path in manifest["replaced_views"]:
-        storage.delete_file(storage.join(run.output, path))
+        storage.delete_file(storage.join(run.output, path), below=run.output)
+    listed = listed_paths(manifest)
     for path in _relative_paths(run.output):
-        if SHARD.fullmatch(path) and path not in listed_paths(manifest):
+        if SHARD.fullmatch(path) and path not in listed:
             storage.delete_file(storage.join(run.output, path))
             crash("deleted")
     for file in files:
         if not file.dataset:
-            storage.write_atomic(storage.join(run.output, file.name), storage.read_bytes(file.path))
+            storage.move(file.path, storage.join(run.output, file.name))
             crash("view")
     storage.write_atomic(
         storage.join(run.output, SUCCESS), hashlib.sha256(_json(manifest)).hexdigest().encode() + b"\n"
@@ -471,9 +505,10 @@ def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int
 def check_inputs(run: Run) -> None:
     """Raise DataError when an input file is no longer what it was when the run was planned."""
     for listed in run.inputs:
-        found = storage.match(listed["path"])
-        if [_listing(file) for file in found] != [dict(listed)]:
-            raise DataError(f"{listed['path']} changed while it was read; run again when it is complete")
+        path = listed["path"]
+        found: Sequence[Input] = [list_files(path)] if "files" in listed else storage.match(path)
+        if [_entry(item) for item in found] != [dict(listed)]:
+            raise DataError(f"{path} changed while it was read; run again when it is complete")
 
 
 def _check_staged(file: StagedFile) -> None:
@@ -632,14 +667,10 @@ def _byte_faults(output: str, entry: Mapping[str, Any]) -> list[str]:
     path = storage.join(output, entry["path"])
     if not storage.exists(path):
         return [f"{entry['path']}: missing"]
-    state, size = hashlib.sha256(), 0
-    with storage.open_input(path) as file:
-        while block := file.read(1 << 20):
-            state.update(block)
-            size += len(block)
+    size, sha256 = storage.hash_file(path)
     if size != entry["bytes"]:
         return [f"{entry['path']}: {size:,} bytes, {entry['bytes']:,} were written"]
-    return [] if state.hexdigest() == entry["sha256"] else [f"{entry['path']}: the bytes changed (sha256)"]
+    return [] if sha256 == entry["sha256"] else [f"{entry['path']}: the bytes changed (sha256)"]
 
 
 def _file_faults(output: str, entry: Mapping[str, Any], schema: tuple[str, int], digests: list[str]) -> list[str]:
