@@ -20,6 +20,7 @@ ALSO = {
     "transforms/find_region.py": {"cv2"},
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/encode_image.py": {"cv2"},
+    "transforms/saved_model.py": {"tensorflow", "tensorflow_hub"},
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
