@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 BATCH = 4096
-WINDOW = 65_536  # rows that are shuffled together
+WINDOW = 16_384  # rows that are shuffled together
 
 
 def molino(folder: str, epoch: int, column: str = "vector", split: str | None = None) -> Iterator[tuple]:

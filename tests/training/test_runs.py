@@ -45,6 +45,18 @@ def test_a_finished_run_opens(run_folder):
     assert len(run.sha256) == 64
 
 
+def test_what_a_job_wrote_opens(tmp_path):
+    from jobs import names
+    from transforms.sample_names import sample_names
+
+    sample_names(str(tmp_path / "sep.txt"), rows=500)
+    options = ["--runner", "embedded", "--workers", "1", "--quiet"]
+    assert names.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
+    run = open_run(tmp_path / "out", {"people": ("names.people", 1), "apellidos": None}, cache=None)
+    assert sum(run.datasets["people"].rows) == run.manifest["counters"]["people"] > 400
+    assert run.view("report.html").startswith(b"<!")
+
+
 def test_a_uri_is_a_run_too(run_folder):
     assert open_run(f"file://{run_folder}", ASKED).datasets["rows"].rows == (40, 0, 25, 61)
 
