@@ -30,7 +30,7 @@ ALSO = {
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
-SHARED_JOBS = {"cli", "command", "options", "progress", "runners", "runs", "verify", "sample", "doctor"}
+SHARED_JOBS = {"cli", "command", "options", "progress", "runners", "runs", "verify", "sample", "doctor", "model"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"
@@ -79,7 +79,9 @@ def test_training_does_without_the_jobs():
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["names", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["names", "--help"], ["model", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_loads_nothing_heavy(arguments):
     program = f"""
 import contextlib, sys
