@@ -66,9 +66,10 @@ class Lock:
 
     def _clear_stale(self) -> None:
         claim = holder(self.path)
-        if not claim or claim.get("host") != socket.gethostname():
+        pid = claim.get("pid")
+        if claim.get("host") != socket.gethostname() or not isinstance(pid, int):
             return
-        if _born(claim["pid"]) == claim["born"] and _alive(claim["pid"]):
+        if _born(pid) == claim.get("born") and _alive(pid):
             return
         if not self.local:
             storage.delete_file(self.path)
@@ -79,7 +80,7 @@ class Lock:
             os.rename(self.path, aside)
         except FileNotFoundError:
             return
-        if holder(aside).get("token") != claim["token"]:
+        if holder(aside).get("token") != claim.get("token"):
             with contextlib.suppress(FileExistsError, FileNotFoundError):
                 os.link(aside, self.path)
         storage.delete_file(aside)
@@ -95,9 +96,10 @@ class Lock:
 def holder(path: str) -> dict[str, Any]:
     """Return the claim in a lock file; empty when there is none."""
     try:
-        return json.loads(storage.read_bytes(path)) if storage.exists(path) else {}
+        claim = json.loads(storage.read_bytes(path)) if storage.exists(path) else {}
     except (DataError, ValueError):
         return {}
+    return claim if isinstance(claim, dict) else {}
 
 
 def _alive(pid: int) -> bool:
