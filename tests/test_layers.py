@@ -19,6 +19,7 @@ ALSO = {
     "transforms/decode_image.py": {"cv2", "simplejpeg"},
     "transforms/find_region.py": {"cv2"},
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
+    "transforms/find_salient_region.py": {"cv2", "numba"},
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
