@@ -110,7 +110,7 @@ def find_salient_region(
     The steps: `measure_saliency`, `find_body`, `place_box`.
     """
     height, width = shape or image.shape[:2]
-    small = _shrink(image, options.size)
+    small = shrink(image, options.size)
     body = find_body(measure_saliency(small), options) if min(small.shape[:2]) >= _SMALLEST else None
     if body is None:
         none = Mask(rows=np.array([0, height]), columns=np.array([0, width]), cells=np.zeros((1, 1), np.uint8))
@@ -395,7 +395,7 @@ def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:
     return Mask(rows=rows, columns=columns, cells=marks.astype(np.uint8) * 255)
 
 
-def _shrink(image: np.ndarray, size: int) -> np.ndarray:
+def shrink(image: np.ndarray, size: int) -> np.ndarray:
     height, width = image.shape[:2]
     if max(height, width) <= size:
         return image
