@@ -168,15 +168,18 @@ def _across_white(water: np.ndarray) -> np.ndarray:
 
 def _fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the water's surface, (6, 2), and the inverse of its covariance, (2, 2), for (height, width, 2) colours."""
-    kept = np.ones(colours.shape[:2], np.bool_)
-    last = math.ceil(_WATER * kept.size) - 1
+    last = math.ceil(_WATER * colours.shape[0] * colours.shape[1]) - 1
+    # the start: what is nearest to the median colour
+    far = np.abs(colours - np.median(colours, axis=(0, 1)))
+    far = (far / (np.median(far, axis=(0, 1)) + _GRAIN)).max(axis=2)
+    kept = far <= np.partition(far, last, axis=None)[last]
     # the covariance of a Gaussian's inner part, over that of the whole, in two dimensions (Croux and Haesbroeck 1999)
     cut = -2 * math.log(1 - _WATER)
     inner = (1 - (1 - _WATER) * (1 + cut / 2)) / _WATER
-    for turn in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         squares, products = _sum_products(colours, kept)
         surface = np.linalg.solve(squares + 1e-6 * np.eye(6), products)
-        covariance = _sum_scatter(colours, kept, surface) / (inner if turn else 1) + _GRAIN**2 * np.eye(2)
+        covariance = _sum_scatter(colours, kept, surface) / inner + _GRAIN**2 * np.eye(2)
         precision = np.linalg.inv(covariance)
         distance = _measure(colours, surface, precision)
         kept = distance <= np.partition(distance, last, axis=None)[last]
@@ -396,6 +399,7 @@ def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:
 
 
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
+    """Return an image whose longer side has no more pixels than `size`."""
     height, width = image.shape[:2]
     if max(height, width) <= size:
         return image
