@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import apache_beam as beam
@@ -64,7 +64,7 @@ class HashingFile:
 
 
 def write_shard(
-    batches: Sequence[pa.RecordBatch],
+    batches: Iterable[pa.RecordBatch],
     *,
     schema: pa.Schema,
     folder: str,
@@ -119,7 +119,7 @@ def write_shard(
     )
 
 
-def row_groups(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield the batches cast to a schema and cut to the size of row groups, without empty ones."""
     for batch in batches:
         typed = batch if batch.schema.equals(schema) else _cast(batch, schema)
