@@ -26,9 +26,10 @@ ALLOWED = {
 # a heavy library stands in one module
 ALSO = {
     "transforms/decode_image.py": {"cv2", "simplejpeg"},
-    "transforms/find_region.py": {"cv2"},
-    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/encode_image.py": {"cv2"},
+    "transforms/find_region.py": {"cv2"},
+    "transforms/find_salient_region.py": {"cv2"},
+    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/saved_model.py": {"tensorflow", "tensorflow_hub", "google"},
     "jobs/progress.py": {"tqdm"},
 }
