@@ -113,7 +113,7 @@ def find_listings(paths: Sequence[str]) -> list["Listing"]:
     listings = [list_files(path) for path in dict.fromkeys(paths)]
     for listing in listings:
         if not listing.files:
-            skipped = "".join(f"; skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(listing.skipped.items()))
+            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
             raise DataError(f"there is no file in {listing.path}{skipped}; check --input")
     return listings
 
@@ -142,7 +142,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
-        warnings=[f"skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(units.skipped.items())],
+        warnings=[f"skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(units.skipped.items())],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -150,7 +150,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
 
 
 SKIPPED = {
-    "hidden": "hidden (the name begins with a dot)",
+    "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
     "special": "pipes, sockets or devices",
     "replaced": "members of a tar that later ones of the same name replace",

@@ -85,14 +85,14 @@ class Region:
     mask: Mask
 
 
-def find_region_original(image: np.ndarray, options: OriginalOptions = OriginalOptions()) -> Region:  # noqa: B008
+def find_region_original(image: np.ndarray, options: OriginalOptions = OriginalOptions()) -> Region:
     """Return what the published program finds in (height, width, 3) uint8, BGR."""
     marked = _mark(image, options)
     kernel = np.ones((options.kernel, options.kernel), np.uint8)
     return _region(Mask.of_pixels(marked), Mask.of_pixels(cv2.dilate(cv2.erode(marked, kernel), kernel)))
 
 
-def find_region_fast(data: bytes, header: Header, options: OriginalOptions = OriginalOptions()) -> Region:  # noqa: B008
+def find_region_fast(data: bytes, header: Header, options: OriginalOptions = OriginalOptions()) -> Region:
     """Return about what `find_region_original` would, from an image decoded at a reduced size."""
     scale = 2
     small = decode(data, scale=scale, max_pixels=header.width * header.height)
