@@ -98,10 +98,9 @@ def whales_report(
 
 def least_sure(cards: pa.Table) -> np.ndarray:
     """Return the rows of images that are no rejects: those without a box, then by score from 0 up, then by key."""
-    numbered = cards.select(["key", "score", "failed"]).append_column("row", pa.array(np.arange(len(cards))))
-    kept = numbered.filter(pc.invert(numbered["failed"]))
-    order = [("score", "ascending"), ("key", "ascending")]
-    return kept.take(pc.sort_indices(kept, order, null_placement="at_start"))["row"].to_numpy()
+    sure = pa.table({"row": np.arange(len(cards)), "key": cards["key"], "score": pc.fill_null(cards["score"], -1.0)})
+    kept = sure.filter(pc.invert(cards["failed"]))
+    return kept.sort_by([("score", "ascending"), ("key", "ascending")])["row"].to_numpy()
 
 
 def _page_name(number: int) -> str:
