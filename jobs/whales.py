@@ -197,7 +197,7 @@ def build(
 
     from jobs.runs import Publish
     from transforms import storage
-    from transforms.extract_regions import GatherRejects, extract_unit
+    from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
     from transforms.list_images import write_units
     from transforms.resume import DoOnce
     from transforms.views_whales import WriteReport
@@ -209,7 +209,13 @@ def build(
         pipeline
         | "Units" >> beam.Create(numbered, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "Extract" >> DoOnce(work=extract_unit, folder=run.units, arguments={"listing": listing, "how": how})
+        | "Extract"
+        >> DoOnce(
+            work=extract_unit,
+            careful=extract_unit_apart,
+            folder=run.units,
+            arguments={"listing": listing, "how": how},
+        )
     )
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()

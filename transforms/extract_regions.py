@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -17,10 +17,12 @@ from schemas import field, schema
 from schemas.rejects import REJECTS
 from schemas.whales import REGIONS, with_pixels
 from transforms import progress, storage
+from transforms.apart import Died, call_apart
 from transforms.batches import Gather
 from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
 from transforms.decode_image import ImageError, decode, read_header
 from transforms.encode_image import encode_jpeg, encode_png
+from transforms.errors import DataError
 from transforms.find_region import OriginalOptions, draw_published, find_region_fast, find_region_original
 from transforms.list_images import Columns, read_unit
 from transforms.name_images import file_name
@@ -33,6 +35,7 @@ STATUSES = (FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL)
 # by EXIF orientation: degrees clockwise, and whether the stored pixels are first flipped left to right
 TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True), 6: (90, False), 7: (90, True),
          8: (270, False)}  # fmt: skip
+IMAGE_SECONDS = 120.0  # that an image may take where a process died before
 GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
 PLAIN = ("key", "sha256", "crop", "mask", "pixels")  # columns whose values hardly repeat
 CLIP = 200
@@ -180,7 +183,15 @@ def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | Non
     return card | {"key": image.key, "sha256": image.sha256, "status": status, "detail": detail, "failed": row is None}
 
 
-def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+def extract_unit(
+    number: int,
+    folder: str,
+    *,
+    listing: str,
+    how: Extraction,
+    crashed: Sequence[str] = (),
+    tell: Callable[[str], object] = str,
+) -> Done:
     """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
 
     Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows.
@@ -189,6 +200,8 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
       number: of the unit.
       folder: where files are staged.
       listing: file with the images of every unit.
+      crashed: keys of images that are rejects because a process died of them.
+      tell: called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
     counters: Counter[str] = Counter()
@@ -198,6 +211,9 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
+            tell(image.key)
+            if image.key in crashed:
+                image = image._replace(error=ImageError("crashed", "the decoder died of it, or did not end, twice"))
             found = extract_region(image, how)
             cards.append(found.card)
             for name, data in found.files.items():
@@ -217,6 +233,22 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
     files += _stage(batches(iter(cards), CARDS), CARDS, folder, "_cards", number)
     amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
     return Done(files=(*files, *pictures), counters=counters, amounts=amounts)
+
+
+def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+    """Do as `extract_unit` in a process of its own; an image that it dies of twice, or does not end, is a reject."""
+    died: Counter[str] = Counter()
+    while True:
+        arguments = {"number": number, "folder": folder, "listing": listing, "how": how}
+        arguments["crashed"] = [key for key, times in died.items() if times > 1]
+        done = call_apart(extract_unit, arguments, seconds=IMAGE_SECONDS)
+        if not isinstance(done, Died):
+            return done
+        if done.last is None:
+            raise DataError(f"a worker process could not begin: {done.how}; nothing was published; run again")
+        died[done.last] += 1
+        if died[done.last] > 2:
+            raise DataError(f"a worker process dies even without {done.last!r}: {done.how}; nothing was published")
 
 
 def batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
