@@ -13,7 +13,7 @@ PARTS = st.text(
 )
 
 
-@pytest.mark.parametrize("key", ["w_7489.jpg", "2015/w 1.jpg", "ñ/[1] (copy).jpg"])
+@pytest.mark.parametrize("key", ["w_7489.jpg", "2015/w 1.jpg", "b/[1] (copy).jpg"])
 def test_a_plain_key_is_its_own_name(key):
     assert file_name(key, "extract") == f"images/{key}.extract.jpg"
 
@@ -36,6 +36,7 @@ def test_a_plain_key_is_its_own_name(key):
         "a" * 300,
         "a/" * 900 + "b",
         "\u202egpj.exe",
+        "ñ.jpg",
     ],
 )
 def test_a_bad_key_has_a_good_name(key):
@@ -46,6 +47,7 @@ def test_a_bad_key_has_a_good_name(key):
         assert part not in ("", ".", "..")
         assert not part.startswith(".")
         assert len(part.encode()) < 255
+        assert part.isascii()
         assert part.isprintable()
         assert not set(part) & set('<>:"\\|?*')
     assert len(name.encode()) < 2000

@@ -23,9 +23,8 @@ def work(number, folder, *, log):
 @pytest.fixture
 def once(tmp_path):
     """Do unit 7 once; return its Done, and whether it was resumed."""
-    return lambda: do_once(
-        "7", str(tmp_path / "units"), lambda _: work(7, str(tmp_path / "units"), log=tmp_path / "log")
-    )
+    units = str(tmp_path / "units")
+    return lambda: do_once("7", units, lambda _: work(7, units, log=tmp_path / "log"))
 
 
 def test_a_finished_unit_is_taken_up_as_it_was(once, tmp_path):
