@@ -27,7 +27,7 @@ def run_command(
     """
     runners.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
-    from jobs.runs import OutputExistsError
+    from jobs.lock import OutputExistsError
     from transforms.errors import OptionError
 
     with runners.signals_as_exits():
@@ -54,6 +54,8 @@ def _run(
     list_inputs: Callable[[Sequence[str]], list],
 ) -> None:
     from jobs import runs
+    from jobs.lock import Lock
+    from jobs.manifest import STAGING, read_manifest
     from transforms import storage
 
     inputs = list_inputs(given.input)
@@ -66,7 +68,7 @@ def _run(
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
-    with runs.Lock(run):
+    with Lock(output, run.token):
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
@@ -87,8 +89,8 @@ def _run(
                 storage.close_folder(folder)
             runs.clear_staging(run)
             raise
-        storage.delete_tree(storage.join(output, runs.STAGING))
-    tell(output, runs.read_manifest(output) or {}, summarize)
+        storage.delete_tree(storage.join(output, STAGING))
+    tell(output, read_manifest(output) or {}, summarize)
 
 
 def find_inputs(patterns: Sequence[str]) -> list:

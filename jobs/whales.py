@@ -195,7 +195,7 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.runs import Publish
+    from jobs.commit import Publish
     from transforms import storage
     from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
     from transforms.list_images import write_units

@@ -20,10 +20,12 @@ ALSO = {
     "transforms/find_region.py": {"cv2"},
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/encode_image.py": {"cv2"},
+    "transforms/saved_model.py": {"tensorflow", "tensorflow_hub"},
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
-SHARED_JOBS = {"cli", "command", "options", "progress", "runners", "runs", "verify", "sample", "doctor"}
+SHARED_JOBS = {"cli", "command", "commit", "doctor", "lock", "manifest", "options", "progress", "recheck"}
+SHARED_JOBS |= {"runners", "runs", "sample", "verify"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobs import runs
+from jobs import recheck
+from jobs.manifest import MANIFEST, data_files, listed_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = "import jobs.names; jobs.names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
@@ -102,14 +103,14 @@ def sha256(path: Path) -> str:
 
 def manifest_of(output: Path) -> dict:
     """Return an output's manifest."""
-    return json.loads((output / runs.MANIFEST).read_text())
+    return json.loads((output / MANIFEST).read_text())
 
 
 def bytes_of(output: Path) -> dict[str, str]:
     """Return the sha256 of all that the manifest lists, without the run's id in the names of shards."""
     manifest = manifest_of(output)
     mark = f"-{manifest['run'][:8]}.parquet"
-    return {f["path"].removesuffix(mark): f["sha256"] for f in [*runs.data_files(manifest), *manifest["views"]]}
+    return {f["path"].removesuffix(mark): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
 
 
 def digests_of(output: Path) -> dict[str, str]:
@@ -119,9 +120,9 @@ def digests_of(output: Path) -> dict[str, str]:
 
 def assert_complete(output: Path, like: Path) -> None:
     """Assert that an output is whole, is nothing but its manifest's files, and holds what the run `like` holds."""
-    manifest, wrong = runs.verify(str(output))
+    manifest, wrong = recheck.verify(str(output))
     assert wrong == []
-    assert files_below(output) == runs.listed_paths(manifest)
+    assert files_below(output) == listed_paths(manifest)
     assert digests_of(output) == digests_of(like)
     assert manifest["digest"] == manifest_of(like)["digest"]
     assert bytes_of(output) == bytes_of(like)
