@@ -130,7 +130,10 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from transforms.errors import DataError
     from transforms.list_images import list_images
 
-    how = extraction(given)
+    try:
+        how = extraction(given)
+    except ImportError as error:
+        raise DataError(f"images need OpenCV, simplejpeg and Numba ({error}); pip install 'molino[images]'") from None
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
         raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")

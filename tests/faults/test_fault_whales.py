@@ -24,7 +24,7 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs import runs
+from jobs.manifest import LOCK, STAGING, listed_paths
 from transforms.sample_whales import sample_whales
 
 pytestmark = pytest.mark.slow
@@ -72,7 +72,7 @@ def start_whales(source, output, *options, patch=SLOW):
 
 
 def records(output):
-    return sorted((output / runs.STAGING).glob("units-*/*.json"))
+    return sorted((output / STAGING).glob("units-*/*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_killed_run_is_resumed(sea, calm, killed, tmp_path):
     output = shutil.copytree(killed, tmp_path / "out", copy_function=os.link)
     done = records(output)
     assert len(done) >= 5
-    inodes = {path.stat().st_ino for path in (output / runs.STAGING).rglob("*.parquet*")}
+    inodes = {path.stat().st_ino for path in (output / STAGING).rglob("*.parquet*")}
     ended = whales(sea, output, "--write-images", patch=SLOW)
     assert ended.code == 0, ended.err
     assert manifest_of(output)["counters"]["units.resumed"] == len(done)
@@ -156,14 +156,14 @@ def test_another_run_takes_nothing_up(sea, killed, tmp_path):
     output = shutil.copytree(killed, tmp_path / "out")
     assert whales(sea, output, "--bins", 8).code == 0
     assert manifest_of(output)["counters"]["units.resumed"] == 0
-    assert files_below(output) == runs.listed_paths(manifest_of(output))
+    assert files_below(output) == listed_paths(manifest_of(output))
 
 
 def test_too_many_rejects_lose_no_work(sea, calm, tmp_path):
     output = tmp_path / "out"
     ended = whales(sea, output, "--write-images", "--max-reject-ratio", 0.1)
     assert_failed(ended, 1, "records were rejected", "truncated 10", "--max-reject-ratio")
-    assert {path.split("/")[0] for path in files_below(output)} == {runs.STAGING}
+    assert {path.split("/")[0] for path in files_below(output)} == {STAGING}
     assert whales(sea, output, "--write-images").code == 0
     counters = manifest_of(output)["counters"]
     assert counters["units.resumed"] == counters["units"] > 10
@@ -177,7 +177,7 @@ def test_a_signal_stops_the_run_and_keeps_finished_units(mode, sea, calm, tmp_pa
     wait_until(lambda: len(records(output)) >= 3, process)
     os.kill(process.pid, signal.SIGTERM)
     assert_failed(end(process, 30), 143, "stopped")
-    assert not (output / runs.LOCK).exists()
+    assert not (output / LOCK).exists()
     assert not list(output.rglob("*.begun"))
     done = len(records(output))
     assert done >= 3
@@ -216,7 +216,7 @@ def test_a_full_disk_is_one_line(sea, calm, tmp_path):
 
     ended = whales(sea, output, "--overwrite", "--bins", 8, preexec_fn=small_files)
     assert_failed(ended, 1, "cannot write", str(output), "ulimit -f")
-    after = {path: state for path, state in state_of(output).items() if not path.startswith(runs.STAGING)}
+    after = {path: state for path, state in state_of(output).items() if not path.startswith(STAGING)}
     assert after == before
     assert whales(sea, output, "--overwrite", "--write-images").code == 0
     assert_complete(output, calm)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import whales
-from jobs.runs import verify
+from jobs.recheck import verify
 from schemas.whales import REGIONS
 from transforms.crop_image import crop_square
 from transforms.find_region import OriginalOptions, find_region_original
