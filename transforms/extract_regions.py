@@ -21,7 +21,7 @@ from transforms.apart import Died, call_apart
 from transforms.batches import Gather
 from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
 from transforms.decode_image import ImageError, decode, read_header
-from transforms.encode_image import encode_jpeg, encode_png
+from transforms.encode_image import encode_jpeg, encode_mask
 from transforms.errors import DataError
 from transforms.find_region import OriginalOptions, draw_published, find_region_fast, find_region_original
 from transforms.list_images import Columns, read_unit
@@ -155,7 +155,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "method": how.method,
         "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
         "crop": encode_jpeg(crop(pixels, box), quality=how.crop_quality) if box and how.crop_quality else None,
-        "mask": encode_png(region.mask.pixels()) if how.mask == "png" else None,
+        "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
         "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
         "decode_ms": 1000 * (decoded - start) if how.timings else None,
         "find_ms": 1000 * (found - decoded) if how.timings else None,
