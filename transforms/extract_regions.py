@@ -1,6 +1,7 @@
 """From the bytes of photographs to rows of regions: what was found in each, or why it is a reject."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import time
@@ -118,15 +119,15 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     header = read_header(image.data)
     if header.width * header.height > how.max_pixels:
         raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
-    pixels = None if how.method == "fast" else decode(image.data, max_pixels=how.max_pixels)
-    decoded = time.perf_counter()
-    if pixels is None:
+    whole = functools.cache(functools.partial(decode, image.data, max_pixels=how.max_pixels))
+    if how.method == "fast":
         region = find_region_fast(image.data, header, how.parameters)
+        decoded = start  # at a reduced size, and as a part of finding
     else:
-        region = find_region_original(pixels, how.parameters)
+        whole()
+        decoded = time.perf_counter()
+        region = find_region_original(whole(), how.parameters)
     found = time.perf_counter()
-    if pixels is None:
-        pixels = decode(image.data, max_pixels=how.max_pixels)
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
@@ -143,7 +144,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "mirrored": mirrored,
         "width": width,
         "height": height,
-        "status": FOUND if box else why_nothing(pixels, how.parameters),
+        "status": FOUND if box else why_nothing(whole(), how.parameters),
         "x": x,
         "y": y,
         "box_width": box_width,
@@ -154,27 +155,30 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "score": region.score if box else None,
         "method": how.method,
         "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
-        "crop": encode_jpeg(crop(pixels, box), quality=how.crop_quality) if box and how.crop_quality else None,
+        "crop": encode_jpeg(crop(whole(), box), quality=how.crop_quality) if box and how.crop_quality else None,
         "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
         "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
         "decode_ms": 1000 * (decoded - start) if how.timings else None,
         "find_ms": 1000 * (found - decoded) if how.timings else None,
     }
     if how.crop_size:
-        row["pixels"] = crop_square(pixels, box, how.crop_size).tobytes() if box else None
+        row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
     card = _card(image, str(row["status"]), "", row)
     if how.thumbnails:
-        card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
-    return Extract(row, None, card, draw_published(pixels, region) if how.write_images else {})
+        small = whole() if whole.cache_info().currsize else decode(image.data, max_pixels=how.max_pixels, scale=8)
+        card["thumbnail"] = draw_thumbnail(small, region, header.shape)
+    return Extract(row, None, card, draw_published(whole(), region) if how.write_images else {})
 
 
 def why_nothing(pixels: np.ndarray, parameters: OriginalOptions) -> str:
     """Return why an image has no region: what can be said of its `(h, w, 3) uint8` pixels."""
     if min(pixels.shape[:2]) < parameters.smallest:
         return TOO_SMALL
-    if (pixels == pixels[0, 0]).all():
+    rows = range(0, len(pixels), 64)  # a comparison of all of them would take as much memory as they do
+    if all((pixels[row : row + 64] == pixels[0, 0]).all() for row in rows):
         return ONE_COLOUR
-    return NO_COLOUR if (pixels == pixels[:, :, :1]).all() else NO_REGION
+    gray = all((pixels[row : row + 64] == pixels[row : row + 64, :, :1]).all() for row in rows)
+    return NO_COLOUR if gray else NO_REGION
 
 
 def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | None = None) -> dict[str, Any]:
