@@ -276,11 +276,11 @@ def _jpeg_error(data: bytes, told: str) -> ImageError:
 
 def _check_png(data: bytes) -> None:
     """Compare the chunks with their checksums, so that libpng has nothing to complain of."""
-    last = b""
-    for last, start, end in _png_chunks(data):
+    kind = b""
+    for kind, start, end in _png_chunks(data):  # noqa: B007
         if zlib.crc32(memoryview(data)[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ImageError("damaged", "checksum of a PNG chunk")
-    if last != b"IEND":
+    if kind != b"IEND":
         raise ImageError("truncated", "no end of image")
 
 
