@@ -9,6 +9,7 @@ from jobs.options import DONE, EXIT_CODES, USAGE
 
 COMMANDS = {
     "names": ("jobs.names", "people, surnames and given names from payroll files"),
+    "titles": ("jobs.titles", "embeddings, labels and splits of product titles"),
     "verify": ("jobs.verify", "recheck a finished run from its manifest"),
     "sample": ("jobs.sample", "write made-up input for a job"),
     "doctor": ("jobs.doctor", "what runs here, and what is missing"),
