@@ -22,6 +22,7 @@ JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
 OPTIONAL = ("label_quality", "language")
 BLOCK_BYTES = 2 << 20  # of input a block: a block's vectors are held at once
+MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +49,7 @@ class Options:
 
     Attributes:
       text: format of the input.
-      models: name and digest of every model, in the order of their columns.
+      models: name, digest, dim and kind of every model, in the order of their columns.
       exact: the vectors are bit for bit the models' own.
       vector_type: float32 or float16.
       model_text: with a column of what models with normalization see.
@@ -60,7 +61,7 @@ class Options:
     """
 
     text: "TextFormat"
-    models: tuple[tuple[str, str], ...]
+    models: tuple[dict[str, Any], ...]
     exact: bool
     vector_type: str
     model_text: bool
@@ -181,7 +182,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
     options = Options(
         text=text,
-        models=tuple((model.name, model.digest) for model in models),
+        models=tuple({key: getattr(model, key) for key in MODEL_FACTS} for model in models),
         exact=given.exact,
         vector_type=given.vector_type,
         model_text=given.write_model_text,
@@ -195,8 +196,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
         job=JOB,
-        options=dataclasses.asdict(options)
-        | {"models": [dict(zip(("name", "digest"), m, strict=True)) for m in options.models]},
+        options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),

@@ -21,6 +21,8 @@ from transforms.title_keys import split_names
 from transforms.titles import Draw, find_conflicts, merge_titles
 
 GROUP_ROWS = 4096  # of a row group: what a trainer reads fastest
+# worth the time to compress: a title is small beside its vectors, which nothing makes smaller
+PACKED = ("language", "label_quality", "category", "label", "split", "count")
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -119,7 +121,8 @@ class _Write(beam.DoFn):
             return
         how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
         if dataset == "titles":
-            how |= {"raw": [model.name for model in self.columns.models], "group_rows": GROUP_ROWS}
+            raw = [name for name in schema.names if name not in PACKED]
+            how |= {"raw": raw, "group_rows": GROUP_ROWS}
         batches = itertools.chain([first], batches)
         yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.fingerprint import COMPILED, INLINE, U, fingerprint64, string_buffers
+from transforms.nnlm import buffers, compiled, fingerprint64, inlined
 
+U = np.uint64
 SPLITS = ("train", "validation", "test")
 LOW = U(0xFFFFFFFF)
 TABLE = 1 << 16  # code points that the compiled loop folds; titles with others are folded before
@@ -39,7 +40,7 @@ def title_ids(titles: pa.Array, categories: pa.Array) -> np.ndarray:
 
 def mix(values: np.ndarray, seed: int, use: int) -> np.ndarray:
     """Return a 64-bit permutation of the values for a seed and a use; distinct values stay distinct: (n,) uint64."""
-    first = _mixed(np.array([seed], U) + GOLDEN * U(use + 1))
+    first = _mixed(np.array([seed], U) + np.array([use + 1], U) * GOLDEN)
     return _mixed(values.view(U) ^ first)
 
 
@@ -92,14 +93,14 @@ def near_keys(titles: pa.Array) -> np.ndarray:
 
     It is a hash: titles that differ may share it too, one pair in 2**64. `titles` has no nulls.
     """
-    data, offsets = string_buffers(titles)
+    data, offsets = buffers(titles)
     out, beyond = np.empty(len(titles), U), np.zeros(len(titles), np.bool_)
     _near_keys(data, offsets, *_folding(), out, beyond)
     rows = np.flatnonzero(beyond)
     if len(rows):
         folded = pa.array([fold(text) for text in titles.take(pa.array(rows)).to_pylist()], pa.string())
         keys = np.empty(len(rows), U)
-        _near_keys(*string_buffers(folded), *_folding(), keys, np.zeros(len(rows), np.bool_))
+        _near_keys(*buffers(folded), *_folding(), keys, np.zeros(len(rows), np.bool_))
         out[rows] = keys
     return out
 
@@ -116,14 +117,14 @@ def _folding() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return starts, lengths, np.array(points, np.int32)
 
 
-@INLINE
+@inlined
 def _finish(word):
     word = (word ^ (word >> U(30))) * U(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> U(27))) * U(0x94D049BB133111EB)
     return word ^ (word >> U(31))
 
 
-@COMPILED
+@compiled
 def _near_keys(data, offsets, starts, lengths, points, out, beyond):
     """Add up the hashes of every title's folded words; mark titles with code points that the table lacks."""
     for i in range(len(out)):
@@ -131,9 +132,14 @@ def _near_keys(data, offsets, starts, lengths, points, out, beyond):
         at, end = U(offsets[i]), U(offsets[i + 1])
         while at < end:
             lead = numba.int32(data[at])
-            if lead < 0x80:
+            if lead < 0x80:  # each folds to one point, and they come first in the table
                 code, at = lead, at + U(1)
-            elif lead < 0xE0:
+                if points[code] >= 0:
+                    word = (word ^ U(points[code])) * PRIME + GOLDEN
+                elif word:
+                    total, word = total + _finish(word), U(0)
+                continue
+            if lead < 0xE0:
                 code, at = (lead & 0x1F) << 6 | (data[at + U(1)] & 0x3F), at + U(2)
             elif lead < 0xF0:
                 code = (lead & 0x0F) << 12 | (data[at + U(1)] & 0x3F) << 6 | (data[at + U(2)] & 0x3F)
@@ -145,8 +151,7 @@ def _near_keys(data, offsets, starts, lengths, points, out, beyond):
                 beyond[i] = True
                 word = (word ^ U(code)) * PRIME + GOLDEN
                 continue
-            start = starts[code]
-            for place in range(start, start + lengths[code]):
+            for place in range(starts[code], starts[code] + lengths[code]):
                 if points[place] >= 0:
                     word = (word ^ U(points[place])) * PRIME + GOLDEN
                 elif word:
