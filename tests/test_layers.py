@@ -11,7 +11,16 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ALLOWED = {
     "schemas": {"schemas", "pyarrow"},
-    "transforms": {"schemas", "transforms", "pyarrow", "numpy", "numba", "llvmlite", "apache_beam", *sys.stdlib_module_names},
+    "transforms": {
+        "schemas",
+        "transforms",
+        "pyarrow",
+        "numpy",
+        "numba",
+        "llvmlite",
+        "apache_beam",
+        *sys.stdlib_module_names,
+    },
     "jobs": {"jobs", "transforms", "schemas", "apache_beam", "pyarrow", *sys.stdlib_module_names},
 }
 # a heavy library stands in one module

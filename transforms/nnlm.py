@@ -435,12 +435,17 @@ class Table:
             about = json.load(file)
         self.dim, self.vocabulary, self.buckets = about["dim"], about["vocabulary"], about["buckets"]
         self.words_sha256 = about["words_sha256"]
+        self._maps = {name: _map(os.path.join(folder, f"{name}.bin")) for name in FILES}
         self._table, self._slots, self._words, self._offsets, self._punctuation = (
-            _map(os.path.join(folder, f"{name}.bin"), dtype) for name, dtype in FILES.items()
+            np.frombuffer(self._maps[name], dtype) for name, dtype in FILES.items()
         )
         self._table = self._table.reshape(self.vocabulary + self.buckets, -1)
         self._slots = self._slots.reshape(-1, 2)
         self._nothing = _frozen(np.zeros(CODE_POINTS, np.uint8))
+
+    def release(self) -> None:
+        """Give back the memory of the vectors; what is needed again is read again."""
+        self._maps["table"].madvise(mmap.MADV_DONTNEED)
 
     def words(self) -> list[bytes]:
         """Return the vocabulary, in the order of its rows."""
@@ -501,6 +506,6 @@ def _write(path: str, parts: Any) -> None:
         os.fsync(file.fileno())
 
 
-def _map(path: str, dtype: Any) -> np.ndarray:
+def _map(path: str) -> mmap.mmap:
     with open(path, "rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

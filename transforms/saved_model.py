@@ -195,12 +195,13 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
     ]
     if len(tables) != 1:
         return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"
-    words = read_vocabulary(os.path.join(folder, "assets", files[0]))
+    # before the vectors: what TensorFlow allocates after them keeps it from using their memory again
+    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), _punctuation()
     vectors = reader.get_tensor(tables[0])
     buckets = len(vectors) - len(words)
     if buckets < 1 or not len(words):
         return f"its table has {len(vectors):,} rows for {len(words):,} lines of {files[0]}, and none for other tokens"
-    nnlm.write_table(target, words, vectors, buckets=buckets, punctuation=_punctuation())
+    nnlm.write_table(target, words, vectors, buckets=buckets, punctuation=punctuation)
     return ""
 
 
@@ -264,6 +265,7 @@ def _errors(call: Call, table: nnlm.Table, how: nnlm.Split, titles: pa.Array) ->
         same = (wanted.view(np.uint32) == found.view(np.uint32)).all(axis=1)
         # not a number: no vector to compare with, or other bits of zero; never below the tolerance
         errors.append(np.where(same, 0, np.where(far > 0, far, np.inf)))
+        table.release()
     return np.concatenate(errors)
 
 
