@@ -169,7 +169,6 @@ def add_text_options(
         shown = f"{column}, where there is one" if name in optional else column
         text.add_argument(
             f"--{name.replace('_', '-')}-column",
-            default=None if name in optional else column,
             metavar="NAME",
             help=f"column of the header (default {shown})",
         )

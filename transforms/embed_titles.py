@@ -18,7 +18,7 @@ from transforms.label_vocabulary import Labels
 from transforms.parquet import StagedFile, write_shard
 from transforms.partition import Parts
 from transforms.title_keys import split_names
-from transforms.titles import Draw, find_conflicts, merge_titles
+from transforms.titles import NULLABLE, Draw, find_conflicts, merge_titles
 
 GROUP_ROWS = 4096  # of a row group: what a trainer reads fastest
 # worth the time to compress: a title is small beside its vectors, which nothing makes smaller
@@ -70,6 +70,7 @@ def embed_titles(titles: pa.Array, model: Model, *, half: bool) -> pa.FixedSizeL
 def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.RecordBatch:
     """Return merged titles as `columns.schema` has them: with label, split and vectors."""
     made = {
+        **{name: kept[name].dictionary_decode() for name in NULLABLE},
         "label": labels.number(kept["category"]),
         "split": split_names(kept["split"].to_numpy()),
         **{model.name: embed_titles(kept["title"], model, half=columns.half) for model in columns.models},
@@ -82,7 +83,10 @@ def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.
 
 def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     """Return conflicting titles as CONFLICTS."""
-    made = {"split": split_names(conflicts["split"].to_numpy())}
+    made = {
+        "category": conflicts["category"].dictionary_decode(),
+        "split": split_names(conflicts["split"].to_numpy()),
+    }
     arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
     return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
 

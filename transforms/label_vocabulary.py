@@ -46,9 +46,10 @@ class Labels:
         """Titles in all splits."""
         return sum(pc.sum(self.table[split]).as_py() or 0 for split in SPLITS)
 
-    def number(self, categories: pa.Array) -> pa.Array:
+    def number(self, categories: pa.DictionaryArray) -> pa.Array:
         """Return the label of every category, int32; -1 for null and for what training has not."""
-        return pc.index_in(categories, value_set=self.categories).fill_null(-1).cast(pa.int32())
+        labels = pc.index_in(categories.dictionary, value_set=self.categories).fill_null(-1).cast(pa.int32())
+        return labels.take(categories.indices).fill_null(-1)
 
 
 def number_categories(counts: pa.Table) -> Labels:

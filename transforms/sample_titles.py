@@ -16,7 +16,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -167,12 +167,13 @@ HOSTILE = {
     "too_many_fields": [b"Mesa, Silla Y Banco,reliable,spanish,SOFAS\n"],
     "empty_line": [b"\n"],
     "bad_quoting": [b'"Tv 32" Led",reliable,spanish,TELEVISIONS\n'],
-    "unclosed_quote": [b'"Tv Led,reliable,spanish,TELEVISIONS\n'],
     "bad_encoding": [b"Sof\xe1 Cama,unreliable,spanish,SOFAS\n"],
     "nul_byte": [b"Sofa\0Cama,unreliable,spanish,SOFAS\n"],
     "line_too_long": [b"Sofa " * 20_000 + b",unreliable,spanish,SOFAS\n"],
     "no_category": [b"Sofa Cama,unreliable,spanish,\n"],
 }
+# At the end of the file: what is never closed is not closed by a quote of the next row either.
+UNCLOSED = {"unclosed_quote": [b'"Tv Led,reliable,spanish,TELEVISIONS\n']}
 
 
 class _Words:
@@ -315,13 +316,19 @@ def sample_titles(path: str, *, rows: int = 200_000, seed: int = 2019, hostile: 
             count = min(BLOCK_ROWS, rows - number * BLOCK_ROWS)
             csv.writer(text, lineterminator="\n").writerows(_block(words, number, count, seed, counts))
             out.write(text.getvalue().encode())
-            if hostile and number in (blocks // 2, blocks - 1):
-                for reason, lines in HOSTILE.items():
-                    out.writelines(lines)
-                    rejects[reason] += len(lines)
+            if hostile and number == blocks // 2:
+                _write_hostile(out, HOSTILE, rejects)
+        if hostile:
+            _write_hostile(out, HOSTILE | UNCLOSED, rejects)
     return {
         "rows": rows,
         **{name: counts[name] for name in ("copies", "near_copies", "conflicts")},
         "hostile": dict(rejects),
         "files": [str(target)],
     }
+
+
+def _write_hostile(out: BinaryIO, hostile: dict[str, list[bytes]], rejects: Counter[str]) -> None:
+    for reason, lines in hostile.items():
+        out.writelines(lines)
+        rejects[reason] += len(lines)

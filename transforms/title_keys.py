@@ -32,7 +32,7 @@ def title_ids(titles: pa.Array, categories: pa.Array) -> np.ndarray:
     >>> title_ids(pa.array(["hola", "hola"]), pa.array([None, "A"])).tolist()
     [1075539939433995417, 1075539940303874189]
     """
-    coded = pc.dictionary_encode(categories)
+    coded = categories if pa.types.is_dictionary(categories.type) else pc.dictionary_encode(categories)
     marks = np.append(fingerprint64(coded.dictionary) & LOW, U(0))  # the last one is of null
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return (fingerprint64(titles) ^ marks[codes]).view(np.int64)

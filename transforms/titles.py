@@ -1,6 +1,7 @@
 """Titles: rows to keys, copies to one row with a count, and titles of two categories beside each other."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -14,15 +15,16 @@ from transforms.errors import DataError
 from transforms.parse import RAW_REJECTS, show_shape
 from transforms.partition import Parts
 from transforms.sources import POSITION
-from transforms.title_keys import block_hashes, near_keys, split_numbers, title_ids, turns
+from transforms.title_keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
 
+CODED = pa.dictionary(pa.int32(), pa.string())
 # Rows on their way: `id` and `near` are those of transforms.title_keys.
 ROWS = pa.schema(
     [
         ("title", pa.string()),
-        ("label_quality", pa.string()),
-        ("language", pa.string()),
-        ("category", pa.string()),
+        ("label_quality", CODED),
+        ("language", CODED),
+        ("category", CODED),
         (POSITION, pa.int64()),
         ("id", pa.int64()),
         ("near", pa.uint64()),
@@ -61,13 +63,18 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Return rows as ROWS: with null for an empty field, and with their keys."""
     columns = {name: rows[name] for name in rows.schema.names}
     for name in NULLABLE:
-        column = columns[name]
-        empty = pc.equal(pc.binary_length(column), 0)
-        if pc.any(empty).as_py():
-            columns[name] = pc.if_else(empty, pa.scalar(None, pa.string()), column)
+        columns[name] = _without_empty(pc.dictionary_encode(columns[name]))
     columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
     columns["near"] = pa.array(near_keys(columns["title"]))
     return pa.RecordBatch.from_arrays([columns[name] for name in ROWS.names], schema=ROWS)
+
+
+def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    empty = pc.index(coded.dictionary, "").as_py()
+    if empty < 0:
+        return coded
+    indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
+    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
 class _Key(beam.DoFn):
@@ -76,10 +83,16 @@ class _Key(beam.DoFn):
 
     def process(self, rows: pa.RecordBatch) -> Iterator[object]:
         keyed = key_titles(rows)
-        if keyed["category"].null_count and not self.without_category:
-            missing = keyed["category"].is_null()
-            yield beam.pvalue.TaggedOutput("rejects", _reject(keyed.filter(missing), "no_category"))
-            keyed = keyed.filter(pc.invert(missing))
+        category = keyed["category"]
+        faults = {"no_category": category.is_null()} if category.null_count and not self.without_category else {}
+        # a vocabulary is a text file with a category on each line
+        broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
+        if pc.any(broken).as_py():
+            faults["bad_category"] = broken.take(category.indices).fill_null(False)
+        for reason, rows_at in faults.items():
+            yield beam.pvalue.TaggedOutput("rejects", _reject(keyed.filter(rows_at), reason))
+        if faults:
+            keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
         if keyed.num_rows:
             yield keyed
 
@@ -144,9 +157,8 @@ def _check_ids(rows: pa.RecordBatch, kept: pa.RecordBatch, first: np.ndarray, co
     turn = draw.turn(kept)
     originals = kept.take(pa.array(np.searchsorted(turn, draw.turn(copies))))
     for name in ("title", "category"):
-        same = pc.or_kleene(
-            pc.equal(copies[name], originals[name]), pc.and_(copies[name].is_null(), originals[name].is_null())
-        )
+        one, other = _plain(copies[name]), _plain(originals[name])
+        same = pc.or_kleene(pc.equal(one, other), pc.and_(one.is_null(), other.is_null()))
         if not pc.all(same.fill_null(False)).as_py():
             row = same.fill_null(False).index(False).as_py()
             raise DataError(
@@ -155,22 +167,26 @@ def _check_ids(rows: pa.RecordBatch, kept: pa.RecordBatch, first: np.ndarray, co
             )
 
 
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if column.type == CODED else column
+
+
 def find_conflicts(kept: pa.RecordBatch) -> pa.RecordBatch:
     """Return the rows whose title has more than one category, ordered by title and category.
 
     Args:
       kept: one row for each title and category, with all rows of their titles.
     """
-    heads = kept["id"].to_numpy() >> 32
-    order = np.argsort(heads)
-    same = heads[order][1:] == heads[order][:-1]
-    # rows of one title share the half of their id, and hardly any others do
-    candidates = kept.take(pa.array(np.sort(order[np.append(same, False) | np.append(False, same)])))
+    # rows of one title share the high half of their id, and hardly any others do
+    heads = (kept["id"].to_numpy() >> 32).astype(np.int32)
+    ordered = np.sort(heads)
+    shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    candidates = kept.take(pa.array(np.flatnonzero(np.isin(heads, shared)) if len(shared) else shared))
     codes, _ = first_appearance_codes(candidates["title"])
-    several = np.flatnonzero((np.bincount(codes, minlength=1) > 1)[codes]) if len(codes) else codes
-    found = pa.Table.from_batches([candidates.take(pa.array(several))])
-    by = [("title", "ascending"), ("category", "ascending")]
-    return found.sort_by(by).combine_chunks().to_batches()[0] if len(found) else candidates.slice(0, 0)
+    found = candidates.take(pa.array(np.flatnonzero((np.bincount(codes, minlength=1) > 1)[codes])))
+    plain = pa.table({name: _plain(found[name]) for name in found.schema.names})
+    order = pc.sort_indices(plain.select(["title", "category"]), [("title", "ascending"), ("category", "ascending")])
+    return found.take(order)
 
 
 def count_categories(parts: Parts, draw: Draw) -> pa.Table:
@@ -180,12 +196,17 @@ def count_categories(parts: Parts, draw: Draw) -> pa.Table:
     """
     tables = []
     for rows in parts.select(["category", "id", "near"]):
-        first, _ = first_of_each(rows, draw)
-        kept = rows.take(pa.array(first))
-        table = pa.table({"category": kept["category"], "split": draw.split(kept)})
-        tables.append(table.group_by(["category", "split"], use_threads=False).aggregate([([], "count_all")]))
+        kept = rows.take(pa.array(first_of_each(rows, draw)[0]))
+        coded = kept["category"]
+        # null comes last
+        codes = coded.indices.fill_null(len(coded.dictionary)).to_numpy().astype(np.int64)
+        cells = np.bincount(codes * len(SPLITS) + draw.split(kept))
+        found = np.flatnonzero(cells)
+        names = pa.concat_arrays([coded.dictionary, pa.nulls(1, pa.string())]).take(pa.array(found // len(SPLITS)))
+        columns = [names, pa.array((found % len(SPLITS)).astype(np.int8)), pa.array(cells[found])]
+        tables.append(pa.Table.from_arrays(columns, schema=COUNTS))
         progress.report("reduce", rows=rows.num_rows)
-    return sum_counts(table.rename_columns(COUNTS.names) for table in tables)
+    return sum_counts(tables)
 
 
 COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", pa.int64())])
