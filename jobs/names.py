@@ -227,7 +227,7 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.runs import Publish
+    from jobs.commit import Publish
     from schemas.names import CONFLICTS, PEOPLE
     from schemas.rejects import REJECTS
     from transforms import people as people_

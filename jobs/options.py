@@ -189,12 +189,20 @@ def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional:
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every job takes: where from, where to, and how to run."""
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    *,
+    inputs: str = "files or globs; also gs://, s3://, hdfs://",
+    shuffles: bool = True,
+) -> None:
+    """Add what every job takes: where from, where to, and how to run.
+
+    Args:
+      inputs: what `--input` takes.
+      shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+    """
     where = parser.add_argument_group("where")
-    where.add_argument(
-        "--input", nargs="+", required=True, metavar="PATH", help="files or globs; also gs://, s3://, hdfs://"
-    )
+    where.add_argument("--input", nargs="+", required=True, metavar="PATH", help=inputs)
     where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
     run = parser.add_argument_group("how to run (never changes the rows)")
@@ -208,6 +216,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
     )
+    if shuffles:
+        _add_shuffle_options(run)
+    else:
+        parser.set_defaults(shuffle="runner")
+    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    safety = parser.add_argument_group("safety")
+    safety.add_argument(
+        "--max-reject-ratio",
+        type=ratio,
+        default=0.01,
+        metavar="R",
+        help="publish nothing when a larger share of the records is rejected (default 0.01)",
+    )
+    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")
+
+
+def _add_shuffle_options(run: argparse._ArgumentGroup) -> None:
     run.add_argument(
         "--shuffle",
         choices=("auto", "files", "runner"),
@@ -220,13 +245,3 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)"
     )
-    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    safety = parser.add_argument_group("safety")
-    safety.add_argument(
-        "--max-reject-ratio",
-        type=ratio,
-        default=0.01,
-        metavar="R",
-        help="publish nothing when a larger share of the records is rejected (default 0.01)",
-    )
-    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")

@@ -8,14 +8,15 @@ from jobs import runners
 from jobs.options import DONE, Parser, natural, positive
 
 DESCRIPTION = """
-Write made-up input for a job: people, CURPs, products and titles are drawn from lists, and exist nowhere. The same rows
-and seed give the same bytes.
+Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted; nothing of it
+exists. The same options and seed give the same bytes.
 """
 EPILOG = """
 examples:
   molino sample names --output demo/sep.txt
   molino sample names --output demo/small.txt --rows 10000 --seed 7 --hostile
   molino sample titles --output demo/titles.csv --rows 50000
+  molino sample whales --output demo/sea --images 40
 """
 
 
@@ -78,6 +79,33 @@ def _sample_titles(given: argparse.Namespace) -> str:
     return f"{wrote['rows']:,} titles in {wrote['files'][0]}{hostile}"
 
 
+def _whales_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder; gets images/ and truth.parquet")
+    parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
+    parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
+    parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
+    parser.add_argument("--height", type=positive, default=1000, metavar="PX", help="of each image (default 1000)")
+    parser.add_argument("--hostile", action="store_true", help="add files that a job must reject, skip or survive")
+
+
+def _sample_whales(given: argparse.Namespace) -> str:
+    from transforms.errors import OptionError
+    from transforms.sample_whales import sample_whales
+
+    if given.width * given.height > 100_000_000:
+        raise OptionError(f"--width {given.width} and --height {given.height}: at most 100,000,000 pixels are drawn")
+    wrote = sample_whales(
+        given.output,
+        images=given.images,
+        seed=given.seed,
+        width=given.width,
+        height=given.height,
+        hostile=given.hostile,
+    )
+    hostile = f"; {sum(map(len, wrote['hostile'].values()))} hostile files besides" if given.hostile else ""
+    return f"{wrote['images']:,} images, {wrote['whales']:,} with a whale, in {wrote['folder']}{hostile}"
+
+
 # what a job's sample is, its options, and the function that writes it and returns the line for the user
 SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]] = {
     "names": (
@@ -89,6 +117,11 @@ SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callabl
         "product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
         _titles_options,
         _sample_titles,
+    ),
+    "whales": (
+        "aerial photographs of a sea, most with a whale, and the true boxes",
+        _whales_options,
+        _sample_whales,
     ),
 }
 

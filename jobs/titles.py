@@ -239,7 +239,7 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.runs import Publish
+    from jobs.commit import Publish
     from schemas.rejects import REJECTS
     from transforms.delimited import GatherRejects, ReadDelimited
     from transforms.embed_titles import Columns, WriteTitles

@@ -112,6 +112,13 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
         state.update(np.diff(offsets).data)
         if len(offsets) and offsets[-1] > offsets[0]:
             state.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
+    elif pa.types.is_fixed_size_binary(column.type):
+        width = column.type.byte_width
+        data = memoryview(column.buffers()[1])[column.offset * width : (column.offset + len(column)) * width]
+        if column.null_count:  # whatever lies under a null counts as zeros
+            rows = np.frombuffer(data, np.uint8).reshape(len(column), width)
+            data = (rows * np.asarray(column.is_valid())[:, None]).data
+        state.update(data)
     elif pa.types.is_list(column.type):
         column = column.fill_null([])
         state.update(np.ascontiguousarray(column.value_lengths()).data)

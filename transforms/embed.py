@@ -54,6 +54,7 @@ class Model:
       strip_punctuation, keep_empty: how a table's model splits titles.
       vocabulary: tokens of a table.
       buckets: rows for all other tokens.
+      suspects: what its graph can do besides computing, taken on trust.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Model:
     keep_empty: bool = False
     vocabulary: int = 0
     buckets: int = 0
+    suspects: tuple[str, ...] = ()
 
 
 def plan_model(
@@ -115,7 +117,7 @@ def plan_models(
 def _model(name: str, location: str, folder: str, digest: str, facts: dict[str, Any], exact: bool) -> Model:
     """Return the model, as a table if it is one and good enough."""
     about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True}
-    about["bytes"] = model_files.size_of(folder)
+    about |= {"bytes": model_files.size_of(folder), "suspects": tuple(facts["suspects"])}
     reason = facts["reason"]
     if not reason and exact and not facts["exact"]:
         reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"

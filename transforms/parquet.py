@@ -95,8 +95,8 @@ def write_shard(
         writer = pq.ParquetWriter(
             file,
             schema,
-            compression=packed,
-            compression_level=dict.fromkeys(other, COMPRESSION_LEVEL),
+            compression=packed if raw else "zstd",
+            compression_level=dict.fromkeys(other, COMPRESSION_LEVEL) if raw else COMPRESSION_LEVEL,
             write_statistics=[name for name in schema.names if name not in lists] if lists else True,
             data_page_size=VECTOR_PAGE_BYTES if lists else None,
             write_batch_size=VECTOR_PAGE_BYTES if lists else None,

@@ -117,7 +117,7 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat) -> list[So
     Raises:
       DataError: a file is neither text nor Parquet, is UTF-16, or lacks a wanted column.
     """
-    root = _common_folder([file.path for file in files])
+    root = common_folder([file.path for file in files])
     return [source for file in files for source in _sources_of(file, file.path[len(root) :], text)]
 
 
@@ -146,10 +146,10 @@ def _ranges(source: Source, span_bytes: int, quoted: bool) -> Iterator[tuple[int
         yield start, min(start + step, source.bytes)
 
 
-def _common_folder(paths: Sequence[str]) -> str:
+def common_folder(paths: Sequence[str]) -> str:
     """Return the longest common prefix of the paths that ends in "/".
 
-    >>> _common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
+    >>> common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
     '/a/b/'
     """
     shortest, longest = min(paths), max(paths)

@@ -7,6 +7,7 @@ Beam's FileSystems, so that a job is the same code on a laptop and on a cluster.
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import os
 import posixpath
 import shutil
@@ -127,6 +128,16 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def hash_file(path: str) -> tuple[int, str]:
+    """Return the size and the sha256 of a file. Memory: 1 MiB."""
+    state, size = hashlib.sha256(), 0
+    with open_input(path) as file, explained(path, "read"):
+        while block := file.read(1 << 20):
+            state.update(block)
+            size += len(block)
+    return size, state.hexdigest()
+
+
 def write_atomic(path: str, data: bytes) -> None:
     """Write a small file so that a reader sees all of it or none.
 
@@ -207,8 +218,11 @@ def move(source: str, target: str) -> None:
             FileSystems.rename([source], [target])
 
 
-def delete_file(path: str) -> None:
-    """Delete a file; no error when it is not there. Folders left empty by it go too."""
+def delete_file(path: str, *, below: str = "") -> None:
+    """Delete a file; no error when it is not there.
+
+    The folder goes too when the file leaves it empty, and the folders above it as far as they lie `below` another.
+    """
     with explained(path, "delete"):
         if not is_local(path):
             if FileSystems.exists(path):
@@ -216,8 +230,11 @@ def delete_file(path: str) -> None:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        folder = os.path.dirname(path)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(path))
+            os.rmdir(folder)
+            while below and (folder := os.path.dirname(folder)).startswith(join(below, "")):
+                os.rmdir(folder)
 
 
 def delete_tree(folder: str) -> None:

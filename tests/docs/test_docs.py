@@ -304,7 +304,7 @@ def test_data_sets_and_counters_are_documented(demo):
 
 
 def test_example_job_runs(tmp_path, monkeypatch):
-    from jobs.runs import verify
+    from jobs.recheck import verify
 
     (block,) = python_blocks("runs.md")
     (tmp_path / "towns.py").write_text(block)

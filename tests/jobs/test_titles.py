@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import titles
-from jobs.runs import verify
+from jobs.recheck import verify
 from schemas import name_of
 from schemas.titles import titles_schema
 from training.nnlm_export import export_nnlm
