@@ -8,8 +8,8 @@ from jobs import runners
 from jobs.options import DONE, Parser, natural, positive
 
 DESCRIPTION = """
-Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted; nothing of it
-exists. The same options and seed give the same bytes.
+Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted; nothing of
+it exists. The same options and seed give the same bytes.
 """
 EPILOG = """
 examples:

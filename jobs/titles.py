@@ -248,6 +248,7 @@ def build(
     from transforms.partition import PartitionRows
     from transforms.sources import POSITION
     from transforms.titles import ROWS, Draw, KeyTitles, count_categories
+    from transforms.views_titles import WriteReport
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     columns = Columns(models=tuple(models), half=options.vector_type == "float16", model_text=options.model_text)
@@ -269,17 +270,21 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(labels=labeled["labels"], draw=draw, columns=columns, folder=run.staging)
-    files = (
-        written.files,
-        labeled["files"],
-        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
-    ) | "Files" >> beam.Flatten()
     counters = (
         read["counters"],
         rejected["counters"],
         labeled["counters"],
         written.counters,
     ) | "Counters" >> beam.Flatten()
+    report = written.glances | "WriteReport" >> WriteReport(
+        run=run, models=models, labels=labeled["labels"], counters=counters
+    )
+    files = (
+        written.files,
+        labeled["files"],
+        report,
+        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
+    ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
 

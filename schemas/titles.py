@@ -1,7 +1,5 @@
 """What the titles job writes. The titles have one more column for each model, as `MODEL` stands for here."""
 
-from collections.abc import Mapping
-
 import pyarrow as pa
 
 from schemas import field, schema
@@ -14,7 +12,7 @@ SPLIT_DOC = "train, validation or test; titles that are nearly the same have the
 
 
 def titles_schema(
-    dimensions: Mapping[str, int], *, vector_type: pa.DataType | None = None, model_text: bool = False
+    dimensions: dict[str, int], *, vector_type: pa.DataType | None = None, model_text: bool = False
 ) -> pa.Schema:
     """Return the schema of the titles with one column of vectors for each model, in the order given.
 

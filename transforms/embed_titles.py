@@ -17,8 +17,10 @@ from transforms.errors import DataError
 from transforms.label_vocabulary import Labels
 from transforms.parquet import StagedFile, write_shard
 from transforms.partition import Parts
+from transforms.report_titles import Glance, add_up
 from transforms.title_keys import split_names
 from transforms.titles import NULLABLE, Draw, find_conflicts, merge_titles
+from transforms.views_titles import glance_at
 
 GROUP_ROWS = 4096  # of a row group: what a trainer reads fastest
 # worth the time to compress: a title is small beside its vectors, which nothing makes smaller
@@ -97,6 +99,7 @@ class _Write(beam.DoFn):
 
     def process(self, parts: Parts, labels: Labels) -> Iterator[object]:
         conflicts: list[pa.RecordBatch] = []
+        glances: list[Glance] = []
         counters = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
 
         def blocks() -> Iterator[pa.RecordBatch]:
@@ -109,13 +112,17 @@ class _Write(beam.DoFn):
                 counters["conflicting_titles"] += len(found["title"].unique())
                 conflicts.append(finish_conflicts(found))
                 if kept.num_rows:
-                    yield finish_titles(kept, labels, self.columns)
+                    finished = finish_titles(kept, labels, self.columns)
+                    how = {"models": self.columns.models, "titles": labels.titles}
+                    glances.append(glance_at(kept, finished, self.draw.turn(kept), **how))
+                    yield finished
                     progress.report("write", rows=rows.num_rows)
 
         yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
         held = (batch for batch in conflicts if batch.num_rows)
         yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
         yield beam.pvalue.TaggedOutput("counters", counters)
+        yield beam.pvalue.TaggedOutput("glances", add_up(glances))
 
     def _stage(
         self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
@@ -135,8 +142,8 @@ class _Write(beam.DoFn):
 class WriteTitles(beam.PTransform):
     """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
 
-    Input: `Parts` of transforms.titles.ROWS, whose blocks hold all rows of their titles. Output: `files` and
-    `counters`. Memory: the rows and vectors of one block per worker thread, and the models.
+    Input: `Parts` of transforms.titles.ROWS, whose blocks hold all rows of their titles. Output: `files`, `counters`,
+    and `glances`: one Glance a shard. Memory: the rows and vectors of one block per worker thread, and the models.
 
     Attributes:
       labels: the numbers of the categories, one element.
@@ -153,4 +160,4 @@ class WriteTitles(beam.PTransform):
     def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return parts | "WriteTitles" >> beam.ParDo(
             _Write(self.draw, self.columns, self.folder), labels=beam.pvalue.AsSingleton(self.labels)
-        ).with_outputs("counters", main="files")
+        ).with_outputs("counters", "glances", main="files")
