@@ -229,7 +229,11 @@ def _ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1][:300]
         raise DataError(f"TensorFlow ended with the code {done.returncode} while it looked at the models: {last}")
-    answers = json.loads(done.stdout.splitlines()[-1])
+    return _unwrap(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _unwrap(answers: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return what was answered; raise what went wrong."""
     for answer in answers:
         if "error" in answer:
             raise {"DataError": DataError, "OptionError": OptionError}[answer["kind"]](answer["error"])
