@@ -244,6 +244,14 @@ def test_an_output_inside_the_input_is_refused(sea, capsys):
     assert "lies inside --input" in capsys.readouterr().err
 
 
+def test_a_shard_of_no_images_needs_leave(tmp_path):
+    shard_tar([], tmp_path / "s.tar")
+    assert run("--input", tmp_path / "s.tar", "--output", tmp_path / "out", "--allow-empty") == 0
+    manifest, wrong = verify(str(tmp_path / "out"))
+    assert wrong == []
+    assert manifest["counters"]["images_read"] == manifest["datasets"]["regions"]["rows"] == 0
+
+
 def test_alpha_gray_and_sixteen_bits_are_rows(tmp_path):
     sea = draw_sea(300, 200, np.random.default_rng(3)).image
     folder = tmp_path / "in"
