@@ -6,7 +6,6 @@ on the grid of their edges, a few hundred rows and columns, with the same result
 """
 
 import dataclasses
-import math
 from typing import Literal
 
 import cv2
@@ -15,6 +14,8 @@ from numba import njit
 
 from transforms.decode_image import Header, decode
 from transforms.mark_blocks import mark_blocks
+
+FAST_PIXELS = 200_000  # least that a reduced image has
 
 Box = tuple[int, int, int, int]
 
@@ -25,9 +26,9 @@ class OriginalOptions:
 
     Attributes:
       bins: of the histogram, for each of hue, saturation and value; 1 to 64.
-      threshold: a block is marked when its histogram's correlation with the whole image's is below it.
-      smallest: a block with a side of fewer pixels is not divided.
-      kernel: side in pixels of the square that a mark must hold to stay.
+      threshold: a block is marked when its histogram's correlation with the whole image's is below it; -1 to 1.
+      smallest: a block with a side of fewer pixels is not divided; 2 or more.
+      kernel: side in pixels of the square that a mark must hold to stay; 1 or more.
     """
 
     bins: int = 16
@@ -42,8 +43,8 @@ class OriginalOptions:
             raise ValueError(f"smallest {self.smallest} is below 2")
         if self.kernel < 1:
             raise ValueError(f"kernel {self.kernel} is below 1")
-        if not math.isfinite(self.threshold):
-            raise ValueError(f"threshold {self.threshold} is no number")
+        if not -1 < self.threshold < 1:
+            raise ValueError(f"threshold {self.threshold} is not between -1 and 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,24 +100,34 @@ class Region:
 ORIGINAL = OriginalOptions()
 
 
-def find_region_original(image: np.ndarray, options: OriginalOptions = ORIGINAL) -> Region:
-    """Return what the published program finds in (height, width, 3) uint8, BGR; exactly, at any size."""
-    rows, columns, cells = mark_blocks(image, bins=options.bins, threshold=options.threshold, smallest=options.smallest)
+def find_region_original(
+    image: np.ndarray, options: OriginalOptions = ORIGINAL, *, shape: tuple[int, int] | None = None
+) -> Region:
+    """Return what the published program finds in (height, width, 3) uint8, BGR; exactly, at any size.
+
+    With a `shape` the image is taken for a reduced one of an image of that height and width, in whose pixels the
+    options and the find are.
+    """
+    rows, columns, cells = mark_blocks(
+        image, bins=options.bins, threshold=options.threshold, smallest=options.smallest, shape=shape
+    )
     marked = Mask(rows=rows, columns=columns, cells=cells * np.uint8(255))
     return _measure(marked, clear_small_marks(marked, options.kernel))
 
 
 def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
-    """Return about what `find_region_original` would, from an image decoded at a reduced size."""
-    scale: Literal[1, 2] = 2
-    small = decode(data, scale=scale, max_pixels=header.width * header.height)
-    found = find_region_original(
-        small,
-        dataclasses.replace(
-            options, smallest=max(2, round(options.smallest / scale)), kernel=max(1, round(options.kernel / scale))
-        ),
-    )
-    return _measure(_enlarge(found.marked, header.shape, scale), _enlarge(found.mask, header.shape, scale))
+    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
+
+    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones. The
+    smallest blocks would have too few of them, so blocks are divided once less. An image of less than 800,000 pixels is
+    decoded as it is, and the find is the original's.
+    """
+    pixels = header.width * header.height
+    scale: Literal[1, 2, 4] = 4 if pixels >= 16 * FAST_PIXELS else 2 if pixels >= 4 * FAST_PIXELS else 1
+    image = decode(data, scale=scale, max_pixels=pixels)
+    if scale > 1:
+        options = dataclasses.replace(options, smallest=2 * options.smallest)
+    return find_region_original(image, options, shape=header.shape)
 
 
 def clear_small_marks(mask: Mask, kernel: int) -> Mask:
@@ -182,14 +193,6 @@ def _measure(marked: Mask, mask: Mask) -> Region:
 
 def _outer_contours(marks: np.ndarray) -> list[np.ndarray]:
     return list(cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0])
-
-
-def _enlarge(mask: Mask, shape: tuple[int, int], scale: int) -> Mask:
-    """Return the mask of an image `scale` times as large, whose sides were rounded up when it was reduced."""
-    rows, columns = (
-        np.minimum(edges * scale, side) for edges, side in zip((mask.rows, mask.columns), shape, strict=True)
-    )
-    return Mask(rows=rows, columns=columns, cells=mask.cells)
 
 
 @njit(cache=True, nogil=True)
