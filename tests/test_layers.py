@@ -74,7 +74,9 @@ def test_training_does_without_the_jobs():
     assert {name: found for name, found in wrong.items() if found} == {}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["names", "--help"], ["whales", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["names", "--help"], ["whales", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_loads_nothing_heavy(arguments):
     program = f"""
 import contextlib, sys

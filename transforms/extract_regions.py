@@ -24,7 +24,7 @@ from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
 from transforms.decode_image import ImageError, decode, read_header
 from transforms.encode_image import encode_jpeg, encode_mask
 from transforms.errors import DataError
-from transforms.find_region import OriginalOptions, draw_published, find_region_fast, find_region_original
+from transforms.find_region import OriginalOptions, draw_published, find_region_original, reduction
 from transforms.list_images import Columns, read_unit
 from transforms.name_images import file_name
 from transforms.parquet import StagedFile, write_shard, write_view
@@ -119,15 +119,13 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     header = read_header(image.data)
     if header.width * header.height > how.max_pixels:
         raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
-    whole = functools.cache(functools.partial(decode, image.data, max_pixels=how.max_pixels))
-    if how.method == "fast":
-        region = find_region_fast(image.data, header, how.parameters)
-        decoded = start  # at a reduced size, and as a part of finding
-    else:
-        whole()
-        decoded = time.perf_counter()
-        region = find_region_original(whole(), how.parameters)
+    scale, parameters = reduction(header, how.parameters) if how.method == "fast" else (1, how.parameters)
+    pixels = decode(image.data, max_pixels=how.max_pixels, scale=scale)
+    decoded = time.perf_counter()
+    region = find_region_original(pixels, parameters, shape=header.shape)
     found = time.perf_counter()
+    # what is cut out has the full resolution; an image that is only looked at is never decoded at it
+    whole = functools.cache(lambda: pixels if scale == 1 else decode(image.data, max_pixels=how.max_pixels))
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
@@ -144,7 +142,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "mirrored": mirrored,
         "width": width,
         "height": height,
-        "status": FOUND if box else why_nothing(whole(), how.parameters),
+        "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
         "x": x,
         "y": y,
         "box_width": box_width,
@@ -165,14 +163,13 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
     card = _card(image, str(row["status"]), "", row)
     if how.thumbnails:
-        small = whole() if whole.cache_info().currsize else decode(image.data, max_pixels=how.max_pixels, scale=8)
-        card["thumbnail"] = draw_thumbnail(small, region, header.shape)
+        card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
     return Extract(row, None, card, draw_published(whole(), region) if how.write_images else {})
 
 
-def why_nothing(pixels: np.ndarray, parameters: OriginalOptions) -> str:
-    """Return why an image has no region: what can be said of its `(h, w, 3) uint8` pixels."""
-    if min(pixels.shape[:2]) < parameters.smallest:
+def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: OriginalOptions) -> str:
+    """Return why an image of a shape has no region: what can be said of its pixels, `(h, w, 3) uint8`, or fewer."""
+    if min(shape) < parameters.smallest:
         return TOO_SMALL
     rows = range(0, len(pixels), 64)  # a comparison of all of them would take as much memory as they do
     if all((pixels[row : row + 64] == pixels[0, 0]).all() for row in rows):

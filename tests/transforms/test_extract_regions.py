@@ -109,7 +109,7 @@ def test_the_effect_of_an_orientation():
     ],
 )
 def test_why_there_is_nothing(image, status):
-    assert why_nothing(image.astype(np.uint8), OriginalOptions()) == status
+    assert why_nothing(image.astype(np.uint8), image.shape[:2], OriginalOptions()) == status
 
 
 def test_batches_are_cut_by_their_bytes(monkeypatch):
