@@ -32,7 +32,7 @@ def export_nnlm(
 
     Args:
       folder: of the SavedModel; one that is there is replaced when the new one is complete.
-      vocabulary: distinct tokens in the order of the rows, without line ends: they stand in a file, one a line.
+      vocabulary: distinct tokens in the order of the rows; not empty, no line ends: they stand in a file, one a line.
       table: `(len(vocabulary) + buckets, dim) float32`.
       buckets: rows that tokens outside the vocabulary share, from 1.
       keep_empty: whether two spaces in a row have an empty token between them, as in the later exporter of TF Hub; the
@@ -71,8 +71,8 @@ def _check(vocabulary: Sequence[str], table: np.ndarray, buckets: int) -> None:
         raise ValueError(f"the table has {len(table)} rows, not {len(vocabulary)} tokens + {buckets} buckets")
     seen: set[str] = set()
     for line, token in enumerate(vocabulary, 1):
-        if "\n" in token or "\r" in token:
-            raise ValueError(f"token {line} has a line end: {token[:60]!r}")
+        if not token or "\n" in token or "\r" in token:
+            raise ValueError(f"token {line} is empty or has a line end: {token[:60]!r}")
         if token in seen:
             raise ValueError(f"token {line} stands twice: {token[:60]!r}")
         seen.add(token)
@@ -83,7 +83,7 @@ def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, ke
     import tensorflow as tf
 
     class Words(tf.lookup.TextFileInitializer):
-        # two tables of one name are one table in a process; TensorFlow's own name holds an address of this process
+        # TensorFlow's own name holds an address of this process; tables of one name are one table in a process
         _shared_name = f"hash_table_{_sha256(tokens)}"
 
     rows = tf.Variable(table, name="embeddings", trainable=True)

@@ -28,6 +28,8 @@ CLIP = 1000  # characters of one text: a longer one is a broken row, not somethi
 # Okabe and Ito, told apart by colour-blind readers; every series also has its own dash, for black and white print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 2)))
+MARKS = ("o", "s", "^", "D", "v", "P")
+REST = "#a9b2bd"
 INK = "#39424e"
 GRID = "#e3e7ec"
 PLOT_INCHES = (6.0, 3.4)
@@ -304,6 +306,38 @@ def bar_plot(
         axes.set_xlim(-0.6 - spare, len(groups) - 0.4 + spare)
         axes.grid(visible=False, axis="x")
         _label(axes, x_label, y_label, legend=len(heights) > 1, whole=_all_whole(heights.values()))
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def scatter_plot(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str,
+    alt: str,
+) -> Plot:
+    """Return a plot of points; the last series is drawn below the others, in gray, and an empty one is left out."""
+    kept = [one for one in series if len(one.x)]
+    if not kept:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        for number, one in enumerate(series):
+            if not len(one.x):
+                continue
+            rest = number == len(series) - 1
+            color = REST if rest else COLORS[number % len(COLORS)]
+            # every series has its own shape too, for black and white print
+            look = {"color": color, "marker": "." if rest else MARKS[number % len(MARKS)], "zorder": 1 if rest else 2}
+            axes.scatter(one.x, one.y, s=9 if rest else 16, linewidths=0, alpha=0.75, label=visible(one.label), **look)
+        axes.margins(0.03)
+        axes.set_xlabel(visible(x_label))
+        axes.set_ylabel(visible(y_label))
+        for axis in (axes.xaxis, axes.yaxis):
+            _number_axis(axis)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, handletextpad=0.2, fontsize=9)
 
     return plot(draw, caption=caption, alt=alt)
 

@@ -70,7 +70,8 @@ def test_replaces_a_model(tmp_path, hub):
     ("vocabulary", "rows", "buckets", "said"),
     [
         (["a", "a"], 3, 1, "token 2 stands twice: 'a'"),
-        (["a", "b\r"], 3, 1, "token 2 has a line end"),
+        (["a", "b\r"], 3, 1, "token 2 is empty or has a line end"),
+        (["", "b"], 3, 1, "token 1 is empty"),
         (["a"], 3, 1, "3 rows, not 1 tokens \\+ 1 buckets"),
         (["a"], 1, 0, "buckets must be at least 1"),
     ],
