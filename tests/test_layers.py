@@ -85,7 +85,9 @@ def test_training_does_without_the_jobs():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["names", "--help"], ["titles", "--help"], ["model", "--help"], ["--version"]], ids=" ".join
+    "arguments",
+    [["--help"], ["names", "--help"], ["titles", "--help"], ["model", "--help"], ["--version"]],
+    ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments):
     program = f"""
