@@ -10,6 +10,8 @@ from jobs import runners
 from jobs.options import DONE, EXISTS, Parser
 from jobs.progress import Watch
 
+BLOCKS_PER_SHARD = 8
+MIN_BLOCKS = 8  # so that a small input can have a few shards too
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
@@ -112,6 +114,31 @@ def find_inputs(patterns: Sequence[str]) -> list:
             raise DataError(f"{what} {pattern}; check --input")
         found.update({file.path: file for file in files})
     return [found[path] for path in sorted(found)]
+
+
+def check_empty(sources: Sequence, *, allow_empty: bool) -> list[str]:
+    """Return a warning for every source without records.
+
+    Raises:
+      DataError: none of them has any, and that is not allowed.
+    """
+    from transforms.errors import DataError
+
+    empty = [source.label for source in sources if source.empty]
+    if len(empty) == len(sources) and not allow_empty:
+        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
+    return [f"{label} holds no records" for label in empty]
+
+
+def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list[str]]:
+    """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
+
+    They follow from the size of the input, never from the machine. A block is the unit of an output's order.
+    """
+    blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
+    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    few = [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
+    return blocks, min(shards, blocks), few
 
 
 def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:

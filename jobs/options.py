@@ -3,8 +3,11 @@
 import argparse
 import difflib
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from transforms.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 EXIT_CODES = f"""\
@@ -139,6 +142,51 @@ def ratio(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
     return number
+
+
+def add_text_options(
+    parser: argparse.ArgumentParser,
+    columns: Mapping[str, str],
+    *,
+    delimiter: str,
+    encoding: str,
+    quote: str,
+    optional: Sequence[str] = (),
+) -> None:
+    """Add how the input is written and what its columns are called.
+
+    Args:
+      columns: names in the job, mapped to names in the header.
+      delimiter, encoding, quote: the defaults.
+      optional: columns that the input may lack, unless the user names them.
+    """
+    text = parser.add_argument_group("the input's format")
+    text.add_argument("--delimiter", default=delimiter, metavar="C", help=f"one character (default {delimiter})")
+    text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
+    text.add_argument("--quote", default=quote, metavar="C", help=f"quoting character (default: {quote or 'none'})")
+    text.add_argument("--max-line-bytes", type=positive, default=65536, metavar="N", help="longer lines are rejects")
+    for name, column in columns.items():
+        shown = f"{column}, where there is one" if name in optional else column
+        text.add_argument(
+            f"--{name.replace('_', '-')}-column",
+            metavar="NAME",
+            help=f"column of the header (default {shown})",
+        )
+
+
+def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
+    """Return the format of the input that the options of `add_text_options` describe."""
+    from transforms.sources import TextFormat
+
+    named = {name: getattr(given, f"{name}_column") for name in columns}
+    return TextFormat(
+        columns={name: named[name] or column for name, column in columns.items()},
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        quote=given.quote,
+        max_line_bytes=given.max_line_bytes,
+        optional=tuple(name for name in optional if not named[name]),
+    )
 
 
 def add_run_options(

@@ -113,7 +113,7 @@ def find_listings(paths: Sequence[str]) -> list["Listing"]:
     listings = [list_files(path) for path in dict.fromkeys(paths)]
     for listing in listings:
         if not listing.files:
-            skipped = "".join(f"; skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(listing.skipped.items()))
+            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
             raise DataError(f"there is no file in {listing.path}{skipped}; check --input")
     return listings
 
@@ -130,7 +130,10 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from transforms.errors import DataError
     from transforms.list_images import list_images
 
-    how = extraction(given)
+    try:
+        how = extraction(given)
+    except ImportError as error:
+        raise DataError(f"images need OpenCV, simplejpeg and Numba ({error}); pip install 'molino[images]'") from None
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
         raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")
@@ -142,7 +145,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
-        warnings=[f"skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(units.skipped.items())],
+        warnings=[f"skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(units.skipped.items())],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -150,7 +153,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
 
 
 SKIPPED = {
-    "hidden": "hidden (the name begins with a dot)",
+    "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
     "special": "pipes, sockets or devices",
     "replaced": "members of a tar that later ones of the same name replace",
@@ -197,7 +200,7 @@ def build(
 
     from jobs.commit import Publish
     from transforms import storage
-    from transforms.extract_regions import GatherRejects, extract_unit
+    from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
     from transforms.list_images import write_units
     from transforms.resume import DoOnce
     from transforms.views_whales import WriteReport
@@ -209,7 +212,13 @@ def build(
         pipeline
         | "Units" >> beam.Create(numbered, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "Extract" >> DoOnce(work=extract_unit, folder=run.units, arguments={"listing": listing, "how": how})
+        | "Extract"
+        >> DoOnce(
+            work=extract_unit,
+            careful=extract_unit_apart,
+            folder=run.units,
+            arguments={"listing": listing, "how": how},
+        )
     )
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()

@@ -25,7 +25,7 @@ REGIONS = schema(
     field("box_height", pa.int32(), "Height of the box", nullable=True),
     field("share", pa.float64(), "Area of the box divided by that of the image", nullable=True),
     field("regions", pa.int32(), "Separate regions in the mask; the box is that of the largest bounding rectangle"),
-    field("white_pixels", pa.int64(), "Pixels of the mask"),
+    field("white_pixels", pa.int64(), "Marked pixels, before small marks are cleared from the mask"),
     field("score", pa.float64(), "How sure the method is of the box, from 0 to 1", nullable=True),
     field("method", pa.string(), "original, fast or saliency"),
     field("parameters", pa.string(), "Of the method, as JSON"),

@@ -14,7 +14,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -229,7 +229,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = end + 4
 
 
-def _header(format, width: int, height: int, orientation: int, mode, bits: int) -> Header:
+def _header(format: Any, width: int, height: int, orientation: int, mode: Any, bits: int) -> Header:
     if not width or not height:
         raise ImageError("bad_header", f"{width} x {height} pixels")
     orientation = orientation if 1 <= orientation <= 8 else 1
@@ -276,11 +276,11 @@ def _jpeg_error(data: bytes, told: str) -> ImageError:
 
 def _check_png(data: bytes) -> None:
     """Compare the chunks with their checksums, so that libpng has nothing to complain of."""
-    last = b""
-    for last, start, end in _png_chunks(data):
+    kind = b""
+    for kind, start, end in _png_chunks(data):  # noqa: B007
         if zlib.crc32(memoryview(data)[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ImageError("damaged", "checksum of a PNG chunk")
-    if last != b"IEND":
+    if kind != b"IEND":
         raise ImageError("truncated", "no end of image")
 
 

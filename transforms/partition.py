@@ -43,6 +43,11 @@ def hash_strings(values: pa.Array) -> np.ndarray:
     return sums * np.uint64(0x9E3779B97F4A7C15)
 
 
+def hash_keys(keys: pa.Array) -> np.ndarray:
+    """Return the hash of every key: (n,) uint64. Keys that are uint64 are taken for hashes already."""
+    return keys.to_numpy() if keys.type == pa.uint64() else hash_strings(keys)
+
+
 def lengths_and_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the lengths in bytes of strings without nulls, (n,) int64, and the bytes of all, one after the other."""
     n = len(values)
@@ -111,6 +116,7 @@ class Parts:
     Attributes:
       batches: (block, rows) pairs in memory, or
       files: paths of bucket files, each with one batch per block of the whole data set.
+      columns: those to read, of `schema`; None for all.
     """
 
     shard: int
@@ -119,15 +125,23 @@ class Parts:
     order_by: str | None
     batches: Sequence[tuple[int, pa.RecordBatch]] = ()
     files: Sequence[str] = ()
+    columns: Sequence[str] | None = None
+
+    def select(self, columns: Sequence[str]) -> "Parts":
+        """Return the same rows with some of their columns; only those are read."""
+        return dataclasses.replace(self, columns=columns)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows of every block in order, empty ones too."""
+        wanted = self.schema.names if self.columns is None else {*self.columns, *filter(None, [self.order_by])}
+        fields = [i for i, name in enumerate(self.schema.names) if name in wanted]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
         held: list[list[pa.RecordBatch]] = [[] for _ in self.blocks]
         for block, batch in self.batches:
-            held[block - self.blocks.start].append(batch)
+            held[block - self.blocks.start].append(batch.select(fields))
         for path in self.files:  # one after the other: there may be more of them than files that a process may open
             with storage.open_input(path) as source, storage.explained(path, "read"):
-                file = pa.ipc.open_file(source)
+                file = pa.ipc.open_file(source, options=options)
                 for parts, block in zip(held, self.blocks, strict=True):
                     if (batch := file.get_batch(block)).num_rows:
                         parts.append(batch)
@@ -138,7 +152,8 @@ class Parts:
         """Join parts in the order of their first row: each part is a run of the whole order."""
         if self.order_by:
             parts = sorted(parts, key=lambda part: part[self.order_by][0].as_py())
-        return concat(parts, self.schema)
+        rows = concat(parts, self.schema)
+        return rows if self.columns is None else rows.select(self.columns)
 
 
 def write_buckets(batch: pa.RecordBatch, bounds: np.ndarray, folder: str) -> str:
@@ -155,7 +170,7 @@ class _Spill(beam.DoFn):
         self.key, self.blocks, self.folder = key, blocks, folder
 
     def process(self, batch: pa.RecordBatch) -> Iterator[str]:
-        ordered, bounds = sort_by_block(batch, block_of(hash_strings(self.key(batch)), self.blocks), self.blocks)
+        ordered, bounds = sort_by_block(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks)
         yield write_buckets(ordered, bounds, self.folder)
 
 
@@ -164,7 +179,7 @@ class _Split(beam.DoFn):
         self.key, self.blocks, self.shards = key, blocks, shards
 
     def process(self, batch: pa.RecordBatch) -> Iterator[tuple[int, tuple[int, pa.RecordBatch]]]:
-        ordered, bounds = sort_by_block(batch, block_of(hash_strings(self.key(batch)), self.blocks), self.blocks)
+        ordered, bounds = sort_by_block(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks)
         for shard in range(self.shards):
             for block in blocks_of_shard(shard, self.shards, self.blocks):
                 if bounds[block + 1] > bounds[block]:
@@ -179,7 +194,7 @@ class PartitionRows(beam.PTransform):
     Memory: one input batch and its copy per worker thread; with the runner's shuffle, what the runner takes.
 
     Attributes:
-      key: returns the batch's key, strings without nulls.
+      key: returns the batch's key without nulls: strings, or uint64 hashes of what the key is.
       schema: of the batches.
       blocks: number of blocks, from the input's size.
       shards: number of shards, at most `blocks`.

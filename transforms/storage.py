@@ -13,7 +13,8 @@ import posixpath
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -160,6 +161,19 @@ def write_atomic(path: str, data: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+@contextlib.contextmanager
+def published(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give a temporary name for each target; rename all at the end, or remove all when the body fails."""
+    parts = [target.with_name(f".{target.name}.{os.getpid()}.part") for target in targets]
+    try:
+        yield parts
+        for part, target in zip(parts, targets, strict=True):
+            os.replace(part, target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def exists(path: str) -> bool:

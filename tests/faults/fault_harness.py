@@ -70,6 +70,13 @@ def names(source: object, output: Path, *options: object, **how) -> Ended:
     return molino("names", "--input", *sources, "--output", output, "--quiet", *options, **how)
 
 
+def titles(source: object, output: Path, model: Path, *options: object, **how) -> Ended:
+    """Run the titles job on a file, or on a list of them, with one model."""
+    sources = source if isinstance(source, (list, tuple)) else [source]
+    arguments = ("--input", *sources, "--output", output, "--model", f"m={model}", "--quiet", *options)
+    return molino("titles", *arguments, **how)
+
+
 def side_by_side(calls: list[Callable[[], object]]) -> list:
     """Call the functions, two at a time, and return their results in order."""
     with ThreadPoolExecutor(2) as pool:
