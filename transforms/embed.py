@@ -31,6 +31,7 @@ from transforms import model_files, nnlm, storage
 from transforms.errors import DataError, OptionError
 
 log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 # titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
 GENERIC_BATCH = 4096
 # after that long, what a killed process left in the cache is deleted
