@@ -115,18 +115,24 @@ def find_region_original(
     return _measure(marked, clear_small_marks(marked, options.kernel))
 
 
-def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
-    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
+def reduction(header: Header, options: OriginalOptions) -> tuple[Literal[1, 2, 4], OriginalOptions]:
+    """Return the scale at which the fast way decodes an image, and the options that it then takes.
 
-    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones. The
-    smallest blocks would have too few of them, so blocks are divided once less. An image of less than 800,000 pixels is
-    decoded as it is, and the find is the original's.
+    The smallest blocks of a reduced image would have too few pixels, so blocks are divided once less. An image of less
+    than 800,000 pixels is decoded as it is, and the find is the original's.
     """
     pixels = header.width * header.height
     scale: Literal[1, 2, 4] = 4 if pixels >= 16 * FAST_PIXELS else 2 if pixels >= 4 * FAST_PIXELS else 1
-    image = decode(data, scale=scale, max_pixels=pixels)
-    if scale > 1:
-        options = dataclasses.replace(options, smallest=2 * options.smallest)
+    return scale, options if scale == 1 else dataclasses.replace(options, smallest=2 * options.smallest)
+
+
+def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
+    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
+
+    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones.
+    """
+    scale, options = reduction(header, options)
+    image = decode(data, scale=scale, max_pixels=header.width * header.height)
     return find_region_original(image, options, shape=header.shape)
 
 
