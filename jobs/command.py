@@ -10,6 +10,8 @@ from jobs import runners
 from jobs.options import DONE, EXISTS, Parser
 from jobs.progress import Watch
 
+BLOCKS_PER_SHARD = 8
+MIN_BLOCKS = 8  # so that a small input can have a few shards too
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
@@ -18,19 +20,21 @@ def run_command(
     make_plan: Callable[[argparse.Namespace, Sequence], Any],
     summarize: Callable[[dict[str, Any]], list[tuple[str, str]]],
     arguments: Sequence[str] | None,
+    list_inputs: Callable[[Sequence[str]], list] | None = None,
 ) -> int:
     """Parse a job's command line, run the job, print the summary, and return the exit code.
 
+    A job that reads folders gives `list_inputs`, from what `--input` says to a list of FileInfo or Listing.
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
     """
     runners.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
-    from jobs.runs import OutputExistsError
+    from jobs.lock import OutputExistsError
     from transforms.errors import OptionError
 
     with runners.signals_as_exits():
         try:
-            _run(given, beam_flags, make_plan, summarize)
+            _run(given, beam_flags, make_plan, summarize, list_inputs or find_inputs)
         except OptionError as error:
             parser.error(str(error))
         except OutputExistsError as error:
@@ -44,30 +48,36 @@ def run_command(
     return DONE
 
 
-def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callable, summarize: Callable) -> None:
+def _run(
+    given: argparse.Namespace,
+    beam_flags: Sequence[str],
+    make_plan: Callable,
+    summarize: Callable,
+    list_inputs: Callable[[Sequence[str]], list],
+) -> None:
     from jobs import runs
+    from jobs.lock import Lock
+    from jobs.manifest import STAGING, read_manifest
     from transforms import storage
 
-    files = find_inputs(given.input)
-    output = _output_folder(given.output, files)
-    plan = make_plan(given, files)
-    run = runs.plan_run(plan, output=output, inputs=files, max_reject_ratio=given.max_reject_ratio)
+    inputs = list_inputs(given.input)
+    output = _output_folder(given.output, inputs)
+    plan = make_plan(given, inputs)
+    run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
-    options = runners.pipeline_options(
-        given.runner, beam_flags, job=plan.job, workers=given.workers, worker_mode=given.worker_mode
-    )
+    options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
-    with runs.Lock(run):
-        runs.clean(output)
+    with Lock(output, run.token):
+        runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
             print(f"{output} {DONE_BEFORE}")
             return
         try:
-            with Watch(plan.total_bytes, quiet=given.quiet):
+            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages):
                 runners.run_pipeline(
                     lambda pipeline: plan.build(pipeline, run, spill),
                     given.runner,
@@ -77,11 +87,12 @@ def _run(given: argparse.Namespace, beam_flags: Sequence[str], make_plan: Callab
         except BaseException:
             # workers outlive a failure: what is deleted now must not be written again
             runners.end_workers()
-            storage.close_folder(run.staging)
+            for folder in (run.staging, run.units):
+                storage.close_folder(folder)
+            runs.clear_staging(run)
             raise
-        finally:
-            storage.delete_tree(storage.join(output, runs.STAGING))
-    tell(output, runs.read_manifest(output) or {}, summarize)
+        storage.delete_tree(storage.join(output, STAGING))
+    tell(output, read_manifest(output) or {}, summarize)
 
 
 def find_inputs(patterns: Sequence[str]) -> list:
@@ -105,10 +116,37 @@ def find_inputs(patterns: Sequence[str]) -> list:
     return [found[path] for path in sorted(found)]
 
 
+def check_empty(sources: Sequence, *, allow_empty: bool) -> list[str]:
+    """Return a warning for every source without records.
+
+    Raises:
+      DataError: none of them has any, and that is not allowed.
+    """
+    from transforms.errors import DataError
+
+    empty = [source.label for source in sources if source.empty]
+    if len(empty) == len(sources) and not allow_empty:
+        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
+    return [f"{label} holds no records" for label in empty]
+
+
+def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list[str]]:
+    """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
+
+    They follow from the size of the input, never from the machine. A block is the unit of an output's order.
+    """
+    blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
+    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    few = [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
+    return blocks, min(shards, blocks), few
+
+
 def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
     """Print the summary of a finished run."""
-    rows, seconds = manifest["counters"].get("rows_read", 0), manifest["seconds"]
-    lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {rows / max(seconds, 1e-3):,.0f} rows/s")]
+    read, seconds = manifest["balance"][0], manifest["seconds"]
+    rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
+    shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+    lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {shown} {read.removesuffix('_read')}/s")]
     lines += [("warning", warning) for warning in manifest["warnings"]]
     lines += [("digest", manifest["digest"][:16]), ("output", output)]
     views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html")]
@@ -123,10 +161,13 @@ def _output_folder(output: str, inputs: Sequence) -> str:
     from transforms.errors import DataError, OptionError
 
     folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
-    for file in inputs:
-        path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path
-        if path.startswith(folder + "/"):
-            raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
+    for item in inputs:
+        for file in getattr(item, "files", [item]):
+            path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path
+            if path.startswith(folder + "/"):
+                raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
+        if getattr(item, "root", "") == item.path.rstrip("/") + "/" and (folder + "/").startswith(item.root):
+            raise OptionError(f"--output {output} lies inside --input {item.path}; choose another --output")
     if storage.is_local(folder) and os.path.exists(folder) and not os.path.isdir(folder):
         raise DataError(f"cannot write {folder}: it is a file, not a folder; choose another --output")
     return folder

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, positive, year
+from jobs.options import Parser, add_run_options, add_text_options, positive, text_format, year
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ COLUMNS = {
 }
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
-BLOCKS_PER_SHARD = 8
-MIN_BLOCKS = 8  # so that a small input can have a few shards too
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 
 DESCRIPTION = """
@@ -82,14 +80,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino names", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(made)
-    text = made.add_argument_group("the input's format")
-    text.add_argument("--delimiter", default="|", metavar="C", help="one character (default |)")
-    text.add_argument("--encoding", default="latin-1", help="latin-1 (default), utf-8, cp1252 ...")
-    text.add_argument("--quote", default="", metavar="C", help="quoting character (default: none)")
-    text.add_argument("--max-line-bytes", type=positive, default=65536, metavar="N", help="longer lines are rejects")
-    for name, column in COLUMNS.items():
-        flag = f"--{name.replace('_', '-')}-column"
-        text.add_argument(flag, default=column, metavar="NAME", help=f"column of the header (default {column})")
+    add_text_options(made, COLUMNS, delimiter="|", encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")
     rows.add_argument("--reference-year", type=year, default=2012, metavar="Y", help="ages are as of it (default 2012)")
     rows.add_argument(
@@ -146,19 +137,19 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
+    from jobs.command import check_empty, cut
     from jobs.runs import Plan
     from schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from schemas.rejects import REJECTS
-    from transforms.errors import DataError
     from transforms.sources import list_sources
 
-    text = text_format(given)
+    text = text_format(given, COLUMNS)
     key = curp_key(given)
     sources = list_sources(files, text)
-    empty = [source.label for source in sources if source.empty]
-    if len(empty) == len(sources) and not given.allow_empty:
-        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
-    options = make_options(given, text, sum(source.bytes for source in sources))
+    empty = check_empty(sources, allow_empty=given.allow_empty)
+    total_bytes = sum(source.bytes for source in sources)
+    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    options = make_options(given, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
@@ -171,20 +162,13 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
-        warnings=[*(f"{label} holds no records" for label in empty), *too_many_shards(given.shards, options.blocks)],
-        total_bytes=sum(source.bytes for source in sources),
+        warnings=[*empty, *few],
+        total_bytes=total_bytes,
     )
 
 
-def too_many_shards(asked: int | None, blocks: int) -> list[str]:
-    """Return a warning when the input is too small for the shards that were asked for."""
-    return [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
-
-
-def make_options(given: argparse.Namespace, text: "TextFormat", total_bytes: int) -> Options:
-    """Return the options; blocks and shards follow from the size of the input, never from the machine."""
-    blocks = max(MIN_BLOCKS, -(-total_bytes // BLOCK_BYTES))
-    shards = given.shards or max(min(4, -(-total_bytes // BLOCK_BYTES)), blocks // BLOCKS_PER_SHARD)
+def make_options(given: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
+    """Return the options."""
     return Options(
         text=text,
         reference_year=given.reference_year,
@@ -194,7 +178,7 @@ def make_options(given: argparse.Namespace, text: "TextFormat", total_bytes: int
         reject_invalid=given.invalid_curp == "reject",
         repair=given.repair_names,
         curp=given.curp,
-        shards=min(shards, blocks),
+        shards=shards,
         blocks=blocks,
     )
 
@@ -230,19 +214,6 @@ def curp_key(given: argparse.Namespace) -> bytes:
     return key
 
 
-def text_format(given: argparse.Namespace) -> "TextFormat":
-    """Return the format of the input that the options describe."""
-    from transforms.sources import TextFormat
-
-    return TextFormat(
-        columns={name: getattr(given, f"{name}_column") for name in COLUMNS},
-        delimiter=given.delimiter,
-        encoding=given.encoding,
-        quote=given.quote,
-        max_line_bytes=given.max_line_bytes,
-    )
-
-
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
@@ -256,7 +227,7 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.runs import Publish
+    from jobs.commit import Publish
     from schemas.names import CONFLICTS, PEOPLE
     from schemas.rejects import REJECTS
     from transforms import people as people_

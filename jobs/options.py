@@ -3,8 +3,11 @@
 import argparse
 import difflib
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from transforms.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 EXIT_CODES = f"""\
@@ -141,12 +144,65 @@ def ratio(text: str) -> float:
     return number
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every job takes: where from, where to, and how to run."""
-    where = parser.add_argument_group("where")
-    where.add_argument(
-        "--input", nargs="+", required=True, metavar="PATH", help="files or globs; also gs://, s3://, hdfs://"
+def add_text_options(
+    parser: argparse.ArgumentParser,
+    columns: Mapping[str, str],
+    *,
+    delimiter: str,
+    encoding: str,
+    quote: str,
+    optional: Sequence[str] = (),
+) -> None:
+    """Add how the input is written and what its columns are called.
+
+    Args:
+      columns: names in the job, mapped to names in the header.
+      delimiter, encoding, quote: the defaults.
+      optional: columns that the input may lack, unless the user names them.
+    """
+    text = parser.add_argument_group("the input's format")
+    text.add_argument("--delimiter", default=delimiter, metavar="C", help=f"one character (default {delimiter})")
+    text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
+    text.add_argument("--quote", default=quote, metavar="C", help=f"quoting character (default: {quote or 'none'})")
+    text.add_argument("--max-line-bytes", type=positive, default=65536, metavar="N", help="longer lines are rejects")
+    for name, column in columns.items():
+        shown = f"{column}, where there is one" if name in optional else column
+        text.add_argument(
+            f"--{name.replace('_', '-')}-column",
+            metavar="NAME",
+            help=f"column of the header (default {shown})",
+        )
+
+
+def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
+    """Return the format of the input that the options of `add_text_options` describe."""
+    from transforms.sources import TextFormat
+
+    named = {name: getattr(given, f"{name}_column") for name in columns}
+    return TextFormat(
+        columns={name: named[name] or column for name, column in columns.items()},
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+        quote=given.quote,
+        max_line_bytes=given.max_line_bytes,
+        optional=tuple(name for name in optional if not named[name]),
     )
+
+
+def add_run_options(
+    parser: argparse.ArgumentParser,
+    *,
+    inputs: str = "files or globs; also gs://, s3://, hdfs://",
+    shuffles: bool = True,
+) -> None:
+    """Add what every job takes: where from, where to, and how to run.
+
+    Args:
+      inputs: what `--input` takes.
+      shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+    """
+    where = parser.add_argument_group("where")
+    where.add_argument("--input", nargs="+", required=True, metavar="PATH", help=inputs)
     where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
     run = parser.add_argument_group("how to run (never changes the rows)")
@@ -160,6 +216,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
     )
+    if shuffles:
+        _add_shuffle_options(run)
+    else:
+        parser.set_defaults(shuffle="runner")
+    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    safety = parser.add_argument_group("safety")
+    safety.add_argument(
+        "--max-reject-ratio",
+        type=ratio,
+        default=0.01,
+        metavar="R",
+        help="publish nothing when a larger share of the records is rejected (default 0.01)",
+    )
+    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")
+
+
+def _add_shuffle_options(run: argparse._ArgumentGroup) -> None:
     run.add_argument(
         "--shuffle",
         choices=("auto", "files", "runner"),
@@ -172,13 +245,3 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)"
     )
-    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    safety = parser.add_argument_group("safety")
-    safety.add_argument(
-        "--max-reject-ratio",
-        type=ratio,
-        default=0.01,
-        metavar="R",
-        help="publish nothing when a larger share of the records is rejected (default 0.01)",
-    )
-    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")

@@ -10,11 +10,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from transforms.progress import ENVIRONMENT
 
 LINE_SECONDS = 10.0
-STAGES = {"read": "1/3 reading", "reduce": "2/3 reducing", "write": "3/3 writing"}  # in this order
 
 
 class Watch:
@@ -22,10 +22,12 @@ class Watch:
 
     Attributes:
       total_bytes: size of the input: what the reading is measured by.
+      noun: what is counted.
+      stages: as workers report them, in their order, and what a person reads; "read" is the first.
     """
 
-    def __init__(self, total_bytes: int, *, quiet: bool):
-        self.total_bytes, self.quiet = total_bytes, quiet
+    def __init__(self, total_bytes: int, *, quiet: bool, noun: str, stages: Mapping[str, str]):
+        self.total_bytes, self.quiet, self.noun, self.stages = total_bytes, quiet, noun, stages
         self.amounts: Counter[str] = Counter()
         self._started = self._shown = time.monotonic()
 
@@ -77,18 +79,19 @@ class Watch:
     def _shares(self) -> dict[str, float]:
         """Return how much of each stage is done. Stages overlap: a shard is written while the next is reduced."""
         rows = self.amounts["read.rows"]
-        shares = {stage: self.amounts[f"{stage}.rows"] / rows if rows else 0.0 for stage in STAGES}
+        shares = {stage: self.amounts[f"{stage}.rows"] / rows if rows else 0.0 for stage in self.stages}
         # headers are no records, and a report may be lost: what comes after the reading proves its end
         read = self.amounts["read.bytes"] / self.total_bytes if self.total_bytes else 1.0
-        return {**shares, "read": 1.0 if shares["reduce"] or shares["write"] else min(read, 0.99)}
+        later = any(share for stage, share in shares.items() if stage != "read")
+        return {**shares, "read": 1.0 if later else min(read, 0.99)}
 
     def _show(self) -> None:
         now = time.monotonic()
         shares = self._shares()
-        stage = next((stage for stage, share in shares.items() if share < 1), list(STAGES)[-1])
+        stage = next((stage for stage, share in shares.items() if share < 1), list(self.stages)[-1])
         share = min(1.0, shares[stage])
         rate = self.amounts["read.rows"] / max(now - self._started, 1e-3)
-        text = f"{STAGES[stage]}, {self.amounts[f'{stage}.rows']:,} rows, {rate:,.0f} rows/s overall"
+        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s overall"
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
             self._bar.n = round(100 * share)

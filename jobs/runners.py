@@ -19,6 +19,8 @@ from typing import Any
 from jobs.options import DATA, EMBEDDED, RUNNERS
 
 INTERRUPTED, TERMINATED = 130, 143
+NEVER_MS = 10**9  # twelve days
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 26  # of malloc.h
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -30,7 +32,7 @@ def silence_beam() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
-def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None, worker_mode: str) -> Any:
+def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None) -> Any:
     """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
@@ -45,12 +47,22 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
             )
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
-    options = PipelineOptions(list(flags))
+    options = _remember_views(PipelineOptions(list(flags)))
     direct = options.view_as(DirectOptions)
     direct.direct_num_workers = workers or os.cpu_count() or 1
-    # processes are a matter of the environment: see run_pipeline
-    many = direct.direct_num_workers > 1 and worker_mode == "threads"
-    direct.direct_running_mode = "multi_threading" if many else "in_memory"
+    direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
+    return options
+
+
+def _remember_views(options: Any) -> Any:
+    """Return the options with views that are made once.
+
+    Beam asks for one at every step of building a graph, some 500 times, and makes a command-line parser for each: a
+    quarter of a second.
+    """
+    views: dict[type, Any] = {}
+    make = options.view_as
+    options.__dict__["view_as"] = lambda kind: views[kind] if kind in views else views.setdefault(kind, make(kind))
     return options
 
 
@@ -65,11 +77,15 @@ def is_embedded(runner: str) -> bool:
 def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import DirectOptions
 
     if is_embedded(runner):
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-        pipeline = beam.Pipeline(runner=FnApiRunner(default_environment=_environment(worker_mode)), options=options)
+        _keep_memory()
+        workers = options.view_as(DirectOptions).direct_num_workers
+        made = FnApiRunner(default_environment=_environment(worker_mode, workers))
+        pipeline = beam.Pipeline(runner=made, options=options)
     else:
         pipeline = beam.Pipeline(options=options)
     build(pipeline)
@@ -82,18 +98,45 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
         raise RuntimeError(f"the runner ended in the state {state}")
 
 
-def _environment(worker_mode: str) -> Any:
-    """Return the environment of worker processes, or None for this process.
+def _keep_memory() -> None:
+    """Let the process keep the memory of large buffers for the next: the kernel zeroed pages for a sixth of a run.
 
-    As multi_processing of the runner's own options makes it, but without the log of every worker on the user's screen:
-    what goes wrong in a worker reaches the runner by itself.
+    By glibc's allocator, for NumPy and for Arrow; elsewhere nothing changes.
     """
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+    import ctypes
 
-    if worker_mode == "threads":
+    import pyarrow as pa
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _environment(worker_mode: str, workers: int) -> Any:
+    """Return the environment of worker processes or of several threads, or None for this very thread.
+
+    Processes: as the runner's own multi_processing makes them, but without the log of every worker on the user's
+    screen; what goes wrong in a worker reaches the runner by itself.
+
+    Threads: as multi_threading makes them, but for one option. Once a second a second thread sends what a worker has
+    put out so far and then empties the buffer; what the worker put out in between is lost without an error (Beam
+    2.77, TimeBasedBufferingClosableOutputStream.flush). Without a limit of time the buffer is sent by the worker
+    itself, when it is full and at the end.
+    """
+    from apache_beam.transforms import environments
+
+    if worker_mode == "processes":
+        command = f"exec {shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
+        return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
+    if workers == 1:
         return None
-    command = f"exec {shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
-    return SubprocessSDKEnvironment.from_command_string(command_string=command)
+    return environments.EmbeddedPythonGrpcEnvironment(
+        data_buffer_time_limit_ms=NEVER_MS, capabilities=environments.python_sdk_capabilities()
+    )
 
 
 def explain_failure(error: BaseException) -> str:

@@ -8,13 +8,15 @@ from jobs import runners
 from jobs.options import DONE, Parser, natural, positive
 
 DESCRIPTION = """
-Write made-up input for a job. Nobody in it exists: names are drawn from lists of common names, and the CURPs are
-invented, with the right form. The same rows and seed give the same bytes.
+Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted; nothing of
+it exists. The same options and seed give the same bytes.
 """
 EPILOG = """
 examples:
   molino sample names --output demo/sep.txt
   molino sample names --output demo/small.txt --rows 10000 --seed 7 --hostile
+  molino sample titles --output demo/titles.csv --rows 50000
+  molino sample whales --output demo/sea --images 40
 """
 
 
@@ -62,12 +64,64 @@ def _sample_names(given: argparse.Namespace) -> str:
     return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(files)} file(s): {files[0]}{hostile}"
 
 
+def _titles_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
+    parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def _sample_titles(given: argparse.Namespace) -> str:
+    from transforms.sample_titles import sample_titles
+
+    wrote = sample_titles(given.output, rows=given.rows, seed=given.seed, hostile=given.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if given.hostile else ""
+    return f"{wrote['rows']:,} titles in {wrote['files'][0]}{hostile}"
+
+
+def _whales_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder; gets images/ and truth.parquet")
+    parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
+    parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
+    parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
+    parser.add_argument("--height", type=positive, default=1000, metavar="PX", help="of each image (default 1000)")
+    parser.add_argument("--hostile", action="store_true", help="add files that a job must reject, skip or survive")
+
+
+def _sample_whales(given: argparse.Namespace) -> str:
+    from transforms.errors import OptionError
+    from transforms.sample_whales import sample_whales
+
+    if given.width * given.height > 100_000_000:
+        raise OptionError(f"--width {given.width} and --height {given.height}: at most 100,000,000 pixels are drawn")
+    wrote = sample_whales(
+        given.output,
+        images=given.images,
+        seed=given.seed,
+        width=given.width,
+        height=given.height,
+        hostile=given.hostile,
+    )
+    hostile = f"; {sum(map(len, wrote['hostile'].values()))} hostile files besides" if given.hostile else ""
+    return f"{wrote['images']:,} images, {wrote['whales']:,} with a whale, in {wrote['folder']}{hostile}"
+
+
 # what a job's sample is, its options, and the function that writes it and returns the line for the user
 SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]] = {
     "names": (
         'a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
         _names_options,
         _sample_names,
+    ),
+    "titles": (
+        "product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
+        _titles_options,
+        _sample_titles,
+    ),
+    "whales": (
+        "aerial photographs of a sea, most with a whale, and the true boxes",
+        _whales_options,
+        _sample_whales,
     ),
 }
 

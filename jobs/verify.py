@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     given = parser.parse_args(arguments)
     runners.silence_beam()
-    from jobs.runs import verify
+    from jobs.recheck import verify
 
     try:
         manifest, wrong = verify(given.output.rstrip("/") or "/")

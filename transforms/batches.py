@@ -106,11 +106,19 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
     if column.null_count:
         state.update(np.packbits(np.asarray(column.is_valid())).data)
     if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-        column = column.fill_null("" if pa.types.is_string(column.type) else b"")
+        if column.null_count:
+            column = column.fill_null("" if pa.types.is_string(column.type) else b"")
         offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
         state.update(np.diff(offsets).data)
         if len(offsets) and offsets[-1] > offsets[0]:
             state.update(memoryview(column.buffers()[2])[offsets[0] : offsets[-1]])
+    elif pa.types.is_fixed_size_binary(column.type):
+        width = column.type.byte_width
+        data = memoryview(column.buffers()[1])[column.offset * width : (column.offset + len(column)) * width]
+        if column.null_count:  # whatever lies under a null counts as zeros
+            rows = np.frombuffer(data, np.uint8).reshape(len(column), width)
+            data = (rows * np.asarray(column.is_valid())[:, None]).data
+        state.update(data)
     elif pa.types.is_list(column.type):
         column = column.fill_null([])
         state.update(np.ascontiguousarray(column.value_lengths()).data)
@@ -122,7 +130,8 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
             column = column.cast(pa.uint8())
         if not pa.types.is_primitive(column.type):
             raise TypeError(f"no digest is defined for a column of type {column.type}")
-        state.update(np.ascontiguousarray(column.fill_null(0).to_numpy(zero_copy_only=False)).data)
+        values = column.fill_null(0) if column.null_count else column  # a copy, if there are any
+        state.update(np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).data)
 
 
 def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.parse import RAW_REJECTS, show_shape
+from transforms.partition import lengths_and_bytes
 from transforms.sources import POSITION
 
 LENGTH = 18
@@ -34,20 +35,31 @@ _VOWELS = {ord(c) for c in "AEIOUX"}
 PLACES = [_UPPER, _VOWELS, _UPPER, _UPPER, *[_DIGIT] * 6, {ord("H"), ord("M")}, _UPPER, _UPPER]
 PLACES += [_UPPER - {ord(c) for c in "AEIOU"}] * 3 + [_UPPER | _DIGIT, _DIGIT]
 ALLOWED = np.array([[byte in place for byte in range(256)] for place in PLACES])
-STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) << 8 | ord(s[1]) for s in STATES])
-MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-# for every place and byte what it adds to the sum of the check digit, and a large number where it may not stand
+# Characters are looked up in pairs: half as many steps over all rows. A pair is the number that its two bytes are in
+# memory, the first the lower one.
+PAIRS = range(0, LENGTH, 2)
+FIRST, SECOND = np.arange(1 << 16) & 255, np.arange(1 << 16) >> 8
 FORBIDDEN = 1 << 20
-WEIGHTS = np.array(
-    [
-        [
-            (ALPHABET.find(chr(byte)) * (LENGTH - place) if place < LENGTH - 1 else 0) if byte in allowed else FORBIDDEN
-            for byte in range(256)
-        ]
-        for place, allowed in enumerate(PLACES)
-    ],
-    dtype=np.int32,
-)
+MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+MONTH, DAY, STATE = 6, 8, 11
+
+
+def _number_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the two-digit numbers that bytes stand for; nonsense where they are no digits."""
+    return (first.astype(np.int32) - ord("0")) * 10 + second - ord("0")
+
+
+def _weigh(place: int, byte: np.ndarray) -> np.ndarray:
+    """Return what each byte adds to the sum of the check digit at a place, and FORBIDDEN where it may not stand."""
+    values = np.array([max(0, ALPHABET.find(chr(b))) for b in range(256)])
+    return np.where(ALLOWED[place], values * (LENGTH - place) * (place < LENGTH - 1), FORBIDDEN)[byte]
+
+
+PAIR_WEIGHTS = np.array([_weigh(place, FIRST) + _weigh(place + 1, SECOND) for place in PAIRS], np.int32)
+for _place, _most in ((MONTH, 12), (DAY, 31)):
+    _numbers = _number_of(FIRST, SECOND)
+    PAIR_WEIGHTS[_place // 2][(_numbers < 1) | (_numbers > _most)] = FORBIDDEN
+STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) | ord(s[1]) << 8 for s in STATES])
 
 
 def curp_matrix(curps: pa.Array) -> np.ndarray:
@@ -55,16 +67,16 @@ def curp_matrix(curps: pa.Array) -> np.ndarray:
 
     A character outside ASCII becomes "?", a missing one 0. `curps` is a string array without nulls.
     """
-    n = len(curps)
-    data = curps.buffers()[2]
-    offsets = (
-        np.frombuffer(curps.buffers()[1], np.int32)[curps.offset : curps.offset + n + 1] if n else np.zeros(1, int)
-    )
-    text = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]] if data else np.zeros(0, np.uint8)
-    if len(text) == n * LENGTH and (np.diff(offsets) == LENGTH).all() and not (text > 127).any():
-        return text.reshape(n, LENGTH)
-    rows = [curp[:LENGTH].encode("ascii", "replace").ljust(LENGTH, b"\0") for curp in curps.to_pylist()]
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(n, LENGTH)
+    lengths, text = lengths_and_bytes(curps)
+    right = lengths == LENGTH
+    if right.all() and not (text > 127).any():
+        return text.reshape(-1, LENGTH)
+    m = np.zeros((len(curps), LENGTH), np.uint8)
+    m[right] = text[np.repeat(right, lengths)].reshape(-1, LENGTH)
+    odd = np.flatnonzero(~right | (m > 127).any(axis=1))
+    rows = [curp[:LENGTH].encode("ascii", "replace").ljust(LENGTH, b"\0") for curp in curps.take(odd).to_pylist()]
+    m[odd] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, LENGTH)
+    return m
 
 
 def normalize_curp(curps: pa.Array) -> tuple[pa.Array, int]:
@@ -83,21 +95,20 @@ def curp_faults(curps: pa.Array) -> np.ndarray:
     >>> curp_faults(pa.array(["HEGG560427MVZRRL04", "HEGG560427MVZRRL05", "HEGG561327MVZRRL04", ""])).tolist()
     [0, 2, 1, 1]
     """
-    m = curp_matrix(curps)
+    m = np.ascontiguousarray(curp_matrix(curps))
     total = np.zeros(len(m), np.int32)
-    for place, column in enumerate(np.ascontiguousarray(m.T)):
-        total += WEIGHTS[place][column]
+    for weights, pairs in zip(PAIR_WEIGHTS, m.view("<u2").T, strict=True):
+        total += np.take(weights, pairs)
     ok = np.asarray(pc.equal(pc.utf8_length(curps), LENGTH).to_numpy(zero_copy_only=False)) & (total < FORBIDDEN)
-    month, day = _number(m, 6), _number(m, 8)
-    ok &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= MONTH_DAYS[np.clip(month, 0, 12)])
-    ok &= STATE_CODES[(m[:, 11].astype(np.int32) << 8) | m[:, 12]]
+    ok &= np.take(STATE_CODES, m[:, STATE] | m[:, STATE + 1].astype(np.uint16) << 8)
+    late = np.flatnonzero(ok & (m[:, DAY] >= ord("3")))
+    ok[late] = _number(m[late], DAY) <= MONTH_DAYS[_number(m[late], MONTH)]
     digit = (10 - total % 10) % 10 == m[:, LENGTH - 1] - ord("0")
     return np.where(ok, np.where(digit, 0, 2), 1).astype(np.uint8)
 
 
 def _number(m: np.ndarray, place: int) -> np.ndarray:
-    """Return the two-digit number at a place; nonsense where they are no digits."""
-    return (m[:, place].astype(np.int32) - 48) * 10 + m[:, place + 1] - 48
+    return _number_of(m[:, place], m[:, place + 1])
 
 
 def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[dict[str, pa.Array], Counter[str]]:

@@ -1,4 +1,4 @@
-"""Read delimited text: any number of files, in parallel byte ranges, without losing a line.
+"""Read delimited text and Parquet: any number of files, in parallel pieces, without losing a record.
 
 Every line becomes either a row of a batch or a row of the rejects. A row's `position` orders all rows of all files
 as the files were listed and as their lines stand: it is the number of the span that the line starts in, then the
@@ -19,24 +19,27 @@ from transforms.batches import Gather, concat
 from transforms.errors import DataError
 from transforms.parse import LINE_BITS, Chunk, parse_lines
 from transforms.quoted import parse_quoted
-from transforms.sources import POSITION, Source, Span, TextFormat, split_sources
+from transforms.row_groups import read_groups
+from transforms.sources import PARQUET, POSITION, Source, Span, TextFormat, split_sources
 from transforms.unpack import line_end, unpacked_blocks
 
 
 def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
-    """Read the lines that start in a span. Memory: a few times the span, or `block_bytes` for a text that is not split.
+    """Read the records of a span. Memory: a few times the span, or `block_bytes` for a text that is not split.
 
     Raises:
       DataError: the file is damaged, or became shorter.
     """
     source = span.source
+    if source.kind == PARQUET:
+        yield from read_groups(span, text)
+        return
     if source.kind == "plain" and not text.quote:
         yield parse_lines(_span_bytes(span, text.max_line_bytes), source, text, span.number, 0)
         return
     blocks = _line_blocks(source, block_bytes, text.max_line_bytes)
     if text.quote:
-        lines = (line for block in blocks for line in block.splitlines(keepends=True))
-        yield from parse_quoted(lines, source, text, span.number)
+        yield from parse_quoted(blocks, source, text, span.number)
         return
     line = 0
     for block in blocks:
@@ -96,7 +99,8 @@ class LineTable:
     Attributes:
       sources: label of every source.
       source_of: (spans,) int32, the source of each span.
-      first_line: (spans,) int64, the line in its file of each span's first line; the header is line 1.
+      first_line: (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet,
+        the number of the row, from 1.
     """
 
     sources: tuple[str, ...]
@@ -126,7 +130,8 @@ def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources:
     before = np.cumsum(count) - count
     starts = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
     base = np.repeat(before[starts], np.diff(np.append(starts, len(spans))))
-    return LineTable(tuple(source.label for source in sources), source_of, before - base + 2)
+    first = np.array([source.first_line for source in sources], np.int64)[source_of]
+    return LineTable(tuple(source.label for source in sources), source_of, before - base + first)
 
 
 class _ReadSpan(beam.DoFn):
@@ -137,7 +142,7 @@ class _ReadSpan(beam.DoFn):
         lines = 0
         for chunk in read_span(span, self.text, self.block_bytes):
             lines += chunk.lines
-            progress.report("read", rows=chunk.records, bytes=min(self.block_bytes, span.end - span.start))
+            progress.report("read", rows=chunk.records, bytes=chunk.bytes)
             yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records})
             if chunk.rejects.num_rows:
                 yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
@@ -148,13 +153,13 @@ class _ReadSpan(beam.DoFn):
 
 @dataclasses.dataclass(kw_only=True)
 class ReadDelimited(beam.PTransform):
-    """Read delimited text in batches.
+    """Read delimited text and Parquet in batches.
 
     Output: `rows`, batches of `text.schema`; `rejects`, batches of position, reason and shape; `lines`, one
     LineTable; `counters`, `rows_read` of every chunk.
 
     Attributes:
-      sources: the texts, from `list_sources`.
+      sources: the texts and tables, from `list_sources`.
       text: format and wanted columns.
       span_bytes: size of a piece of work; the output does not depend on it.
     """

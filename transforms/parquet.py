@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import apache_beam as beam
@@ -16,6 +16,7 @@ from transforms import progress, storage
 from transforms.batches import concat, digest
 
 ROW_GROUP_ROWS = 1 << 17
+VECTOR_PAGE_BYTES = 1 << 22  # a row group of vectors is a page or two
 COMPRESSION_LEVEL = 1  # 3 makes the people 7 % smaller and a quarter slower to write
 
 
@@ -64,7 +65,7 @@ class HashingFile:
 
 
 def write_shard(
-    batches: Sequence[pa.RecordBatch],
+    batches: Iterable[pa.RecordBatch],
     *,
     schema: pa.Schema,
     folder: str,
@@ -72,31 +73,41 @@ def write_shard(
     key: tuple[int, ...] = (),
     plain: Sequence[str] = (),
     encodings: Mapping[str, str] | None = None,
+    raw: Sequence[str] = (),
+    group_rows: int | None = None,
 ) -> StagedFile:
-    """Write one Parquet file, each batch as row groups of at most 131,072 rows, and return what it holds.
+    """Write one Parquet file, each batch as row groups of at most `group_rows`, and return what it holds.
 
     The rows are cast to `schema`. The file has zstd compression, a page index and checksums; dictionaries for every
-    column but those `plain` and those with an encoding.
+    column but those `plain`, those with an encoding, and those `raw`, which are not compressed either. Vectors have no
+    statistics. `batches` may be made on the way.
     """
     path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
     encodings = dict(encodings or {})
-    with_dictionary = [name for name in schema.names if name not in plain and name not in encodings]
+    other = [name for name in schema.names if name not in raw]
+    with_dictionary = [name for name in other if name not in plain and name not in encodings]
+    lists = {name: schema.field(name).type for name in raw if pa.types.is_fixed_size_list(schema.field(name).type)}
+    vectors = [f"{name}.list.{type_.value_field.name}" for name, type_ in lists.items()]
+    packed = dict.fromkeys(other, "zstd") | dict.fromkeys([*raw, *vectors], "none")
     rows, digests = 0, []
     with storage.explained(path, "write"):
         file = HashingFile(storage.open_output(path))
         writer = pq.ParquetWriter(
             file,
             schema,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
+            compression=packed if raw else "zstd",
+            compression_level=dict.fromkeys(other, COMPRESSION_LEVEL) if raw else COMPRESSION_LEVEL,
+            write_statistics=[name for name in schema.names if name not in lists] if lists else True,
+            data_page_size=VECTOR_PAGE_BYTES if lists else None,
+            write_batch_size=VECTOR_PAGE_BYTES if lists else None,
             use_dictionary=with_dictionary,
             column_encoding=encodings or None,
             write_page_index=True,
             write_page_checksum=True,
         )
         try:
-            for group in row_groups(batches, schema):
-                writer.write_batch(group, row_group_size=ROW_GROUP_ROWS)
+            for group in row_groups(batches, schema, group_rows or ROW_GROUP_ROWS):
+                writer.write_batch(group, row_group_size=group.num_rows)
                 digests.append(digest(group))
                 rows += group.num_rows
             writer.close()
@@ -119,12 +130,12 @@ def write_shard(
     )
 
 
-def row_groups(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches cast to a schema and cut to the size of row groups, without empty ones."""
     for batch in batches:
         typed = batch if batch.schema.equals(schema) else _cast(batch, schema)
-        for start in range(0, typed.num_rows, ROW_GROUP_ROWS):
-            yield typed.slice(start, ROW_GROUP_ROWS)
+        for start in range(0, typed.num_rows, rows):
+            yield typed.slice(start, rows)
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

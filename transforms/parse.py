@@ -23,7 +23,7 @@ RAW_REJECTS = pa.schema([(POSITION, pa.int64()), ("reason", pa.string()), ("row"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """What a piece of a span held: rows and rejects, and how many records and lines it had in all.
+    """What a piece of a span held: rows and rejects, and how many records, lines and bytes it had in all.
 
     `records` is counted apart from the rows and rejects, so that a lost line shows.
     """
@@ -32,6 +32,7 @@ class Chunk:
     rejects: pa.RecordBatch
     records: int
     lines: int
+    bytes: int
 
 
 def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int, first_line: int) -> Chunk:
@@ -48,12 +49,11 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     position = (span_number << LINE_BITS) + first_line
     decoded = _to_utf8(data, text.encoding)
     suspicious = decoded is None or b"\0" in data or (np.diff(ends, prepend=0) > text.max_line_bytes + 1).any()
-    table = None if suspicious or decoded is None else _parse(decoded, len(ends), source, text)
+    table = None if suspicious or decoded is None else parse_clean(decoded, len(ends), source, text)
     if table is not None:
         positions = np.arange(position, position + len(ends), dtype=np.int64)
-        return Chunk(
-            rows=with_position(table, positions), rejects=raw_rejects([], [], []), records=len(ends), lines=len(ends)
-        )
+        rows, none = with_position(table, positions), raw_rejects([], [], [])
+        return Chunk(rows=rows, rejects=none, records=len(ends), lines=len(ends), bytes=len(data))
     return _parse_with_rejects(data, ends, source, text, position)
 
 
@@ -65,13 +65,14 @@ def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: Tex
     clean = np.frombuffer(data, np.uint8)[keep].tobytes()
     good = np.flatnonzero(~reasons.astype(bool))
     decoded = _to_utf8(clean, text.encoding)
-    table = None if decoded is None else _parse(decoded, len(good), source, text)
+    table = None if decoded is None else parse_clean(decoded, len(good), source, text)
     if table is None:
         raise DataError(f"{source.path}: {len(good)} lines passed every check but could not be parsed; report this")
     starts = ends - lengths
     shapes = [show_shape(data[starts[i] : min(ends[i], starts[i] + CLIP)], text.encoding) for i in bad]
     rejects = raw_rejects(position + bad, reasons[bad].tolist(), shapes)
-    return Chunk(rows=with_position(table, position + good), rejects=rejects, records=len(ends), lines=len(ends))
+    rows = with_position(table, position + good)
+    return Chunk(rows=rows, rejects=rejects, records=len(ends), lines=len(ends), bytes=len(data))
 
 
 def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) -> np.ndarray:
@@ -120,8 +121,11 @@ def _to_utf8(data: bytes, encoding: str) -> bytes | None:
     return data if codecs.lookup(encoding).name == "utf-8" else decoded.encode()
 
 
-def _parse(data: bytes, lines: int, source: Source, text: TextFormat) -> pa.Table | None:
-    """Parse clean lines; None when any of them is not a row of the header's number of fields."""
+def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> pa.Table | None:
+    """Parse clean records; None when any of them is not a row of the header's number of fields.
+
+    Columns that the file lacks are null.
+    """
     odd: list[object] = []
     wanted = list(text.columns.values())
     # names that the job does not want may stand twice in the header; Arrow wants them distinct
@@ -132,29 +136,37 @@ def _parse(data: bytes, lines: int, source: Source, text: TextFormat) -> pa.Tabl
         return "skip"
 
     if not data:
-        table = pa.table({name: pa.array([], pa.string()) for name in wanted})
-    else:
-        table = pa_csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pa_csv.ReadOptions(
-                column_names=names, use_threads=False, block_size=max(1 << 20, 2 * text.max_line_bytes)
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=text.delimiter, quote_char=False, double_quote=False, invalid_row_handler=skip
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(wanted, pa.string()),
-                strings_can_be_null=False,
-                check_utf8=False,
-            ),
-        )
-    if odd or len(table) != lines:
+        return text.schema.remove(len(text.columns)).empty_table()
+    table = pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(
+            column_names=names,
+            use_threads=False,
+            # where fields hold line ends all is one block: at a block's edge Arrow loses bytes of them
+            block_size=len(data) + 1 if text.quote else max(1 << 20, 2 * text.max_line_bytes),
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=text.delimiter,
+            quote_char=text.quote or False,
+            double_quote=bool(text.quote),
+            newlines_in_values=bool(text.quote),
+            invalid_row_handler=skip,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=wanted,
+            include_missing_columns=bool(text.optional),
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=False,
+            check_utf8=False,
+        ),
+    )
+    if odd or len(table) != records:
         return None
     return table.rename_columns(list(text.columns))
 
 
 def with_position(table: pa.Table, positions: np.ndarray) -> pa.RecordBatch:
+    """Return a table's rows as one batch, with their positions."""
     columns = [_one_array(column) for column in table.columns]
     return pa.RecordBatch.from_arrays([*columns, pa.array(positions, pa.int64())], [*table.column_names, POSITION])
 

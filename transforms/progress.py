@@ -9,6 +9,7 @@ import os
 import socket
 
 ENVIRONMENT = "MOLINO_PROGRESS"
+STAGES = {"read": "1/3 reading", "reduce": "2/3 reducing", "write": "3/3 writing"}  # of a job that shuffles, in order
 
 
 def report(stage: str, **amounts: int) -> None:

@@ -21,9 +21,7 @@ Población".
 The file is made in blocks, so memory does not grow with it: 400 MB for ten million rows, 700 MB at most.
 """
 
-import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +29,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from transforms import storage
 
 HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAVEPLAZA|CLAVECT|HORAS|PERCEPCIONES"
 BLOCK_ROWS = 200_000
@@ -692,19 +692,6 @@ def _targets(path: str, files: int) -> list[Path]:
     return [whole.with_name(f"{whole.stem}-{i:05d}-of-{files:05d}{whole.suffix}") for i in range(files)]
 
 
-@contextlib.contextmanager
-def _published(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """Give a temporary name for each target; rename all at the end, or remove all when the body fails."""
-    parts = [target.with_name(f".{target.name}.{os.getpid()}.part") for target in targets]
-    try:
-        yield parts
-        for part, target in zip(parts, targets, strict=True):
-            os.replace(part, target)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-
-
 def _text(lines: pa.Array) -> memoryview:
     """Return the bytes of all lines, one after the other, without a copy."""
     _, offsets, data = lines.buffers()
@@ -757,7 +744,7 @@ def sample_names(
     blocks = _blocks(rows, seed, counts)
     rest: list[pa.Array] = []
     targets[0].parent.mkdir(parents=True, exist_ok=True)
-    with _published(targets) as parts:
+    with storage.published(targets) as parts:
         for i, part in enumerate(parts):
             with part.open("wb") as out:
                 out.write(f"{HEADER}\n".encode("latin-1"))

@@ -8,12 +8,14 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import DataError, OptionError
 from transforms.unpack import line_end, unpacked_blocks
 
 POSITION = "position"
+PARQUET = "parquet"
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
 
@@ -27,6 +29,10 @@ class TextFormat:
       encoding: UTF-8 or an encoding of one byte a character.
       quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
       max_line_bytes: longer lines are rejects, and are never held in memory whole.
+      optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
+        is null. Text holds no nulls: an empty field is an empty string.
+
+    A Parquet file is told by its first bytes; of all this only `columns` and `optional` matter to it.
     """
 
     columns: Mapping[str, str]
@@ -34,6 +40,7 @@ class TextFormat:
     encoding: str = "latin-1"
     quote: str = ""
     max_line_bytes: int = 65536
+    optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
@@ -54,6 +61,10 @@ class TextFormat:
         """Schema of the batches: the wanted columns as strings, then `position`."""
         return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
 
+    def found(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the wanted columns that a header has: names in the batch, mapped to names in the header."""
+        return {name: column for name, column in self.columns.items() if column in header}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
@@ -61,11 +72,12 @@ class Source:
 
     Attributes:
       label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, gzip or zip.
-      bytes: size of the text; an estimate for gzip.
+      kind: plain, gzip, zip or parquet.
+      bytes: size of the text, an estimate for gzip; of Parquet the wanted columns, unpacked.
       header: the header's column names.
       start: offset of the first byte after the header.
       empty: whether no data follows the header.
+      groups: rows and bytes of every row group of a Parquet file.
     """
 
     path: str
@@ -76,11 +88,21 @@ class Source:
     header: tuple[str, ...]
     start: int
     empty: bool
+    groups: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def first_line(self) -> int:
+        """Number of the first record's line: a header is line 1; Parquet counts rows from 1."""
+        return 1 if self.kind == PARQUET else 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Span:
-    """A byte range of one source, or the whole of a source that cannot be split. Owns the lines that start in it."""
+    """A piece of one source: it owns the lines that start in it.
+
+    `start` and `end` are bytes: a range of a plain text, or the whole of a text that cannot be split. Of a Parquet file
+    they are numbers of row groups.
+    """
 
     number: int
     source: Source
@@ -93,29 +115,41 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat) -> list[So
     """Look at the first bytes of every file and return the texts to read, in the order of the files.
 
     Raises:
-      DataError: a file is not text, is UTF-16, or lacks a wanted column.
+      DataError: a file is neither text nor Parquet, is UTF-16, or lacks a wanted column.
     """
-    root = _common_folder([file.path for file in files])
+    root = common_folder([file.path for file in files])
     return [source for file in files for source in _sources_of(file, file.path[len(root) :], text)]
 
 
 def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
-    """Cut the sources into spans of about `span_bytes`; gzip, zip members and quoted text stay whole."""
+    """Cut the sources into spans of about `span_bytes`; gzip, zip members, quoted text and row groups stay whole."""
     spans: list[Span] = []
     for source_number, source in enumerate(sources):
         if source.empty:
             continue
-        step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
-        for start in range(source.start, max(source.bytes, source.start + 1), step):
-            end = min(start + step, source.bytes)
+        for start, end in _ranges(source, span_bytes, quoted):
             spans.append(Span(number=len(spans), source=source, source_number=source_number, start=start, end=end))
     return spans
 
 
-def _common_folder(paths: Sequence[str]) -> str:
+def _ranges(source: Source, span_bytes: int, quoted: bool) -> Iterator[tuple[int, int]]:
+    if source.kind == PARQUET:
+        start, held = 0, 0
+        for number, (_, size) in enumerate(source.groups, 1):
+            held += size
+            if held >= span_bytes or number == len(source.groups):
+                yield start, number
+                start, held = number, 0
+        return
+    step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
+    for start in range(source.start, max(source.bytes, source.start + 1), step):
+        yield start, min(start + step, source.bytes)
+
+
+def common_folder(paths: Sequence[str]) -> str:
     """Return the longest common prefix of the paths that ends in "/".
 
-    >>> _common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
+    >>> common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
     '/a/b/'
     """
     shortest, longest = min(paths), max(paths)
@@ -132,6 +166,8 @@ def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterato
     elif magic.startswith(b"PK\x03\x04"):
         for member, size in _zip_members(file.path):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text)
+    elif magic == b"PAR1":
+        yield _parquet_source(file.path, label, text)
     else:
         yield _source(file.path, label, "plain", "", file.bytes, text)
 
@@ -171,7 +207,7 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
-        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz or .zip")
+        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz, .zip or Parquet")
     try:
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
@@ -180,8 +216,53 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
         names = next(csv.reader([decoded], delimiter=text.delimiter, quotechar=text.quote), [])
     else:
         names = decoded.split(text.delimiter)
-    for wanted in text.columns.values():
-        if names.count(wanted) != 1:
+    _check_columns(names, path, text)
+    return tuple(names), end if end >= 0 else len(head)
+
+
+def _parquet_source(path: str, label: str, text: TextFormat) -> Source:
+    with storage.open_input(path) as raw:
+        try:
+            file = pq.ParquetFile(raw)
+            schema, metadata = file.schema_arrow, file.metadata
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
+            ) from None
+    _check_columns(schema.names, path, text)
+    wanted = text.found(schema.names)
+    for column in wanted.values():
+        if not _is_text(schema.field(column).type):
+            raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, not text; see --*-column")
+    groups = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema in wanted.values())
+        groups.append((group.num_rows, size))
+    return Source(
+        path=path,
+        label=label,
+        kind=PARQUET,
+        member="",
+        bytes=sum(size for _, size in groups),
+        header=tuple(schema.names),
+        start=0,
+        empty=not metadata.num_rows,
+        groups=tuple(groups),
+    )
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        return _is_text(type_.value_type)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+
+
+def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
+    """Raise DataError unless the header has every column that is not optional, and none of them twice."""
+    for name, wanted in text.columns.items():
+        if names.count(wanted) > 1 or (wanted not in names and name not in text.optional):
             what = "lacks the column" if wanted not in names else "has more than one column"
             # only what resembles the wanted name is shown: a file without a header has a person there
             near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
@@ -189,4 +270,3 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
             raise DataError(
                 f"{path} {what} {wanted!r} among the {len(names)} of its first line{shown}; map columns with --*-column"
             )
-    return tuple(names), end if end >= 0 else len(head)

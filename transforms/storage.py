@@ -7,12 +7,14 @@ Beam's FileSystems, so that a job is the same code on a laptop and on a cluster.
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import os
 import posixpath
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -126,6 +128,16 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def hash_file(path: str) -> tuple[int, str]:
+    """Return the size and the sha256 of a file. Memory: 1 MiB."""
+    state, size = hashlib.sha256(), 0
+    with open_input(path) as file, explained(path, "read"):
+        while block := file.read(1 << 20):
+            state.update(block)
+            size += len(block)
+    return size, state.hexdigest()
+
+
 def write_atomic(path: str, data: bytes) -> None:
     """Write a small file so that a reader sees all of it or none.
 
@@ -149,6 +161,19 @@ def write_atomic(path: str, data: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+@contextlib.contextmanager
+def published(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give a temporary name for each target; rename all at the end, or remove all when the body fails."""
+    parts = [target.with_name(f".{target.name}.{os.getpid()}.part") for target in targets]
+    try:
+        yield parts
+        for part, target in zip(parts, targets, strict=True):
+            os.replace(part, target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def exists(path: str) -> bool:
@@ -193,8 +218,11 @@ def move(source: str, target: str) -> None:
             FileSystems.rename([source], [target])
 
 
-def delete_file(path: str) -> None:
-    """Delete a file; no error when it is not there. Folders left empty by it go too."""
+def delete_file(path: str, *, below: str = "") -> None:
+    """Delete a file; no error when it is not there.
+
+    The folder goes too when the file leaves it empty, and the folders above it as far as they lie `below` another.
+    """
     with explained(path, "delete"):
         if not is_local(path):
             if FileSystems.exists(path):
@@ -202,8 +230,11 @@ def delete_file(path: str) -> None:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        folder = os.path.dirname(path)
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(path))
+            os.rmdir(folder)
+            while below and (folder := os.path.dirname(folder)).startswith(join(below, "")):
+                os.rmdir(folder)
 
 
 def delete_tree(folder: str) -> None:

@@ -1,9 +1,12 @@
 import shutil
 
+import numpy as np
 import pytest
-from fault_harness import names
+from fault_harness import names, titles
 
+from training.nnlm_export import export_nnlm
 from transforms.sample_names import sample_names
+from transforms.sample_titles import sample_titles
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,36 @@ def finished(undisturbed, tmp_path):
 def finished_other(undisturbed_other, tmp_path):
     """A copy of the output with other options."""
     return shutil.copytree(undisturbed_other, tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A small model with normalization."""
+    folder = tmp_path_factory.mktemp("model") / "m"
+    words = ["Smart", "Tv", "Celular", "Mesa", "De", "Negro"]
+    table = np.random.default_rng(1).standard_normal((len(words) + 5, 8)).astype(np.float32)
+    export_nnlm(str(folder), words, table, buckets=5, normalization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def titles_file(tmp_path_factory):
+    """A file of 3,000 titles and 17 rows that no job can read."""
+    path = tmp_path_factory.mktemp("titles") / "titles.csv"
+    sample_titles(str(path), rows=3000, hostile=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed_titles(titles_file, model, tmp_path_factory):
+    """The output of a run of the titles job that nothing disturbed; never to be changed."""
+    output = tmp_path_factory.mktemp("undisturbed-titles") / "out"
+    ended = titles(titles_file, output, model)
+    assert ended.code == 0, ended.err
+    return output
+
+
+@pytest.fixture
+def finished_titles(undisturbed_titles, tmp_path):
+    """A copy of the undisturbed output."""
+    return shutil.copytree(undisturbed_titles, tmp_path / "out")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobs import runs
+from jobs import recheck
+from jobs.manifest import MANIFEST, data_files, listed_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = "import jobs.names; jobs.names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
@@ -69,6 +70,13 @@ def names(source: object, output: Path, *options: object, **how) -> Ended:
     return molino("names", "--input", *sources, "--output", output, "--quiet", *options, **how)
 
 
+def titles(source: object, output: Path, model: Path, *options: object, **how) -> Ended:
+    """Run the titles job on a file, or on a list of them, with one model."""
+    sources = source if isinstance(source, (list, tuple)) else [source]
+    arguments = ("--input", *sources, "--output", output, "--model", f"m={model}", "--quiet", *options)
+    return molino("titles", *arguments, **how)
+
+
 def side_by_side(calls: list[Callable[[], object]]) -> list:
     """Call the functions, two at a time, and return their results in order."""
     with ThreadPoolExecutor(2) as pool:
@@ -102,14 +110,14 @@ def sha256(path: Path) -> str:
 
 def manifest_of(output: Path) -> dict:
     """Return an output's manifest."""
-    return json.loads((output / runs.MANIFEST).read_text())
+    return json.loads((output / MANIFEST).read_text())
 
 
 def bytes_of(output: Path) -> dict[str, str]:
     """Return the sha256 of all that the manifest lists, without the run's id in the names of shards."""
     manifest = manifest_of(output)
     mark = f"-{manifest['run'][:8]}.parquet"
-    return {f["path"].removesuffix(mark): f["sha256"] for f in [*runs.data_files(manifest), *manifest["views"]]}
+    return {f["path"].removesuffix(mark): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
 
 
 def digests_of(output: Path) -> dict[str, str]:
@@ -119,9 +127,9 @@ def digests_of(output: Path) -> dict[str, str]:
 
 def assert_complete(output: Path, like: Path) -> None:
     """Assert that an output is whole, is nothing but its manifest's files, and holds what the run `like` holds."""
-    manifest, wrong = runs.verify(str(output))
+    manifest, wrong = recheck.verify(str(output))
     assert wrong == []
-    assert files_below(output) == runs.listed_paths(manifest)
+    assert files_below(output) == listed_paths(manifest)
     assert digests_of(output) == digests_of(like)
     assert manifest["digest"] == manifest_of(like)["digest"]
     assert bytes_of(output) == bytes_of(like)

@@ -14,7 +14,9 @@ from fault_harness import (
     side_by_side,
 )
 
-from jobs import runs
+from jobs import recheck
+from jobs.manifest import LOCK, STAGING, listed_paths, read_manifest
+from transforms.errors import DataError
 
 STEPS = ("verified", "moved", "manifest", "view", "success", "deleted")
 pytestmark = pytest.mark.slow
@@ -58,13 +60,13 @@ def test_a_kill_in_the_commit_leaves_the_old_or_the_new(step, how, crashed, undi
     assert ended.code == -9
     before_commit = step in ("verified", "moved")
     if before_commit and how == "first":
-        with pytest.raises(runs.DataError, match="no finished run"):
-            runs.verify(str(output))
+        with pytest.raises(DataError, match="no finished run"):
+            recheck.verify(str(output))
         return
-    manifest = runs.read_manifest(str(output))
+    manifest = read_manifest(str(output))
     assert manifest["digest"] == manifest_of(undisturbed_other if before_commit else undisturbed)["digest"]
     # a reader of the manifest finds every data file whole, whatever else is there
-    _, wrong = runs.verify(str(output))
+    _, wrong = recheck.verify(str(output))
     assert not [line for line in wrong if ".parquet" in line and "not part of the run" not in line]
 
 
@@ -85,14 +87,14 @@ def test_another_command_after_a_kill_needs_overwrite_and_cleans_up(crashed, sam
 
 
 def test_a_kill_leaves_nothing_outside_its_own_names(crashed, undisturbed, undisturbed_other):
-    known = runs.listed_paths(manifest_of(undisturbed)) | runs.listed_paths(manifest_of(undisturbed_other))
+    known = listed_paths(manifest_of(undisturbed)) | listed_paths(manifest_of(undisturbed_other))
     for output, _ in crashed.values():
-        own = (runs.STAGING + "/", runs.LOCK)
+        own = (STAGING + "/", LOCK)
         assert {p for p in files_below(output) if not p.startswith(own)} <= known
 
 
 def test_half_written_small_files_of_a_kill_are_cleaned(finished_other, sample, undisturbed):
     (finished_other / "_tmp.k1lled00").write_text("{")
-    (finished_other / f"{runs.LOCK}.0123").write_text("{")
+    (finished_other / f"{LOCK}.0123").write_text("{")
     assert names(sample, finished_other, "--overwrite").code == 0
     assert_complete(finished_other, undisturbed)

@@ -18,7 +18,8 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs import runs
+from jobs import recheck
+from jobs.manifest import LOCK, MANIFEST, STAGING, read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def endless(tmp_path):
 def start_endless(sample, output, env, *options) -> subprocess.Popen:
     """Start a run that never ends, and return it when its workers are writing their shards."""
     process = start("names", "--input", sample, "--output", output, "--workers", 2, *options, env=env)
-    staging = output / runs.STAGING
+    staging = output / STAGING
     wait_until(lambda: list(staging.rglob("*.parquet")), process)
     return process
 
@@ -62,12 +63,12 @@ def test_the_driver_is_killed(old, sample, endless, undisturbed, undisturbed_oth
     process = start_endless(sample, output, endless, "--overwrite")
     process.kill()
     assert end(process).code == -9
-    assert (output / runs.LOCK).exists()
+    assert (output / LOCK).exists()
     if old:
-        manifest, wrong = runs.verify(str(output))
-        assert (wrong, manifest["digest"]) == ([], runs.read_manifest(str(undisturbed_other))["digest"])
+        manifest, wrong = recheck.verify(str(output))
+        assert (wrong, manifest["digest"]) == ([], read_manifest(str(undisturbed_other))["digest"])
     else:
-        assert not (output / runs.MANIFEST).exists()
+        assert not (output / MANIFEST).exists()
     assert names(sample, output, "--overwrite").code == 0
     assert_complete(output, undisturbed)
 

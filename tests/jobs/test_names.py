@@ -12,7 +12,7 @@ import pytest
 
 from jobs import names
 from jobs.names import JUNK
-from jobs.runs import verify
+from jobs.recheck import verify
 from transforms.sample_names import sample_names
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"

@@ -16,6 +16,7 @@ SCHEMA = pa.schema(
     [
         ("text", pa.string()),
         ("bytes", pa.binary()),
+        ("pixels", pa.binary(3)),
         ("whole", pa.int16()),
         ("real", pa.float64()),
         ("flag", pa.bool_()),
@@ -28,6 +29,7 @@ ROWS = st.lists(
         {
             "text": st.none() | st.text(max_size=3),
             "bytes": st.none() | st.binary(max_size=3),
+            "pixels": st.none() | st.binary(min_size=3, max_size=3),
             "whole": st.none() | st.integers(-9, 9),
             "real": st.none() | st.floats(-1, 1, allow_subnormal=False),
             "flag": st.none() | st.booleans(),
@@ -82,7 +84,9 @@ def test_other_rows_have_another_digest(rows, others):
 
 
 def test_the_digest_survives_parquet(tmp_path):
-    batch = batch_of([{"text": "Ñ", "names": ["a", "b"], "vector": [1, 2]}, {"flag": True, "vector": [0, 0]}])
+    batch = batch_of(
+        [{"text": "Ñ", "names": ["a", "b"], "pixels": b"abc", "vector": [1, 2]}, {"flag": True, "vector": [0, 0]}]
+    )
     pq.write_table(pa.Table.from_batches([batch]), tmp_path / "f")
     [back] = pq.read_table(tmp_path / "f").to_batches()
     assert digest(back) == digest(batch)
@@ -92,11 +96,17 @@ def test_what_lies_under_a_null_does_not_count():
     mask = np.array([True, False])
     one, two = (pa.record_batch({"n": pa.array([hidden, 7], mask=mask)}) for hidden in (1, 2))
     assert digest(one) == digest(two)
+    validity = pa.array([False, True]).buffers()[1]
+    one, two = (
+        pa.record_batch({"n": pa.FixedSizeBinaryArray.from_buffers(pa.binary(2), 2, [validity, pa.py_buffer(data)])})
+        for data in (b"abcd", b"xycd")
+    )
+    assert digest(one) == digest(two)
 
 
 def test_a_type_without_a_digest_is_an_error():
-    with pytest.raises(TypeError, match="fixed_size_binary"):
-        digest(pa.record_batch({"b": pa.array([b"ab"], pa.binary(2))}))
+    with pytest.raises(TypeError, match="struct"):
+        digest(pa.record_batch({"b": pa.array([{"a": 1}])}))
 
 
 @given(st.lists(st.sampled_from("abcd")))

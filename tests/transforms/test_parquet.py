@@ -12,7 +12,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
 from schemas import field, schema
-from transforms import parquet
 from transforms.batches import combine_digests, digest
 from transforms.errors import DataError
 from transforms.parquet import WriteParquet, row_groups, write_shard, write_view
@@ -67,9 +66,8 @@ def test_the_digest_of_a_data_set_does_not_depend_on_its_shards(tmp_path):
     assert len(digests) == 1
 
 
-def test_row_groups_are_bounded_and_never_empty(monkeypatch):
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 40)
-    groups = list(row_groups([batch_of(0, 100), batch_of(0, 0), batch_of(0, 40)], SCHEMA))
+def test_row_groups_are_bounded_and_never_empty():
+    groups = list(row_groups([batch_of(0, 100), batch_of(0, 0), batch_of(0, 40)], SCHEMA, 40))
     assert [group.num_rows for group in groups] == [40, 40, 20, 40]
 
 
@@ -77,6 +75,31 @@ def test_a_null_where_none_may_be_is_an_error(tmp_path):
     bad = pa.record_batch({"key": ["a", None], "n": [1, 2], "note": ["", ""]})
     with pytest.raises(ValueError, match=r"column key of test\.rows has 1 nulls"):
         write(tmp_path, [bad])
+
+
+VECTORS = schema(
+    "test.vectors", 1, field("n", pa.int64(), "A number"),
+    field("v-1", pa.list_(pa.field("element", pa.float32(), nullable=False), 3), "A vector"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [7, 100])
+def test_vectors_are_written_as_they_are(tmp_path, rows):
+    values = np.random.default_rng(1).standard_normal((100, 3)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=VECTORS.field("v-1").type)
+    batch = pa.record_batch([pa.array(np.arange(100)), column], schema=VECTORS)
+    made = (batch for _ in range(2))
+    staged = write_shard(made, schema=VECTORS, folder=str(tmp_path), dataset="v", raw=["v-1"], group_rows=rows)
+    file = pq.ParquetFile(staged.path, page_checksum_verification=True)
+    assert file.schema_arrow.equals(VECTORS, check_metadata=True)
+    assert staged.rows == 200
+    assert file.metadata.num_row_groups == len(staged.digests) == 2 * -(-100 // rows)
+    read = file.read()["v-1"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    np.testing.assert_array_equal(read, np.concatenate([values, values]))
+    numbers, vectors = (file.metadata.row_group(0).column(i) for i in range(2))
+    assert (numbers.compression, vectors.compression) == ("ZSTD", "UNCOMPRESSED")
+    assert (numbers.has_dictionary_page, vectors.has_dictionary_page) == (True, False)
+    assert (numbers.is_stats_set, vectors.is_stats_set) == (True, False)
 
 
 def test_a_full_disk_is_a_clear_error():

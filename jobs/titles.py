@@ -1,0 +1,316 @@
+"""The titles job: from product titles to embeddings, labels and splits for training."""
+
+import argparse
+import dataclasses
+import functools
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, text_format
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.sources import Source, TextFormat
+    from transforms.storage import FileInfo
+
+JOB = "titles"
+COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
+OPTIONAL = ("label_quality", "language")
+BLOCK_BYTES = 2 << 20  # of input a block: a block's vectors are held at once
+MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+DESCRIPTION = """
+Titles of products with the vectors of any number of models, a label and a split, shuffled, ready for training.
+
+The same title and category twice is one row with a count. A title with two categories is kept under both and listed in
+conflicts/. Titles that are nearly the same are in one split. Rows that cannot be read are listed in rejects/.
+"""
+EPILOG = """
+examples:
+  molino sample titles --output demo/titles.csv --rows 50000
+  molino titles --input demo/titles.csv --model es=models/nnlm-es-dim128 --output demo/titles
+  molino titles --input 'titles-*.parquet' --output out --vector-type float16 \\
+      --model es128=https://tfhub.dev/google/nnlm-es-dim128/2 --model en50=nnlm-en-dim50_2.tar.gz
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the job does with the titles. All of it is part of a run's identity.
+
+    Attributes:
+      text: format of the input.
+      models: name, digest, dim and kind of every model, in the order of their columns.
+      exact: the vectors are bit for bit the models' own.
+      vector_type: float32 or float16.
+      model_text: with a column of what models with normalization see.
+      without_category: keep titles that have no category.
+      validation, test: shares of the titles.
+      seed: of shuffle and split.
+      shards: files of the titles.
+      blocks: blocks of the titles.
+    """
+
+    text: "TextFormat"
+    models: tuple[dict[str, Any], ...]
+    exact: bool
+    vector_type: str
+    model_text: bool
+    without_category: bool
+    validation: float
+    test: float
+    seed: int
+    shards: int
+    blocks: int
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino titles", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(made)
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    models = made.add_argument_group("models")
+    models.add_argument(
+        "--model",
+        type=named_model,
+        action="append",
+        required=True,
+        metavar="NAME=PATH_OR_URL",
+        help="column of vectors, and its model: folder or archive of a SavedModel, or TF Hub URL; may be repeated",
+    )
+    models.add_argument(
+        "--model-sha256",
+        type=named_digest,
+        action="append",
+        default=[],
+        metavar="NAME=HEX",
+        help="digest that the model must have, as molino model inspect shows it; may be repeated",
+    )
+    models.add_argument(
+        "--trust-model", action="store_true", help="take models whose operations can touch files or the network"
+    )
+    models.add_argument(
+        "--exact", action="store_true", help="vectors bit for bit those of the model, not within 1e-6 of their norm"
+    )
+    models.add_argument(
+        "--vector-type", choices=("float32", "float16"), default="float32", help="of the vectors (default float32)"
+    )
+    models.add_argument(
+        "--write-model-text",
+        action="store_true",
+        help="add a column with the title as models with normalization see it, without punctuation",
+    )
+    rows = made.add_argument_group("titles and labels")
+    rows.add_argument(
+        "--without-category",
+        action="store_true",
+        help="keep titles that have no category, with label -1; else they are rejects",
+    )
+    rows.add_argument(
+        "--validation", type=ratio, default=0.05, metavar="R", help="share of the titles for validation (default 0.05)"
+    )
+    rows.add_argument(
+        "--test", type=ratio, default=0.05, metavar="R", help="share of the titles for test (default 0.05)"
+    )
+    rows.add_argument("--seed", type=natural, default=1, metavar="N", help="of shuffle and split (default 1)")
+    return made
+
+
+def named_model(text: str) -> tuple[str, str]:
+    """Parse NAME=PATH_OR_URL; the name must do for a column.
+
+    >>> named_model("es=models/es.tar.gz")
+    ('es', 'models/es.tar.gz')
+    """
+    name, mark, location = text.partition("=")
+    if not mark or not location:
+        raise argparse.ArgumentTypeError(f"must be NAME=PATH_OR_URL, not {text!r}")
+    if not MODEL_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} cannot name a column of vectors: letters, digits, _ and -, at most 64, no mark at the start"
+        )
+    return name, location
+
+
+def named_digest(text: str) -> tuple[str, str]:
+    """Parse NAME=HEX."""
+    name, _, digest = text.partition("=")
+    if not SHA256.fullmatch(digest.lower()):
+        raise argparse.ArgumentTypeError(f"must be NAME=HEX with the 64 digits of a sha256, not {text!r}")
+    return name, digest.lower()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments)
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+    """Look at the inputs and the models and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: an input is no file of titles, all are empty, or a model cannot be used.
+    """
+    from jobs.command import check_empty, cut
+    from jobs.runs import Plan
+    from schemas.rejects import REJECTS
+    from schemas.titles import CONFLICTS, LABELS, TITLES
+    from transforms.embed import plan_models
+    from transforms.errors import OptionError
+    from transforms.sources import list_sources
+
+    if given.validation + given.test >= 1:
+        raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
+    locations = check_models(given.model, given.model_sha256)
+    text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
+    sources = list_sources(files, text)
+    empty = check_empty(sources, allow_empty=given.allow_empty)
+    total_bytes = sum(source.bytes for source in sources)
+    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
+    options = Options(
+        text=text,
+        models=tuple({key: getattr(model, key) for key in MODEL_FACTS} for model in models),
+        exact=given.exact,
+        vector_type=given.vector_type,
+        model_text=given.write_model_text,
+        without_category=given.without_category,
+        validation=given.validation,
+        test=given.test,
+        seed=given.seed,
+        shards=shards,
+        blocks=blocks,
+    )
+    datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
+    return Plan(
+        job=JOB,
+        options=dataclasses.asdict(options),
+        datasets=datasets,
+        balance=("rows_read", ("titles", "duplicates", "rejects")),
+        counted=tuple(datasets),
+        build=functools.partial(build, options=options, models=models, sources=sources, span_bytes=given.span_bytes),
+        warnings=[*empty, *few],
+        total_bytes=total_bytes,
+    )
+
+
+def check_models(given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return where every model is, by its name.
+
+    Raises:
+      OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
+    """
+    from schemas.titles import titles_schema
+    from transforms.errors import OptionError
+
+    taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
+    for name, _ in given:
+        if name.lower() in taken:
+            raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
+        taken[name.lower()] = "another model is"
+    for name, _ in digests:
+        if name not in dict(given):
+            raise OptionError(f"--model-sha256 {name}=...: there is no model of this name")
+    return dict(given)
+
+
+def build(
+    pipeline: "beam.Pipeline",
+    run: "Run",
+    spill: str | None,
+    *,
+    options: Options,
+    models: Sequence[Any],
+    sources: Sequence["Source"],
+    span_bytes: int,
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.commit import Publish
+    from schemas.rejects import REJECTS
+    from transforms.delimited import GatherRejects, ReadDelimited
+    from transforms.embed_titles import Columns, WriteTitles
+    from transforms.label_vocabulary import LabelCategories
+    from transforms.parquet import WriteParquet
+    from transforms.partition import PartitionRows
+    from transforms.sources import POSITION
+    from transforms.titles import ROWS, Draw, KeyTitles, count_categories
+    from transforms.views_titles import WriteReport
+
+    draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
+    columns = Columns(models=tuple(models), half=options.vector_type == "float16", model_text=options.model_text)
+    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
+    keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category)
+    rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
+    parts = keyed.rows | "ByTitle" >> PartitionRows(
+        key=draw.block,
+        schema=ROWS,
+        blocks=options.blocks,
+        shards=options.shards,
+        order_by=POSITION,
+        spill=spill,
+    )
+    labeled = (
+        parts
+        | "CountCategories" >> beam.Map(count_categories, draw=draw)
+        | "Label" >> LabelCategories(folder=run.staging)
+    )
+    written = parts | "Write" >> WriteTitles(labels=labeled["labels"], draw=draw, columns=columns, folder=run.staging)
+    counters = (
+        read["counters"],
+        rejected["counters"],
+        labeled["counters"],
+        written.counters,
+    ) | "Counters" >> beam.Flatten()
+    report = written.glances | "WriteReport" >> WriteReport(
+        run=run, models=models, labels=labeled["labels"], counters=counters
+    )
+    files = (
+        written.files,
+        labeled["files"],
+        report,
+        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
+    ) | "Files" >> beam.Flatten()
+    files | "Publish" >> Publish(run=run, counters=counters)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary: what was read, and what became of it."""
+    counters = manifest["counters"]
+
+    def counted(name: str) -> str:
+        return f"{counters.get(name, 0):,}"
+
+    splits = ", ".join(f"{counted(f'split.{split}')} {split}" for split in ("train", "validation", "test"))
+    categories = counters.get("labels", 0) - counters.get("unseen_categories", 0) - bool(counters.get("unlabeled"))
+    models = ", ".join(model["name"] for model in manifest["options"]["models"])
+    return [
+        ("rows read", counted("rows_read")),
+        ("titles", f"{counted('titles')}: {splits}"),
+        ("duplicates", counted("duplicates")),
+        ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
+        ("rejects", counted("rejects")),
+        ("labels", f"{categories:,}; {counted('unseen')} titles of {counted('unseen_categories')} others have none"),
+        ("models", models),
+    ]
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.titles import main as _main
+
+    sys.exit(_main())

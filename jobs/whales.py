@@ -1,0 +1,263 @@
+"""The whales job: the region of interest of every photograph of a corpus."""
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, natural, positive
+
+# Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.extract_regions import Extraction
+    from transforms.list_files import Listing
+    from transforms.list_images import Units
+
+JOB = "whales"
+METHODS = ("original", "fast", "saliency")
+
+DESCRIPTION = """
+The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
+
+Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
+decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box.
+"""
+EPILOG = """
+examples:
+  molino sample whales --output demo/sea
+  molino whales --input demo/sea/images --output demo/whales
+  molino whales --input demo/sea/images --output demo/heads --method saliency --crop-size 224
+  molino whales --input 'shards/*.tar' --output out --method fast --crop-quality 0 --workers 8
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino whales", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(made, inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
+    where = made.add_argument_group("Parquet shards")
+    where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
+    where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
+    how = made.add_argument_group("how to find the region")
+    how.add_argument(
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="original (default): the published algorithm, exactly; fast: about the same at a reduced size; saliency: "
+        "a box around the head, of a share that you choose",
+    )
+    how.add_argument("--share", type=float, default=0.15, metavar="R", help="saliency: of the image (default 0.15)")
+    how.add_argument("--bins", type=positive, default=16, metavar="N", help="of each colour channel (default 16)")
+    how.add_argument(
+        "--threshold",
+        type=float,
+        default=0.25,
+        metavar="R",
+        help="correlation with the whole image below which a part is marked (default 0.25)",
+    )
+    how.add_argument(
+        "--smallest", type=positive, default=10, metavar="PX", help="a part with a shorter side stays (default 10)"
+    )
+    how.add_argument(
+        "--kernel", type=positive, default=40, metavar="PX", help="side of what a mark must hold (default 40)"
+    )
+    how.add_argument(
+        "--max-pixels", type=positive, default=50_000_000, metavar="N", help="larger images are rejects (default 50 M)"
+    )
+    how.add_argument(
+        "--max-bytes", type=positive, default=100_000_000, metavar="N", help="larger files are rejects (default 100 M)"
+    )
+    out = made.add_argument_group("what to write")
+    out.add_argument(
+        "--crop-quality",
+        type=natural,
+        default=90,
+        metavar="Q",
+        help="of the crop's JPEG, 1 to 100; 0 writes no crop (default 90)",
+    )
+    out.add_argument(
+        "--crop-size", type=natural, default=0, metavar="N", help="add N by N RGB pixels for training (default 0: none)"
+    )
+    out.add_argument("--mask", choices=("none", "png", "rle"), default="none", help="add the mask (default none)")
+    out.add_argument(
+        "--write-images", action="store_true", help="write extract, mask, mask-areas and areas of every image too"
+    )
+    out.add_argument("--timings", action="store_true", help="fill the columns of times; they differ from run to run")
+    out.add_argument(
+        "--report-images", type=natural, default=2000, metavar="N", help="in the contact sheet (default 2000; 0: none)"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments, find_listings)
+
+
+def find_listings(paths: Sequence[str]) -> list["Listing"]:
+    """Return what folders, globs and paths name.
+
+    Raises:
+      DataError: one names no file.
+    """
+    from transforms.errors import DataError
+    from transforms.list_files import list_files
+
+    listings = [list_files(path) for path in dict.fromkeys(paths)]
+    for listing in listings:
+        if not listing.files:
+            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
+            raise DataError(f"there is no file in {listing.path}{skipped}; check --input")
+    return listings
+
+
+def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
+    """Look at the inputs and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: a shard cannot be read, or two images have the same key.
+    """
+    from jobs.runs import Plan
+    from schemas.rejects import REJECTS
+    from transforms.errors import DataError
+    from transforms.list_images import list_images
+
+    try:
+        how = extraction(given)
+    except ImportError as error:
+        raise DataError(f"images need OpenCV, simplejpeg and Numba ({error}); pip install 'molino[images]'") from None
+    units = list_images(listings, how.columns)
+    if not units.images.num_rows and not given.allow_empty:
+        raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")
+    shown = json.loads(json.dumps(dataclasses.asdict(how)))
+    return Plan(
+        job=JOB,
+        options=shown | {"report_images": given.report_images},
+        datasets={"regions": how.schema, "rejects": REJECTS},
+        balance=("images_read", ("regions", "rejects")),
+        counted=("regions", "rejects"),
+        build=functools.partial(build, how=how, units=units, shown=given.report_images),
+        warnings=[f"skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(units.skipped.items())],
+        total_bytes=sum(units.images["bytes"].to_pylist()),
+        noun="images",
+        stages={"read": "finding regions"},
+    )
+
+
+SKIPPED = {
+    "hidden": "hidden files and folders (their names begin with a dot)",
+    "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
+    "special": "pipes, sockets or devices",
+    "replaced": "members of a tar that later ones of the same name replace",
+}
+
+
+def extraction(given: argparse.Namespace) -> "Extraction":
+    """Return what is done with each image."""
+    from transforms.errors import OptionError
+    from transforms.extract_regions import Extraction
+    from transforms.find_region import OriginalOptions
+    from transforms.find_salient_region import SalientOptions
+    from transforms.list_images import Columns
+
+    if given.crop_quality > 100:
+        raise OptionError(f"--crop-quality {given.crop_quality} is above 100")
+    if given.crop_size > 4096:
+        raise OptionError(f"--crop-size {given.crop_size} is above 4096")
+    parameters = {name: getattr(given, name) for name in ("bins", "threshold", "smallest", "kernel")}
+    useless = {"share": given.share} if given.method != "saliency" else parameters
+    for name, value in useless.items():
+        if value != parser().get_default(name):
+            raise OptionError(f"--{name} is of no use with --method {given.method}")
+    if given.method == "saliency" and given.write_images:
+        raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
+    try:
+        made = SalientOptions(share=given.share) if given.method == "saliency" else OriginalOptions(**parameters)
+    except ValueError as error:
+        raise OptionError(f"--{error}") from None
+    return Extraction(
+        method=given.method,
+        parameters=made,
+        max_pixels=given.max_pixels,
+        max_bytes=given.max_bytes,
+        crop_quality=given.crop_quality,
+        crop_size=given.crop_size,
+        mask=given.mask,
+        write_images=given.write_images,
+        timings=given.timings,
+        thumbnails=given.report_images > 0,
+        columns=Columns(name=given.name_column, data=given.bytes_column),
+    )
+
+
+def build(
+    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, how: "Extraction", units: "Units", shown: int
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.commit import Publish
+    from transforms import storage
+    from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
+    from transforms.list_images import write_units
+    from transforms.resume import DoOnce
+    from transforms.views_whales import WriteReport
+
+    listing = storage.join(run.staging, "images.parquet")
+    write_units(units, listing)
+    numbered = [(f"{number:06d}", number) for number in range(units.count)]
+    done = (
+        pipeline
+        | "Units" >> beam.Create(numbered, reshuffle=False)
+        | "Spread" >> beam.Reshuffle()
+        | "Extract"
+        >> DoOnce(
+            work=extract_unit,
+            careful=extract_unit_apart,
+            folder=run.units,
+            arguments={"listing": listing, "how": how},
+        )
+    )
+    known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
+    counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
+    rejects = done.scratch | "Rejects" >> GatherRejects(folder=run.staging)
+    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=shown)
+    everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
+    files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
+    files | "Publish" >> Publish(run=run, counters=everything)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary: what was read, and what became of it."""
+    counters = manifest["counters"]
+    nothing = {name: n for name, n in counters.items() if name.startswith("status.") and name != "status.found"}
+    without = ", ".join(f"{n:,} {name.removeprefix('status.')}" for name, n in sorted(nothing.items()) if n)
+    rejected = {name: n for name, n in counters.items() if name.startswith("rejects.")}
+    why = ", ".join(f"{n:,} {name.removeprefix('rejects.')}" for name, n in sorted(rejected.items()))
+    resumed = counters.get("units.resumed", 0)
+    return [
+        ("images read", f"{counters.get('images_read', 0):,}"),
+        ("found", f"{counters.get('status.found', 0):,}"),
+        ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
+        ("rejects", f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")),
+        ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
+        *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
+    ]
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.whales import main as _main
+
+    sys.exit(_main())

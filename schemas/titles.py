@@ -1,0 +1,65 @@
+"""What the titles job writes. The titles have one more column for each model, as `MODEL` stands for here."""
+
+import pyarrow as pa
+
+from schemas import field, schema
+
+ID_DOC = (
+    "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "
+    "0 stands for the fingerprint of no category"
+)
+SPLIT_DOC = "train, validation or test; titles that are nearly the same have the same one"
+
+
+def titles_schema(
+    dimensions: dict[str, int], *, vector_type: pa.DataType | None = None, model_text: bool = False
+) -> pa.Schema:
+    """Return the schema of the titles with one column of vectors for each model, in the order given.
+
+    Args:
+      dimensions: of every model's vectors, by the model's name.
+      vector_type: float32 (by default) or float16.
+      model_text: with the column `model_text`.
+    """
+    of = pa.field("element", vector_type or pa.float32(), nullable=False)
+    text = field("model_text", pa.string(), "The title without punctuation, as models with normalization see it")
+    return schema(
+        "titles.titles",
+        1,
+        field("id", pa.int64(), ID_DOC),
+        field("title", pa.string(), "Title, as written"),
+        *([text] if model_text else []),
+        field("language", pa.string(), "Language, as written; null where the input has none", nullable=True),
+        field("label_quality", pa.string(), "How far to trust the category; null as above", nullable=True),
+        field("category", pa.string(), "Category, as written; null by option", nullable=True),
+        field("label", pa.int32(), "Number of the category in the labels; -1 when training has no title of it"),
+        field("split", pa.string(), SPLIT_DOC),
+        field("count", pa.int32(), "Rows of the input with this title and category"),
+        *(
+            field(name, pa.list_(of, size), f"Vector of the title by the model {name}")
+            for name, size in dimensions.items()
+        ),
+    )
+
+
+TITLES = titles_schema({"MODEL": 128})
+
+CONFLICTS = schema(
+    "titles.conflicts",
+    1,
+    field("title", pa.string(), "A title that has more than one category; one row for each"),
+    field("id", pa.int64(), "Id of the row in the titles"),
+    field("category", pa.string(), "Its category; null by option", nullable=True),
+    field("split", pa.string(), SPLIT_DOC),
+    field("count", pa.int32(), "Rows of the input with this title and category"),
+)
+
+LABELS = schema(
+    "titles.labels",
+    1,
+    field("label", pa.int32(), "0 for the category with the most titles in training, and so on; -1 when it has none"),
+    field("category", pa.string(), "Category, as written; null for titles without one", nullable=True),
+    field("train", pa.int64(), "Rows of the titles in the training split"),
+    field("validation", pa.int64(), "Rows in the validation split"),
+    field("test", pa.int64(), "Rows in the test split"),
+)

@@ -1,0 +1,73 @@
+"""What the whales job writes, and the truth of its sample."""
+
+import pyarrow as pa
+
+from schemas import field, schema
+
+REGIONS = schema(
+    "whales.regions",
+    1,
+    field("key", pa.string(), "Path of the image relative to the inputs' common folder; SHARD!NAME inside a shard"),
+    field("sha256", pa.string(), "Of the image's bytes, in hexadecimal"),
+    field("bytes", pa.int64(), "Size of the image file"),
+    field("format", pa.string(), "jpeg or png, by its first bytes"),
+    field("mode", pa.string(), "What the file stores: gray, colour, cmyk, or alpha for any transparency"),
+    field("bits", pa.int8(), "Per channel, as stored; regions are found in 8"),
+    field("orientation", pa.int8(), "EXIF's, 1 to 8; 1 where the file has none"),
+    field("rotation", pa.int16(), "Degrees clockwise by which the stored pixels are turned to be displayed: 0 to 270"),
+    field("mirrored", pa.bool_(), "Whether the stored pixels are flipped left to right before they are turned"),
+    field("width", pa.int32(), "Pixels as displayed, that is turned as EXIF says"),
+    field("height", pa.int32(), "Pixels as displayed"),
+    field("status", pa.string(), "found; or why there is no box: no_region, one_colour, no_colour or too_small"),
+    field("x", pa.int32(), "Left of the box, in displayed pixels; null without a box", nullable=True),
+    field("y", pa.int32(), "Top of the box", nullable=True),
+    field("box_width", pa.int32(), "Width of the box", nullable=True),
+    field("box_height", pa.int32(), "Height of the box", nullable=True),
+    field("share", pa.float64(), "Area of the box divided by that of the image", nullable=True),
+    field("regions", pa.int32(), "Separate regions in the mask; the box is that of the largest bounding rectangle"),
+    field("white_pixels", pa.int64(), "Marked pixels, before small marks are cleared from the mask"),
+    field(
+        "score",
+        pa.float64(),
+        "How sure the method is of the box, from 0 to 1; methods do not agree on what it measures",
+        nullable=True,
+    ),
+    field("method", pa.string(), "original, fast or saliency"),
+    field("parameters", pa.string(), "Of the method, as JSON"),
+    field("crop", pa.binary(), "The box at full resolution, as JPEG; null without a box or by option", nullable=True),
+    field("mask", pa.binary(), "The mask as PNG, 0 or 255, of the displayed size; null by option", nullable=True),
+    field(
+        "mask_runs",
+        pa.list_(pa.field("item", pa.int32(), nullable=False)),
+        "The mask as lengths of runs, row after row, unmarked pixels first (0 if there are none); null by option",
+        nullable=True,
+    ),
+    field("decode_ms", pa.float32(), "Time of reading the header and decoding; null by option", nullable=True),
+    field("find_ms", pa.float32(), "Time of finding the region; null by option", nullable=True),
+)
+
+
+def with_pixels(side: int) -> pa.Schema:
+    """Return REGIONS with the column `pixels`: a crop of `side` by `side` pixels, for training.
+
+    Row after row, three bytes a pixel, red first; the field's metadata has `dtype` and `shape`.
+    """
+    about = "Square around the box, scaled to a fixed size: rows of pixels of red, green, blue; null without a box"
+    pixels = field("pixels", pa.binary(side * side * 3), about, nullable=True)
+    shape = {b"dtype": b"uint8", b"shape": f"[{side}, {side}, 3]".encode()}
+    return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
+
+
+TRUTH = schema(
+    "whales.truth",
+    1,
+    field("key", pa.string(), "File of the made-up image, relative to the folder of images"),
+    field("x", pa.int32(), "Left of the box around the whole animal, in pixels; null without a whale", nullable=True),
+    field("y", pa.int32(), "Top of that box", nullable=True),
+    field("width", pa.int32(), "Width of that box", nullable=True),
+    field("height", pa.int32(), "Height of that box", nullable=True),
+    field("head_x", pa.int32(), "Left of the box around the head, the foremost sixth", nullable=True),
+    field("head_y", pa.int32(), "Top of that box", nullable=True),
+    field("head_width", pa.int32(), "Width of that box", nullable=True),
+    field("head_height", pa.int32(), "Height of that box", nullable=True),
+)

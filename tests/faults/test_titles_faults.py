@@ -1,0 +1,264 @@
+"""The titles job, disturbed: bad inputs and models, kills, and every way to run that must not matter."""
+
+import gzip
+import io
+import os
+import shutil
+import tarfile
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fault_harness import (
+    assert_complete,
+    assert_failed,
+    bytes_of,
+    descendants,
+    digests_of,
+    end,
+    environment,
+    manifest_of,
+    side_by_side,
+    start,
+    state_of,
+    titles,
+    wait_until,
+)
+
+from jobs import recheck
+from jobs.manifest import STAGING
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SMALL_BLOCKS = "import jobs.titles; jobs.titles.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
+HEADER = b"title,label_quality,language,category\n"
+ROW = b"Mesa De Luz,reliable,spanish,LAMPS\n"
+
+# --- inputs and models that cannot be used
+
+
+def content(name, data, *words):
+    def make(folder, model):
+        (folder / name).write_bytes(data)
+        return [folder / name], model, [], [name, *words]
+
+    return make
+
+
+def parquet(words, **columns):
+    def make(folder, model):
+        pq.write_table(pa.table(columns), folder / "t.parquet")
+        return [folder / "t.parquet"], model, [], ["t.parquet", *words]
+
+    return make
+
+
+def good(folder):
+    (folder / "good.csv").write_bytes(HEADER + ROW * 3)
+    return [folder / "good.csv"]
+
+
+def no_model(folder, model):
+    return good(folder), folder / "nothing", [], ["there is no model", "nothing", "archive"]
+
+
+def no_saved_model(folder, model):
+    (folder / "empty").mkdir()
+    return good(folder), folder / "empty", [], ["empty", "saved_model.pb"]
+
+
+def other_digest(folder, model):
+    return good(folder), model, ["--model-sha256", "m=" + "0" * 64], ["sha256", "0" * 12]
+
+
+def other_signature(folder, model):
+    program = f"""
+import tensorflow as tf
+class Twice(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def __call__(self, x): return x * 2
+tf.saved_model.save(Twice(), {str(folder / "twice")!r})
+"""
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    return good(folder), folder / "twice", [], ["twice"]
+
+
+def damaged_archive(folder, model):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(model, ".")
+    (folder / "m.tar.gz").write_bytes(packed.getvalue()[:-2000])
+    return good(folder), folder / "m.tar.gz", [], ["m.tar.gz"]
+
+
+def archive_of_something_else(folder, model):
+    with zipfile.ZipFile(folder / "m.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    return good(folder), folder / "m.zip", [], ["m.zip", "saved_model.pb"]
+
+
+def damaged_model(folder, model):
+    shutil.copytree(model, folder / "bad")
+    (folder / "bad/saved_model.pb").write_bytes(b"\0" * 100)
+    return good(folder), folder / "bad", [], ["bad"]
+
+
+CASES = {
+    "no column": content("c.csv", HEADER.replace(b"title", b"titel") + ROW, "lacks the column 'title'", "'titel'"),
+    "two columns": content("c.csv", HEADER.replace(b"language", b"title") + ROW, "more than one column 'title'"),
+    "no category": content("c.csv", b"title\nMesa\n", "lacks the column 'category'"),
+    "picture": content("p.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "not utf-8"),
+    "binary": content("b.csv", bytes(range(256)) * 99, "header"),
+    "UTF-16": content("u.csv", (HEADER + ROW).decode().encode("utf-16"), "UTF-16", "iconv"),
+    "header not UTF-8": content("h.csv", HEADER[:-1] + b",a\xf1o\n" + ROW, "not utf-8", "--encoding"),
+    "empty": content("e.csv", b"", "holds any records", "--allow-empty"),
+    "broken quotes": content("q.csv", HEADER + ROW * 9 + b'"a"b,c,d,e\n', "1 of 10", "bad_quoting 1"),
+    "open quote": content("q.csv", HEADER + ROW * 9 + b'"a,b,c,d\n', "1 of 10", "unclosed_quote 1"),
+    "not UTF-8": content("l.csv", HEADER + ROW * 9 + b"Sof\xe1,,,SOFAS\n", "1 of 10", "bad_encoding 1"),
+    "titles without category": content("w.csv", HEADER + ROW * 9 + b"Mesa,,,\n", "1 of 10", "no_category 1"),
+    "cut gzip": content("g.gz", gzip.compress(HEADER + ROW * 9999)[:-20], "cut short"),
+    "cut Parquet": content("t.parquet", b"PAR1" + b"\0" * 99, "damaged Parquet"),
+    "Parquet without column": parquet(["lacks the column 'category'"], title=["a"]),
+    "Parquet of numbers": parquet(["'title' is int64, not text"], title=[1], category=["a"]),
+    "Parquet with nulls": parquet(["1 of 2", "null_value 1"], title=["a", None], category=["A", "A"]),
+    "no model": no_model,
+    "no SavedModel": no_saved_model,
+    "other digest": other_digest,
+    "other signature": other_signature,
+    "damaged archive": damaged_archive,
+    "archive of something else": archive_of_something_else,
+    "damaged model": damaged_model,
+}
+
+
+@pytest.fixture(scope="module")
+def attempts(tmp_path_factory, model, undisturbed_titles):
+    """Run the job on every case, over one earlier output; {case: (ended, words)}."""
+    made = {case: make(tmp_path_factory.mktemp("case"), model) for case, make in CASES.items()}
+    before = state_of(undisturbed_titles)
+    calls = [lambda m=m: titles(m[0], undisturbed_titles, m[1], "--overwrite", *m[2]) for m in made.values()]
+    ended = side_by_side(calls)
+    assert state_of(undisturbed_titles) == before
+    return {case: (end, made[case][3]) for case, end in zip(made, ended, strict=True)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_says_what_is_wrong(case, attempts):
+    ended, words = attempts[case]
+    assert_failed(ended, 1, *words)
+    assert len(ended.err.strip().splitlines()) == 1
+    assert ended.out == ""
+
+
+def test_the_earlier_output_is_untouched(attempts, undisturbed_titles):
+    assert attempts
+    assert_complete(undisturbed_titles, like=undisturbed_titles)
+
+
+def test_bad_rows_are_in_the_rejects(undisturbed_titles):
+    [file] = manifest_of(undisturbed_titles)["datasets"]["rejects"]["files"]
+    rejects = pq.read_table(undisturbed_titles / file["path"]).to_pylist()
+    assert [row["line"] for row in rejects] == sorted(row["line"] for row in rejects)
+    assert {row["reason"] for row in rejects} == {
+        "too_few_fields", "too_many_fields", "empty_line", "bad_quoting", "unclosed_quote", "bad_encoding", "nul_byte",
+        "line_too_long", "no_category",
+    }  # fmt: skip
+
+
+# --- kills
+
+# workers that take their time at the titles, so that the run can be stopped among them
+SLOW = """
+import time
+import transforms.embed_titles
+
+def slowly(*arguments, **options):
+    time.sleep(60)
+    return whole(*arguments, **options)
+
+whole, transforms.embed_titles.finish_titles = transforms.embed_titles.finish_titles, slowly
+"""
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_kill_in_mid_run_leaves_the_earlier_output(mode, titles_file, model, finished_titles, tmp_path):
+    output, other = finished_titles, tmp_path / "other"
+    shutil.copytree(output, other)
+    process = start(
+        *("titles", "--input", titles_file, "--output", output, "--model", f"m={model}", "--overwrite", "--seed", 2),
+        *("--worker-mode", mode, "--workers", 2, "--quiet"),
+        env=environment(tmp_path, SLOW),
+    )
+    # the labels are written before the first title
+    wait_until(lambda: list((output / STAGING).rglob("labels/*.parquet")), process, 120)
+    workers = descendants(process.pid)
+    process.kill()
+    assert end(process).code == -9
+    for pid in workers:
+        wait_until(lambda pid=pid: not os.path.exists(f"/proc/{pid}/exe"), seconds=60)
+    manifest, _ = recheck.verify(str(output))
+    assert manifest["digest"] == manifest_of(other)["digest"]
+    assert titles(titles_file, output, model).code == 0  # the same run as before: only what was left is cleared
+    assert_complete(output, other)
+
+
+@pytest.mark.parametrize("step", ["verified", "moved", "manifest", "view", "success"])
+def test_a_kill_in_the_commit_is_mended_by_the_same_run(step, titles_file, model, undisturbed_titles, tmp_path):
+    output = tmp_path / "out"
+    assert titles(titles_file, output, model, env=environment(MOLINO_CRASH=step)).code == -9
+    assert titles(titles_file, output, model).code == 0
+    assert_complete(output, undisturbed_titles)
+
+
+# --- what must not matter
+
+SAME = {
+    "1 worker": (["--workers", 1], {}),
+    "4 workers": (["--workers", 4], {}),
+    "processes": (["--workers", 2, "--worker-mode", "processes"], {}),
+    "runner's shuffle": (["--shuffle", "runner"], {}),
+    "small pieces": (["--span-bytes", 5000], {}),
+    "hash seed": ([], {"PYTHONHASHSEED": "1"}),
+    "C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+}
+SHARDS = {"1 shard": 1, "7 shards": 7}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, titles_file, model):
+    """Run the job in every way; {case: output}."""
+    folder = tmp_path_factory.mktemp("same")
+    plain = environment(folder, SMALL_BLOCKS)
+
+    def run(case, options, variables):
+        output = folder / case.replace(" ", "_")
+        ended = titles(titles_file, output, model, *options, env={**plain, **variables})
+        assert ended.code == 0, ended.err
+        return case, output
+
+    calls = [lambda: run("plain", [], {})]
+    calls += [lambda c=case: run(c, *SAME[c]) for case in SAME]
+    calls += [lambda c=case: run(c, ["--shards", SHARDS[c]], {}) for case in SHARDS]
+    return dict(side_by_side(calls))
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_the_bytes_are_the_same(case, outputs):
+    assert bytes_of(outputs[case]) == bytes_of(outputs["plain"])
+    assert manifest_of(outputs[case])["digest"] == manifest_of(outputs["plain"])["digest"]
+    assert manifest_of(outputs[case])["counters"] == manifest_of(outputs["plain"])["counters"]
+
+
+@pytest.mark.parametrize("case", SHARDS)
+def test_the_digests_do_not_depend_on_the_shards(case, outputs):
+    assert digests_of(outputs[case]) == digests_of(outputs["plain"])
+    assert len(manifest_of(outputs[case])["datasets"]["titles"]["files"]) == SHARDS[case]
+
+
+def test_nothing_is_said_beside_the_summary(titles_file, model, tmp_path):
+    ended = titles(titles_file, tmp_path / "out", model)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[0].split() == ["rows", "read", "3,017"]

@@ -1,0 +1,295 @@
+"""The titles job from its command line, against pandas, tensorflow-transform and the models themselves."""
+
+import csv
+import json
+import pathlib
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import titles
+from jobs.recheck import verify
+from schemas import name_of
+from schemas.titles import titles_schema
+from training.nnlm_export import export_nnlm
+from transforms.sample_titles import sample_titles
+from transforms.title_keys import SPLITS, block_hashes, fold, title_ids, turns
+
+pytestmark = pytest.mark.slow
+SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}
+OPTIONS = ["--validation", 0.2, "--test", 0.1, "--seed", 5, "--max-reject-ratio", 0.1]
+
+
+def run(*arguments):
+    """Run the job in this process, on one worker: faster to start than two for a small file."""
+    return titles.main(["--quiet", "--workers", "1", *map(str, arguments)])
+
+
+def manifest_of(output):
+    return json.loads((output / "_manifest.json").read_text())
+
+
+def table(output, dataset):
+    """Read a data set as its manifest lists it."""
+    files = manifest_of(output)["datasets"][dataset]["files"]
+    parts = [pq.read_table(output / file["path"]) for file in files]
+    return pa.concat_tables(parts) if parts else None
+
+
+def frame(output, dataset):
+    found = table(output, dataset)
+    wanted = [field.name for field in found.schema if not pa.types.is_fixed_size_list(field.type)]
+    return found.select(wanted).to_pandas()
+
+
+def vectors(output, name):
+    """Return a column of vectors: (n, dim)."""
+    column = table(output, "titles")[name].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two small models: with normalization, and without, which keeps empty tokens."""
+    folder = tmp_path_factory.mktemp("models")
+    words = ["Smart", "Tv", "Celular", "Mesa", "De", "32", "Samsung", "Negro", "Preto", "Câmera", "tv", "Oferta"]
+    for seed, (name, how) in enumerate({"norm": {"normalization": True}, "plain": {"normalization": False}}.items()):
+        dim = 8 - 3 * seed
+        rows = np.random.default_rng(seed).standard_normal((len(words) + 7, dim)).astype(np.float32)
+        export_nnlm(str(folder / name), words, rows, buckets=7, keep_empty=name == "plain", **how)
+    return {"norm": folder / "norm", "plain": folder / "plain"}
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sample") / "titles.csv"
+    return path, sample_titles(str(path), rows=6000, seed=4, hostile=True)
+
+
+@pytest.fixture(scope="module")
+def output(sample, models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "out"
+    given = [f"--model={name}={path}" for name, path in models.items()]
+    assert run("--input", sample[0], "--output", folder, *given, *OPTIONS, "--write-model-text") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def oracle(sample):
+    """The rows that can be read, as pandas sees them, with what must become of each."""
+    with sample[0].open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        lines = file.read().split("\n")
+    hostile = {line for lines in titles_hostile().values() for line in lines}
+    kept = [line for line in lines if line not in hostile or not line]
+    text = "\n".join(line for line in kept if line)
+    rows = pd.DataFrame(list(csv.DictReader(text.splitlines(keepends=True))))
+    rows["count"] = rows.groupby(["title", "category"])["title"].transform("size")
+    return rows, rows.drop_duplicates(["title", "category"])
+
+
+def titles_hostile():
+    from transforms.sample_titles import HOSTILE, UNCLOSED
+
+    hostile = HOSTILE | UNCLOSED
+    return {why: [line.decode("utf-8", "surrogateescape")[:-1] for line in lines] for why, lines in hostile.items()}
+
+
+def test_nothing_is_lost(output, sample, oracle):
+    counters = manifest_of(output)["counters"]
+    rows, kept = oracle
+    rejects = {name.removeprefix("rejects."): n for name, n in counters.items() if name.startswith("rejects.")}
+    assert rejects == sample[1]["hostile"]
+    assert counters["rows_read"] == len(rows) + sum(rejects.values()) == 6000 + sum(rejects.values())
+    assert (counters["titles"], counters["duplicates"]) == (len(kept), len(rows) - len(kept))
+    assert verify(str(output))[1] == []
+
+
+def test_titles_are_those_of_pandas(output, oracle):
+    got = frame(output, "titles").sort_values(["title", "category"], ignore_index=True)
+    columns = ["title", "language", "label_quality", "category", "count"]
+    wanted = oracle[1][columns].sort_values(["title", "category"], ignore_index=True)
+    pd.testing.assert_frame_equal(got[columns], wanted, check_dtype=False)
+
+
+def test_the_schema_is_the_documented_one(output):
+    schema = titles_schema({"norm": 8, "plain": 5}, model_text=True)
+    found = table(output, "titles").schema
+    assert found.equals(schema, check_metadata=True)
+    assert name_of(found) == ("titles.titles", 1)
+
+
+def test_rows_stand_in_the_order_of_blocks_and_turns(output):
+    got = frame(output, "titles")
+    ids = title_ids(pa.array(got["title"].tolist()), pa.array(got["category"].tolist()))
+    assert (got["id"] == ids).all()
+    blocks = (block_hashes(ids, 5) >> np.uint64(32)) * np.uint64(8) >> np.uint64(32)
+    order = np.lexsort([turns(ids, 5), blocks])
+    assert (order == np.arange(len(ids))).all()
+    # no order of the input is left
+    assert abs(np.corrcoef(np.arange(len(ids)), got["label"])[0, 1]) < 0.05
+
+
+def test_nearly_the_same_titles_are_on_one_side(output):
+    got = frame(output, "titles")
+    near = got["title"].map(lambda title: " ".join(sorted(fold(title).split())))
+    assert near.nunique() < got["title"].nunique() < len(got)
+    assert (got.groupby(near)["split"].nunique() == 1).all()
+    shares = got["split"].value_counts(normalize=True)
+    for split, share in SHARES.items():
+        assert abs(shares[split] - share) < 0.03
+
+
+def test_labels_are_of_training_alone(output):
+    got, labels = frame(output, "titles"), frame(output, "labels")
+    for split in SPLITS:
+        counted = got[got["split"] == split]["category"].value_counts()
+        assert labels.set_index("category")[split].to_dict() == {c: counted.get(c, 0) for c in got["category"].unique()}
+    train = Counter(got[got["split"] == "train"]["category"])
+    wanted = sorted(train, key=lambda category: (train[category], category.encode()), reverse=True)
+    assert labels[labels["label"] >= 0]["category"].tolist() == wanted
+    assert labels["label"].tolist() == [*range(len(wanted)), *[-1] * (len(labels) - len(wanted))]
+    number = dict(zip(labels["category"], labels["label"], strict=True))
+    assert got["label"].tolist() == [number[category] for category in got["category"]]
+
+
+def test_conflicts_are_titles_with_two_categories(output, oracle):
+    kept = oracle[1]
+    several = kept[kept.duplicated("title", keep=False)].sort_values(["title", "category"], ignore_index=True)
+    got = frame(output, "conflicts").sort_values(["title", "category"], ignore_index=True)
+    assert len(got) > 10
+    assert (
+        got[["title", "category", "count"]].values.tolist() == several[["title", "category", "count"]].values.tolist()
+    )
+    counters = manifest_of(output)["counters"]
+    assert (counters["conflicts"], counters["conflicting_titles"]) == (len(got), got["title"].nunique())
+
+
+@pytest.mark.parametrize("name", ["norm", "plain"])
+def test_vectors_are_the_models_own(name, output, models, hub):
+    import tensorflow as tf
+
+    model = hub.load(str(models[name]))
+    texts = frame(output, "titles")["title"].tolist()
+    wanted = model(tf.constant(texts)).numpy()
+    got = vectors(output, name)
+    assert got.dtype == np.float32
+    error = np.linalg.norm(got - wanted, axis=1)
+    assert (error <= 1e-6 * np.maximum(np.linalg.norm(wanted, axis=1), 1e-30)).all()
+
+
+def test_the_model_text_has_no_punctuation(output):
+    import pyarrow.compute as pc
+
+    got = table(output, "titles")
+    assert got["model_text"].equals(pc.replace_substring_regex(got["title"], r"\pP", ""))
+    assert not got["model_text"].equals(got["title"])
+
+
+def test_the_graph_gives_the_labels(output):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        graph = tft.TFTransformOutput(str(output / "transform"))
+        labels = frame(output, "labels").dropna()
+        given = {"category": tf.constant([*labels["category"], "NO_SUCH"])}
+        assert graph.transform_raw_features(given)["label"].numpy().tolist() == [*labels["label"], -1]
+        assert list(graph.raw_feature_spec()) == ["category"]
+    assert {view["path"].split("/")[0] for view in manifest_of(output)["views"]} >= {"transform"}
+
+
+def test_the_same_run_again_is_a_no_op(output, sample, models, capsys):
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    given = [f"--model={name}={path}" for name, path in models.items()]
+    assert run("--input", sample[0], "--output", output, *given, *OPTIONS, "--write-model-text") == 0
+    assert "already holds this run" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+
+
+@pytest.fixture(scope="module")
+def bare(models, tmp_path_factory):
+    """A run on a Parquet file with nothing but titles, in float16."""
+    folder = tmp_path_factory.mktemp("bare")
+    texts = ["", " ", "Mesa De Tv", "a\0b", "日本語", "🔥", "¡¿", "x" * 100_000, "Tv  ", "Mesa De Tv", "tv mesa de"]
+    pq.write_table(pa.table({"TITULO": texts}), folder / "t.parquet")
+    given = ["--title-column", "TITULO", "--without-category", "--vector-type", "float16"]
+    assert run("--input", folder / "t.parquet", "--output", folder / "out", f"--model=m={models['norm']}", *given) == 0
+    return texts, folder / "out"
+
+
+def test_titles_without_categories(bare):
+    texts, output = bare
+    got = frame(output, "titles")
+    assert sorted(got["title"]) == sorted(set(texts))
+    assert set(got["label"]) == {-1}
+    assert got[["category", "language", "label_quality"]].isna().all(axis=None)
+    assert frame(output, "labels")["label"].tolist() == [-1]
+    assert [view["path"] for view in manifest_of(output)["views"] if "transform" in view["path"]] == []
+    assert manifest_of(output)["counters"]["unlabeled"] == len(set(texts))
+
+
+def test_float16_is_the_nearest_to_float32(bare, models, hub):
+    import tensorflow as tf
+
+    _, output = bare
+    wanted = hub.load(str(models["norm"]))(tf.constant(frame(output, "titles")["title"].tolist())).numpy()
+    got = vectors(output, "m")
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "m=x", "--model", "M=y"], ["another model", "M"]),
+        (["--model", "title=x"], ["title", "the titles have a column"]),
+        (["--model", "a b=x"], ["cannot name a column"]),
+        (["--model", "x"], ["NAME=PATH_OR_URL"]),
+        (["--model", "m=x", "--model-sha256", "n=" + "0" * 64], ["no model of this name"]),
+        (["--model", "m=x", "--model-sha256", "m=12"], ["64 digits"]),
+        (["--model", "m=x", "--validation", "0.5", "--test", "0.5"], ["nothing to train with"]),
+        ([], ["--model"]),
+    ],
+)
+def test_options_that_cannot_be_are_usage_errors(arguments, words, sample, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--input", sample[0], "--output", tmp_path / "out", *arguments)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert [word for word in words if word not in said] == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_optional_column_that_is_named_must_be_there(tmp_path, models, monkeypatch, capsys):
+    (tmp_path / "t.csv").write_text("title,category\nMesa,A\n")
+    monkeypatch.setattr("jobs.runners.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    with pytest.raises(SystemExit) as stopped:
+        run(
+            *("--input", tmp_path / "t.csv", "--output", tmp_path / "out", f"--model=m={models['norm']}"),
+            *("--language-column", "idioma"),
+        )
+    assert stopped.value.code == 1
+    assert "lacks the column 'idioma'" in capsys.readouterr().err
+
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/meli/titles.parquet"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the published titles are not here")
+def test_all_published_titles(models, tmp_path):
+    assert run("--input", SHARED, "--output", tmp_path / "out", f"--model=m={models['norm']}") == 0
+    found = frame(tmp_path / "out", "titles")
+    published = pq.read_table(SHARED, columns=["title", "category"]).to_pandas()
+    assert len(found) == len(published.drop_duplicates()) == 670_052
+    assert found["count"].sum() == len(published)
+    assert found["category"].nunique() == 1573
+    near = found["title"].map(lambda title: " ".join(sorted(fold(title).split())))
+    assert len(found) - near.nunique() == 2142
+    assert (found.groupby(near)["split"].nunique() == 1).all()

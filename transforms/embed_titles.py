@@ -1,0 +1,163 @@
+"""Titles with their labels and vectors, written a block at a time: no more than a block's vectors are ever held."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.titles import CONFLICTS, titles_schema
+from transforms import progress
+from transforms.embed import Model, open_embedder
+from transforms.errors import DataError
+from transforms.label_vocabulary import Labels
+from transforms.parquet import StagedFile, write_shard
+from transforms.partition import Parts
+from transforms.report_titles import Glance, add_up
+from transforms.title_keys import split_names
+from transforms.titles import NULLABLE, Draw, find_conflicts, merge_titles
+from transforms.views_titles import glance_at
+
+GROUP_ROWS = 4096  # of a row group: what a trainer reads fastest
+# worth the time to compress: a title is small beside its vectors, which nothing makes smaller
+PACKED = ("language", "label_quality", "category", "label", "split", "count")
+PUNCTUATION = r"\pP"  # what models with normalization take out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the titles are written with.
+
+    Attributes:
+      models: one column of vectors each.
+      half: vectors of float16, else float32.
+      model_text: with a column of what models with normalization see.
+    """
+
+    models: tuple[Model, ...]
+    half: bool = False
+    model_text: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the titles."""
+        dimensions = {model.name: model.dim for model in self.models}
+        return titles_schema(
+            dimensions, vector_type=pa.float16() if self.half else pa.float32(), model_text=self.model_text
+        )
+
+
+def embed_titles(titles: pa.Array, model: Model, *, half: bool) -> pa.FixedSizeListArray:
+    """Return the vectors of the titles by a model, each a list of `model.dim` numbers without nulls.
+
+    Raises:
+      DataError: float16 cannot hold a number.
+    """
+    vectors = open_embedder(model).embed(titles)
+    if half:
+        with np.errstate(over="ignore"):
+            vectors = vectors.astype(np.float16)
+        if np.isinf(vectors).any():
+            raise DataError(f"float16 cannot hold the vectors of {model.name}; use --vector-type float32")
+    of = pa.float16() if half else pa.float32()
+    numbers = pa.Array.from_buffers(of, vectors.size, [None, pa.py_buffer(vectors)])
+    type_ = pa.list_(pa.field("element", of, nullable=False), model.dim)
+    return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
+
+
+def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.RecordBatch:
+    """Return merged titles as `columns.schema` has them: with label, split and vectors."""
+    made = {
+        **{name: kept[name].dictionary_decode() for name in NULLABLE},
+        "label": labels.number(kept["category"]),
+        "split": split_names(kept["split"].to_numpy()),
+        **{model.name: embed_titles(kept["title"], model, half=columns.half) for model in columns.models},
+    }
+    if columns.model_text:
+        made["model_text"] = pc.replace_substring_regex(kept["title"], PUNCTUATION, "")
+    schema = columns.schema
+    return pa.RecordBatch.from_arrays([made[n] if n in made else kept[n] for n in schema.names], schema=schema)
+
+
+def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
+    """Return conflicting titles as CONFLICTS."""
+    made = {
+        "category": conflicts["category"].dictionary_decode(),
+        "split": split_names(conflicts["split"].to_numpy()),
+    }
+    arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
+
+
+class _Write(beam.DoFn):
+    def __init__(self, draw: Draw, columns: Columns, folder: str):
+        self.draw, self.columns, self.folder = draw, columns, folder
+
+    def process(self, parts: Parts, labels: Labels) -> Iterator[object]:
+        conflicts: list[pa.RecordBatch] = []
+        glances: list[Glance] = []
+        counters = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
+
+        def blocks() -> Iterator[pa.RecordBatch]:
+            for rows in parts:
+                kept = merge_titles(rows, self.draw)
+                found = find_conflicts(kept)
+                counters["titles"] += kept.num_rows
+                counters["duplicates"] += rows.num_rows - kept.num_rows
+                counters["conflicts"] += found.num_rows
+                counters["conflicting_titles"] += len(found["title"].unique())
+                conflicts.append(finish_conflicts(found))
+                if kept.num_rows:
+                    finished = finish_titles(kept, labels, self.columns)
+                    how = {"models": self.columns.models, "titles": labels.titles}
+                    glances.append(glance_at(kept, finished, self.draw.turn(kept), **how))
+                    yield finished
+                    progress.report("write", rows=rows.num_rows)
+
+        yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
+        held = (batch for batch in conflicts if batch.num_rows)
+        yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
+        yield beam.pvalue.TaggedOutput("counters", counters)
+        yield beam.pvalue.TaggedOutput("glances", add_up(glances))
+
+    def _stage(
+        self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
+    ) -> Iterator[StagedFile]:
+        first = next(batches, None)
+        if first is None:
+            return
+        how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
+        if dataset == "titles":
+            raw = [name for name in schema.names if name not in PACKED]
+            how |= {"raw": raw, "group_rows": GROUP_ROWS}
+        batches = itertools.chain([first], batches)
+        yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteTitles(beam.PTransform):
+    """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
+
+    Input: `Parts` of transforms.titles.ROWS, whose blocks hold all rows of their titles. Output: `files`, `counters`,
+    and `glances`: one Glance a shard. Memory: the rows and vectors of one block per worker thread, and the models.
+
+    Attributes:
+      labels: the numbers of the categories, one element.
+      draw: order and split.
+      columns: what is written.
+      folder: the run's staging folder.
+    """
+
+    labels: beam.PCollection
+    draw: Draw
+    columns: Columns
+    folder: str
+
+    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return parts | "WriteTitles" >> beam.ParDo(
+            _Write(self.draw, self.columns, self.folder), labels=beam.pvalue.AsSingleton(self.labels)
+        ).with_outputs("counters", "glances", main="files")
