@@ -287,7 +287,7 @@ def _pages(size: int) -> mmap.mmap | None:
 def _turn_strips(image: np.ndarray, orientation: int, memory: mmap.mmap) -> np.ndarray:
     """Turn an image on its side and give the memory that holds it back on the way: never twice the pixels at once."""
     height, width = image.shape[:2]
-    turned = np.frombuffer(_pages(image.size), np.uint8).reshape(width, height, 3)
+    turned = np.frombuffer(_pages(image.size) or bytearray(image.size), np.uint8).reshape(width, height, 3)
     for top in range(0, height, _STRIP):
         strip = turn(image[top : top + _STRIP], orientation)
         bottom = top + strip.shape[1]
