@@ -187,8 +187,9 @@ def extraction(given: argparse.Namespace) -> "Extraction":
         raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
     try:
         if given.method == "saliency":
-            prior = {"centre": 100.0, "toward_centre": 0.0} if given.anywhere else {}
-            made: OriginalOptions | SalientOptions = SalientOptions(share=given.share, **prior)
+            made: OriginalOptions | SalientOptions = SalientOptions(share=given.share)
+            if given.anywhere:
+                made = dataclasses.replace(made, centre=100.0, toward_centre=0.0)
         else:
             made = OriginalOptions(**parameters)
     except ValueError as error:
