@@ -186,12 +186,10 @@ def extraction(given: argparse.Namespace) -> "Extraction":
     if given.method == "saliency" and given.write_images:
         raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
     try:
-        if given.method == "saliency":
-            made: OriginalOptions | SalientOptions = SalientOptions(share=given.share)
-            if given.anywhere:
-                made = dataclasses.replace(made, centre=100.0, toward_centre=0.0)
-        else:
-            made = OriginalOptions(**parameters)
+        salient = SalientOptions(share=given.share)
+        if given.anywhere:
+            salient = dataclasses.replace(salient, centre=100.0, toward_centre=0.0)
+        made = salient if given.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
     return Extraction(
