@@ -55,6 +55,9 @@ def parser() -> Parser:
         "a box around the head, of a share that you choose",
     )
     how.add_argument("--share", type=float, default=0.15, metavar="R", help="saliency: of the image (default 0.15)")
+    how.add_argument(
+        "--anywhere", action="store_true", help="saliency: nobody aimed; the animal need not be near the middle"
+    )
     how.add_argument("--bins", type=positive, default=16, metavar="N", help="of each colour channel (default 16)")
     how.add_argument(
         "--threshold",
@@ -176,14 +179,17 @@ def extraction(given: argparse.Namespace) -> "Extraction":
     if given.crop_size > 4096:
         raise OptionError(f"--crop-size {given.crop_size} is above 4096")
     parameters = {name: getattr(given, name) for name in ("bins", "threshold", "smallest", "kernel")}
-    useless = {"share": given.share} if given.method != "saliency" else parameters
+    useless = parameters if given.method == "saliency" else {"share": given.share, "anywhere": given.anywhere}
     for name, value in useless.items():
         if value != parser().get_default(name):
             raise OptionError(f"--{name} is of no use with --method {given.method}")
     if given.method == "saliency" and given.write_images:
         raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
     try:
-        made = SalientOptions(share=given.share) if given.method == "saliency" else OriginalOptions(**parameters)
+        salient = SalientOptions(share=given.share)
+        if given.anywhere:
+            salient = dataclasses.replace(salient, centre=100.0, toward_centre=0.0)
+        made = salient if given.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
     return Extraction(

@@ -34,7 +34,12 @@ REGIONS = schema(
     ),
     field("method", pa.string(), "original, fast or saliency"),
     field("parameters", pa.string(), "Of the method, as JSON"),
-    field("crop", pa.binary(), "The box at full resolution, as JPEG; null without a box or by option", nullable=True),
+    field(
+        "crop",
+        pa.binary(),
+        "The box at full resolution, as JPEG; null without a box, beyond 65,500 pixels a side, or by option",
+        nullable=True,
+    ),
     field("mask", pa.binary(), "The mask as PNG, 0 or 255, of the displayed size; null by option", nullable=True),
     field(
         "mask_runs",

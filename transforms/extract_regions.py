@@ -22,7 +22,7 @@ from transforms.apart import Died, call_apart
 from transforms.batches import Gather
 from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
 from transforms.decode_image import Header, ImageError, decode, read_header
-from transforms.encode_image import encode_jpeg, encode_mask
+from transforms.encode_image import JPEG_SIDE, encode_jpeg, encode_mask
 from transforms.errors import DataError
 from transforms.find_region import OriginalOptions, Region, draw_published, find_region_original, reduction
 from transforms.find_salient_region import SMALLEST, SalientOptions, choose_scale, find_salient_region
@@ -131,6 +131,8 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
+    cut = box if how.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
+    draws = how.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         "key": image.key,
         "sha256": image.sha256,
@@ -154,7 +156,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "score": region.score if box else None,
         "method": how.method,
         "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
-        "crop": encode_jpeg(crop(whole(), box), quality=how.crop_quality) if box and how.crop_quality else None,
+        "crop": encode_jpeg(crop(whole(), cut), quality=how.crop_quality) if cut else None,
         "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
         "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
         "decode_ms": 1000 * (decoded - start) if how.timings else None,
@@ -165,7 +167,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     card = _card(image, str(row["status"]), "", row)
     if how.thumbnails:
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
-    return Extract(row, None, card, draw_published(whole(), region) if how.write_images else {})
+    return Extract(row, None, card, draw_published(whole(), region) if draws else {})
 
 
 def way_of(how: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:

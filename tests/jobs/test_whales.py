@@ -240,6 +240,7 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, caps
         (["--smallest", "1"], "smallest 1 is below 2"),
         (["--threshold", "nan"], "threshold nan"),
         (["--share", "0.2"], "--share is of no use with --method original"),
+        (["--method", "fast", "--anywhere"], "--anywhere is of no use with --method fast"),
         (["--method", "saliency", "--share", "2"], "share 2.0 is not from 0.01 to 1"),
         (["--method", "saliency", "--bins", "8"], "--bins is of no use with --method saliency"),
         (["--method", "saliency", "--write-images"], "--write-images is of no use"),

@@ -97,6 +97,18 @@ def test_a_cut_at_every_tenth_is_a_reject_whatever_was_decoded_before(how):
         assert assert_row_or_reject(data, how).row["sha256"] == whole.row["sha256"]
 
 
+@pytest.mark.parametrize("how", METHODS, ids=lambda how: how.method)
+def test_an_image_too_long_for_a_jpeg_is_a_row_without_a_crop(how):
+    image = np.full((12, 66_000, 3), 90, np.uint8)
+    image[:, ::2] = (200, 30, 30)
+    image[:, 100:65_900] = np.random.default_rng(5).integers(0, 255, (12, 65_800, 3), np.uint8)
+    found = assert_row_or_reject(encode_png(image), dataclasses.replace(how, write_images=False))
+    assert found.row is not None
+    if found.row["x"] is not None and found.row["box_width"] > 65_500:
+        assert found.row["crop"] is None
+        assert len(found.row["pixels"]) == 16 * 16 * 3
+
+
 def test_the_effect_of_an_orientation():
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     for orientation, (rotation, mirrored) in TURNS.items():
