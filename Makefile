@@ -32,6 +32,7 @@ faults: $(VENV)/installed
 bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/names.py
 	$(BIN)/python benchmarks/reader.py
+	$(BIN)/python benchmarks/whales.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

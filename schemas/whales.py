@@ -26,10 +26,20 @@ REGIONS = schema(
     field("share", pa.float64(), "Area of the box divided by that of the image", nullable=True),
     field("regions", pa.int32(), "Separate regions in the mask; the box is that of the largest bounding rectangle"),
     field("white_pixels", pa.int64(), "Marked pixels, before small marks are cleared from the mask"),
-    field("score", pa.float64(), "How sure the method is of the box, from 0 to 1", nullable=True),
+    field(
+        "score",
+        pa.float64(),
+        "How sure the method is of the box, from 0 to 1; methods do not agree on what it measures",
+        nullable=True,
+    ),
     field("method", pa.string(), "original, fast or saliency"),
     field("parameters", pa.string(), "Of the method, as JSON"),
-    field("crop", pa.binary(), "The box at full resolution, as JPEG; null without a box or by option", nullable=True),
+    field(
+        "crop",
+        pa.binary(),
+        "The box at full resolution, as JPEG; null without a box, beyond 65,500 pixels a side, or by option",
+        nullable=True,
+    ),
     field("mask", pa.binary(), "The mask as PNG, 0 or 255, of the displayed size; null by option", nullable=True),
     field(
         "mask_runs",

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+JPEG_SIDE = 65_500  # pixels; libjpeg writes no more
+
 
 def encode_jpeg(image: np.ndarray, *, quality: int) -> bytes:
     """Return a `(h, w, 3) uint8` BGR image as JPEG, colours at half resolution."""

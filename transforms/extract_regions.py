@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -21,10 +21,11 @@ from transforms import progress, storage
 from transforms.apart import Died, call_apart
 from transforms.batches import Gather
 from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
-from transforms.decode_image import ImageError, decode, read_header
-from transforms.encode_image import encode_jpeg, encode_mask
+from transforms.decode_image import Header, ImageError, decode, read_header
+from transforms.encode_image import JPEG_SIDE, encode_jpeg, encode_mask
 from transforms.errors import DataError
-from transforms.find_region import OriginalOptions, draw_published, find_region_fast, find_region_original
+from transforms.find_region import OriginalOptions, Region, draw_published, find_region_original, reduction
+from transforms.find_salient_region import SMALLEST, SalientOptions, choose_scale, find_salient_region
 from transforms.list_images import Columns, read_unit
 from transforms.name_images import file_name
 from transforms.parquet import StagedFile, write_shard, write_view
@@ -64,7 +65,7 @@ class Extraction:
     """What is done with each image. All of it is part of a run's identity.
 
     Attributes:
-      method: original or fast.
+      method: original, fast or saliency.
       parameters: of the method.
       max_pixels, max_bytes: an image of more is a reject, and is not decoded.
       crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
@@ -77,7 +78,7 @@ class Extraction:
     """
 
     method: str
-    parameters: OriginalOptions
+    parameters: OriginalOptions | SalientOptions
     max_pixels: int
     max_bytes: int
     crop_quality: int
@@ -119,19 +120,19 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     header = read_header(image.data)
     if header.width * header.height > how.max_pixels:
         raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
-    whole = functools.cache(functools.partial(decode, image.data, max_pixels=how.max_pixels))
-    if how.method == "fast":
-        region = find_region_fast(image.data, header, how.parameters)
-        decoded = start  # at a reduced size, and as a part of finding
-    else:
-        whole()
-        decoded = time.perf_counter()
-        region = find_region_original(whole(), how.parameters)
+    scale, find = way_of(how, header)
+    pixels = decode(image.data, max_pixels=how.max_pixels, scale=scale)
+    decoded = time.perf_counter()
+    region = find(pixels, shape=header.shape)
     found = time.perf_counter()
+    # what is cut out has the full resolution; an image that is only looked at is never decoded at it
+    whole = functools.cache(lambda: pixels if scale == 1 else decode(image.data, max_pixels=how.max_pixels))
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
+    cut = box if how.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
+    draws = how.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         "key": image.key,
         "sha256": image.sha256,
@@ -144,7 +145,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "mirrored": mirrored,
         "width": width,
         "height": height,
-        "status": FOUND if box else why_nothing(whole(), how.parameters),
+        "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
         "x": x,
         "y": y,
         "box_width": box_width,
@@ -155,7 +156,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "score": region.score if box else None,
         "method": how.method,
         "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
-        "crop": encode_jpeg(crop(whole(), box), quality=how.crop_quality) if box and how.crop_quality else None,
+        "crop": encode_jpeg(crop(whole(), cut), quality=how.crop_quality) if cut else None,
         "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
         "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
         "decode_ms": 1000 * (decoded - start) if how.timings else None,
@@ -165,14 +166,28 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
     card = _card(image, str(row["status"]), "", row)
     if how.thumbnails:
-        small = whole() if whole.cache_info().currsize else decode(image.data, max_pixels=how.max_pixels, scale=8)
-        card["thumbnail"] = draw_thumbnail(small, region, header.shape)
-    return Extract(row, None, card, draw_published(whole(), region) if how.write_images else {})
+        card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
+    return Extract(row, None, card, draw_published(whole(), region) if draws else {})
 
 
-def why_nothing(pixels: np.ndarray, parameters: OriginalOptions) -> str:
-    """Return why an image has no region: what can be said of its `(h, w, 3) uint8` pixels."""
-    if min(pixels.shape[:2]) < parameters.smallest:
+def way_of(how: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
+    """Return the scale at which a method decodes an image, and how it finds the region in what it decoded."""
+    if isinstance(how.parameters, SalientOptions):
+        scale = choose_scale(header.shape, how.parameters)
+        return scale, functools.partial(find_salient_region, options=how.parameters)
+    if how.method == "original":
+        return 1, functools.partial(find_region_original, options=how.parameters)
+    scale, parameters = reduction(header, how.parameters)
+    return scale, functools.partial(find_region_original, options=parameters)
+
+
+def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: OriginalOptions | SalientOptions) -> str:
+    """Return why an image of a shape has no region: what can be said of its pixels, `(h, w, 3) uint8`, or fewer."""
+    if isinstance(parameters, SalientOptions):
+        smallest = SMALLEST * max(1.0, max(shape) / parameters.size)  # it is so short in the copy that is looked at
+    else:
+        smallest = parameters.smallest
+    if min(shape) < smallest:
         return TOO_SMALL
     rows = range(0, len(pixels), 64)  # a comparison of all of them would take as much memory as they do
     if all((pixels[row : row + 64] == pixels[0, 0]).all() for row in rows):

@@ -68,7 +68,7 @@ class Mask:
 
     def area(self) -> int:
         """Return the number of marked pixels."""
-        return int(np.diff(self.rows) @ (self.cells > 0).astype(np.int64) @ np.diff(self.columns))
+        return _area(self.rows, self.columns, self.cells)
 
     def pixels(self) -> np.ndarray:
         """Return (height, width) uint8, 0 or 255."""
@@ -115,18 +115,24 @@ def find_region_original(
     return _measure(marked, clear_small_marks(marked, options.kernel))
 
 
-def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
-    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
+def reduction(header: Header, options: OriginalOptions) -> tuple[Literal[1, 2, 4], OriginalOptions]:
+    """Return the scale at which the fast way decodes an image, and the options that it then takes.
 
-    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones. The
-    smallest blocks would have too few of them, so blocks are divided once less. An image of less than 800,000 pixels is
-    decoded as it is, and the find is the original's.
+    The smallest blocks of a reduced image would have too few pixels, so blocks are divided once less. An image of less
+    than 800,000 pixels is decoded as it is, and the find is the original's.
     """
     pixels = header.width * header.height
     scale: Literal[1, 2, 4] = 4 if pixels >= 16 * FAST_PIXELS else 2 if pixels >= 4 * FAST_PIXELS else 1
-    image = decode(data, scale=scale, max_pixels=pixels)
-    if scale > 1:
-        options = dataclasses.replace(options, smallest=2 * options.smallest)
+    return scale, options if scale == 1 else dataclasses.replace(options, smallest=2 * options.smallest)
+
+
+def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
+    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
+
+    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones.
+    """
+    scale, options = reduction(header, options)
+    image = decode(data, scale=scale, max_pixels=header.width * header.height)
     return find_region_original(image, options, shape=header.shape)
 
 
@@ -142,8 +148,9 @@ def clear_small_marks(mask: Mask, kernel: int) -> Mask:
     rows, columns = (
         np.clip(edges + before - after, 0, last) for edges, last in ((rows, mask.rows[-1]), (columns, mask.columns[-1]))
     )
-    some = np.ix_(np.diff(rows) > 0, np.diff(columns) > 0)
-    return Mask(rows=np.unique(rows), columns=np.unique(columns), cells=np.ascontiguousarray(cells[some]))
+    i, j = np.flatnonzero(np.diff(rows)), np.flatnonzero(np.diff(columns))  # what was moved out is left out
+    cells = np.ascontiguousarray(cells[i[0] : i[-1] + 1, j[0] : j[-1] + 1])
+    return Mask(rows=rows[i[0] : i[-1] + 2], columns=columns[j[0] : j[-1] + 2], cells=cells)
 
 
 def draw_published(image: np.ndarray, region: Region) -> dict[str, bytes]:
@@ -173,21 +180,19 @@ def draw_published(image: np.ndarray, region: Region) -> dict[str, bytes]:
 
 def _measure(marked: Mask, mask: Mask) -> Region:
     """Return the largest box and the rest, given the marks before and after clearing."""
-    rows, columns = mask.rows, mask.columns
+    rows, columns, cells = mask.rows, mask.columns, mask.cells
     box, boxes = None, []
-    for contour in _outer_contours(mask.cells):
+    for contour in _outer_contours(cells):
         x, y, width, height = cv2.boundingRect(contour)
         left, top = int(columns[x]), int(rows[y])
         boxes.append((left, top, int(columns[x + width]) - left, int(rows[y + height]) - top))
     score = 0.0
     if boxes:
         box = max(boxes, key=lambda box: box[2] * box[3])  # the first of equals, as the published program
-        inside = [
-            (edges >= first) & (edges < first + size)
-            for edges, first, size in ((rows, box[1], box[3]), (columns, box[0], box[2]))
-        ]
-        part = Mask(rows=rows, columns=columns, cells=mask.cells * np.outer(inside[0][:-1], inside[1][:-1]))
-        score = part.area() / mask.area()
+        top, bottom = np.searchsorted(rows, (box[1], box[1] + box[3]))
+        left, right = np.searchsorted(columns, (box[0], box[0] + box[2]))
+        inside = _area(rows[top : bottom + 1], columns[left : right + 1], cells[top:bottom, left:right])
+        score = inside / mask.area()
     return Region(box=box, regions=len(boxes), white_pixels=marked.area(), score=score, marked=marked, mask=mask)
 
 
@@ -196,26 +201,39 @@ def _outer_contours(marks: np.ndarray) -> list[np.ndarray]:
 
 
 @njit(cache=True, nogil=True)
-def _keep_squares(rows, columns, cells, kernel):
-    """Keep the cells that a marked rectangle covers of at least `kernel` pixels a side. Memory: a copy.
+def _area(rows, columns, cells):
+    """Return the pixels of the cells that are marked."""
+    widths = columns[1:] - columns[:-1]
+    area = 0
+    for i in range(cells.shape[0]):
+        across = 0
+        for j in range(widths.size):
+            across += widths[j] if cells[i, j] else 0
+        area += across * (rows[i + 1] - rows[i])
+    return area
 
-    Each cell of such a rectangle is in the least run of rows that is long enough and begins at the rectangle's first
-    row, or in the least that is long enough and ends at the cell's own. In the rows of such a run that are marked in
-    all of them, a run of columns is kept if it is long enough.
+
+@njit(cache=True, nogil=True)
+def _keep_squares(rows, columns, cells, kernel):
+    """Keep the cells that a marked rectangle of at least `kernel` pixels a side covers.
+
+    Such a cell lies in the shortest run of rows that is long enough and ends where the cell does, or if that begins
+    above the rectangle, in the shortest that is long enough and begins where the rectangle does. Either is within the
+    rectangle. Of the columns that are marked in all rows of a run, those are kept that stand side by side far enough.
     """
     kept = np.zeros_like(cells)
     line = np.empty(cells.shape[1], np.uint8)
     first = 0
-    for last in range(rows.size):  # runs of rows that end here
-        while first + 1 < last and rows[last] - rows[first + 1] >= kernel:
+    for last in range(1, rows.size):
+        while rows[last] - rows[first + 1] >= kernel and first + 1 < last:
             first += 1
-        if last > first and rows[last] - rows[first] >= kernel:
+        if rows[last] - rows[first] >= kernel:
             _keep_runs(columns, cells, kernel, first, last, line, kept)
     last = rows.size - 1
-    for first in range(rows.size - 1, -1, -1):  # runs of rows that begin here
-        while last - 1 > first and rows[last - 1] - rows[first] >= kernel:
+    for first in range(rows.size - 2, -1, -1):
+        while rows[last - 1] - rows[first] >= kernel and last - 1 > first:
             last -= 1
-        if last > first and rows[last] - rows[first] >= kernel:
+        if rows[last] - rows[first] >= kernel:
             _keep_runs(columns, cells, kernel, first, last, line, kept)
     return kept
 
@@ -223,20 +241,23 @@ def _keep_squares(rows, columns, cells, kernel):
 @njit(cache=True, nogil=True)
 def _keep_runs(columns, cells, kernel, first, last, line, kept):
     """Keep the columns marked in all rows from `first` to `last` where they stand side by side for `kernel` pixels."""
-    line[:] = cells[first]
-    for i in range(first + 1, last):
+    some = np.uint8(0)
+    for j in range(line.size):
+        line[j] = 255
+    for i in range(first, last):
         row = cells[i]
         for j in range(line.size):
-            line[j] &= row[j]
+            line[j] = np.uint8(line[j] & row[j])
+    for j in range(line.size):
+        some = np.uint8(some | line[j])
+    if not some:
+        return
     j = 0
     while j < line.size:
         start = j
         while j < line.size and line[j]:
             j += 1
-        if columns[j] - columns[start] < kernel:
-            line[start:j] = 0
+        if columns[j] - columns[start] >= kernel:
+            for i in range(first, last):
+                kept[i, start:j] = 255
         j += 1
-    for i in range(first, last):
-        row = kept[i]
-        for j in range(line.size):
-            row[j] |= line[j]

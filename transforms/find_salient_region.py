@@ -16,7 +16,7 @@ from transforms.find_region import Mask, Region
 cv2.setNumThreads(1)
 
 # Lengths are in units of the image's longer side, distances of colour in standard deviations of the water.
-_SMALLEST = 16  # pixels of the shorter side of the working copy, below which there is no water to know
+SMALLEST = 16  # pixels of the shorter side of the working copy, below which there is no water to know
 _BLUR = 0.004  # sigma: waves and grain are smaller
 _WATER = 0.8  # the part of the pixels that is taken for water
 _ROUNDS = 4  # of the water's fit
@@ -111,7 +111,7 @@ def find_salient_region(
     """
     height, width = shape or image.shape[:2]
     small = shrink(image, options.size)
-    body = find_body(measure_saliency(small), options) if min(small.shape[:2]) >= _SMALLEST else None
+    body = find_body(measure_saliency(small), options) if min(small.shape[:2]) >= SMALLEST else None
     if body is None:
         none = Mask(rows=np.array([0, height]), columns=np.array([0, width]), cells=np.zeros((1, 1), np.uint8))
         return Region(box=None, regions=0, white_pixels=0, score=0.0, marked=none, mask=none)

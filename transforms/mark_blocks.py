@@ -297,28 +297,41 @@ def _judge(
     s1, s11 = whole.sum(), (whole**2).sum()
     variance = s11 - s1 * s1 / BINS**2
     if variance > 1e-5 * s11:  # else the bounds would have to be wider than the margins below
-        weights, most, edge = whole[commonest], whole[slots[:NO_BIN] >= OWN].max(), threshold**2 * variance
+        low, high = _slot_bounds(whole, slots)
         _compare_rows(
-            colours, rows, columns, depth, slots, numbers, tables, histograms, weights, most, s1, edge, verdicts
-        )
+            colours, rows, columns, depth, slots, numbers, tables, histograms, low, high, s1, threshold**2 * variance,
+            verdicts,
+        )  # fmt: skip
     return whole
 
 
 def _assign_slots(colours: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the slot of each bin, (4097,) uint8, and the bins of the first OWN slots.
 
-    Looks at a sample of rows: a poor choice costs time and nothing else.
+    Bins that share a slot are about as common as each other. Looks at a sample of rows: a poor choice costs time and
+    nothing else.
     """
     step = min(max(1, height * width // SAMPLE), height)
     sample = colours.reshape(height, -1)[step // 2 :: step].reshape(-1)
     numbers = np.empty(sample.size // 3, np.uint16)
     _number_bins(sample, numbers)
-    order = np.argsort(-np.bincount(numbers, minlength=NO_BIN + 1)[:NO_BIN], kind="stable")
+    counts = np.bincount(numbers, minlength=NO_BIN + 1)[:NO_BIN]
+    order = np.argsort(-counts, kind="stable")
     slots = np.empty(NO_BIN + 1, np.uint8)
     slots[order[:OWN]] = np.arange(OWN)
-    slots[order[OWN:]] = OWN + np.arange(NO_BIN - OWN) % (NOWHERE - OWN)
+    rest = np.cumsum(counts[order[OWN:]])
+    slots[order[OWN:]] = OWN + np.minimum(rest * (NOWHERE - OWN) // max(rest[-1], 1), NOWHERE - OWN - 1)
     slots[NO_BIN] = NOWHERE
     return slots, order[:OWN]
+
+
+def _slot_bounds(whole: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the most pixels of the bins of each slot in the whole image, (SLOTS,) float64 each."""
+    some = np.flatnonzero(whole)
+    low, high = np.full(SLOTS, np.inf), np.zeros(SLOTS)
+    np.minimum.at(low, slots[some], whole[some])
+    np.maximum.at(high, slots[some], whole[some])
+    return np.where(high > 0, low, 0), high
 
 
 @_fast
@@ -405,65 +418,68 @@ def _count_rows(colours, rows, columns, depth, slots, numbers, tables, histogram
 
 
 @_sums
-def _sum_slots(histogram, weights):
-    """Return pixels, sum of weights and sum of squares over the own slots, pixels and sum of squares over the shared.
+def _sum_slots(histogram, low, high):
+    """Return pixels; the least and most of the sum of weights; pixels in shared slots; sums of squares: own, shared.
 
-    `weights` are the pixels that the bins with own slots have in the whole image. Its type is that of the sums.
+    A pixel's weight is the number of pixels of its bin in the whole image, between `low` and `high` of its slot. Their
+    type is that of the sums.
     """
-    real = weights.dtype.type
-    product = square = pixels = real(0)
+    real = low.dtype.type
+    square = own = real(0)
     for k in range(OWN):
         count = real(histogram[k])
-        pixels += count
-        product += count * weights[k]
+        own += count
         square += count * count
-    shared = squares = real(0)  # of all slots first: a loop over these alone is too short to be done in large steps
+    pixels = squares = least = most = real(0)  # of all slots: a loop over some is too short to be done in large steps
     for k in range(SLOTS):
         count = real(histogram[k])
-        shared += count
+        pixels += count
         squares += count * count
+        least += count * low[k]
+        most += count * high[k]
     nowhere = real(histogram[NOWHERE])
-    return pixels, product, square, shared - pixels - nowhere, squares - square - nowhere * nowhere
+    pixels -= nowhere
+    return pixels, least, most, pixels - own, square, squares - square - nowhere * nowhere
 
 
 @_fast
-def _compare(sums, most, margin, s1, edge, verdicts):
-    """Write the verdicts on a row of blocks, as far as their sums allow, (5, blocks) float64, exact to `margin`.
+def _compare(sums, margin, s1, edge, verdicts):
+    """Write the verdicts on a row of blocks, as far as their sums allow, (6, blocks) float64, exact to `margin`.
 
-    A pixel in a shared slot adds 0 to `most` to the sum of weights, the most that any bin with such a slot has. Their
-    number is the least that they add to the sum of squares. `edge` is the threshold squared times the whole image's
-    variance: the correlation is compared without root and division, and what is within 1e-9 of it is unsure.
+    The pixels in shared slots add their number to the sum of squares at least, and the sum of the slots' squares at
+    most. `edge` is the threshold squared times the whole image's variance: the correlation is compared without root and
+    division, and what is within 1e-9 of it is unsure.
     """
     for j in range(verdicts.size):
-        pixels = sums[0, j] + sums[3, j]
+        pixels = sums[0, j]
         mean, expected = pixels * pixels * (1.0 / BINS**2), s1 * pixels * (1.0 / BINS**2)
-        least = sums[1, j] * (1 - margin) - expected
-        greatest = sums[1, j] * (1 + margin) + sums[3, j] * most - expected
-        low = (sums[2, j] + sums[3, j]) * (1 - margin) - mean
-        high = (sums[2, j] + sums[4, j]) * (1 + margin) - mean
+        least, most = sums[1, j] * (1 - margin) - expected, sums[2, j] * (1 + margin) - expected
+        low = (sums[4, j] + sums[3, j]) * (1 - margin) - mean
+        high = (sums[4, j] + sums[5, j]) * (1 + margin) - mean
         black = (pixels == 0) | (high < 0) | ((least > 0) & (least * least > edge * high * (1 + 1e-9)))
-        white = (low > mean * 1e-9) & ((greatest < 0) | (greatest * greatest < edge * low * (1 - 1e-9)))
+        white = (low > mean * 1e-9) & ((most < 0) | (most * most < edge * low * (1 - 1e-9)))
         verdicts[j] = BLACK if black else WHITE if white else UNSURE
 
 
 @_fast
 def _compare_rows(
-    colours, rows, columns, depth, slots, numbers, tables, histograms, weights, most, s1, edge, verdicts
+    colours, rows, columns, depth, slots, numbers, tables, histograms, low, high, s1, edge, verdicts
 ):  # fmt: skip
     """Write the verdicts on the blocks of a level and of those above, adding the histograms up row by row."""
     width, rows, columns = columns[1], rows[_first_edge(depth) :], columns[_first_edge(depth) :]
-    light = weights.astype(np.float32)
+    low32, high32 = low.astype(np.float32), high.astype(np.float32)
     upper = np.zeros((1 << depth, SLOTS), np.uint32)  # a row of each level above, one after another
-    sums = np.empty((5, 1 << depth))
+    sums = np.empty((6, 1 << depth))
     unused = np.zeros(NO_BIN + 1, np.uint32)
     for i in range(1 << depth):
         row = histograms[i % histograms.shape[0]]
         if histograms.shape[0] == 1:
             _count_row(colours, width, rows[i], rows[i + 1], columns, slots, numbers, tables, row, unused)
         for j in range(1 << depth):
-            sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j] = _sum_slots(row[j], light)
+            a, b, c, d, e, f = _sum_slots(row[j], low32, high32)
+            sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], sums[5, j] = a, b, c, d, e, f
         block, above = _first_block(depth) + (i << depth), (1 << (depth - 1)) - 1
-        _compare(sums, most, 1e-5, s1, edge, verdicts[block : block + (1 << depth)])
+        _compare(sums, 1e-5, s1, edge, verdicts[block : block + (1 << depth)])
         for j in range(1 << (depth - 1)):
             left, right, total = row[2 * j], row[2 * j + 1], upper[above + j]
             for k in range(SLOTS):
@@ -474,9 +490,13 @@ def _compare_rows(
             here, above = (1 << level) - 1, (1 << (level - 1)) - 1
             for j in range(1 << level):
                 histogram, total = upper[here + j], upper[above + (j >> 1)]
-                sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j] = _sum_slots(histogram, weights)
+                if level == depth - 1:  # at most 1020 pixels: their squares fit float32 as well
+                    a, b, c, d, e, f = _sum_slots(histogram, low32, high32)
+                else:
+                    a, b, c, d, e, f = _sum_slots(histogram, low, high)
+                sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], sums[5, j] = a, b, c, d, e, f
                 for k in range(SLOTS):
                     total[k] += histogram[k]
                     histogram[k] = 0
             block = _first_block(level) + (y << level)
-            _compare(sums, most, 1e-12, s1, edge, verdicts[block : block + (1 << level)])
+            _compare(sums, 1e-5 if level == depth - 1 else 1e-12, s1, edge, verdicts[block : block + (1 << level)])

@@ -44,6 +44,7 @@ REASONS = {
     "bad_encoding": "Bytes that are no text in the encoding of the option.",
     "unclosed_quote": "A quote that is opened and never closed.",
     "bad_quoting": "Quotes where no quote can be.",
+    "null_value": "A null, in Parquet.",
     "curp_format": "A CURP that does not have the shape of one; rejected by option.",
     "curp_check_digit": "A CURP whose last digit does not follow from the others; rejected by option.",
 }

@@ -230,7 +230,7 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
         Column(title="All", unit="count"),
         Column(title="Share", unit="share", bar=True),
     )
-    return Table(columns, rows, f"Titles by {caption.lower()}")
+    return Table(columns, rows, f"Titles by {caption.lower()}", wide=True)
 
 
 def _labels(labels: pa.Table) -> Section:
@@ -276,7 +276,7 @@ def _label_table(trained: pa.Table) -> Table:
         *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
         Column(title="Share of training", unit="share", bar=True),
     )
-    return Table(columns, rows, "The largest categories")
+    return Table(columns, rows, "The largest categories", wide=True)
 
 
 def _lengths(glance: Glance) -> Section:

@@ -183,7 +183,7 @@ def _failures(cards: pa.Table, counters: Mapping[str, int]) -> Section:
     more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
     columns = (Column(title="Image, and what was found"), Column(title="Reason"))
     text = "What could not be decoded, and why. Every one is a row of rejects."
-    tables = [Table(columns, rows, f"Rejected images{more}"), reject_table(counters, REASONS, noun="images")]
+    tables = [reject_table(counters, REASONS, noun="images"), Table(columns, rows, f"Rejected images{more}")]
     return Section("Failures", text, tables)
 
 

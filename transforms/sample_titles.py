@@ -234,7 +234,7 @@ def _title(words: _Words, category: int, language: int, chances: Sequence[float]
     if chances[16] < 0.08:
         text = f" {text}" if chances[16] < 0.03 else f"{text} "
     if chances[17] < 0.1:
-        text = text.replace(" ", ", ", 1) if chances[17] < 0.06 else f"{text}." if chances[17] < 0.099 else f"{text}\n"
+        text = text.replace(" ", ", ", 1) if chances[17] < 0.06 else f"{text}." if chances[17] < 0.097 else f"{text}\n"
     return text
 
 

@@ -205,6 +205,23 @@ def test_fast_is_near_the_original(tmp_path):
         assert abs(exact["share"] - near["share"]) < 0.05
 
 
+def test_saliency_finds_the_heads(tmp_path):
+    sample_whales(str(tmp_path), images=PLAIN, width=900, height=600)
+    assert (
+        run("--input", tmp_path / "images", "--output", tmp_path / "out", "--method", "saliency", "--share", 0.2) == 0
+    )
+    truth = {row["key"]: row for row in pq.read_table(tmp_path / "truth.parquet").to_pylist()}
+    hits = 0
+    for row in rows(tmp_path / "out"):
+        assert (row["method"], row["status"]) == ("saliency", "found")
+        assert abs(row["share"] - 0.2) < 0.02
+        head = truth[row["key"]]
+        if head["head_x"] is not None:
+            x, y = head["head_x"] + head["head_width"] / 2, head["head_y"] + head["head_height"] / 2
+            hits += row["x"] <= x < row["x"] + row["box_width"] and row["y"] <= y < row["y"] + row["box_height"]
+    assert hits >= 6
+
+
 def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, capsys):
     before = (output / "_manifest.json").stat().st_mtime_ns
     same = ["--crop-size", 32, "--mask", "png", "--write-images", "--max-reject-ratio", 1, *SMALL]
@@ -222,6 +239,11 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, caps
         (["--bins", "99"], "bins 99 is not from 1 to 64"),
         (["--smallest", "1"], "smallest 1 is below 2"),
         (["--threshold", "nan"], "threshold nan"),
+        (["--share", "0.2"], "--share is of no use with --method original"),
+        (["--method", "fast", "--anywhere"], "--anywhere is of no use with --method fast"),
+        (["--method", "saliency", "--share", "2"], "share 2.0 is not from 0.01 to 1"),
+        (["--method", "saliency", "--bins", "8"], "--bins is of no use with --method saliency"),
+        (["--method", "saliency", "--write-images"], "--write-images is of no use"),
         (["--crop-quality", "101"], "--crop-quality 101 is above 100"),
         (["--crop-size", "5000"], "--crop-size 5000 is above 4096"),
         (["--method", "slow"], "--method"),
@@ -242,6 +264,14 @@ def test_an_output_inside_the_input_is_refused(sea, capsys):
         run("--input", sea[0], "--output", sea[0] / "out")
     assert stopped.value.code == 2
     assert "lies inside --input" in capsys.readouterr().err
+
+
+def test_a_shard_of_no_images_needs_leave(tmp_path):
+    shard_tar([], tmp_path / "s.tar")
+    assert run("--input", tmp_path / "s.tar", "--output", tmp_path / "out", "--allow-empty") == 0
+    manifest, wrong = verify(str(tmp_path / "out"))
+    assert wrong == []
+    assert manifest["counters"]["images_read"] == manifest["datasets"]["regions"]["rows"] == 0
 
 
 def test_alpha_gray_and_sixteen_bits_are_rows(tmp_path):

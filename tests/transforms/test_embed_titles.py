@@ -1,0 +1,102 @@
+"""Titles as they are written: with the vectors that the model gives, block by block."""
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+
+from transforms import embed_titles
+from transforms.embed import Model
+from transforms.embed_titles import Columns, WriteTitles
+from transforms.errors import DataError
+from transforms.label_vocabulary import number_categories
+from transforms.partition import Parts
+from transforms.sources import POSITION
+from transforms.titles import ROWS, Draw, count_categories, key_titles
+
+DRAW = Draw(seed=1, validation=0.2, test=0.2)
+
+
+def model(name, dim):
+    return Model(name=name, location=name, path=name, digest="0" * 64, bytes=0, dim=dim, kind="generic")
+
+
+class Lengths:
+    """A model whose vectors tell which title they are of."""
+
+    def __init__(self, of):
+        self.dim = of.dim
+
+    def embed(self, titles):
+        lengths = np.array([len(title.as_py()) for title in titles], np.float32)
+        return np.repeat(lengths[:, None], self.dim, axis=1) * np.arange(1, self.dim + 1, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def lengths(monkeypatch):
+    monkeypatch.setattr(embed_titles, "open_embedder", Lengths)
+
+
+def parts_of(rows, shards=2, blocks=4):
+    batch = key_titles(
+        pa.record_batch(
+            {
+                "title": pa.array([title for title, _ in rows]),
+                "label_quality": pa.nulls(len(rows), pa.string()),
+                "language": pa.array(["spanish"] * len(rows)),
+                "category": pa.array([category for _, category in rows]),
+                POSITION: pa.array(range(len(rows)), pa.int64()),
+            }
+        )
+    )
+    from transforms.partition import block_of, blocks_of_shard, hash_keys
+
+    of = block_of(hash_keys(DRAW.block(batch)), blocks)
+    return [
+        Parts(
+            shard, held, ROWS, POSITION, batches=[(b, batch.filter(pa.array(of == b))) for b in held if (of == b).any()]
+        )
+        for shard in range(shards)
+        for held in [blocks_of_shard(shard, shards, blocks)]
+    ]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed_titles, "GROUP_ROWS", 16)
+    rows = [(f"{'x' * (n % 50)}{n}", "AB"[n % 2]) for n in range(300)] + [("x1", "B"), ("x1", "A"), ("x1", "A")]
+    parts = parts_of(rows)
+    labels = number_categories(pa.concat_tables([count_categories(part, DRAW) for part in parts]))
+    columns = Columns(models=(model("m", 3), model("n-2", 2)), half=half, model_text=True)
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        given = pipeline | "Labels" >> beam.Create([labels])
+        written = (
+            pipeline | beam.Create(parts) | WriteTitles(labels=given, draw=DRAW, columns=columns, folder=str(tmp_path))
+        )
+        counts = written.counters | beam.Map(lambda c: (c["titles"], c["duplicates"], c["conflicts"]))
+        assert_that(counts, lambda got: np.testing.assert_equal(np.sum(got, axis=0).tolist(), [301, 2, 2]))
+        glances = written.glances | beam.Map(lambda glance: int(glance.lengths.sum()))
+        assert_that(glances, lambda got: np.testing.assert_equal(sum(got), 301), label="glances")
+    files = sorted((tmp_path / "titles").iterdir())
+    assert len(files) == 2
+    assert max(pq.ParquetFile(file).metadata.row_group(0).num_rows for file in files) == 16
+    table = pa.concat_tables([pq.read_table(file) for file in files])
+    assert table.schema.equals(columns.schema, check_metadata=True)
+    wanted = Lengths(model("m", 3)).embed(table["title"])
+    got = table["m"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    np.testing.assert_array_equal(got, wanted.astype(np.float16 if half else np.float32))
+    assert table["model_text"].equals(table["title"])
+    [conflicts] = (tmp_path / "conflicts").iterdir()
+    assert [(row["title"], row["category"], row["count"]) for row in pq.read_table(conflicts).to_pylist()] == [
+        ("x1", "A", 2),
+        ("x1", "B", 2),
+    ]
+
+
+def test_what_float16_cannot_hold_is_an_error():
+    with pytest.raises(DataError, match="float16 cannot hold the vectors of m; use --vector-type float32"):
+        embed_titles.embed_titles(pa.array(["x" * 70_000]), model("m", 1), half=True)
+    assert embed_titles.embed_titles(pa.array([], pa.string()), model("m", 4), half=True).type.list_size == 4
