@@ -31,7 +31,7 @@ def test_every_way_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(titles_embed, "TABLE_ROWS", 300)
     monkeypatch.setattr(titles_embed, "BUCKETS", 20)
-    titles = [f"Celular {number % 700} ¿nuevo? {number}" for number in range(6000)]
+    titles = [f"Celular {number % 700} ¿nuevo? {number}" for number in range(2000)]
     titles_embed.make_model(str(tmp_path / "model"), titles, dim=8)
     pq.write_table(pa.table({"title": titles}), tmp_path / "titles.parquet")
     rates = measure_all(str(tmp_path / "model"), tmp_path / "titles.parquet", list(titles_embed.WAYS))
