@@ -1,4 +1,4 @@
-# make demo      a fresh clone to the name tables of 1.26 million made-up people
+# make demo      a fresh clone to the name tables of 1.26 million made-up people, and a small run of each other job
 # make test      every test
 # make check     what to run before each commit: lint, types, layers, fast tests
 # make bench     the published figures
@@ -12,8 +12,10 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 
 .PHONY: demo test check faults bench docs lock clean
 
-demo: $(VENV)/installed $(DEMO)/sep.txt
+demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)/sea
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
+	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/titles
+	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -29,12 +31,23 @@ faults: $(VENV)/installed
 
 bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/names.py
+	$(BIN)/python benchmarks/reader.py
+	$(BIN)/python benchmarks/whales.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
 
 $(DEMO)/sep.txt: | $(VENV)/installed
 	$(BIN)/molino sample names --output $@
+
+$(DEMO)/titles.csv: | $(VENV)/installed
+	$(BIN)/molino sample titles --output $@ --rows 20000
+
+$(DEMO)/model: $(DEMO)/titles.csv
+	$(BIN)/molino model train --input $(DEMO)/titles.csv --output $@ --dim 50 --epochs 2
+
+$(DEMO)/sea: | $(VENV)/installed
+	$(BIN)/molino sample whales --output $@ --images 20
 
 $(VENV)/installed: requirements/dev.txt setup.py
 	$(PYTHON) -m venv --clear $(VENV)

@@ -15,7 +15,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
-    packages=["jobs", "schemas", "transforms"],
+    packages=["jobs", "schemas", "training", "transforms"],
     install_requires=[
         f"apache-beam=={BEAM}",
         "jinja2>=3.1.6",

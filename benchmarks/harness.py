@@ -192,6 +192,34 @@ def memory_table(results: Mapping[int, Mapping[str, Result]]) -> list[str]:
     return markdown_table([header, *cells], text={0})
 
 
+def slope_table(results: Mapping[int, Mapping[str, Result]], *, reference: str) -> list[str]:
+    """Return a Markdown table of what a million rows more cost each program, its start-up left out.
+
+    The slope between the smallest and the largest input that the program ran on.
+    """
+    header = [
+        "program",
+        "between",
+        "s a million rows",
+        "CPU s a million rows",
+        f"s of {reference}",
+        f"CPU s of {reference}",
+    ]
+    slopes = {}
+    for name in dict.fromkeys(name for programs in results.values() for name in programs):
+        sizes = sorted(rows for rows, programs in results.items() if name in programs and programs[name].runs)
+        if len(sizes) > 1:
+            first, last = (results[rows][name].best for rows in (sizes[0], sizes[-1]))
+            millions = (sizes[-1] - sizes[0]) / 1e6
+            slopes[name] = (sizes[0], sizes[-1], (last.wall - first.wall) / millions, (last.cpu - first.cpu) / millions)
+    cells = []
+    for name, (small, large, wall, cpu) in slopes.items():
+        _, _, base_wall, base_cpu = slopes.get(reference, (0, 0, 0.0, 0.0))
+        ratios = [f"{mine / base:.1f}" if base > 0 else "–" for mine, base in ((wall, base_wall), (cpu, base_cpu))]
+        cells.append([name, f"{small:,} and {large:,} rows", f"{wall:.2f}", f"{cpu:.2f}", *ratios])
+    return markdown_table([header, *cells], text={0, 1})
+
+
 def markdown_table(rows: Sequence[Sequence[str]], *, text: set[int]) -> list[str]:
     """Return the lines of a table; columns whose places are not in `text` hold numbers.
 

@@ -198,6 +198,12 @@ def render(results: Mapping[int, Mapping[str, Result]], skipped: Mapping[str, st
         table = harness.results_table(rows, programs, reference=JOB.name, ratio_to="duckdb")
         parts += ["", f"### {rows:,} rows", "", *table]
     if len(results) > 1:
+        parts += [
+            "",
+            "### A million rows more, without the start",
+            "",
+            *harness.slope_table(results, reference=JOB.name),
+        ]
         parts += ["", "### Growth of memory", "", *harness.memory_table(results)]
     return "\n".join(parts) + "\n"
 
@@ -207,7 +213,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     every = [JOB.name, *(program.name for program in PEERS)]
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--rows", type=int, default=1_256_438, metavar="N", help="of size 1 (default 1256438)")
-    made.add_argument("--sizes", type=int, nargs="+", default=[1, 10], metavar="K", help="times N (default 1 10)")
+    made.add_argument(
+        "--sizes", type=float, nargs="+", default=[0.2, 1, 10], metavar="K", help="times N (default 0.2 1 10)"
+    )
     made.add_argument("--only", metavar="A,B", help=f"of {', '.join(every)}; {JOB.name} always runs, as the reference")
     made.add_argument("--repeat", type=int, metavar="N", help=f"rounds (default 3; 2 from {LARGE} rows; slow peers 1)")
     made.add_argument("--data", type=Path, metavar="DIR", help="keep the inputs here (default: a temporary folder)")
@@ -235,7 +243,7 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data = (given.data or Path(temporary)).resolve()
         data.mkdir(parents=True, exist_ok=True)
-        for rows in sorted(given.rows * size for size in given.sizes):
+        for rows in sorted(round(given.rows * size) for size in given.sizes):
             fitting = [program for program in programs if not program.max_rows or rows <= program.max_rows]
             results[rows] = run_all(fitting, rows, data, given.repeat)
     section = render(results, skipped, facts)

@@ -201,7 +201,8 @@ def package_versions() -> dict[str, str]:
 
 
 def _json(manifest: Mapping[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+    # a path need not be text: what is half a surrogate pair in Python is written as the escape that JSON has for it
+    return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
 def _utc(seconds: float) -> str:

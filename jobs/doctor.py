@@ -22,6 +22,7 @@ EXTRAS = {
     "dataflow": ("google-cloud-dataflow-client", "gs:// paths and the Dataflow runner"),
     "aws": ("boto3", "s3:// paths"),
     "hdfs": ("hdfs", "hdfs:// paths"),
+    "images": ("opencv-python-headless", "the whales job"),
     "tensorflow": ("tensorflow", "the titles job"),
 }
 OK, MISSING, WRONG = "ok", "--", "!!"

@@ -215,15 +215,19 @@ def leftovers(output: str) -> list[str]:
 
 def clean(run: Run) -> None:
     """Delete what killed runs left behind, but for what this run can take up; only for the holder of the lock."""
-    clear_staging(run)
+    clear_staging(run, begun=True)
     for path in leftovers(run.output):
         if path != LOCK and not path.startswith(f"{STAGING}/"):
             storage.delete_file(storage.join(run.output, path))
 
 
-def clear_staging(run: Run) -> None:
-    """Delete the staging area, but for what finished work units of this run left for the next attempt at it."""
-    kept = kept_paths(run.units)
+def clear_staging(run: Run, *, begun: bool = False) -> None:
+    """Delete the staging area, but for what finished work units of this run left for the next attempt at it.
+
+    Args:
+      begun: keep the notes of units at work too: they were left by a process that died.
+    """
+    kept = kept_paths(run.units, begun=begun)
     if not kept:
         storage.delete_tree(storage.join(run.output, STAGING))
     for file in storage.list_tree(storage.join(run.output, STAGING)) if kept else []:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transforms.list_images import Units
 
 JOB = "whales"
-METHODS = ("original", "fast")
+METHODS = ("original", "fast", "saliency")
 
 DESCRIPTION = """
 The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
@@ -32,6 +32,7 @@ EPILOG = """
 examples:
   molino sample whales --output demo/sea
   molino whales --input demo/sea/images --output demo/whales
+  molino whales --input demo/sea/images --output demo/heads --method saliency --crop-size 224
   molino whales --input 'shards/*.tar' --output out --method fast --crop-quality 0 --workers 8
 
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
@@ -50,7 +51,12 @@ def parser() -> Parser:
         "--method",
         choices=METHODS,
         default=METHODS[0],
-        help="original (default): the published algorithm, exactly; fast: about the same at a reduced size",
+        help="original (default): the published algorithm, exactly; fast: about the same at a reduced size; saliency: "
+        "a box around the head, of a share that you choose",
+    )
+    how.add_argument("--share", type=float, default=0.15, metavar="R", help="saliency: of the image (default 0.15)")
+    how.add_argument(
+        "--anywhere", action="store_true", help="saliency: nobody aimed; the animal need not be near the middle"
     )
     how.add_argument("--bins", type=positive, default=16, metavar="N", help="of each colour channel (default 16)")
     how.add_argument(
@@ -113,7 +119,7 @@ def find_listings(paths: Sequence[str]) -> list["Listing"]:
     listings = [list_files(path) for path in dict.fromkeys(paths)]
     for listing in listings:
         if not listing.files:
-            skipped = "".join(f"; skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(listing.skipped.items()))
+            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
             raise DataError(f"there is no file in {listing.path}{skipped}; check --input")
     return listings
 
@@ -130,7 +136,10 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from transforms.errors import DataError
     from transforms.list_images import list_images
 
-    how = extraction(given)
+    try:
+        how = extraction(given)
+    except ImportError as error:
+        raise DataError(f"images need OpenCV, simplejpeg and Numba ({error}); pip install 'molino[images]'") from None
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
         raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")
@@ -142,7 +151,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
-        warnings=[f"skipped: {n:,} {SKIPPED[reason]}" for reason, n in sorted(units.skipped.items())],
+        warnings=[f"skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(units.skipped.items())],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -150,7 +159,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
 
 
 SKIPPED = {
-    "hidden": "hidden (the name begins with a dot)",
+    "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
     "special": "pipes, sockets or devices",
     "replaced": "members of a tar that later ones of the same name replace",
@@ -162,21 +171,30 @@ def extraction(given: argparse.Namespace) -> "Extraction":
     from transforms.errors import OptionError
     from transforms.extract_regions import Extraction
     from transforms.find_region import OriginalOptions
+    from transforms.find_salient_region import SalientOptions
     from transforms.list_images import Columns
 
     if given.crop_quality > 100:
         raise OptionError(f"--crop-quality {given.crop_quality} is above 100")
     if given.crop_size > 4096:
         raise OptionError(f"--crop-size {given.crop_size} is above 4096")
+    parameters = {name: getattr(given, name) for name in ("bins", "threshold", "smallest", "kernel")}
+    useless = parameters if given.method == "saliency" else {"share": given.share, "anywhere": given.anywhere}
+    for name, value in useless.items():
+        if value != parser().get_default(name):
+            raise OptionError(f"--{name} is of no use with --method {given.method}")
+    if given.method == "saliency" and given.write_images:
+        raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
     try:
-        parameters = OriginalOptions(
-            bins=given.bins, threshold=given.threshold, smallest=given.smallest, kernel=given.kernel
-        )
+        salient = SalientOptions(share=given.share)
+        if given.anywhere:
+            salient = dataclasses.replace(salient, centre=100.0, toward_centre=0.0)
+        made = salient if given.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
     return Extraction(
         method=given.method,
-        parameters=parameters,
+        parameters=made,
         max_pixels=given.max_pixels,
         max_bytes=given.max_bytes,
         crop_quality=given.crop_quality,
@@ -197,7 +215,7 @@ def build(
 
     from jobs.commit import Publish
     from transforms import storage
-    from transforms.extract_regions import GatherRejects, extract_unit
+    from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
     from transforms.list_images import write_units
     from transforms.resume import DoOnce
     from transforms.views_whales import WriteReport
@@ -209,7 +227,13 @@ def build(
         pipeline
         | "Units" >> beam.Create(numbered, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "Extract" >> DoOnce(work=extract_unit, folder=run.units, arguments={"listing": listing, "how": how})
+        | "Extract"
+        >> DoOnce(
+            work=extract_unit,
+            careful=extract_unit_apart,
+            folder=run.units,
+            arguments={"listing": listing, "how": how},
+        )
     )
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()

@@ -26,10 +26,11 @@ ALLOWED = {
 # a heavy library stands in one module
 ALSO = {
     "transforms/decode_image.py": {"cv2", "simplejpeg"},
-    "transforms/find_region.py": {"cv2"},
-    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/encode_image.py": {"cv2"},
+    "transforms/find_region.py": {"cv2"},
+    "transforms/find_salient_region.py": {"cv2"},
     "transforms/label_vocabulary.py": {"tensorflow", "tensorflow_transform", "tfx_bsl"},
+    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
     "transforms/saved_model.py": {"tensorflow", "tensorflow_hub", "google"},
     "jobs/progress.py": {"tqdm"},
 }
@@ -86,7 +87,7 @@ def test_training_does_without_the_jobs():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["names", "--help"], ["titles", "--help"], ["model", "--help"], ["--version"]],
+    [["--help"], ["names", "--help"], ["titles", "--help"], ["whales", "--help"], ["model", "--help"], ["--version"]],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments):

@@ -31,6 +31,7 @@ from transforms import model_files, nnlm, storage
 from transforms.errors import DataError, OptionError
 
 log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 # titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
 GENERIC_BATCH = 4096
 # after that long, what a killed process left in the cache is deleted
@@ -229,7 +230,11 @@ def _ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1][:300]
         raise DataError(f"TensorFlow ended with the code {done.returncode} while it looked at the models: {last}")
-    answers = json.loads(done.stdout.splitlines()[-1])
+    return _unwrap(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _unwrap(answers: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return what was answered; raise what went wrong."""
     for answer in answers:
         if "error" in answer:
             raise {"DataError": DataError, "OptionError": OptionError}[answer["kind"]](answer["error"])

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+JPEG_SIDE = 65_500  # pixels; libjpeg writes no more
+
 
 def encode_jpeg(image: np.ndarray, *, quality: int) -> bytes:
     """Return a `(h, w, 3) uint8` BGR image as JPEG, colours at half resolution."""
@@ -14,8 +16,13 @@ def encode_png(image: np.ndarray) -> bytes:
     return _encode(".png", image, cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
-def _encode(kind: str, image: np.ndarray, option: int, value: int) -> bytes:
-    done, encoded = cv2.imencode(kind, image, [option, value])
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Return a `(h, w) uint8` mask of 0 and 255 as PNG of one bit a pixel: an eighth to pack of what gray has."""
+    return _encode(".png", mask, cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_BILEVEL, 1)
+
+
+def _encode(kind: str, image: np.ndarray, *options: int) -> bytes:
+    done, encoded = cv2.imencode(kind, image, options)
     if not done:
         raise ValueError(f"OpenCV could not write {kind} of shape {image.shape}")
     return encoded.tobytes()

@@ -1,12 +1,13 @@
 """From the bytes of photographs to rows of regions: what was found in each, or why it is a reject."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -17,11 +18,14 @@ from schemas import field, schema
 from schemas.rejects import REJECTS
 from schemas.whales import REGIONS, with_pixels
 from transforms import progress, storage
+from transforms.apart import Died, call_apart
 from transforms.batches import Gather
 from transforms.crop_image import crop, crop_square, draw_thumbnail, mask_runs
-from transforms.decode_image import ImageError, decode, read_header
-from transforms.encode_image import encode_jpeg, encode_png
-from transforms.find_region import OriginalOptions, draw_published, find_region_fast, find_region_original
+from transforms.decode_image import Header, ImageError, decode, read_header
+from transforms.encode_image import JPEG_SIDE, encode_jpeg, encode_mask
+from transforms.errors import DataError
+from transforms.find_region import OriginalOptions, Region, draw_published, find_region_original, reduction
+from transforms.find_salient_region import SMALLEST, SalientOptions, choose_scale, find_salient_region
 from transforms.list_images import Columns, read_unit
 from transforms.name_images import file_name
 from transforms.parquet import StagedFile, write_shard, write_view
@@ -33,6 +37,7 @@ STATUSES = (FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL)
 # by EXIF orientation: degrees clockwise, and whether the stored pixels are first flipped left to right
 TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True), 6: (90, False), 7: (90, True),
          8: (270, False)}  # fmt: skip
+IMAGE_SECONDS = 120.0  # that an image may take where a process died before
 GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
 PLAIN = ("key", "sha256", "crop", "mask", "pixels")  # columns whose values hardly repeat
 CLIP = 200
@@ -60,7 +65,7 @@ class Extraction:
     """What is done with each image. All of it is part of a run's identity.
 
     Attributes:
-      method: original or fast.
+      method: original, fast or saliency.
       parameters: of the method.
       max_pixels, max_bytes: an image of more is a reject, and is not decoded.
       crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
@@ -73,7 +78,7 @@ class Extraction:
     """
 
     method: str
-    parameters: OriginalOptions
+    parameters: OriginalOptions | SalientOptions
     max_pixels: int
     max_bytes: int
     crop_quality: int
@@ -115,19 +120,19 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
     header = read_header(image.data)
     if header.width * header.height > how.max_pixels:
         raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
-    pixels = None if how.method == "fast" else decode(image.data, max_pixels=how.max_pixels)
+    scale, find = way_of(how, header)
+    pixels = decode(image.data, max_pixels=how.max_pixels, scale=scale)
     decoded = time.perf_counter()
-    if pixels is None:
-        region = find_region_fast(image.data, header, how.parameters)
-    else:
-        region = find_region_original(pixels, how.parameters)
+    region = find(pixels, shape=header.shape)
     found = time.perf_counter()
-    if pixels is None:
-        pixels = decode(image.data, max_pixels=how.max_pixels)
+    # what is cut out has the full resolution; an image that is only looked at is never decoded at it
+    whole = functools.cache(lambda: pixels if scale == 1 else decode(image.data, max_pixels=how.max_pixels))
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
+    cut = box if how.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
+    draws = how.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         "key": image.key,
         "sha256": image.sha256,
@@ -140,7 +145,7 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "mirrored": mirrored,
         "width": width,
         "height": height,
-        "status": FOUND if box else why_nothing(pixels, how.parameters),
+        "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
         "x": x,
         "y": y,
         "box_width": box_width,
@@ -151,27 +156,44 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "score": region.score if box else None,
         "method": how.method,
         "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
-        "crop": encode_jpeg(crop(pixels, box), quality=how.crop_quality) if box and how.crop_quality else None,
-        "mask": encode_png(region.mask.pixels()) if how.mask == "png" else None,
+        "crop": encode_jpeg(crop(whole(), cut), quality=how.crop_quality) if cut else None,
+        "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
         "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
         "decode_ms": 1000 * (decoded - start) if how.timings else None,
         "find_ms": 1000 * (found - decoded) if how.timings else None,
     }
     if how.crop_size:
-        row["pixels"] = crop_square(pixels, box, how.crop_size).tobytes() if box else None
+        row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
     card = _card(image, str(row["status"]), "", row)
     if how.thumbnails:
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
-    return Extract(row, None, card, draw_published(pixels, region) if how.write_images else {})
+    return Extract(row, None, card, draw_published(whole(), region) if draws else {})
 
 
-def why_nothing(pixels: np.ndarray, parameters: OriginalOptions) -> str:
-    """Return why an image has no region: what can be said of its `(h, w, 3) uint8` pixels."""
-    if min(pixels.shape[:2]) < parameters.smallest:
+def way_of(how: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
+    """Return the scale at which a method decodes an image, and how it finds the region in what it decoded."""
+    if isinstance(how.parameters, SalientOptions):
+        scale = choose_scale(header.shape, how.parameters)
+        return scale, functools.partial(find_salient_region, options=how.parameters)
+    if how.method == "original":
+        return 1, functools.partial(find_region_original, options=how.parameters)
+    scale, parameters = reduction(header, how.parameters)
+    return scale, functools.partial(find_region_original, options=parameters)
+
+
+def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: OriginalOptions | SalientOptions) -> str:
+    """Return why an image of a shape has no region: what can be said of its pixels, `(h, w, 3) uint8`, or fewer."""
+    if isinstance(parameters, SalientOptions):
+        smallest = SMALLEST * max(1.0, max(shape) / parameters.size)  # it is so short in the copy that is looked at
+    else:
+        smallest = parameters.smallest
+    if min(shape) < smallest:
         return TOO_SMALL
-    if (pixels == pixels[0, 0]).all():
+    rows = range(0, len(pixels), 64)  # a comparison of all of them would take as much memory as they do
+    if all((pixels[row : row + 64] == pixels[0, 0]).all() for row in rows):
         return ONE_COLOUR
-    return NO_COLOUR if (pixels == pixels[:, :, :1]).all() else NO_REGION
+    gray = all((pixels[row : row + 64] == pixels[row : row + 64, :, :1]).all() for row in rows)
+    return NO_COLOUR if gray else NO_REGION
 
 
 def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -180,7 +202,15 @@ def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | Non
     return card | {"key": image.key, "sha256": image.sha256, "status": status, "detail": detail, "failed": row is None}
 
 
-def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+def extract_unit(
+    number: int,
+    folder: str,
+    *,
+    listing: str,
+    how: Extraction,
+    crashed: Sequence[str] = (),
+    tell: Callable[[str], object] = str,
+) -> Done:
     """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
 
     Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows.
@@ -189,6 +219,8 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
       number: of the unit.
       folder: where files are staged.
       listing: file with the images of every unit.
+      crashed: keys of images that are rejects because a process died of them.
+      tell: called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
     counters: Counter[str] = Counter()
@@ -198,6 +230,9 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
+            tell(image.key)
+            if image.key in crashed:
+                image = image._replace(error=ImageError("crashed", "the decoder died of it, or did not end, twice"))
             found = extract_region(image, how)
             cards.append(found.card)
             for name, data in found.files.items():
@@ -217,6 +252,22 @@ def extract_unit(number: int, folder: str, *, listing: str, how: Extraction) -> 
     files += _stage(batches(iter(cards), CARDS), CARDS, folder, "_cards", number)
     amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
     return Done(files=(*files, *pictures), counters=counters, amounts=amounts)
+
+
+def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+    """Do as `extract_unit` in a process of its own; an image that it dies of twice, or does not end, is a reject."""
+    died: Counter[str] = Counter()
+    while True:
+        arguments = {"number": number, "folder": folder, "listing": listing, "how": how}
+        arguments["crashed"] = [key for key, times in died.items() if times > 1]
+        done = call_apart(extract_unit, arguments, seconds=IMAGE_SECONDS)
+        if not isinstance(done, Died):
+            return done
+        if done.last is None:
+            raise DataError(f"a worker process could not begin: {done.how}; nothing was published; run again")
+        died[done.last] += 1
+        if died[done.last] > 2:
+            raise DataError(f"a worker process dies even without {done.last!r}: {done.how}; nothing was published")
 
 
 def batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

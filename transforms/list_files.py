@@ -84,8 +84,7 @@ def list_files(path: str) -> Listing:
 def _walk(folder: str, skipped: Counter[str], pattern: str = "") -> Iterator[FileInfo]:
     """Yield every regular file below a folder, or those that match a glob, and count what is left out."""
     # "a/**/b" is "a/b" too, as in a shell; Beam wants a folder between
-    globs = {pattern, pattern.replace("**/", "")} - {""}
-    matches = re.compile("|".join(map(FileSystem.translate_pattern, sorted(globs)))).match if globs else None
+    globs = [re.compile(FileSystem.translate_pattern(p)) for p in {pattern, pattern.replace("**/", "")} if p]
     deepest = sys.maxsize if "**" in pattern or not pattern else pattern.count("/")
     waiting = [folder]
     while waiting:
@@ -95,7 +94,7 @@ def _walk(folder: str, skipped: Counter[str], pattern: str = "") -> Iterator[Fil
                     if entry.path.count("/") < deepest:
                         waiting.append(entry.path)
                     continue
-                if matches is not None and not matches(entry.path):
+                if globs and not any(glob.match(entry.path) for glob in globs):
                     continue
                 if entry.name.startswith("."):
                     skipped[HIDDEN] += 1

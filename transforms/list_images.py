@@ -29,6 +29,7 @@ WHOLE = -1  # the place of an image that is a file of its own
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+LEAST_UNIT, MOST_UNIT = 1 << 20, 64 << 20  # bytes
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
 
 LISTED = pa.schema(
@@ -99,7 +100,7 @@ def list_images(
         for spot in _spots(key, file, columns, skipped)
     ]
     _check_keys(spots)
-    size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, 1 << 20), 64 << 20)
+    size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
     units = pack(spots, size, unit_images)
     arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
     images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)

@@ -5,7 +5,7 @@ import re
 
 FOLDER = "images"
 KINDS = ("extract", "mask", "mask-areas", "areas")
-UNSAFE = re.compile(r"[^\w .,;=+@()\[\]{}~!'-]")
+UNSAFE = re.compile(r"[^\w .,;=+@()\[\]{}~!'-]", re.ASCII)  # a worker may not know how to write more
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 MARKED = re.compile(r"-[0-9a-f]{16}")
 LONGEST_PART, LONGEST_NAME = 180, 1000  # bytes; systems allow 255 and 4,096

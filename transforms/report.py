@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import io
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -21,6 +22,7 @@ from markupsafe import Markup
 Unit = Literal["text", "count", "mean", "share"]
 
 MISSING = "–"
+PAGE_NAME = re.compile(r"(\.\./)?([a-z]+/)?[a-z]+(-\d+)?\.html")
 CLIP = 1000  # characters of one text: a longer one is a broken row, not something to read
 
 # Okabe and Ito, told apart by colour-blind readers; every series also has its own dash, for black and white print.
@@ -133,13 +135,38 @@ class Plot:
             raise ValueError(f"plot {self.caption!r} has no alt text: say in words what it shows")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A small photograph of a grid.
+
+    Attributes:
+      jpeg: its bytes; empty where there is none to show.
+      title: what it is of; also its text where it cannot be seen.
+      note: a line under the title.
+      mark: a word in the corner, for what is unusual; or "".
+    """
+
+    jpeg: bytes
+    title: str
+    note: str
+    mark: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Photographs side by side, over the page's width; a browser decodes those that come into sight."""
+
+    pictures: Sequence[Picture]
+    caption: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A titled part of the page: a sentence on how to read it, then tables and plots side by side where they fit."""
 
     title: str
     text: str
-    parts: Sequence[Table | Plot] = ()
+    parts: Sequence[Table | Plot | Grid] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -344,9 +371,21 @@ def _number_axis(axis: Any, *, whole: bool = False, log: bool = False, write: Ca
     axis.set_minor_locator(NullLocator())
 
 
-def data_uri(svg: str) -> Markup:
-    """Return an SVG as a data: URI; shown by <img>, nothing in it can run or fetch. Its alphabet needs no escape."""
-    return Markup("data:image/svg+xml;base64,") + Markup(base64.b64encode(svg.encode()).decode())
+def data_uri(image: str | bytes) -> Markup:
+    """Return an SVG or a JPEG as a data: URI; shown by <img>, nothing in it can run or fetch. It needs no escape."""
+    kind, data = ("svg+xml", image.encode()) if isinstance(image, str) else ("jpeg", image)
+    return Markup(f"data:image/{kind};base64,") + Markup(base64.b64encode(data).decode())
+
+
+def page_link(name: str) -> Markup:
+    """Return the address of another page of the same report; only a name of a few plain letters is one.
+
+    >>> page_link("../report.html")
+    Markup('../report.html')
+    """
+    if not PAGE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a page of a report")
+    return Markup(name)
 
 
 class Shown(NamedTuple):
@@ -402,8 +441,9 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(data_uri=data_uri, shown_rows=shown_rows, css=Markup(CSS))
+    environment.globals.update(data_uri=data_uri, page_link=page_link, shown_rows=shown_rows, css=Markup(CSS))
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
+    environment.tests["grid"] = lambda part: isinstance(part, Grid)
     return environment.from_string(HTML)
 
 
@@ -414,6 +454,7 @@ def page(
     summary: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
     warnings: Sequence[str] = (),
+    links: Sequence[tuple[str, str]] = (),
     redact: Callable[[str], str] = str,
 ) -> str:
     """Return a whole HTML page; every text may be a stranger's.
@@ -426,10 +467,17 @@ def page(
       summary: (label, figure) pairs, shown large.
       sections: the page's parts, in order.
       warnings: shown before anything else.
+      links: (text, name) of other pages of the same report; a name is relative to this page, "" is this page itself.
       redact: last word on every text before it is escaped; hides what must not be published.
     """
     return _template().render(
-        title=title, subtitle=subtitle, summary=summary, sections=sections, warnings=warnings, redact=redact
+        title=title,
+        subtitle=subtitle,
+        summary=summary,
+        sections=sections,
+        warnings=warnings,
+        links=links,
+        redact=redact,
     )
 
 
@@ -438,7 +486,7 @@ CSS = """
 --bar:#cfe3f2;--stripe:#f8fafb;--warn:#fff6e0;--warn-line:#e69f00;--shadow:0 1px 2px rgba(20,30,45,.06)}
 @media (prefers-color-scheme:dark){:root{--page:#11151a;--card:#1a2028;--ink:#e5eaf0;--soft:#9ba7b6;--line:#2b3440;
 --accent:#6cb8ea;--bar:#1f4560;--stripe:#1e252e;--warn:#32290f;--warn-line:#e69f00;--shadow:none}
-figure img{filter:invert(.9) hue-rotate(180deg)}}
+figure.plot img{filter:invert(.9) hue-rotate(180deg)}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--ink);line-height:1.5;
@@ -468,7 +516,17 @@ section{margin:2.75rem 0 0;scroll-margin-top:1rem}
 .parts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1.1rem;align-items:start}
 .wide,.parts>:only-child{grid-column:1/-1}
 figure{margin:0;overflow:hidden}
-figure img{display:block;width:100%;height:auto;padding:.9rem .9rem .5rem}
+figure.plot img{display:block;width:100%;height:auto;padding:.9rem .9rem .5rem}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(13rem,47%),1fr));gap:.8rem}
+.grid>p{grid-column:1/-1;margin:0;font-weight:600}
+.grid figure{position:relative;display:flex;flex-direction:column}
+.grid img,.grid .none{display:block;width:100%;aspect-ratio:3/2;object-fit:contain;background:#0c1116}
+.grid .none{display:grid;place-items:center;color:#9ba7b6}
+.grid figcaption{padding:.4rem .7rem .5rem;border:0;font-size:.82rem;line-height:1.35}
+.grid b{display:block;color:var(--ink);font-weight:600;overflow-wrap:anywhere}
+.grid i{position:absolute;top:.4rem;left:.4rem;padding:.05rem .5rem;border-radius:1rem;background:var(--warn);
+color:var(--ink);border:1px solid var(--warn-line);font-style:normal;font-size:.75rem}
+.pages a,.pages b{padding:.1rem .55rem;border:1px solid var(--line);border-radius:.4rem;background:var(--card)}
 .parts>figure:only-child{max-width:46rem}
 figcaption,caption{font-size:.92rem;color:var(--soft);text-align:left}
 figcaption{padding:.55rem 1rem .75rem;border-top:1px solid var(--line)}
@@ -493,14 +551,14 @@ footer{padding-top:2.75rem;padding-bottom:2.5rem;font-size:.85rem}
 @media (max-width:52rem){.parts{grid-template-columns:minmax(0,1fr)}}
 @media (max-width:32rem){main,header,footer{padding-left:.9rem;padding-right:.9rem}header{padding-top:1.5rem}
 dl{gap:.6rem}dl>div{padding:.65rem .8rem .6rem}dd{font-size:1.25rem}section{margin-top:2.2rem}
-figure img{padding:.5rem .4rem .3rem}th,td{padding:.32rem .45rem}th:first-child,td:first-child{padding-left:.7rem}
+figure.plot img{padding:.5rem .4rem .3rem}th,td{padding:.32rem .45rem}th:first-child,td:first-child{padding-left:.7rem}
 th:last-child,td:last-child{padding-right:.7rem}td{max-width:13rem}
 td.bar{min-width:4.4rem;background-size:calc((100% - .7rem)*var(--part)) 1rem}
 caption{padding-left:.7rem}figcaption{padding:.5rem .7rem .65rem}}
 @media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--accent:#000;
 --bar:#ddd;--stripe:#fff;--warn:#fff;--shadow:none}
 body{font-size:10pt}nav{display:none}main,header,footer{max-width:none;padding-left:0;padding-right:0}
-figure img{filter:none}td.bar{print-color-adjust:exact}.table{overflow:visible}
+figure.plot img{filter:none}td.bar{print-color-adjust:exact}.table{overflow:visible}
 figure,dl>div,tr,aside{break-inside:avoid}h2,section>p{break-after:avoid}}
 """
 
@@ -526,8 +584,40 @@ HTML = """\
 </table>
 </div>
 {% endmacro %}
-{% macro plot(part) %}
+{% macro grid(part) %}
+<div class="grid wide">
+{% if part.caption %}
+<p>{{ part.caption }}</p>
+{% endif %}
+{% for picture in part.pictures %}
 <figure>
+{% if picture.jpeg %}
+<img src="{{ data_uri(picture.jpeg) }}" alt="{{ picture.title }}" loading="lazy" decoding="async">
+{% else %}
+<div class="none">No picture</div>
+{% endif %}
+{% if picture.mark %}
+<i>{{ picture.mark }}</i>
+{% endif %}
+<figcaption><b>{{ picture.title }}</b>{{ picture.note }}</figcaption>
+</figure>
+{% else %}
+<div class="none">No data</div>
+{% endfor %}
+</div>
+{% endmacro %}
+{% macro pages() %}
+{% if links %}
+<nav class="pages" aria-label="Pages">
+{% for text, name in links %}
+{% if name %}<a href="{{ page_link(name) }}">{{ text }}</a>{% else %}<b>{{ text }}</b>{% endif %}
+
+{% endfor %}
+</nav>
+{% endif %}
+{% endmacro %}
+{% macro plot(part) %}
+<figure class="plot">
 {% if part.svg %}
 <img src="{{ data_uri(part.svg) }}" alt="{{ part.alt }}" width="576" height="326">
 {% else %}
@@ -557,6 +647,7 @@ base-uri 'none'; form-action 'none'">
 <nav aria-label="Sections">{% for section in sections %}<a href="#s{{ loop.index }}">{{ section.title }}</a>\
 {% endfor %}</nav>
 {% endif %}
+{{ pages() }}
 </header>
 <main>
 {% if warnings %}
@@ -583,12 +674,13 @@ base-uri 'none'; form-action 'none'">
 {% if section.parts %}
 <div class="parts">
 {% for part in section.parts %}
-{{ plot(part) if part is plot else table(part) }}
+{{ plot(part) if part is plot else grid(part) if part is grid else table(part) }}
 {% endfor %}
 </div>
 {% endif %}
 </section>
 {% endfor %}
+{{ pages() }}
 </main>
 <footer>Written by Molino. This page holds no script and loads nothing.</footer>
 </body>

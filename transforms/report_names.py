@@ -8,18 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.report import Cell, Column, Plot, Section, Series, Table, Term, bar_plot, format_cell, line_plot, page
+from transforms.report import Column, Plot, Section, Series, Table, Term, bar_plot, format_cell, line_plot, page
+from transforms.report_run import count, counter_table, reject_table, run_section, shown_warnings
 
 TOP = 20
 TOP_REPAIRS = 30
-MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 CURVE_POINTS = 150  # of a rank-frequency curve; a hundred thousand names look the same and weigh megabytes
 AGE_STEP = 5
 OLDEST = 100  # first age of the last, open group
 
 # A registry key, whole or cut short, wherever a shifted column or a file name has put it.
 CURP = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]{0,2}", re.IGNORECASE)
-SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
 
 SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
 
@@ -93,7 +92,7 @@ def names_report(
         _spread(apellidos, hombres, mujeres),
         _quality(counters),
         *([] if repairs is None else [_repairs(repairs)]),
-        _run(options, inputs),
+        run_section(options, inputs, made="tables"),
     ]
     return page(
         "Names",
@@ -166,9 +165,7 @@ def _summary(
 
 def _warnings(warnings: Sequence[str], counters: Mapping[str, int]) -> list[str]:
     """Return the warnings to show, led by one when rows were lost or invented."""
-    shown = list(warnings[:MOST_LINES])
-    if len(warnings) > MOST_LINES:
-        shown.append(f"… and {len(warnings) - MOST_LINES:,} more.")
+    shown = shown_warnings(warnings)
     balance = _balance(counters)
     if balance:
         wrong = f"{abs(balance):,} {'more' if balance > 0 else 'fewer'} than the rows read"
@@ -331,37 +328,11 @@ def _quality(counters: Mapping[str, int]) -> Section:
     text = "What the run met on its way. Shares are of the rows read."
     if _balance(counters) == 0:
         text += " Every row is accounted for: people, duplicates and rejects add up to the rows read."
-    return Section("Data quality", text, [_counter_table(counters), _reject_table(counters)])
-
-
-def _counter_table(counters: Mapping[str, int]) -> Table:
-    known = [key for key in COUNTERS if key in counters]
-    other = sorted(key for key in counters if key not in COUNTERS and not key.startswith("rejects."))
-    read = counters.get("rows_read", 0)
-    rows: list[tuple[Cell, ...]] = [
-        (Term(key, COUNTERS.get(key, "")), counters[key], _share(counters[key], read)) for key in known + other
-    ]
-    columns = (
-        Column(title="Counter"),
-        Column(title="Count", unit="count"),
-        Column(title="Share of rows", unit="share"),
+    return Section(
+        "Data quality",
+        text,
+        [counter_table(counters, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")],
     )
-    return Table(columns, rows, "Counters")
-
-
-def _reject_table(counters: Mapping[str, int]) -> Table:
-    found = {key.removeprefix("rejects."): n for key, n in counters.items() if key.startswith("rejects.")}
-    total = sum(found.values())
-    rows: list[tuple[Cell, ...]] = [
-        (Term(reason, REASONS.get(reason, "")), n, _share(n, total))
-        for reason, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    columns = (
-        Column(title="Reason"),
-        Column(title="Rows", unit="count"),
-        Column(title="Share of rejects", unit="share", bar=True),
-    )
-    return Table(columns, rows, "Rejected rows by reason")
 
 
 def _repairs(repairs: pa.Table) -> Section:
@@ -369,7 +340,7 @@ def _repairs(repairs: pa.Table) -> Section:
     left = repairs.num_rows - merged.num_rows
     text = (
         "Files that passed through a wrong encoding lose the Ñ. A name was put together with its spelling with Ñ only "
-        f"where the data proves that the two are one: {_count(merged.num_rows, 'name')} merged, {left:,} left as "
+        f"where the data proves that the two are one: {count(merged.num_rows, 'name')} merged, {left:,} left as "
         "written."
     )
     return Section("Ñ put back", text, [_merged_table(merged), _evidence_table(repairs)])
@@ -421,41 +392,6 @@ def _evidence_table(repairs: pa.Table) -> Table:
         Column(title="People as written", unit="count"),
     )
     return Table(columns, rows, "What decided", wide=True)
-
-
-def _run(options: Mapping[str, object], inputs: Sequence[Mapping[str, Any]]) -> Section:
-    size = sum(one.get("bytes") or 0 for one in inputs)
-    text = f"The same inputs and options give the same tables. Read: {_count(len(inputs), 'file')}, {size:,} bytes."
-    return Section("Inputs and options", text, [_input_table(inputs), _option_table(options)])
-
-
-def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
-    rows: list[tuple[Cell, ...]] = [(str(one.get("path", "")), one.get("bytes")) for one in inputs[:MOST_LINES]]
-    if len(inputs) > MOST_LINES:
-        rest = inputs[MOST_LINES:]
-        rows.append((f"… and {len(rest):,} more", sum(one.get("bytes") or 0 for one in rest)))
-    return Table((Column(title="File"), Column(title="Bytes", unit="count")), rows, "Inputs")
-
-
-def _option_table(options: Mapping[str, object]) -> Table:
-    rows = [(name, _option_text(name, value)) for name, value in sorted(options.items())]
-    return Table((Column(title="Option"), Column(title="Value")), rows, "Options")
-
-
-def _option_text(name: str, value: object) -> str:
-    if value is None:
-        return "not set"
-    if SECRET.search(name):
-        return "(hidden)"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _sum(table: pa.Table, column: str) -> int:

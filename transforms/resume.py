@@ -16,6 +16,7 @@ from transforms.errors import DataError
 from transforms.parquet import StagedFile
 
 RECORD = ".json"
+BEGUN = ".begun"  # a unit at work; where its process died, this is left
 SCRATCH = "_"  # how the data set of files begins that later steps read, and that are not published
 
 
@@ -28,24 +29,34 @@ class Done:
     amounts: Mapping[str, int]
 
 
-def do_once(name: str, folder: str, work: Callable[[], Done]) -> tuple[Done, bool]:
+def do_once(name: str, folder: str, work: Callable[[bool], Done]) -> tuple[Done, bool]:
     """Return what a unit came to, and whether an earlier attempt had done it.
 
-    `work` must stage its files below `folder`; `name` is the unit's own in it.
+    `work` must stage its files below `folder`; `name` is the unit's own in it. It is told whether an earlier attempt
+    began this unit and its process died, perhaps of what is in it.
     """
-    path = storage.join(folder, name + RECORD)
+    path, begun = storage.join(folder, name + RECORD), storage.join(folder, name + BEGUN)
     done = read_record(path, folder)
     if done is not None and all(_is_whole(file) for file in done.files):
         return done, True
-    done = work()
+    died = storage.exists(begun)
+    storage.write_atomic(begun, b"")
+    try:
+        done = work(died)
+        storage.write_atomic(path, _record(done, folder))
+    finally:
+        storage.delete_file(begun)
+    return done, False
+
+
+def _record(done: Done, folder: str) -> bytes:
     start = len(storage.join(folder, ""))
     record = {
         "files": [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files],
         "counters": dict(done.counters),
         "amounts": dict(done.amounts),
     }
-    storage.write_atomic(path, json.dumps(record).encode())
-    return done, False
+    return json.dumps(record).encode()
 
 
 def read_record(path: str, folder: str) -> Done | None:
@@ -69,10 +80,16 @@ def read_record(path: str, folder: str) -> Done | None:
         return None
 
 
-def kept_paths(folder: str) -> set[str]:
-    """Return the paths below a folder that finished units need: their records, and the files these name."""
+def kept_paths(folder: str, *, begun: bool) -> set[str]:
+    """Return the paths below a folder that finished units need: their records, and the files these name.
+
+    Args:
+      begun: keep the notes of units that were begun and not finished too.
+    """
     kept = set()
     for file in storage.list_tree(folder):
+        if begun and file.path.endswith(BEGUN):
+            kept.add(file.path)
         done = read_record(file.path, folder) if file.path.endswith(RECORD) else None
         if done is not None:
             kept |= {file.path, *(staged.path for staged in done.files)}
@@ -95,25 +112,33 @@ class DoOnce(beam.PTransform):
 
     Attributes:
       work: called with a unit and `folder`; returns its Done.
+      careful: the same, for a unit whose process died in an earlier attempt.
       folder: where units stage their files and records; the same for every attempt at a run.
       arguments: of `work`, by name.
     """
 
     work: Callable[..., Done]
     folder: str
+    careful: Callable[..., Done] | None = None
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def expand(self, units: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return units | "DoOnce" >> beam.FlatMap(
-            _do, work=self.work, folder=self.folder, arguments=dict(self.arguments)
+            _do, work=self.work, careful=self.careful, folder=self.folder, arguments=dict(self.arguments)
         ).with_outputs("scratch", "counters", main="files")
 
 
 def _do(
-    unit: tuple[str, Any], work: Callable[..., Done], folder: str, arguments: Mapping[str, Any]
+    unit: tuple[str, Any],
+    work: Callable[..., Done],
+    careful: Callable[..., Done] | None,
+    folder: str,
+    arguments: Mapping[str, Any],
 ) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
     name, content = unit
-    done, resumed = do_once(name, folder, lambda: work(content, folder, **arguments))
+    done, resumed = do_once(
+        name, folder, lambda died: (careful if careful and died else work)(content, folder, **arguments)
+    )
     if resumed:
         progress.report("read", **done.amounts)
     for file in done.files:

@@ -156,7 +156,10 @@ def examine(folder: str, label: str, *, trust: bool, target: str) -> dict[str, A
     if suspects and not trust:
         raise DataError(untrusted(label, suspects))
     facts: dict[str, Any] = {"suspects": suspects, "exact": True}
-    reason = _write_table(saved, folder, target)
+    try:
+        reason = _write_table(saved, folder, target)
+    except Exception as error:  # if the model cannot be loaded either, that is said next
+        reason = f"its table cannot be read: {_cause(error)}"
     call = load(folder, label)
     facts["dim"] = call(np.array(PROBES, object)).shape[1]
     if not reason:
@@ -183,10 +186,7 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
     files = [asset.filename for meta in saved.meta_graphs for asset in assets_of(meta)]
     if len(files) != 1:
         return f"it has {len(files)} assets, not the one file of a vocabulary"
-    prefix = os.path.join(folder, "variables", "variables")
-    if not os.path.exists(f"{prefix}.index"):
-        return "it has no variables"
-    reader = tf.train.load_checkpoint(prefix)
+    reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
     types = reader.get_variable_to_dtype_map()
     tables = [
         name
@@ -214,14 +214,22 @@ def read_vocabulary(path: str) -> pa.Array:
     return pa.array([line.removesuffix(b"\r") for line in lines], pa.large_binary())
 
 
+@functools.cache
 def _punctuation() -> np.ndarray:
     r"""Return `(CODE_POINTS,) uint8` with a 1 for what TensorFlow's own regular expressions find to be \pP."""
     tf, _ = _tensorflow()
-    codes = np.setdiff1d(np.arange(nnlm.CODE_POINTS), np.arange(0xD800, 0xE000))
-    left = tf.strings.regex_replace(tf.constant([chr(code) for code in codes]), r"\pP", "")
+    characters = _characters()
+    left = tf.strings.regex_replace(tf.constant(characters), r"\pP", "")
+    removed = np.flatnonzero(tf.strings.length(left).numpy() == 0)
     found = np.zeros(nnlm.CODE_POINTS, np.uint8)
-    found[codes[tf.strings.length(left).numpy() == 0]] = 1
+    found[[ord(characters[i]) for i in removed]] = 1
     return found
+
+
+@functools.cache
+def _characters() -> list[str]:
+    """Return every character that UTF-8 can hold."""
+    return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
 
 
 def _compare(call: Call, table: nnlm.Table) -> tuple[str, dict[str, Any]]:
@@ -247,7 +255,7 @@ def _compare(call: Call, table: nnlm.Table) -> tuple[str, dict[str, Any]]:
             shown = titles[int(error.argmax())].as_py().decode(errors="replace")[:60]
             return f"it gives other vectors than its table, for example for {shown!r}", {}
         worst = max(worst, error.max(initial=0))
-    found = {"vocabulary": table.vocabulary, "buckets": table.buckets, "exact": worst == 0}
+    found = {"vocabulary": table.vocabulary, "buckets": table.buckets, "exact": bool(worst == 0)}
     return "", {**found, **dataclasses.asdict(how)}
 
 
@@ -323,8 +331,8 @@ def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
     made = ["".join(random.choice(letters, size)) for size in np.repeat(np.arange(1, 101), 80)]
     yield pa.array([token.encode() for token in made], pa.binary())
     yield pa.array([" ".join(random.choice(made, size)).encode() for size in range(1, 200)], pa.binary())
-    codes = [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
-    yield pa.array(["".join(codes[i : i + 64]).encode() for i in range(0, len(codes), 64)], pa.binary())
+    characters = _characters()
+    yield pa.array(["".join(characters[i : i + 64]).encode() for i in range(0, len(characters), 64)], pa.binary())
 
 
 def is_utf8(word: bytes) -> bool:
@@ -343,12 +351,13 @@ def main() -> int:
     """Answer the requests on standard input, a JSON list of [function, keywords], with a JSON list."""
     answers = io.StringIO()
     with contextlib.redirect_stdout(sys.stderr):  # nothing but the answers on standard output
-        json.dump([_answer(name, arguments) for name, arguments in json.load(sys.stdin)], answers)
+        json.dump([answer(name, arguments) for name, arguments in json.load(sys.stdin)], answers)
     print(answers.getvalue())
     return 0
 
 
-def _answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request, with what was asked for or with the error."""
     try:
         return {"answer": resolve(**arguments) if name == "resolve" else examine(**arguments)}
     except (DataError, OptionError) as error:

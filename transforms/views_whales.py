@@ -8,8 +8,25 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from transforms.batches import sum_counters
 from transforms.extract_regions import CARDS, scratch_batches
 from transforms.parquet import StagedFile, write_view
+from transforms.report_whales import whales_report
+
+
+def read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, bytes]:
+    """Return the thumbnails of some cards, by their number over all units; opens only the files that hold them."""
+    wanted = set(rows)
+    found: dict[int, bytes] = {}
+    start = 0
+    for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
+        numbers = range(start, start + file.rows)
+        start = numbers.stop
+        if wanted.isdisjoint(numbers):
+            continue
+        column = (value for part in scratch_batches([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
+        found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
+    return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
 
 
 def write_report(
@@ -17,11 +34,24 @@ def write_report(
 ) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
     """Stage the pages of the report; nothing but the rows and the options goes into them."""
     plain = [name for name in CARDS.names if name != "thumbnail"]
-    schema = pa.schema([CARDS.field(name) for name in plain])
-    cards = pa.Table.from_batches(scratch_batches(files, "_cards", plain), schema)
-    duplicates = len(cards) - pc.count_distinct(cards["sha256"]).as_py()
-    yield beam.pvalue.TaggedOutput("counters", {"duplicates": duplicates})
-    yield write_view(b"<p>", folder=run.staging, name="report.html")
+    cards = pa.Table.from_batches(
+        scratch_batches(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
+    )
+    found = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
+    yield beam.pvalue.TaggedOutput("counters", found)
+    # how many units were resumed is of this attempt, not of the rows
+    totals = {name: n for name, n in sum_counters([*counters, found]).items() if not name.startswith("units")}
+    pages = whales_report(
+        cards,
+        lambda rows: read_thumbnails(files, rows),
+        counters=totals,
+        options=run.options,
+        inputs=run.inputs,
+        warnings=run.warnings,
+        most=most,
+    )
+    for name, html in pages:
+        yield write_view(html.encode(), folder=run.staging, name=name)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -168,3 +168,18 @@ def test_the_whole_benchmark(tmp_path):
     assert "people" not in told["pandas"][-1]
     assert float(told["pandas"][2]) > 0
     assert int(told["pandas"][7].replace(",", "")) > 10
+
+
+def test_the_slope_leaves_the_start_out():
+    def result(wall, cpu):
+        return Result(runs=[Measure(wall=wall, cpu=cpu, peak=1)])
+
+    results = {
+        1_000_000: {"molino": result(5.0, 6.0), "slow": result(50.0, 50.0)},
+        2_000_000: {"molino": result(6.0, 8.0), "slow": result(90.0, 110.0)},
+        11_000_000: {"molino": result(15.0, 26.0), "once": result(1.0, 1.0)},
+    }
+    assert harness.slope_table(results, reference="molino")[2:] == [
+        "| molino | 1,000,000 and 11,000,000 rows | 1.00 | 2.00 | 1.0 | 1.0 |",
+        "| slow | 1,000,000 and 2,000,000 rows | 40.00 | 60.00 | 40.0 | 30.0 |",
+    ]

@@ -11,8 +11,9 @@ import shlex
 
 import pytest
 
-from jobs import cli, names, runners
+from jobs import cli, names, runners, whales
 from jobs.options import Parser
+from training import grow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [
@@ -79,6 +80,9 @@ def parsing(monkeypatch):
 
 def parse(words):
     """Parse what follows `molino` as the command itself would; SystemExit where it would not."""
+    if words[:2] == ["model", "train"]:  # its parser is none of the jobs'
+        grow.parser().parse_strictly(words[2:])
+        return 0
     try:
         return cli.main(words)
     except Parsed:
@@ -163,17 +167,19 @@ def test_some_command_lines_are_found():
 # --- options, reasons, counters, fields
 
 
-def test_names_page_lists_every_option_and_no_other():
-    text = page_of("names.md")
-    flags = set(names.parser().flags()) - {"-h", "--help"}
+@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB)
+def test_a_job_s_page_lists_every_option_and_no_other(job):
+    text = page_of(f"{job.JOB}.md")
+    flags = set(job.parser().flags()) - {"-h", "--help"}
     listed = OPTION.findall(section(text, "Options"))
     assert sorted(listed) == sorted(flags)
     assert {flag for flag in FLAG.findall(prose(text)) if flag not in flags} == set()
 
 
-def test_names_page_gives_the_defaults():
-    rows = dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([^`|]+?)`? \|", page_of("names.md"), re.MULTILINE))
-    for action in names.parser()._actions:
+@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB)
+def test_a_job_s_page_gives_the_defaults(job):
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([^`|]+?)`? \|", page_of(f"{job.JOB}.md"), re.MULTILINE))
+    for action in job.parser()._actions:
         flag = action.option_strings[-1]
         if isinstance(action.default, int | float | str) and not isinstance(action.default, bool) and flag in rows:
             assert rows[flag] in (str(action.default) or "none", "none"), flag
@@ -209,6 +215,15 @@ def test_reject_reasons_are_those_of_the_code():
         }
         given |= {s for s in strings if re.fullmatch(r"(too|empty|line|null?|bad|unclosed|curp)_[a-z_]+", s)}
     assert given == set(REASONS)
+
+
+def test_reasons_statuses_and_counters_of_the_whales_job():
+    from transforms.extract_regions import STATUSES
+    from transforms.report_whales import COUNTERS, REASONS
+
+    tables = set(re.findall(r"^\| `(\w+)` \|", page_of("whales.md"), re.MULTILINE))
+    assert {*REASONS, *STATUSES} <= tables
+    assert {name for name in COUNTERS if f"`{name}`" not in page_of("runs.md")} == set()
 
 
 def test_exit_codes():
@@ -276,6 +291,24 @@ def test_cookbook_runs(demo, monkeypatch):
         exec(compile(block, "names.md", "exec"), results)
     assert results["people"].num_rows == manifest["counters"]["people"]
     assert len(results["hombres"]) == manifest["counters"]["hombres"]
+
+
+def test_cookbook_of_the_whales_job_runs(tmp_path, monkeypatch):
+    from transforms.sample_whales import sample_whales
+
+    monkeypatch.chdir(tmp_path)
+    sample_whales("demo/sea", images=3, width=300, height=200)
+    options = ["--kernel", "9", "--crop-size", "64", "--mask", "rle", "--quiet", "--workers", "1"]
+    assert whales.main(["--input", "demo/sea/images", "--output", "demo/whales", *options]) == 0
+    results = {}
+    for block in python_blocks("whales.md"):
+        exec(compile(block, "whales.md", "exec"), results)
+    assert results["regions"].num_rows == 3
+    assert results["pixels"].shape[1:] == (64, 64, 3)
+    [row, *_] = results["pq"].read_table(results["files"]).to_pylist()
+    assert results["mask_of"](row).shape == (200, 300)
+    if row["x"] is not None:
+        assert results["pixels"][0].tobytes() == row["pixels"]
 
 
 def test_manifest_fields_are_documented(demo):

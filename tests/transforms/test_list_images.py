@@ -188,8 +188,7 @@ def test_reading_ahead_keeps_order_and_passes_errors_on():
         yield from range(5)
         raise KeyError("end")
 
-    got = []
+    got: list[int] = []
     with pytest.raises(KeyError, match="end"):
-        for item in ahead(items()):
-            got.append(item)
+        got.extend(ahead(items()))
     assert got == list(range(5))

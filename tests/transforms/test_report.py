@@ -14,7 +14,21 @@ import matplotlib
 import pytest
 
 from transforms import report
-from transforms.report import Column, Plot, Section, Series, Table, Term, bar_plot, line_plot, page, plot
+from transforms.report import (
+    Column,
+    Grid,
+    Picture,
+    Plot,
+    Section,
+    Series,
+    Table,
+    Term,
+    bar_plot,
+    line_plot,
+    page,
+    page_link,
+    plot,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -27,11 +41,11 @@ HOSTILE = [
 ]
 TAGS = re.compile(
     "html|head|meta|title|style|body|header|h1|h2|p|nav|a|main|aside|ul|li|dl|div|dt|dd|section|table|caption|thead|"
-    "tbody|tr|th|td|small|figure|img|figcaption|footer"
+    "tbody|tr|th|td|small|figure|img|figcaption|footer|b|i"
 )
 ATTRIBUTES = re.compile(
     "lang|charset|http-equiv|content|name|class|style|id|href|aria-label|aria-labelledby|role|tabindex|scope|src|alt|"
-    "width|height"
+    "width|height|loading|decoding"
 )
 SVG_TAGS = {"svg", "defs", "style", "g", "path", "use", "text", "clipPath", "rect"}
 ROOT = pathlib.Path(report.__file__).parents[1]
@@ -55,9 +69,16 @@ class Parsed(HTMLParser):
     def pictures(self) -> list[tuple[str, str]]:
         """Return the (SVG, alt text) of every picture."""
         prefix = "data:image/svg+xml;base64,"
-        images = [attributes for tag, attributes in self.tags if tag == "img"]
+        images = [attributes for tag, attributes in self.tags if tag == "img" and "loading" not in attributes]
         assert all(image["src"].startswith(prefix) for image in images)
         return [(base64.b64decode(image["src"].removeprefix(prefix)).decode(), image["alt"]) for image in images]
+
+    def photographs(self) -> list[tuple[bytes, str]]:
+        """Return the (JPEG, alt text) of every photograph."""
+        prefix = "data:image/jpeg;base64,"
+        images = [attributes for tag, attributes in self.tags if tag == "img" and "loading" in attributes]
+        assert all(image["src"].startswith(prefix) for image in images)
+        return [(base64.b64decode(image["src"].removeprefix(prefix)), image["alt"]) for image in images]
 
 
 def assert_harmless(html: str) -> Parsed:
@@ -65,7 +86,8 @@ def assert_harmless(html: str) -> Parsed:
     found = Parsed(html)
     assert all(TAGS.fullmatch(tag) for tag, _ in found.tags)
     assert all(ATTRIBUTES.fullmatch(name) for _, attributes in found.tags for name in attributes)
-    assert all(re.fullmatch(r"#s\d+", attributes["href"]) for _, attributes in found.tags if "href" in attributes)
+    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html")
+    assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
     styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
     assert all(re.fullmatch(r"--part:[01]\.\d{3}", style) for style in styles)
     assert "<script" not in html.lower()
@@ -85,8 +107,10 @@ def whole_page(text: str = "plain") -> str:
     table = Table(columns, [(text, 5), (Term(text, text), 10), (None, text)], text)
     lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
-    sections = [Section(text, text, [table, lines, bars]), Section(text, text), Section(text, text, [table])]
-    return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text])
+    grid = Grid([Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)], text)
+    sections = [Section(text, text, [table, lines, bars]), Section(text, text), Section(text, text, [table, grid])]
+    links = [(text, ""), (text, "report/page-0002.html")]
+    return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text], links=links)
 
 
 def _series(label: str) -> Series:
@@ -106,7 +130,20 @@ def test_hostile_text_is_shown_and_does_nothing(text):
     found = assert_harmless(whole_page(text))
     assert found.text.count(text) >= 20
     assert [alt for _, alt in found.pictures()] == [text, text]
+    assert found.photographs() == [(b"\xff\xd8", text)]
     assert all(text in _texts(svg) for svg, _ in found.pictures())
+
+
+@pytest.mark.parametrize("name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"'])
+def test_a_link_leads_to_a_page_of_the_report_only(name):
+    with pytest.raises(ValueError, match="no name for a page"):
+        page_link(name)
+
+
+def test_a_picture_that_is_not_there_is_said():
+    for pictures, said in (([Picture(jpeg=b"", title="t", note="n")], "No picture"), ([], "No data")):
+        html = page("x", sections=[Section("a", "b", [Grid(pictures, "")])])
+        assert said in assert_harmless(html).text
 
 
 def test_hidden_characters_are_written_out():

@@ -23,7 +23,8 @@ def work(number, folder, *, log):
 @pytest.fixture
 def once(tmp_path):
     """Do unit 7 once; return its Done, and whether it was resumed."""
-    return lambda: do_once("7", str(tmp_path / "units"), lambda: work(7, str(tmp_path / "units"), log=tmp_path / "log"))
+    units = str(tmp_path / "units")
+    return lambda: do_once("7", units, lambda _: work(7, units, log=tmp_path / "log"))
 
 
 def test_a_finished_unit_is_taken_up_as_it_was(once, tmp_path):
@@ -57,16 +58,16 @@ def test_a_unit_that_is_not_whole_is_done_again(damage, once, tmp_path):
 
 def test_what_no_record_names_is_not_kept(once, tmp_path):
     folder = tmp_path / "units"
-    assert kept_paths(str(folder)) == set()
+    assert kept_paths(str(folder), begun=True) == set()
     done, _ = once()
     write_view(b"half a unit", folder=str(folder), name="c.txt")
-    assert kept_paths(str(folder)) == {str(folder / "7.json"), *(file.path for file in done.files)}
+    assert kept_paths(str(folder), begun=True) == {str(folder / "7.json"), *(file.path for file in done.files)}
 
 
 def test_a_folder_that_was_moved_is_resumed(once, tmp_path):
     once()
     (tmp_path / "units").rename(tmp_path / "moved")
-    done, resumed = do_once("7", str(tmp_path / "moved"), lambda: pytest.fail("done again"))
+    done, resumed = do_once("7", str(tmp_path / "moved"), lambda _: pytest.fail("done again"))
     assert resumed
     assert all(pathlib.Path(file.path).exists() for file in done.files)
 
@@ -86,3 +87,26 @@ def test_in_a_pipeline(tmp_path):
     counted(0)
     counted(1)
     assert sorted((tmp_path / "log").read_text().split()) == ["1", "2"]
+
+
+def test_a_death_is_told_from_an_exception(tmp_path):
+    folder, told = tmp_path / "units", []
+
+    def fail(died):
+        assert (folder / "7.begun").exists()
+        raise KeyError
+
+    def work(died):
+        told.append(died)
+        return Done(files=(), counters={}, amounts={})
+
+    with pytest.raises(KeyError):
+        do_once("7", str(folder), fail)
+    folder.mkdir(exist_ok=True)
+    (folder / "8.begun").write_bytes(b"")
+    assert kept_paths(str(folder), begun=True) == {str(folder / "8.begun")}
+    assert kept_paths(str(folder), begun=False) == set()
+    do_once("7", str(folder), work)
+    do_once("8", str(folder), work)
+    assert told == [False, True]
+    assert {path.name for path in folder.iterdir()} == {"7.json", "8.json"}

@@ -1,0 +1,320 @@
+"""The whales job from its command line, against the method called directly and against the published program."""
+
+import io
+import json
+import os
+import pathlib
+import shutil
+import tarfile
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import whales
+from jobs.recheck import verify
+from schemas.whales import REGIONS
+from transforms.crop_image import crop_square
+from transforms.find_region import OriginalOptions, find_region_original
+from transforms.sample_whales import PLAIN, draw_sea, sample_whales
+
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/whales"
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "original_boxes.json").exists(), reason="the real photographs and the published files are not here"
+)
+SMALL = ["--kernel", 9, "--smallest", 6]  # parameters under which something is found in small images
+
+
+def run(*arguments, workers=1):
+    """Run the job in this process, on one worker: faster to start than two for a few images."""
+    return whales.main(["--quiet", "--workers", str(workers), *map(str, arguments)])
+
+
+def manifest_of(output):
+    return json.loads((output / "_manifest.json").read_text())
+
+
+def rows(output, dataset="regions"):
+    """Read a data set as its manifest lists it."""
+    parts = [pq.read_table(output / file["path"]) for file in manifest_of(output)["datasets"][dataset]["files"]]
+    return pa.concat_tables(parts).to_pylist() if parts else []
+
+
+@pytest.fixture(scope="module")
+def sea(tmp_path_factory):
+    """Twelve small images and the hostile ones; return the folder, and names by what must become of them."""
+    folder = tmp_path_factory.mktemp("sea")
+    wrote = sample_whales(str(folder), images=PLAIN + 2, width=360, height=240, hostile=True)
+    return pathlib.Path(wrote["folder"]), wrote["hostile"]
+
+
+@pytest.fixture(scope="module")
+def output(sea, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    arguments = ["--crop-size", 32, "--mask", "png", "--write-images", "--max-reject-ratio", 1, *SMALL]
+    assert run("--input", sea[0], "--output", out, *arguments) == 0
+    return out
+
+
+def test_every_row_is_what_the_method_finds(sea, output):
+    parameters = OriginalOptions(kernel=9, smallest=6)
+    found = 0
+    for row in rows(output):
+        name = row["key"].replace("latin-1 \\xf1", "latin-1 \udcf1")
+        path = sea[0] / name if (sea[0] / name).exists() else sea[0] / name.replace("ñ", "n\u0303")
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        region = find_region_original(image, parameters)
+        box = (row["x"], row["y"], row["box_width"], row["box_height"])
+        assert (row["height"], row["width"]) == image.shape[:2]
+        assert box == (region.box or (None,) * 4), row["key"]
+        assert (row["regions"], row["white_pixels"]) == (region.regions, region.white_pixels)
+        assert np.array_equal(cv2.imdecode(np.frombuffer(row["mask"], np.uint8), 0), region.mask.pixels())
+        if region.box is None:
+            assert row["status"] != "found"
+            assert (row["share"], row["score"], row["crop"], row["pixels"]) == (None,) * 4
+            continue
+        found += 1
+        x, y, width, height = box
+        part = image[y : y + height, x : x + width]
+        assert row["share"] == width * height / (image.shape[0] * image.shape[1])
+        decoded = cv2.imdecode(np.frombuffer(row["crop"], np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape == part.shape
+        assert np.abs(decoded.astype(int) - part).mean() < 12
+        assert row["pixels"] == crop_square(image, box, 32).tobytes()
+    assert found >= 8
+
+
+def test_rejects_are_those_that_were_made_to_be(sea, output):
+    rejects = rows(output, "rejects")
+    expected = [(f"hostile/{name}", fate) for fate, names in sea[1].items() for name in names]
+    assert sorted((row["source"], row["reason"]) for row in rejects) == sorted(
+        (name, fate) for name, fate in expected if fate not in ("row", "skipped")
+    )
+    assert [row["source"] for row in rejects] == sorted(row["source"] for row in rejects)
+    assert all(row["row"] and row["line"] == 0 for row in rejects)
+
+
+def test_everything_is_counted(sea, output):
+    manifest, wrong = verify(str(output))
+    assert wrong == []
+    counters = manifest["counters"]
+    names = [name for names in sea[1].values() for name in names]
+    assert counters["images_read"] == PLAIN + 2 + len(names) - len(sea[1]["skipped"])
+    assert counters["images_read"] == counters["regions"] + counters["rejects"]
+    assert counters["regions"] == sum(n for name, n in counters.items() if name.startswith("status."))
+    assert counters["rejects"] == sum(n for name, n in counters.items() if name.startswith("rejects."))
+    assert counters["duplicates"] == len(sea[1]["row"]) - 4 - 1  # the good ones with odd names are one image
+    assert (counters["skipped.link"], counters["skipped.special"]) == (1, 1)
+    assert len(manifest["warnings"]) == 2
+    [listed] = manifest["inputs"]
+    assert (listed["path"], listed["files"]) == (str(sea[0]), counters["images_read"])
+
+
+def test_orientation_and_keys(sea, output):
+    by_key = {row["key"]: row for row in rows(output)}
+    turned = by_key["hostile/turned.jpg"]
+    assert (turned["orientation"], turned["rotation"], turned["mirrored"]) == (6, 90, False)
+    assert (turned["width"], turned["height"]) == (320, 480)
+    assert by_key["hostile/a/w.jpg"]["sha256"] == by_key["hostile/b/W.JPG"]["sha256"]
+    assert by_key["hostile/really a png.jpg"]["format"] == "png"
+    assert "hostile/latin-1 \\xf1.jpg" in by_key
+    assert {"hostile/ñ.jpg", "hostile/n\u0303.jpg", "hostile/two\nlines\x1b[31m.jpg"} <= by_key.keys()
+    statuses = {key: row["status"] for key, row in by_key.items()}
+    assert statuses["hostile/one colour.png"] == "one_colour"
+    assert statuses["hostile/one pixel.png"] == "too_small"
+
+
+def test_the_pictures_of_the_published_program(output):
+    views = {view["path"] for view in manifest_of(output)["views"]}
+    found = [row["key"] for row in rows(output) if row["x"] is not None]
+    assert len(views) == 4 * len(found) + 1
+    assert {
+        f"images/{key}.{kind}.jpg" for key in found if key.startswith("w_") for kind in ("extract", "areas")
+    } <= views
+    row = next(row for row in rows(output) if row["key"] == "w_00000.jpg")
+    extract = cv2.imread(str(output / "images/w_00000.jpg.extract.jpg"))
+    assert extract.shape[:2] == (row["box_height"], row["box_width"])
+
+
+def test_the_files_say_what_they_are(output):
+    manifest = manifest_of(output)
+    file = pq.ParquetFile(output / manifest["datasets"]["regions"]["files"][0]["path"])
+    assert file.schema_arrow.names == [*REGIONS.names, "pixels"]
+    pixels = file.schema_arrow.field("pixels")
+    assert pixels.type == pa.binary(32 * 32 * 3)
+    assert (pixels.metadata[b"dtype"], pixels.metadata[b"shape"]) == (b"uint8", b"[32, 32, 3]")
+    assert all(field.metadata[b"doc"] for field in file.schema_arrow)
+    assert file.schema_arrow.metadata[b"molino.schema"] == b"whales.regions"
+    assert all(row["decode_ms"] is row["find_ms"] is row["mask_runs"] is None for row in rows(output))
+
+
+def shard_tar(images, path):
+    with tarfile.open(path, "w") as tar:
+        for image in images:
+            info = tarfile.TarInfo(image.name)
+            info.size = image.stat().st_size
+            tar.addfile(info, io.BytesIO(image.read_bytes()))
+
+
+def shard_parquet(images, path):
+    table = {"file": [image.name for image in images], "jpeg": [image.read_bytes() for image in images]}
+    pq.write_table(pa.table(table), path, row_group_size=2)
+
+
+def test_shards_give_the_rows_of_the_files(sea, tmp_path):
+    images = sorted(sea[0].glob("w_*.jpg"))[:5]
+    (tmp_path / "files").mkdir()
+    for image in images:
+        shutil.copy(image, tmp_path / "files")
+    shard_tar(images, tmp_path / "s.tar")
+    shard_parquet(images, tmp_path / "s.parquet")
+    same = {}
+    for name in ("files", "s.tar", "s.parquet"):
+        columns = ["--name-column", "file", "--bytes-column", "jpeg"]
+        assert run("--input", tmp_path / name, "--output", tmp_path / f"out-{name}", *columns, *SMALL) == 0
+        same[name] = [row | {"key": row["key"].split("!")[-1]} for row in rows(tmp_path / f"out-{name}")]
+    assert same["files"] == same["s.tar"] == same["s.parquet"]
+    assert rows(tmp_path / "out-s.tar")[0]["key"] == "s.tar!w_00000.jpg"
+
+
+def test_options_change_what_they_say(sea, tmp_path):
+    arguments = ["--mask", "rle", "--crop-quality", 0, "--timings", "--report-images", 3, "--max-reject-ratio", 1]
+    assert run("--input", sea[0] / "w_*.jpg", "--output", tmp_path / "out", *arguments, *SMALL) == 0
+    for row in rows(tmp_path / "out"):
+        assert row["crop"] is row["mask"] is None
+        assert sum(row["mask_runs"]) == row["width"] * row["height"]
+        assert row["decode_ms"] > 0
+        assert row["find_ms"] > 0
+        assert json.loads(row["parameters"]) == {"bins": 16, "kernel": 9, "smallest": 6, "threshold": 0.25}
+    assert (tmp_path / "out/report.html").read_text().count('loading="lazy"') == 3
+    limits = ["--max-pixels", 1000, "--output", tmp_path / "few", "--max-reject-ratio", 1]
+    assert run("--input", sea[0] / "w_*.jpg", *limits) == 0
+    assert {row["reason"] for row in rows(tmp_path / "few", "rejects")} == {"too_many_pixels"}
+    assert manifest_of(tmp_path / "few")["datasets"]["regions"]["files"] == []
+
+
+def test_fast_is_near_the_original(tmp_path):
+    sample_whales(str(tmp_path), images=4, width=1500, height=1000)
+    for method in ("original", "fast"):
+        assert run("--input", tmp_path / "images", "--output", tmp_path / method, "--method", method) == 0
+    for exact, near in zip(rows(tmp_path / "original"), rows(tmp_path / "fast"), strict=True):
+        assert near["method"] == "fast"
+        assert exact["sha256"] == near["sha256"]
+        assert abs(exact["share"] - near["share"]) < 0.05
+
+
+def test_saliency_finds_the_heads(tmp_path):
+    sample_whales(str(tmp_path), images=PLAIN, width=900, height=600)
+    assert (
+        run("--input", tmp_path / "images", "--output", tmp_path / "out", "--method", "saliency", "--share", 0.2) == 0
+    )
+    truth = {row["key"]: row for row in pq.read_table(tmp_path / "truth.parquet").to_pylist()}
+    hits = 0
+    for row in rows(tmp_path / "out"):
+        assert (row["method"], row["status"]) == ("saliency", "found")
+        assert abs(row["share"] - 0.2) < 0.02
+        head = truth[row["key"]]
+        if head["head_x"] is not None:
+            x, y = head["head_x"] + head["head_width"] / 2, head["head_y"] + head["head_height"] / 2
+            hits += row["x"] <= x < row["x"] + row["box_width"] and row["y"] <= y < row["y"] + row["box_height"]
+    assert hits >= 6
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, capsys):
+    before = (output / "_manifest.json").stat().st_mtime_ns
+    same = ["--crop-size", 32, "--mask", "png", "--write-images", "--max-reject-ratio", 1, *SMALL]
+    assert run("--input", sea[0], "--output", output, *same) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run("--input", sea[0], "--output", output, "--max-reject-ratio", 1) == 3
+    assert "other options" in capsys.readouterr().err
+    assert (output / "_manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bins", "0"], "--bins"),
+        (["--bins", "99"], "bins 99 is not from 1 to 64"),
+        (["--smallest", "1"], "smallest 1 is below 2"),
+        (["--threshold", "nan"], "threshold nan"),
+        (["--share", "0.2"], "--share is of no use with --method original"),
+        (["--method", "fast", "--anywhere"], "--anywhere is of no use with --method fast"),
+        (["--method", "saliency", "--share", "2"], "share 2.0 is not from 0.01 to 1"),
+        (["--method", "saliency", "--bins", "8"], "--bins is of no use with --method saliency"),
+        (["--method", "saliency", "--write-images"], "--write-images is of no use"),
+        (["--crop-quality", "101"], "--crop-quality 101 is above 100"),
+        (["--crop-size", "5000"], "--crop-size 5000 is above 4096"),
+        (["--method", "slow"], "--method"),
+        (["--crop_quality", "5"], "did you mean --crop-quality?"),
+        (["--shuffle", "files"], "no such option"),
+    ],
+)
+def test_wrong_options_are_errors(arguments, message, sea, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--input", sea[0], "--output", tmp_path / "out", *arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_inside_the_input_is_refused(sea, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--input", sea[0], "--output", sea[0] / "out")
+    assert stopped.value.code == 2
+    assert "lies inside --input" in capsys.readouterr().err
+
+
+def test_a_shard_of_no_images_needs_leave(tmp_path):
+    shard_tar([], tmp_path / "s.tar")
+    assert run("--input", tmp_path / "s.tar", "--output", tmp_path / "out", "--allow-empty") == 0
+    manifest, wrong = verify(str(tmp_path / "out"))
+    assert wrong == []
+    assert manifest["counters"]["images_read"] == manifest["datasets"]["regions"]["rows"] == 0
+
+
+def test_alpha_gray_and_sixteen_bits_are_rows(tmp_path):
+    sea = draw_sea(300, 200, np.random.default_rng(3)).image
+    folder = tmp_path / "in"
+    folder.mkdir()
+    alpha = np.dstack([sea, np.full(sea.shape[:2], 255, np.uint8)])
+    kinds = {
+        "colour.png": sea,
+        "alpha.png": alpha,
+        "gray.png": cv2.cvtColor(sea, cv2.COLOR_BGR2GRAY),
+        "sixteen.png": sea.astype(np.uint16) * 257,
+    }
+    for name, image in kinds.items():
+        assert cv2.imwrite(str(folder / name), image)
+    assert run("--input", folder, "--output", tmp_path / "out", *SMALL) == 0
+    found = {row["key"]: (row["mode"], row["bits"]) for row in rows(tmp_path / "out")}
+    assert found == {
+        "colour.png": ("colour", 8),
+        "alpha.png": ("alpha", 8),
+        "gray.png": ("gray", 8),
+        "sixteen.png": ("colour", 16),
+    }
+    boxes = {row["key"]: row["x"] for row in rows(tmp_path / "out")}
+    assert boxes["colour.png"] == boxes["alpha.png"] == boxes["sixteen.png"]
+
+
+@needs_shared
+@pytest.mark.slow
+def test_the_published_files_and_all_known_boxes(tmp_path):
+    images = sorted(SHARED.glob("w_*.jpg"))
+    (tmp_path / "in").mkdir()
+    for image in images:
+        os.symlink(image, tmp_path / "in" / image.name)
+    links = [str(path) for path in sorted((tmp_path / "in").iterdir())]  # named one by one, links are followed
+    assert run("--input", *links, "--output", tmp_path / "out", "--write-images", workers=2) == 0
+    known = json.loads((SHARED / "original_boxes.json").read_text())
+    found = {row["key"]: row for row in rows(tmp_path / "out")}
+    assert found.keys() == known.keys()
+    for key, expected in known.items():
+        row = found[key]
+        assert [row["x"], row["y"], row["box_width"], row["box_height"]] == expected["box"], key
+        assert (row["regions"], row["white_pixels"]) == (expected["contours"], expected["white_pixels"]), key
+    for path in (SHARED / "published").iterdir():
+        name = path.name
+        assert (tmp_path / "out/images" / name).read_bytes() == path.read_bytes(), name

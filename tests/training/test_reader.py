@@ -1,0 +1,195 @@
+import itertools
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_run import DIM, ROWS, make_rows, vectors, write_run
+
+from training.reader import Reader
+from training.runs import RunError, open_run
+
+ROWS_IN_ALL = 126
+COLUMNS = ("id", "wide", "half", "label", "title")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reader") / "run"
+    write_run(folder)
+    return open_run(folder, {"rows": ("made.rows", 1)}, cache=None).datasets["rows"]
+
+
+def read(dataset, columns=("id",), *, epoch=0, start=0, **options):
+    """Return the batches of an epoch."""
+    return list(Reader(dataset, columns, **options).epoch(epoch, start=start))
+
+
+def ids(batches):
+    return [number for batch in batches for number in batch["id"].tolist()]
+
+
+def test_batches_are_contiguous_arrays_of_the_rows(dataset):
+    for batch in read(dataset, COLUMNS, batch=10):
+        expected = pa.concat_tables(make_rows(int(number), 1) for number in batch["id"]).combine_chunks()
+        for name, dtype in {"id": np.int64, "label": np.int32, "wide": np.float32, "half": np.float32}.items():
+            assert batch[name].dtype == dtype
+            assert batch[name].flags.c_contiguous
+        assert batch["wide"].shape == batch["half"].shape == (len(batch["id"]), DIM)
+        np.testing.assert_array_equal(batch["label"], expected["label"].to_numpy())
+        np.testing.assert_array_equal(batch["wide"], expected["wide"].chunk(0).flatten().to_numpy().reshape(-1, DIM))
+        np.testing.assert_array_equal(batch["half"], expected["half"].chunk(0).flatten().to_numpy().reshape(-1, DIM))
+        assert batch["title"].equals(expected["title"].chunk(0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    readers=st.sampled_from([1, 2, 5]),
+    batch=st.integers(1, 140),
+    window=st.integers(1, 140),
+    shuffle=st.booleans(),
+    ahead=st.sampled_from([0, 1, 3]),
+    split=st.sampled_from([None, "train", "validation", "test", "nothing"]),
+    epoch=st.integers(0, 3),
+)
+def test_every_row_comes_once_an_epoch(dataset, readers, batch, window, shuffle, ahead, split, epoch):
+    options = {"batch": batch, "window": window, "shuffle": shuffle, "ahead": ahead, "split": split}
+    made = [Reader(dataset, ["id"], reader=n, readers=readers, **options) for n in range(readers)]
+    parts = [list(reader.epoch(epoch)) for reader in made]
+    rows = make_rows(0, ROWS_IN_ALL)
+    wanted = [
+        number
+        for number, of in zip(rows["id"].to_pylist(), rows["split"].to_pylist(), strict=True)
+        if of == split or not split
+    ]
+    found = [number for part in parts for number in ids(part)]
+    assert sorted(found) == wanted
+    if not shuffle:
+        assert found == wanted
+    for reader, part in zip(made, parts, strict=True):
+        assert len(part) == len(reader) == reader.batches
+        assert all(len(each["id"]) == batch for each in part[:-1])
+        assert reader.own_rows == len(ids(part))
+        assert abs(reader.own_rows * readers - len(wanted)) < readers
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.integers(1, 140), window=st.integers(1, 60), start=st.integers(0, 20), keep_last=st.booleans())
+def test_an_epoch_goes_on_from_any_batch(dataset, batch, window, start, keep_last):
+    options = {"batch": batch, "window": window, "keep_last": keep_last, "split": "train", "readers": 2, "reader": 1}
+    whole = read(dataset, **options)
+    assert ids(read(dataset, start=start, **options)) == ids(whole[start:])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 126, 127])
+def test_a_short_last_batch_can_be_dropped(dataset, batch):
+    kept, dropped = (read(dataset, batch=batch, keep_last=keep) for keep in (True, False))
+    assert ids(dropped) == ids(kept)[: ROWS_IN_ALL // batch * batch]
+    assert {len(each["id"]) for each in dropped} <= {batch}
+
+
+def test_the_order_follows_from_seed_and_epoch(dataset):
+    orders = {}
+    for seed, epoch, window in itertools.product((0, 1), (0, 1), (20, 200)):
+        options = {"seed": seed, "epoch": epoch, "window": window, "batch": 9}
+        orders[seed, epoch, window] = ids(read(dataset, **options))
+        assert ids(read(dataset, ahead=0, **options)) == orders[seed, epoch, window]
+    assert len({tuple(order) for order in orders.values()}) == len(orders)
+
+
+def test_the_order_is_not_that_of_the_files(dataset):
+    order = np.array(ids(read(dataset, window=60)))
+    assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.5
+    assert np.mean(np.diff(order) == 1) < 0.1
+
+
+def test_row_groups_without_the_split_are_not_read(tmp_path, monkeypatch):
+    rows = make_rows(0, 60)
+    ordered = rows.sort_by([("split", "ascending")])
+    write_run(tmp_path, shards=(60,))
+    run = open_run(tmp_path, {"rows": None}, verify=False, cache=None)
+    pq.write_table(ordered, run.datasets["rows"].files[0], row_group_size=6)
+    reader = Reader(run.datasets["rows"], ["id"], split="validation")
+    seen = []
+    read_group = Reader._read_group
+    monkeypatch.setattr(Reader, "_read_group", lambda *args: seen.append(args[2].group) or read_group(*args))
+    found = ids(reader.epoch(0))
+    assert sorted(found) == [number for number in range(60) if number % 10 == 8]
+    assert seen == [9]
+
+
+def test_what_is_read_may_be_left_half_way(dataset):
+    before = threading.active_count()
+    epoch = Reader(dataset, ["id"], batch=1, window=2).epoch()
+    next(epoch)
+    epoch.close()
+    assert threading.active_count() == before
+
+
+def test_a_file_that_breaks_while_it_is_read_raises(tmp_path):
+    write_run(tmp_path, shards=(100,))
+    data = open_run(tmp_path, {"rows": None}, cache=None).datasets["rows"]
+    reader = Reader(data, ["wide"])
+    path = tmp_path / "rows" / "part-00000-of-00001-0123abcd.parquet"
+    content = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(3).column(ROWS.names.index("wide")).data_page_offset
+    content[start + 60] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"cannot read .*part-00000-of-00001.*CRC"):
+        list(reader.epoch())
+
+
+def test_a_column_that_is_not_there(dataset):
+    with pytest.raises(RunError, match="rows has no column vector; it has: id, title, label, split, wide, half"):
+        Reader(dataset, ["vector"])
+
+
+@pytest.mark.parametrize("wrong", [{"reader": 2, "readers": 2}, {"batch": 0}, {"window": 0}, {"reader": -1}])
+def test_what_is_not_possible(dataset, wrong):
+    with pytest.raises(ValueError, match="not possible"):
+        Reader(dataset, ["id"], **wrong)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1.0] * DIM, [None] * DIM], pa.list_(pa.float32(), DIM)),
+        pa.array([1, None], pa.int32()),
+    ],
+    ids=["in a vector", "a number"],
+)
+def test_nulls_are_refused(tmp_path, column):
+    write_run(tmp_path, shards=(2,))
+    data = open_run(tmp_path, {"rows": None}, verify=False, cache=None).datasets["rows"]
+    pq.write_table(pa.table({"wide": column}), data.files[0])
+    with pytest.raises(RunError, match=r"wide of .* holds nulls"):
+        read(data, ["wide"])
+
+
+def test_strings_in_a_dictionary_come_as_strings(tmp_path):
+    write_run(tmp_path, shards=(6,))
+    data = open_run(tmp_path, {"rows": None}, verify=False, cache=None).datasets["rows"]
+    words = pa.array(["a", "b", "a", "c", "c", "a"])
+    pq.write_table(pa.table({"title": words.dictionary_encode()}), data.files[0], row_group_size=2)
+    batches = read(data, ["title"], shuffle=False, batch=6)
+    assert batches[0]["title"].equals(words)
+
+
+def test_a_data_set_without_rows_gives_no_batches(tmp_path):
+    write_run(tmp_path, shards=())
+    data = open_run(tmp_path, {"rows": None}, cache=None).datasets["rows"]
+    assert read(data, ["id"], split="train") == []
+
+
+def test_the_vectors_of_a_row_group_are_not_copied(dataset):
+    from training.reader import _to_numpy
+
+    column = dataset.open(0).read_row_group(0, columns=["wide"])["wide"]
+    array = _to_numpy(column, "")
+    assert array.ctypes.data == column.chunk(0).values.buffers()[1].address
+    sliced = column.slice(3, 5)
+    np.testing.assert_array_equal(_to_numpy(sliced, ""), array[3:8])
+    assert sliced.type == vectors(pa.float32())

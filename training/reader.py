@@ -1,0 +1,317 @@
+"""Read a data set as batches of NumPy arrays, shuffled, shared among readers, each row exactly once an epoch."""
+
+import dataclasses
+import functools
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training.runs import Dataset, RunError, explained
+
+Batch = dict[str, "np.ndarray | pa.Array"]
+END = object()
+OPEN_FILES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """The rows `start` to `stop`, among those of the split, of a row group."""
+
+    file: int
+    group: int
+    start: int
+    stop: int
+
+
+class Reader:
+    """Reads a data set in batches.
+
+    A batch is a dict: a fixed-size list of floats becomes a C-contiguous `(n, dim) float32` array, float16 widened; a
+    column of numbers a `(n,)` array of its own type; any other column a pyarrow Array. The columns that are read have
+    no nulls, but for those that stay Arrow.
+
+    Shuffled, an epoch is: the row groups in a random order; that sequence of rows cut into `readers` equal parts; each
+    part read in windows of `window` rows, whose rows are put in a random order. It depends on the files' rows, `seed`,
+    the epoch, `window`, `reader` and `readers`, and on nothing else. Not shuffled, rows come as they stand.
+
+    Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB.
+
+    Attributes:
+      rows: of the data set, for all readers: those of the split.
+      own_rows: of this reader; those of two readers differ by at most one.
+      batches: in an epoch of this reader.
+
+    Raises:
+      RunError: a column is not there, has nulls where there may be none, or a file cannot be read.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        columns: Sequence[str],
+        *,
+        batch: int = 4096,
+        split: str | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        window: int = 16_384,
+        reader: int = 0,
+        readers: int = 1,
+        keep_last: bool = True,
+        ahead: int = 4,
+        threads: int = 2,
+    ):
+        """Count the rows of the split in every row group; nothing else is read yet.
+
+        Args:
+          split: only rows whose column `split` has this value. Row groups that hold none are never read.
+          reader: number of this one among `readers`, from 0.
+          keep_last: False drops the last batch where it is short.
+          ahead: batches made ready by a thread while the caller works; 0 makes all when it is asked for.
+          threads: that decode row groups.
+        """
+        if not (columns and 0 <= reader < readers and min(batch, window, threads) > 0):
+            raise ValueError(f"not possible: {columns=}, {reader=}, {readers=}, {batch=}, {window=}, {threads=}")
+        for name in [*columns, *(["split"] if split is not None else [])]:
+            if dataset.rows and name not in dataset.schema.names:
+                there = ", ".join(dataset.schema.names)
+                raise RunError(f"{dataset.name} has no column {name}; it has: {there}")
+        self.dataset, self.columns, self.split = dataset, tuple(dict.fromkeys(columns)), split
+        self.batch, self.shuffle, self.seed, self.window = batch, shuffle, seed, window
+        self.reader, self.readers, self.keep_last, self.ahead, self.threads = reader, readers, keep_last, ahead, threads
+        self._groups = self._count_groups()
+        self.rows = sum(part.stop for part in self._groups)
+        self._first, self._end = self.rows * reader // readers, self.rows * (reader + 1) // readers
+        self.own_rows = self._end - self._first
+        self.batches = -(-self.own_rows // batch) if keep_last else self.own_rows // batch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, from batch `start`: what comes before it is hardly read."""
+        made = self._make_batches(number, start)
+        return _run_ahead(made, self.ahead) if self.ahead else made
+
+    # --- which rows
+
+    def _count_groups(self) -> list[_Part]:
+        """Return all row groups that hold rows of the split, whole."""
+
+        def count(file: int) -> list[_Part]:
+            opened = self.dataset.open(file)
+            rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
+            if self.split is not None:
+                with explained(self.dataset.files[file]):
+                    tables = (opened.read_row_group(group, columns=["split"]) for group in range(len(rows)))
+                    rows = [len(self._selected(table)) for table in tables]
+            return [_Part(file, group, 0, held) for group, held in enumerate(rows) if held]
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return [part for parts in pool.map(count, range(len(self.dataset.files))) for part in parts]
+
+    def _selected(self, table: pa.Table) -> np.ndarray:
+        """Return the places of the split's rows in a row group, in order."""
+        if self.split is None:
+            return np.arange(table.num_rows)
+        column = table["split"]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return np.flatnonzero(pc.equal(column, self.split).to_numpy())
+
+    def _sequence(self, epoch: int, first: int) -> list[_Part]:
+        """Return the parts of row groups that make this reader's epoch, in order, from its row `first`."""
+        groups = self._groups
+        if self.shuffle:
+            groups = [groups[place] for place in self._random(epoch, 0).permutation(len(groups))]
+        parts, at = [], 0
+        for group in groups:
+            start, stop = max(at, self._first + first) - at, min(at + group.stop, self._end) - at
+            if start < stop:
+                parts.append(_Part(group.file, group.group, start, stop))
+            at += group.stop
+        return parts
+
+    def _random(self, epoch: int, *more: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch, *more])))
+
+    # --- reading
+
+    def _make_batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        skipped = min(start * self.batch, self.own_rows)
+        left = (self.own_rows if self.keep_last else self.batches * self.batch) - skipped
+        # windows begin where they would have begun had nothing been skipped
+        first, at = divmod(skipped, self.window)
+        windows = self._read_windows(self._sequence(epoch, first * self.window))
+        made = _Pile(min(self.batch, left))
+        for number, window in enumerate(_run_ahead(windows, 1) if self.ahead else windows, first):
+            if not left:
+                break
+            order = np.arange(window.rows)
+            if self.shuffle:
+                order = self._random(epoch, 1, self.reader, number).permutation(window.rows)
+            while at < window.rows and left:
+                take = order[at : at + made.room]
+                made.add(window.columns, take)
+                at, left = at + len(take), left - len(take)
+                if not made.room:
+                    yield made.finish()
+                    made = _Pile(min(self.batch, left))
+            at = 0
+
+    def _read_windows(self, parts: Sequence[_Part]) -> Iterator["_Pile"]:
+        """Yield windows, which lie in the sequence of rows without a gap; the last may be short."""
+        left = sum(part.stop - part.start for part in parts)
+        made = _Pile(min(self.window, left), widen=False)
+        for part, (columns, selected) in zip(parts, self._read_groups(parts), strict=True):
+            at = part.start
+            while at < part.stop:
+                stop = min(part.stop, at + made.room)
+                made.add(columns, selected[at:stop])
+                at, left = stop, left - (stop - at)
+                if not made.room:
+                    yield made
+                    made = _Pile(min(self.window, left), widen=False)
+
+    def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
+        """Yield the row groups of the parts in order; each thread decodes up to two ahead of the caller."""
+        mine = threading.local()  # a thread has its own handles
+
+        def read(part: _Part) -> tuple[Batch, np.ndarray]:
+            if not hasattr(mine, "open"):
+                mine.open = functools.lru_cache(OPEN_FILES)(self.dataset.open)
+            return self._read_group(mine.open(part.file), part)
+
+        if not self.ahead:
+            yield from map(read, parts)
+            return
+        with ThreadPoolExecutor(self.threads, "molino decoder") as pool:
+            coming: deque[Future] = deque()
+            try:
+                for part in parts:
+                    coming.append(pool.submit(read, part))
+                    if len(coming) > 2 * self.threads:
+                        yield coming.popleft().result()
+                while coming:
+                    yield coming.popleft().result()
+            finally:
+                for future in coming:
+                    future.cancel()
+
+    def _read_group(self, file: pq.ParquetFile, part: _Part) -> tuple[Batch, np.ndarray]:
+        """Return the columns of a row group, and the places of the split's rows in it."""
+        path = self.dataset.files[part.file]
+        wanted = [*self.columns, *(["split"] if self.split is not None else [])]
+        with explained(path):
+            table = file.read_row_group(part.group, columns=list(dict.fromkeys(wanted)), use_threads=False)
+        return {name: _to_numpy(table[name], f"{name} of {path}") for name in self.columns}, self._selected(table)
+
+
+class _Pile:
+    """Rows put together from pieces of other columns: a window, or a batch.
+
+    Attributes:
+      columns: an array of all `rows`, or a list of Arrow arrays, by name.
+      room: rows that it still takes.
+    """
+
+    def __init__(self, rows: int, *, widen: bool = True):
+        self.rows = self.room = rows
+        self.widen = widen
+        self.columns: dict = {}
+
+    def add(self, columns: dict, take: np.ndarray) -> None:
+        """Add the rows at places `take` of other columns."""
+        at = self.rows - self.room
+        self.room -= len(take)
+        in_a_row = len(take) > 0 and take[-1] - take[0] == len(take) - 1 and bool((np.diff(take) == 1).all())
+        for name, column in columns.items():
+            if isinstance(column, list):
+                column = columns[name] = [pa.concat_arrays(column)] if len(column) > 1 else column
+                self.columns.setdefault(name, []).append(column[0].take(pa.array(take)))
+                continue
+            if name not in self.columns:
+                wide = np.float32 if self.widen and column.dtype == np.float16 else column.dtype
+                self.columns[name] = np.empty((self.rows, *column.shape[1:]), wide)
+            into = self.columns[name][at : at + len(take)]
+            if in_a_row:
+                into[:] = column[take[0] : take[-1] + 1]
+            elif into.dtype != column.dtype:
+                into[:] = column[take]
+            else:
+                np.take(column, take, axis=0, out=into, mode="clip")  # the default mode makes a copy more
+
+    def finish(self) -> Batch:
+        """Return the columns, when there is no room left."""
+        return {
+            name: pa.concat_arrays(column) if isinstance(column, list) else column
+            for name, column in self.columns.items()
+        }
+
+
+def _to_numpy(column: pa.ChunkedArray, shown: str) -> "np.ndarray | list[pa.Array]":
+    """Return a column of a row group: numbers and fixed-size lists of them without a copy, others as Arrow."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+    vectors = pa.types.is_fixed_size_list(array.type) and _is_number(array.type.value_type)
+    if not vectors and not _is_number(array.type):
+        return [array]
+    values = (
+        array.values.slice(array.offset * array.type.list_size, len(array) * array.type.list_size) if vectors else array
+    )
+    if array.null_count or values.null_count:
+        raise RunError(f"{shown} holds nulls; a column of numbers that is trained on may have none")
+    flat = values.to_numpy(zero_copy_only=True)
+    return flat.reshape(len(array), array.type.list_size) if vectors else flat
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
+
+
+def _run_ahead(made: Iterator, depth: int) -> Iterator:
+    """Yield what a generator yields, made by a thread that is at most `depth` elements ahead."""
+    ready: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(what: tuple) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(what, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for each in made:
+                if not put((each, None)):
+                    break
+            put((END, None))
+        except BaseException as error:
+            put((END, error))
+        finally:
+            made.close()  # type: ignore[attr-defined]
+
+    thread = threading.Thread(target=work, name="molino reader", daemon=True)
+    thread.start()
+    try:
+        while True:
+            each, error = ready.get()
+            if error is not None:
+                raise error
+            if each is END:
+                return
+            yield each
+    finally:
+        stop.set()
+        thread.join()

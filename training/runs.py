@@ -1,0 +1,355 @@
+"""Open a finished run by its manifest, and refuse one that is not what was written."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import posixpath
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from schemas import name_of
+
+MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
+FORMAT = 1
+ATTEMPTS = 3  # a commit may replace the run between two looks
+BLOCK = 1 << 20
+
+
+class RunError(Exception):
+    """The run cannot be used: the message says which file, what is wrong, and what to do, in one line."""
+
+
+class UnfinishedError(RunError):
+    """There is no manifest, or `_SUCCESS` is missing or of another manifest."""
+
+
+class MissingFileError(RunError):
+    """A file that the manifest lists is not there."""
+
+
+class ChangedFileError(RunError):
+    """A file is not, byte for byte, what the manifest says."""
+
+
+class VersionError(RunError):
+    """A schema, its version, or the manifest's format is not the one that is read here."""
+
+
+class OutsideError(RunError):
+    """The manifest lists a path that leads out of the run's folder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The Parquet files of one data set, in order.
+
+    Attributes:
+      files: paths on `filesystem`.
+      rows: of each file.
+      schema: Arrow schema of all files.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    rows: tuple[int, ...]
+    schema: pa.Schema
+    filesystem: pafs.FileSystem
+
+    def open(self, file: int) -> pq.ParquetFile:
+        """Open one file; page checksums are verified while it is read."""
+        with explained(self.files[file]):
+            # not mapped: a file that is cut short while it is read must raise, not kill the process
+            source = self.filesystem.open_input_file(self.files[file])
+            remote = not isinstance(self.filesystem, pafs.LocalFileSystem)
+            return pq.ParquetFile(source, pre_buffer=remote, page_checksum_verification=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+      folder: as it was given.
+      root: the same on `filesystem`.
+      manifest: as docs/runs.md has it.
+      sha256: of the manifest: the run's name for those who trained on it.
+      datasets: those that were asked for, by name.
+    """
+
+    folder: str
+    root: str
+    manifest: Mapping[str, Any]
+    sha256: str
+    datasets: Mapping[str, Dataset]
+    filesystem: pafs.FileSystem
+
+    def view(self, path: str) -> bytes:
+        """Return the bytes of a view, which are compared with the manifest first."""
+        for entry in self.manifest["views"]:
+            if entry["path"] == path:
+                data = _read(self.filesystem, _inside(self, path), f"{self.folder}/{path}")
+                if (len(data), hashlib.sha256(data).hexdigest()) != (entry["bytes"], entry["sha256"]):
+                    raise ChangedFileError(f"{self.folder}/{path} is not what was written; {_REMEDY}")
+                return data
+        listed = ", ".join(entry["path"] for entry in self.manifest["views"]) or "none"
+        raise MissingFileError(f"{self.folder} lists no view {path}; it has: {listed}")
+
+
+_REMEDY = "move the run away and make it again (molino verify lists every fault)"
+
+
+def open_run(
+    folder: str | os.PathLike,
+    datasets: Mapping[str, tuple[str, int] | None],
+    *,
+    verify: bool = True,
+    cache: str | os.PathLike | None = "",
+) -> Run:
+    """Return a finished run after comparing it with its manifest.
+
+    Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
+    by size, times of change and inode, so that the next reader on this machine need not read it again. Page checksums,
+    verified at each reading, tell what rots later.
+
+    Args:
+      folder: local path, or a URI that pyarrow.fs knows: gs://, s3://, hdfs://.
+      datasets: schema name and version that each data set must have; None takes what the manifest says.
+      verify: False compares sizes, footers and versions, but no sha256.
+      cache: folder to remember in; None remembers nothing. By default $XDG_CACHE_HOME/molino, or ~/.cache/molino.
+
+    Raises:
+      UnfinishedError, MissingFileError, ChangedFileError, VersionError, OutsideError: as their docs say.
+      RunError: the folder cannot be read, the manifest is none, or lists no such data set.
+    """
+    shown = os.fspath(folder).rstrip("/") or "/"
+    filesystem, root = _filesystem(shown)
+    for attempt in range(ATTEMPTS):
+        run = _read_manifest(shown, filesystem, root)
+        try:
+            found = {name: _open_dataset(run, name, expected) for name, expected in datasets.items()}
+            if verify:
+                _verify(run, list(datasets), _cache_file(run, cache))
+            return dataclasses.replace(run, datasets=found)
+        except MissingFileError:
+            # replaced meanwhile? then its files went, and the new manifest lists others
+            if attempt == ATTEMPTS - 1 or _read_manifest(shown, filesystem, root).sha256 == run.sha256:
+                raise
+    raise AssertionError("unreachable")
+
+
+def is_run(folder: str | os.PathLike) -> bool:
+    """Return whether a path is a folder with a manifest or with what a run leaves while it works."""
+    filesystem, root = _filesystem(os.fspath(folder).rstrip("/") or "/")
+    with explained(os.fspath(folder)):
+        return filesystem.get_file_info(root).type == pafs.FileType.Directory
+
+
+def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
+    if "://" not in folder:
+        return pafs.LocalFileSystem(), os.path.abspath(folder)
+    with explained(folder):
+        return pafs.FileSystem.from_uri(folder)
+
+
+@contextlib.contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn what the file system says into one line with the path."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise MissingFileError(f"{path} is missing; {_REMEDY}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise RunError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
+    with explained(shown), filesystem.open_input_stream(path) as stream:
+        return stream.read()
+
+
+# --- the manifest
+
+
+def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
+    path = f"{folder}/{MANIFEST}"
+    with explained(folder):
+        infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
+    if infos[0].type == pafs.FileType.NotFound:
+        raise RunError(f"there is no folder {folder}; name the output folder of a run")
+    if infos[1].type == pafs.FileType.NotFound:
+        raise UnfinishedError(f"{folder} holds no finished run: there is no {MANIFEST}; wait for the run, or repeat it")
+    data = _read(filesystem, posixpath.join(root, MANIFEST), path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if infos[2].type == pafs.FileType.NotFound:
+        raise UnfinishedError(f"{folder} is not finished: there is no {SUCCESS}; wait for the run, or repeat it")
+    if _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").strip() != sha256.encode():
+        raise UnfinishedError(
+            f"{folder} is not finished: {SUCCESS} names another manifest, so a commit is under way or was cut short, "
+            f"or {MANIFEST} was changed; wait for the run, or repeat it"
+        )
+    try:
+        manifest = json.loads(data)
+        if manifest["format"] != FORMAT:
+            raise VersionError(f"{path} has format {manifest['format']}, this program reads format {FORMAT}")
+        entries = [*manifest["views"], *(file for each in manifest["datasets"].values() for file in each["files"])]
+        strange = [entry["path"] for entry in entries if not _is_inside(entry["path"])]
+        _ = [(entry["bytes"], entry["sha256"]) for entry in entries]
+        _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RunError(f"{path} is not a manifest of this program") from None
+    if strange:
+        raise OutsideError(f"{path} lists a path that leads out of the run: {strange[0]!r}; do not trust this run")
+    return Run(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
+
+
+def _is_inside(relative: str) -> bool:
+    return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
+
+
+def _inside(run: Run, relative: str) -> str:
+    """Return the path of a listed file; no link may lead it out of the run."""
+    path = posixpath.join(run.root, relative)
+    if isinstance(run.filesystem, pafs.LocalFileSystem):
+        inside = os.path.join(os.path.realpath(run.root), *relative.split("/"))
+        if os.path.realpath(path) != inside:
+            raise OutsideError(f"{run.folder}/{relative} is a link that leads out of the run; do not trust this run")
+    return path
+
+
+# --- its files
+
+
+def _open_dataset(run: Run, name: str, expected: tuple[str, int] | None) -> Dataset:
+    """Compare names, sizes, footers and rows with the manifest."""
+    if name not in run.manifest["datasets"]:
+        listed = ", ".join(run.manifest["datasets"])
+        raise RunError(f"{run.folder} has no data set {name}; it has: {listed}")
+    entry = run.manifest["datasets"][name]
+    said = (entry["schema"], entry["version"])
+    if expected is not None and said != tuple(expected):
+        raise VersionError(
+            f"{name} of {run.folder} has schema {said[0]} version {said[1]}, this program reads {expected[0]} version "
+            f"{expected[1]}; make the run again with the program that reads it"
+        )
+    paths = [_inside(run, file["path"]) for file in entry["files"]]
+    with explained(run.folder):
+        infos = run.filesystem.get_file_info(paths)
+    schema = None
+    for file, path, info in zip(entry["files"], paths, infos, strict=True):
+        shown = f"{run.folder}/{file['path']}"
+        if info.type != pafs.FileType.File:
+            raise MissingFileError(f"{shown} is missing; {_REMEDY}")
+        if info.size != file["bytes"]:
+            raise ChangedFileError(f"{shown} has {info.size:,} bytes, {file['bytes']:,} were written; {_REMEDY}")
+        footer = _footer(run.filesystem, path, shown)
+        found = footer.schema.to_arrow_schema()
+        try:
+            carried = name_of(found)
+        except ValueError as error:
+            raise VersionError(f"{shown}: {error}") from None
+        if carried != said:
+            raise VersionError(
+                f"{shown} has schema {carried[0]} version {carried[1]}, the manifest says {said[0]} version {said[1]}"
+            )
+        if footer.num_rows != file["rows"]:
+            raise ChangedFileError(f"{shown} has {footer.num_rows:,} rows, {file['rows']:,} were written; {_REMEDY}")
+        if schema is not None and not found.equals(schema):
+            raise VersionError(f"{shown} has other columns than {run.folder}/{entry['files'][0]['path']}")
+        schema = found
+    if sum(file["rows"] for file in entry["files"]) != entry["rows"]:
+        raise RunError(f"{run.folder}/{MANIFEST}: the files of {name} do not have {entry['rows']:,} rows together")
+    return Dataset(
+        name=name,
+        files=tuple(paths),
+        rows=tuple(file["rows"] for file in entry["files"]),
+        schema=schema if schema is not None else pa.schema([]),
+        filesystem=run.filesystem,
+    )
+
+
+def _footer(filesystem: pafs.FileSystem, path: str, shown: str) -> pq.FileMetaData:
+    try:
+        with filesystem.open_input_file(path) as source:
+            return pq.read_metadata(source)
+    except FileNotFoundError:
+        raise MissingFileError(f"{shown} is missing; {_REMEDY}") from None
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())[:120]
+        raise ChangedFileError(f"{shown} is not readable as Parquet ({why}); {_REMEDY}") from None
+
+
+def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
+    """Compare the sha256 of every file that is not known to be right, in file order for the message."""
+    known = _recall(cache)
+    entries = [file for name in names for file in run.manifest["datasets"][name]["files"]]
+    marks = {file["path"]: _mark(run, file["path"]) for file in entries}
+    todo = [file for file in entries if known.get(file["path"]) != [file["sha256"], *marks[file["path"]]]]
+    stop = threading.Event()
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for file, found in zip(todo, pool.map(functools.partial(_sha256, run, stop), todo), strict=True):
+                if found != file["sha256"]:
+                    shown = f"{run.folder}/{file['path']}"
+                    raise ChangedFileError(f"{shown} changed after it was written (sha256); {_REMEDY}")
+        finally:
+            stop.set()
+    if todo:
+        # marks were taken before the bytes were read: what changed meanwhile is read again
+        _remember(cache, {**known, **{file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}})
+
+
+def _sha256(run: Run, stop: threading.Event, file: Mapping[str, Any]) -> str:
+    shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
+    with explained(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
+        while not stop.is_set() and (block := stream.read(BLOCK)):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _mark(run: Run, relative: str) -> list[int]:
+    """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
+    path = posixpath.join(run.root, relative)
+    with explained(f"{run.folder}/{relative}"):
+        if isinstance(run.filesystem, pafs.LocalFileSystem):
+            status = os.stat(path)
+            return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        info = run.filesystem.get_file_info(path)
+        return [info.size, info.mtime_ns or 0]
+
+
+def _cache_file(run: Run, cache: str | os.PathLike | None) -> Path | None:
+    if cache is None:
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(cache or os.path.join(home, "molino"))
+    identity = f"{run.filesystem.type_name}:{os.path.realpath(run.root)}:{run.sha256}"
+    return folder / f"verified-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+
+
+def _recall(cache: Path | None) -> dict[str, list]:
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(cache.read_text()) if cache else {}
+        return known if isinstance(known, dict) else {}
+    return {}
+
+
+def _remember(cache: Path | None, known: Mapping[str, list]) -> None:
+    """Write the cache in one step; a machine without a place for it reads everything each time."""
+    if cache is None:
+        return
+    with contextlib.suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        draft = cache.with_suffix(f".{uuid.uuid4().hex}")
+        draft.write_text(json.dumps(known))
+        draft.replace(cache)

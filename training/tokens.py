@@ -1,0 +1,313 @@
+"""Turn titles into numbers: the same tokens as an NNLM model makes of them, as NumPy arrays."""
+
+import csv
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from training.reader import Reader
+from training.runs import open_run
+
+PUNCTUATION = r"\pP"  # as in the exported model
+ROWS = 65_536  # titles that are tokenised at once
+COUNTED = 1 << 22  # tokens that are counted at once
+FIELD_BYTES = 1 << 20
+TITLES = ("titles.titles", 1)  # schema and version of the titles that are read here
+PIECE = 4  # letters
+LONGEST = 64  # letters of a word that are cut into pieces
+
+
+class TitlesError(Exception):
+    """The titles cannot be used: says what is wrong, where, and what to do, in one line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Titles:
+    """A batch of titles, and the categories of as many, null where unknown."""
+
+    titles: pa.Array
+    categories: pa.Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Tokenised titles.
+
+    Attributes:
+      words: distinct tokens.
+      tokens: int32 places in `words`, title after title.
+      ends: int64 place in `tokens` after the last of each title; a title has at least one token.
+      labels: int32 places in `categories`, -1 where the category is unknown.
+      categories: names, sorted.
+      validation: whether a title is kept from training.
+    """
+
+    words: pa.StringArray
+    tokens: np.ndarray
+    ends: np.ndarray
+    labels: np.ndarray
+    categories: pa.StringArray
+    validation: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+# --- reading
+
+
+def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[Titles, bool]]:
+    """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
+
+    Raises:
+      RunError: the run is not what was written.
+    """
+    dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
+    for name, kept in ((split, False), (measure, True)):
+        reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
+        for batch in reader.epoch():
+            yield Titles(titles=batch["title"], categories=batch["category"]), kept
+
+
+def read_file(path: str, *, title: str, category: str) -> Iterator[Titles]:
+    """Yield the titles of a Parquet file, or of a CSV file with quotes; the column of categories may be absent.
+
+    Raises:
+      TitlesError: the file is missing, is not such a file, or has no such column.
+    """
+    try:
+        with open(path, "rb") as file:
+            parquet = file.read(4) == b"PAR1"
+        yield from (_read_parquet if parquet else _read_csv)(path, title, category)
+    except FileNotFoundError:
+        raise TitlesError(f"there is no file {path}; check --input") from None
+    except UnicodeDecodeError as error:
+        raise TitlesError(f"{path} is not UTF-8 ({error.reason}, byte {error.start:,} of a block)") from None
+    except csv.Error as error:
+        raise TitlesError(f"{path} is not a CSV file with quotes: {error}") from None
+    except (OSError, pa.ArrowException) as error:
+        raise TitlesError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _read_parquet(path: str, title: str, category: str) -> Iterator[Titles]:
+    file = pq.ParquetFile(path)
+    columns = _columns(path, file.schema_arrow.names, title, category)
+    for batch in file.iter_batches(ROWS, columns=columns):
+        texts = [batch[name].cast(pa.string()) for name in columns]
+        yield _titles(texts[0], texts[1] if len(texts) > 1 else None)
+
+
+def _read_csv(path: str, title: str, category: str) -> Iterator[Titles]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        csv.field_size_limit(FIELD_BYTES)
+        rows = csv.reader(file, strict=True)
+        header = next(rows, [])
+        places = [header.index(name) for name in _columns(path, header, title, category)]
+        made: list[list[str]] = [[] for _ in places]
+        for row in rows:
+            if len(row) != len(header):
+                raise TitlesError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(header)}")
+            for column, place in zip(made, places, strict=True):
+                column.append(row[place])
+            if len(made[0]) == ROWS:
+                yield _titles(*(pa.array(column, pa.string()) for column in made))
+                made = [[] for _ in places]
+        yield _titles(*(pa.array(column, pa.string()) for column in made))
+
+
+def _columns(path: str, there: Sequence[str], title: str, category: str) -> list[str]:
+    if title not in there:
+        raise TitlesError(f"{path} has no column {title}; it has: {', '.join(there)[:300]}; see --title-column")
+    return [title, category] if category in there else [title]
+
+
+def _titles(titles: pa.Array, categories: pa.Array | None = None) -> Titles:
+    there = pc.is_valid(titles)
+    if categories is None:
+        categories = pa.nulls(len(titles), pa.string())
+    known = pc.if_else(pc.equal(categories, ""), None, categories)
+    return Titles(titles=titles.filter(there), categories=known.filter(there))
+
+
+def split_off(titles: Titles, *, share: float, seed: int) -> Iterator[tuple[Titles, bool]]:
+    """Yield a batch's titles for training, then those for validation.
+
+    A title's side follows from the seed and from its letters without case, punctuation and spaces, so that titles that
+    hardly differ stand on one side.
+    """
+    import tensorflow as tf
+
+    bare = pc.replace_substring_regex(pc.utf8_lower(titles.titles), r"[\pP\pZ\s]+", "")
+    keyed = pc.binary_join_element_wise(pa.scalar(str(seed)), bare, ":")
+    places = tf.strings.to_hash_bucket_fast(keyed.to_numpy(zero_copy_only=False), 1 << 32).numpy()
+    kept = pa.array(places < share * (1 << 32))
+    for side, mask in ((False, pc.invert(kept)), (True, kept)):
+        yield Titles(titles=titles.titles.filter(mask), categories=titles.categories.filter(mask)), side
+
+
+# --- tokenising
+
+
+def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np.ndarray]:
+    """Return the tokens of all titles, one after another, and their number in each title.
+
+    A title without tokens has one, the empty one, as in the exported model.
+
+    >>> tokens, counts = split_tokens(pa.array(["Mesa  de luz, blanca", "..."]), normalization=True)
+    >>> tokens.to_pylist(), counts.tolist()
+    (['Mesa', 'de', 'luz', 'blanca', ''], [4, 1])
+    """
+    texts = pc.replace_substring_regex(titles, PUNCTUATION, "") if normalization else titles
+    split = pc.split_pattern(texts, " ")
+    tokens = split.flatten()
+    full = pc.not_equal(tokens, "").to_numpy(zero_copy_only=False)
+    before = np.concatenate([[0], np.cumsum(full)])
+    offsets = split.offsets.to_numpy()
+    counts = np.diff(before[offsets - offsets[0]])
+    if not counts.all():
+        # one of a title's empty tokens stays
+        first = offsets[:-1][counts == 0] - offsets[0]
+        full[first], counts = True, np.maximum(counts, 1)
+    return tokens.filter(pa.array(full)), counts
+
+
+def tokenize(batches: Iterable[tuple[Titles, bool]], *, normalization: bool) -> Corpus:
+    """Return the tokenised titles of all batches; each comes with whether it is for validation.
+
+    Memory: twice four bytes a token while the words of all batches are brought together, then once.
+    """
+    tokens, labels, counts, validation = [], [], [], []
+    for batch, kept in batches:
+        if len(batch.titles):
+            found, count = split_tokens(batch.titles, normalization=normalization)
+            tokens.append(found.dictionary_encode())
+            counts.append(count)
+            labels.append(batch.categories.dictionary_encode())
+            validation.append(np.full(len(count), kept))
+    if not counts:
+        return Corpus(
+            words=pa.array([], pa.string()),
+            tokens=np.zeros(0, np.int32),
+            ends=np.zeros(0, np.int64),
+            labels=np.zeros(0, np.int32),
+            categories=pa.array([], pa.string()),
+            validation=np.zeros(0, bool),
+        )
+    words, places = _unify(tokens)
+    names, numbers = _unify(labels)
+    order = pc.array_sort_indices(names).to_numpy()
+    # one more for the unknown, whose place is -1
+    rank = np.full(len(names) + 1, -1, np.int32)
+    rank[order] = np.arange(len(names))
+    return Corpus(
+        words=words,
+        tokens=places,
+        ends=np.cumsum(np.concatenate(counts), dtype=np.int64),
+        labels=rank[numbers],
+        categories=names.take(pa.array(order)),
+        validation=np.concatenate(validation),
+    )
+
+
+def _unify(chunks: list[pa.DictionaryArray]) -> tuple[pa.StringArray, np.ndarray]:
+    """Return the distinct values of all chunks, and the int32 place of each value among them, -1 for null."""
+    one = pa.chunked_array(chunks).unify_dictionaries()
+    places = np.empty(len(one), np.int32)
+    at = 0
+    for chunk in one.chunks:
+        places[at : at + len(chunk)] = pc.fill_null(chunk.indices, -1)
+        at += len(chunk)
+    return one.chunk(0).dictionary, places
+
+
+# --- the vocabulary
+
+
+def count_tokens(corpus: Corpus) -> np.ndarray:
+    """Return how often each word stands in the titles for training, int64."""
+    counts = np.zeros(len(corpus.words), np.int64)
+    trained = np.repeat(~corpus.validation, np.diff(corpus.ends, prepend=0))
+    for at in range(0, len(trained), COUNTED):
+        # numpy makes 8 bytes of each token while it counts
+        tokens = corpus.tokens[at : at + COUNTED][trained[at : at + COUNTED]]
+        counts += np.bincount(tokens, minlength=len(counts))
+    return counts
+
+
+def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: int) -> np.ndarray:
+    """Return the places of the words that get a row, in the order of the rows: by their counts, then by token.
+
+    A word that is counted fewer than `least` times gets none, nor does one that cannot stand on a line of its own: the
+    empty one, and those with line ends.
+    """
+    lines = pc.match_substring_regex(corpus.words, r"^[^\r\n]+\z").to_numpy(zero_copy_only=False)
+    able = np.flatnonzero((counts >= least) & lines)
+    table = pa.table({"count": pa.array(-counts[able]), "word": corpus.words.take(pa.array(able))})
+    order = pc.sort_indices(table, sort_keys=[("count", "ascending"), ("word", "ascending")]).to_numpy()
+    return able[order[:size]]
+
+
+def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.ndarray:
+    """Return the int32 row of each word: its place in the vocabulary, or that of its bucket after it.
+
+    Buckets are those of TensorFlow's StaticVocabularyTable: FarmHash Fingerprint64, modulo their number.
+    """
+    import tensorflow as tf
+
+    rows = np.full(len(corpus.words), -1, np.int32)
+    rows[vocabulary] = np.arange(len(vocabulary))
+    others = np.flatnonzero(rows < 0)
+    words = corpus.words.take(pa.array(others)).to_numpy(zero_copy_only=False)
+    if len(others):
+        rows[others] = len(vocabulary) + tf.strings.to_hash_bucket_fast(words, buckets).numpy()
+    return rows
+
+
+def take_titles(tokens: np.ndarray, ends: np.ndarray, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of some titles, one after another, and for each the place of its title among them, int32.
+
+    >>> take_titles(np.array([5, 6, 7, 8]), np.array([2, 3, 4]), np.array([2, 0]))
+    (array([8, 5, 6]), array([0, 1, 1], dtype=int32))
+    """
+    starts = np.where(titles > 0, ends[titles - 1], 0)
+    counts = ends[titles] - starts
+    segments = np.repeat(np.arange(len(titles), dtype=np.int32), counts)
+    begins = np.cumsum(counts) - counts
+    return tokens[np.arange(len(segments)) + np.repeat(starts - begins, counts)], segments
+
+
+# --- what words are made of
+
+
+def find_pieces(words: pa.Array) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return for each word the int32 places of its pieces, one after another, the int64 ends, and how many pieces are.
+
+    Pieces let a rare word learn from those it resembles. They are taken from the word in lower case and without
+    accents: the whole of it, its first four letters, and every four neighbouring letters, ends marked. A piece of a
+    single word teaches nothing and is left out, so a word may have none.
+    """
+    plain = pc.replace_substring_regex(pc.utf8_normalize(pc.utf8_lower(words), form="NFD"), r"\p{Mn}", "")
+    marked = pc.binary_join_element_wise("<", plain, ">", "")
+    lengths = pc.utf8_length(marked).to_numpy()
+    owners = np.arange(len(words), dtype=np.int64)
+    made = [pc.binary_join_element_wise("=", plain, "")]
+    made.append(pc.binary_join_element_wise("^", pc.utf8_slice_codeunits(plain, 0, PIECE), ""))
+    of = [owners, owners]
+    for start in range(min(int(lengths.max(initial=0)), LONGEST) - PIECE + 1):
+        long = np.flatnonzero(lengths >= start + PIECE)
+        made.append(pc.utf8_slice_codeunits(marked.take(pa.array(long)), start, start + PIECE))
+        of.append(long)
+    found = pa.chunked_array(made).combine_chunks().dictionary_encode()
+    # each piece of a word once, in the order of words
+    count = len(found.dictionary)
+    keys = np.unique(np.concatenate(of) * max(count, 1) + found.indices.to_numpy())
+    owner, piece = keys // max(count, 1), keys % max(count, 1)
+    shared = np.bincount(piece, minlength=count) > 1
+    rank = np.cumsum(shared) - 1
+    keep = shared[piece]
+    ends = np.cumsum(np.bincount(owner[keep], minlength=len(words)))
+    return rank[piece[keep]].astype(np.int32), ends, int(shared.sum())

@@ -1,0 +1,340 @@
+"""Train the vectors of words on titles, with Keras: by the titles' categories, or by the words beside them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training.tokens import Corpus, take_titles
+
+BETA, GAMMA, TINY = 0.9, 0.999, 1e-7  # of Adam
+SPREAD = 0.05  # of the vectors before training
+NEGATIVES = 1024
+PLENTY = 1e-4  # a word that is a larger share of all words is guessed less often
+ASKED = 8192  # titles or rows at once where nothing is trained
+NUMBERS = tf.TensorSpec([None], tf.int32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How vectors are trained.
+
+    Attributes:
+      rate: of learning, at the start; it falls to 0 in a straight line.
+    """
+
+    dim: int
+    epochs: int
+    batch: int
+    seed: int
+    rate: float = 0.005
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Titles as rows of the table.
+
+    Attributes:
+      rows: int32 row of each token, title after title.
+      ends: int64 place in `rows` after the last token of each title.
+      labels: int32 class of each title; anything where there are none.
+    """
+
+    rows: np.ndarray
+    ends: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def take(self, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of some titles and for each the place of its title among them."""
+        return take_titles(self.rows, self.ends, titles)
+
+
+def choose_texts(corpus: Corpus, rows: np.ndarray, chosen: np.ndarray) -> Texts:
+    """Return the chosen titles of a corpus, given the row of each word."""
+    counts = np.diff(corpus.ends, prepend=0)
+    tokens = corpus.tokens[np.repeat(chosen, counts)]
+    return Texts(rows=rows[tokens], ends=np.cumsum(counts[chosen]), labels=corpus.labels[chosen])
+
+
+def fill_unseen(table: np.ndarray, seen: np.ndarray, words: int) -> np.ndarray:
+    """Return the table with a sensible vector in the buckets that no title trained: the mean of those that were.
+
+    Where none was, it is the mean of as many of the rarest words.
+    """
+    buckets, unseen = table[words:], seen[words:] == 0
+    like = buckets[~unseen] if not unseen.all() else table[max(0, words - len(buckets)) : words]
+    buckets[unseen] = like.mean(0) if len(like) else 0
+    return table
+
+
+class Rows:
+    """Vectors of which a step changes only those that it used.
+
+    Adam, but that the moments of a row stand still where it is not used: a step costs by the rows of its batch, not by
+    those of the table.
+    """
+
+    def __init__(self, count: int, dim: int, seed: int):
+        start = keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=seed)
+        self.values = tf.Variable(start((count, dim)))
+        self.first = tf.Variable(tf.zeros((count, dim)))
+        self.second = tf.Variable(tf.zeros((count, dim)))
+
+    def update(self, used: tf.Tensor, gradient: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> None:
+        """Change the rows `used`, each named once."""
+        first = BETA * tf.gather(self.first, used) + (1 - BETA) * gradient
+        second = GAMMA * tf.gather(self.second, used) + (1 - GAMMA) * tf.square(gradient)
+        self.first.scatter_update(tf.IndexedSlices(first, used))
+        self.second.scatter_update(tf.IndexedSlices(second, used))
+        scale = rate * tf.sqrt(1 - GAMMA**step) / (1 - BETA**step)
+        self.values.scatter_sub(tf.IndexedSlices(scale * first / (tf.sqrt(second) + TINY), used))
+
+
+class Used(NamedTuple):
+    """What the vectors of some rows of the table are made of.
+
+    Attributes:
+      rows: int32, distinct.
+      own: their own vectors.
+      pieces: int32 pieces of theirs, distinct.
+      made: the vectors of the pieces.
+      places: places in `pieces`, row after row.
+      owners: the place in `rows` for each of `places`.
+    """
+
+    rows: tf.Tensor
+    own: tf.Tensor
+    pieces: tf.Tensor
+    made: tf.Tensor
+    places: tf.Tensor
+    owners: tf.Tensor
+
+
+class Words:
+    """A vector for each row of the table: its own, plus the mean of those of its pieces.
+
+    Pieces are for training only; `table` adds them up.
+    """
+
+    def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], recipe: Recipe):
+        places, ends, count = pieces
+        # buckets have no pieces
+        splits = np.concatenate([[0], ends, np.full(rows - len(ends), ends[-1] if len(ends) else 0)])
+        self.rows = rows
+        self.pieces_of = tf.RaggedTensor.from_row_splits(places, splits.astype(np.int64))
+        self.own = Rows(rows, recipe.dim, recipe.seed)
+        self.pieces = Rows(max(count, 1), recipe.dim, recipe.seed + 1)
+
+    def gather(self, rows: tf.Tensor) -> Used:
+        """Return what the vectors of some distinct rows are made of."""
+        pieces = tf.gather(self.pieces_of, rows)
+        used, places = tf.unique(pieces.values)
+        own, made = tf.gather(self.own.values, rows), tf.gather(self.pieces.values, used)
+        return Used(rows, own, used, made, places, tf.cast(pieces.value_rowids(), tf.int32))
+
+    def join(self, used: Used) -> tf.Tensor:
+        """Return the vectors."""
+        return used.own + tf.raw_ops.SparseSegmentMeanWithNumSegments(
+            data=used.made, indices=used.places, segment_ids=used.owners, num_segments=tf.size(used.rows)
+        )
+
+    def update(self, used: Used, own: tf.Tensor, made: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> None:
+        """Change vectors by the gradients of `used.own` and `used.made`."""
+        self.own.update(used.rows, own, rate, step)
+        self.pieces.update(used.pieces, made, rate, step)
+
+    def table(self) -> np.ndarray:
+        """Return all vectors, (rows, dim) float32."""
+        starts = range(0, self.rows, ASKED)
+        return np.concatenate([self.join(self.gather(tf.range(at, min(at + ASKED, self.rows)))) for at in starts])
+
+
+def combine(vectors: tf.Tensor, places: tf.Tensor, segments: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Return the vector of each title: the sum of its tokens' over the square root of their number."""
+    return tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
+        data=vectors, indices=places, segment_ids=segments, num_segments=count
+    )
+
+
+class ByCategory:
+    """A linear softmax over the categories, on the titles' vectors.
+
+    To its logits the logarithm of each category's share is added while it trains, and not when it is asked: the most
+    likely category is then that of a world where all are as frequent, which is what balanced accuracy asks for
+    (Menon et al., Long-tail learning via logit adjustment, 2021).
+    """
+
+    def __init__(self, words: Words, recipe: Recipe, train: Texts, classes: int):
+        self.words, self.recipe, self.train = words, recipe, train
+        self.steps = -(-len(train) // recipe.batch)
+        self.rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, recipe.epochs * self.steps, 0.0)
+        self.head = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(recipe.seed + 2))
+        self.head.build((None, recipe.dim))
+        self.optimizer = keras.optimizers.Adam(self.rate, BETA, GAMMA, TINY)
+        self.optimizer.build(self.head.trainable_variables)
+        shares = np.bincount(train.labels, minlength=classes) / max(len(train), 1)
+        self.prior = tf.constant(np.log(np.maximum(shares, 1e-9)), tf.float32)
+
+    def batches(self, epoch: int) -> Iterator[tuple]:
+        """Yield the arguments of the steps of an epoch."""
+        order = random(self.recipe.seed, epoch).permutation(np.arange(len(self.train), dtype=np.int32))
+        for at in range(0, len(order), self.recipe.batch):
+            titles = order[at : at + self.recipe.batch]
+            yield *self.train.take(titles), self.train.labels[titles]
+
+    @tf.function(input_signature=[NUMBERS, NUMBERS, NUMBERS])
+    def step(self, rows: tf.Tensor, segments: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Train on a batch and return its loss."""
+        distinct, places = tf.unique(rows)
+        used = self.words.gather(distinct)
+        number = self.optimizer.iterations
+        rate, count = self.rate(number), tf.cast(number + 1, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch([used.own, used.made])
+            titles = combine(self.words.join(used), places, segments, tf.size(labels))
+            logits = self.head(titles) + self.prior
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        own, made, *head = tape.gradient(loss, [used.own, used.made, *self.head.trainable_variables])
+        self.words.update(used, own, made, rate, count)
+        self.optimizer.apply(head)
+        return loss
+
+    def evaluate(self, texts: Texts) -> dict[str, float]:
+        """Return loss, accuracy and balanced accuracy, which is the mean over the categories that are there."""
+        table, found, loss = self.words.table(), [], 0.0
+        for at in range(0, len(texts), ASKED):
+            titles = np.arange(at, min(at + ASKED, len(texts)))
+            rows, segments = texts.take(titles)
+            logits = self.head(combine(table, rows, segments, len(titles)))
+            labels = texts.labels[titles]
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits + self.prior)
+            loss += float(tf.reduce_sum(losses))
+            found.append(np.argmax(logits, 1))
+        right = np.concatenate(found) == texts.labels
+        there = np.bincount(texts.labels)
+        recall = np.bincount(texts.labels, right)[there > 0] / there[there > 0]
+        return {
+            "loss": loss / len(texts),
+            "accuracy": float(right.mean()),
+            "balanced_accuracy": float(recall.mean()),
+        }
+
+
+class ByNeighbours:
+    """A sampled softmax over the words: which word was taken out of the title?
+
+    A title's word is taken out, rare ones more often than frequent ones, and guessed from the vector of those that
+    stay, among itself and words drawn by their frequency to the power 0.75 (as in word2vec). Titles of one word teach
+    nothing.
+    """
+
+    def __init__(self, words: Words, recipe: Recipe, train: Texts):
+        self.words, self.recipe, self.train = words, recipe, train
+        self.able = np.flatnonzero(np.diff(train.ends, prepend=0) > 1).astype(np.int32)
+        self.steps = -(-len(self.able) // recipe.batch)
+        self.rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, max(1, recipe.epochs * self.steps), 0.0)
+        self.iterations = tf.Variable(0, dtype=tf.int64)
+        self.guessed = Rows(words.rows, recipe.dim, recipe.seed + 2)
+        counts = np.bincount(train.rows, minlength=words.rows)
+        self.weights = np.minimum(1, np.sqrt(PLENTY * len(train.rows) / np.maximum(counts, 1)))
+        drawn = counts**0.75
+        self.drawn = np.cumsum(drawn / max(drawn.sum(), 1))
+        self.expected = tf.constant(np.log(np.maximum(NEGATIVES * drawn / max(drawn.sum(), 1), 1e-9)), tf.float32)
+
+    def batches(self, epoch: int) -> Iterator[tuple]:
+        """Yield the arguments of the steps of an epoch."""
+        numbers = random(self.recipe.seed, epoch)
+        order = numbers.permutation(self.able)
+        for at in range(0, len(order), self.recipe.batch):
+            yield self._take_out(self.train, order[at : at + self.recipe.batch], numbers)
+
+    def _take_out(self, texts: Texts, titles: np.ndarray, numbers: np.random.Generator) -> tuple:
+        """Return the rows that stay, their titles, the row that was taken out of each title, and rows drawn."""
+        rows, segments = texts.take(titles)
+        # the largest of u ** (1 / weight) falls on each with a chance in proportion to its weight
+        chances = np.log(numbers.random(len(rows))) / self.weights[rows]
+        last = np.searchsorted(segments, np.arange(len(titles)), "right") - 1
+        taken = np.lexsort((chances, segments))[last]
+        stay = np.ones(len(rows), bool)
+        stay[taken] = False
+        drawn = np.searchsorted(self.drawn, numbers.random(NEGATIVES), "right")
+        drawn = np.unique(np.minimum(drawn, self.words.rows - 1)).astype(np.int32)
+        return rows[stay], segments[stay], rows[taken], drawn
+
+    @tf.function(input_signature=[NUMBERS, NUMBERS, NUMBERS, NUMBERS])
+    def step(self, rows: tf.Tensor, segments: tf.Tensor, taken: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        """Train on a batch and return its loss."""
+        distinct, places = tf.unique(rows)
+        used = self.words.gather(distinct)
+        guessed, among = tf.unique(tf.concat([taken, drawn], 0))
+        rate, count = self.rate(self.iterations), tf.cast(self.iterations + 1, tf.float32)
+        with tf.GradientTape() as tape:
+            outputs = tf.gather(self.guessed.values, guessed)
+            tape.watch([used.own, used.made, outputs])
+            titles = combine(self.words.join(used), places, segments, tf.size(taken))
+            logits = self._logits(titles, tf.gather(outputs, among), taken, drawn)
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(_first(logits), logits))
+        own, made, output = tape.gradient(loss, [used.own, used.made, outputs])
+        self.words.update(used, own, made, rate, count)
+        self.guessed.update(guessed, tf.convert_to_tensor(output), rate, count)
+        self.iterations.assign_add(1)
+        return loss
+
+    def _logits(self, titles: tf.Tensor, outputs: tf.Tensor, taken: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
+        """Return (n, 1 + drawn) logits, those of the words taken out first, corrected for how often each is drawn."""
+        count = tf.size(taken)
+        right = tf.reduce_sum(titles * outputs[:count], 1) - tf.gather(self.expected, taken)
+        wrong = tf.matmul(titles, outputs[count:], transpose_b=True) - tf.gather(self.expected, drawn)
+        wrong -= 1e9 * tf.cast(taken[:, None] == drawn[None, :], tf.float32)
+        return tf.concat([right[:, None], wrong], 1)
+
+    def evaluate(self, texts: Texts) -> dict[str, float]:
+        """Return the loss, and how often the word that was taken out is the most likely of those drawn."""
+        table, numbers = self.words.table(), random(self.recipe.seed)
+        able = np.flatnonzero(np.diff(texts.ends, prepend=0) > 1)
+        loss = right = 0.0
+        for at in range(0, len(able), ASKED):
+            rows, segments, taken, drawn = self._take_out(texts, able[at : at + ASKED], numbers)
+            titles = combine(table, rows, segments, len(taken))
+            outputs = tf.gather(self.guessed.values, np.concatenate([taken, drawn]))
+            logits = self._logits(titles, outputs, tf.constant(taken), tf.constant(drawn))
+            loss += float(tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(_first(logits), logits)))
+            right += float(np.sum(np.argmax(logits, 1) == 0))
+        return {"loss": loss / max(len(able), 1), "accuracy": right / max(len(able), 1)}
+
+
+def _first(logits: tf.Tensor) -> tf.Tensor:
+    return tf.one_hot(tf.zeros(tf.shape(logits)[0], tf.int32), tf.shape(logits)[1])
+
+
+def random(seed: int, *more: int) -> np.random.Generator:
+    """Return a generator of random numbers that follows from some numbers."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *more])))
+
+
+def train(
+    model: ByCategory | ByNeighbours, validation: Texts, report: Callable[[int, int, float], None]
+) -> list[dict[str, float]]:
+    """Train for all epochs and return the figures of each.
+
+    Args:
+      report: called with the steps done, the steps in all, and the mean loss of the epoch so far.
+    """
+    history, epochs = [], model.recipe.epochs
+    for epoch in range(epochs):
+        losses: list[float] = []
+        for number, batch in enumerate(model.batches(epoch), 1):
+            losses.append(float(model.step(*batch)))
+            if number % 16 == 0 or number == model.steps:
+                report(epoch * model.steps + number, epochs * model.steps, float(np.mean(losses)))
+        figures = {"loss": float(np.mean(losses))} if losses else {}
+        if len(validation):
+            figures |= {f"validation_{name}": value for name, value in model.evaluate(validation).items()}
+        history.append(figures)
+    return history

@@ -1,0 +1,76 @@
+"""Call a function in a process of its own, so that what kills or stops it is an answer and not the end of the run."""
+
+import dataclasses
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from transforms.errors import DataError
+
+START_SECONDS = 60  # for a new process to import what it needs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Died:
+    """The process came to no end of its own.
+
+    Attributes:
+      last: what it had last told of, or None.
+      how: in a few words.
+    """
+
+    last: Any
+    how: str
+
+
+def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, seconds: float) -> Any | Died:
+    """Return what `function(**arguments, tell=...)` returns in a new process, or Died.
+
+    The function calls `tell` with whatever it is about to work on; a process that tells nothing for `seconds` is ended.
+    Function, arguments and result are pickled. A DataError is raised here as such.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(there, function, dict(arguments)), daemon=True)
+    process.start()
+    there.close()
+    last, patience = None, START_SECONDS + seconds
+    try:
+        while here.poll(patience):
+            kind, content = here.recv()
+            if kind == "result":
+                return content
+            if kind == "data":
+                raise DataError(content)
+            if kind == "error":
+                raise RuntimeError(content)
+            last, patience = content, seconds
+        return Died(last=last, how=f"it did not end within {seconds:g} seconds")
+    except (EOFError, OSError):
+        process.join()
+        return Died(last=last, how=f"the process ended with {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def _serve(connection: multiprocessing.connection.Connection, function: Callable, arguments: dict[str, Any]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        connection.send(("result", function(**arguments, tell=lambda what: connection.send(("at", what)))))
+    except DataError as error:
+        connection.send(("data", str(error)))
+    except Exception:
+        connection.send(("error", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
