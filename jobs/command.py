@@ -149,7 +149,7 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
     lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {shown} {read.removesuffix('_read')}/s")]
     lines += [("warning", warning) for warning in manifest["warnings"]]
     lines += [("digest", manifest["digest"][:16]), ("output", output)]
-    views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html")]
+    views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
     lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
     for name, text in lines:
         print(f"{name:>12}  {text}")

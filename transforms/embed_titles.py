@@ -113,8 +113,8 @@ class _Write(beam.DoFn):
                 conflicts.append(finish_conflicts(found))
                 if kept.num_rows:
                     finished = finish_titles(kept, labels, self.columns)
-                    how = {"models": self.columns.models, "titles": labels.titles}
-                    glances.append(glance_at(kept, finished, self.draw.turn(kept), **how))
+                    turns, models = self.draw.turn(kept), self.columns.models
+                    glances.append(glance_at(kept, finished, turns, models=models, titles=labels.titles))
                     yield finished
                     progress.report("write", rows=rows.num_rows)
 
