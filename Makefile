@@ -31,6 +31,7 @@ faults: $(VENV)/installed
 
 bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/names.py
+	$(BIN)/python benchmarks/titles.py
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/whales.py
 
