@@ -74,7 +74,7 @@ def titles(source: object, output: Path, model: Path, *options: object, **how) -
     """Run the titles job on a file, or on a list of them, with one model."""
     sources = source if isinstance(source, (list, tuple)) else [source]
     arguments = ("--input", *sources, "--output", output, "--model", f"m={model}", "--quiet", *options)
-    return molino("titles", *arguments, **how)
+    return end(start("titles", *arguments, **how), 300)  # TensorFlow is slow to start beside other work
 
 
 def side_by_side(calls: list[Callable[[], object]]) -> list:
