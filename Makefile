@@ -31,7 +31,9 @@ faults: $(VENV)/installed
 
 bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/names.py
+	$(BIN)/python benchmarks/titles.py
 	$(BIN)/python benchmarks/reader.py
+	$(BIN)/python benchmarks/whales.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

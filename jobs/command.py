@@ -109,6 +109,9 @@ def find_inputs(patterns: Sequence[str]) -> list:
         if storage.is_local(pattern) and os.path.isdir(pattern):
             raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
         files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
+        for file in files:
+            if any("\ud800" <= character <= "\udfff" for character in file.path):
+                raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")
         if not files:
             what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
             raise DataError(f"{what} {pattern}; check --input")
@@ -168,8 +171,9 @@ def _output_folder(output: str, inputs: Sequence) -> str:
                 raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
         if getattr(item, "root", "") == item.path.rstrip("/") + "/" and (folder + "/").startswith(item.root):
             raise OptionError(f"--output {output} lies inside --input {item.path}; choose another --output")
-    if storage.is_local(folder) and os.path.exists(folder) and not os.path.isdir(folder):
-        raise DataError(f"cannot write {folder}: it is a file, not a folder; choose another --output")
+    if storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
+        what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
+        raise DataError(f"cannot write {folder}: {what}; choose another --output")
     return folder
 
 

@@ -87,7 +87,8 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
             f"{name}: a job server submits to the cluster; name it with --flink_master or --spark_master_url",
         )
         yield _java()
-        yield _jars()
+        if name == "FlinkRunner":
+            yield _jars()
     else:
         package, _ = EXTRAS["dataflow"]
         yield (OK if _version(package) else WRONG), "runner", "Dataflow: needs molino[dataflow], a project and a region"

@@ -4,7 +4,7 @@ import argparse
 import difflib
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from transforms.sources import TextFormat
@@ -52,8 +52,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
     def flags(self) -> list[str]:
-        """Return every option, with its dashes."""
-        return [flag for action in self._actions for flag in action.option_strings]
+        """Return every option, with its dashes; those of all subcommands too."""
+        found = [flag for action in self._actions for flag in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [flag for parser in action.choices.values() for flag in parser.flags()]
+        return found
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options of a command that takes none of Beam's; exit with 2 where a flag is not its own."""
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            self._refuse(rest, self.flags())
+        return options
 
     def parse_strictly(self, arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
         """Return the job's options and the flags that are Beam's; exit with 2 where a flag is neither's."""
@@ -72,14 +83,16 @@ class Parser(argparse.ArgumentParser):
         for word in rest:
             if word.split("=")[0] in ("--direct_num_workers", "--direct_running_mode"):
                 self.error(f"{word.split('=')[0]} is set by --workers and --worker-mode")
-        for word in unknown:
-            name = word.split("=")[0]
-            near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
-            right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
-            hint = f"; did you mean {right}?" if right else ""
-            self.error(
-                f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}"
-            )
+        if unknown:
+            self._refuse(unknown, known)
+
+    def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
+        """Exit with 2, and name the known option that is nearest to the first unknown one."""
+        name = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
+        right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
+        hint = f"; did you mean {right}?" if right else ""
+        self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
 
 
 class _BeamParser(argparse.ArgumentParser):
@@ -112,12 +125,31 @@ def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
     return parser
 
 
-def positive(text: str) -> int:
+def positive(text: str, most: int = 2**40) -> int:
     """Parse a whole number from 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    if number > most:
+        raise argparse.ArgumentTypeError(f"must be at most {most:,}, not {text}")
     return number
+
+
+def workers(text: str) -> int:
+    """Parse a number of workers of one machine."""
+    return positive(text, 256)
+
+
+def line_bytes(text: str) -> int:
+    """Parse the size of a line, of which several are held at once."""
+    return positive(text, 1 << 30)
+
+
+def place(text: str) -> str:
+    """Parse a path, which an unset variable of the shell would make empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty; is a variable unset?")
+    return text
 
 
 def natural(text: str) -> int:
@@ -164,7 +196,7 @@ def add_text_options(
     text.add_argument("--delimiter", default=delimiter, metavar="C", help=f"one character (default {delimiter})")
     text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
     text.add_argument("--quote", default=quote, metavar="C", help=f"quoting character (default: {quote or 'none'})")
-    text.add_argument("--max-line-bytes", type=positive, default=65536, metavar="N", help="longer lines are rejects")
+    text.add_argument("--max-line-bytes", type=line_bytes, default=65536, metavar="N", help="longer lines are rejects")
     for name, column in columns.items():
         shown = f"{column}, where there is one" if name in optional else column
         text.add_argument(
@@ -202,8 +234,10 @@ def add_run_options(
       shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
     """
     where = parser.add_argument_group("where")
-    where.add_argument("--input", nargs="+", required=True, metavar="PATH", help=inputs)
-    where.add_argument("--output", required=True, metavar="DIR", help="folder of the run; made when it is not there")
+    where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
+    where.add_argument(
+        "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
+    )
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
     run = parser.add_argument_group("how to run (never changes the rows)")
     run.add_argument(
@@ -212,7 +246,7 @@ def add_run_options(
         metavar="NAME",
         help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
     )
-    run.add_argument("--workers", type=positive, metavar="N", help="of the embedded runner (default: one a core)")
+    run.add_argument("--workers", type=workers, metavar="N", help="of the embedded runner (default: one a core)")
     run.add_argument(
         "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
     )

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -45,6 +46,8 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
                 f"no such runner: {runner}; "
                 + (f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}")
             )
+        if runner == "PrismRunner":
+            flags = _locate_prism(flags)
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
@@ -52,6 +55,22 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     direct.direct_num_workers = workers or os.cpu_count() or 1
     direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
     return options
+
+
+def _locate_prism(flags: Sequence[str]) -> list[str]:
+    """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
+    from transforms.errors import OptionError
+
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    place = words.index("--prism_location") + 1 if "--prism_location" in words else -1
+    given = words[place] if 0 <= place < len(words) else "prism"
+    found = shutil.which(given)
+    if "://" in given:
+        return list(flags)
+    if not found:
+        raise OptionError(f"there is no program {given}; molino doctor --runner PrismRunner says how to get it")
+    rest = [flag for flag in flags if not flag.startswith("--prism_location") and flag != given]
+    return [*rest, f"--prism_location={os.path.abspath(found)}"]
 
 
 def _remember_views(options: Any) -> Any:
@@ -79,6 +98,8 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
 
+    from transforms.errors import OptionError
+
     if is_embedded(runner):
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
@@ -87,7 +108,10 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
         made = FnApiRunner(default_environment=_environment(worker_mode, workers))
         pipeline = beam.Pipeline(runner=made, options=options)
     else:
-        pipeline = beam.Pipeline(options=options)
+        try:
+            pipeline = beam.Pipeline(options=options)
+        except ValueError as error:  # what the runner's options lack
+            raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
     # worker threads print the traceback of whatever they raise; it is raised here as well, and explained
     quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()

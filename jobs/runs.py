@@ -174,7 +174,10 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
     Raises:
       OutputExistsError: the output is something else's, or another run's and `overwrite` is not given.
     """
-    manifest = read_manifest(run.output)
+    try:
+        manifest = read_manifest(run.output)
+    except DataError as error:
+        raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
     if manifest is None:
         foreign = _foreign_files(run.output, set())
         if foreign:

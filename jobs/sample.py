@@ -61,7 +61,8 @@ def _sample_names(given: argparse.Namespace) -> str:
     wrote = sample_names(given.output, rows=given.rows, seed=given.seed, files=given.files, hostile=given.hostile)
     hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if given.hostile else ""
     files = wrote["files"]
-    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(files)} file(s): {files[0]}{hostile}"
+    shown = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(files)} file(s): {shown}{hostile}"
 
 
 def _titles_options(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def _check(vocabulary: Sequence[str], table: np.ndarray, buckets: int) -> None:
         seen.add(token)
 
 
-def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, keep_empty: bool):
+def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, keep_empty: bool) -> Any:
     """Return the object that is saved; `tokens` is the path of the vocabulary's file."""
     import tensorflow as tf
 

@@ -9,6 +9,7 @@ The only module that imports simplejpeg. OpenCV keeps to the thread that calls i
 
 import contextlib
 import dataclasses
+import mmap
 import os
 import struct
 import threading
@@ -33,7 +34,7 @@ _OTHERS = {  # first bytes of what is an image, but none that is read here
     b"\0\0\0\x0cjP": "JPEG 2000",
     b"8BPS": "PSD",
 }
-_STRIP = 64  # rows of an image with alpha that are composited at once
+_STRIP = 64  # rows that are composited or turned at once
 _stderr = threading.Lock()
 
 cv2.setNumThreads(1)
@@ -113,7 +114,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4,
     With a `scale` the sides are divided by it and rounded up. A JPEG is then decoded at that size from fewer
     coefficients of its cosine transform, which is faster; a PNG is decoded and averaged, which is not.
 
-    Memory: the pixels; turning needs them twice, a progressive JPEG its coefficients besides (2 bytes a sample).
+    Memory: the pixels, and what the decoder needs: for a progressive JPEG its coefficients, of 2 bytes; for a PNG the
+    pixels once more.
 
     Raises:
       ImageError: the image cannot be used; see its reasons.
@@ -124,14 +126,12 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4,
     if header.format == "png":
         _check_png(data)
     if header.format == "jpeg" and header.mode != "cmyk":
-        image = _decode_jpeg(data, header, scale)
-    elif header.mode == "alpha":
+        return _decode_jpeg(data, header, scale)
+    if header.mode == "alpha":
         image = _shrink(_lay_on_white(_decode_other(data, cv2.IMREAD_UNCHANGED)), scale)
     else:
         image = _shrink(_decode_other(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), scale)
-    if image.shape != (-(-header.height // scale), -(-header.width // scale), 3):
-        raise ImageError("damaged", "another size than the header says")
-    return turn(image, header.orientation)
+    return turn(_of_size(image, header, scale), header.orientation)
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -257,14 +257,51 @@ def _exif_orientation(tiff: bytes) -> int:
 
 def _decode_jpeg(data: bytes, header: Header, scale: int) -> np.ndarray:
     height, width = -(-header.height // scale), -(-header.width // scale)
+    memory = _pages(3 * height * width) if header.orientation >= 5 else None
     try:
-        return simplejpeg.decode_jpeg(data, "BGR", min_height=height, min_width=width)
+        image = simplejpeg.decode_jpeg(data, "BGR", min_height=height, min_width=width, buffer=memory)
     except ValueError as error:
         told = str(error)
+    else:
+        image = _of_size(image, header, scale)
+        return (
+            _turn_strips(image, header.orientation, memory) if memory is not None else turn(image, header.orientation)
+        )
     if "extraneous bytes" in told:  # harmless, and OpenCV skips them
         flag = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-        return _decode_other(data, flag.get(scale, cv2.IMREAD_REDUCED_COLOR_8) | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = _decode_other(data, flag.get(scale, cv2.IMREAD_REDUCED_COLOR_8) | cv2.IMREAD_IGNORE_ORIENTATION)
+        return turn(_of_size(image, header, scale), header.orientation)
     raise _jpeg_error(data, told)
+
+
+def _pages(size: int) -> mmap.mmap | None:
+    """Return memory that is taken and can be given back page by page, where there is such."""
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return None
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without huge pages
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return pages
+
+
+def _turn_strips(image: np.ndarray, orientation: int, memory: mmap.mmap) -> np.ndarray:
+    """Turn an image on its side and give the memory that holds it back on the way: never twice the pixels at once."""
+    height, width = image.shape[:2]
+    turned = np.frombuffer(_pages(image.size) or bytearray(image.size), np.uint8).reshape(width, height, 3)
+    for top in range(0, height, _STRIP):
+        strip = turn(image[top : top + _STRIP], orientation)
+        bottom = top + strip.shape[1]
+        left = top if orientation in (5, 8) else height - bottom
+        turned[:, left : left + strip.shape[1]] = strip
+        if done := bottom * width * 3 // mmap.PAGESIZE * mmap.PAGESIZE:
+            memory.madvise(mmap.MADV_DONTNEED, 0, done)
+    return turned
+
+
+def _of_size(image: np.ndarray, header: Header, scale: int) -> np.ndarray:
+    if image.shape != (-(-header.height // scale), -(-header.width // scale), 3):
+        raise ImageError("damaged", "another size than the header says")
+    return image
 
 
 def _jpeg_error(data: bytes, told: str) -> ImageError:

@@ -31,6 +31,7 @@ from transforms import model_files, nnlm, storage
 from transforms.errors import DataError, OptionError
 
 log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 # titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
 GENERIC_BATCH = 4096
 # after that long, what a killed process left in the cache is deleted
@@ -329,22 +330,28 @@ class Embedder:
 
 
 def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:
-    """Return what each embedder's `embed` gives. Models of one vocabulary that split alike look tokens up once."""
-    outs = [np.empty((len(titles), embedder.model.dim), np.float32) for embedder in embedders]
-    alike: dict[Any, list[int]] = {}
-    for i, embedder in enumerate(embedders):
-        table = embedder.table
-        key = i if table is None else (table.words_sha256, table.buckets, embedder._how)
-        alike.setdefault(key, []).append(i)
-    for group in alike.values():
-        first = embedders[group[0]]
-        if first.table is None:
-            outs[group[0]] = first.embed(titles)
-            continue
-        for start in range(0, len(titles), nnlm.TITLES_AT_ONCE):
-            rows, offsets = first.token_ids(titles.slice(start, nnlm.TITLES_AT_ONCE))
-            for i in group:
-                embedders[i]._table().add(rows, offsets, outs[i][start : start + nnlm.TITLES_AT_ONCE])
+    """Return what each embedder's `embed` gives; what models have in common is done once.
+
+    Titles are split once for all tables that split alike, and tokens looked up once for those of one vocabulary.
+    """
+    outs = [
+        np.empty((len(titles), embedder.model.dim), np.float32) if embedder.table else embedder.embed(titles)
+        for embedder in embedders
+    ]
+    for start in range(0, len(titles), nnlm.TITLES_AT_ONCE):
+        part = titles.slice(start, nnlm.TITLES_AT_ONCE)
+        splits: dict[nnlm.Split, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        found: dict[tuple, np.ndarray] = {}
+        for embedder, out in zip(embedders, outs, strict=True):
+            if table := embedder.table:
+                how = embedder._how
+                if how not in splits:
+                    splits[how] = table.split(part, how)
+                text, tokens, offsets = splits[how]
+                key = (table.words_sha256, table.buckets, how)
+                if key not in found:
+                    found[key] = table.find(text, tokens)
+                table.add(found[key], offsets, out[start : start + len(part)])
     return outs
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from schemas.titles import CONFLICTS, titles_schema
 from transforms import progress
-from transforms.embed import Model, open_embedder
+from transforms.embed import Model, embed_many, open_embedder
 from transforms.errors import DataError
 from transforms.label_vocabulary import Labels
 from transforms.parquet import StagedFile, write_shard
@@ -51,13 +51,17 @@ class Columns:
         )
 
 
-def embed_titles(titles: pa.Array, model: Model, *, half: bool) -> pa.FixedSizeListArray:
-    """Return the vectors of the titles by a model, each a list of `model.dim` numbers without nulls.
+def embed_titles(titles: pa.Array, columns: Columns) -> dict[str, pa.FixedSizeListArray]:
+    """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
 
     Raises:
       DataError: float16 cannot hold a number.
     """
-    vectors = open_embedder(model).embed(titles)
+    vectors = embed_many([open_embedder(model) for model in columns.models], titles)
+    return {model.name: _lists(of, model, columns.half) for model, of in zip(columns.models, vectors, strict=True)}
+
+
+def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArray:
     if half:
         with np.errstate(over="ignore"):
             vectors = vectors.astype(np.float16)
@@ -75,7 +79,7 @@ def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.
         **{name: kept[name].dictionary_decode() for name in NULLABLE},
         "label": labels.number(kept["category"]),
         "split": split_names(kept["split"].to_numpy()),
-        **{model.name: embed_titles(kept["title"], model, half=columns.half) for model in columns.models},
+        **embed_titles(kept["title"], columns),
     }
     if columns.model_text:
         made["model_text"] = pc.replace_substring_regex(kept["title"], PUNCTUATION, "")
@@ -113,8 +117,8 @@ class _Write(beam.DoFn):
                 conflicts.append(finish_conflicts(found))
                 if kept.num_rows:
                     finished = finish_titles(kept, labels, self.columns)
-                    how = {"models": self.columns.models, "titles": labels.titles}
-                    glances.append(glance_at(kept, finished, self.draw.turn(kept), **how))
+                    turns, models = self.draw.turn(kept), self.columns.models
+                    glances.append(glance_at(kept, finished, turns, models=models, titles=labels.titles))
                     yield finished
                     progress.report("write", rows=rows.num_rows)
 

@@ -180,7 +180,8 @@ class _Words:
     """The lists, parsed: one entry a category, and in it one a language."""
 
     def __init__(self) -> None:
-        features, brands = {}, {}
+        features: dict[str, list] = {}
+        brands: dict[str, list] = {}
         for line in FEATURES.split("\n")[1:-1]:
             kind, *texts = line.split("|")
             features[kind] = [_by_language(text) for text in texts]
@@ -209,7 +210,7 @@ def _by_language(text: str) -> tuple[str, str]:
     return spanish, portuguese or spanish
 
 
-def _pick(texts: Sequence, chance: float):
+def _pick(texts: Sequence, chance: float) -> Any:
     """Return one of the texts; the first are drawn more often, as words are."""
     return texts[int(chance * chance * len(texts))]
 
@@ -267,7 +268,8 @@ def _block(words: _Words, number: int, count: int, seed: int, counts: Counter[st
     categories = np.searchsorted(words.shares[:-1], chances[:, 18], side="right").tolist()
     earlier: list[tuple[str, ...]] = []
     for category, drawn in zip(categories, chances.tolist(), strict=True):
-        language, copied, which, trust, wrong = int(drawn[19] < 0.5), *drawn[20:24]
+        language = int(drawn[19] < 0.5)
+        copied, which, trust, wrong = drawn[20:24]
         name = words.categories[category]
         if copied < COPIES + NEAR_COPIES + CONFLICTS and earlier:
             title, quality, spoken, name = earlier[int(which * len(earlier))]

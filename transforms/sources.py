@@ -181,6 +181,12 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
     for info in members:
         if info.flag_bits & 1:
             raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
+    names = [info.filename for info in members]
+    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twice:
+        raise DataError(
+            f"cannot read {path}: it holds two members of the name {twice[0]!r}; unpack them and rename one"
+        )
     return sorted((info.filename, info.file_size) for info in members)
 
 
@@ -267,6 +273,5 @@ def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
             # only what resembles the wanted name is shown: a file without a header has a person there
             near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
             shown = f"; it has {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
-            raise DataError(
-                f"{path} {what} {wanted!r} among the {len(names)} of its first line{shown}; map columns with --*-column"
-            )
+            remedy = "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
+            raise DataError(f"{path} {what} {wanted!r} among the {len(names)} of its first line{shown}; {remedy}")

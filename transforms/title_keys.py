@@ -108,7 +108,8 @@ def near_keys(titles: pa.Array) -> np.ndarray:
 @functools.cache
 def _folding() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (starts, lengths, points): the folded code points of every code point below TABLE."""
-    starts, lengths, points = np.zeros(TABLE, np.int32), np.zeros(TABLE, np.int8), []
+    starts, lengths = np.zeros(TABLE, np.int32), np.zeros(TABLE, np.int8)
+    points: list[int] = []
     for code in range(TABLE):
         if not 0xD800 <= code < 0xE000:
             folded = fold(chr(code))

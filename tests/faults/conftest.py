@@ -59,7 +59,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def titles_file(tmp_path_factory):
-    """A file of 3,000 titles and 17 rows that no job can read."""
+    """A file of 3,000 titles and 19 rows that no job can read."""
     path = tmp_path_factory.mktemp("titles") / "titles.csv"
     sample_titles(str(path), rows=3000, hostile=True)
     return path

@@ -2,12 +2,24 @@
 
 import gzip
 import json
+import os
 import pathlib
 import resource
+import warnings
 import zipfile
 
 import pytest
-from fault_harness import assert_complete, assert_failed, manifest_of, names, side_by_side, start, state_of
+from fault_harness import (
+    assert_complete,
+    assert_failed,
+    environment,
+    manifest_of,
+    molino,
+    names,
+    side_by_side,
+    start,
+    state_of,
+)
 
 pytestmark = pytest.mark.slow
 HEADER = b"CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\n"
@@ -58,6 +70,20 @@ def secret_zip(folder):
     return folder / "s.zip", ["s.zip", "a.txt", "encrypted"]
 
 
+def twins_in_a_zip(folder):
+    with warnings.catch_warnings(), zipfile.ZipFile(folder / "t.zip", "w") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("a.txt", HEADER + ROW)
+        archive.writestr("a.txt", HEADER + ROW.replace(b"ANA", b"EVA"))
+    return folder / "t.zip", ["t.zip", "two members", "a.txt", "rename"]
+
+
+def a_name_of_odd_bytes(folder):
+    name = os.fsdecode(b"bad\xff.txt")
+    (folder / name).write_bytes(HEADER + ROW)
+    return folder / name, ["not UTF-8", "rename the file"]
+
+
 CASES = {
     "no file": no_file,
     "no match": no_match,
@@ -75,6 +101,9 @@ CASES = {
     "damaged gzip": content("d.gz", gzip.compress(HEADER)[:12] + b"x" * 50, "damaged"),
     "damaged zip": bad_zip,
     "encrypted zip": secret_zip,
+    "twins in a zip": twins_in_a_zip,
+    "odd bytes": a_name_of_odd_bytes,
+    "other delimiter": content("o.txt", (HEADER + ROW).replace(b"|", b","), "lacks the column", "--delimiter"),
     "too many rejects": too_many_rejects,
 }
 
@@ -199,6 +228,9 @@ def test_an_input_that_changes_is_noticed(sample, tmp_path):
         (["--curp", "hash"], ["secret key", "openssl"]),
         (["--curp-key-file", "x"], ["--curp hash"]),
         (["--direct_num_workers", 3], ["--workers"]),
+        (["--workers", 100000], ["at most 256"]),
+        (["--max-line-bytes", 10**10], ["at most"]),
+        (["--output", ""], ["--output", "must not be empty"]),
         (["stray"], ["stray"]),
     ],
     ids=str,
@@ -215,6 +247,38 @@ def test_a_wrong_command_line_is_one_line_and_2(options, words, sample, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sample", "names", "--output", "x", "--sed", "3"], "did you mean --seed?"),
+        (["doctor", "--runer", "x"], "did you mean --runner?"),
+        (["verify", "x", "--strict"], "no such option: --strict"),
+    ],
+)
+def test_other_commands_name_the_nearest_option(words, told, tmp_path):
+    ended = molino(*words, cwd=tmp_path, env=environment())
+    assert_failed(ended, 2, told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_prism_that_is_not_there_is_one_line(sample, tmp_path):
+    ended = names(sample, tmp_path / "out", "--runner", "PrismRunner", "--prism_location", "no-such-prism")
+    assert_failed(ended, 2, "there is no program no-such-prism; molino doctor")
+
+
+def test_a_runner_that_lacks_its_options_is_one_line(sample, tmp_path):
+    ended = names(sample, tmp_path / "out", "--runner", "DataflowRunner")
+    assert_failed(ended, 2, "molino:")
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+def test_an_unreadable_manifest_is_left_and_named(finished, sample):
+    (finished / "_manifest.json").write_text("{")
+    before = state_of(finished)
+    assert_failed(names(sample, finished, "--overwrite"), 3, "is not a manifest of this program; move it away")
+    assert state_of(finished) == before
+
+
 def test_options_of_beam_are_taken(sample, tmp_path):
     assert names(sample, tmp_path / "out", "--job_name", "x", "--no_pipeline_type_check").code == 0
 
@@ -225,7 +289,7 @@ def test_a_manifest_that_leads_elsewhere_is_not_followed(finished, sample, tmp_p
     manifest = json.loads((finished / "_manifest.json").read_text())
     manifest["views"].append({"path": "../victim.txt", "bytes": 0, "sha256": ""})
     (finished / "_manifest.json").write_text(json.dumps(manifest))
-    assert_failed(names(sample, finished, "--overwrite", "--min-count", 2), 1, "../victim.txt", "do not trust")
+    assert_failed(names(sample, finished, "--overwrite", "--min-count", 2), 3, "../victim.txt", "do not trust")
     assert victim.read_text() == "mine"
 
 

@@ -261,4 +261,4 @@ def test_the_digests_do_not_depend_on_the_shards(case, outputs):
 def test_nothing_is_said_beside_the_summary(titles_file, model, tmp_path):
     ended = titles(titles_file, tmp_path / "out", model)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[0].split() == ["rows", "read", "3,017"]
+    assert ended.out.splitlines()[0].split() == ["rows", "read", "3,019"]

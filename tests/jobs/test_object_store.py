@@ -12,6 +12,8 @@ from transforms import storage
 from transforms.sample_names import sample_names
 
 OUTPUT = "mem://bucket/names"
+pytestmark = pytest.mark.slow
+
 STEPS = ("verified", "moved", "manifest", "view", "success", "deleted")
 
 

@@ -140,6 +140,7 @@ with open(sys.argv[1], "rb") as file:
     assert done.stdout == "(1, 5) False\n"
 
 
+@pytest.mark.slow
 def test_another_process_finds_out_the_same(small, planned, asked_there, tmp_path, monkeypatch):
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path))
     model = plan_model("dim5", small["dim5"].folder)

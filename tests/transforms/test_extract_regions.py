@@ -97,6 +97,7 @@ def test_a_cut_at_every_tenth_is_a_reject_whatever_was_decoded_before(how):
         assert assert_row_or_reject(data, how).row["sha256"] == whole.row["sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", METHODS, ids=lambda how: how.method)
 def test_an_image_too_long_for_a_jpeg_is_a_row_without_a_crop(how):
     image = np.full((12, 66_000, 3), 90, np.uint8)

@@ -53,6 +53,7 @@ def test_boxes_lie_inside_and_hold_what_differs(size, seed):
     assert differs[y : y + h, x : x + w].mean() > 2 * differs.mean() > 0
 
 
+@pytest.mark.slow
 def test_hostile_files_are_as_their_fates_say(tmp_path):
     wrote = sample_whales(str(tmp_path), images=1, width=64, height=64, hostile=True)["hostile"]
     folder = tmp_path / "images/hostile"
