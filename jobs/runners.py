@@ -21,7 +21,8 @@ from jobs.options import DATA, EMBEDDED, RUNNERS
 
 INTERRUPTED, TERMINATED = 130, 143
 NEVER_MS = 10**9  # twelve days
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 26  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
+KEPT_BYTES, ARENAS = 1 << 26, 2
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -137,6 +138,7 @@ def _keep_memory() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    mallopt(M_ARENA_MAX, ARENAS)  # each would keep memory of its own: a quarter more in all
     pa.set_memory_pool(pa.system_memory_pool())
 
 
