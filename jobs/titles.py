@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
 OPTIONAL = ("label_quality", "language")
-BLOCK_BYTES = 2 << 20  # of input a block: a block's vectors are held at once
+BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
 MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")

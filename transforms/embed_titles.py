@@ -1,4 +1,4 @@
-"""Titles with their labels and vectors, written a block at a time: no more than a block's vectors are ever held."""
+"""Titles with their labels and vectors, written a row group at a time: no more vectors than that are ever held."""
 
 import dataclasses
 import itertools
@@ -116,11 +116,12 @@ class _Write(beam.DoFn):
                 counters["conflicting_titles"] += len(found["title"].unique())
                 conflicts.append(finish_conflicts(found))
                 if kept.num_rows:
-                    finished = finish_titles(kept, labels, self.columns)
-                    turns, models = self.draw.turn(kept), self.columns.models
-                    glances.append(glance_at(kept, finished, turns, models=models, titles=labels.titles))
-                    yield finished
-                    progress.report("write", rows=rows.num_rows)
+                    turns = self.draw.turn(kept)
+                    glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
+                # a row group at a time: its vectors are written while they are in the cache
+                for start in range(0, kept.num_rows, GROUP_ROWS):
+                    yield finish_titles(kept.slice(start, GROUP_ROWS), labels, self.columns)
+                progress.report("write", rows=rows.num_rows)
 
         yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
         held = (batch for batch in conflicts if batch.num_rows)
@@ -147,7 +148,8 @@ class WriteTitles(beam.PTransform):
     """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
 
     Input: `Parts` of transforms.titles.ROWS, whose blocks hold all rows of their titles. Output: `files`, `counters`,
-    and `glances`: one Glance a shard. Memory: the rows and vectors of one block per worker thread, and the models.
+    and `glances`: one Glance a shard. Memory: the rows of one block and the vectors of one row group per worker thread,
+    and the models.
 
     Attributes:
       labels: the numbers of the categories, one element.

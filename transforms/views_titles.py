@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import Gather, sum_counters
-from transforms.embed import Model, open_embedder
+from transforms.embed import Model, embed_many, open_embedder
 from transforms.label_vocabulary import Labels
 from transforms.parquet import StagedFile, write_view
 from transforms.report_titles import LONGEST, Glance, Known, add_up, titles_report
@@ -21,16 +21,13 @@ KNOWN_TITLES = 50_000  # of which tokens are looked up
 MAP_TITLES = 2_000
 
 
-def glance_at(
-    kept: pa.RecordBatch, finished: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model], titles: int
-) -> Glance:
+def glance_at(kept: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model], titles: int) -> Glance:
     """Return what the report shows of a block.
 
     Which titles are looked at closely follows from their turn alone, so that any blocks and shards show the same.
 
     Args:
       kept: merged titles.
-      finished: the same as they are written, with a column of vectors for each model.
       turns: theirs, ascending.
       titles: in all blocks.
     """
@@ -43,31 +40,26 @@ def glance_at(
         for cell in np.flatnonzero(cells).tolist():
             groups[what, values[cell // len(SPLITS)], SPLITS[cell % len(SPLITS)]] += int(cells[cell])
     lengths = np.minimum(pc.utf8_length(kept["title"]).to_numpy(), LONGEST)
-    close = finished["title"].slice(0, _first(turns, KNOWN_TITLES / titles))
+    close = kept["title"].slice(0, _first(turns, KNOWN_TITLES / titles))
     known = {}
     for model in models:
         if model.kind == "table":
             found = open_embedder(model).coverage(close)
             words = dict(zip(found.counts["token"].to_pylist(), found.counts["count"].to_pylist(), strict=True))
             known[model.name] = Known(titles=len(close), tokens=found.tokens, unknown=found.unknown, words=words)
-    few = finished.slice(0, _first(turns, MAP_TITLES / titles))
-    sample = pa.table({"turn": turns[: len(few)], "category": few["category"]})
-    for model in models:
-        type_ = pa.list_(pa.float32(), model.dim)
-        sample = sample.append_column(model.name, few[model.name].cast(type_))
-    return Glance(
-        groups=groups, lengths=np.bincount(lengths, minlength=LONGEST + 1), known=known, sample=_whole(sample)
-    )
+    few = kept.slice(0, _first(turns, MAP_TITLES / titles))
+    sample = pa.table({"turn": turns[: len(few)], "category": few["category"].dictionary_decode()})
+    vectors = embed_many([open_embedder(model) for model in models], few["title"])
+    for model, of in zip(models, vectors, strict=True):
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(of.reshape(-1)), model.dim)
+        sample = sample.append_column(model.name, lists)
+    counted = np.bincount(lengths, minlength=LONGEST + 1)
+    return Glance(groups=groups, lengths=counted, known=known, sample=sample)
 
 
 def _first(turns: np.ndarray, share: float) -> int:
     """Return how many of ascending turns lie in the first share of all that there can be."""
     return len(turns) if share >= 1 else int(np.searchsorted(turns, np.uint64(int(share * 2.0**64))))
-
-
-def _whole(table: pa.Table) -> pa.Table:
-    """Return a copy: what travels must not drag along the buffers that it was cut from."""
-    return table.take(pa.array(range(len(table)), pa.int64()))
 
 
 def write_report(

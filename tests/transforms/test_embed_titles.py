@@ -8,7 +8,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
-from transforms import embed_titles
+from transforms import embed_titles, views_titles
 from transforms.embed import Model
 from transforms.embed_titles import Columns, WriteTitles
 from transforms.errors import DataError
@@ -37,8 +37,9 @@ class Lengths:
 
 @pytest.fixture(autouse=True)
 def lengths(monkeypatch):
-    monkeypatch.setattr(embed_titles, "open_embedder", Lengths)
-    monkeypatch.setattr(embed_titles, "embed_many", lambda models, titles: [model.embed(titles) for model in models])
+    for module in (embed_titles, views_titles):
+        monkeypatch.setattr(module, "open_embedder", Lengths)
+        monkeypatch.setattr(module, "embed_many", lambda models, titles: [model.embed(titles) for model in models])
 
 
 def parts_of(rows, shards=2, blocks=4):
