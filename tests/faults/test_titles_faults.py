@@ -45,10 +45,18 @@ def content(name, data, *words):
     return make
 
 
+def rejected(line, reason):
+    def make(folder, model):
+        (folder / "r.csv").write_bytes(HEADER + ROW * 9 + line)
+        return [folder / "r.csv"], model, [], ["1 of 10 records", f"{reason} 1", "--max-reject-ratio"]
+
+    return make
+
+
 def parquet(words, **columns):
     def make(folder, model):
         pq.write_table(pa.table(columns), folder / "t.parquet")
-        return [folder / "t.parquet"], model, [], ["t.parquet", *words]
+        return [folder / "t.parquet"], model, [], words
 
     return make
 
@@ -115,14 +123,14 @@ CASES = {
     "UTF-16": content("u.csv", (HEADER + ROW).decode().encode("utf-16"), "UTF-16", "iconv"),
     "header not UTF-8": content("h.csv", HEADER[:-1] + b",a\xf1o\n" + ROW, "not utf-8", "--encoding"),
     "empty": content("e.csv", b"", "holds any records", "--allow-empty"),
-    "broken quotes": content("q.csv", HEADER + ROW * 9 + b'"a"b,c,d,e\n', "1 of 10", "bad_quoting 1"),
-    "open quote": content("q.csv", HEADER + ROW * 9 + b'"a,b,c,d\n', "1 of 10", "unclosed_quote 1"),
-    "not UTF-8": content("l.csv", HEADER + ROW * 9 + b"Sof\xe1,,,SOFAS\n", "1 of 10", "bad_encoding 1"),
-    "titles without category": content("w.csv", HEADER + ROW * 9 + b"Mesa,,,\n", "1 of 10", "no_category 1"),
+    "broken quotes": rejected(b'"a"b,c,d,e\n', "bad_quoting"),
+    "open quote": rejected(b'"a,b,c,d\n', "unclosed_quote"),
+    "not UTF-8": rejected(b"Sof\xe1,,,SOFAS\n", "bad_encoding"),
+    "titles without category": rejected(b"Mesa,,,\n", "no_category"),
     "cut gzip": content("g.gz", gzip.compress(HEADER + ROW * 9999)[:-20], "cut short"),
     "cut Parquet": content("t.parquet", b"PAR1" + b"\0" * 99, "damaged Parquet"),
-    "Parquet without column": parquet(["lacks the column 'category'"], title=["a"]),
-    "Parquet of numbers": parquet(["'title' is int64, not text"], title=[1], category=["a"]),
+    "Parquet without column": parquet(["t.parquet", "lacks the column 'category'"], title=["a"]),
+    "Parquet of numbers": parquet(["t.parquet", "'title' is int64, not text"], title=[1], category=["a"]),
     "Parquet with nulls": parquet(["1 of 2", "null_value 1"], title=["a", None], category=["A", "A"]),
     "no model": no_model,
     "no SavedModel": no_saved_model,
