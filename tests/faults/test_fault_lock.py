@@ -12,7 +12,7 @@ from fault_harness import ROOT, assert_complete, assert_failed, end, environment
 from jobs.lock import Lock, OutputExistsError, holder
 from jobs.manifest import LOCK
 
-RUNS = 6
+RUNS = 4
 # Every run waits in front of the lock until all have come there.
 TOGETHER = f"""
 import os, time
@@ -51,7 +51,7 @@ def test_of_runs_that_start_together_one_works_and_the_others_stop(sample, undis
     env = environment(tmp_path, TOGETHER, MEETING=str(meeting))
     output = tmp_path / "out"
     started = [start("names", "--input", sample, "--output", output, "--quiet", env=env) for _ in range(RUNS)]
-    ended = [end(process) for process in started]
+    ended = [end(process, 250) for process in started]
     assert sorted({run.code for run in ended}) in ([0], [0, 3])
     worked = [run for run in ended if run.code == 0 and "nothing to do" not in run.out]
     assert len(worked) == 1
