@@ -194,14 +194,19 @@ def match(pattern: str) -> list[FileInfo]:
 
 
 def list_tree(folder: str) -> list[FileInfo]:
-    """Return every file below a folder, sorted by path; none when the folder is not there."""
+    """Return every file below a folder, sorted by path; none when the folder is not there.
+
+    A file that goes while the folder is listed, such as the claim of a run that did not get the lock, is left out.
+    """
     if not is_local(folder):
         return match(join(folder, "**"))
+    found = []
     with explained(folder, "list"):
-        return sorted(
-            (_local_info(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names),
-            key=lambda f: f.path,
-        )
+        for top, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(_local_info(os.path.join(top, name)))
+    return sorted(found, key=lambda f: f.path)
 
 
 def move(source: str, target: str) -> None:

@@ -69,3 +69,16 @@ def test_errors_of_arrow_are_explained_too():
     arrow = OSError("Error writing bytes to file. Detail: [errno 28] No space left on device")
     assert "free some space" in str(storage.explain(arrow, "/x", "write"))
     assert str(storage.explain(pa.ArrowInvalid("odd\nthing"), "/x", "read")) == "cannot read /x: odd thing"
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_is_left_out(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    look = storage._local_info
+
+    def take_b_away(path):
+        (tmp_path / "b").unlink(missing_ok=True)
+        return look(path)
+
+    monkeypatch.setattr(storage, "_local_info", take_b_away)
+    assert {file.path for file in storage.list_tree(str(tmp_path))} == {str(tmp_path / "a"), str(tmp_path / "c")}
