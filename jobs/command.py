@@ -20,11 +20,11 @@ def run_command(
     make_plan: Callable[[argparse.Namespace, Sequence], Any],
     summarize: Callable[[dict[str, Any]], list[tuple[str, str]]],
     arguments: Sequence[str] | None,
-    list_inputs: Callable[[Sequence[str]], list] | None = None,
+    list_inputs: Callable[[argparse.Namespace], list] | None = None,
 ) -> int:
     """Parse a job's command line, run the job, print the summary, and return the exit code.
 
-    A job that reads folders gives `list_inputs`, from what `--input` says to a list of FileInfo or Listing.
+    A job that reads folders gives `list_inputs`, from the options to a list of FileInfo or Listing.
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
     """
     runners.silence_beam()
@@ -34,7 +34,7 @@ def run_command(
 
     with runners.signals_as_exits():
         try:
-            _run(given, beam_flags, make_plan, summarize, list_inputs or find_inputs)
+            _run(given, beam_flags, make_plan, summarize, list_inputs or _find_files)
         except OptionError as error:
             parser.error(str(error))
         except OutputExistsError as error:
@@ -53,14 +53,14 @@ def _run(
     beam_flags: Sequence[str],
     make_plan: Callable,
     summarize: Callable,
-    list_inputs: Callable[[Sequence[str]], list],
+    list_inputs: Callable[[argparse.Namespace], list],
 ) -> None:
     from jobs import runs
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
     from transforms import storage
 
-    inputs = list_inputs(given.input)
+    inputs = list_inputs(given)
     output = _output_folder(given.output, inputs)
     plan = make_plan(given, inputs)
     run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
@@ -93,6 +93,10 @@ def _run(
             raise
         storage.delete_tree(storage.join(output, STAGING))
     tell(output, read_manifest(output) or {}, summarize)
+
+
+def _find_files(given: argparse.Namespace) -> list:
+    return find_inputs(given.input)
 
 
 def find_inputs(patterns: Sequence[str]) -> list:

@@ -8,8 +8,8 @@ from jobs import runners
 from jobs.options import DONE, Parser, natural, positive
 
 DESCRIPTION = """
-Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted; nothing of
-it exists. The same options and seed give the same bytes.
+Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted, vectors
+are random numbers; nothing of it exists. The same options and seed give the same bytes.
 """
 EPILOG = """
 examples:
@@ -17,6 +17,7 @@ examples:
   molino sample names --output demo/small.txt --rows 10000 --seed 7 --hostile
   molino sample titles --output demo/titles.csv --rows 50000
   molino sample whales --output demo/sea --images 40
+  molino sample pca --output demo/points.parquet
 """
 
 
@@ -107,6 +108,22 @@ def _sample_whales(given: argparse.Namespace) -> str:
     return f"{wrote['images']:,} images, {wrote['whales']:,} with a whale, in {wrote['folder']}{hostile}"
 
 
+def _vectors_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="FILE", help="Parquet file to write, or replace")
+    parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
+    parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
+    parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def _sample_vectors(given: argparse.Namespace) -> str:
+    from transforms.sample_vectors import sample_vectors
+
+    wrote = sample_vectors(given.output, rows=given.rows, numbers=given.numbers, seed=given.seed, hostile=given.hostile)
+    hostile = f"; {sum(wrote['hostile'].values())} hostile rows besides" if given.hostile else ""
+    return f"{wrote['rows']:,} vectors in {wrote['file']}{hostile}"
+
+
 # what a job's sample is, its options, and the function that writes it and returns the line for the user
 SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]] = {
     "names": (
@@ -123,6 +140,11 @@ SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callabl
         "aerial photographs of a sea, most with a whale, and the true boxes",
         _whales_options,
         _sample_whales,
+    ),
+    "pca": (
+        "vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
+        _vectors_options,
+        _sample_vectors,
     ),
 }
 

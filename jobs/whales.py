@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(parser(), plan, summarize, arguments, find_listings)
 
 
-def find_listings(paths: Sequence[str]) -> list["Listing"]:
-    """Return what folders, globs and paths name.
+def find_listings(given: argparse.Namespace) -> list["Listing"]:
+    """Return what the folders, globs and paths of `--input` name.
 
     Raises:
       DataError: one names no file.
@@ -116,7 +116,7 @@ def find_listings(paths: Sequence[str]) -> list["Listing"]:
     from transforms.errors import DataError
     from transforms.list_files import list_files
 
-    listings = [list_files(path) for path in dict.fromkeys(paths)]
+    listings = [list_files(path) for path in dict.fromkeys(given.input)]
     for listing in listings:
         if not listing.files:
             skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))

@@ -92,7 +92,9 @@ def _type_name(type_: pa.DataType) -> str:
     """Return a type's name without that of a list's items, which Parquet does not keep, and without dictionaries."""
     if pa.types.is_dictionary(type_):
         return _type_name(type_.value_type)
-    if pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_):
+    if pa.types.is_struct(type_):
+        return f"struct<{', '.join(f'{one.name}: {_type_name(one.type)}' for one in type_)}>"
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
         size = f"[{type_.list_size}]" if pa.types.is_fixed_size_list(type_) else ""
         return f"list{size}<{_type_name(type_.value_type)}>"
     return str(type_)
@@ -119,7 +121,7 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
             rows = np.frombuffer(data, np.uint8).reshape(len(column), width)
             data = (rows * np.asarray(column.is_valid())[:, None]).data
         state.update(data)
-    elif pa.types.is_list(column.type):
+    elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = column.fill_null([])
         state.update(np.ascontiguousarray(column.value_lengths()).data)
         _update(state, column.flatten())
@@ -132,9 +134,16 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
             state.update(xxh64(values.to_numpy()).to_bytes(8, "little"))
         else:
             _update(state, values)
+    elif pa.types.is_struct(column.type):
+        for each in column.flatten():
+            _update(state, each)
+    elif pa.types.is_decimal128(column.type):
+        _update(state, column.view(pa.binary(16)))
     else:
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.uint8())
+        if pa.types.is_temporal(column.type):
+            column = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
         if not pa.types.is_primitive(column.type):
             raise TypeError(f"no digest is defined for a column of type {column.type}")
         values = column.fill_null(0) if column.null_count else column  # a copy, if there are any

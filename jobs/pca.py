@@ -1,0 +1,244 @@
+"""The pca job: vectors rotated to their principal components, with cosine similarities kept."""
+
+import argparse
+import dataclasses
+import functools
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, natural, positive
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.read_vectors import Vectors
+    from transforms.rotate_vectors import Rotation
+    from transforms.storage import FileInfo
+
+JOB = "pca"
+VECTOR_TYPES = ("float16", "float32", "float64")
+
+DESCRIPTION = """
+Vectors of any Parquet rotated to their principal components, all other columns carried along.
+
+Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
+well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
+"""
+EPILOG = """
+examples:
+  molino pca --input demo/titles --column small --output demo/pca
+  molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
+  molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino pca", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(
+        made, inputs="folder of a finished run, or Parquet files or globs; also gs://, s3://", shuffles=False
+    )
+    vectors = made.add_argument_group("vectors")
+    vectors.add_argument("--column", required=True, metavar="NAME", help="column of vectors: lists of numbers")
+    kept = vectors.add_mutually_exclusive_group()
+    kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
+    kept.add_argument(
+        "--max-cosine-error",
+        type=error_limit,
+        metavar="E",
+        help="write the fewest whose mean cosine error over the sampled pairs is at most E",
+    )
+    vectors.add_argument(
+        "--center", action="store_true", help="subtract the mean, as is usual elsewhere; cosines are not kept"
+    )
+    vectors.add_argument(
+        "--vector-type", choices=VECTOR_TYPES, help="of the rotated vectors (default: that of the column)"
+    )
+    sample = made.add_argument_group("sample")
+    sample.add_argument(
+        "--against", metavar="COLUMN", help="another column of vectors: compare cosines and neighbours with its own too"
+    )
+    sample.add_argument("--label-column", metavar="NAME", help="what the report calls a row (default: its number)")
+    sample.add_argument("--seed", type=natural, default=1, metavar="N", help="of the sample (default 1)")
+    return made
+
+
+def error_limit(text: str) -> float:
+    """Parse the mean error of a cosine: above 0, at most 2."""
+    number = float(text)
+    if not 0 < number <= 2:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 2, not {text}")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments, find_files)
+
+
+def find_files(given: argparse.Namespace) -> list["FileInfo"]:
+    """Return the Parquet files that paths, globs and finished runs name; of a run those that hold the column.
+
+    Raises:
+      DataError: there is none, or a run is not finished.
+    """
+    from jobs.command import find_inputs
+    from jobs.manifest import MANIFEST
+    from transforms import storage
+
+    found = {}
+    for path in given.input:
+        is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
+        for file in find_run_files(path, given.column) if is_run else find_inputs([path]):
+            found[file.path] = file
+    return [found[path] for path in sorted(found)]
+
+
+def find_run_files(folder: str, column: str) -> list["FileInfo"]:
+    """Return the files of the data set of a finished run that holds a column.
+
+    Raises:
+      DataError: the run is not finished, or no data set holds the column, or more than one does.
+    """
+    import os
+
+    import pyarrow.parquet as pq
+
+    from jobs.manifest import is_finished, read_manifest
+    from transforms import storage
+    from transforms.errors import DataError
+    from transforms.read_vectors import is_vectors
+
+    root = os.path.abspath(folder) if storage.is_local(folder) else folder
+    manifest = read_manifest(root)
+    if manifest is None or not is_finished(root):
+        raise DataError(f"{folder} is no finished run: a commit is under way or was cut short; wait, or repeat it")
+    holding, vectors = [], []
+    for name, dataset in manifest["datasets"].items():
+        for file in dataset["files"][:1]:
+            with storage.open_input(storage.join(root, file["path"])) as raw:
+                schema = pq.read_schema(raw)
+            vectors += [one.name for one in schema if is_vectors(one.type)]
+            if column in schema.names:
+                holding.append(name)
+    if len(holding) != 1:
+        if not holding:
+            what = f"no data set of {folder} has a column {column!r}; its vectors: {', '.join(vectors) or 'none'}"
+        else:
+            what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
+        raise DataError(what)
+    found = []
+    for file in manifest["datasets"][holding[0]]["files"]:
+        path = storage.join(root, file["path"])
+        infos = storage.match(path)
+        if [info.bytes for info in infos] != [file["bytes"]]:
+            raise DataError(f"{path} is not what the run wrote; molino verify {folder} lists every fault")
+        found += infos
+    return found
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+    """Look at the footers of the files and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: a file cannot be read, or the column holds no vectors.
+    """
+    from jobs.runs import Plan
+    from schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
+    from schemas.rejects import REJECTS
+    from transforms.cosine_errors import SAMPLE_ROWS
+    from transforms.errors import DataError, OptionError
+    from transforms.read_vectors import list_vectors
+    from transforms.rotate_vectors import Rotation
+
+    vectors = list_vectors(files, given.column)
+    if not vectors.rows and not given.allow_empty:
+        raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
+    if given.components and given.components > vectors.numbers:
+        raise OptionError(
+            f"--components {given.components}: the vectors of {given.column} have {vectors.numbers} numbers"
+        )
+    for name in (given.label_column, given.against):
+        if name is not None and name not in vectors.schema.names:
+            raise DataError(f"{files[0].path} has no column {name!r}; it has: {', '.join(vectors.schema.names)}")
+    if given.against is not None:
+        vectors.numbers_of(given.against)
+    own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
+    own = {"float": "float32"}.get(own, own)
+    how = Rotation(
+        components=given.components,
+        max_cosine_error=given.max_cosine_error,
+        center=given.center,
+        against=given.against,
+        vector_type=given.vector_type or (own if own in VECTOR_TYPES else "float64"),
+        label=given.label_column,
+        seed=given.seed,
+    )
+    options = {"column": given.column, "numbers": vectors.numbers, **dataclasses.asdict(how)}
+    datasets = {
+        "vectors": VECTORS,
+        "components": COMPONENTS,
+        "center": CENTER,
+        "errors": ERRORS,
+        "rejects": REJECTS,
+    }
+    return Plan(
+        job=JOB,
+        options=options,
+        datasets=datasets,
+        balance=("rows_read", ("vectors", "rejects")),
+        counted=("vectors", "rejects"),
+        build=functools.partial(build, vectors=vectors, how=how, sample=SAMPLE_ROWS),
+        total_bytes=vectors.bytes,
+        stages={"read": "1/2 adding up", "write": "2/2 rotating"},
+    )
+
+
+def build(
+    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, vectors: "Vectors", how: "Rotation", sample: int
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.commit import Publish
+    from transforms.rotate_vectors import FindComponents, WriteVectors
+    from transforms.views_pca import WriteFindings
+
+    spans = vectors.spans(sample=sample, seed=how.seed)
+    pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
+    found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
+    told = found["found"] | "WriteFindings" >> WriteFindings(run=run, counters=found["counters"])
+    written = pieces | "WriteVectors" >> WriteVectors(
+        found=found["found"], vectors=vectors, how=how, folder=run.staging
+    )
+    counters = (found["counters"], told.counters) | "Counters" >> beam.Flatten()
+    files = (told.files, written) | "Files" >> beam.Flatten()
+    files | "Publish" >> Publish(run=run, counters=counters)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary: what was read, and what became of it."""
+    counters = manifest["counters"]
+    rejected = {name: n for name, n in counters.items() if name.startswith("rejects.")}
+    why = ", ".join(f"{n:,} {name.removeprefix('rejects.')}" for name, n in sorted(rejected.items()))
+    return [
+        ("rows read", f"{counters.get('rows_read', 0):,}"),
+        ("vectors", f"{counters.get('vectors', 0):,}"),
+        ("rejects", f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")),
+        ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
+    ]
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.pca import main as _main
+
+    sys.exit(_main())

@@ -1,0 +1,83 @@
+"""What the pca job writes. The vectors have the columns of the input; `COLUMN` and 128 stand for its vectors."""
+
+import pyarrow as pa
+
+from schemas import field, schema
+
+
+def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:
+    """Return the schema of the rotated vectors: that of the input, with other vectors in `column`.
+
+    Args:
+      fields: of the input, in its order.
+      numbers: of a rotated vector.
+      type_: of each.
+    """
+    of = pa.field("element", type_, nullable=False)
+    rotated = field(column, pa.list_(of, numbers), "Scores of the vector on the first components")
+    kept = [rotated if one.name == column else one for one in fields]
+    return schema("pca.vectors", 1, *kept)
+
+
+def components_schema(numbers: int) -> pa.Schema:
+    """Return the schema of the components of vectors of so many numbers."""
+    of = pa.field("element", pa.float64(), nullable=False)
+    return schema(
+        "pca.components",
+        1,
+        field("component", pa.int32(), "1 for the component with the most variance, and so on"),
+        field("kept", pa.bool_(), "Whether the rotated vectors have it"),
+        field("standard_deviation", pa.float64(), "Root of the sum of squared scores, divided by rows less one"),
+        field("proportion", pa.float64(), "Its part of the variance of all components; 0 where there is none at all"),
+        field("cumulative", pa.float64(), "Sum of the proportions up to this one"),
+        field(
+            "loadings",
+            pa.list_(of, numbers),
+            "What each number of a vector weighs in the score; of length 1; the largest in absolute value is positive",
+        ),
+    )
+
+
+VECTORS = vectors_schema(pa.schema([pa.field("COLUMN", pa.null())]), "COLUMN", 128, pa.float32())
+
+COMPONENTS = components_schema(128)
+
+CENTER = schema(
+    "pca.center",
+    1,
+    field("number", pa.int32(), "Place in the vector, from 1"),
+    field("mean", pa.float64(), "Of all vectors; subtracted before the rotation. No rows without --center"),
+)
+
+ERRORS = schema(
+    "pca.errors",
+    1,
+    field("reference", pa.string(), "Column whose cosines are compared with those of the rotated vectors"),
+    field("components", pa.int32(), "Components of the rotated vectors; 0 for the vectors before the rotation"),
+    field("vector_type", pa.string(), "How the rotated vectors are rounded: float16, float32 or float64"),
+    field("written", pa.bool_(), "Whether the run's vectors are these"),
+    field("pairs", pa.int32(), "Pairs of sampled vectors that the errors are of"),
+    field("cosine_error_mean", pa.float64(), "Of the absolute difference of the cosines of a pair", nullable=True),
+    field("cosine_error_p50", pa.float64(), "Its median", nullable=True),
+    field("cosine_error_p99", pa.float64(), "Its 99th percentile", nullable=True),
+    field("cosine_error_max", pa.float64(), "The largest", nullable=True),
+    field(
+        "cosine_error_weighted",
+        pa.float64(),
+        "Mean of the difference, each pair weighted by the squares of both magnitudes",
+        nullable=True,
+    ),
+    field(
+        "bound",
+        pa.float64(),
+        "What that weighted mean over all pairs of all rows cannot exceed, by the variance left out; null when centred",
+        nullable=True,
+    ),
+    field("correlation", pa.float64(), "Of the cosines of the pairs in both", nullable=True),
+    field("magnitude_mean", pa.float64(), "Of the magnitude after divided by that before", nullable=True),
+    field("magnitude_min", pa.float64(), "The smallest of these ratios", nullable=True),
+    field("magnitude_max", pa.float64(), "The largest of these ratios", nullable=True),
+    field("recall_1", pa.float64(), "Share of sampled vectors whose nearest neighbour stays so", nullable=True),
+    field("recall_10", pa.float64(), "Share of the 10 nearest neighbours that stay among the 10", nullable=True),
+    field("recall_100", pa.float64(), "Share of the 100 nearest neighbours that stay among the 100", nullable=True),
+)
