@@ -1,4 +1,4 @@
-"""Made-up vectors: points like those of the study, or longer vectors whose variance falls as that of embeddings does."""
+"""Made-up vectors: points like those of the study, or longer ones whose variance falls as that of embeddings does."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 
 BATCH_ROWS = 1 << 16
-HALF_WIDTH, NOISE = 100.0, 20.0  # of the study's points: x is uniform, y is x and normal noise
+HALF_WIDTH, NOISE = 100.0, 19.0  # of the study's points: x is uniform, y is x and normal noise
 
 # what the job must reject, by the reason it must give; numbers are cut to the length, or repeated
 HOSTILE: dict[str, list[float | None] | None] = {

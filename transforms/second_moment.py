@@ -145,7 +145,7 @@ class AddMoments(beam.PTransform):
                 moments
                 | f"Group{level}" >> beam.MapTuple(_group)
                 | f"Bring{level}" >> beam.GroupByKey()
-                | f"Add{level}" >> beam.MapTuple(_add_group, **how)
+                | f"Add{level}" >> beam.Map(_add_group, **how)
             )
             count, level = -(-count // FAN_IN), level + 1
         return moments | "Add" >> Gather(into=add_in_order, arguments=how)
@@ -161,5 +161,7 @@ def _group(number: int, moment: Moment) -> tuple[int, tuple[int, Moment]]:
     return number // FAN_IN, (number, moment)
 
 
-def _add_group(key: int, held: Iterable[tuple[int, Moment]], *, numbers: int, center: bool) -> tuple[int, Moment]:
-    return key, add_in_order(list(held), numbers=numbers, center=center)
+def _add_group(
+    group: tuple[int, Iterable[tuple[int, Moment]]], *, numbers: int, center: bool
+) -> tuple[int, Moment]:
+    return group[0], add_in_order(list(group[1]), numbers=numbers, center=center)
