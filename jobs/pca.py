@@ -109,22 +109,27 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
     """
     import os
 
-    import pyarrow.parquet as pq
-
     from jobs.manifest import is_finished, read_manifest
     from transforms import storage
     from transforms.errors import DataError
-    from transforms.read_vectors import is_vectors
+    from transforms.read_vectors import is_vectors, read_schema
 
     root = os.path.abspath(folder) if storage.is_local(folder) else folder
     manifest = read_manifest(root)
     if manifest is None or not is_finished(root):
         raise DataError(f"{folder} is no finished run: a commit is under way or was cut short; wait, or repeat it")
+
+    def listed(file: dict[str, Any]) -> "FileInfo":
+        path = storage.join(root, file["path"])
+        infos = storage.match(path)
+        if [info.bytes for info in infos] != [file["bytes"]]:
+            raise DataError(f"{path} is not what the run wrote; molino verify {folder} lists every fault")
+        return infos[0]
+
     holding, vectors = [], []
     for name, dataset in manifest["datasets"].items():
         for file in dataset["files"][:1]:
-            with storage.open_input(storage.join(root, file["path"])) as raw:
-                schema = pq.read_schema(raw)
+            schema = read_schema(listed(file).path)
             vectors += [one.name for one in schema if is_vectors(one.type)]
             if column in schema.names:
                 holding.append(name)
@@ -134,14 +139,7 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
         else:
             what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
         raise DataError(what)
-    found = []
-    for file in manifest["datasets"][holding[0]]["files"]:
-        path = storage.join(root, file["path"])
-        infos = storage.match(path)
-        if [info.bytes for info in infos] != [file["bytes"]]:
-            raise DataError(f"{path} is not what the run wrote; molino verify {folder} lists every fault")
-        found += infos
-    return found
+    return [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
 
 
 def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":

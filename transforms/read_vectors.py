@@ -18,6 +18,8 @@ BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed toge
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
 
+NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
+
 # reasons to reject a row
 NULL_VECTOR, NULL_NUMBER, WRONG_LENGTH, NAN, INFINITE = (
     "null_vector",
@@ -167,6 +169,12 @@ def list_vectors(files: Sequence[storage.FileInfo], column: str) -> Vectors:
     )
 
 
+def read_schema(path: str) -> pa.Schema:
+    """Return the columns of a Parquet file."""
+    with _open(path) as file:
+        return file.schema_arrow
+
+
 def is_vectors(type_: pa.DataType) -> bool:
     """Return whether values of a type can be vectors: lists of floats, or of integers that float64 can hold."""
     if not (pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_)):
@@ -274,17 +282,39 @@ def read_blocks(span: VectorSpan, column: str, numbers: int, columns: Sequence[s
     done = 0
     with _open(span.path) as file:
         for group in range(span.start, span.end):
-            for batch in _batches(file, group, columns):
+            for batch in _batches(file, span.path, group, columns, column):
                 yield check_block(batch, column, numbers, line=span.line + done, row=span.row + done)
                 done += batch.num_rows
 
 
-def _batches(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    file: pq.ParquetFile, path: str, group: int, columns: Sequence[str], column: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a row group, BLOCK_ROWS at a time.
+
+    Arrow cannot read a null among lists of fixed size; where it meets one the rest is read as lists of any length.
+    """
+    done = 0
+    try:
+        for batch in _cut(file, group, columns):
+            yield _as_plain(batch)
+            done += batch.num_rows
+    except pa.ArrowInvalid as error:
+        if NULL_AMONG_FIXED not in str(error):
+            raise
+        schema = file.schema_arrow
+        for batch in _cut(_read_loosely(path), group, columns):
+            if done <= 0:
+                yield _as_plain(_tighten(batch, schema, column, path))
+            done -= batch.num_rows
+
+
+def _cut(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group, BLOCK_ROWS at a time, however Arrow cuts its batches."""
     held: list[pa.RecordBatch] = []
     rows = 0
     for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
-        batch = _as_plain(batch.select(columns))
+        batch = batch.select(columns)
         while batch.num_rows:
             part = batch.slice(0, BLOCK_ROWS - rows)
             batch = batch.slice(part.num_rows)
@@ -295,6 +325,35 @@ def _batches(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterat
                 held, rows = [], 0
     if held:
         yield concat(held, held[0].schema)
+
+
+def _read_loosely(path: str) -> pq.ParquetFile:
+    """Open a Parquet file by its own types: what its footer says of Arrow's is not read."""
+    raw = storage.open_input(path)
+    size = raw.size()
+    raw.seek(size - 8)
+    tail = raw.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    raw.seek(size - 8 - length)
+    footer = raw.read(length).replace(b"ARROW:schema", b"arrow:schema")
+    metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
+    return pq.ParquetFile(raw, metadata=metadata, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+
+
+def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -> pa.RecordBatch:
+    """Return columns in the types that a schema has for them, but the vectors."""
+    fields, arrays = [], []
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        one = schema.field(name)
+        if name == column:
+            one = pa.field(name, array.type)
+        elif pa.types.is_fixed_size_list(one.type) and array.null_count:
+            raise DataError(
+                f"{path}: the column {name!r} has null lists, which no reader of Arrow gives back; fill them"
+            )
+        arrays.append(array if array.type == one.type else array.cast(one.type))
+        fields.append(one)
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:

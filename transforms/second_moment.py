@@ -161,7 +161,5 @@ def _group(number: int, moment: Moment) -> tuple[int, tuple[int, Moment]]:
     return number // FAN_IN, (number, moment)
 
 
-def _add_group(
-    group: tuple[int, Iterable[tuple[int, Moment]]], *, numbers: int, center: bool
-) -> tuple[int, Moment]:
+def _add_group(group: tuple[int, Iterable[tuple[int, Moment]]], *, numbers: int, center: bool) -> tuple[int, Moment]:
     return group[0], add_in_order(list(group[1]), numbers=numbers, center=center)

@@ -41,9 +41,7 @@ def components_of(vectors, *, center=False, block=1000):
     if not found.needs_refinement:
         return found
     rotated = (rotate_vectors(b, found.axes, found.mean) for b in blocks)
-    return refine_components(
-        found, add_all((second_moment(r, center=center) for r in rotated), numbers, center=center)
-    )
+    return refine_components(found, add_all((second_moment(r, center=center) for r in rotated), numbers, center=center))
 
 
 def assert_as_svd(vectors, *, center=False):

@@ -79,6 +79,31 @@ def test_blocks_follow_the_row_groups(tmp_path):
     np.testing.assert_array_equal(np.concatenate([block.places for block in blocks]), ids)
 
 
+def test_nulls_among_lists_of_fixed_size(tmp_path):
+    rows = [[float(n), 1.0] if n % 1000 != 999 else None for n in range(2 * BLOCK_ROWS + 10)]
+    fixed, stamp = pa.list_(pa.float32(), 2), pa.timestamp("us", "UTC")
+    columns = {
+        "id": pa.array(range(len(rows)), stamp),
+        "v": pa.array(rows, fixed),
+        "w": pa.array([[1.0, 2.0]] * len(rows), fixed),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    vectors = list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+    [span] = vectors.spans(sample=0, seed=1)
+    blocks = list(read_blocks(span, "v", 2, ["id", "v", "w"]))
+    assert [block.records for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 10]
+    rejects = [reject for block in blocks for reject in block.rejects]
+    assert rejects == [(n + 1, "null_vector", "") for n in range(999, len(rows), 1000)]
+    kept = np.concatenate([block.vectors for block in blocks])
+    np.testing.assert_array_equal(kept[:, 0], [n for n in range(len(rows)) if n % 1000 != 999])
+    assert blocks[1].rows.schema.field("id").type == stamp
+    assert blocks[1].rows.schema.field("w").type == fixed
+    pq.write_table(pa.table(columns | {"w": columns["v"]}), tmp_path / "b.parquet")
+    vectors = list_vectors(storage.match(str(tmp_path / "b.parquet")), "v")
+    with pytest.raises(DataError, match="the column 'w' has null lists"):
+        list(read_blocks(vectors.spans(sample=0, seed=1)[0], "v", 2, ["v", "w"]))
+
+
 def test_spans_hold_each_row_and_each_sampled_row_once(tmp_path, monkeypatch):
     monkeypatch.setattr("transforms.read_vectors.LEAST_BYTES", 2000)
     files = [*write(tmp_path / "a.parquet", rows=900, row_group_size=100)]

@@ -1,0 +1,267 @@
+"""The pca job from its command line, against the singular value decomposition of all rows by NumPy."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import pca
+from jobs.recheck import verify
+from schemas import name_of
+from schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
+from transforms.principal_components import fix_signs
+from transforms.sample_vectors import HOSTILE, sample_vectors
+
+pytestmark = pytest.mark.slow
+ROWS = 5000
+
+
+def run(*arguments):
+    """Run the job in this process, on one worker: faster to start than two for a small file."""
+    return pca.main(["--quiet", "--workers", "1", *map(str, arguments)])
+
+
+def manifest_of(output):
+    return json.loads((output / "_manifest.json").read_text())
+
+
+def table(output, dataset):
+    """Read a data set as its manifest lists it."""
+    files = manifest_of(output)["datasets"][dataset]["files"]
+    return pa.concat_tables([pq.read_table(output / file["path"]) for file in files])
+
+
+def matrix(column):
+    column = column.combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1).astype(np.float64)
+
+
+def lists(vectors, type_):
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(vectors.astype(type_).reshape(-1)), type=pa.list_(pa.from_numpy_dtype(type_), vectors.shape[1])
+    )
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    random = np.random.default_rng(3)
+    turn = np.linalg.qr(random.standard_normal((12, 12)))[0]
+    return (random.standard_normal((ROWS, 12)) / np.arange(1, 13) + 0.3) @ turn
+
+
+@pytest.fixture(scope="module")
+def source(vectors, tmp_path_factory):
+    """Two files with vectors in float32 and in float64, another column of vectors, and columns of other types."""
+    folder = tmp_path_factory.mktemp("vectors")
+    half = ROWS // 2
+    for number, part in enumerate((slice(0, half), slice(half, ROWS))):
+        rows = range(ROWS)[part]
+        columns = {
+            "id": pa.array(rows, pa.int64()),
+            "text": pa.array([None if n % 10 == 0 else f"text {n}" for n in rows], pa.large_string()),
+            "single": lists(vectors[part], np.float32),
+            "double": lists(vectors[part], np.float64),
+            "other": lists(-3 * vectors[part][:, :7], np.float32),
+            "tags": pa.array([["a"] * (n % 3) for n in rows]),
+            "place": pa.array([{"x": n % 9} for n in rows]),
+        }
+        pq.write_table(pa.table(columns), folder / f"v-{number}.parquet", row_group_size=700)
+    return str(folder / "*.parquet")
+
+
+@pytest.fixture(scope="module")
+def output(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "out"
+    assert run("--input", source, "--column", "double", "--output", folder, "--label-column", "text") == 0
+    return folder
+
+
+def test_the_run_verifies(output):
+    manifest, wrong = verify(str(output))
+    assert wrong == []
+    assert manifest["counters"] == {
+        "rows_read": ROWS, "vectors": ROWS, "numbers": 12, "components": 12, "refined": 0,
+    }  # fmt: skip
+    assert [view["path"] for view in manifest["views"]] == ["report.html", "summary.txt"]
+
+
+def test_the_components_are_those_of_svd(output, vectors):
+    _, singular, rows = np.linalg.svd(vectors, full_matrices=False)
+    found = table(output, "components")
+    np.testing.assert_allclose(matrix(found["loadings"]).T, fix_signs(rows.T), atol=1e-10)
+    deviations = singular / np.sqrt(ROWS - 1)
+    np.testing.assert_allclose(found["standard_deviation"], deviations, rtol=1e-12)
+    np.testing.assert_allclose(found["proportion"], deviations**2 / (deviations**2).sum(), rtol=1e-12)
+    np.testing.assert_allclose(found["cumulative"], np.cumsum(found["proportion"]), rtol=1e-12)
+
+
+def test_cosines_and_magnitudes_are_kept(output, vectors):
+    scores, some = matrix(table(output, "vectors")["double"])[::7], vectors[::7]
+    np.testing.assert_allclose(scores @ scores.T, some @ some.T, atol=1e-12)
+    for row in table(output, "errors").to_pylist()[-2:]:
+        assert row["cosine_error_max"] < 1e-12
+        assert row["magnitude_min"] == pytest.approx(1, abs=1e-12)
+
+
+def test_all_other_columns_are_carried(output, source):
+    found = table(output, "vectors")
+    folder = source.rpartition("/")[0]
+    given = pa.concat_tables([pq.read_table(f"{folder}/v-{n}.parquet") for n in (0, 1)])
+    assert found.column_names == given.column_names
+    assert found.drop("double").to_pylist() == given.drop("double").to_pylist()
+
+
+def test_the_schemas_are_the_documented_ones(output):
+    assert name_of(table(output, "vectors").schema) == name_of(vectors_schema(pa.schema([]), "v", 1, pa.float32()))
+    assert table(output, "components").schema.equals(components_schema(12), check_metadata=True)
+    assert table(output, "errors").schema.equals(ERRORS, check_metadata=True)
+
+
+def test_fewer_components_within_an_error(source, vectors, tmp_path):
+    folder = tmp_path / "out"
+    options = ["--max-cosine-error", 0.02, "--against", "other", "--label-column", "id"]
+    assert run("--input", source, "--column", "single", "--output", folder, *options) == 0
+    kept = manifest_of(folder)["counters"]["components"]
+    assert 1 < kept < 12
+    errors = table(folder, "errors").to_pylist()
+    assert [row["components"] for row in errors if row["written"]] == [kept, kept]
+    assert errors[kept - 1]["cosine_error_mean"] <= 0.02 < errors[kept - 2]["cosine_error_mean"]
+    axes = matrix(table(folder, "components")["loadings"]).T[:, :kept]
+    found = table(folder, "vectors").schema.field("single").type
+    assert (found.value_type, found.list_size) == (pa.float32(), kept)
+    np.testing.assert_allclose(matrix(table(folder, "vectors")["single"]), vectors @ axes, atol=1e-6)
+    assert (folder / "summary.txt").read_text().startswith(f"Importance of first k={kept} (out of 12)")
+
+
+def test_float16(source, vectors, tmp_path):
+    folder = tmp_path / "out"
+    options = ["--components", 4, "--vector-type", "float16"]
+    assert run("--input", source, "--column", "double", "--output", folder, *options) == 0
+    scores = matrix(table(folder, "vectors")["double"])
+    axes = matrix(table(folder, "components")["loadings"]).T[:, :4]
+    np.testing.assert_array_equal(scores, (vectors @ axes).astype(np.float16).astype(float))
+    written = table(folder, "errors").to_pylist()[-1]
+    assert (written["vector_type"], written["components"]) == ("float16", 4)
+
+
+def test_centred(source, vectors, tmp_path):
+    folder = tmp_path / "out"
+    assert run("--input", source, "--column", "double", "--output", folder, "--center") == 0
+    mean = table(folder, "center")
+    assert mean.schema.equals(CENTER, check_metadata=True)
+    np.testing.assert_allclose(mean["mean"], vectors.mean(axis=0), atol=1e-14)
+    _, singular, rows = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(matrix(table(folder, "components")["loadings"]).T, fix_signs(rows.T), atol=1e-10)
+    scores = matrix(table(folder, "vectors")["double"])
+    np.testing.assert_allclose(scores.std(axis=0, ddof=1), singular / np.sqrt(ROWS - 1), rtol=1e-12)
+
+
+def test_a_finished_run_is_an_input(output, tmp_path, capsys):
+    again = tmp_path / "again"
+    assert run("--input", output, "--column", "double", "--output", again) == 0
+    # rotated already: the rotation is none
+    np.testing.assert_allclose(matrix(table(again, "components")["loadings"]), np.eye(12), atol=1e-10)
+    assert run("--input", output, "--column", "double", "--output", again) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_small_components_take_another_pass(tmp_path):
+    random = np.random.default_rng(0)
+    deficient = random.standard_normal((3000, 4)) @ random.standard_normal((4, 9)) * 1e150
+    pq.write_table(pa.table({"v": lists(deficient, np.float64)}), tmp_path / "v.parquet", row_group_size=500)
+    assert run("--input", tmp_path / "v.parquet", "--column", "v", "--output", tmp_path / "out") == 0
+    singular = np.linalg.svd(deficient, compute_uv=False)
+    found = np.array(table(tmp_path / "out", "components")["standard_deviation"]) * np.sqrt(2999)
+    np.testing.assert_allclose(found / singular[0], singular / singular[0], atol=1e-10)
+    assert manifest_of(tmp_path / "out")["counters"]["refined"] == 1
+
+
+def test_the_layout_of_the_files_does_not_matter(source, output, tmp_path):
+    folder = source.rpartition("/")[0]
+    whole = pa.concat_tables([pq.read_table(f"{folder}/v-{n}.parquet") for n in (0, 1)])
+    pq.write_table(whole, tmp_path / "v.parquet", row_group_size=1234)
+    options = ["--column", "double", "--label-column", "text"]
+    assert run("--input", tmp_path / "v.parquet", "--output", tmp_path / "out", *options) == 0
+    one, other = (table(where, "components") for where in (output, tmp_path / "out"))
+    np.testing.assert_allclose(matrix(one["loadings"]), matrix(other["loadings"]), atol=1e-12)
+    np.testing.assert_allclose(one["standard_deviation"], other["standard_deviation"], rtol=1e-12)
+    np.testing.assert_allclose(
+        matrix(table(output, "vectors")["double"]), matrix(table(tmp_path / "out", "vectors")["double"]), atol=1e-12
+    )
+
+
+def test_a_thousand_points_as_the_study_made_them(tmp_path):
+    sample_vectors(str(tmp_path / "p.parquet"), rows=1000, numbers=2, seed=2016)
+    assert run("--input", tmp_path / "p.parquet", "--column", "vector", "--output", tmp_path / "out") == 0
+    first, second = table(tmp_path / "out", "components")["standard_deviation"].to_pylist()
+    assert first == pytest.approx(83.0, abs=1.5)
+    assert second == pytest.approx(13.3, abs=0.8)
+    before, after = (
+        matrix(t["vector"]) for t in (pq.read_table(tmp_path / "p.parquet"), table(tmp_path / "out", "vectors"))
+    )
+    lengths = np.linalg.norm(before, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(after, axis=1), lengths, rtol=1e-12)
+    cosines = [points @ points.T / np.outer(lengths, lengths) for points in (before, after)]
+    np.testing.assert_allclose(cosines[0], cosines[1], atol=1e-12)
+    orders = [np.argsort(-found.round(12), axis=1, kind="stable") for found in cosines]
+    assert (orders[0] == orders[1]).mean() > 0.9999  # rounding may part cosines that are equal to 12 digits
+    rows = table(tmp_path / "out", "errors").to_pylist()
+    assert [rows[-1][f"recall_{k}"] for k in (1, 10, 100)] == [1, 1, 1]
+    # the first component is close to uniform, the second to normal
+    kurtosis = [float((s**4).mean() / (s**2).mean() ** 2) for s in (after - after.mean(axis=0)).T]
+    assert kurtosis == pytest.approx([1.8, 3.0], abs=0.35)
+
+
+def test_bad_rows_are_rejects(tmp_path):
+    sample_vectors(str(tmp_path / "p.parquet"), rows=1000, numbers=3, seed=1, hostile=True)
+    assert run("--input", tmp_path / "p.parquet", "--column", "vector", "--output", tmp_path / "out") == 0
+    rejects = table(tmp_path / "out", "rejects").to_pylist()
+    assert [(row["line"], row["reason"]) for row in rejects] == [(1001 + n, why) for n, why in enumerate(HOSTILE)]
+    assert {row["source"] for row in rejects} == {"p.parquet"}
+    assert table(tmp_path / "out", "vectors")["id"].to_pylist() == list(range(1000))
+    counters = manifest_of(tmp_path / "out")["counters"]
+    assert (counters["rows_read"], counters["vectors"], counters["rejects"]) == (1005, 1000, 5)
+
+
+def test_no_rows_by_option(tmp_path):
+    pq.write_table(pa.table({"v": pa.array([], pa.list_(pa.float32(), 3))}), tmp_path / "v.parquet")
+    arguments = ["--input", tmp_path / "v.parquet", "--column", "v", "--output", tmp_path / "out", "--allow-empty"]
+    assert run(*arguments) == 0
+    assert verify(str(tmp_path / "out"))[1] == []
+    assert table(tmp_path / "out", "components").num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--components", 13], "the vectors of double have 12 numbers"),
+        (["--components", 0], "at least 1"),
+        (["--max-cosine-error", 0], "above 0"),
+        (["--components", 2, "--max-cosine-error", 0.1], "not allowed with"),
+    ],
+)
+def test_options_that_cannot_be_used(source, options, words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--input", source, "--column", "double", "--output", tmp_path / "out", *options)
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_cannot_be_read(output, tmp_path):
+    from transforms.errors import DataError
+
+    broken = shutil.copytree(output, tmp_path / "broken")
+    with pytest.raises(DataError, match=r"no data set of .* has a column 'w'; its vectors: "):
+        pca.find_run_files(str(broken), "w")
+    [file, *_] = manifest_of(broken)["datasets"]["vectors"]["files"]
+    with (broken / file["path"]).open("ab") as out:
+        out.write(b"x")
+    with pytest.raises(DataError, match="is not what the run wrote; molino verify"):
+        pca.find_run_files(str(broken), "double")
+    (broken / "_SUCCESS").unlink()
+    with pytest.raises(DataError, match="is no finished run"):
+        pca.find_run_files(str(broken), "double")
