@@ -59,7 +59,10 @@ def test_groups_are_even_and_of_one_split_in_their_order(splits, wanted, monkeyp
     assert [group["split"].to_pylist() for group in groups] == wanted
     for split in set(splits):
         at = [
-            at for group in groups for of, at in zip(group["split"].to_pylist(), group["at"].to_pylist()) if of == split
+            at
+            for group in groups
+            for of, at in zip(group["split"].to_pylist(), group["at"].to_pylist(), strict=True)
+            if of == split
         ]
         assert at == [i for i, of in enumerate(splits) if of == split]
 
