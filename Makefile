@@ -15,6 +15,8 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)/sea
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/titles
+	$(BIN)/molino pca --input $(DEMO)/titles --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
+	  --label-column title
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
 
 test: $(VENV)/installed
@@ -34,6 +36,7 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/titles.py
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/whales.py
+	$(BIN)/python benchmarks/pca.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

@@ -229,11 +229,14 @@ def nearest(vectors: np.ndarray, queries: np.ndarray, most: int) -> np.ndarray:
     [[2, 1]]
     """
     units = _unit(vectors)
-    found = np.zeros((len(queries), max(0, min(most, len(vectors) - 1))), np.int64)
-    for place, query in enumerate(queries):
+    most = max(0, min(most, len(vectors) - 1))
+    found = np.zeros((len(queries), most), np.int64)
+    for place, query in enumerate(queries if most else []):
         near = np.round(units @ units[query], SAME)
         near[query] = -np.inf
-        found[place] = np.argsort(-near, kind="stable")[: found.shape[1]]
+        least = np.partition(near, -most)[-most]
+        some = np.flatnonzero(near >= least)  # those that tie with the last too, of which the first rows are taken
+        found[place] = some[np.argsort(-near[some], kind="stable")[:most]]
     return found
 
 

@@ -99,8 +99,8 @@ def rotate_vectors(vectors: np.ndarray, axes: np.ndarray, mean: np.ndarray | Non
     The product is made for at least two components and an even number of rows of 16: a product with a single row or
     column goes through another kernel, whose sums differ in the last bit.
 
-    >>> rotate_vectors(np.array([[3.0, 4.0]]), np.array([[0.6, -0.8], [0.8, 0.6]])).round(12).tolist()
-    [[5.0, 0.0]]
+    >>> rotate_vectors(np.array([[3.0, 4.0]]), np.array([[0.0, -1.0], [1.0, 0.0]])).tolist()
+    [[4.0, -3.0]]
     """
     rows, kept = len(vectors), axes.shape[1]
     block = np.zeros((-(-rows // 16) * 16, vectors.shape[1]))
