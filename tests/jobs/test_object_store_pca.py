@@ -9,6 +9,7 @@ from jobs.recheck import verify
 from transforms import storage
 from transforms.sample_vectors import sample_vectors
 
+pytestmark = pytest.mark.slow
 OUTPUT = "mem://bucket/out"
 
 
