@@ -9,6 +9,7 @@ two is what rows cost, start-up apart.
 
 import argparse
 import dataclasses
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -154,18 +155,18 @@ WAYS = {
         about=f"scikit-learn's IncrementalPCA, {BATCH:,} rows a call",
         open=lambda v: _open_incremental(v, batch=BATCH),
         repeats=2,
-        peer="sklearn",
+        peer="scikit-learn",
     ),
     "incremental_large": Way(
         about="scikit-learn's IncrementalPCA, 65,536 rows a call",
         open=lambda v: _open_incremental(v, batch=65_536),
         repeats=2,
-        peer="sklearn",
+        peer="scikit-learn",
     ),
     "tft": Way(
         about=f"tft.pca on Beam's embedded runner, batches of {BATCH:,} rows",
         open=_open_tft,
-        parts=(0.05, 0.25),
+        parts=(0.01, 0.05),
         repeats=2,
     ),
 }
@@ -176,9 +177,10 @@ WAYS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Rows a CPU second, or why there are none."""
+    """Rows a CPU second, or why there are none; `version` is of the peer's package."""
 
     per_second: float = 0
+    version: str = ""
     failed: str = ""
 
 
@@ -217,7 +219,8 @@ def run_way(name: str, rows: int) -> Rate:
         started = time.process_time()
         handle(size)
         best[size] = min(best[size], time.process_time() - started)
-    return Rate(per_second=(large - small) / (best[large] - best[small]))
+    version = importlib.metadata.version(way.peer) if way.peer else ""
+    return Rate(per_second=(large - small) / (best[large] - best[small]), version=version)
 
 
 def write_input(path: Path, rows: int) -> None:
@@ -268,27 +271,30 @@ def rate_table(rates: Mapping[str, Rate]) -> list[str]:
     base = rates[REFERENCE].per_second if REFERENCE in rates else 0
     rows = [["way", "rows/s a core", "of NumPy's"]]
     for name, rate in rates.items():
-        ratio = f"{rate.per_second / base:.2f}" if base and not rate.failed else "–"
-        rows.append([WAYS[name].about, rate.failed or f"{rate.per_second:,.0f}", ratio])
+        part = rate.per_second / base if base else 0
+        ratio = "–" if not part else f"{part:.2f}" if part >= 0.1 else f"{part:.1g}"
+        about = WAYS[name].about + (f" ({rate.version})" if rate.version else "")
+        rows.append([about, rate.failed or f"{rate.per_second:,.0f}", ratio])
     return harness.markdown_table(rows, text={0})
 
 
-def render(rates: Mapping[str, Rate], runs: Mapping[int, object], facts: Sequence[str]) -> str:
-    """Return the section of the results, in Markdown."""
+def render_rates(rates: Mapping[str, Rate], facts: Sequence[str]) -> str:
+    """Return the section of the second moment alone, in Markdown."""
+    return "\n".join(["## pca: the second moment", "", *facts, "", METHOD, "", *rate_table(rates)]) + "\n"
+
+
+def render_runs(runs: Mapping[int, object], facts: Sequence[str]) -> str:
+    """Return the section of the whole job, in Markdown."""
     from benchmarks import harness
 
-    parts = ["## pca", "", *facts, ""]
-    if rates:
-        parts += ["### Second moment", "", METHOD, "", *rate_table(rates), ""]
-    if runs:
-        parts += ["### The whole job", ""]
-        parts += [f"{harness.METHOD} Parquet to Parquet on two cores, all {NUMBERS} components, two passes.", ""]
-        rows = [["rows", "seconds", "rows/s", "CPU s", "peak MB"]]
-        for count, run in runs.items():
-            numbers = [f"{run.wall:.1f}", f"{count / run.wall:,.0f}", f"{run.cpu:.1f}", harness.megabytes(run.peak)]
-            rows.append([f"{count:,}", *numbers])
-        parts += harness.markdown_table(rows, text=set())
-    return "\n".join(parts) + "\n"
+    rows = [["rows", "seconds", "rows/s", "CPU s", "peak MB"]]
+    for count, run in runs.items():
+        numbers = [f"{run.wall:.1f}", f"{count / run.wall:,.0f}", f"{run.cpu:.1f}", harness.megabytes(run.peak)]
+        rows.append([f"{count:,}", *numbers])
+    how = f"{harness.METHOD} Parquet to Parquet on two cores, all {NUMBERS} components, float32, two passes."
+    return (
+        "\n".join(["## pca: the whole job", "", *facts, "", how, "", *harness.markdown_table(rows, text=set())]) + "\n"
+    )
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -318,8 +324,7 @@ def main(arguments: Sequence[str]) -> None:
     if harness.psutil is None:
         raise SystemExit("benchmarks/pca.py needs psutil: install requirements/bench.txt")
     packages = ["apache-beam", "numpy", "pyarrow", "tensorflow-transform"]
-    shown = ["python", "benchmarks/pca.py", *(word for word in arguments if not os.path.isabs(word))]
-    facts = harness.machine_facts(packages, shown)
+    facts = harness.machine_facts(packages, ["python", "benchmarks/pca.py"])
     rates = {} if given.no_rates else measure_all(given.rows, given.only, given.peer_python)
     runs = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -330,11 +335,14 @@ def main(arguments: Sequence[str]) -> None:
             write_input(source, rows)
             harness.load_into_cache(source)
             runs[rows] = run_job(source, Path(temporary))
-    section = render(rates, runs, facts)
-    print(f"\n{section}", end="")
+    sections = [render_rates(rates, facts)] if rates else []
+    sections += [render_runs(runs, facts)] if runs else []
     results = given.results or harness.RESULTS
-    before = results.read_text(encoding="utf-8") if results.exists() else "# Benchmarks\n"
-    results.write_text(harness.replace_section(before, section), encoding="utf-8")
+    text = results.read_text(encoding="utf-8") if results.exists() else "# Benchmarks\n"
+    for section in sections:
+        print(f"\n{section}", end="")
+        text = harness.replace_section(text, section)
+    results.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ def line_plot(
             low, high = axes.dataLim.intervalx
             if low == high:
                 axes.set_xlim(low - 2, high + 2)
-            _number_axis(axes.xaxis, whole=years, write=_year if years else compact)
+            _number_axis(axes.xaxis, whole=_all_whole(one.x for one in kept), write=_year if years else compact)
         _label(axes, x_label, y_label, legend=len(kept) > 1, whole=_all_whole(one.y for one in kept), log=log)
 
     return plot(draw, caption=caption, alt=alt)

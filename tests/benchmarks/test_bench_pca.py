@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import pca
 from benchmarks.harness import Measure
-from benchmarks.pca import Rate, measure_all, rate_table, render
+from benchmarks.pca import Rate, measure_all, rate_table, render_rates, render_runs
 
 
 def test_the_table_is_relative_to_numpy():
@@ -17,10 +17,10 @@ def test_the_table_is_relative_to_numpy():
     assert rate_table(rates)[3].endswith("| 0.95 |")
 
 
-def test_the_section_has_rates_and_runs():
-    runs = {1000: Measure(wall=2.0, cpu=3.0, peak=5 * 10**6)}
-    text = render({"numpy": Rate(per_second=1)}, runs, ["a machine"])
-    assert text.startswith("## pca\n\na machine\n")
+def test_the_sections_are_apart():
+    assert render_rates({"numpy": Rate(per_second=1)}, ["a machine"]).startswith("## pca: the second moment\n\na mac")
+    text = render_runs({1000: Measure(wall=2.0, cpu=3.0, peak=5 * 10**6)}, ["a machine"])
+    assert text.startswith("## pca: the whole job\n\na machine\n")
     assert "| 1,000 | 2.0 | 500 | 3.0 | 5 |" in text
 
 
