@@ -214,9 +214,7 @@ def build(
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
     found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
     told = found["found"] | "WriteFindings" >> WriteFindings(run=run, counters=found["counters"])
-    written = pieces | "WriteVectors" >> WriteVectors(
-        found=found["found"], vectors=vectors, how=how, folder=run.staging
-    )
+    written = pieces | "WriteVectors" >> WriteVectors(turn=found["turn"], vectors=vectors, how=how, folder=run.staging)
     counters = (found["counters"], told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)

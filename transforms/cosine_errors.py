@@ -12,6 +12,7 @@ from transforms.principal_components import Components
 SAMPLE_ROWS = 10_000
 PAIRS = 20_000
 CELLS = 4 << 20  # pairs times components, at most: what is held at once
+AT_ONCE = 1024  # pairs that are worked on together
 QUERIES = 400  # vectors whose neighbours are sought among the sample
 NEIGHBOURS = (1, 10, 100)
 SAME = 12  # digits after which cosines count as equal, and the earlier row comes first
@@ -92,15 +93,19 @@ def cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """
     norms = np.linalg.norm(vectors, axis=1)
     units = vectors / np.where(norms > 0, norms, 1)[:, None]
-    return np.einsum("ij,ij->i", units[pairs[:, 0]], units[pairs[:, 1]])
+    parts = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
+    found = [np.einsum("ij,ij->i", units[part[:, 0]], units[part[:, 1]]) for part in parts]
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def cosines_by_components(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Return the cosine of each pair by the first component, by the first two, and so on: (pairs, components)."""
-    a, b = scores[pairs[:, 0]], scores[pairs[:, 1]]
-    dots = np.cumsum(a * b, axis=1)
-    norms = np.sqrt(np.cumsum(a * a, axis=1)) * np.sqrt(np.cumsum(b * b, axis=1))
-    return np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
+    found = np.zeros((len(pairs), scores.shape[1]))
+    for start in range(0, len(pairs), AT_ONCE):
+        a, b = scores[pairs[start : start + AT_ONCE, 0]], scores[pairs[start : start + AT_ONCE, 1]]
+        norms = np.sqrt(np.cumsum(a * a, axis=1)) * np.sqrt(np.cumsum(b * b, axis=1))
+        np.divide(np.cumsum(a * b, axis=1), norms, out=found[start : start + AT_ONCE], where=norms > 0)
+    return found
 
 
 def bound_error(components: Components) -> np.ndarray:
@@ -124,7 +129,8 @@ def choose_components(sample: Sample, components: Components, limit: float, seed
     numbers = sample.before.shape[1]
     if not len(pairs):
         return numbers
-    found = np.abs(cosines_by_components(sample.after, pairs) - cosines(sample.before, pairs)[:, None]).mean(axis=0)
+    after, before = cosines_by_components(sample.after, pairs), cosines(sample.before, pairs)
+    found = np.array([np.abs(column - before).mean() for column in after.T])
     held = np.flatnonzero(found <= limit)
     if len(held):
         return int(held[0]) + 1

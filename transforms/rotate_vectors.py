@@ -70,6 +70,14 @@ class Found:
     stored: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a worker needs to rotate: the axes that are kept, (numbers, kept), and the mean to subtract, or None."""
+
+    axes: np.ndarray
+    mean: np.ndarray | None
+
+
 class _AddUp(beam.DoFn):
     """Add up the moment of a span, and take the rows of the sample that lie in it."""
 
@@ -187,6 +195,12 @@ def settle(
     )
 
 
+def to_turn(found: Found) -> Turn:
+    """Return what a worker needs to rotate."""
+    axes = np.ascontiguousarray(found.components.axes[:, : found.kept])
+    return Turn(axes=axes, mean=found.components.mean)
+
+
 def join_samples(samples: Sequence[dict[str, Any]], components: Components, how: Rotation) -> Sample:
     """Return the sample of all rows, in their order."""
     held = sorted(samples, key=lambda one: int(one["rows"][0]))
@@ -241,10 +255,9 @@ class _Write(beam.DoFn):
     def setup(self) -> None:
         pin_blas()
 
-    def process(self, span: VectorSpan, found: Found) -> Iterator[StagedFile]:
+    def process(self, span: VectorSpan, turn: Turn) -> Iterator[StagedFile]:
         column, numbers = self.vectors.column, self.vectors.numbers
-        schema = vectors_schema(self.vectors.schema, column, found.kept, FLOATS[self.how.vector_type])
-        axes = np.ascontiguousarray(found.components.axes[:, : found.kept])
+        schema = vectors_schema(self.vectors.schema, column, turn.axes.shape[1], FLOATS[self.how.vector_type])
         rejects: list[tuple[int, str, str]] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
@@ -254,7 +267,7 @@ class _Write(beam.DoFn):
                 if not len(block.vectors):
                     continue
                 with np.errstate(over="ignore", invalid="ignore"):
-                    scores = rotate_vectors(block.vectors, axes, found.components.mean)
+                    scores = rotate_vectors(block.vectors, turn.axes, turn.mean)
                 lists = to_lists(scores, self.how.vector_type)
                 arrays = [lists if name == column else block.rows[name] for name in schema.names]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -313,8 +326,8 @@ def stage_components(found: Found, folder: str) -> Iterator[StagedFile]:
 class FindComponents(beam.PTransform):
     """Find the principal components of the vectors of all spans, and what they cost.
 
-    Input: VectorSpans. Output: `found`, one Found, and `counters`. Memory: a block and a moment a worker thread; the
-    sample, and what CELLS says, where all comes together.
+    Input: VectorSpans. Output: `found`, one Found; `turn`, its Turn; and `counters`. Memory: a block and a moment a
+    worker thread; the sample, and what CELLS says, where all comes together.
 
     Attributes:
       vectors: where they are.
@@ -343,7 +356,7 @@ class FindComponents(beam.PTransform):
             "column": self.vectors.column,
         }
         found = again | "AddRotated" >> add | "Settle" >> Gather(into=settle, arguments=arguments)
-        return {"found": found, "counters": added.counters}
+        return {"found": found, "turn": found | "Turn" >> beam.Map(to_turn), "counters": added.counters}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -353,18 +366,18 @@ class WriteVectors(beam.PTransform):
     Input: VectorSpans. Output: StagedFiles. Memory: a block a worker thread.
 
     Attributes:
-      found: one Found.
+      turn: one Turn.
       vectors: where they are.
       how: what is done with them.
       folder: the run's staging folder.
     """
 
-    found: beam.PCollection
+    turn: beam.PCollection
     vectors: Vectors
     how: Rotation
     folder: str
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         return spans | "Rotate" >> beam.ParDo(
-            _Write(self.vectors, self.how, self.folder), found=beam.pvalue.AsSingleton(self.found)
+            _Write(self.vectors, self.how, self.folder), turn=beam.pvalue.AsSingleton(self.turn)
         )
