@@ -207,9 +207,11 @@ def build(
     import apache_beam as beam
 
     from jobs.commit import Publish
+    from transforms.read_vectors import use_own_pool
     from transforms.rotate_vectors import FindComponents, WriteVectors
     from transforms.views_pca import WriteFindings
 
+    use_own_pool()
     spans = vectors.spans(sample=sample, seed=how.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
     found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
