@@ -272,8 +272,7 @@ class _Write(beam.DoFn):
                 arrays = [lists if name == column else block.rows[name] for name in schema.names]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-        raw = [one.name for one in schema if is_raw(one.type)]
-        yield from stage(batches(), schema, self.folder, "vectors", (span.number,), raw=raw, group_rows=BLOCK_ROWS)
+        yield from stage(batches(), schema, self.folder, "vectors", (span.number,), group_rows=BLOCK_ROWS)
         if rejects:
             lines, reasons, details = zip(*rejects, strict=True)
             sources = pa.array([span.label] * len(lines))
@@ -281,11 +280,6 @@ class _Write(beam.DoFn):
                 [sources, pa.array(lines, pa.int64()), pa.array(reasons), pa.array(details)], schema=REJECTS
             )
             yield from stage(iter([batch]), REJECTS, self.folder, "rejects", (span.number,))
-
-
-def is_raw(type_: pa.DataType) -> bool:
-    """Return whether a column is written as it is: vectors, which nothing makes smaller."""
-    return pa.types.is_fixed_size_list(type_) and pa.types.is_floating(type_.value_type)
 
 
 def stage(
@@ -315,7 +309,7 @@ def stage_components(found: Found, folder: str) -> Iterator[StagedFile]:
         loadings,
     ]
     rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    yield from stage(iter([rows]), schema, folder, "components", (0,), raw=["loadings"])
+    yield from stage(iter([rows]), schema, folder, "components", (0,))
     yield from stage(iter([found.errors]), ERRORS, folder, "errors", (0,))
     if of.mean is not None:
         mean = [pa.array(np.arange(1, numbers + 1), pa.int32()), pa.array(of.mean)]

@@ -24,9 +24,10 @@ pytestmark = [
 
 # how a job's input is made, and what of it the job gets
 JOBS = {
-    "names": (["sample", "names", "--rows", "20000", "--output", "in.txt"], "in.txt"),
-    "titles": (["sample", "titles", "--rows", "3000", "--output", "in.csv"], "in.csv"),
-    "whales": (["sample", "whales", "--images", "6", "--output", "sea"], "sea/images"),
+    "names": (["--rows", "20000", "--output", "in.txt"], ["in.txt"]),
+    "titles": (["--rows", "3000", "--output", "in.csv"], ["in.csv"]),
+    "whales": (["--images", "6", "--output", "sea"], ["sea/images"]),
+    "pca": (["--rows", "20000", "--numbers", "5", "--output", "in.parquet"], ["in.parquet", "--column", "vector"]),
 }
 
 
@@ -50,8 +51,8 @@ def digests(output):
 @pytest.mark.parametrize("job", JOBS)
 def test_prism_gives_what_the_embedded_runner_gives(job, tmp_path):
     sample, given = JOBS[job]
-    molino(*sample, cwd=tmp_path)
-    molino(job, "--input", given, "--output", "embedded", "--quiet", cwd=tmp_path)
+    molino("sample", job, *sample, cwd=tmp_path)
+    molino(job, "--input", *given, "--output", "embedded", "--quiet", cwd=tmp_path)
     prism = ("--runner", "PrismRunner", "--prism_location", PRISM, "--environment_type", "LOOPBACK")
-    molino(job, "--input", given, "--output", "prism", "--quiet", *prism, cwd=tmp_path)
+    molino(job, "--input", *given, "--output", "prism", "--quiet", *prism, cwd=tmp_path)
     assert digests(tmp_path / "prism") == digests(tmp_path / "embedded")
