@@ -87,15 +87,21 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
     """Return the Parquet files that paths, globs and finished runs name; of a run those that hold the column.
 
     Raises:
+      OptionError: the output would lie inside a run.
       DataError: there is none, or a run is not finished.
     """
+    import os
+
     from jobs.command import find_inputs
     from jobs.manifest import MANIFEST
     from transforms import storage
+    from transforms.errors import OptionError
 
     found = {}
     for path in given.input:
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
+        if is_run and os.path.abspath(given.output).startswith(os.path.abspath(path) + "/"):
+            raise OptionError(f"--output {given.output} lies inside --input {path}; choose another --output")
         for file in find_run_files(path, given.column) if is_run else find_inputs([path]):
             found[file.path] = file
     return [found[path] for path in sorted(found)]

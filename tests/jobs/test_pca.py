@@ -251,6 +251,14 @@ def test_options_that_cannot_be_used(source, options, words, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_no_output_inside_a_run(output, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--input", output, "--column", "double", "--output", output / "again")
+    assert stopped.value.code == 2
+    assert "lies inside --input" in capsys.readouterr().err
+    assert verify(str(output))[1] == []
+
+
 def test_runs_that_cannot_be_read(output, tmp_path):
     from transforms.errors import DataError
 
