@@ -16,6 +16,7 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/titles
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
+	$(BIN)/molino shapes --output $(DEMO)/shapes --rows 20000 --sweep sweeps/demo.yaml
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -34,6 +35,7 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/titles.py
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/whales.py
+	$(BIN)/python benchmarks/shapes.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

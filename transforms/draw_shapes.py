@@ -13,7 +13,7 @@ from transforms.report import raster
 TRAINING = ("#add8e6", "#4682b4")  # false, true
 TEST = ("#ff0000", "#888888")  # wrong, right
 TRAINING_ALPHA, TEST_ALPHA = 0.5, 0.3
-TRAINING_MARK, TEST_MARK = 2.3, 4.5  # diameters, in points, of 200,000 and 10,000 points
+TRAINING_MARK, TEST_MARK = 2.8, 4.5  # diameters, in points, of 200,000 and 10,000 points
 LARGEST = 3  # times as wide a mark may be, where there are fewer points
 INCHES, DOTS = 10, 72
 MOST_TRAINING = 200_000  # of the training points, the first

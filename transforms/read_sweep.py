@@ -46,7 +46,7 @@ STUDY: list[dict[str, Any]] = [
 DEFAULT: list[dict[str, Any]] = [
     {"hidden": [1, 3, 10, 100, 1000], "batch": 100, "steps": 6001, "seed": [1, 2, 3]},
     {
-        "hidden": [[10, 10, 10], [100, 100, 100]],
+        "hidden": [[100, 100], [100, 100, 100]],
         "batch": 1000,
         "steps": 1001,
         "decay": DECAY,

@@ -329,15 +329,14 @@ def raster(
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def jpeg(pixels: np.ndarray, *, side: int | None = None, quality: int = 85) -> bytes:
+def jpeg(pixels: np.ndarray, *, side: int | None = None, quality: int = 80) -> bytes:
     """Return a picture, (h, w, 3) uint8 RGB, as JPEG; scaled to `side` by `side` if that is given."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
     out = io.BytesIO()
-    (image.resize((side, side), Image.Resampling.BOX) if side else image).save(
-        out, "JPEG", quality=quality, subsampling=0
-    )
+    scaled = image.resize((side, side), Image.Resampling.BOX) if side else image
+    scaled.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 

@@ -26,7 +26,7 @@ from transforms.report import (
 )
 from transforms.report_run import counter_table, run_section, shown_warnings
 
-MOST_SETUPS = 200  # in the table of seeds
+MOST_SETUPS = 40  # in the table of seeds
 COUNTERS = {
     "networks": "Networks of the sweep.",
     "runs": "Rows written: one for each network.",
