@@ -2,6 +2,7 @@
 where wrong."""
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ LARGEST = 3  # times as wide a mark may be, where there are fewer points
 INCHES, DOTS = 10, 72
 MOST_TRAINING = 200_000  # of the training points, the first
 MOST_TEST = 10_000
+
+_BACKGROUND = threading.Lock()  # a worker waits for the picture that another one draws, and does not draw it too
 
 
 @functools.lru_cache(maxsize=12)
@@ -37,11 +40,13 @@ def draw_network(points: Points, problem: Problem, right: np.ndarray, title: str
     """
     x, y = (values[:MOST_TEST] for values in draw_split(points, "test"))
     size = _mark(TEST_MARK, MOST_TEST, len(x))
+    with _BACKGROUND:
+        background = draw_background(points, problem)
     return raster(
         lambda axes: _scatter(axes, x, y, right[:MOST_TEST], TEST, TEST_ALPHA, size),
         inches=INCHES,
         dots=DOTS,
-        background=draw_background(points, problem),
+        background=background,
         title=title,
     )
 
