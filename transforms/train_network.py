@@ -205,7 +205,9 @@ def ask_network(layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if len(layers) == 2:
         (w, b), (v, c) = layers
         out = np.empty(len(x), np.float32)
-        margins(x, y, w, b, v, c, out)
+        for start in range(0, len(x), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            margins(x[rows], y[rows], w, b, v, c, out[rows])
         return out
     use_one_thread()
     parts = []
