@@ -142,9 +142,10 @@ def test_another_sweep_takes_nothing_up(sweep, killed, tmp_path):
     assert files_below(output) == listed_paths(manifest_of(output))
 
 
-def test_a_signal_stops_the_sweep_and_keeps_finished_networks(sweep, calm, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_stops_the_sweep_and_keeps_finished_networks(workers, sweep, calm, tmp_path):
     output = tmp_path / "out"
-    process = start_shapes(sweep, output)
+    process = start_shapes(sweep, output, "--workers", workers)
     wait_until(lambda: len(records(output)) >= 3, process)
     os.kill(process.pid, signal.SIGTERM)
     assert_failed(end(process, 30), 143, "stopped")
