@@ -18,6 +18,7 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	$(BIN)/molino pca --input $(DEMO)/titles --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
 	  --label-column title
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
+	$(BIN)/molino shapes --output $(DEMO)/shapes --rows 20000 --sweep sweeps/demo.yaml
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -37,6 +38,7 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/whales.py
 	$(BIN)/python benchmarks/pca.py
+	$(BIN)/python benchmarks/shapes.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

@@ -12,6 +12,7 @@ COMMANDS = {
     "titles": ("jobs.titles", "embeddings, labels and splits of product titles"),
     "whales": ("jobs.whales", "the region of interest of every photograph"),
     "pca": ("jobs.pca", "vectors rotated to their principal components"),
+    "shapes": ("jobs.shapes", "networks that learn shapes of the plane, in sweeps"),
     "model": ("jobs.model", "look at a language model, or grow one from titles"),
     "verify": ("jobs.verify", "recheck a finished run from its manifest"),
     "sample": ("jobs.sample", "write made-up input for a job"),

@@ -30,7 +30,8 @@ ALSO = {
     "transforms/find_region.py": {"cv2"},
     "transforms/find_salient_region.py": {"cv2"},
     "transforms/label_vocabulary.py": {"tensorflow", "tensorflow_transform", "tfx_bsl"},
-    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib"},
+    "transforms/read_sweep.py": {"yaml"},
+    "transforms/report.py": {"jinja2", "markupsafe", "matplotlib", "PIL"},
     "transforms/saved_model.py": {"tensorflow", "tensorflow_hub", "google"},
     "jobs/progress.py": {"tqdm"},
 }
@@ -93,6 +94,7 @@ def test_training_does_without_the_jobs():
         ["titles", "--help"],
         ["whales", "--help"],
         ["pca", "--help"],
+        ["shapes", "--help"],
         ["model", "--help"],
         ["--version"],
     ],
