@@ -16,6 +16,7 @@ examples:
   molino train compare --help
 """
 ACTIONS = {
+    "titles": ("training.titles", "training_report", "train a classifier on a run of the titles job"),
     "compare": ("training.compare", "compare_report", "compare language models by the classifiers on their vectors"),
 }
 

@@ -1,7 +1,7 @@
 """Give a reader's batches to Keras, whatever its backend."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,11 +20,21 @@ class KerasBatches(keras.utils.PyDataset):
       inputs: columns of the model's inputs, in order.
       label: column of the labels, or None.
       epoch: number of the reader's epoch that is read.
+      prepare: makes what Keras gets of a batch, instead of `inputs` and `label`.
     """
 
-    def __init__(self, reader: Reader, inputs: Sequence[str], label: str | None = "label", *, epoch: int = 0):
+    def __init__(
+        self,
+        reader: Reader,
+        inputs: Sequence[str],
+        label: str | None = "label",
+        *,
+        epoch: int = 0,
+        prepare: Callable[[Batch], Any] | None = None,
+    ):
         super().__init__(workers=1, use_multiprocessing=False)
         self.reader, self.inputs, self.label, self.epoch = reader, tuple(inputs), label, epoch
+        self.prepare = prepare
         self._coming = epoch
         self._batches: Iterator[Batch] = iter(())
         self._next = -1
@@ -39,6 +49,8 @@ class KerasBatches(keras.utils.PyDataset):
                 self._batches = self.reader.epoch(self.epoch, start=number)
             batch = next(self._batches)
             self._next = number + 1
+        if self.prepare is not None:
+            return self.prepare(batch)
         arrays = tuple(batch[name] for name in self.inputs)
         x = arrays[0] if len(arrays) == 1 else arrays
         return x if self.label is None else (x, batch[self.label])
