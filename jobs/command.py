@@ -1,6 +1,7 @@
 """What every job's command does around its pipeline: plan, lock, run, tell."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from jobs.options import DONE, EXISTS, Parser
 from jobs.progress import Watch
 
 BLOCKS_PER_SHARD = 8
+GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
@@ -27,6 +29,8 @@ def run_command(
     A job that reads folders gives `list_inputs`, from what `--input` says to a list of FileInfo or Listing.
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
     """
+    # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
+    gc.set_threshold(GARBAGE_OBJECTS)
     runners.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
     from jobs.lock import OutputExistsError

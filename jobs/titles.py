@@ -35,6 +35,7 @@ conflicts/. Titles that are nearly the same are in one split. Rows that cannot b
 EPILOG = """
 examples:
   molino sample titles --output demo/titles.csv --rows 50000
+  molino titles --input demo/titles.csv --output demo/split && molino model train --input demo/split --output es
   molino titles --input demo/titles.csv --model es=models/nnlm-es-dim128 --output demo/titles
   molino titles --input 'titles-*.parquet' --output out --vector-type float16 \\
       --model es128=https://tfhub.dev/google/nnlm-es-dim128/2 --model en50=nnlm-en-dim50_2.tar.gz
@@ -83,9 +84,10 @@ def parser() -> Parser:
         "--model",
         type=named_model,
         action="append",
-        required=True,
+        default=[],
         metavar="NAME=PATH_OR_URL",
-        help="column of vectors, and its model: folder or archive of a SavedModel, or TF Hub URL; may be repeated",
+        help="column of vectors, and its model: folder or archive of a SavedModel, or TF Hub URL; may be repeated; "
+        "without any the titles have labels and splits, and molino model train can grow a model from them",
     )
     models.add_argument(
         "--model-sha256",
@@ -305,7 +307,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
         ("rejects", counted("rejects")),
         ("labels", f"{categories:,}; {counted('unseen')} titles of {counted('unseen_categories')} others have none"),
-        ("models", models),
+        ("models", models or "none: the titles have no vectors"),
     ]
 
 

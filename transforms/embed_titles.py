@@ -18,11 +18,11 @@ from transforms.label_vocabulary import Labels
 from transforms.parquet import StagedFile, write_shard
 from transforms.partition import Parts
 from transforms.report_titles import Glance, add_up
-from transforms.title_keys import split_names
+from transforms.title_keys import SPLITS, split_names
 from transforms.titles import NULLABLE, Draw, find_conflicts, merge_titles
 from transforms.views_titles import glance_at
 
-GROUP_ROWS = 4096  # of a row group: what a trainer reads fastest
+GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
 # worth the time to compress: a title is small beside its vectors, which nothing makes smaller
 PACKED = ("language", "label_quality", "category", "label", "split", "count")
 PUNCTUATION = r"\pP"  # what models with normalization take out
@@ -73,6 +73,18 @@ def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArr
     return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
 
 
+def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield merged titles in row groups of one split each, in their order: who reads a split decodes no other.
+
+    The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
+    """
+    of = kept["split"].to_numpy()
+    for split in range(len(SPLITS)):
+        rows = np.flatnonzero(of == split)
+        for part in np.array_split(rows, -(-len(rows) // GROUP_ROWS)) if len(rows) else []:
+            yield kept.take(pa.array(part))
+
+
 def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.RecordBatch:
     """Return merged titles as `columns.schema` has them: with label, split and vectors."""
     made = {
@@ -119,8 +131,8 @@ class _Write(beam.DoFn):
                     turns = self.draw.turn(kept)
                     glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
                 # a row group at a time: its vectors are written while they are in the cache
-                for start in range(0, kept.num_rows, GROUP_ROWS):
-                    yield finish_titles(kept.slice(start, GROUP_ROWS), labels, self.columns)
+                for group in group_titles(kept):
+                    yield finish_titles(group, labels, self.columns)
                 progress.report("write", rows=rows.num_rows)
 
         yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)

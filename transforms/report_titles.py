@@ -161,14 +161,13 @@ def titles_report(
         _splits(glance, labels),
         _labels(labels),
         _lengths(glance),
-        _models(glance, models),
-        _map(glance, models),
+        *([_models(glance, models), _map(glance, models)] if models else []),
         _quality(counters),
         run_section({name: value for name, value in options.items() if name != "models"}, inputs, made="titles"),
     ]
     return page(
         "Titles",
-        subtitle="Product titles with their vectors, labels and splits, ready for training.",
+        subtitle=f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training.",
         summary=_summary(labels, models, counters),
         sections=sections,
         warnings=shown_warnings(warnings),
@@ -187,8 +186,9 @@ def _summary(
     }
     counted = [(title, format_cell(counters.get(key, 0), "count")) for key, title in shown.items()]
     trained = int((labels["label"].to_numpy() >= 0).sum())
+    made = [*counted, ("labels", f"{trained:,}"), ("models", f"{len(models):,}")]
     numbers = sum(model["dim"] for model in models)
-    return [*counted, ("labels", f"{trained:,}"), ("models", f"{len(models):,}"), ("numbers a title", f"{numbers:,}")]
+    return [*made, ("numbers a title", f"{numbers:,}")] if models else made
 
 
 def _splits(glance: Glance, labels: pa.Table) -> Section:

@@ -122,12 +122,13 @@ def test_the_schema_is_the_documented_one(output):
     assert name_of(found) == ("titles.titles", 1)
 
 
-def test_rows_stand_in_the_order_of_blocks_and_turns(output):
+def test_rows_stand_in_the_order_of_blocks_splits_and_turns(output):
     got = frame(output, "titles")
     ids = title_ids(pa.array(got["title"].tolist()), pa.array(got["category"].tolist()))
     assert (got["id"] == ids).all()
     blocks = (block_hashes(ids, 5) >> np.uint64(32)) * np.uint64(8) >> np.uint64(32)
-    order = np.lexsort([turns(ids, 5), blocks])
+    split = got["split"].map(SPLITS.index).to_numpy()
+    order = np.lexsort([turns(ids, 5), split, blocks])
     assert (order == np.arange(len(ids))).all()
     # no order of the input is left
     assert abs(np.corrcoef(np.arange(len(ids)), got["label"])[0, 1]) < 0.05
@@ -205,6 +206,28 @@ def test_the_graph_gives_the_labels(output):
     assert {view["path"].split("/")[0] for view in manifest_of(output)["views"]} >= {"transform"}
 
 
+def test_a_row_group_is_of_one_split(output):
+    counted = Counter()
+    for file in manifest_of(output)["datasets"]["titles"]["files"]:
+        opened = pq.ParquetFile(output / file["path"])
+        for group in range(opened.num_row_groups):
+            splits = opened.read_row_group(group, columns=["split"])["split"].unique().to_pylist()
+            assert len(splits) == 1
+            counted.update(splits)
+    assert set(counted) == {"train", "validation", "test"}
+
+
+def test_without_a_model_the_titles_are_the_same_but_for_the_vectors(output, sample, tmp_path):
+    assert run("--input", sample[0], "--output", tmp_path / "out", *OPTIONS) == 0
+    without = frame(tmp_path / "out", "titles")
+    assert list(without) == ["id", "title", "language", "label_quality", "category", "label", "split", "count"]
+    pd.testing.assert_frame_equal(without, frame(output, "titles")[list(without)])
+    assert verify(str(tmp_path / "out"))[1] == []
+    report = (tmp_path / "out/report.html").read_text()
+    assert "Map of the vectors" not in report
+    assert "Map of the vectors" in (output / "report.html").read_text()
+
+
 def test_the_same_run_again_is_a_no_op(output, sample, models, capsys):
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     given = [f"--model={name}={path}" for name, path in models.items()]
@@ -255,7 +278,6 @@ def test_float16_is_the_nearest_to_float32(bare, models, hub):
         (["--model", "m=x", "--model-sha256", "n=" + "0" * 64], ["no model of this name"]),
         (["--model", "m=x", "--model-sha256", "m=12"], ["64 digits"]),
         (["--model", "m=x", "--validation", "0.5", "--test", "0.5"], ["nothing to train with"]),
-        ([], ["--model"]),
     ],
 )
 def test_options_that_cannot_be_are_usage_errors(arguments, words, sample, tmp_path, capsys):

@@ -42,6 +42,31 @@ def lengths(monkeypatch):
         monkeypatch.setattr(module, "embed_many", lambda models, titles: [model.embed(titles) for model in models])
 
 
+@pytest.mark.parametrize(
+    ("splits", "wanted"),
+    [
+        ([], []),
+        ([2], [[2]]),
+        ([1, 0, 2, 0, 1], [[0, 0], [1, 1], [2]]),
+        ([0] * 9 + [2], [[0] * 3] * 3 + [[2]]),
+        ([2, 0] * 4, [[0] * 4, [2] * 4]),
+    ],
+)
+def test_groups_are_even_and_of_one_split_in_their_order(splits, wanted, monkeypatch):
+    monkeypatch.setattr(embed_titles, "GROUP_ROWS", 4)
+    kept = pa.record_batch({"split": pa.array(splits, pa.int8()), "at": pa.array(range(len(splits)), pa.int64())})
+    groups = list(embed_titles.group_titles(kept))
+    assert [group["split"].to_pylist() for group in groups] == wanted
+    for split in set(splits):
+        at = [
+            at
+            for group in groups
+            for of, at in zip(group["split"].to_pylist(), group["at"].to_pylist(), strict=True)
+            if of == split
+        ]
+        assert at == [i for i, of in enumerate(splits) if of == split]
+
+
 def parts_of(rows, shards=2, blocks=4):
     batch = key_titles(
         pa.record_batch(
@@ -84,7 +109,9 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
         assert_that(glances, lambda got: np.testing.assert_equal(sum(got), 301), label="glances")
     files = sorted((tmp_path / "titles").iterdir())
     assert len(files) == 2
-    assert max(pq.ParquetFile(file).metadata.row_group(0).num_rows for file in files) == 16
+    for opened in map(pq.ParquetFile, files):
+        groups = [opened.read_row_group(group, columns=["split"])["split"] for group in range(opened.num_row_groups)]
+        assert all(len(group) <= 16 and len(group.unique()) == 1 for group in groups)
     table = pa.concat_tables([pq.read_table(file) for file in files])
     assert table.schema.equals(columns.schema, check_metadata=True)
     wanted = Lengths(model("m", 3)).embed(table["title"])
