@@ -13,6 +13,7 @@ COMMANDS = {
     "whales": ("jobs.whales", "the region of interest of every photograph"),
     "model": ("jobs.model", "look at a language model, or grow one from titles"),
     "train": ("jobs.train", "train classifiers on titles, and compare language models"),
+    "predict": ("jobs.predict", "categories of titles, by a classifier that training saved"),
     "verify": ("jobs.verify", "recheck a finished run from its manifest"),
     "sample": ("jobs.sample", "write made-up input for a job"),
     "doctor": ("jobs.doctor", "what runs here, and what is missing"),

@@ -51,7 +51,7 @@ class Checkpoints:
 
     def _write(self, name: str, variables: Sequence[Any], known: Mapping[str, Any]) -> None:
         path = os.path.join(self.folder, name)
-        arrays = {f"v{place}": keras.ops.convert_to_numpy(each) for place, each in enumerate(variables)}
+        arrays = {f"v{place}": to_numpy(each) for place, each in enumerate(variables)}
         with open(f"{path}.part", "wb") as file:
             np.savez(file, **arrays, **{KNOWN: np.frombuffer(json.dumps(known).encode(), np.uint8)})
             file.flush()
@@ -66,6 +66,12 @@ class Checkpoints:
             for place, each in enumerate(variables):
                 each.assign(found[f"v{place}"])
             return json.loads(found[KNOWN].tobytes())
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """Return the value of a variable of Keras, on any backend, or of TensorFlow."""
+    value = variable.value if isinstance(variable, keras.Variable) else variable
+    return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)
 
 
 @contextlib.contextmanager

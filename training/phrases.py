@@ -102,11 +102,11 @@ class Featured:
 
     def __init__(self, batches: Iterator[tuple[pa.Array, np.ndarray]], bits: int):
         find = tf.function(
-            find_features, input_signature=[tf.TensorSpec([None], tf.string), tf.TensorSpec([], tf.int32)]
+            lambda titles: find_features(titles, bits), input_signature=[tf.TensorSpec([None], tf.string)]
         )
         hashes, counts, labels = [], [], []
         for titles, own in batches:
-            found, owners = find(titles.to_numpy(zero_copy_only=False), bits)
+            found, owners = find(titles.to_numpy(zero_copy_only=False))
             hashes.append(found.numpy())
             counts.append(np.bincount(owners, minlength=KINDS * len(own)))
             labels.append(own)

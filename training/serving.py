@@ -4,6 +4,7 @@ TensorFlow alone serves it, whatever backend trained. Where TensorFlow is not th
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from training.titles import Source
 
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
+EXTRA = "assets.extra"
 TOP = 5
 PROBES = 64  # titles by which a model is compared with the run's vectors
 NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
@@ -54,9 +56,7 @@ def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[
         near = NEAR.get(str(source.titles.schema.field(name).type.value_type), NEAR["float"])
         far = np.linalg.norm(found - wanted, axis=1) if found.shape == wanted.shape else np.full(1, np.inf)
         if (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any():
-            raise TrainingError(
-                f"--model {name}={folders[name]} gives other vectors than the run has; name its own"
-            )
+            raise TrainingError(f"--model {name}={folders[name]} gives other vectors than the run has; name its own")
     return encoders
 
 
@@ -72,7 +72,8 @@ def write(
 
     Its signatures: `serving_default` takes `title`, strings (n,), and gives `label` (n,) int32 and `category` (n,)
     strings, and `labels`, `categories` and `probabilities` (n, up to 5), the likeliest first; `with_language` takes
-    `language` too; `number` gives the label of a `category`, by the run's own transform graph.
+    `language` too; `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That
+    graph stands in `assets.extra/transform`, where a SavedModel keeps what is its user's.
 
     Args:
       learners: that of all titles under None; those of a language, which its titles are given to, under its name.
@@ -85,7 +86,10 @@ def write(
         return "not written: TensorFlow is not there"
     with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
         graph = _unpack_transform(source, work)
-        module = _module(source, learners, recipe, encoders, tf.saved_model.load(graph))
+        if not os.path.isdir(graph):
+            return "not written: the run has no label vocabulary (transform/)"
+        module = _module(source, learners, recipe, encoders)
+        _compare(module, tf.saved_model.load(graph), source)
         title = tf.TensorSpec([None], tf.string, name="title")
         language = tf.TensorSpec([None], tf.string, name="language")
         signatures = {
@@ -96,21 +100,35 @@ def write(
             ),
         }
         tf.saved_model.save(module, folder, signatures=signatures)
+        shutil.copytree(os.path.join(work, TRANSFORM), os.path.join(folder, EXTRA, TRANSFORM))
     return os.path.basename(folder)
 
 
 def _unpack_transform(source: "Source", folder: str) -> str:
-    """Write the views of the label vocabulary's graph to a folder; return that of the graph."""
+    """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
     for view in source.run.manifest["views"]:
         if view["path"].startswith(TRANSFORM):
             path = os.path.join(folder, view["path"])
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:
                 file.write(source.run.view(view["path"]))
-    graph = os.path.join(folder, TRANSFORM, "transform_fn")
-    if not os.path.isdir(graph):
-        raise TrainingError(f"{source.run.folder} has no label vocabulary (transform/); make the run again")
-    return graph
+    return os.path.join(folder, TRANSFORM, "transform_fn")
+
+
+def _compare(module: Any, graph: Any, source: "Source") -> None:
+    """Raise TrainingError where the run's transform graph numbers categories in another way than the module."""
+    import tensorflow as tf
+
+    asked = tf.constant([*source.categories, "", "no such category"])
+    function = graph.signatures["serving_default"]
+    # the graph has an input for the weights of training, too, which say nothing here
+    inputs = {
+        name: asked if spec.dtype == tf.string else tf.zeros(tf.shape(asked), spec.dtype)
+        for name, spec in function.structured_input_signature[1].items()
+    }
+    found = tf.reshape(function(**inputs)["label"], [-1])
+    if not np.array_equal(found.numpy(), module.number(asked)["label"].numpy()):
+        raise TrainingError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
 
 
 def _module(
@@ -118,7 +136,6 @@ def _module(
     learners: Mapping[str | None, "Learner"],
     recipe: "Recipe",
     encoders: Mapping[str, Any],
-    transform: Any,
 ) -> Any:
     """Return the tf.Module that is saved."""
     import tensorflow as tf
@@ -130,7 +147,10 @@ def _module(
         def __init__(self) -> None:
             super().__init__()
             self.encoders = dict(encoders)
-            self.transform = transform
+            names = tf.lookup.KeyValueTensorInitializer(
+                source.categories, tf.range(len(source.categories), dtype=tf.int64)
+            )
+            self.numbers = tf.lookup.StaticHashTable(names, -1)
             self.categories = tf.constant(source.categories)
             self.prior = tf.constant(prior)
             self.classifiers = {name or "": _classifier(learner) for name, learner in learners.items()}
@@ -158,13 +178,7 @@ def _module(
             }
 
         def number(self, category: Any) -> dict[str, Any]:
-            graph = self.transform.signatures["serving_default"]
-            # the graph has an input for the weights of training, too, which serving has no use for
-            inputs = {
-                name: category if spec.dtype == tf.string else tf.zeros_like(category, spec.dtype)
-                for name, spec in graph.structured_input_signature[1].items()
-            }
-            return {"label": tf.reshape(graph(**inputs)["label"], [-1])}
+            return {"label": self.numbers.lookup(category)}
 
     return Serving()
 
@@ -174,6 +188,7 @@ def _classifier(learner: "Learner") -> Any:
     import keras
     import tensorflow as tf
 
+    from training.checkpoint import to_numpy
     from training.classifier import FLAG, FLAGS
 
     if learner.model.name == "phrases":
@@ -189,7 +204,7 @@ def _classifier(learner: "Learner") -> Any:
         return Phrases()
 
     dense = [
-        (keras.ops.convert_to_numpy(layer.kernel), keras.ops.convert_to_numpy(layer.bias))
+        (to_numpy(layer.kernel), to_numpy(layer.bias))
         for layer in learner.model.layers
         if isinstance(layer, keras.layers.Dense)
     ]

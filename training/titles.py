@@ -111,9 +111,7 @@ def add_recipe(made: Parser) -> None:
     )
     how = made.add_argument_group("training")
     how.add_argument("--epochs", type=whole(1), metavar="N", help="at most (10; phrases 4)")
-    how.add_argument(
-        "--patience", type=whole(1), default=3, metavar="N", help="epochs without a better (default 3)"
-    )
+    how.add_argument("--patience", type=whole(1), default=3, metavar="N", help="epochs without a better (default 3)")
     how.add_argument("--batch", type=whole(1), metavar="N", help="titles in a step (4096; phrases 2048)")
     how.add_argument("--rate", type=rate, metavar="R", help="of learning, at the start (0.001; phrases 0.005)")
     how.add_argument(
