@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
 def measure_effect(
     strata: Sequence[tuple[Sequence[int], Sequence[int]]],
     figures: np.ndarray,
-    drawn: Callable[[Sequence[int]], np.ndarray],
+    drawn: Callable[[Any], np.ndarray],
     draws: int,
     seed: int,
 ) -> tuple[float, tuple[float, float], float]:

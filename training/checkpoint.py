@@ -51,9 +51,10 @@ class Checkpoints:
 
     def _write(self, name: str, variables: Sequence[Any], known: Mapping[str, Any]) -> None:
         path = os.path.join(self.folder, name)
-        arrays = {f"v{place}": to_numpy(each) for place, each in enumerate(variables)}
+        arrays: dict[str, Any] = {f"v{place}": to_numpy(each) for place, each in enumerate(variables)}
+        arrays[KNOWN] = np.frombuffer(json.dumps(known).encode(), np.uint8)
         with open(f"{path}.part", "wb") as file:
-            np.savez(file, **arrays, **{KNOWN: np.frombuffer(json.dumps(known).encode(), np.uint8)})
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(f"{path}.part", path)

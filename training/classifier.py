@@ -45,8 +45,8 @@ class Recipe:
     precision: str = "float32"
     dim: int = 128
     members: int = 1
-    leave_out: float = 0.25
-    min_count: int = 1
+    leave_out: float = 0.0
+    min_count: int = 2
 
     def make_schedule(self, steps: int) -> Any:
         """Return the rate of learning by the number of the step, of which an epoch has `steps`."""
@@ -68,7 +68,7 @@ class Learner(Protocol):
     """
 
     model: Any
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     rows_an_epoch: int
 
     def train_epoch(self, number: int, report: Report) -> dict[str, float]:
@@ -222,7 +222,7 @@ class ByVectors:
         finally:
             keras.config.set_dtype_policy("float32")
         self.inputs = tuple(each.name for each in self.model.inputs)
-        self.columns = tuple(f"{name}_tokens" if name in (tables or {}) else name for name in self.inputs)
+        self.columns: Sequence[str] = tuple(f"{name}_tokens" if name in (tables or {}) else name for name in self.inputs)
         self.reader, self.language, self.weighed = reader, language, weighed or language is not None
         self.rows_an_epoch = reader.own_rows
         self.model.compile(

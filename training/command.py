@@ -123,11 +123,15 @@ def run_command(
             raise
         print(f"molino: {message}", file=sys.stderr)
         return DATA
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    for name, text in [*told, ("time", f"{time.monotonic() - started:.1f} s, {peak / 1e9:.2f} GB at most")]:
+    for name, text in [*told, ("time", f"{time.monotonic() - started:.1f} s, {peak_bytes() / 1e9:.2f} GB at most")]:
         print(f"{name:>12}  {text}")
     print(f"{'output':>12}  {os.path.abspath(output)}")
     return DONE
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def explain(error: Exception) -> str | None:

@@ -1,5 +1,6 @@
 """Compare language models by the classifiers trained on them: the command `molino train compare`."""
 
+import argparse
 import dataclasses
 import json
 import os
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from training import titles
 from training.command import (
     Parser,
     Progress,
@@ -16,6 +18,8 @@ from training.command import (
     check_output,
     drafted,
     explain,
+    load_keras,
+    peak_bytes,
     run_command,
     whole,
 )
@@ -30,13 +34,15 @@ FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no"), "dim": ("128",
 LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
 DIM = re.compile(r"(?<!\d)(50|128)(?!\d)")
 NEAR = 1e-9  # of a published figure
-MAX_SEED = 2**31
+REPEAT = 1000  # between the seeds of repeats
+UNTOLD = (*titles.UNTOLD, "draws", "published", "metadata")
 DESCRIPTION = """
 Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
 repeats, and what language, normalization and dimensions change.
 """
 EPILOG = """
 examples:
+  molino train compare --input out/titles --output out/compared --repeats 4
   molino train compare --published predictions.parquet --metadata experiments.json --output published
 """
 
@@ -45,15 +51,17 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG, kind="comparison")
     where = made.add_argument_group("where")
+    where.add_argument("--input", metavar="DIR", help="a finished run of the titles job: every embedding is trained on")
     where.add_argument("--published", metavar="PATH", help="Parquet: experiment, category, prediction of every title")
     where.add_argument(
         "--metadata", metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
     )
     where.add_argument("--output", required=True, metavar="DIR", help="folder; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a comparison that is there")
+    titles.add_recipe(made)
     how = made.add_argument_group("certainty")
+    how.add_argument("--repeats", type=whole(1), default=4, metavar="N", help="trainings of each embedding (default 4)")
     how.add_argument("--draws", type=whole(100), default=2000, metavar="N", help="of bootstraps and tests (2000)")
-    how.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of all random numbers (default 0)")
     how.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
     return made
 
@@ -66,23 +74,83 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     """
     made = parser()
     given = made.parse_strictly(arguments)
-    if not (given.published and given.metadata):
-        made.error("give --published and --metadata")
+    if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
+        made.error("give --input, or --published and --metadata")
 
     def work() -> list[tuple[str, str]]:
         folder = check_output(given.output, overwrite=given.overwrite, mark=SUMMARY, kind="comparison")
-        for path in (given.published, given.metadata):
+        for path in filter(None, (given.input, given.published, given.metadata)):
             check_apart(given.output, path)
         with Progress(quiet=given.quiet) as progress:
             progress.show(0, 1, "reading")
+            if given.input:
+                return compare_run(given, folder, progress, page)
             trials, facts = read_published(given.published, given.metadata)
-            progress.show(1, 2, "drawing titles")
-            found = compare(trials, facts, draws=given.draws, seed=given.seed)
-            with drafted(folder) as draft:
-                write(draft, found, page)
-        return tell(found)
+            return finish(given, folder, progress, page, trials, facts)
 
     return run_command(work, given.output, explain)
+
+
+def finish(
+    given: argparse.Namespace,
+    folder: str,
+    progress: Progress,
+    page: Callable[[Mapping[str, Any]], str] | None,
+    trials: Sequence["Trial"],
+    facts: Mapping[str, Mapping[str, Any]],
+    dims: Mapping[str, int] | None = None,
+) -> list[tuple[str, str]]:
+    """Compare trials, write what was found, and return the summary."""
+    progress.show(1, 1, "drawing titles")
+    found = compare(trials, facts, draws=given.draws, seed=given.seed, dims=dims)
+    with drafted(folder) as draft:
+        write(draft, found, page)
+    return tell(found)
+
+
+# --- trials on a run
+
+
+def compare_run(
+    given: argparse.Namespace, folder: str, progress: Progress, page: Callable[[Mapping[str, Any]], str] | None
+) -> list[tuple[str, str]]:
+    """Train on every embedding of a run several times, with the same split and budget; compare, write, and tell.
+
+    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
+    titles. A comparison that was killed goes on with the trials that are not done.
+    """
+    import numpy as np
+
+    source = titles.open_source(given.input)
+    embeddings = titles.choose_embeddings(source, given) or [titles.PHRASES]
+    backend = load_keras()
+    import keras
+
+    from training.certainty import Trial
+    from training.checkpoint import checkpoints
+
+    told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
+    trials, facts = [], {}
+    with checkpoints(folder, {"run": source.run.sha256, "options": told, "backend": backend}) as kept:
+        for repeat in range(given.repeats):
+            recipe = titles.make_recipe(given, source.training_titles, seed=given.seed + REPEAT * repeat)
+            for embedding in embeddings:
+                name = f"{embedding} {repeat + 1}"
+                columns = [] if recipe.architecture == titles.PHRASES else [embedding]
+                learner = titles.make_learner(source, recipe, columns)
+                history, times = titles.fit(source, learner, recipe, kept, name, progress)
+                answers = titles.ask(source, learner, "test", recipe)
+                truth, top = answers.scored()
+                found = np.ascontiguousarray(top[:, 0])
+                trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
+                facts[name] = {
+                    "epochs": len(history),
+                    "seconds": sum(each["seconds"] for each in times),
+                    "peak_bytes": peak_bytes(),
+                }
+                del learner
+                keras.backend.clear_session()
+        return finish(given, folder, progress, page, trials, facts, source.embeddings)
 
 
 # --- the published experiments
@@ -198,7 +266,7 @@ def compare(
         )
     means = [float(figures[own].mean()) for own in members]
     best = int(np.argmax(means))
-    models = []
+    models: list[dict[str, Any]] = []
     for place, (name, own) in enumerate(zip(names, members, strict=True)):
         repeats = certainty.interval(certainty.means_of(figures, chosen[name])) if len(own) > 1 else (None, None)
         titles, all_ = certainty.interval(drawn[:, own].mean(1)), certainty.interval(both[name])
@@ -247,7 +315,7 @@ def find_effects(
     """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
     from training import certainty
 
-    measured = []
+    measured: list[tuple[Any, ...]] = []
     for factor, (one, other) in FACTORS.items():
         pairs = certainty.find_strata(traits, factor, one, other)
         strata = [(members[left[0]], members[right[0]]) for left, right in pairs]

@@ -154,7 +154,7 @@ class ByPhrases:
       model: titles in, logits out; up to date after `settle`.
     """
 
-    columns = ("title",)
+    columns: Sequence[str] = ("title",)
 
     def __init__(self, train: Featured, recipe: Any, classes: int, prior: np.ndarray):
         self.recipe, self.train = recipe, train

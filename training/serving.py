@@ -42,7 +42,9 @@ def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[
             import tensorflow as tf
     except ImportError as error:
         raise TrainingError(f"--model needs TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
-    batch = next(source.read("train", ["title", *embeddings], shuffle=False, batch=PROBES, ahead=0).epoch())
+    batch: dict[str, Any] = next(
+        source.read("train", ["title", *embeddings], shuffle=False, batch=PROBES, ahead=0).epoch()
+    )
     titles = tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)
     encoders = {}
     for name in embeddings:

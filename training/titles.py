@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from training.command import (
@@ -105,7 +105,7 @@ def add_recipe(made: Parser) -> None:
     )
     model.add_argument("--dim", type=whole(1), default=128, metavar="N", help="of phrases: numbers of a vector (128)")
     model.add_argument("--members", type=whole(1), default=1, metavar="N", help="of phrases: averaged (default 1)")
-    model.add_argument("--min-count", type=whole(1), default=1, metavar="N", help="of phrases: times seen at least (1)")
+    model.add_argument("--min-count", type=whole(1), default=2, metavar="N", help="of phrases: times seen at least (2)")
     model.add_argument(
         "--leave-out", type=share, default=0.0, metavar="R", help="of phrases: share of the features (default 0)"
     )
@@ -289,7 +289,8 @@ def _by_phrases(source: Source, recipe: "Recipe", classes: int, prior: "np.ndarr
 
     columns = ["title", "label", *([FLAG] if language else [])]
 
-    def batches():
+    def batches() -> Iterator[tuple[Any, Any]]:
+        batch: Any
         for batch in source.read("train", columns, shuffle=False, batch=ROWS, ahead=1).epoch():
             kept = weigh(batch, language) > 0
             yield batch["title"].filter(pa.array(kept)), batch["label"][kept]
@@ -347,7 +348,8 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe") -> Ans
     made: dict[str, list] = {name: [] for name in ("ids", "labels", "truth", "top", "probabilities", "languages")}
     others: dict[str, int] = {}
     losses = labeled = 0.0
-    for batch in source.read(split, dict.fromkeys(columns), shuffle=False, batch=ASKED).epoch():
+    batch: Any
+    for batch in source.read(split, columns, shuffle=False, batch=ASKED).epoch():
         logits = learner.ask(batch) - shift
         logits -= logits.max(1, keepdims=True)
         labels = batch["label"]
@@ -496,6 +498,7 @@ def find_languages(source: Source) -> list[str]:
     from training.classifier import FLAG
 
     found: set[str] = set()
+    batch: Any
     for batch in source.read("train", [FLAG], shuffle=False, batch=1 << 16).epoch():
         found |= set(pc.unique(batch[FLAG].drop_null()).to_pylist())
     if len(found) < 2:

@@ -5,6 +5,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -63,11 +64,11 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     return Classifier(location=location, path=folder, digest=digest)
 
 
-_open: dict[Classifier, object] = {}
+_open: dict[Classifier, Any] = {}
 _opening = threading.Lock()
 
 
-def open_classifier(classifier: Classifier):
+def open_classifier(classifier: Classifier) -> Any:
     """Return this process's call of a classifier, loaded at the first use.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from transforms.report import COLORS, Column, Plot, Section, Table, page, plot, visible
+from transforms.report import COLORS, Cell, Column, Plot, Section, Table, page, plot, visible
 
 FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
 
@@ -136,7 +136,7 @@ def _effects(found: Mapping[str, Any]) -> Section:
 
 
 def _trials(found: Mapping[str, Any]) -> Section:
-    columns = (
+    columns: tuple[Column, ...] = (
         Column(title="Trial"),
         Column(title="Model"),
         Column(title="Titles", unit="count"),
@@ -149,7 +149,7 @@ def _trials(found: Mapping[str, Any]) -> Section:
         Column(title="Seconds", unit="mean"),
         Column(title="Peak, GB", unit="mean"),
     )
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
             row["trial"],
             row["model"],

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_titles import write_titles
 
 from schemas import name_of
 from training import compare
@@ -112,6 +113,28 @@ def test_all_28_published_figures_and_the_three_findings(tmp_path):
         assert effects[factor]["holm"] < 0.01
     assert effects["dim"]["high"] == "128"
     assert 0.01 < effects["dim"]["holm"] < 0.1
+
+
+@pytest.mark.slow
+def test_every_embedding_of_a_run_is_trained_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_titles(tmp_path / "run")
+    words = ["--input", tmp_path / "run", "--output", tmp_path / "out", "--repeats", "2", "--draws", "200", "--quiet"]
+    budget = ["--architecture", "linear", "--epochs", "4", "--batch", "32", "--rate", "0.02"]
+    assert compare.main([str(word) for word in [*words, *budget]]) == 0
+    assert "Spanish models score +0." in capsys.readouterr().out
+    trials = pq.read_table(tmp_path / "out/trials.parquet").to_pylist()
+    assert [(row["trial"], row["titles"], row["classes"]) for row in trials] == [
+        (name, 120, 4) for name in ("es 1", "en 1", "es 2", "en 2")
+    ]
+    assert all(row["published"] is None and row["epochs"] == 4 and row["seconds"] > 0 for row in trials)
+    models = pq.read_table(tmp_path / "out/models.parquet").to_pylist()
+    assert [(row["model"], row["language"], row["dim"], row["repeats"]) for row in models] == [
+        ("es", "es", "6", 2),
+        ("en", "en", "6", 2),
+    ]
+    assert models[0]["low"] <= models[0]["balanced_accuracy"] <= models[0]["high"]
+    assert not list(tmp_path.glob("*.checkpoint"))
 
 
 def test_a_command_line_that_says_too_little(capsys):

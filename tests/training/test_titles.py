@@ -84,13 +84,14 @@ def test_merge_takes_each_language_from_its_own():
 def test_a_classifier_is_trained_and_written(tmp_path, run_of_titles, capsys, architecture):
     import keras
 
-    batch = [] if architecture == "mlp-512" else ["--batch", 32]
-    assert train(run_of_titles, tmp_path / "out", "--architecture", architecture, *batch) == 0
+    more = ["--batch", 32, "--rate", 0.05] if architecture in ("linear", "phrases") else []
+    assert train(run_of_titles, tmp_path / "out", "--architecture", architecture, *more) == 0
     told = capsys.readouterr().out
     assert "serving  not written" in told
     metrics = figures(tmp_path / "out")
     assert metrics["test"]["balanced_accuracy"] > 0.85
-    assert metrics["test"]["low"] <= metrics["test"]["balanced_accuracy"] <= metrics["test"]["high"]
+    figure = metrics["test"]["balanced_accuracy"]
+    assert metrics["test"]["low"] - 1e-9 <= figure <= metrics["test"]["high"] + 1e-9
     assert len(metrics["epochs"]["all"]) == 3
     table = pq.read_table(tmp_path / "out/predictions.parquet")
     assert table.schema.equals(PREDICTIONS, check_metadata=True)
