@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file's folder
@@ -17,11 +18,14 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 from benchmarks import harness, titles_embed  # noqa: E402
 from benchmarks.harness import Program, Result  # noqa: E402
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PUBLISHED = ROOT.parent / "shared/data/meli/titles.parquet"
 ROWS = 670_000
-SHARES = (0.25, 1.0)  # of the titles: two sizes, so that start-up can be told apart
+TIMES = 4  # the titles, and so many times as many with their words turned round: so start-up can be told apart
 GROUP_ROWS = 1 << 16
-HUB_BATCHES = (32, 1024, 16_384, 65_536)  # one title a call takes minutes: see the rates of embedding alone
+HUB_BATCHES = (1024, 16_384, 65_536)  # smaller ones take minutes: see the rates of embedding alone
 # of nnlm-{es,en}-dim{50,128}[-with-normalization]
 SIZES = {"es": 976_640, "en128": 973_771, "en50": 963_812}
 EIGHT = tuple((language, dim, norm) for language in ("es", "en") for dim in (128, 50) for norm in (False, True))
@@ -35,17 +39,11 @@ def _job(name: str, cores: int, about: str, models: Sequence[str], more: tuple[s
     return Program(name=name, about=about, arguments=arguments, packages=())
 
 
-def _hub(batch: int) -> Program:
-    arguments = (
-        "benchmarks/pin.py",
-        "1",
-        "benchmarks/peers/titles_hub.py",
-        "{input}",
-        "{output}",
-        "{models}/es-128-norm",
-    )
-    about = f"hub.load on one core, {batch:,} titles a call; nothing is written"
-    return Program(name=f"hub.load, {batch:,}", about=about, arguments=(*arguments, str(batch)), packages=())
+def _hub(batch: int, cores: int = 1) -> Program:
+    peer = ("benchmarks/peers/titles_hub.py", "{input}", "{output}", "{models}/es-128-norm", str(batch), str(cores))
+    about = f"hub.load on {cores} core{'s' * (cores > 1)}, {batch:,} titles a call; nothing is written"
+    name = f"hub.load, {cores} core{'s' * (cores > 1)}, {batch:,}"
+    return Program(name=name, about=about, arguments=("benchmarks/pin.py", str(cores), *peer), packages=())
 
 
 def _model_name(language: str, dim: int, normalization: bool) -> str:
@@ -60,6 +58,7 @@ PROGRAMS = (
     _job("molino, 1 core, float16", 1, "the same with --vector-type float16", ONE, ("--vector-type", "float16")),
     _job("molino, 1 core, 8 models", 1, "the same with eight models: 712 numbers a title", ALL),
     *(_hub(batch) for batch in HUB_BATCHES),
+    _hub(HUB_BATCHES[-1], 2),
 )
 
 
@@ -67,7 +66,7 @@ PROGRAMS = (
 
 
 def make_titles(data: Path, published: Path | None, rows: int) -> dict[int, Path]:
-    """Return Parquet files of distinct titles with their category in random order, by number of rows, in the cache."""
+    """Return two Parquet files of distinct titles with their category in random order, by rows, in the cache."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.csv as pa_csv
@@ -85,12 +84,28 @@ def make_titles(data: Path, published: Path | None, rows: int) -> dict[int, Path
     table = table.group_by(["title", "category"], use_threads=False).aggregate([])
     table = table.take(pa.array(np.random.default_rng(0).permutation(len(table))[:rows]))
     files = {}
-    for share in SHARES:
-        part = table.slice(0, int(len(table) * share))
+    for part in (table, _turn_words(table)):
         files[len(part)] = data / f"titles-{len(part)}.parquet"
         pq.write_table(part, files[len(part)], row_group_size=GROUP_ROWS)
         harness.load_into_cache(files[len(part)])
     return files
+
+
+def _turn_words(table: "pa.Table") -> "pa.Table":
+    """Return the titles and those that differ from all before by beginning 1, 2, ... words later, in random order."""
+    import numpy as np
+    import pyarrow as pa
+
+    rows = [dict(zip(table["title"].to_pylist(), table["category"].to_pylist(), strict=True))]
+    seen = set(rows[0])
+    for turn in range(1, TIMES):
+        words = ((title.split(" "), category) for title, category in rows[0].items())
+        turned = {" ".join(each[turn:] + each[:turn]): category for each, category in words}
+        rows.append({title: category for title, category in turned.items() if title not in seen})
+        seen |= set(rows[-1])
+    columns = zip(*(pair for each in rows for pair in each.items()), strict=True)
+    whole = pa.table(dict(zip(("title", "category"), map(pa.array, columns), strict=True)))
+    return whole.take(pa.array(np.random.default_rng(1).permutation(len(whole))))
 
 
 def make_models(folder: Path, titles: Path, names: Sequence[str]) -> None:
@@ -171,7 +186,8 @@ def render(
     real: bool,
 ) -> str:
     """Return the section of the results, in Markdown."""
-    what = "Real titles in Spanish, distinct, in random order" if real else "Made-up titles, distinct, in random order"
+    what = "Real titles in Spanish" if real else "Made-up titles"
+    what += ", distinct, in random order; the larger file also has them with their words turned round by 1, 2 and 3"
     parts = ["## titles", "", *facts, "", f"{harness.METHOD} {what}.", ""]
     parts += [f"- {program.name}: {program.about}" for program in PROGRAMS]
     parts += ["", "An earlier run has looked at the models; its findings are kept. CPU seconds of a run include those."]

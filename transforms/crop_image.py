@@ -5,7 +5,7 @@ import numpy as np
 from transforms.encode_image import encode_jpeg, resize
 from transforms.find_region import Box, Mask, Region
 
-THUMBNAIL = 288  # pixels of the longer side
+THUMBNAIL = 288  # pixels of the longer side at most
 THUMBNAIL_QUALITY = 72
 BOX_COLOUR, MASK_COLOUR = (40, 40, 255), (60, 230, 255)  # BGR
 
@@ -56,11 +56,8 @@ def draw_thumbnail(image: np.ndarray, region: Region, shape: tuple[int, int]) ->
       region: in pixels of the full size.
       shape: height and width of the full size.
     """
-    scale = THUMBNAIL / max(shape)
-    height, width = (max(1, round(side * min(scale, 1))) for side in shape)
-    step = max(1, min(image.shape[0] // (2 * height), image.shape[1] // (2 * width)))
-    # the mean of four pixels for each of the thumbnail's looks like that of all, which takes as long as decoding
-    small = resize(np.ascontiguousarray(image[::step, ::step]), width, height)
+    small = _shrink(image, -(-max(image.shape[:2]) // THUMBNAIL))
+    height, width = small.shape[:2]
     marked = _sample(region.mask, shape, height, width)
     edge = marked.copy()
     edge[1:-1, 1:-1] &= ~(marked[:-2, 1:-1] & marked[2:, 1:-1] & marked[1:-1, :-2] & marked[1:-1, 2:])
@@ -74,6 +71,19 @@ def draw_thumbnail(image: np.ndarray, region: Region, shape: tuple[int, int]) ->
         frame[top + 2 : bottom - 2, left + 2 : right - 2] = False
         small[frame] = BOX_COLOUR
     return encode_jpeg(small, quality=THUMBNAIL_QUALITY)
+
+
+def _shrink(image: np.ndarray, times: int) -> np.ndarray:
+    """Return an image at a part of its sides, as means of 4 or 9 pixels of each square of pixels.
+
+    That looks like the mean of all, which takes as long as decoding; and OpenCV is fast at whole numbers only.
+    """
+    if times == 1:
+        return image.copy()
+    step, factor = (1, 3) if times == 3 else (-(-times // 2), 2)
+    few = np.ascontiguousarray(image[::step, ::step])
+    height, width = (max(1, side // factor) for side in few.shape[:2])
+    return resize(few[: height * factor, : width * factor], width, height)
 
 
 def _sample(mask: Mask, shape: tuple[int, int], height: int, width: int) -> np.ndarray:

@@ -39,7 +39,13 @@ TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, 
          8: (270, False)}  # fmt: skip
 IMAGE_SECONDS = 120.0  # that an image may take where a process died before
 GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
-PLAIN = ("key", "sha256", "crop", "mask", "pixels")  # columns whose values hardly repeat
+PLAIN = ("key", "sha256")  # columns whose values hardly repeat
+PACKED = (
+    "crop",
+    "mask",
+    "pixels",
+    "thumbnail",
+)  # columns that nothing makes smaller, or that are read fastest as they are
 CLIP = 200
 
 # what the report needs of each image; staged, not published
@@ -232,7 +238,9 @@ def extract_unit(
         for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
             tell(image.key)
             if image.key in crashed:
-                image = image._replace(error=ImageError("crashed", "the decoder died of it, or did not end, twice"))
+                image = dataclasses.replace(
+                    image, error=ImageError("crashed", "the decoder died of it, or did not end, twice")
+                )
             found = extract_region(image, how)
             cards.append(found.card)
             for name, data in found.files.items():
@@ -296,9 +304,9 @@ def _stage(
     first = next(parts, None)
     if first is None:
         return []
-    plain = [name for name in PLAIN if name in schema.names]
+    plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
     batches_ = itertools.chain([first], parts)
-    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), plain=plain)]
+    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), plain=plain, raw=raw)]
 
 
 @dataclasses.dataclass(kw_only=True)

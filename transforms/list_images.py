@@ -29,7 +29,7 @@ WHOLE = -1  # the place of an image that is a file of its own
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
-LEAST_UNIT, MOST_UNIT = 1 << 20, 64 << 20  # bytes
+LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
 
 LISTED = pa.schema(

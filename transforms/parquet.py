@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from schemas import name_of
 from transforms import progress, storage
 from transforms.batches import concat, digest
+from transforms.vector_file import VectorWriter, is_vector
 
 ROW_GROUP_ROWS = 1 << 17
-VECTOR_PAGE_BYTES = 1 << 22  # a row group of vectors is a page or two
 COMPRESSION_LEVEL = 1  # 3 makes the people 7 % smaller and a quarter slower to write
 
 
@@ -78,32 +78,30 @@ def write_shard(
 ) -> StagedFile:
     """Write one Parquet file, each batch as row groups of at most `group_rows`, and return what it holds.
 
-    The rows are cast to `schema`. The file has zstd compression, a page index and checksums; dictionaries for every
-    column but those `plain`, those with an encoding, and those `raw`, which are not compressed either. Vectors have no
-    statistics. `batches` may be made on the way.
+    The rows are cast to `schema`. The file has zstd compression, checksums, and without vectors a page index;
+    dictionaries for every column but those `plain`, those with an encoding, and those `raw`, which are not compressed
+    either. Vectors are raw, and have no statistics. `batches` may be made on the way.
     """
     path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
     encodings = dict(encodings or {})
     other = [name for name in schema.names if name not in raw]
     with_dictionary = [name for name in other if name not in plain and name not in encodings]
-    lists = {name: schema.field(name).type for name in raw if pa.types.is_fixed_size_list(schema.field(name).type)}
-    vectors = [f"{name}.list.{type_.value_field.name}" for name, type_ in lists.items()]
-    packed = dict.fromkeys(other, "zstd") | dict.fromkeys([*raw, *vectors], "none")
+    vectors = [field.name for field in schema if is_vector(field)]
+    packed = dict.fromkeys(other, "zstd") | dict.fromkeys([name for name in raw if name not in vectors], "none")
+    options: dict[str, Any] = {
+        "compression": packed if raw else "zstd",
+        "compression_level": dict.fromkeys(other, COMPRESSION_LEVEL) if raw else COMPRESSION_LEVEL,
+        "use_dictionary": with_dictionary,
+        "column_encoding": encodings or None,
+        "write_page_checksum": True,
+    }
     rows, digests = 0, []
     with storage.explained(path, "write"):
         file = HashingFile(storage.open_output(path))
-        writer = pq.ParquetWriter(
-            file,
-            schema,
-            compression=packed if raw else "zstd",
-            compression_level=dict.fromkeys(other, COMPRESSION_LEVEL) if raw else COMPRESSION_LEVEL,
-            write_statistics=[name for name in schema.names if name not in lists] if lists else True,
-            data_page_size=VECTOR_PAGE_BYTES if lists else None,
-            write_batch_size=VECTOR_PAGE_BYTES if lists else None,
-            use_dictionary=with_dictionary,
-            column_encoding=encodings or None,
-            write_page_index=True,
-            write_page_checksum=True,
+        writer: Any = (
+            VectorWriter(file, schema, **options)
+            if vectors
+            else pq.ParquetWriter(file, schema, write_page_index=True, **options)
         )
         try:
             for group in row_groups(batches, schema, group_rows or ROW_GROUP_ROWS):

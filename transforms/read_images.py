@@ -1,12 +1,14 @@
 """Read the bytes of a work unit's images, one ahead of what is being worked on."""
 
+import dataclasses
+import functools
 import hashlib
 import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,14 +23,15 @@ _END = object()
 PARQUET_ROWS = 8  # images of a row group that are held at once
 
 
-class ImageBytes(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ImageBytes:
     """An image as it lies in the input: its bytes, or why they cannot be had."""
 
     key: str
     data: bytes
     error: ImageError | None = None
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """Of the bytes, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()

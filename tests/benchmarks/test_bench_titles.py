@@ -1,4 +1,4 @@
-"""The benchmark of the titles job: what is wrong must be told, and both sizes hold the same titles in one order."""
+"""The benchmark of the titles job: what is wrong must be told, and titles must be distinct."""
 
 import json
 
@@ -11,16 +11,30 @@ from benchmarks.harness import Measure, Result
 from benchmarks.titles_embed import Rate
 
 
-def test_inputs_are_distinct_titles_and_the_small_one_begins_the_large(tmp_path):
-    texts = [f"título {n % 300}" for n in range(400)]
+def test_inputs_are_distinct_titles_and_the_large_one_has_them_turned_too(tmp_path):
+    texts = [f"título {n % 300} rojo fino" for n in range(400)]
     categories = pa.array([f"C{n % 7}" for n in range(300)] + [f"C{n % 7}" for n in range(100)]).dictionary_encode()
     pq.write_table(pa.table({"title": texts, "category": categories, "x": range(400)}), tmp_path / "p.parquet")
     files = titles.make_titles(tmp_path, tmp_path / "p.parquet", 200)
-    assert list(files) == [50, 200]
-    small, large = (pq.read_table(path) for path in files.values())
-    assert large.slice(0, 50).equals(small)
-    assert len(set(large["title"].to_pylist())) == 200
-    assert large["title"].to_pylist() != sorted(large["title"].to_pylist())
+    assert list(files) == [200, 800]
+    small, large = (pq.read_table(path).to_pydict() for path in files.values())
+    category_of = dict(zip(large["title"], large["category"], strict=True))
+    assert len(set(small["title"])) == 200
+    assert small["title"] != sorted(small["title"])
+    for title, category in zip(small["title"], small["category"], strict=True):
+        words = title.split(" ")
+        turned = [" ".join(words[turn:] + words[:turn]) for turn in range(titles.TIMES)]
+        assert [category_of.pop(each) for each in turned] == [category] * titles.TIMES
+    assert not category_of
+
+
+def test_titles_that_are_each_other_turned_stay_distinct(tmp_path):
+    table = pa.table({"title": ["a b", "b a", "c", "d e f"], "category": ["A", "B", "A", "B"]})
+    pq.write_table(table, tmp_path / "p.parquet")
+    files = titles.make_titles(tmp_path, tmp_path / "p.parquet", 4)
+    large = pq.read_table(list(files.values())[-1]).to_pydict()
+    assert sorted(large["title"]) == sorted(["a b", "b a", "c", "d e f", "e f d", "f d e"])
+    assert dict(zip(large["title"], large["category"], strict=True))["b a"] == "B"
 
 
 def test_inputs_are_made_up_where_there_are_no_published_ones(tmp_path):
