@@ -222,7 +222,9 @@ class ByVectors:
         finally:
             keras.config.set_dtype_policy("float32")
         self.inputs = tuple(each.name for each in self.model.inputs)
-        self.columns: Sequence[str] = tuple(f"{name}_tokens" if name in (tables or {}) else name for name in self.inputs)
+        self.columns: Sequence[str] = tuple(
+            f"{name}_tokens" if name in (tables or {}) else name for name in self.inputs
+        )
         self.reader, self.language, self.weighed = reader, language, weighed or language is not None
         self.rows_an_epoch = reader.own_rows
         self.model.compile(

@@ -62,6 +62,31 @@ def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[
     return encoders
 
 
+def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
+
+    Raises:
+      TrainingError: there are no tokens, no models, or they do not fit.
+    """
+    if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
+        raise TrainingError(
+            f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"
+        )
+    if not encoders:
+        raise TrainingError("--fine-tune needs the tables to begin with: name the models by --model NAME=DIR")
+    columns = [each for name in embeddings for each in (name, f"{name}_tokens", f"{name}_length")]
+    batch: dict[str, Any] = next(source.read("train", columns, shuffle=False, batch=PROBES, ahead=0).epoch())
+    tables = {}
+    for name in embeddings:
+        tables[name] = encoders[name].variables[0].numpy()
+        ids, lengths = batch[f"{name}_tokens"], batch[f"{name}_length"]
+        summed = (tables[name][np.maximum(ids, 0)] * (ids >= 0)[:, :, None]).sum(1) / np.sqrt(lengths)[:, None]
+        whole = lengths <= ids.shape[1]
+        if not np.allclose(summed[whole], batch[name][whole], atol=2e-2):
+            raise TrainingError(f"the tokens of {name} do not give its vectors: the run was made with another model")
+    return tables
+
+
 def write(
     folder: str,
     source: "Source",
@@ -86,7 +111,13 @@ def write(
         import tensorflow as tf
     except ImportError:
         return "not written: TensorFlow is not there"
+    from training.checkpoint import to_numpy
+    from training.classifier import TokenVectors
+
     with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
+        for layer in learners[None].model.layers:
+            if isinstance(layer, TokenVectors):  # a table that was trained too
+                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(to_numpy(layer.table))
         graph = _unpack_transform(source, work)
         if not os.path.isdir(graph):
             return "not written: the run has no label vocabulary (transform/)"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from training.runs import Dataset, Run
 
 METRICS, REPORT, PREDICTIONS, SERVING = "metrics.json", "report.html", "predictions.parquet", "serving"
+TOKENS = 32  # of a title, as schemas.titles has them
 TITLES, LABELS = ("titles.titles", 1), ("titles.labels", 1)
 OWN = {"id", "title", "model_text", "language", "label_quality", "category", "label", "split", "count"}
 PHRASES = "phrases"
@@ -84,6 +85,7 @@ def parser() -> Parser:
         metavar="NAME=DIR",
         help="the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
     )
+    more.add_argument("--fine-tune", action="store_true", help="train the tables of the embeddings too; needs --model")
     more.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
     return made
 
@@ -137,7 +139,11 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     Args:
       page: makes the report of what a training came to; without it there is none.
     """
-    given = parser().parse_strictly(arguments)
+    made = parser()
+    given = made.parse_strictly(arguments)
+
+    if given.fine_tune and given.per_language:
+        made.error("--fine-tune and --per-language do not go together")
 
     def work() -> list[tuple[str, str]]:
         folder = check_output(given.output, overwrite=given.overwrite, mark=METRICS, kind="classifier")
@@ -252,8 +258,14 @@ def make_recipe(given: argparse.Namespace, titles: int, **more: Any) -> "Recipe"
     return Recipe(**(values | more))
 
 
-def make_learner(source: Source, recipe: "Recipe", embeddings: Sequence[str], language: str | None = None) -> "Learner":
-    """Return an untrained learner; with a language, of its titles alone."""
+def make_learner(
+    source: Source,
+    recipe: "Recipe",
+    embeddings: Sequence[str],
+    language: str | None = None,
+    tables: dict[str, "np.ndarray"] | None = None,
+) -> "Learner":
+    """Return an untrained learner; with a language, of its titles alone; with tables, one that trains them too."""
     import keras
 
     from training.classifier import ByVectors, columns_of
@@ -267,12 +279,12 @@ def make_learner(source: Source, recipe: "Recipe", embeddings: Sequence[str], la
     prior = source.prior() if recipe.balance == "loss" else 0 * source.prior()
     if recipe.architecture == PHRASES:
         return _by_phrases(source, recipe, classes, prior, language)
-    columns = columns_of(recipe, embeddings, tokens=False, language=language is not None)
+    columns = columns_of(recipe, embeddings, tokens=bool(tables), language=language is not None)
     reader = source.read("train", columns, batch=recipe.batch, seed=recipe.seed)
     if not reader.rows:
         raise TrainingError(f"{source.run.folder} holds no titles to train on")
-    dims = {name: source.embeddings[name] for name in embeddings}
-    return ByVectors(reader, recipe, dims, classes, prior, language=language, weighed=source.unlabeled)
+    dims = {name: TOKENS if tables else source.embeddings[name] for name in embeddings}
+    return ByVectors(reader, recipe, dims, classes, prior, language=language, tables=tables, weighed=source.unlabeled)
 
 
 def _by_phrases(source: Source, recipe: "Recipe", classes: int, prior: "np.ndarray", language: str | None) -> "Learner":
@@ -452,6 +464,7 @@ def train(
 
         recipe = make_recipe(given, source.training_titles)
         encoders = serving.open_encoders(source, embeddings, dict(given.model))
+        tables = serving.read_tables(source, encoders, embeddings) if given.fine_tune else None
         languages = find_languages(source) if given.per_language else []
         told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
         identity = {"run": source.run.sha256, "options": told, "backend": backend, "machine": platform.machine()}
@@ -461,7 +474,7 @@ def train(
             times: dict[str, list] = {}
             for language in (None, *languages):
                 name = language or "all"
-                learners[language] = make_learner(source, recipe, embeddings, language)
+                learners[language] = make_learner(source, recipe, embeddings, language, tables)
                 histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress)
             progress.show(1, 1, "measuring")
             chosen, answers, choice = choose(source, learners, recipe)
