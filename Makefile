@@ -16,6 +16,9 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/titles
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
+	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --model small=$(DEMO)/model \
+	  --epochs 6 --output $(DEMO)/classifier
+	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

@@ -87,7 +87,17 @@ def test_training_does_without_the_jobs():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["names", "--help"], ["titles", "--help"], ["whales", "--help"], ["model", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["names", "--help"],
+        ["titles", "--help"],
+        ["whales", "--help"],
+        ["model", "--help"],
+        ["train", "--help"],
+        ["train", "titles", "--help"],
+        ["predict", "--help"],
+        ["--version"],
+    ],
     ids=" ".join,
 )
 def test_help_loads_nothing_heavy(arguments):
