@@ -72,6 +72,7 @@ def _curves(found: Mapping[str, Any]) -> Section:
         line_plot(
             losses,
             x_label="Epoch",
+            years=True,  # whole numbers
             y_label="Cross-entropy",
             caption="Loss on the training and the validation split.",
             alt=f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}.",
@@ -79,6 +80,7 @@ def _curves(found: Mapping[str, Any]) -> Section:
         line_plot(
             figures,
             x_label="Epoch",
+            years=True,  # whole numbers
             y_label="Accuracy",
             caption="On the validation split.",
             alt=f"Lines of accuracy by epoch; after the last {last['validation_accuracy']:.4f}, "

@@ -157,6 +157,18 @@ def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, run_of_titles, op
 
 
 @pytest.mark.slow
+def test_layers_may_compute_in_half_precision(tmp_path, run_of_titles):
+    import keras
+
+    assert train(run_of_titles, tmp_path / "out", "--embedding", "es", "--precision", "bfloat16") == 0
+    assert figures(tmp_path / "out")["test"]["balanced_accuracy"] > 0.85
+    model = keras.saving.load_model(tmp_path / "out/model.keras", compile=False)
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert [layer.compute_dtype for layer in dense] == ["bfloat16", "bfloat16", "float32"]
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+
+
+@pytest.mark.slow
 def test_one_classifier_a_language(tmp_path, run_of_titles, capsys):
     assert train(run_of_titles, tmp_path / "out", "--per-language", "--embedding", "es") == 0
     metrics = figures(tmp_path / "out")
