@@ -236,7 +236,12 @@ class ByVectors:
         """Train on every row once; return the loss, and the share of the time in which batches were waited for."""
         watch = _Watch(report, len(self.reader))
         batches = KerasBatches(self.reader, [], prepare=self._prepare, epoch=number)
-        history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        try:
+            history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        except Exception:
+            if batches.error is not None:  # TensorFlow wraps what a reader raises in a page of its own
+                raise batches.error from None
+            raise
         return {"loss": float(history.history["loss"][0]), "waiting": watch.waited / max(watch.took, 1e-9)}
 
     def _prepare(self, batch: Batch) -> tuple:

@@ -20,6 +20,7 @@ class KerasBatches(keras.utils.PyDataset):
       inputs: columns of the model's inputs, in order.
       label: column of the labels, or None.
       epoch: number of the reader's epoch that is read.
+      error: what the reader raised, if it did.
       prepare: makes what Keras gets of a batch, instead of `inputs` and `label`.
     """
 
@@ -35,6 +36,7 @@ class KerasBatches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.reader, self.inputs, self.label, self.epoch = reader, tuple(inputs), label, epoch
         self.prepare = prepare
+        self.error: Exception | None = None
         self._coming = epoch
         self._batches: Iterator[Batch] = iter(())
         self._next = -1
@@ -47,7 +49,11 @@ class KerasBatches(keras.utils.PyDataset):
         with self._turn:
             if number != self._next:
                 self._batches = self.reader.epoch(self.epoch, start=number)
-            batch = next(self._batches)
+            try:
+                batch = next(self._batches)
+            except Exception as error:
+                self.error = error
+                raise
             self._next = number + 1
         if self.prepare is not None:
             return self.prepare(batch)

@@ -97,7 +97,7 @@ def test_predict_is_serving_by_the_run_protocol(made, trained, tmp_path, capsys)
     assert verify(str(tmp_path / "one"))[1] == []
     open_run(tmp_path / "one", {"predictions": ("predict.predictions", 1)}, cache=None)
     rows = one.to_pylist()
-    assert sorted(row["line"] for row in rows) == list(range(2, 2502))
+    assert len({row["line"] for row in rows}) == 2500
     assert all(row["prediction"] == row["top_categories"][0] for row in rows)
     assert all(row["top_probabilities"] == sorted(row["top_probabilities"], reverse=True) for row in rows)
     known = {row["title"]: row for row in rows}

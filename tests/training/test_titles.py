@@ -259,6 +259,28 @@ def test_a_run_that_is_not_what_was_written_is_refused(tmp_path, run_of_titles, 
     assert sorted(os.listdir(tmp_path / "out")) == ["metrics.json"]
 
 
+@pytest.mark.slow
+def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, capsys, monkeypatch):
+    from training import classifier
+
+    fit = classifier.ByVectors.train_epoch
+
+    def spoil_and_fit(self, number, report):
+        path = next((run_of_titles / "titles").glob("part-00001*"))
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(100)
+            file.write(b"x" * (size // 2))
+        return fit(self, number, report)
+
+    monkeypatch.setattr(classifier.ByVectors, "train_epoch", spoil_and_fit)
+    assert train(run_of_titles, tmp_path / "out", "--embedding", "es") == 1
+    error = capsys.readouterr().err
+    assert "part-00001-of-00002-0123abcd.parquet" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
