@@ -46,6 +46,12 @@ def start(folder, output, *options, **environment):
     )
 
 
+def finish(process, seconds=150):
+    """Wait for a training, which must end well."""
+    _, error = process.communicate(timeout=seconds)
+    assert process.returncode == 0, error
+
+
 def figures(output):
     """Return metrics.json without the times."""
     metrics = json.loads((output / "metrics.json").read_text())
@@ -135,7 +141,7 @@ def test_the_saved_keras_model_gives_the_predictions(tmp_path, run_of_titles):
 def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, run_of_titles, options):
     options = [*options, "--epochs", "5", "--patience", "9"]
     whole = start(run_of_titles, tmp_path / "whole", *options)
-    assert whole.wait(120) == 0, whole.stderr.read()
+    finish(whole)
     killed = start(run_of_titles, tmp_path / "out", *options)
     deadline = time.monotonic() + 90
     while not list(tmp_path.glob("out.*.checkpoint/all.state.npz")):
@@ -143,13 +149,13 @@ def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, run_of_titles, op
         assert killed.poll() is None
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     assert not (tmp_path / "out").exists()
     (kept,) = tmp_path.glob("out.*.checkpoint")
     known = json.loads(np.load(kept / "all.state.npz")["known"].tobytes())
     assert 1 <= len(known["history"]) < 5
     again = start(run_of_titles, tmp_path / "out", *options)
-    assert again.wait(120) == 0, again.stderr.read()
+    finish(again)
     assert figures(tmp_path / "out") == figures(tmp_path / "whole")
     for name in ("predictions.parquet",):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -327,13 +333,12 @@ def test_another_backend_trains_as_well(tmp_path, run_of_titles):
     for options in (["--embedding", "es"], ["--architecture", "mlp-2048"]):
         output = tmp_path / options[-1]
         process = start(run_of_titles, output, *options, KERAS_BACKEND="jax")
-        _, error = process.communicate(timeout=200)
-        assert process.returncode == 0, error
+        finish(process)
         metrics = figures(output)
         assert metrics["backend"] == "jax"
         assert metrics["test"]["balanced_accuracy"] > 0.85
     again = start(run_of_titles, tmp_path / "again", "--embedding", "es", KERAS_BACKEND="jax")
-    assert again.wait(200) == 0
+    finish(again)
     assert figures(tmp_path / "again") == figures(tmp_path / "es")
 
 
