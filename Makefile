@@ -19,6 +19,9 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	  --label-column title
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
 	$(BIN)/molino shapes --output $(DEMO)/shapes --rows 20000 --sweep sweeps/demo.yaml
+	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --model small=$(DEMO)/model \
+	  --epochs 6 --output $(DEMO)/classifier
+	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

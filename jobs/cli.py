@@ -14,6 +14,8 @@ COMMANDS = {
     "pca": ("jobs.pca", "vectors rotated to their principal components"),
     "shapes": ("jobs.shapes", "networks that learn shapes of the plane, in sweeps"),
     "model": ("jobs.model", "look at a language model, or grow one from titles"),
+    "train": ("jobs.train", "train classifiers on titles, and compare language models"),
+    "predict": ("jobs.predict", "categories of titles, by a classifier that training saved"),
     "verify": ("jobs.verify", "recheck a finished run from its manifest"),
     "sample": ("jobs.sample", "write made-up input for a job"),
     "doctor": ("jobs.doctor", "what runs here, and what is missing"),
