@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import logging
 import os
 import resource
 import shutil
@@ -188,6 +189,8 @@ def load_keras() -> str:
             import keras
 
             keras.ops.convert_to_numpy(keras.ops.zeros(1))  # the first operation prints too
+        # batches of other sizes make TensorFlow trace again, which it warns of
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError as error:
         raise TrainingError(
             f"training needs Keras and its backend ({error}); pip install 'molino[tensorflow]', or set KERAS_BACKEND"
