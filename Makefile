@@ -18,6 +18,10 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	$(BIN)/molino pca --input $(DEMO)/titles --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
 	  --label-column title
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
+	$(BIN)/molino shapes --output $(DEMO)/shapes --rows 20000 --sweep sweeps/demo.yaml
+	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --model small=$(DEMO)/model \
+	  --epochs 6 --output $(DEMO)/classifier
+	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -37,6 +41,7 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/reader.py
 	$(BIN)/python benchmarks/whales.py
 	$(BIN)/python benchmarks/pca.py
+	$(BIN)/python benchmarks/shapes.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py

@@ -22,6 +22,7 @@ setup(
         "matplotlib>=3.10",
         "numpy>=2.2",
         "pyarrow>=23.0.1",  # two CVEs below
+        "pyyaml>=6",
         "tqdm>=4.67",
     ],
     extras_require={
@@ -29,6 +30,7 @@ setup(
         "hdfs": [f"apache-beam[hadoop]=={BEAM}"],
         "dataflow": [f"apache-beam[gcp]=={BEAM}"],
         "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
+        "shapes": ["numba>=0.63"],
         "tensorflow": [
             "numba>=0.63",
             "setuptools<81",  # tensorflow-hub needs pkg_resources

@@ -175,7 +175,8 @@ def _cells(rows: int, programs: Mapping[str, Result], *, reference: str, ratio_t
             continue
         best, slowest = result.best, max(run.wall for run in result.runs)
         ratio = f"{best.wall / base:.2f}" if base else "–"
-        numbers = [f"{best.wall:.2f}", f"{slowest:.2f}", ratio, f"{rows / best.wall:,.0f}", f"{best.cpu:.2f}"]
+        rate = f"{rows / best.wall:,.0f}" if rows >= 10 * best.wall else f"{rows / best.wall:.2f}"
+        numbers = [f"{best.wall:.2f}", f"{slowest:.2f}", ratio, rate, f"{best.cpu:.2f}"]
         told += f"; {result.failed} once" if result.failed else ""
         yield [name, str(len(result.runs)), *numbers, megabytes(best.peak), told]
 

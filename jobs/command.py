@@ -36,7 +36,7 @@ def run_command(
     from jobs.lock import OutputExistsError
     from transforms.errors import OptionError
 
-    with runners.signals_as_exits():
+    with runners.signals_as_exits() as received:
         try:
             _run(given, beam_flags, make_plan, summarize, list_inputs or _find_files)
         except OptionError as error:
@@ -45,11 +45,17 @@ def run_command(
             print(f"molino: {error}", file=sys.stderr)
             return EXISTS
         except SystemExit as stop:
-            print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
-            runners.leave(int(stop.code or 0))
+            _leave_stopped(int(stop.code or 0))
         except Exception as error:
+            if received:
+                _leave_stopped(received[0])
             runners.leave(runners.fail(error))
     return DONE
+
+
+def _leave_stopped(code: int) -> None:
+    print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
+    runners.leave(code)
 
 
 def _run(

@@ -230,11 +230,14 @@ def add_run_options(
     """Add what every job takes: where from, where to, and how to run.
 
     Args:
-      inputs: what `--input` takes.
+      inputs: what `--input` takes; "" for a job that reads nothing.
       shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
     """
     where = parser.add_argument_group("where")
-    where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
+    if inputs:
+        where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
+    else:
+        parser.set_defaults(input=(), max_reject_ratio=0.0)
     where.add_argument(
         "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
     )
@@ -255,6 +258,8 @@ def add_run_options(
     else:
         parser.set_defaults(shuffle="runner")
     run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    if not inputs:
+        return
     safety = parser.add_argument_group("safety")
     safety.add_argument(
         "--max-reject-ratio",

@@ -195,15 +195,20 @@ def fail(error: BaseException) -> int:
 
 
 @contextlib.contextmanager
-def signals_as_exits() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up."""
+def signals_as_exits() -> Iterator[list[int]]:
+    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up.
+
+    Yields a list that gets the exit code: a worker in this very thread makes an error of its own of the exit.
+    """
+    received: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        raise SystemExit(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        received.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        raise SystemExit(received[0])
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

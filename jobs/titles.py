@@ -54,6 +54,7 @@ class Options:
       exact: the vectors are bit for bit the models' own.
       vector_type: float32 or float16.
       model_text: with a column of what models with normalization see.
+      tokens: with the token ids of every model.
       without_category: keep titles that have no category.
       validation, test: shares of the titles.
       seed: of shuffle and split.
@@ -66,6 +67,7 @@ class Options:
     exact: bool
     vector_type: str
     model_text: bool
+    tokens: bool
     without_category: bool
     validation: float
     test: float
@@ -110,6 +112,11 @@ def parser() -> Parser:
         "--write-model-text",
         action="store_true",
         help="add a column with the title as models with normalization see it, without punctuation",
+    )
+    models.add_argument(
+        "--write-tokens",
+        action="store_true",
+        help="add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
     )
     rows = made.add_argument_group("titles and labels")
     rows.add_argument(
@@ -175,19 +182,22 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
-    locations = check_models(given.model, given.model_sha256)
+    locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
     sources = list_sources(files, text)
     empty = check_empty(sources, allow_empty=given.allow_empty)
     total_bytes = sum(source.bytes for source in sources)
     blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
+    if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
+        raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
     options = Options(
         text=text,
         models=tuple({key: getattr(model, key) for key in MODEL_FACTS} for model in models),
         exact=given.exact,
         vector_type=given.vector_type,
         model_text=given.write_model_text,
+        tokens=given.write_tokens,
         without_category=given.without_category,
         validation=given.validation,
         test=given.test,
@@ -208,7 +218,9 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     )
 
 
-def check_models(given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]]) -> dict[str, str]:
+def check_models(
+    given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
+) -> dict[str, str]:
     """Return where every model is, by its name.
 
     Raises:
@@ -221,7 +233,10 @@ def check_models(given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, 
     for name, _ in given:
         if name.lower() in taken:
             raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
-        taken[name.lower()] = "another model is"
+        names = [name, f"{name}_tokens", f"{name}_length"] if tokens else [name]
+        if found := [each for each in names if each.lower() in taken]:
+            raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} is there already")
+        taken |= dict.fromkeys([each.lower() for each in names], "another model is")
     for name, _ in digests:
         if name not in dict(given):
             raise OptionError(f"--model-sha256 {name}=...: there is no model of this name")
@@ -253,7 +268,8 @@ def build(
     from transforms.views_titles import WriteReport
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
-    columns = Columns(models=tuple(models), half=options.vector_type == "float16", model_text=options.model_text)
+    half = options.vector_type == "float16"
+    columns = Columns(models=tuple(models), half=half, model_text=options.model_text, tokens=options.tokens)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category)
     rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()

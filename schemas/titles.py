@@ -8,11 +8,16 @@ ID_DOC = (
     "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "
     "0 stands for the fingerprint of no category"
 )
+TOKENS = 32  # of a title that are written; further ones are left out
 SPLIT_DOC = "train, validation or test; titles that are nearly the same have the same one"
 
 
 def titles_schema(
-    dimensions: dict[str, int], *, vector_type: pa.DataType | None = None, model_text: bool = False
+    dimensions: dict[str, int],
+    *,
+    vector_type: pa.DataType | None = None,
+    model_text: bool = False,
+    tokens: bool = False,
 ) -> pa.Schema:
     """Return the schema of the titles with one column of vectors for each model, in the order given.
 
@@ -20,8 +25,18 @@ def titles_schema(
       dimensions: of every model's vectors, by the model's name.
       vector_type: float32 (by default) or float16.
       model_text: with the column `model_text`.
+      tokens: with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`.
     """
     of = pa.field("element", vector_type or pa.float32(), nullable=False)
+    ids = pa.list_(pa.field("element", pa.int32(), nullable=False), TOKENS)
+    counted = [
+        made
+        for name in (dimensions if tokens else ())
+        for made in (
+            field(f"{name}_tokens", ids, f"Rows of the title's first {TOKENS} tokens in the table of {name}; then -1"),
+            field(f"{name}_length", pa.int32(), "Tokens of the title, those left out too"),
+        )
+    ]
     text = field("model_text", pa.string(), "The title without punctuation, as models with normalization see it")
     return schema(
         "titles.titles",
@@ -39,6 +54,7 @@ def titles_schema(
             field(name, pa.list_(of, size), f"Vector of the title by the model {name}")
             for name, size in dimensions.items()
         ),
+        *counted,
     )
 
 

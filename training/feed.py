@@ -1,7 +1,7 @@
 """Give a reader's batches to Keras, whatever its backend."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,11 +20,23 @@ class KerasBatches(keras.utils.PyDataset):
       inputs: columns of the model's inputs, in order.
       label: column of the labels, or None.
       epoch: number of the reader's epoch that is read.
+      error: what the reader raised, if it did.
+      prepare: makes what Keras gets of a batch, instead of `inputs` and `label`.
     """
 
-    def __init__(self, reader: Reader, inputs: Sequence[str], label: str | None = "label", *, epoch: int = 0):
+    def __init__(
+        self,
+        reader: Reader,
+        inputs: Sequence[str],
+        label: str | None = "label",
+        *,
+        epoch: int = 0,
+        prepare: Callable[[Batch], Any] | None = None,
+    ):
         super().__init__(workers=1, use_multiprocessing=False)
         self.reader, self.inputs, self.label, self.epoch = reader, tuple(inputs), label, epoch
+        self.prepare = prepare
+        self.error: Exception | None = None
         self._coming = epoch
         self._batches: Iterator[Batch] = iter(())
         self._next = -1
@@ -37,8 +49,14 @@ class KerasBatches(keras.utils.PyDataset):
         with self._turn:
             if number != self._next:
                 self._batches = self.reader.epoch(self.epoch, start=number)
-            batch = next(self._batches)
+            try:
+                batch = next(self._batches)
+            except Exception as error:
+                self.error = error
+                raise
             self._next = number + 1
+        if self.prepare is not None:
+            return self.prepare(batch)
         arrays = tuple(batch[name] for name in self.inputs)
         x = arrays[0] if len(arrays) == 1 else arrays
         return x if self.label is None else (x, batch[self.label])

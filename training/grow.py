@@ -1,20 +1,27 @@
 """Grow word vectors on titles, and write them as an NNLM model: the command `molino model train`."""
 
 import argparse
-import contextlib
 import dataclasses
-import difflib
 import json
 import os
-import resource
-import shutil
-import signal
 import sys
-import textwrap
-import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from training import command
+from training.command import (
+    Parser,
+    Progress,
+    TrainingError,
+    check_apart,
+    check_output,
+    drafted,
+    load_tensorflow,
+    rate,
+    run_command,
+    share,
+    whole,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
     from training.tokens import Corpus
     from training.words import ByCategory, ByNeighbours
 
-DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
-LINE_SECONDS = 10.0
 METRICS = "metrics.json"
 UNTOLD = ("input", "output", "overwrite", "quiet")  # options that do not change the model; the input has no name in it
 MAX_BATCH, STEPS = 2048, 256  # titles in a step; steps in an epoch of few titles
@@ -40,81 +45,11 @@ examples:
   molino model train --input out/titles --output model
   molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
 """
-EXIT_CODES = f"""\
-exit codes:
-  {DONE}  done
-  {DATA}  the input or the disk does not allow it; what was at --output is untouched
-  {USAGE}  the command line is wrong
-  {EXISTS}  something is at --output, and --overwrite is not given or it is no model
-  130, 143  stopped by Ctrl-C or SIGTERM; what was at --output is untouched
-"""
-
-
-class GrowError(Exception):
-    """The input or the disk does not allow it: says what is wrong and what to do, in one line."""
-
-
-class TakenError(Exception):
-    """Something is at the output that must not be replaced."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest right option, and whose options cannot be shortened."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, in one line, and exit with 2."""
-        self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
-
-    def parse_strictly(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Return the options; exit with 2 where one is not known."""
-        given, rest = self.parse_known_args(arguments)
-        if rest:
-            flag = next((word for word in rest if word.startswith("-")), "").partition("=")[0]
-            known = [option for action in self._actions for option in action.option_strings]
-            near = difflib.get_close_matches(flag, known, 1) if flag else []
-            hint = f"; did you mean {near[0]}?" if near else ""
-            self.error(f"no such option: {flag}{hint}" if flag else f"unexpected argument {rest[0]!r}")
-        return given
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least`."""
-
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-        return number
-
-    parse.__name__ = "whole number"  # what argparse calls it
-    return parse
-
-
-def share(text: str) -> float:
-    """Parse a number from 0 up to, but not, 1."""
-    number = float(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to less than 1, not {text}")
-    return number
-
-
-def rate(text: str) -> float:
-    """Parse a number above 0."""
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, not {text}")
-    return number
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(
-        prog="molino model train",
-        description=textwrap.dedent(DESCRIPTION).strip(),
-        epilog=f"{textwrap.dedent(EPILOG).strip()}\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = Parser(prog="molino model train", description=DESCRIPTION, epilog=EPILOG, kind="model")
     where = made.add_argument_group("where")
     where.add_argument("--input", required=True, metavar="PATH", help="a finished run of the titles job, CSV, Parquet")
     where.add_argument("--output", required=True, metavar="DIR", help="folder of the model; made when it is not there")
@@ -147,126 +82,27 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    command = parser()
-    given = command.parse_strictly(arguments)
-    started = time.monotonic()
-    try:
-        with _sigterm_as_exit():
-            output = check_output(given.output, overwrite=given.overwrite)
-            check_input(given)
-            if given.split == given.measure:
-                raise GrowError(f"--split and --measure are both {given.split}: a model is measured by other titles")
-            told = grow(given, output)
-    except TakenError as error:
-        print(f"molino: {error}", file=sys.stderr)
-        return EXISTS
-    except KeyboardInterrupt:
-        print("molino: stopped; what was at --output is untouched", file=sys.stderr)
-        return 130
-    except SystemExit as stop:
-        print("molino: stopped; what was at --output is untouched", file=sys.stderr)
-        return int(stop.code or 0)
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        print(f"molino: {message}", file=sys.stderr)
-        return DATA
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    for name, text in [*told, ("time", f"{time.monotonic() - started:.1f} s, {peak / 1e9:.2f} GB at most")]:
-        print(f"{name:>12}  {text}")
-    print(f"{'output':>12}  {output}")
-    return DONE
+    given = parser().parse_strictly(arguments)
+
+    def work() -> list[tuple[str, str]]:
+        output = check_output(given.output, overwrite=given.overwrite, mark="saved_model.pb", kind="model")
+        check_apart(given.output, given.input)
+        if given.split == given.measure:
+            raise TrainingError(f"--split and --measure are both {given.split}: a model is measured by other titles")
+        return grow(given, output)
+
+    return run_command(work, given.output, explain)
 
 
 def explain(error: Exception) -> str | None:
     """Return what a user reads of an error, or None where it is the program's own."""
-    from training.runs import RunError
     from training.tokens import TitlesError
 
-    if isinstance(error, GrowError | RunError | TitlesError):
+    if isinstance(error, TitlesError):
         return str(error)
-    if isinstance(error, OSError):
-        return f"cannot write {error.filename or 'the model'}: {error.strerror or error}; write elsewhere, or make room"
     if isinstance(error, MemoryError):
         return "there is not enough memory; a smaller --vocabulary or --dim takes less"
-    return None
-
-
-@contextlib.contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    def stop(number: int, _: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def load_tensorflow() -> None:
-    """Import TensorFlow and Keras without their chatter, which comes before a log level can be set.
-
-    Raises:
-      GrowError: they are not there, or Keras is to use something else.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        import keras
-        import tensorflow as tf
-
-        tf.constant(0)  # the first operation prints too
-    except ImportError as error:
-        raise GrowError(f"training needs TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
-    if keras.backend.backend() != "tensorflow":
-        raise GrowError(f"KERAS_BACKEND is {keras.backend.backend()}; a SavedModel needs tensorflow")
-
-
-# --- input and output
-
-
-def check_output(path: str, *, overwrite: bool) -> str:
-    """Return the folder of the model; its parent is there afterwards, and can be written.
-
-    Raises:
-      TakenError: something is there that must not be replaced.
-      GrowError: it cannot be written.
-    """
-    if "://" in path:
-        raise GrowError(f"--output {path}: a model is written to a local folder; copy it from there")
-    folder = os.path.abspath(path)
-    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-        if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
-            raise TakenError(f"{path} is there and is no model; choose another --output")
-        if not overwrite:
-            raise TakenError(f"{path} holds a model; add --overwrite to replace it, or choose another --output")
-    parent = os.path.dirname(folder)
-    try:
-        os.makedirs(parent, exist_ok=True)
-    except OSError as error:
-        raise GrowError(f"cannot make {parent}: {error.strerror}; choose another --output") from None
-    if not os.access(parent, os.W_OK):
-        raise GrowError(f"cannot write in {parent}: no permission; choose another --output")
-    return folder
-
-
-def check_input(given: argparse.Namespace) -> None:
-    """Raise GrowError where there is no input, or the output is a part of it."""
-    if "://" in given.input:
-        return
-    if not os.path.exists(given.input):
-        raise GrowError(f"there is no file or folder {given.input}; check --input")
-    if os.path.realpath(given.output).startswith(os.path.join(os.path.realpath(given.input), "")):
-        raise GrowError(f"--output {given.output} lies inside --input {given.input}; choose another --output")
+    return command.explain(error)
 
 
 def read_corpus(given: argparse.Namespace) -> "Corpus":
@@ -280,20 +116,6 @@ def read_corpus(given: argparse.Namespace) -> "Corpus":
         read = tokens.read_file(given.input, title=given.title_column, category=given.category_column)
         batches = (part for batch in read for part in tokens.split_off(batch, share=given.validation, seed=given.seed))
     return tokens.tokenize(batches, normalization=given.normalization)
-
-
-def publish(work: str, folder: str) -> None:
-    """Put a complete model in place; one that is there goes in the same moment."""
-    aside = f"{work}.replaced"
-    if os.path.lexists(folder):
-        os.rename(folder, aside)
-    try:
-        os.rename(work, folder)
-    except OSError:
-        if os.path.lexists(aside):
-            os.rename(aside, folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 # --- growing
@@ -310,7 +132,7 @@ def grow(given: argparse.Namespace, folder: str) -> list[tuple[str, str]]:
             known = keep_known(corpus)
             corpus, missing = known, len(corpus) - len(known)
         if corpus.validation.all():
-            raise GrowError(f"{given.input} holds no titles to train on")
+            raise TrainingError(f"{given.input} holds no titles to train on")
         grown = train(corpus, given, progress, supervised=supervised)
         progress.show(1, 1, "writing")
         write_model(folder, grown, given)
@@ -422,52 +244,17 @@ def write_model(folder: str, grown: Grown, given: argparse.Namespace) -> None:
 
     from training.nnlm_export import export_nnlm
 
-    work = f"{folder}.{uuid.uuid4().hex}"
+    buckets = grown.metrics["buckets"]
     try:
-        export_nnlm(work, grown.words, grown.table, buckets=grown.metrics["buckets"], normalization=given.normalization)
-        with open(os.path.join(work, METRICS), "w", encoding="utf-8") as file:
-            json.dump(grown.metrics, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-        publish(work, folder)
+        with drafted(folder) as work:
+            export_nnlm(work, grown.words, grown.table, buckets=buckets, normalization=given.normalization)
+            with open(os.path.join(work, METRICS), "w", encoding="utf-8") as file:
+                json.dump(grown.metrics, file, indent=1, ensure_ascii=False)
+                file.write("\n")
     except tf.errors.OpError as error:
-        raise GrowError(
+        raise TrainingError(
             f"cannot write {folder}: {' '.join(error.message.split())[:300]}; make room, or write elsewhere"
         ) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-class Progress:
-    """What a person sees meanwhile, on standard error: a bar on a terminal, else a line every 10 seconds."""
-
-    def __init__(self, *, quiet: bool):
-        self.quiet, self.started = quiet, time.monotonic()
-        self.shown = self.started
-        self.bar: Any = None
-
-    def __enter__(self) -> "Progress":
-        if not self.quiet and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            layout = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}]"
-            self.bar = tqdm(total=100, bar_format=layout, leave=False, dynamic_ncols=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, done: int, total: int, text: str | float) -> None:
-        """Show how far the training is; a number is its mean loss."""
-        told = text if isinstance(text, str) else f"training, loss {text:.4f}"
-        now = time.monotonic()
-        if self.bar is not None:
-            self.bar.set_description_str(told, refresh=False)
-            self.bar.n = round(100 * done / total)
-            self.bar.refresh()
-        elif not self.quiet and now - self.shown >= LINE_SECONDS:
-            self.shown = now
-            print(f"molino: {done / total:4.0%} {told}, {now - self.started:.0f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def plan_models(
         if name not in locations:
             raise OptionError(f"--model-sha256 names no model: {name}; there are {', '.join(locations)}")
     urls = [location for location in locations.values() if model_files.is_url(location)]
-    resolved = dict(zip(urls, _ask([("resolve", {"url": url}) for url in urls]), strict=True))
+    resolved = dict(zip(urls, ask_tensorflow([("resolve", {"url": url}) for url in urls]), strict=True))
     folders = {name: model_files.find_model(resolved.get(at, at)) for name, at in locations.items()}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         digests = dict(zip(folders, threads.map(model_files.digest_model, folders.values()), strict=True))
@@ -171,7 +171,7 @@ def _examine_all(models: dict[str, tuple[str, str]], trust: bool) -> dict[str, d
             ("examine", {"folder": models[digest][0], "label": models[digest][1], "trust": trust, "target": target})
             for digest, target in targets.items()
         ]
-        for digest, known in zip(missing, _ask(asked), strict=True):
+        for digest, known in zip(missing, ask_tensorflow(asked), strict=True):
             facts[digest] = _keep_facts(digest, targets[digest], known)
     finally:
         for target in targets.values():
@@ -213,7 +213,7 @@ def _keep_facts(digest: str, target: str, facts: dict[str, Any]) -> dict[str, An
     return facts
 
 
-def _ask(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+def ask_tensorflow(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
     """Have another process answer what needs TensorFlow; it starts only when something is asked."""
     if not requests:
         return []

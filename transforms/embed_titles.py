@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.titles import CONFLICTS, titles_schema
+from schemas.titles import CONFLICTS, TOKENS, titles_schema
 from transforms import progress
 from transforms.embed import Model, embed_many, open_embedder
 from transforms.errors import DataError
@@ -36,19 +36,20 @@ class Columns:
       models: one column of vectors each.
       half: vectors of float16, else float32.
       model_text: with a column of what models with normalization see.
+      tokens: with the token ids of the models, all of which are tables.
     """
 
     models: tuple[Model, ...]
     half: bool = False
     model_text: bool = False
+    tokens: bool = False
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the titles."""
         dimensions = {model.name: model.dim for model in self.models}
-        return titles_schema(
-            dimensions, vector_type=pa.float16() if self.half else pa.float32(), model_text=self.model_text
-        )
+        half = pa.float16() if self.half else pa.float32()
+        return titles_schema(dimensions, vector_type=half, model_text=self.model_text, tokens=self.tokens)
 
 
 def embed_titles(titles: pa.Array, columns: Columns) -> dict[str, pa.FixedSizeListArray]:
@@ -73,6 +74,22 @@ def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArr
     return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
 
 
+def list_tokens(titles: pa.Array, columns: Columns) -> dict[str, pa.Array]:
+    """Return the token ids of the titles by every model, TOKENS a title, padded with -1, and how many there are."""
+    made: dict[str, pa.Array] = {}
+    for model in columns.models:
+        rows, offsets = open_embedder(model).token_ids(titles)
+        lengths = np.diff(offsets)
+        padded = np.full((len(titles), TOKENS), -1, np.int32)
+        places = np.arange(len(rows)) - np.repeat(offsets[:-1], lengths)
+        kept = places < TOKENS
+        padded[np.repeat(np.arange(len(titles)), lengths)[kept], places[kept]] = rows[kept]
+        type_ = columns.schema.field(f"{model.name}_tokens").type
+        made[f"{model.name}_tokens"] = pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), type=type_)
+        made[f"{model.name}_length"] = pa.array(lengths.astype(np.int32))
+    return made
+
+
 def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Yield merged titles in row groups of one split each, in their order: who reads a split decodes no other.
 
@@ -95,6 +112,8 @@ def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.
     }
     if columns.model_text:
         made["model_text"] = pc.replace_substring_regex(kept["title"], PUNCTUATION, "")
+    if columns.tokens:
+        made |= list_tokens(kept["title"], columns)
     schema = columns.schema
     return pa.RecordBatch.from_arrays([made[n] if n in made else kept[n] for n in schema.names], schema=schema)
 
@@ -149,7 +168,10 @@ class _Write(beam.DoFn):
             return
         how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
         if dataset == "titles":
-            raw = [name for name in schema.names if name not in PACKED]
+            tokens = [
+                name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
+            ]
+            raw = [name for name in schema.names if name not in PACKED and name not in tokens]
             how |= {"raw": raw, "group_rows": GROUP_ROWS}
         batches = itertools.chain([first], batches)
         yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)

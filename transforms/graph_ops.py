@@ -67,6 +67,8 @@ TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 Tens
 COMPUTE = frozenset(_COMPUTE.split())
 # they read a text file: allowed where it is one of the model's own
 TEXT_FILE_INITIALIZERS = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
+# they call a function with their inputs as its arguments
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # the op that fills a TensorFlow 1 model's variables reads the checkpoint
 RESTORE = frozenset({"RestoreV2"})
 
@@ -118,20 +120,23 @@ def _leaves(name: str) -> bool:
 def _suspects_of_functions(meta: Any, roots: Iterable[str]) -> Iterator[str]:
     """Yield the suspects of the functions that `roots` can call, themselves included."""
     functions = {function.signature.name: function for function in meta.graph_def.library.function}
-    todo, seen = list(roots), set(roots)
+    todo = [(name, _bound_assets(meta, functions[name])) for name in roots if name in functions]
+    seen = set(todo)
     while todo:
-        function = functions.get(todo.pop())
-        if function is None:
-            continue
+        name, assets = todo.pop()
+        function = functions[name]
+        nodes = {inner.name: inner for inner in function.node_def}
         for node in function.node_def:
             if node.op in TEXT_FILE_INITIALIZERS:
-                if not _is_asset_of_function(meta, function, node):
+                if len(node.input) < 2 or _origin(node.input[1], nodes) not in assets:
                     yield node.op
             elif node.op not in COMPUTE and node.op not in functions:
                 yield node.op
-            called = set(_called(node, functions)) - seen
+            called = {
+                (other, _passed_assets(node, functions[other], nodes, assets)) for other in _called(node, functions)
+            }
+            todo += called - seen
             seen |= called
-            todo += called
 
 
 def _called(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
@@ -140,20 +145,32 @@ def _called(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
         yield node.op
     for attribute in node.attr.values():
         for function in (attribute.func, *attribute.list.func):
-            if function.name:
+            if function.name in functions:
                 yield function.name
 
 
-def _is_asset_of_function(meta: Any, function: Any, node: Any) -> bool:
-    """Return whether a node's file name is an argument that the loader binds to one of the model's assets."""
+def _bound_assets(meta: Any, function: Any) -> frozenset[str]:
+    """Return the arguments of a function that the loader binds to the model's assets: their file names."""
     objects = meta.object_graph_def
     bound = objects.concrete_functions[function.signature.name].bound_inputs  # none for an unknown name
     arguments = [argument.name for argument in function.signature.input_arg]
-    name = _origin(node.input[1], {inner.name: inner for inner in function.node_def}) if len(node.input) > 1 else ""
-    if name not in arguments:
-        return False
-    place = arguments.index(name) - (len(arguments) - len(bound))
-    return place >= 0 and objects.nodes[bound[place]].WhichOneof("kind") == "asset"
+    last = arguments[len(arguments) - len(bound) :]
+    return frozenset(
+        name for name, node in zip(last, bound, strict=False) if objects.nodes[node].WhichOneof("kind") == "asset"
+    )
+
+
+def _passed_assets(node: Any, called: Any, nodes: Mapping[str, Any], assets: frozenset[str]) -> frozenset[str]:
+    """Return the arguments of a function that a node calls with assets of the function that it stands in.
+
+    A model that was loaded and saved again, as a part of another, gets its assets this way.
+    """
+    if node.op not in CALLS and node.op != called.signature.name:
+        return frozenset()
+    arguments = [argument.name for argument in called.signature.input_arg]
+    return frozenset(
+        name for name, given in zip(arguments, node.input, strict=False) if _origin(given, nodes) in assets
+    )
 
 
 def _origin(name: str, nodes: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 The page holds no script and fetches nothing: styles are inline and every picture is a data: URI, so it can be mailed,
 archived or opened from a bucket years later. Its bytes depend only on what it is given: no clock, no random identifier.
 
-The only module that imports jinja2 and matplotlib; the latter only when the first picture is drawn.
+The only module that imports jinja2, matplotlib and Pillow; the last two only when the first picture is drawn.
 """
 
 import base64
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 Unit = Literal["text", "count", "mean", "share"]
@@ -35,6 +36,8 @@ GRID = "#e3e7ec"
 PLOT_INCHES = (6.0, 3.4)
 # Left, bottom, width, height of the axes; labels are short, and a layout solver takes longer than the drawing.
 PLOT_BOX = (0.115, 0.155, 0.85, 0.735)
+
+RASTER_BOX = (0.06, 0.05, 0.92, 0.9)  # of square pictures
 
 # Drawn with the font that matplotlib ships, so that the layout is the same on every machine; shown with the reader's.
 MEASURED_FONT = "font-family: 'DejaVu Sans'"
@@ -160,13 +163,67 @@ class Grid:
     caption: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Card:
+    """A picture of a gallery, and what it is found by.
+
+    Attributes:
+      values: text of every filter of the gallery, in their order.
+      ranks: place under every order of the gallery; the first comes first.
+    """
+
+    picture: Picture
+    values: Sequence[str]
+    ranks: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """Pictures that a reader sorts and filters, without a script: what is chosen, styles show and order.
+
+    Attributes:
+      cards: the pictures.
+      filters: heading and values of every filter.
+      orders: what the cards can be sorted by; the first holds until another is chosen.
+    """
+
+    cards: Sequence[Card]
+    filters: Sequence[tuple[str, Sequence[str]]]
+    orders: Sequence[str]
+    caption: str
+
+    def __post_init__(self) -> None:
+        for card in self.cards:
+            if len(card.values) != len(self.filters) or len(card.ranks) != len(self.orders):
+                raise ValueError(f"gallery {self.caption!r}: a card must have a value for every filter and order")
+
+    def rules(self, name: str) -> Markup:
+        """Return the styles by which the choices of the gallery `name` show and order its cards."""
+        rules = [
+            f"#{name}:has(.f{number}>option:nth-child({place + 2}):checked) "
+            f"figure:not(.f{number}v{place}){{display:none}}"
+            for number, (_, values) in enumerate(self.filters)
+            for place in range(len(values))
+        ]
+        rules += [
+            f"#{name}:has(.order>option:nth-child({number + 1}):checked) figure{{order:var(--o{number})}}"
+            for number in range(len(self.orders))
+        ]
+        return Markup("\n".join(rules))
+
+    def classes(self, card: Card) -> str:
+        """Return the classes of a card: the place of its value in every filter."""
+        places = (values.index(value) for value, (_, values) in zip(card.values, self.filters, strict=True))
+        return " ".join(f"f{number}v{place}" for number, place in enumerate(places))
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A titled part of the page: a sentence on how to read it, then tables and plots side by side where they fit."""
 
     title: str
     text: str
-    parts: Sequence[Table | Plot | Grid] = ()
+    parts: Sequence[Table | Plot | Grid | Gallery] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,6 +298,46 @@ def plot(draw: Callable[[Any], None], *, caption: str, alt: str) -> Plot:
         draw(figure.add_axes(PLOT_BOX))
         FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return Plot(out.getvalue().replace(MEASURED_FONT, SHOWN_FONT), caption, alt)
+
+
+def raster(
+    draw: Callable[[Any], None], *, inches: float, dots: int, background: np.ndarray | None = None, title: str = ""
+) -> np.ndarray:
+    """Return the square picture that `draw(axes)` makes, as (h, w, 3) uint8, in matplotlib's plainest style.
+
+    Args:
+      inches, dots: of a side, and dots in an inch.
+      background: what another call returned, under it; then the axes are not drawn again.
+      title: above the axes.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with _DRAWING, mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["text.parse_math"] = False
+        figure = Figure(figsize=(inches, inches), dpi=dots)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes(RASTER_BOX)
+        if background is not None:
+            figure.figimage(background, zorder=-1)
+            axes.axis("off")
+        draw(axes)
+        axes.set_title(visible(title))
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def jpeg(pixels: np.ndarray, *, side: int | None = None, quality: int = 80) -> bytes:
+    """Return a picture, (h, w, 3) uint8 RGB, as JPEG; scaled to `side` by `side` if that is given."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    out = io.BytesIO()
+    scaled = image.resize((side, side), Image.Resampling.BOX) if side else image
+    scaled.save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
 def line_plot(
@@ -444,6 +541,7 @@ def _template() -> jinja2.Template:
     environment.globals.update(data_uri=data_uri, page_link=page_link, shown_rows=shown_rows, css=Markup(CSS))
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["grid"] = lambda part: isinstance(part, Grid)
+    environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
     return environment.from_string(HTML)
 
 
@@ -524,6 +622,11 @@ figure.plot img{display:block;width:100%;height:auto;padding:.9rem .9rem .5rem}
 .grid .none{display:grid;place-items:center;color:#9ba7b6}
 .grid figcaption{padding:.4rem .7rem .5rem;border:0;font-size:.82rem;line-height:1.35}
 .grid b{display:block;color:var(--ink);font-weight:600;overflow-wrap:anywhere}
+.square img,.square .none{aspect-ratio:1}
+.choices{grid-column:1/-1;display:flex;flex-wrap:wrap;gap:.4rem 1rem;font-size:.88rem;color:var(--soft)}
+.choices label{display:inline-flex;gap:.4rem;align-items:center}
+select{font:inherit;color:var(--ink);background:var(--card);border:1px solid var(--line);border-radius:.4rem;
+padding:.15rem .3rem}
 .grid i{position:absolute;top:.4rem;left:.4rem;padding:.05rem .5rem;border-radius:1rem;background:var(--warn);
 color:var(--ink);border:1px solid var(--warn-line);font-style:normal;font-size:.75rem}
 .pages a,.pages b{padding:.1rem .55rem;border:1px solid var(--line);border-radius:.4rem;background:var(--card)}
@@ -557,7 +660,7 @@ td.bar{min-width:4.4rem;background-size:calc((100% - .7rem)*var(--part)) 1rem}
 caption{padding-left:.7rem}figcaption{padding:.5rem .7rem .65rem}}
 @media print{:root{color-scheme:light;--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--accent:#000;
 --bar:#ddd;--stripe:#fff;--warn:#fff;--shadow:none}
-body{font-size:10pt}nav{display:none}main,header,footer{max-width:none;padding-left:0;padding-right:0}
+body{font-size:10pt}nav,.choices{display:none}main,header,footer{max-width:none;padding-left:0;padding-right:0}
 figure.plot img{filter:none}td.bar{print-color-adjust:exact}.table{overflow:visible}
 figure,dl>div,tr,aside{break-inside:avoid}h2,section>p{break-after:avoid}}
 """
@@ -584,13 +687,7 @@ HTML = """\
 </table>
 </div>
 {% endmacro %}
-{% macro grid(part) %}
-<div class="grid wide">
-{% if part.caption %}
-<p>{{ part.caption }}</p>
-{% endif %}
-{% for picture in part.pictures %}
-<figure>
+{% macro content(picture) %}
 {% if picture.jpeg %}
 <img src="{{ data_uri(picture.jpeg) }}" alt="{{ picture.title }}" loading="lazy" decoding="async">
 {% else %}
@@ -600,6 +697,39 @@ HTML = """\
 <i>{{ picture.mark }}</i>
 {% endif %}
 <figcaption><b>{{ picture.title }}</b>{{ picture.note }}</figcaption>
+{% endmacro %}
+{% macro grid(part) %}
+<div class="grid wide">
+{% if part.caption %}
+<p>{{ part.caption }}</p>
+{% endif %}
+{% for picture in part.pictures %}
+<figure>
+{{ content(picture) }}
+</figure>
+{% else %}
+<div class="none">No data</div>
+{% endfor %}
+</div>
+{% endmacro %}
+{% macro gallery(part, name) %}
+<style>
+{{ part.rules(name) }}
+</style>
+<div class="grid square wide" id="{{ name }}">
+<p>{{ part.caption }}</p>
+<div class="choices">
+<label>Sort by <select class="order" autocomplete="off">\
+{% for order in part.orders %}<option>{{ order }}</option>{% endfor %}</select></label>
+{% for title, values in part.filters %}
+<label>{{ title }} <select class="f{{ loop.index0 }}" autocomplete="off"><option>all</option>\
+{% for value in values %}<option>{{ value }}</option>{% endfor %}</select></label>
+{% endfor %}
+</div>
+{% for card in part.cards %}
+<figure class="{{ part.classes(card) }}" \
+style="{% for rank in card.ranks %}--o{{ loop.index0 }}:{{ rank }};{% endfor %}">
+{{ content(card.picture) }}
 </figure>
 {% else %}
 <div class="none">No data</div>
@@ -668,13 +798,18 @@ base-uri 'none'; form-action 'none'">
 </dl>
 {% endif %}
 {% for section in sections %}
+{% set number = loop.index %}
 <section id="s{{ loop.index }}" aria-labelledby="h{{ loop.index }}">
 <h2 id="h{{ loop.index }}">{{ section.title }}</h2>
 <p>{{ section.text }}</p>
 {% if section.parts %}
 <div class="parts">
 {% for part in section.parts %}
+{% if part is gallery %}
+{{ gallery(part, "g%d-%d"|format(number, loop.index)) }}
+{% else %}
 {{ plot(part) if part is plot else grid(part) if part is grid else table(part) }}
+{% endif %}
 {% endfor %}
 </div>
 {% endif %}

@@ -26,9 +26,12 @@ from transforms.errors import DataError, OptionError
 from transforms.graph_ops import assets_of, find_suspects, untrusted
 
 Call = Callable[[np.ndarray], np.ndarray]
+Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 PROBES = ("hola mundo", "", "a  b")
 # what a worker needs of a model is one of these signatures, where the model itself cannot be called
 SIGNATURES = ("default", "serving_default")
+# of a classifier: of titles with their languages; what it gives of the likeliest categories
+CLASSIFY, GIVEN = "with_language", ("categories", "probabilities")
 # how far a table's vector may be from the model's, of the vector's norm
 TOLERANCE = 1e-6
 PROBED_AT_ONCE = 16384
@@ -139,7 +142,53 @@ def _cause(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
+def load_classifier(folder: str, label: str) -> Classify:
+    """Load a classifier and return what calls it: `(n,)` titles and languages in, the likeliest categories out.
+
+    Those are `(n, k)` names, as bytes, and `(n, k) float32` probabilities, the likeliest first.
+
+    Raises:
+      DataError: it cannot be loaded, or is no classifier of titles.
+    """
+    tf, _ = _tensorflow()
+    try:
+        model = tf.saved_model.load(folder)
+    except Exception as error:
+        raise DataError(f"cannot load the classifier {label}: {_cause(error)}; train it again") from None
+    signatures = getattr(model, "signatures", {})
+    if CLASSIFY not in signatures:
+        raise DataError(f"{label} is no classifier of titles: it has no signature {CLASSIFY}; see molino train titles")
+    function = signatures[CLASSIFY]
+
+    def call(titles: np.ndarray, languages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = function(title=tf.constant(titles, tf.string), language=tf.constant(languages, tf.string))
+        names, chances = (found[name].numpy() for name in GIVEN)
+        return names, chances
+
+    call.keep = model  # type: ignore[attr-defined]  # its tables live as long as it
+    try:
+        names, chances = call(np.array(PROBES, object), np.array([""] * len(PROBES), object))
+    except Exception as error:
+        raise DataError(f"the classifier {label} does not take titles and languages: {_cause(error)}") from None
+    if names.shape != chances.shape or names.ndim != 2 or chances.dtype != np.float32 or len(names) != len(PROBES):
+        raise DataError(f"the classifier {label} does not give categories and probabilities; train it again")
+    return call
+
+
 # --- looking through a model
+
+
+def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any]:
+    """Look through a classifier, load it, and return what it may do besides computing.
+
+    Raises:
+      DataError: it cannot be loaded, is none, or may do more than compute and has no `trust`.
+    """
+    suspects = find_suspects(_read_graph(folder, label))
+    if suspects and not trust:
+        raise DataError(untrusted(label, suspects))
+    load_classifier(folder, label)
+    return {"suspects": suspects}
 
 
 def examine(folder: str, label: str, *, trust: bool, target: str) -> dict[str, Any]:
@@ -359,7 +408,8 @@ def main() -> int:
 def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Answer one request, with what was asked for or with the error."""
     try:
-        return {"answer": resolve(**arguments) if name == "resolve" else examine(**arguments)}
+        known: dict[str, Callable] = {"resolve": resolve, "examine": examine, "classifier": examine_classifier}
+        return {"answer": known[name](**arguments)}
     except (DataError, OptionError) as error:
         return {"error": str(error), "kind": type(error).__name__}
 

@@ -13,7 +13,7 @@ import pytest
 
 from jobs import cli, names, runners, whales
 from jobs.options import Parser
-from training import grow
+from training import compare, grow, titles
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [
@@ -80,8 +80,9 @@ def parsing(monkeypatch):
 
 def parse(words):
     """Parse what follows `molino` as the command itself would; SystemExit where it would not."""
-    if words[:2] == ["model", "train"]:  # its parser is none of the jobs'
-        grow.parser().parse_strictly(words[2:])
+    training = {("model", "train"): grow, ("train", "titles"): titles, ("train", "compare"): compare}
+    if module := training.get(tuple(words[:2])):  # its parser is none of the jobs'
+        module.parser().parse_strictly(words[2:])
         return 0
     try:
         return cli.main(words)

@@ -74,7 +74,7 @@ def sample(tmp_path_factory):
 def output(sample, models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "out"
     given = [f"--model={name}={path}" for name, path in models.items()]
-    assert run("--input", sample[0], "--output", folder, *given, *OPTIONS, "--write-model-text") == 0
+    assert run("--input", sample[0], "--output", folder, *given, *OPTIONS, "--write-model-text", "--write-tokens") == 0
     return folder
 
 
@@ -116,7 +116,7 @@ def test_titles_are_those_of_pandas(output, oracle):
 
 
 def test_the_schema_is_the_documented_one(output):
-    schema = titles_schema({"norm": 8, "plain": 5}, model_text=True)
+    schema = titles_schema({"norm": 8, "plain": 5}, model_text=True, tokens=True)
     found = table(output, "titles").schema
     assert found.equals(schema, check_metadata=True)
     assert name_of(found) == ("titles.titles", 1)
@@ -182,6 +182,19 @@ def test_vectors_are_the_models_own(name, output, models, hub):
     assert (error <= 1e-6 * np.maximum(np.linalg.norm(wanted, axis=1), 1e-30)).all()
 
 
+def test_the_tokens_give_the_vectors(output, models, hub):
+    got = table(output, "titles")
+    for name, folder in models.items():
+        rows = hub.load(str(folder)).variables[0].numpy()
+        dim = rows.shape[1]
+        ids = got[f"{name}_tokens"].combine_chunks().flatten().to_numpy().reshape(len(got), -1)
+        lengths = got[f"{name}_length"].to_numpy()
+        np.testing.assert_array_equal(np.minimum(lengths, 32), (ids >= 0).sum(1))
+        summed = (rows[np.maximum(ids, 0)] * (ids >= 0)[:, :, None]).sum(1) / np.sqrt(lengths)[:, None]
+        vectors = got[name].combine_chunks().flatten().to_numpy().reshape(-1, dim)
+        np.testing.assert_allclose(summed[lengths <= 32], vectors[lengths <= 32], atol=1e-4)
+
+
 def test_the_model_text_has_no_punctuation(output):
     import pyarrow.compute as pc
 
@@ -231,7 +244,8 @@ def test_without_a_model_the_titles_are_the_same_but_for_the_vectors(output, sam
 def test_the_same_run_again_is_a_no_op(output, sample, models, capsys):
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     given = [f"--model={name}={path}" for name, path in models.items()]
-    assert run("--input", sample[0], "--output", output, *given, *OPTIONS, "--write-model-text") == 0
+    more = [*OPTIONS, "--write-model-text", "--write-tokens"]
+    assert run("--input", sample[0], "--output", output, *given, *more) == 0
     assert "already holds this run" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 

@@ -37,7 +37,7 @@ def small(tmp_path_factory, hub) -> dict[str, Small]:
     return made
 
 
-_ask = embed._ask
+_ask = embed.ask_tensorflow
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +48,14 @@ def asked_here():
         return embed._unwrap(json.loads(json.dumps([saved_model.answer(*request) for request in requests])))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embed, "_ask", ask)
+        patch.setattr(embed, "ask_tensorflow", ask)
         yield
 
 
 @pytest.fixture
 def asked_there(monkeypatch):
     """Ask another process, as without tests."""
-    monkeypatch.setattr(embed, "_ask", _ask)
+    monkeypatch.setattr(embed, "ask_tensorflow", _ask)
 
 
 @pytest.fixture(scope="session")

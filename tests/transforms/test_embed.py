@@ -149,7 +149,9 @@ def test_another_process_finds_out_the_same(small, planned, asked_there, tmp_pat
 
 
 def test_the_second_plan_asks_nobody(small, planned, monkeypatch):
-    monkeypatch.setattr(embed, "_ask", lambda requests: pytest.fail("TensorFlow was asked") if requests else [])
+    monkeypatch.setattr(
+        embed, "ask_tensorflow", lambda requests: pytest.fail("TensorFlow was asked") if requests else []
+    )
     assert plan_model("dim5", small["dim5"].folder) == planned["dim5"]
 
 

@@ -91,6 +91,20 @@ def parts_of(rows, shards=2, blocks=4):
     ]
 
 
+def test_tokens_are_padded_and_counted(monkeypatch):
+    class Tokens:
+        def token_ids(self, titles):
+            counts = [len(title.split()) for title in titles.to_pylist()]
+            return np.arange(sum(counts), dtype=np.int32), np.cumsum([0, *counts])
+
+    monkeypatch.setattr(embed_titles, "open_embedder", lambda model: Tokens())
+    columns = Columns(models=(model("m", 3),), tokens=True)
+    made = embed_titles.list_tokens(pa.array(["a b", "c", "d " * 40]), columns)
+    assert made["m_length"].to_pylist() == [2, 1, 40]
+    assert made["m_tokens"].to_pylist() == [[0, 1, *[-1] * 30], [2, *[-1] * 31], list(range(3, 35))]
+    assert made["m_tokens"].type == columns.schema.field("m_tokens").type
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypatch):
     monkeypatch.setattr(embed_titles, "GROUP_ROWS", 16)

@@ -11,11 +11,14 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import matplotlib
+import numpy as np
 import pytest
 
 from transforms import report
 from transforms.report import (
+    Card,
     Column,
+    Gallery,
     Grid,
     Picture,
     Plot,
@@ -24,10 +27,12 @@ from transforms.report import (
     Table,
     Term,
     bar_plot,
+    jpeg,
     line_plot,
     page,
     page_link,
     plot,
+    raster,
 )
 
 HOSTILE = [
@@ -41,11 +46,11 @@ HOSTILE = [
 ]
 TAGS = re.compile(
     "html|head|meta|title|style|body|header|h1|h2|p|nav|a|main|aside|ul|li|dl|div|dt|dd|section|table|caption|thead|"
-    "tbody|tr|th|td|small|figure|img|figcaption|footer|b|i"
+    "tbody|tr|th|td|small|figure|img|figcaption|footer|b|i|label|select|option"
 )
 ATTRIBUTES = re.compile(
     "lang|charset|http-equiv|content|name|class|style|id|href|aria-label|aria-labelledby|role|tabindex|scope|src|alt|"
-    "width|height|loading|decoding"
+    "width|height|loading|decoding|autocomplete"
 )
 SVG_TAGS = {"svg", "defs", "style", "g", "path", "use", "text", "clipPath", "rect"}
 ROOT = pathlib.Path(report.__file__).parents[1]
@@ -89,7 +94,7 @@ def assert_harmless(html: str) -> Parsed:
     local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html")
     assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
     styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
-    assert all(re.fullmatch(r"--part:[01]\.\d{3}", style) for style in styles)
+    assert all(re.fullmatch(r"--part:[01]\.\d{3}|(--o\d+:\d+;)+", style) for style in styles)
     assert "<script" not in html.lower()
     assert not re.search("https?://", html)
     for svg, alt in found.pictures():
@@ -107,8 +112,14 @@ def whole_page(text: str = "plain") -> str:
     table = Table(columns, [(text, 5), (Term(text, text), 10), (None, text)], text)
     lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
-    grid = Grid([Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)], text)
-    sections = [Section(text, text, [table, lines, bars]), Section(text, text), Section(text, text, [table, grid])]
+    picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
+    grid = Grid([picture], text)
+    gallery = Gallery([Card(picture=picture, values=[text], ranks=[0])], [(text, ["other", text])], [text], text)
+    sections = [
+        Section(text, text, [table, lines, bars]),
+        Section(text, text),
+        Section(text, text, [table, grid, gallery]),
+    ]
     links = [(text, ""), (text, "report/page-0002.html")]
     return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text], links=links)
 
@@ -130,7 +141,7 @@ def test_hostile_text_is_shown_and_does_nothing(text):
     found = assert_harmless(whole_page(text))
     assert found.text.count(text) >= 20
     assert [alt for _, alt in found.pictures()] == [text, text]
-    assert found.photographs() == [(b"\xff\xd8", text)]
+    assert found.photographs() == [(b"\xff\xd8", text)] * 2
     assert all(text in _texts(svg) for svg, _ in found.pictures())
 
 
@@ -285,3 +296,54 @@ def test_counts_have_no_fractions_on_their_axis():
 def test_a_logarithmic_axis_always_has_numbers(y):
     svg = _lines([Series(label="n", x=list(range(1, len(y) + 1)), y=y)], log=True, x_label="", y_label="").svg
     assert len(_texts(svg)) >= 3
+
+
+def _gallery():
+    cards = [
+        Card(
+            picture=Picture(jpeg=b"", title=f"{kind} {size}", note=""), values=[kind, size], ranks=[number, 3 - number]
+        )
+        for number, (kind, size) in enumerate([("a", "1"), ("b", "1"), ("b", "2")])
+    ]
+    return Gallery(cards, [("Kind", ["b", "a"]), ("Size", ["1", "2"])], ["first", "last"], "three")
+
+
+def test_what_is_chosen_in_a_gallery_hides_and_orders():
+    html = page("t", sections=[Section("s", "", [_gallery()])])
+    found = assert_harmless(html)
+    figures = [attributes for tag, attributes in found.tags if tag == "figure"]
+    assert [(figure["class"], figure["style"]) for figure in figures] == [
+        ("f0v1 f1v0", "--o0:0;--o1:3;"),
+        ("f0v0 f1v0", "--o0:1;--o1:2;"),
+        ("f0v0 f1v1", "--o0:2;--o1:1;"),
+    ]
+    # the second option of the first select is its first value
+    assert "#g1-1:has(.f0>option:nth-child(2):checked) figure:not(.f0v0){display:none}" in html
+    assert "#g1-1:has(.order>option:nth-child(2):checked) figure{order:var(--o1)}" in html
+    selects = re.findall(r'<select class="(\w+)" autocomplete="off">(.*?)</select>', html, re.DOTALL)
+    options = {name: re.findall("<option>(.*?)</option>", text) for name, text in selects}
+    assert options == {"order": ["first", "last"], "f0": ["all", "b", "a"], "f1": ["all", "1", "2"]}
+    assert 'id="g1-1"' in html
+
+
+def test_a_card_without_a_value_is_an_error():
+    with pytest.raises(ValueError, match="a value for every filter"):
+        Gallery([Card(picture=Picture(jpeg=b"", title="", note=""), values=[], ranks=[])], [("Kind", ["a"])], [], "c")
+
+
+def test_rasters_have_the_size_and_lie_on_their_background():
+    def draw(axes):
+        axes.plot([0, 1], [0, 1], color="#ff0000")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+
+    first = raster(draw, inches=2, dots=50)
+    assert (first.shape, first.dtype) == ((100, 100, 3), np.uint8)
+    assert np.array_equal(first, raster(draw, inches=2, dots=50))
+    blue = np.zeros((100, 100, 3), np.uint8) + np.uint8([0, 0, 200])
+    over = raster(draw, inches=2, dots=50, background=blue, title="t")
+    assert (over[60:, :5] == [0, 0, 200]).all()
+    assert (over[..., 0] > 150).any()
+    small = jpeg(first, side=20)
+    assert small[:2] == b"\xff\xd8"
+    assert len(small) < len(jpeg(first))

@@ -1,0 +1,178 @@
+"""The predict job: from raw titles to their categories, with a classifier that training saved."""
+
+import argparse
+import dataclasses
+import functools
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, add_text_options, text_format
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.predict_titles import Classifier
+    from transforms.sources import Source, TextFormat
+    from transforms.storage import FileInfo
+
+JOB = "predict"
+COLUMNS = {"title": "title", "language": "language"}
+OPTIONAL = ("language",)
+BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+DESCRIPTION = """
+The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first, and
+the first five with their probabilities. Every row that can be read has a prediction; the others are listed in rejects/.
+"""
+EPILOG = """
+examples:
+  molino predict --model out/classifier --input new-titles.csv --output out/predictions
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the job does with the titles. All of it is part of a run's identity.
+
+    Attributes:
+      text: format of the input.
+      classifier: digest of the SavedModel.
+      shards: files of the predictions.
+      blocks: blocks of the predictions.
+    """
+
+    text: "TextFormat"
+    classifier: str
+    shards: int
+    blocks: int
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino predict", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(made)
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    model = made.add_argument_group("the classifier")
+    model.add_argument(
+        "--model", required=True, metavar="DIR", help="output of molino train titles, or the SavedModel in it"
+    )
+    model.add_argument("--model-sha256", type=digest, metavar="HEX", help="digest that the SavedModel must have")
+    model.add_argument(
+        "--trust-model", action="store_true", help="take one whose operations can touch files or the network"
+    )
+    return made
+
+
+def digest(text: str) -> str:
+    """Parse the digits of a sha256."""
+    if not SHA256.fullmatch(text.lower()):
+        raise argparse.ArgumentTypeError(f"must be the 64 digits of a sha256, not {text!r}")
+    return text.lower()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments)
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+    """Look at the inputs and the classifier and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
+    """
+    from jobs.command import check_empty, cut
+    from jobs.runs import Plan
+    from schemas.predict import PREDICTED
+    from schemas.rejects import REJECTS
+    from transforms.predict_titles import plan_classifier
+    from transforms.sources import list_sources
+
+    text = text_format(given, COLUMNS, OPTIONAL)
+    sources = list_sources(files, text)
+    empty = check_empty(sources, allow_empty=given.allow_empty)
+    total_bytes = sum(source.bytes for source in sources)
+    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    classifier = plan_classifier(given.model, sha256=given.model_sha256, trust=given.trust_model)
+    options = Options(text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
+    datasets = {"predictions": PREDICTED, "rejects": REJECTS}
+    return Plan(
+        job=JOB,
+        options=dataclasses.asdict(options),
+        datasets=datasets,
+        balance=("rows_read", tuple(datasets)),
+        counted=tuple(datasets),
+        build=functools.partial(
+            build, options=options, classifier=classifier, sources=sources, span_bytes=given.span_bytes
+        ),
+        warnings=[*empty, *few],
+        total_bytes=total_bytes,
+    )
+
+
+def build(
+    pipeline: "beam.Pipeline",
+    run: "Run",
+    spill: str | None,
+    *,
+    options: Options,
+    classifier: "Classifier",
+    sources: Sequence["Source"],
+    span_bytes: int,
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.commit import Publish
+    from schemas.rejects import REJECTS
+    from transforms.delimited import GatherRejects, ReadDelimited
+    from transforms.parquet import WriteParquet
+    from transforms.partition import PartitionRows
+    from transforms.predict_titles import PredictTitles, spread
+    from transforms.sources import POSITION
+
+    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
+    rejected = read["rejects"] | "Rejects" >> GatherRejects(lines=read["lines"])
+    predicted = (
+        read["rows"]
+        | "ByLine"
+        >> PartitionRows(
+            key=spread,
+            schema=options.text.schema,
+            blocks=options.blocks,
+            shards=options.shards,
+            order_by=POSITION,
+            spill=spill,
+        )
+        | "Predict" >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging)
+    )
+    counters = (read["counters"], rejected["counters"], predicted.counters) | "Counters" >> beam.Flatten()
+    files = (
+        predicted.files,
+        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
+    ) | "Files" >> beam.Flatten()
+    files | "Publish" >> Publish(run=run, counters=counters)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary: what was read, and what became of it."""
+    names = {"rows read": "rows_read", "predictions": "predictions", "rejects": "rejects"}
+    lines = [(shown, f"{manifest['counters'].get(name, 0):,}") for shown, name in names.items()]
+    return [*lines, ("classifier", manifest["options"]["classifier"][:16])]
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.predict import main as _main
+
+    sys.exit(_main())

@@ -1,0 +1,256 @@
+"""The shapes job: six problems of the plane, and sweeps of small networks that learn them."""
+
+import argparse
+import dataclasses
+import functools
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobs.options import Parser, add_run_options, natural, positive
+
+# Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from jobs.runs import Plan, Run
+    from transforms.draw_points import Points, Problem
+    from transforms.train_network import Network
+
+JOB = "shapes"
+KINDS = ("generated", "study")
+
+DESCRIPTION = """
+Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
+sweep is trained, tested and drawn, and the report shows them side by side.
+
+A sweep is a list of networks: default (126 networks of sizes that a laptop bears, three seeds each), study (the 204 of
+the published study), or a YAML file of your own.
+"""
+EPILOG = """
+examples:
+  molino shapes --output demo/shapes
+  molino shapes --output out --problem ring cos=12
+  molino shapes --output out --points study --sweep study --workers 2
+  molino shapes --output out --sweep sweeps/figures.yaml --points study
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino shapes", description=DESCRIPTION, epilog=EPILOG)
+    add_run_options(made, inputs="", shuffles=False)
+    points = made.add_argument_group("points")
+    points.add_argument(
+        "--points",
+        choices=KINDS,
+        default=KINDS[0],
+        help="generated (default): by a seed; study: the published study's own, bit for bit",
+    )
+    points.add_argument(
+        "--rows",
+        type=positive,
+        default=200_000,
+        metavar="N",
+        help="training points; a twentieth each for validation and test besides (default 200,000)",
+    )
+    points.add_argument("--seed", type=natural, default=1, metavar="N", help="of generated points (default 1)")
+    networks = made.add_argument_group("networks")
+    networks.add_argument(
+        "--sweep", default="default", metavar="NAME", help="default, study, or a YAML file (default: default)"
+    )
+    networks.add_argument(
+        "--problem",
+        type=named_problem,
+        nargs="+",
+        default=[],
+        metavar="NAME[=R]",
+        help="of the sweep's problems only these; R is another radius or frequency",
+    )
+    out = made.add_argument_group("what to write")
+    out.add_argument("--no-plots", action="store_true", help="no pictures, neither in plots/ nor in the report")
+    out.add_argument("--timings", action="store_true", help="fill the column of seconds; it differs from run to run")
+    return made
+
+
+def named_problem(text: str) -> str:
+    """Parse NAME or NAME=R, which is read when the run starts."""
+    if not text.partition("=")[0]:
+        raise argparse.ArgumentTypeError(f"must be NAME or NAME=R, not {text!r}")
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    from jobs.command import run_command
+
+    return run_command(parser(), plan, summarize, arguments)
+
+
+def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
+    """Read the sweep and return what the run will do.
+
+    Raises:
+      OptionError: an option's value cannot be used.
+      DataError: the sweep cannot be read or used, or Numba is not there.
+    """
+    from jobs.runs import Plan
+    from schemas.shapes import POINTS, PREDICTIONS, RUNS
+    from transforms.errors import DataError
+
+    try:
+        import transforms.one_layer  # noqa: F401
+    except ImportError as error:
+        raise DataError(f"networks need Numba ({error}); pip install 'molino[shapes]'") from None
+    from transforms.draw_points import SPLITS
+    from transforms.read_sweep import choose_problems, expand_sweep, read_sweep
+
+    points = chosen_points(given)
+    blocks = read_sweep(given.sweep)
+    if given.problem:
+        blocks = choose_problems(blocks, wanted_problems(given.problem))
+    networks, again = expand_sweep(blocks, given.sweep)
+    check_batches(networks, points, given.sweep)
+    problems = list(dict.fromkeys(network.problem for network in networks))
+    return Plan(
+        job=JOB,
+        options={
+            "points": dataclasses.asdict(points),
+            "sweep": [dict(block) for block in blocks],
+            "plots": not given.no_plots,
+            "timings": given.timings,
+        },
+        datasets={"points": POINTS, "runs": RUNS, "predictions": PREDICTIONS},
+        balance=("networks", ("runs",)),
+        counted=("points", "runs", "predictions"),
+        build=functools.partial(
+            build,
+            points=points,
+            problems=problems,
+            networks=networks,
+            timings=given.timings,
+            plots=not given.no_plots,
+            known={
+                "networks": len(networks),
+                "points": len(problems) * sum(points.count(split) for split in SPLITS),
+            },
+        ),
+        warnings=[f"{again:,} networks stand in the sweep more than once; each is trained once"] if again else [],
+        total_bytes=sum(max(1, network.nanoseconds) for network in networks),
+        noun="networks",
+        stages={"read": "training"},
+    )
+
+
+def chosen_points(given: argparse.Namespace) -> "Points":
+    """Return which points are drawn."""
+    from transforms.draw_points import STUDY, STUDY_ROWS, Points
+    from transforms.errors import OptionError
+
+    study = given.points == STUDY
+    if study and given.rows > STUDY_ROWS:
+        raise OptionError(f"--rows {given.rows:,}: the study has {STUDY_ROWS:,} training points")
+    if study and given.seed != parser().get_default("seed"):
+        raise OptionError("--seed is of no use with --points study: its points have seeds of their own")
+    if given.rows > 1_000_000_000:
+        raise OptionError(f"--rows {given.rows:,} is above 1,000,000,000")
+    return Points(kind=given.points, rows=given.rows, seed=0 if study else given.seed)
+
+
+def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
+    """Return the problems that `--problem` names."""
+    from transforms.draw_points import parse_problem
+    from transforms.errors import OptionError
+
+    try:
+        return list(dict.fromkeys(map(parse_problem, texts)))
+    except ValueError as error:
+        raise OptionError(f"--problem: {error}") from None
+
+
+def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -> None:
+    """Raise OptionError when a batch is as large as all the training points."""
+    from transforms.errors import OptionError
+
+    largest = max(network.batch for network in networks)
+    if largest >= points.rows:
+        raise OptionError(
+            f"a batch of {largest:,} in the sweep {sweep} needs more training points than --rows {points.rows:,}"
+        )
+
+
+def build(
+    pipeline: "beam.Pipeline",
+    run: "Run",
+    _: str | None,
+    *,
+    points: "Points",
+    problems: "Sequence[Problem]",
+    networks: "Sequence[Network]",
+    timings: bool,
+    plots: bool,
+    known: dict[str, int],
+) -> None:
+    """Add the job to a pipeline."""
+    import apache_beam as beam
+
+    from jobs.commit import Publish
+    from schemas.shapes import POINTS
+    from transforms.draw_points import SPLITS, make_shard
+    from transforms.parquet import WriteParquet
+    from transforms.resume import DoOnce
+    from transforms.run_network import GatherRuns, Unit, run_network
+    from transforms.train_network import order_by_time
+    from transforms.views_shapes import WriteReport
+
+    shards = [
+        ((place, SPLITS.index(split), block), problem, split, block)
+        for place, problem in enumerate(problems)
+        for split in SPLITS
+        for block in points.blocks(split)
+    ]
+    drawn = (
+        pipeline
+        | "Shards" >> beam.Create(shards, reshuffle=False)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "Draw" >> beam.FlatMap(make_shard, points=points)
+        | "Points" >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", plain=("row", "x", "y"))
+    )
+    units = [(f"{place:06d}", Unit(place, networks[place])) for place in order_by_time(networks)]
+    done = (
+        pipeline
+        | "Networks" >> beam.Create(units, reshuffle=False)
+        | "Spread" >> beam.Reshuffle()
+        | "Train"
+        >> DoOnce(
+            work=run_network,
+            folder=run.units,
+            arguments={"points": points, "timings": timings, "plots": plots},
+        )
+    )
+    counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
+    runs = done.scratch | "Runs" >> GatherRuns(folder=run.staging)
+    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters)
+    files = (done.files, drawn, runs, report) | "Files" >> beam.Flatten()
+    files | "Publish" >> Publish(run=run, counters=counters)
+
+
+def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the lines of the summary."""
+    counters = manifest["counters"]
+    resumed, diverged = counters.get("units.resumed", 0), counters.get("diverged", 0)
+    return [
+        ("networks", f"{counters['networks']:,}" + (f", {diverged:,} diverged" if diverged else "")),
+        ("points", f"{counters['points']:,}"),
+        ("predictions", f"{counters['predictions']:,}"),
+        *([("resumed", f"{resumed:,} of {counters['units']:,} networks")] if resumed else []),
+    ]
+
+
+if __name__ == "__main__":
+    # by its real name: workers could not import what is defined in __main__
+    from jobs.shapes import main as _main
+
+    sys.exit(_main())

@@ -1,0 +1,75 @@
+"""What training writes."""
+
+import pyarrow as pa
+
+from schemas import field, schema
+
+TOP = 5
+
+PREDICTIONS = schema(
+    "training.predictions",
+    1,
+    field("id", pa.int64(), "Id of the title in the run"),
+    field("split", pa.string(), "validation or test"),
+    field("label", pa.int32(), "Number of its category in the run's labels; -1 when training has no title of it"),
+    field("prediction", pa.int32(), "The most likely label"),
+    field("top_labels", pa.list_(pa.field("element", pa.int32(), nullable=False)), "The five likeliest, in order"),
+    field(
+        "top_probabilities",
+        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        "What the model gives them; all labels together have 1",
+    ),
+)
+
+TRIALS = schema(
+    "training.trials",
+    1,
+    field("trial", pa.string(), "Name of the experiment, or the model and the number of the repeat"),
+    field("model", pa.string(), "Language model"),
+    field("titles", pa.int64(), "Titles that were predicted"),
+    field("classes", pa.int32(), "Categories among them"),
+    field("accuracy", pa.float64(), "Share of the titles that were predicted right"),
+    field("balanced_accuracy", pa.float64(), "Mean recall over the categories"),
+    field("low", pa.float64(), "Lower bound of it at 95 %, by a bootstrap over titles"),
+    field("high", pa.float64(), "Upper bound"),
+    field("published", pa.float64(), "Balanced accuracy that was published; null where none was", nullable=True),
+    field("epochs", pa.int32(), "Epochs trained; null for a published experiment", nullable=True),
+    field("seconds", pa.float64(), "Of training; null as above", nullable=True),
+    field("peak_bytes", pa.int64(), "Most memory of the process until its end; null as above", nullable=True),
+)
+
+MODELS = schema(
+    "training.models",
+    1,
+    field("model", pa.string(), "Language model"),
+    field("language", pa.string(), "en or es; null where the name does not say", nullable=True),
+    field("normalized", pa.string(), "yes where the name has norm in it: punctuation is removed; else no"),
+    field("dim", pa.string(), "Numbers of a vector; null where nothing says", nullable=True),
+    field("repeats", pa.int32(), "Trials"),
+    field("balanced_accuracy", pa.float64(), "Mean over the trials"),
+    field("deviation", pa.float64(), "Standard deviation of the trials; null of one", nullable=True),
+    field("low_titles", pa.float64(), "Lower bound at 95 %, by a bootstrap over titles"),
+    field("high_titles", pa.float64(), "Upper bound"),
+    field("low_repeats", pa.float64(), "Lower bound at 95 %, by a bootstrap over repeats; null of one", nullable=True),
+    field("high_repeats", pa.float64(), "Upper bound", nullable=True),
+    field("low", pa.float64(), "Lower bound at 95 %, by both"),
+    field("high", pa.float64(), "Upper bound"),
+    field("below_best", pa.float64(), "How far below the best model, by the means"),
+    field("below_best_low", pa.float64(), "Lower bound of that, by both, at 95 % for all models together"),
+    field("below_best_high", pa.float64(), "Upper bound"),
+)
+
+EFFECTS = schema(
+    "training.effects",
+    1,
+    field("factor", pa.string(), "language, normalized or dim"),
+    field("high", pa.string(), "The value with the higher mean"),
+    field("low", pa.string(), "The value with the lower"),
+    field("difference", pa.float64(), "Mean, over pairs of models that differ in this alone, of the difference"),
+    field("low_bound", pa.float64(), "Lower bound at 95 %, by a bootstrap over titles and repeats"),
+    field("high_bound", pa.float64(), "Upper bound"),
+    field("p", pa.float64(), "By a permutation of the trials within each pair, two-sided"),
+    field("holm", pa.float64(), "The same, corrected for the number of factors"),
+    field("strata", pa.int32(), "Pairs of models"),
+    field("trials", pa.int32(), "Trials in them"),
+)

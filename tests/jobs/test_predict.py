@@ -1,0 +1,111 @@
+"""The predict job: bad inputs, and classifiers that cannot be used."""
+
+import hashlib
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import predict
+from transforms import embed
+from transforms.sample_titles import sample_titles
+
+
+def run(*words):
+    return predict.main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory, hub):
+    """A SavedModel that finds a category by the first letter of a title, and says so for a language."""
+    import tensorflow as tf
+
+    class First(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.string, name="title"),
+                tf.TensorSpec([None], tf.string, name="language"),
+            ]
+        )
+        def classify(self, title, language):
+            first = tf.strings.join(
+                [tf.strings.substr(title, 0, 1, unit="UTF8_CHAR"), tf.strings.substr(language, 0, 1)]
+            )
+            names = tf.stack([first, tf.fill(tf.shape(first), "OTHER")], 1)
+            return {"categories": names, "probabilities": tf.tile([[0.75, 0.25]], [tf.size(title), 1])}
+
+    folder = tmp_path_factory.mktemp("classifier")
+    module = First()
+    tf.saved_model.save(module, str(folder / "serving"), signatures={"with_language": module.classify})
+    (folder / "metrics.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Answer in this process what is else asked of another: TensorFlow is here already."""
+    from transforms import predict_titles, saved_model
+
+    def ask(requests):
+        return embed._unwrap(json.loads(json.dumps([saved_model.answer(*request) for request in requests])))
+
+    monkeypatch.setattr(predict_titles, "ask_tensorflow", ask)
+
+
+@pytest.mark.slow
+def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
+    hostile = sample_titles(str(tmp_path / "t.csv"), rows=800, hostile=True)["hostile"]
+    options = ["--quiet", "--workers", "1", "--max-reject-ratio", "0.2"]
+    assert run("--model", classifier, "--input", tmp_path / "t.csv", "--output", tmp_path / "out", *options) == 0
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    counters = manifest["counters"]
+    rejects = {name.removeprefix("rejects."): n for name, n in counters.items() if name.startswith("rejects.")}
+    # a title needs no category to have one predicted
+    assert rejects == {name: n for name, n in hostile.items() if name not in ("no_category", "bad_category")}
+    assert counters["rows_read"] == counters["predictions"] + sum(rejects.values())
+    (file,) = manifest["datasets"]["predictions"]["files"]
+    for row in pq.read_table(tmp_path / "out" / file["path"]).to_pylist():
+        assert row["prediction"] in [row["title"][:1] + language for language in ("s", "p", "")]
+        assert row["top_categories"] == [row["prediction"], "OTHER"]
+        assert row["top_probabilities"] == [0.75, 0.25]
+
+
+@pytest.mark.slow
+def test_one_line_says_what_is_wrong(classifier, here, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("title\nMesa\n")
+    words = ["--input", tmp_path / "t.csv", "--output", tmp_path / "out", "--quiet"]
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare/metrics.json").write_text("{}")
+    for model, message in (
+        (tmp_path / "nowhere", "there is no model"),
+        (tmp_path / "bare", "holds a classifier without serving/"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            _run_and_exit(model, words)
+        assert stopped.value.code == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    with pytest.raises(SystemExit) as stopped:
+        _run_and_exit(classifier, [*words, "--model-sha256", hashlib.sha256(b"").hexdigest()])
+    assert stopped.value.code == 1
+    assert "it is another model, or was changed" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def _run_and_exit(model, words):
+    """Run the command; a failure ends the process by os._exit, here by SystemExit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.runners.leave", _leave)
+        run("--model", model, *words)
+
+
+def _leave(code):
+    raise SystemExit(code)
+
+
+def test_the_digest_must_be_one(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("--model", "m", "--input", "t", "--output", "o", "--model-sha256", "xyz")
+    assert stopped.value.code == 2
+    assert "64 digits of a sha256" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_titles import write_titles
+
+from schemas import name_of
+from training import compare
+
+ROOT = Path(__file__).resolve().parents[2]
+MELI = ROOT.parent / "shared/data/meli"
+MODELS = ["nnlm-es-dim50", "nnlm-en-dim50", "nnlm-es-dim128", "nnlm-en-dim128"]
+
+
+def made_experiments(folder, shift=0.1):
+    """Write experiments in which models for es are right more often; return (predictions, metadata)."""
+    random = np.random.default_rng(0)
+    rows, known = [], []
+    for number, model in enumerate(MODELS * 4):
+        name = f"experiment {number:02d}"
+        labels = random.integers(0, 8, 400)
+        right = random.random(400) < 0.7 + shift * ("es" in model)
+        found = np.where(right, labels, (labels + 1) % 8)
+        rows += [(name, f"C{a}", f"C{b}") for a, b in zip(labels, found, strict=True)]
+        recalls = [np.mean(right[labels == label]) for label in range(8)]
+        figure = float(np.mean(recalls))
+        known.append({"experiment": name, "language_model": model, "published_balanced_accuracy": figure})
+    table = pa.table(dict(zip(("experiment", "category", "prediction"), zip(*rows, strict=True), strict=True)))
+    pq.write_table(table, folder / "p.parquet")
+    (folder / "m.json").write_text(json.dumps(known))
+    return folder / "p.parquet", folder / "m.json"
+
+
+def run(predictions, metadata, output, *options):
+    words = ["--published", predictions, "--metadata", metadata, "--output", output, "--quiet", *options]
+    return compare.main([str(word) for word in words])
+
+
+def test_published_figures_are_found_again(tmp_path, capsys):
+    predictions, metadata = made_experiments(tmp_path)
+    assert run(predictions, metadata, tmp_path / "out", "--draws", "300") == 0
+    told = capsys.readouterr().out
+    assert "16 of 16 figures are the same to 1e-09" in told
+    assert "Spanish models score +0." in told
+    assert "Nothing can be said of normalized" in told
+    trials = pq.read_table(tmp_path / "out/trials.parquet")
+    assert name_of(trials.schema) == ("training.trials", 1)
+    for row in trials.to_pylist():
+        assert row["balanced_accuracy"] == pytest.approx(row["published"], abs=1e-9)
+        assert row["low"] < row["balanced_accuracy"] < row["high"]
+    models = pq.read_table(tmp_path / "out/models.parquet").to_pylist()
+    means = [row["balanced_accuracy"] for row in models]
+    assert means == sorted(means, reverse=True)
+    effects = {row["factor"]: row for row in pq.read_table(tmp_path / "out/effects.parquet").to_pylist()}
+    assert (effects["language"]["high"], effects["language"]["strata"], effects["language"]["trials"]) == ("es", 2, 16)
+    assert effects["language"]["holm"] < 0.01 < 0.05 < effects["dim"]["holm"]
+    assert effects["language"]["low_bound"] > 0 > effects["dim"]["low_bound"]
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    predictions, metadata = made_experiments(tmp_path)
+    for name in ("a", "b"):
+        assert run(predictions, metadata, tmp_path / name, "--draws", "100") == 0
+    for file in ("trials.parquet", "models.parquet", "effects.parquet", "comparison.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p, m: m.write_text("{"), "cannot read"),
+        (lambda p, m: m.write_text("[]"), "stands in only one of"),
+        (lambda p, m: p.write_text("no parquet"), "cannot read"),
+        (lambda p, m: p.unlink(), "there is no file or folder"),
+    ],
+    ids=["json", "experiment", "parquet", "missing"],
+)
+def test_what_cannot_be_read_leaves_nothing(tmp_path, capsys, spoil, message):
+    predictions, metadata = made_experiments(tmp_path)
+    spoil(predictions, metadata)
+    assert run(predictions, metadata, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_is_replaced_only_when_asked(tmp_path, capsys):
+    predictions, metadata = made_experiments(tmp_path)
+    assert run(predictions, metadata, tmp_path / "out", "--draws", "100") == 0
+    assert run(predictions, metadata, tmp_path / "out", "--draws", "100") == 3
+    assert "add --overwrite" in capsys.readouterr().err
+    assert run(predictions, metadata, tmp_path / "out", "--draws", "100", "--overwrite") == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").touch()
+    assert run(predictions, metadata, tmp_path / "mine", "--overwrite") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MELI.exists(), reason="the published experiments are not in ../shared")
+def test_all_28_published_figures_and_the_three_findings(tmp_path):
+    assert run(MELI / "predictions.parquet", MELI / "experiments.json", tmp_path / "out", "--draws", "1000") == 0
+    trials = pq.read_table(tmp_path / "out/trials.parquet").to_pylist()
+    assert len(trials) == 28
+    assert max(abs(row["balanced_accuracy"] - row["published"]) for row in trials) <= 1e-9
+    effects = {row["factor"]: row for row in pq.read_table(tmp_path / "out/effects.parquet").to_pylist()}
+    for factor, high in (("language", "es"), ("normalized", "yes")):
+        assert effects[factor]["high"] == high
+        assert effects[factor]["low_bound"] > 0
+        assert effects[factor]["holm"] < 0.01
+    assert effects["dim"]["high"] == "128"
+    assert 0.01 < effects["dim"]["holm"] < 0.1
+
+
+@pytest.mark.slow
+def test_every_embedding_of_a_run_is_trained_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_titles(tmp_path / "run")
+    words = ["--input", tmp_path / "run", "--output", tmp_path / "out", "--repeats", "2", "--draws", "200", "--quiet"]
+    budget = ["--architecture", "linear", "--epochs", "4", "--batch", "32", "--rate", "0.02"]
+    assert compare.main([str(word) for word in [*words, *budget]]) == 0
+    assert "Spanish models score +0." in capsys.readouterr().out
+    trials = pq.read_table(tmp_path / "out/trials.parquet").to_pylist()
+    assert [(row["trial"], row["titles"], row["classes"]) for row in trials] == [
+        (name, 120, 4) for name in ("es 1", "en 1", "es 2", "en 2")
+    ]
+    assert all(row["published"] is None and row["epochs"] == 4 and row["seconds"] > 0 for row in trials)
+    models = pq.read_table(tmp_path / "out/models.parquet").to_pylist()
+    assert [(row["model"], row["language"], row["dim"], row["repeats"]) for row in models] == [
+        ("es", "es", "6", 2),
+        ("en", "en", "6", 2),
+    ]
+    assert models[0]["low"] <= models[0]["balanced_accuracy"] <= models[0]["high"]
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_command_line_that_says_too_little(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        compare.main(["--output", "x"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training import scores
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1, max_size=60))
+def test_balanced_accuracy_is_the_mean_recall_over_the_classes_present(pairs):
+    labels, predictions = np.array(pairs).T
+    by_class = {}
+    for label, prediction in pairs:
+        by_class.setdefault(label, []).append(label == prediction)
+    wanted = sum(sum(right) / len(right) for right in by_class.values()) / len(by_class)
+    assert scores.balanced_accuracy(labels, predictions) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_class_that_is_only_predicted_does_not_count():
+    assert scores.balanced_accuracy(np.array([0, 0]), np.array([0, 9])) == 0.5
+
+
+def test_score_looks_at_all_that_are_given():
+    top = np.array([[0, 1], [2, 1], [1, 0], [2, 0]])
+    assert scores.score(np.array([0, 1, 2, 0]), top) == {
+        "accuracy": 0.25,
+        "top2_accuracy": 0.75,
+        "balanced_accuracy": pytest.approx(1 / 6),
+    }
+
+
+def test_mistakes_come_worst_first_with_what_they_are_taken_for():
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    predictions = np.array([1, 1, 2, 1, 0, 2, 2, 2])
+    assert scores.rank_mistakes(labels, predictions, 4, 2) == [
+        {"label": 0, "titles": 3, "right": 0, "taken_for": [(1, 2), (2, 1)]},
+        {"label": 1, "titles": 2, "right": 1, "taken_for": [(0, 1)]},
+    ]

@@ -1,0 +1,354 @@
+"""`molino train titles` on a small run made by hand; with TensorFlow, and with JAX where it is installed."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_titles import WORDS, write_titles
+
+from schemas.training import PREDICTIONS
+from training import titles
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ["--epochs", "3", "--batch", "64", "--rate", "0.01", "--quiet"]
+
+
+@pytest.fixture
+def run_of_titles(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_titles(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def train(folder, output, *options):
+    return titles.main(["--input", str(folder), "--output", str(output), *QUICK, *map(str, options)])
+
+
+def start(folder, output, *options, **environment):
+    words = ["--input", folder, "--output", output, *QUICK, *options]
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.titles", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, seconds=150):
+    """Wait for a training, which must end well."""
+    _, error = process.communicate(timeout=seconds)
+    assert process.returncode == 0, error
+
+
+def figures(output):
+    """Return metrics.json without the times."""
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics.pop("times")["all"][0]["seconds"] > 0
+    return metrics
+
+
+def test_take_top_is_that_of_a_sort():
+    logits = np.random.default_rng(0).normal(size=(50, 9)).astype(np.float32)
+    top, chances = titles.take_top(logits, 4)
+    order = np.argsort(-logits, 1)[:, :4]
+    np.testing.assert_array_equal(top, order)
+    whole = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(chances, np.take_along_axis(whole, order, 1), rtol=1e-5)
+
+
+def test_merge_takes_each_language_from_its_own():
+    def answers(value):
+        return titles.Answers(
+            ids=np.arange(3),
+            labels=np.zeros(3, np.int32),
+            truth=np.zeros(3, np.int32),
+            top=np.full((3, 2), value, np.int32),
+            probabilities=np.full((3, 2), value, np.float32),
+            languages=np.array(["es", "pt", None], object),
+            loss=0.0,
+        )
+
+    merged = titles.merge({None: answers(0), "es": answers(1), "pt": answers(2)})
+    assert merged.top[:, 0].tolist() == [1, 2, 0]
+    assert merged.probabilities[:, 0].tolist() == [1, 2, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["linear", "mlp-512", "mlp-2048", "phrases"])
+def test_a_classifier_is_trained_and_written(tmp_path, run_of_titles, capsys, architecture):
+    import keras
+
+    more = ["--batch", 32, "--rate", 0.05] if architecture in ("linear", "phrases") else []
+    assert train(run_of_titles, tmp_path / "out", "--architecture", architecture, *more) == 0
+    told = capsys.readouterr().out
+    assert "serving  not written" in told
+    metrics = figures(tmp_path / "out")
+    assert metrics["test"]["balanced_accuracy"] > 0.85
+    figure = metrics["test"]["balanced_accuracy"]
+    assert metrics["test"]["low"] - 1e-9 <= figure <= metrics["test"]["high"] + 1e-9
+    assert len(metrics["epochs"]["all"]) == 3
+    table = pq.read_table(tmp_path / "out/predictions.parquet")
+    assert table.schema.equals(PREDICTIONS, check_metadata=True)
+    rows = pq.read_table(run_of_titles / "titles", columns=["id", "label", "split"], partitioning=None).to_pylist()
+    asked = {row["id"]: row for row in rows if row["split"] != "train"}
+    assert len(asked) == len(table) == 240
+    assert all(asked[row["id"]].items() <= row.items() for row in table.to_pylist())
+    right = {split: [] for split in ("validation", "test")}
+    for row in table.to_pylist():
+        assert row["prediction"] == row["top_labels"][0]
+        assert sorted(row["top_labels"]) == [0, 1, 2, 3]
+        assert sum(row["top_probabilities"]) == pytest.approx(1, abs=1e-5)
+        assert row["top_probabilities"] == sorted(row["top_probabilities"], reverse=True)
+        right[row["split"]].append(row["prediction"] == row["label"])
+    assert np.mean(right["test"]) == pytest.approx(metrics["test"]["accuracy"])
+    with zipfile.ZipFile(tmp_path / "out/model.keras") as archive:
+        inside = json.loads(archive.read("molino.json"))
+    assert inside["manifest_sha256"] == (run_of_titles / "_SUCCESS").read_text().strip() == metrics["run"]
+    assert inside["categories"] == list(WORDS)
+    model = keras.saving.load_model(tmp_path / "out/model.keras", compile=False)
+    assert model.count_params() == metrics["parameters"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "out", "run"]
+
+
+@pytest.mark.slow
+def test_the_saved_keras_model_gives_the_predictions(tmp_path, run_of_titles):
+    import keras
+
+    assert train(run_of_titles, tmp_path / "out", "--embedding", "en", "--embedding", "es") == 0
+    model = keras.saving.load_model(tmp_path / "out/model.keras", compile=False)
+    assert [each.name for each in model.inputs] == ["en", "es"]
+    rows = pq.read_table(run_of_titles / "titles", partitioning=None)
+    vectors = [np.stack(rows[name].to_numpy()).astype(np.float32) for name in ("en", "es")]
+    found = dict(zip(rows["id"].to_pylist(), np.argmax(model.predict(vectors, verbose=0), 1).tolist(), strict=True))
+    for row in pq.read_table(tmp_path / "out/predictions.parquet").to_pylist():
+        assert found[row["id"]] == row["prediction"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--architecture", "mlp-512"], ["--architecture", "phrases", "--members", "2"]])
+def test_a_killed_training_goes_on_and_ends_the_same(tmp_path, run_of_titles, options):
+    options = [*options, "--epochs", "5", "--patience", "9"]
+    whole = start(run_of_titles, tmp_path / "whole", *options)
+    finish(whole)
+    killed = start(run_of_titles, tmp_path / "out", *options)
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.glob("out.*.checkpoint/all.state.npz")):
+        assert time.monotonic() < deadline
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "out").exists()
+    (kept,) = tmp_path.glob("out.*.checkpoint")
+    known = json.loads(np.load(kept / "all.state.npz")["known"].tobytes())
+    assert 1 <= len(known["history"]) < 5
+    again = start(run_of_titles, tmp_path / "out", *options)
+    finish(again)
+    assert figures(tmp_path / "out") == figures(tmp_path / "whole")
+    for name in ("predictions.parquet",):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+@pytest.mark.slow
+def test_layers_may_compute_in_half_precision(tmp_path, run_of_titles):
+    import keras
+
+    assert train(run_of_titles, tmp_path / "out", "--embedding", "es", "--precision", "bfloat16") == 0
+    assert figures(tmp_path / "out")["test"]["balanced_accuracy"] > 0.85
+    model = keras.saving.load_model(tmp_path / "out/model.keras", compile=False)
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert [layer.compute_dtype for layer in dense] == ["bfloat16", "bfloat16", "float32"]
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+
+
+@pytest.mark.slow
+def test_one_classifier_a_language(tmp_path, run_of_titles, capsys):
+    assert train(run_of_titles, tmp_path / "out", "--per-language", "--embedding", "es") == 0
+    metrics = figures(tmp_path / "out")
+    assert sorted(metrics["epochs"]) == ["all", "portuguese", "spanish"]
+    choice = metrics["choice"]
+    assert choice["better"] == ("each" if choice["validation"]["each"] > choice["validation"]["one"] else "one")
+    assert metrics["test"]["balanced_accuracy"] == pytest.approx(choice["test"][choice["better"]])
+    written = {path.name for path in (tmp_path / "out").glob("*.keras")}
+    extra = {"model-portuguese.keras", "model-spanish.keras"} if choice["better"] == "each" else set()
+    assert written == {"model.keras"} | extra
+    assert "is better on validation" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_balance_after_training_takes_the_shares_away(tmp_path, run_of_titles):
+    for balance in ("none", "logits"):
+        assert train(run_of_titles, tmp_path / balance, "--embedding", "en", "--balance", balance) == 0
+    one, other = (
+        {row["id"]: row for row in pq.read_table(tmp_path / balance / "predictions.parquet").to_pylist()}
+        for balance in ("none", "logits")
+    )
+    rows = pq.read_table(run_of_titles / "labels", partitioning=None).to_pylist()
+    prior = np.log(np.array([row["train"] for row in rows]) / sum(row["train"] for row in rows))
+    # the option keeps the best epoch by its own figures: the last of both is compared
+    one_best, other_best = (
+        np.argmax([epoch["validation_balanced_accuracy"] for epoch in figures(tmp_path / b)["epochs"]["all"]])
+        for b in ("none", "logits")
+    )
+    if one_best == other_best:
+        for id_, row in one.items():
+            plain = np.empty(4)
+            plain[row["top_labels"]] = np.log(row["top_probabilities"])
+            assert np.argmax(plain - prior) == other[id_]["prediction"]
+
+
+@pytest.mark.slow
+def test_titles_of_categories_that_training_has_none_of_count_as_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_titles(tmp_path / "run", unseen=10)
+    assert train(tmp_path / "run", tmp_path / "out", "--embedding", "es") == 0
+    metrics = figures(tmp_path / "out")
+    table = pq.read_table(tmp_path / "out/predictions.parquet").filter(pa.compute.field("split") == "test")
+    recalls = []
+    for label in (-1, 0, 1, 2, 3):
+        own = [row for row in table.to_pylist() if row["label"] == label]
+        recalls.append(np.mean([row["prediction"] == label for row in own]))
+    assert recalls[0] == 0
+    assert metrics["test"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def spoil_unfinished(folder):
+    (folder / "_SUCCESS").unlink()
+
+
+def spoil_byte(folder):
+    path = next((folder / "titles").glob("part-00001*"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(data)
+
+
+def spoil_shard(folder):
+    next((folder / "titles").glob("part-00001*")).unlink()
+
+
+def spoil_version(folder):
+    write_titles(folder, version=2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_unfinished, "is not finished: there is no _SUCCESS"),
+        (spoil_byte, "part-00001-of-00002-0123abcd.parquet changed after it was written"),
+        (spoil_shard, "part-00001-of-00002-0123abcd.parquet is missing"),
+        (spoil_version, "has schema titles.titles version 2, this program reads titles.titles version 1"),
+    ],
+)
+def test_a_run_that_is_not_what_was_written_is_refused(tmp_path, run_of_titles, capsys, spoil, message):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/metrics.json").write_text("{}")
+    spoil(run_of_titles)
+    assert train(run_of_titles, tmp_path / "out", "--overwrite") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "out/metrics.json").read_text() == "{}"
+    assert sorted(os.listdir(tmp_path / "out")) == ["metrics.json"]
+
+
+@pytest.mark.slow
+def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, capsys, monkeypatch):
+    from training import classifier
+
+    fit = classifier.ByVectors.train_epoch
+
+    def spoil_and_fit(self, number, report):
+        path = next((run_of_titles / "titles").glob("part-00001*"))
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(100)
+            file.write(b"x" * (size // 2))
+        return fit(self, number, report)
+
+    monkeypatch.setattr(classifier.ByVectors, "train_epoch", spoil_and_fit)
+    assert train(run_of_titles, tmp_path / "out", "--embedding", "es") == 1
+    error = capsys.readouterr().err
+    assert "part-00001-of-00002-0123abcd.parquet" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--embedding", "fr"], "has no embedding fr; it has: es, en"),
+        (["--architecture", "phrases", "--embedding", "es"], "--architecture phrases takes titles, no --embedding"),
+        (["--embedding", "es", "--model", "en=/nowhere"], "--model en=...: that embedding is not trained on"),
+        (["--model", "es=/nowhere"], "--model: there is none for the embedding en"),
+    ],
+)
+def test_options_that_do_not_fit_the_run(tmp_path, run_of_titles, capsys, options, message):
+    assert train(run_of_titles, tmp_path / "out", *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_of_something_else_is_left_alone(tmp_path, run_of_titles, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").touch()
+    assert train(run_of_titles, tmp_path / "out", "--overwrite") == 3
+    assert "is there and is no classifier" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_trainings_for_one_output(tmp_path, run_of_titles):
+    first = start(run_of_titles, tmp_path / "out", "--epochs", "500", "--patience", "500", "--batch", "4")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out.*.checkpoint/lock")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = start(run_of_titles, tmp_path / "out", "--epochs", "500", "--patience", "500", "--batch", "4")
+    _, error = second.communicate(timeout=60)
+    assert second.returncode == 3
+    assert "another process trains for" in error
+    first.terminate()
+    _, error = first.communicate(timeout=60)
+    assert first.returncode == 143
+    assert "molino: stopped; what was at --output is untouched" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_another_backend_trains_as_well(tmp_path, run_of_titles):
+    for options in (["--embedding", "es"], ["--architecture", "mlp-2048"]):
+        output = tmp_path / options[-1]
+        process = start(run_of_titles, output, *options, KERAS_BACKEND="jax")
+        finish(process)
+        metrics = figures(output)
+        assert metrics["backend"] == "jax"
+        assert metrics["test"]["balanced_accuracy"] > 0.85
+    again = start(run_of_titles, tmp_path / "again", "--embedding", "es", KERAS_BACKEND="jax")
+    finish(again)
+    assert figures(tmp_path / "again") == figures(tmp_path / "es")
+
+
+def test_help_loads_nothing_heavy():
+    program = """
+import contextlib, sys
+from training import titles
+with contextlib.suppress(SystemExit):
+    titles.main(["--help"])
+print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,316 @@
+"""Classifiers on vectors, with Keras on any backend: architectures, losses, and how they are trained."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.feed import KerasBatches
+from training.reader import Batch, Reader
+
+Report = Callable[[int, int, float], None]
+FLAG = "language"
+FLAGS = {"spanish": 1.0, "es": 1.0, "portuguese": 0.0, "pt": 0.0}  # of the language; 0.5 where it is another or unknown
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is trained.
+
+    Attributes:
+      architecture: see ARCHITECTURES, or "phrases".
+      rate: of learning, at the start.
+      schedule: how it falls: "linear" or "cosine" to 0, or "constant".
+      patience: epochs without a better balanced accuracy on the validation split, after which it ends.
+      balance: "loss": the logarithm of each category's share is added to its logit while training; "logits": it is
+        taken away when training is over; "none".
+      precision: float32, or what layers compute in.
+      dim, members, leave_out, min_count: of "phrases": see training.phrases.
+    """
+
+    architecture: str
+    epochs: int
+    batch: int
+    rate: float
+    seed: int
+    schedule: str = "linear"
+    patience: int = 3
+    balance: str = "loss"
+    precision: str = "float32"
+    dim: int = 128
+    members: int = 1
+    leave_out: float = 0.0
+    min_count: int = 2
+
+    def make_schedule(self, steps: int) -> Any:
+        """Return the rate of learning by the number of the step, of which an epoch has `steps`."""
+        total = max(1, self.epochs * steps)
+        if self.schedule == "constant":
+            return keras.optimizers.schedules.PolynomialDecay(self.rate, total, self.rate)
+        if self.schedule == "cosine":
+            return keras.optimizers.schedules.CosineDecay(self.rate, total)
+        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
+
+
+class Learner(Protocol):
+    """What trains a classifier, an epoch at a time.
+
+    Attributes:
+      model: the Keras model.
+      columns: that it reads of a batch.
+      rows_an_epoch: rows that an epoch trains on.
+    """
+
+    model: Any
+    columns: Sequence[str]
+    rows_an_epoch: int
+
+    def train_epoch(self, number: int, report: Report) -> dict[str, float]:
+        """Train for an epoch and return its figures, `loss` among them."""
+
+    def settle(self) -> None:
+        """Bring the model up to date after variables were set."""
+
+    def ask(self, batch: Batch) -> np.ndarray:
+        """Return the logits of a batch, (n, classes) float32."""
+
+    def variables(self) -> list[Any]:
+        """Return all that training changes, always in the same order."""
+
+    def best_variables(self) -> list[Any]:
+        """Return what the finished model follows from."""
+
+
+# --- architectures
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Dense layers with ReLU, dropout after each, and whether the language is joined before the output."""
+
+    units: tuple[int, ...] = ()
+    dropout: float = 0.0
+    flag: bool = False
+
+
+ARCHITECTURES = {
+    "linear": Architecture(),
+    # that of the published comparison
+    "mlp-512": Architecture(units=(512, 512), dropout=0.25),
+    # that of the challenge's entry
+    "mlp-2048": Architecture(units=(2048, 2048), dropout=0.5, flag=True),
+}
+
+
+@keras.saving.register_keras_serializable("molino")
+class TokenVectors(keras.layers.Layer):
+    """Token ids in, padded with -1, the vector of the title out: the sum of its tokens' over the root of their number.
+
+    Attributes:
+      table: a vector for each token.
+    """
+
+    def __init__(self, rows: int, dim: int, **more: Any):
+        super().__init__(**more)
+        self.rows, self.dim = rows, dim
+
+    def build(self, _: Any) -> None:
+        """Make the table."""
+        self.table = self.add_weight(shape=(self.rows, self.dim), name="table")
+
+    def call(self, ids: Any) -> Any:
+        """Return (n, dim) vectors of (n, tokens) ids."""
+        there = keras.ops.cast(ids >= 0, self.compute_dtype)
+        vectors = keras.ops.take(keras.ops.convert_to_tensor(self.table), keras.ops.maximum(ids, 0), axis=0)
+        count = keras.ops.maximum(keras.ops.sum(there, 1, keepdims=True), 1.0)
+        return keras.ops.sum(vectors * there[:, :, None], 1) / keras.ops.sqrt(count)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), "rows": self.rows, "dim": self.dim}
+
+
+def build_model(
+    recipe: Recipe, dims: dict[str, int], classes: int, tables: dict[str, np.ndarray] | None = None
+) -> keras.Model:
+    """Return an untrained model: an input for each embedding, and the flag where the architecture has one; logits out.
+
+    Args:
+      dims: numbers of each embedding's vectors, by its name; of tokens, how many a title has.
+      tables: vectors of tokens, by the embedding's name: then its input is token ids, and the table trains too.
+    """
+    shape, seeds = ARCHITECTURES[recipe.architecture], iter(range(recipe.seed, recipe.seed + 100))
+    tokens = tables or {}
+    inputs = [
+        keras.Input((dim,), name=name, dtype="int32" if name in tokens else "float32") for name, dim in dims.items()
+    ]
+    parts = []
+    for each in inputs:
+        if each.name in tokens:
+            layer = TokenVectors(*tokens[each.name].shape, name=f"{each.name}_vectors")
+            parts.append(layer(each))
+            layer.table.assign(tokens[each.name])
+        else:
+            parts.append(each)
+    made = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+    for units in shape.units:
+        start = keras.initializers.GlorotUniform(next(seeds))
+        made = keras.layers.Dense(units, activation="relu", kernel_initializer=start)(made)
+        made = keras.layers.Dropout(shape.dropout, seed=next(seeds))(made)
+    if shape.flag:
+        inputs.append(keras.Input((1,), name=FLAG))
+        made = keras.layers.Concatenate()([made, inputs[-1]])
+    start = keras.initializers.GlorotUniform(next(seeds))
+    logits = keras.layers.Dense(classes, kernel_initializer=start, dtype="float32", name="logits")(made)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name=recipe.architecture.replace("-", "_"))
+
+
+def read_flags(languages: pa.Array) -> np.ndarray:
+    """Return the flag of each language, (n, 1) float32.
+
+    >>> read_flags(pa.array(["spanish", "portuguese", None])).ravel().tolist()
+    [1.0, 0.0, 0.5]
+    """
+    coded = languages.dictionary_encode(null_encoding="encode")
+    names = coded.dictionary.to_pylist()
+    flags = np.array([FLAGS.get((name or "").lower(), 0.5) for name in names], np.float32)
+    return flags[coded.indices.to_numpy()][:, None]
+
+
+def weigh(batch: Batch, language: str | None) -> np.ndarray:
+    """Return 1 for the rows that are trained on, float32, else 0: those without a label, or of other languages."""
+    kept = batch["label"] >= 0
+    if language is not None:
+        kept &= pc.equal(batch[FLAG], language).fill_null(False).to_numpy(zero_copy_only=False)
+    return kept.astype(np.float32)
+
+
+# --- training
+
+
+class ByVectors:
+    """Trains an architecture on columns of a run: a Learner."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        recipe: Recipe,
+        dims: dict[str, int],
+        classes: int,
+        prior: np.ndarray,
+        *,
+        language: str | None = None,
+        tables: dict[str, np.ndarray] | None = None,
+        weighed: bool = False,
+    ):
+        """Build the model; the reader has shuffled batches of the columns that `columns_of` names.
+
+        Args:
+          prior: logarithm of each category's share; added to the logits while training.
+          language: train on its titles alone.
+          weighed: whether some rows may not be trained on.
+        """
+        keras.config.set_dtype_policy(POLICIES[recipe.precision])
+        try:
+            self.model = build_model(recipe, dims, classes, tables)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        self.inputs = tuple(each.name for each in self.model.inputs)
+        self.columns: Sequence[str] = tuple(
+            f"{name}_tokens" if name in (tables or {}) else name for name in self.inputs
+        )
+        self.reader, self.language, self.weighed = reader, language, weighed or language is not None
+        self.rows_an_epoch = reader.own_rows
+        self.model.compile(
+            keras.optimizers.Adam(recipe.make_schedule(len(reader))), AdjustedCrossentropy(prior), jit_compile="auto"
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def train_epoch(self, number: int, report: Report) -> dict[str, float]:
+        """Train on every row once; return the loss, and the share of the time in which batches were waited for."""
+        watch = _Watch(report, len(self.reader))
+        batches = KerasBatches(self.reader, [], prepare=self._prepare, epoch=number)
+        try:
+            history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        except Exception:
+            if batches.error is not None:  # TensorFlow wraps what a reader raises in a page of its own
+                raise batches.error from None
+            raise
+        return {"loss": float(history.history["loss"][0]), "waiting": watch.waited / max(watch.took, 1e-9)}
+
+    def _prepare(self, batch: Batch) -> tuple:
+        x, labels = self._inputs(batch), batch["label"]
+        if not self.weighed:
+            return x, labels
+        return x, np.maximum(labels, 0), weigh(batch, self.language)
+
+    def _inputs(self, batch: Batch) -> Any:
+        arrays = [read_flags(batch[name]) if name == FLAG else batch[name] for name in self.columns]
+        return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+    def settle(self) -> None:
+        """Do nothing: what is trained is the model."""
+
+    def ask(self, batch: Batch) -> np.ndarray:
+        """Return the logits of a batch."""
+        return np.asarray(self.model.predict_on_batch(self._inputs(batch)), np.float32)
+
+    def variables(self) -> list[Any]:
+        """Return the model's weights, the states of its random numbers, and the optimizer's."""
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def best_variables(self) -> list[Any]:
+        """Return the model's weights."""
+        return list(self.model.weights)
+
+
+def columns_of(recipe: Recipe, embeddings: Sequence[str], *, tokens: bool, language: bool) -> list[str]:
+    """Return the columns that training reads."""
+    flag = [FLAG] if language or ARCHITECTURES[recipe.architecture].flag else []
+    return [*(f"{name}_tokens" if tokens else name for name in embeddings), *flag, "label"]
+
+
+class AdjustedCrossentropy(keras.losses.Loss):
+    """Sparse categorical cross-entropy of logits to which `prior` is added: zeros leave it as it is.
+
+    With the logarithm of each category's share the most likely category of the bare logits is the one that balanced
+    accuracy asks for (Menon et al., Long-tail learning via logit adjustment, 2021).
+    """
+
+    def __init__(self, prior: np.ndarray):
+        super().__init__(name="loss")
+        self.prior = np.asarray(prior, np.float32)
+
+    def call(self, labels: Any, logits: Any) -> Any:
+        """Return the loss of each row."""
+        labels = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+        return keras.losses.sparse_categorical_crossentropy(labels, logits + self.prior, from_logits=True)
+
+
+class _Watch(keras.callbacks.Callback):
+    """Tells how far an epoch is, and measures how long the next batch was waited for."""
+
+    def __init__(self, report: Report, steps: int):
+        super().__init__()
+        self.report, self.steps = report, steps
+        self.waited = self.took = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self.began = self.ended = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Count the time since the last batch."""
+        self.waited += time.monotonic() - self.ended
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Tell how far it is."""
+        self.ended = time.monotonic()
+        self.took = self.ended - self.began
+        self.report(batch + 1, self.steps, float((logs or {}).get("loss", float("nan"))))

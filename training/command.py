@@ -1,0 +1,308 @@
+"""What every command of training does around its work: options, the output folder, progress, errors, exit codes."""
+
+import argparse
+import contextlib
+import difflib
+import os
+import resource
+import shutil
+import signal
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
+LINE_SECONDS = 10.0
+UNTOUCHED = "what was at --output is untouched"
+
+
+class TrainingError(Exception):
+    """The input or the disk does not allow it: says what is wrong and what to do, in one line."""
+
+
+class TakenError(Exception):
+    """Something is at the output that must not be replaced."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened."""
+
+    def __init__(self, *, prog: str, description: str, epilog: str = "", kind: str = "run of this command"):
+        super().__init__(
+            prog=prog,
+            description=textwrap.dedent(description).strip(),
+            epilog=f"{textwrap.dedent(epilog).strip()}\n\n{exit_codes(kind)}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, in one line, and exit with 2."""
+        self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
+
+    def parse_strictly(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """Return the options; exit with 2 where one is not known."""
+        given, rest = self.parse_known_args(arguments)
+        if rest:
+            flag = next((word for word in rest if word.startswith("-")), "").partition("=")[0]
+            known = [option for action in self._actions for option in action.option_strings]
+            near = difflib.get_close_matches(flag, known, 1) if flag else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"no such option: {flag}{hint}" if flag else f"unexpected argument {rest[0]!r}")
+        return given
+
+
+def exit_codes(kind: str) -> str:
+    """Return what a help text says of exit codes; `kind` is what the output may hold already."""
+    return f"""\
+exit codes:
+  {DONE}  done
+  {DATA}  the input or the disk does not allow it; {UNTOUCHED}
+  {USAGE}  the command line is wrong
+  {EXISTS}  something is at --output, and --overwrite is not given or it is no {kind}
+  130, 143  stopped by Ctrl-C or SIGTERM; {UNTOUCHED}
+"""
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least`."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        return number
+
+    parse.__name__ = "whole number"  # what argparse calls it
+    return parse
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 up to, but not, 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to less than 1, not {text}")
+    return number
+
+
+def rate(text: str) -> float:
+    """Parse a number above 0."""
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and below 1, not {text}")
+    return number
+
+
+def run_command(
+    work: Callable[[], Sequence[tuple[str, str]]], output: str, explain: Callable[[Exception], str | None]
+) -> int:
+    """Do the work, print the summary that it returns, or in one line what stopped it, and return the exit code.
+
+    Args:
+      explain: what a user reads of an error, or None where it is the program's own.
+    """
+    started = time.monotonic()
+    try:
+        with _sigterm_as_exit():
+            told = work()
+    except TakenError as error:
+        print(f"molino: {error}", file=sys.stderr)
+        return EXISTS
+    except KeyboardInterrupt:
+        print(f"molino: stopped; {UNTOUCHED}", file=sys.stderr)
+        return 130
+    except SystemExit as stop:
+        print(f"molino: stopped; {UNTOUCHED}", file=sys.stderr)
+        return int(stop.code or 0)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"molino: {message}", file=sys.stderr)
+        return DATA
+    for name, text in [*told, ("time", f"{time.monotonic() - started:.1f} s, {peak_bytes() / 1e9:.2f} GB at most")]:
+        print(f"{name:>12}  {text}")
+    print(f"{'output':>12}  {os.path.abspath(output)}")
+    return DONE
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def explain(error: Exception) -> str | None:
+    """Return what a user reads of an error, or None where it is the program's own."""
+    from training.runs import RunError
+
+    if isinstance(error, TrainingError | RunError):
+        return str(error)
+    if isinstance(error, OSError):
+        return (
+            f"cannot write {error.filename or 'the output'}: {error.strerror or error}; write elsewhere, or make room"
+        )
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; a smaller --batch takes less"
+    return None
+
+
+@contextlib.contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    def stop(number: int, _: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def no_stderr() -> Iterator[None]:
+    """Drop what is written to standard error: TensorFlow writes before its log level can be set."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def load_keras() -> str:
+    """Import Keras and its backend without their chatter and return the backend's name.
+
+    Raises:
+      TrainingError: they are not there.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    try:
+        with no_stderr():
+            import keras
+
+            keras.ops.convert_to_numpy(keras.ops.zeros(1))  # the first operation prints too
+    except ImportError as error:
+        raise TrainingError(
+            f"training needs Keras and its backend ({error}); pip install 'molino[tensorflow]', or set KERAS_BACKEND"
+        ) from None
+    return keras.backend.backend()
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow and Keras on it.
+
+    Raises:
+      TrainingError: they are not there, or Keras is to use something else.
+    """
+    if (backend := load_keras()) != "tensorflow":
+        raise TrainingError(f"KERAS_BACKEND is {backend}; a SavedModel needs tensorflow")
+
+
+# --- the output folder
+
+
+def check_output(path: str, *, overwrite: bool, mark: str, kind: str) -> str:
+    """Return the folder of the output; its parent is there afterwards, and can be written.
+
+    Args:
+      mark: a file that only a folder of this kind holds.
+      kind: what the folder is called.
+
+    Raises:
+      TakenError: something is there that must not be replaced.
+      TrainingError: it cannot be written.
+    """
+    if "://" in path:
+        raise TrainingError(f"--output {path}: a {kind} is written to a local folder; copy it from there")
+    folder = os.path.abspath(path)
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+        if not os.path.isfile(os.path.join(folder, mark)):
+            raise TakenError(f"{path} is there and is no {kind}; choose another --output")
+        if not overwrite:
+            raise TakenError(f"{path} holds a {kind}; add --overwrite to replace it, or choose another --output")
+    parent = os.path.dirname(folder)
+    try:
+        os.makedirs(parent, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make {parent}: {error.strerror}; choose another --output") from None
+    if not os.access(parent, os.W_OK):
+        raise TrainingError(f"cannot write in {parent}: no permission; choose another --output")
+    return folder
+
+
+def check_apart(output: str, given: str) -> None:
+    """Raise TrainingError where an input is not there, or the output is a part of it."""
+    if "://" in given:
+        return
+    if not os.path.exists(given):
+        raise TrainingError(f"there is no file or folder {given}; check --input")
+    if os.path.realpath(output).startswith(os.path.join(os.path.realpath(given), "")):
+        raise TrainingError(f"--output {output} lies inside --input {given}; choose another --output")
+
+
+@contextlib.contextmanager
+def drafted(folder: str) -> Iterator[str]:
+    """Yield a folder to write in, beside the output; it takes the output's place when the block ends without an error.
+
+    It is not there yet: who writes it makes it. What was at the output goes in the same moment.
+    """
+    work = f"{folder}.{uuid.uuid4().hex}"
+    try:
+        yield work
+        publish(work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(work: str, folder: str) -> None:
+    """Put a complete folder in place; one that is there goes in the same moment."""
+    aside = f"{work}.replaced"
+    if os.path.lexists(folder):
+        os.rename(folder, aside)
+    try:
+        os.rename(work, folder)
+    except OSError:
+        if os.path.lexists(aside):
+            os.rename(aside, folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+class Progress:
+    """What a person sees meanwhile, on standard error: a bar on a terminal, else a line every 10 seconds."""
+
+    def __init__(self, *, quiet: bool):
+        self.quiet, self.started = quiet, time.monotonic()
+        self.shown = self.started
+        self.bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if not self.quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}]"
+            self.bar = tqdm(total=100, bar_format=layout, leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def show(self, done: int, total: int, text: str | float) -> None:
+        """Show how far the training is; a number is its mean loss."""
+        told = text if isinstance(text, str) else f"training, loss {text:.4f}"
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_description_str(told, refresh=False)
+            self.bar.n = round(100 * done / total)
+            self.bar.refresh()
+        elif not self.quiet and now - self.shown >= LINE_SECONDS:
+            self.shown = now
+            print(f"molino: {done / total:4.0%} {told}, {now - self.started:.0f} s", file=sys.stderr, flush=True)

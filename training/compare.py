@@ -1,0 +1,435 @@
+"""Compare language models by the classifiers trained on them: the command `molino train compare`."""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from training import titles
+from training.command import (
+    Parser,
+    Progress,
+    TrainingError,
+    check_apart,
+    check_output,
+    drafted,
+    explain,
+    load_keras,
+    peak_bytes,
+    run_command,
+    whole,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from training.certainty import Effect, Trial
+
+SUMMARY, REPORT = "comparison.json", "report.html"
+FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no"), "dim": ("128", "50")}
+LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
+DIM = re.compile(r"(?<!\d)(50|128)(?!\d)")
+NEAR = 1e-9  # of a published figure
+REPEAT = 1000  # between the seeds of repeats
+UNTOLD = (*titles.UNTOLD, "draws", "published", "metadata")
+DESCRIPTION = """
+Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
+repeats, and what language, normalization and dimensions change.
+"""
+EPILOG = """
+examples:
+  molino train compare --input out/titles --output out/compared --repeats 4
+  molino train compare --published predictions.parquet --metadata experiments.json --output published
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG, kind="comparison")
+    where = made.add_argument_group("where")
+    where.add_argument("--input", metavar="DIR", help="a finished run of the titles job: every embedding is trained on")
+    where.add_argument("--published", metavar="PATH", help="Parquet: experiment, category, prediction of every title")
+    where.add_argument(
+        "--metadata", metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
+    )
+    where.add_argument("--output", required=True, metavar="DIR", help="folder; made when it is not there")
+    where.add_argument("--overwrite", action="store_true", help="replace a comparison that is there")
+    titles.add_recipe(made)
+    how = made.add_argument_group("certainty")
+    how.add_argument("--repeats", type=whole(1), default=4, metavar="N", help="trainings of each embedding (default 4)")
+    how.add_argument("--draws", type=whole(100), default=2000, metavar="N", help="of bootstraps and tests (2000)")
+    how.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str, Any]], str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+      page: makes the report of what a comparison found; without it there is none.
+    """
+    made = parser()
+    given = made.parse_strictly(arguments)
+    if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
+        made.error("give --input, or --published and --metadata")
+
+    def work() -> list[tuple[str, str]]:
+        folder = check_output(given.output, overwrite=given.overwrite, mark=SUMMARY, kind="comparison")
+        for path in filter(None, (given.input, given.published, given.metadata)):
+            check_apart(given.output, path)
+        with Progress(quiet=given.quiet) as progress:
+            progress.show(0, 1, "reading")
+            if given.input:
+                return compare_run(given, folder, progress, page)
+            trials, facts = read_published(given.published, given.metadata)
+            return finish(given, folder, progress, page, trials, facts)
+
+    return run_command(work, given.output, explain)
+
+
+def finish(
+    given: argparse.Namespace,
+    folder: str,
+    progress: Progress,
+    page: Callable[[Mapping[str, Any]], str] | None,
+    trials: Sequence["Trial"],
+    facts: Mapping[str, Mapping[str, Any]],
+    dims: Mapping[str, int] | None = None,
+) -> list[tuple[str, str]]:
+    """Compare trials, write what was found, and return the summary."""
+    progress.show(1, 1, "drawing titles")
+    found = compare(trials, facts, draws=given.draws, seed=given.seed, dims=dims)
+    with drafted(folder) as draft:
+        write(draft, found, page)
+    return tell(found)
+
+
+# --- trials on a run
+
+
+def compare_run(
+    given: argparse.Namespace, folder: str, progress: Progress, page: Callable[[Mapping[str, Any]], str] | None
+) -> list[tuple[str, str]]:
+    """Train on every embedding of a run several times, with the same split and budget; compare, write, and tell.
+
+    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
+    titles. A comparison that was killed goes on with the trials that are not done.
+    """
+    import numpy as np
+
+    source = titles.open_source(given.input)
+    embeddings = titles.choose_embeddings(source, given) or [titles.PHRASES]
+    backend = load_keras()
+    import keras
+
+    from training.certainty import Trial
+    from training.checkpoint import checkpoints
+
+    told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
+    trials, facts = [], {}
+    with checkpoints(folder, {"run": source.run.sha256, "options": told, "backend": backend}) as kept:
+        for repeat in range(given.repeats):
+            recipe = titles.make_recipe(given, source.training_titles, seed=given.seed + REPEAT * repeat)
+            for embedding in embeddings:
+                name = f"{embedding} {repeat + 1}"
+                columns = [] if recipe.architecture == titles.PHRASES else [embedding]
+                learner = titles.make_learner(source, recipe, columns)
+                history, times = titles.fit(source, learner, recipe, kept, name, progress)
+                answers = titles.ask(source, learner, "test", recipe)
+                truth, top = answers.scored()
+                found = np.ascontiguousarray(top[:, 0])
+                trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
+                facts[name] = {
+                    "epochs": len(history),
+                    "seconds": sum(each["seconds"] for each in times),
+                    "peak_bytes": peak_bytes(),
+                }
+                del learner
+                keras.backend.clear_session()
+        return finish(given, folder, progress, page, trials, facts, source.embeddings)
+
+
+# --- the published experiments
+
+
+def read_published(predictions: str, metadata: str) -> tuple[list["Trial"], dict[str, dict[str, Any]]]:
+    """Return the trials of published experiments, and what else is known of each, by its name.
+
+    Raises:
+      TrainingError: a file cannot be read, or the two do not agree.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from training.certainty import Trial
+
+    try:
+        with open(metadata, encoding="utf-8") as file:
+            known = {each["experiment"]: each for each in json.load(file)}
+        models = {name: each["language_model"] for name, each in known.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"cannot read {metadata}: {error!r:.200}; it is a list of experiments, as JSON") from None
+    try:
+        table = pq.read_table(predictions, columns=["experiment", "category", "prediction"])
+    except (OSError, pa.ArrowException) as error:
+        raise TrainingError(f"cannot read {predictions}: {' '.join(str(error).split())[:200]}") from None
+    if any(column.null_count for column in table.columns):
+        raise TrainingError(f"{predictions} holds nulls; every title has experiment, category and prediction")
+    texts = {name: table[name].cast(pa.string()).combine_chunks() for name in table.column_names}
+    there = set(texts["experiment"].unique().to_pylist())
+    if there != set(models):
+        odd = sorted(there ^ set(models))[0]
+        raise TrainingError(f"the experiment {odd} stands in only one of {predictions} and {metadata}")
+    names = pa.concat_arrays([texts["category"], texts["prediction"]]).unique().sort()
+    labels, found = (pc.index_in(texts[name], value_set=names).to_numpy() for name in ("category", "prediction"))
+    trials = []
+    for name in sorted(models):
+        own = np.flatnonzero(pc.equal(texts["experiment"], name).to_numpy(zero_copy_only=False))
+        trials.append(Trial(name=name, model=models[name], sample=name, labels=labels[own], predictions=found[own]))
+    return trials, {name: {"published": each.get("published_balanced_accuracy")} for name, each in known.items()}
+
+
+# --- comparing
+
+
+def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
+    """Return what a model's name says of it; None where it says nothing.
+
+    >>> read_traits("nnlm-es-dim128-with-normalization")
+    {'language': 'es', 'normalized': 'yes', 'dim': '128'}
+    >>> read_traits("grown", 64)
+    {'language': None, 'normalized': 'no', 'dim': '64'}
+    """
+    language, told = LANGUAGE.search(model.lower()), DIM.search(model)
+    return {
+        "language": language[1] if language else None,
+        "normalized": "yes" if "norm" in model.lower() else "no",
+        "dim": str(dim) if dim else told[1] if told else None,
+    }
+
+
+def compare(
+    trials: Sequence["Trial"],
+    facts: Mapping[str, Mapping[str, Any]],
+    *,
+    draws: int,
+    seed: int,
+    dims: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Return what the trials show: `trials`, `models`, `effects` (lists of rows) and `sentences`.
+
+    Args:
+      facts: what is known of a trial, by its name: columns of schemas.training.TRIALS.
+      dims: numbers of a vector, by the model's name.
+    """
+    import numpy as np
+
+    from training import certainty
+
+    figures = np.array([trial.figure for trial in trials])
+    drawn = certainty.resample_titles(trials, draws, seed)
+    names = sorted({trial.model for trial in trials})
+    members = [[place for place, trial in enumerate(trials) if trial.model == name] for name in names]
+    chosen = dict(zip(names, certainty.resample_repeats(members, draws, seed), strict=True))
+    # where every trial has titles of its own, repeats differ by their titles too: drawn as well they would count twice
+    own_titles = len({trial.sample for trial in trials}) == len(trials) > 1
+    both = {
+        name: certainty.means_of(figures if own_titles and len(own) > 1 else drawn, chosen[name])
+        for name, own in zip(names, members, strict=True)
+    }
+    traits = [read_traits(name, (dims or {}).get(name)) for name in names]
+    rows = []
+    for trial, spread, figure in zip(trials, drawn.T, figures, strict=True):
+        low, high = certainty.interval(spread)
+        rows.append(
+            {
+                "trial": trial.name,
+                "model": trial.model,
+                "titles": len(trial.labels),
+                "classes": len(np.unique(trial.labels)),
+                "accuracy": float(np.mean(trial.labels == trial.predictions)),
+                "balanced_accuracy": float(figure),
+                "low": low,
+                "high": high,
+                "published": None,
+                "epochs": None,
+                "seconds": None,
+                "peak_bytes": None,
+                **facts.get(trial.name, {}),
+            }
+        )
+    means = [float(figures[own].mean()) for own in members]
+    best = int(np.argmax(means))
+    models: list[dict[str, Any]] = []
+    for place, (name, own) in enumerate(zip(names, members, strict=True)):
+        repeats = certainty.interval(certainty.means_of(figures, chosen[name])) if len(own) > 1 else (None, None)
+        titles, all_ = certainty.interval(drawn[:, own].mean(1)), certainty.interval(both[name])
+        # as many comparisons with the best as there are other models
+        level = 1 - (1 - certainty.LEVEL) / max(1, len(names) - 1)
+        behind = (0.0, 0.0) if place == best else certainty.interval(both[names[best]] - both[name], level)
+        models.append(
+            {
+                "model": name,
+                **traits[place],
+                "repeats": len(own),
+                "balanced_accuracy": means[place],
+                "deviation": float(figures[own].std(ddof=1)) if len(own) > 1 else None,
+                "low_titles": titles[0],
+                "high_titles": titles[1],
+                "low_repeats": repeats[0],
+                "high_repeats": repeats[1],
+                "low": all_[0],
+                "high": all_[1],
+                "below_best": means[best] - means[place],
+                "below_best_low": behind[0],
+                "below_best_high": behind[1],
+            }
+        )
+    models.sort(key=lambda row: (-row["balanced_accuracy"], row["model"]))
+    effects = find_effects(traits, members, figures, lambda own: both[trials[own[0]].model], draws, seed)
+    found = {
+        "draws": draws,
+        "seed": seed,
+        "trials": rows,
+        "models": models,
+        "effects": [dataclasses.asdict(effect) for effect in effects],
+        "own_titles": own_titles,
+    }
+    return {**found, "sentences": say(found)}
+
+
+def find_effects(
+    traits: Sequence[dict[str, str | None]],
+    members: Sequence[Sequence[int]],
+    figures: "np.ndarray",
+    drawn: Callable[[Sequence[int]], "np.ndarray"],
+    draws: int,
+    seed: int,
+) -> list["Effect"]:
+    """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
+    from training import certainty
+
+    measured: list[tuple[Any, ...]] = []
+    for factor, (one, other) in FACTORS.items():
+        pairs = certainty.find_strata(traits, factor, one, other)
+        strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
+        if strata:
+            difference, bounds, p = certainty.measure_effect(strata, figures, drawn, draws, seed)
+            if difference < 0:
+                difference, bounds, (one, other) = -difference, (-bounds[1], -bounds[0]), (other, one)
+            measured.append((factor, one, other, difference, bounds, p, strata))
+    holm = certainty.correct_by_holm([each[5] for each in measured])
+    return [
+        certainty.Effect(
+            factor=factor,
+            high=one,
+            low=other,
+            difference=difference,
+            low_bound=bounds[0],
+            high_bound=bounds[1],
+            p=p,
+            holm=corrected,
+            strata=len(strata),
+            trials=sum(len(left) + len(right) for left, right in strata),
+        )
+        for (factor, one, other, difference, bounds, p, strata), corrected in zip(measured, holm, strict=True)
+    ]
+
+
+WORDS = {
+    ("language", "es"): "Spanish models",
+    ("language", "en"): "English models",
+    ("normalized", "yes"): "models with normalization",
+    ("normalized", "no"): "models without normalization",
+}
+
+
+def say(found: Mapping[str, Any]) -> list[str]:
+    """Return what was found in plain sentences: what is significant at 5 %, and what is not."""
+    told = []
+    for effect in found["effects"]:
+        high, low = (
+            WORDS.get((effect["factor"], effect[side]), f"models of {effect[side]} dimensions")
+            for side in ("high", "low")
+        )
+        crosses = effect["low_bound"] <= 0
+        verdict = "significant" if effect["holm"] < 0.05 else "not significant"
+        if crosses != (effect["holm"] >= 0.05):
+            verdict += f" by the test, though the interval {'holds' if crosses else 'leaves out'} zero: a close call"
+        told.append(
+            f"{high[0].upper()}{high[1:]} score {_signed(effect['difference'])} above {low}, all else equal (95 % "
+            f"interval {_signed(effect['low_bound'])} to {_signed(effect['high_bound'])}, "
+            f"p {_chance(effect['holm'])} corrected for {len(found['effects'])} questions): "
+            f"{verdict}."
+        )
+    best, others = found["models"][0], found["models"][1:]
+    if others:
+        apart = [row["model"] for row in others if row["below_best_low"] > 0]
+        close = [row["model"] for row in others if row["below_best_low"] <= 0]
+        text = f"The best model is {best['model']} with {best['balanced_accuracy']:.4f}"
+        if close:
+            text += f"; not told apart from it: {', '.join(close)}"
+        told.append(f"{text}; surely below it: {', '.join(apart)}." if apart else f"{text}.")
+    asked = {effect["factor"] for effect in found["effects"]}
+    if missing := [factor for factor in FACTORS if factor not in asked]:
+        told.append(f"Nothing can be said of {', '.join(missing)}: no two models differ in that alone, by their names.")
+    if any(row["repeats"] < 2 for row in found["models"]):
+        told.append("A model with one trial shows nothing of how repeats vary: its interval is of titles alone.")
+    return told
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _chance(value: float) -> str:
+    return f"= {value:.4f}" if value >= 0.001 else f"= {value:.1g}"
+
+
+# --- writing
+
+
+def write(folder: str, found: Mapping[str, Any], page: Callable[[Mapping[str, Any]], str] | None) -> None:
+    """Write what was found: Parquet, JSON, and the report where there is a `page`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from schemas.training import EFFECTS, MODELS, TRIALS
+
+    os.makedirs(folder)
+    for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
+        columns: list[pa.Array] = [pa.array([row[each.name] for row in found[name]], each.type) for each in schema]
+        table = pa.Table.from_arrays(columns, schema=schema)
+        pq.write_table(table, os.path.join(folder, f"{name}.parquet"), compression="zstd")
+    with open(os.path.join(folder, SUMMARY), "w", encoding="utf-8") as file:
+        json.dump({name: found[name] for name in ("draws", "seed", "sentences")}, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+    if page:
+        with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:
+            file.write(page(found))
+
+
+def tell(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the summary."""
+    published = [
+        (row["balanced_accuracy"], row["published"]) for row in found["trials"] if row["published"] is not None
+    ]
+    lines = [("trials", f"{len(found['trials']):,} of {len(found['models']):,} models")]
+    if published:
+        same = sum(abs(one - other) <= NEAR for one, other in published)
+        lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}"))
+    lines += [
+        (row["model"][:12] if len(row["model"]) <= 12 else "", f"{row['balanced_accuracy']:.4f}  {row['model']}")
+        for row in found["models"]
+    ]
+    return [*lines, *(("found", sentence) for sentence in found["sentences"])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""A classifier on titles themselves: vectors of words, of pairs of words and of groups of letters, and a softmax.
+
+The architecture `phrases`. It needs TensorFlow: a step changes only the rows that its titles use, so its cost does not
+grow with the table.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from training.tokens import take_titles
+from training.words import NUMBERS, Rows, random
+
+LETTERS = 4  # of a group
+KINDS = 3  # words, pairs, groups of letters
+BITS = 22  # of a feature's hash
+ROWS = 16_384  # titles whose features are found at once
+PLAIN = (("[áàäâã]", "a"), ("[éèëê]", "e"), ("[íìïî]", "i"), ("[óòöôõ]", "o"), ("[úùüû]", "u"), ("ñ", "n"), ("ç", "c"))
+
+
+def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the hashes of the features of titles, int32, and for each the place of its title and kind, int32.
+
+    A title is taken in lower case and without accents; what is neither letter nor digit parts its words. Its features
+    are the words, the pairs of neighbouring words, and every four neighbouring bytes of a word with its ends marked.
+    They come by title, then by kind: the place is three times the title's, plus the kind's.
+    """
+    text = tf.strings.lower(titles, encoding="utf-8")
+    for letters, plain in PLAIN:
+        text = tf.strings.regex_replace(text, letters, plain)
+    words = tf.strings.split(tf.strings.strip(tf.strings.regex_replace(text, r"[^\pL\pN]+", " ")), " ")
+    pairs = tf.strings.ngrams(words, 2)
+    marked = tf.strings.bytes_split(tf.strings.join(["<", words, ">"]))
+    groups = tf.strings.ngrams(marked, LETTERS, separator="").merge_dims(1, 2)
+    # what kind a feature is goes into its hash
+    named = [
+        tf.strings.join([mark, kind.flat_values]) for mark, kind in zip("wpg", (words, pairs, groups), strict=True)
+    ]
+    hashes = tf.strings.to_hash_bucket_fast(tf.concat(named, 0), 1 << bits)
+    owners = [KINDS * kind.value_rowids() + place for place, kind in enumerate((words, pairs, groups))]
+    order = tf.argsort(tf.concat(owners, 0), stable=True)
+    return tf.cast(tf.gather(hashes, order), tf.int32), tf.cast(tf.gather(tf.concat(owners, 0), order), tf.int32)
+
+
+def add_up(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+    """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
+
+    Args:
+      places: rows of `vectors`.
+      owners: as `find_features` gives them.
+      titles: how many there are.
+    """
+    kinds = tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
+        data=vectors, indices=places, segment_ids=owners, num_segments=KINDS * titles
+    )
+    return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
+
+
+@keras.saving.register_keras_serializable("molino")
+class Phrases(keras.layers.Layer):
+    """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features.
+
+    Attributes:
+      places: row of each hash, -1 where training has not seen it often enough.
+      table: a vector for each row.
+    """
+
+    def __init__(self, rows: int, dim: int, bits: int = BITS, **more: Any):
+        super().__init__(**more)
+        self.rows, self.dim, self.bits = rows, dim, bits
+
+    def build(self, _: Any = None) -> None:
+        """Make the weights."""
+        self.places = self.add_weight(
+            shape=(1 << self.bits,), dtype="int32", initializer="zeros", trainable=False, name="places"
+        )
+        self.table = self.add_weight(shape=(self.rows, self.dim), dtype="float32", name="table")
+
+    def call(self, titles: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of titles, (n,) or (n, 1)."""
+        titles = tf.reshape(titles, [-1])
+        hashes, owners = find_features(titles, self.bits)
+        places = tf.gather(self.places.value, hashes)
+        known = places >= 0
+        return add_up(self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles))
+
+    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
+        """Return the shape of the vectors."""
+        return (shape[0], self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), "rows": self.rows, "dim": self.dim, "bits": self.bits}
+
+
+class Featured:
+    """Titles as features: `hashes`, one after another, the `ends` of each title's kinds, and `labels`."""
+
+    def __init__(self, batches: Iterator[tuple[pa.Array, np.ndarray]], bits: int):
+        find = tf.function(
+            lambda titles: find_features(titles, bits), input_signature=[tf.TensorSpec([None], tf.string)]
+        )
+        hashes, counts, labels = [], [], []
+        for titles, own in batches:
+            found, owners = find(titles.to_numpy(zero_copy_only=False))
+            hashes.append(found.numpy())
+            counts.append(np.bincount(owners, minlength=KINDS * len(own)))
+            labels.append(own)
+        self.rows = np.concatenate([np.zeros(0, np.int32), *hashes])
+        self.ends = np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))
+        self.labels = np.concatenate([np.zeros(0, np.int32), *labels])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def number(self, places: np.ndarray) -> None:
+        """Turn hashes into rows and leave out those that have none."""
+        rows = places[self.rows]
+        known = rows >= 0
+        before = np.concatenate([[0], np.cumsum(known)])
+        self.rows, self.ends = rows[known], before[self.ends]
+
+    def take(self, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of some titles, and for each the place of its title and kind among them."""
+        kinds = (KINDS * titles[:, None] + np.arange(KINDS)).ravel()
+        return take_titles(self.rows, self.ends, kinds)
+
+
+def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.ndarray, int]:
+    """Return the row of each hash, int32 (2 ** bits,), and how many rows there are.
+
+    The most frequent come first, so that what a step uses lies together; those seen fewer than `least` times have none.
+    """
+    counts = np.bincount(hashes, minlength=1 << bits)
+    order = np.argsort(-counts, kind="stable")
+    rows = int(np.sum(counts >= least))
+    places = np.full(1 << bits, -1, np.int32)
+    places[order[:rows]] = np.arange(rows, dtype=np.int32)
+    return places, rows
+
+
+class ByPhrases:
+    """Trains `phrases`: a Learner of training.classifier.
+
+    Several members, each with vectors and a softmax of its own, learn from the same batches; the finished model has the
+    mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at
+    random in each step, so that it does not learn to rely on one of them.
+
+    Attributes:
+      model: titles in, logits out; up to date after `settle`.
+    """
+
+    columns: Sequence[str] = ("title",)
+
+    def __init__(self, train: Featured, recipe: Any, classes: int, prior: np.ndarray):
+        self.recipe, self.train = recipe, train
+        self.rows_an_epoch = len(train)
+        self.steps = -(-len(train) // recipe.batch)
+        places, rows = number_features(train.rows, bits=BITS, least=recipe.min_count)
+        train.number(places)
+        width = recipe.dim * recipe.members
+        self.phrases = Phrases(max(rows, 1), width, name="phrases")
+        self.phrases.build()
+        self.phrases.places.assign(places)
+        self.output = keras.layers.Dense(classes, name="logits")
+        titles = keras.Input((), dtype="string", name="title")
+        self.model = keras.Model(titles, self.output(self.phrases(titles)), name="phrases")
+        self.table = Rows(max(rows, 1), width, recipe.seed)
+        start = keras.initializers.GlorotUniform(recipe.seed + 1)
+        self.kernel = tf.Variable(start((recipe.members, recipe.dim, classes)))
+        self.bias = tf.Variable(tf.zeros((recipe.members, 1, classes)))
+        self.heads = [self.kernel, self.bias]
+        self.rate = recipe.make_schedule(self.steps)
+        self.optimizer = keras.optimizers.Adam(self.rate, epsilon=1e-7)
+        self.optimizer.build(self.heads)
+        self.prior = tf.constant(prior, tf.float32)
+
+    @tf.function(input_signature=[NUMBERS, NUMBERS, NUMBERS])
+    def step(self, rows: tf.Tensor, owners: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Train on a batch and return its loss."""
+        used, places = tf.unique(rows)
+        number = self.optimizer.iterations
+        rate, count = self.rate(number), tf.cast(number + 1, tf.float32)
+        with tf.GradientTape() as tape:
+            vectors = tf.gather(self.table.values, used)
+            tape.watch(vectors)
+            titles = add_up(vectors, places, owners, tf.size(labels))
+            parts = tf.transpose(tf.reshape(titles, (-1, self.recipe.members, self.recipe.dim)), (1, 0, 2))
+            logits = tf.matmul(parts, self.kernel) + self.bias + self.prior
+            wanted = tf.broadcast_to(labels, tf.shape(logits)[:2])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, logits)
+            # each member's own mean: they do not know of each other
+            loss = tf.reduce_sum(tf.reduce_mean(losses, 1))
+        gradient, *heads = tape.gradient(loss, [vectors, *self.heads])
+        self.table.update(used, tf.convert_to_tensor(gradient), rate, count)
+        self.optimizer.apply(heads)
+        return loss / self.recipe.members
+
+    def train_epoch(self, number: int, report: Any) -> dict[str, float]:
+        """Train on every title once and return the mean loss."""
+        numbers = random(self.recipe.seed, number)
+        order = numbers.permutation(np.arange(len(self.train), dtype=np.int32))
+        losses: list[float] = []
+        for at in range(0, len(order), self.recipe.batch):
+            titles = order[at : at + self.recipe.batch]
+            rows, owners = self.train.take(titles)
+            kept = numbers.random(len(rows), np.float32) >= self.recipe.leave_out
+            losses.append(float(self.step(rows[kept], owners[kept], self.train.labels[titles])))
+            report(len(losses), self.steps, float(np.mean(losses[-50:])))
+        self.settle()
+        return {"loss": float(np.mean(losses))}
+
+    def settle(self) -> None:
+        """Bring the model up to date."""
+        self.phrases.table.assign(self.table.values)
+        self.output.kernel.assign(tf.reshape(self.kernel, (-1, self.kernel.shape[2])) / self.recipe.members)
+        self.output.bias.assign(tf.reduce_mean(self.bias, (0, 1)))
+
+    def ask(self, batch: dict) -> np.ndarray:
+        """Return the logits of a reader's batch."""
+        return self._call(tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)).numpy()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def _call(self, titles: tf.Tensor) -> tf.Tensor:
+        return self.model(titles, training=False)
+
+    def variables(self) -> list[Any]:
+        """Return all that training changes."""
+        return [self.table.values, self.table.first, self.table.second, *self.heads, *self.optimizer.variables]
+
+    def best_variables(self) -> list[Any]:
+        """Return what the finished model follows from."""
+        return [self.table.values, *self.heads]

@@ -1,0 +1,263 @@
+"""Write a classifier as a SavedModel that takes raw titles: embedding, classifier and label vocabulary in one.
+
+TensorFlow alone serves it, whatever backend trained. Where TensorFlow is not there, nothing is written.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.command import TrainingError, no_stderr
+
+if TYPE_CHECKING:
+    from training.classifier import Learner, Recipe
+    from training.titles import Source
+
+TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
+EXTRA = "assets.extra"
+TOP = 5
+PROBES = 64  # titles by which a model is compared with the run's vectors
+NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
+
+
+def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[str, str]) -> dict[str, Any]:
+    """Return the models of the embeddings, by name, once their vectors are those of the run; {} where none is given.
+
+    Raises:
+      TrainingError: a name is of no embedding, one is missing, cannot be loaded, or gives other vectors than the run.
+    """
+    if not folders:
+        return {}
+    for name in folders:
+        if name not in embeddings:
+            raise TrainingError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")
+    if missing := [name for name in embeddings if name not in folders]:
+        raise TrainingError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
+    try:
+        with no_stderr():
+            import tensorflow as tf
+    except ImportError as error:
+        raise TrainingError(f"--model needs TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
+    batch: dict[str, Any] = next(
+        source.read("train", ["title", *embeddings], shuffle=False, batch=PROBES, ahead=0).epoch()
+    )
+    titles = tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)
+    encoders = {}
+    for name in embeddings:
+        try:
+            encoders[name] = tf.saved_model.load(folders[name])
+            found = encoders[name](titles).numpy()
+        except Exception as error:
+            cause = " ".join(str(error).split())[:200]
+            raise TrainingError(f"--model {name}={folders[name]} cannot be loaded as a model: {cause}") from None
+        wanted = batch[name]
+        near = NEAR.get(str(source.titles.schema.field(name).type.value_type), NEAR["float"])
+        far = np.linalg.norm(found - wanted, axis=1) if found.shape == wanted.shape else np.full(1, np.inf)
+        if (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any():
+            raise TrainingError(f"--model {name}={folders[name]} gives other vectors than the run has; name its own")
+    return encoders
+
+
+def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
+
+    Raises:
+      TrainingError: there are no tokens, no models, or they do not fit.
+    """
+    if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
+        raise TrainingError(
+            f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"
+        )
+    if not encoders:
+        raise TrainingError("--fine-tune needs the tables to begin with: name the models by --model NAME=DIR")
+    columns = [each for name in embeddings for each in (name, f"{name}_tokens", f"{name}_length")]
+    batch: dict[str, Any] = next(source.read("train", columns, shuffle=False, batch=PROBES, ahead=0).epoch())
+    tables = {}
+    for name in embeddings:
+        tables[name] = encoders[name].variables[0].numpy()
+        ids, lengths = batch[f"{name}_tokens"], batch[f"{name}_length"]
+        summed = (tables[name][np.maximum(ids, 0)] * (ids >= 0)[:, :, None]).sum(1) / np.sqrt(lengths)[:, None]
+        whole = lengths <= ids.shape[1]
+        if not np.allclose(summed[whole], batch[name][whole], atol=2e-2):
+            raise TrainingError(f"the tokens of {name} do not give its vectors: the run was made with another model")
+    return tables
+
+
+def write(
+    folder: str,
+    source: "Source",
+    learners: Mapping[str | None, "Learner"],
+    recipe: "Recipe",
+    embeddings: Sequence[str],
+    encoders: Mapping[str, Any],
+) -> str:
+    """Write the SavedModel, and return what the user is told of it.
+
+    Its signatures: `serving_default` takes `title`, strings (n,), and gives `label` (n,) int32 and `category` (n,)
+    strings, and `labels`, `categories` and `probabilities` (n, up to 5), the likeliest first; `with_language` takes
+    `language` too; `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That
+    graph stands in `assets.extra/transform`, where a SavedModel keeps what is its user's.
+
+    Args:
+      learners: that of all titles under None; those of a language, which its titles are given to, under its name.
+    """
+    if embeddings and not encoders:
+        return "not written: it needs the embedding; name it by --model NAME=DIR"
+    try:
+        import tensorflow as tf
+    except ImportError:
+        return "not written: TensorFlow is not there"
+    from training.checkpoint import to_numpy
+    from training.classifier import TokenVectors
+
+    with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
+        for layer in learners[None].model.layers:
+            if isinstance(layer, TokenVectors):  # a table that was trained too
+                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(to_numpy(layer.table))
+        graph = _unpack_transform(source, work)
+        if not os.path.isdir(graph):
+            return "not written: the run has no label vocabulary (transform/)"
+        module = _module(source, learners, recipe, encoders)
+        _compare(module, tf.saved_model.load(graph), source)
+        title = tf.TensorSpec([None], tf.string, name="title")
+        language = tf.TensorSpec([None], tf.string, name="language")
+        signatures = {
+            "serving_default": tf.function(module.serve).get_concrete_function(title),
+            "with_language": tf.function(module.serve).get_concrete_function(title, language),
+            "number": tf.function(module.number).get_concrete_function(
+                tf.TensorSpec([None], tf.string, name="category")
+            ),
+        }
+        tf.saved_model.save(module, folder, signatures=signatures)
+        shutil.copytree(os.path.join(work, TRANSFORM), os.path.join(folder, EXTRA, TRANSFORM))
+    return os.path.basename(folder)
+
+
+def _unpack_transform(source: "Source", folder: str) -> str:
+    """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
+    for view in source.run.manifest["views"]:
+        if view["path"].startswith(TRANSFORM):
+            path = os.path.join(folder, view["path"])
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(source.run.view(view["path"]))
+    return os.path.join(folder, TRANSFORM, "transform_fn")
+
+
+def _compare(module: Any, graph: Any, source: "Source") -> None:
+    """Raise TrainingError where the run's transform graph numbers categories in another way than the module."""
+    import tensorflow as tf
+
+    asked = tf.constant([*source.categories, "", "no such category"])
+    function = graph.signatures["serving_default"]
+    # the graph has an input for the weights of training, too, which say nothing here
+    inputs = {
+        name: asked if spec.dtype == tf.string else tf.zeros(tf.shape(asked), spec.dtype)
+        for name, spec in function.structured_input_signature[1].items()
+    }
+    found = tf.reshape(function(**inputs)["label"], [-1])
+    if not np.array_equal(found.numpy(), module.number(asked)["label"].numpy()):
+        raise TrainingError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
+
+
+def _module(
+    source: "Source",
+    learners: Mapping[str | None, "Learner"],
+    recipe: "Recipe",
+    encoders: Mapping[str, Any],
+) -> Any:
+    """Return the tf.Module that is saved."""
+    import tensorflow as tf
+
+    prior = source.prior() if recipe.balance == "logits" else 0 * source.prior()
+    top = min(TOP, len(source.categories))
+
+    class Serving(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoders = dict(encoders)
+            names = tf.lookup.KeyValueTensorInitializer(
+                source.categories, tf.range(len(source.categories), dtype=tf.int64)
+            )
+            self.numbers = tf.lookup.StaticHashTable(names, -1)
+            self.categories = tf.constant(source.categories)
+            self.prior = tf.constant(prior)
+            self.classifiers = {name or "": _classifier(learner) for name, learner in learners.items()}
+
+        def logits(self, titles: Any, languages: Any) -> Any:
+            vectors = [self.encoders[name](titles) for name in encoders]
+            found = self.classifiers[""](titles, vectors, languages)
+            for name, classifier in self.classifiers.items():
+                if name:
+                    own = tf.equal(languages, name)[:, None]
+                    found = tf.where(own, classifier(titles, vectors, languages), found)
+            return found - self.prior
+
+        def serve(self, title: Any, language: Any = None) -> dict[str, Any]:
+            languages = tf.fill(tf.shape(title), "") if language is None else language
+            probabilities = tf.nn.softmax(self.logits(title, languages))
+            chances, labels = tf.math.top_k(probabilities, top)
+            names = tf.gather(self.categories, labels)
+            return {
+                "label": labels[:, 0],
+                "category": names[:, 0],
+                "labels": labels,
+                "categories": names,
+                "probabilities": chances,
+            }
+
+        def number(self, category: Any) -> dict[str, Any]:
+            return {"label": self.numbers.lookup(category)}
+
+    return Serving()
+
+
+def _classifier(learner: "Learner") -> Any:
+    """Return a tf.Module that gives the logits of a learner's model, with weights of its own."""
+    import keras
+    import tensorflow as tf
+
+    from training.checkpoint import to_numpy
+    from training.classifier import FLAG, FLAGS
+
+    if learner.model.name == "phrases":
+
+        class Phrases(tf.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = learner.model
+
+            def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
+                return self.model(titles, training=False)
+
+        return Phrases()
+
+    dense = [
+        (to_numpy(layer.kernel), to_numpy(layer.bias))
+        for layer in learner.model.layers
+        if isinstance(layer, keras.layers.Dense)
+    ]
+    flag = FLAG in [each.name for each in learner.model.inputs]
+
+    class Layers(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = [(tf.Variable(kernel), tf.Variable(bias)) for kernel, bias in dense]
+
+        def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
+            made = tf.concat(vectors, 1)
+            for kernel, bias in self.dense[:-1]:
+                made = tf.nn.relu(tf.matmul(made, kernel) + bias)
+            if flag:
+                flags = tf.fill(tf.shape(languages), 0.5)
+                for name, value in FLAGS.items():
+                    flags = tf.where(tf.equal(tf.strings.lower(languages), name), value, flags)
+                made = tf.concat([made, flags[:, None]], 1)
+            kernel, bias = self.dense[-1]
+            return tf.matmul(made, kernel) + bias
+
+    return Layers()
