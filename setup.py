@@ -48,7 +48,7 @@ setup(
             "setuptools>=77",
             "uv>=0.9",
         ],
-        "bench": ["duckdb>=1.4", "polars>=1.34", "psutil>=7", "pyspark>=4"],
+        "bench": ["duckdb>=1.4", "polars>=1.34", "psutil>=7", "pyspark>=4", "scikit-learn>=1.7"],
     },
     entry_points={"console_scripts": ["molino = jobs.cli:main"]},
 )

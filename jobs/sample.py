@@ -1,6 +1,7 @@
 """Write made-up input for a job, so that it can be tried with no download."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -33,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if not storage.is_local(given.output):
         parser.error(f"--output {given.output}: a sample is written to a local path")
+    from jobs.manifest import MANIFEST
     from transforms.errors import OptionError
 
+    for folder in (given.output, os.path.dirname(given.output)):
+        if os.path.exists(os.path.join(folder, MANIFEST)):
+            parser.error(f"--output {given.output}: {folder or '.'} holds a finished run; write elsewhere")
     try:
         with storage.explained(given.output, "write"):
             print(SAMPLES[given.job][2](given))

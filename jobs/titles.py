@@ -322,9 +322,19 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
         ("rejects", counted("rejects")),
-        ("labels", f"{categories:,}; {counted('unseen')} titles of {counted('unseen_categories')} others have none"),
+        ("labels", _tell_labels(counters, categories)),
         ("models", models or "none: the titles have no vectors"),
     ]
+
+
+def _tell_labels(counters: dict[str, int], categories: int) -> str:
+    """Return how many labels there are, and what has none."""
+    told = [f"{categories:,}"]
+    if unseen := counters.get("unseen_categories"):
+        told.append(f"-1 for {unseen:,} categories outside training ({counters['unseen']:,} titles)")
+    if unlabeled := counters.get("unlabeled"):
+        told.append(f"-1 for {unlabeled:,} titles without category")
+    return "; ".join(told)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,8 @@ def train(corpus: "Corpus", given: argparse.Namespace, progress: "Progress", *, 
     tf.config.experimental.enable_op_determinism()
     counts = tokens.count_tokens(corpus)
     places = tokens.choose_vocabulary(corpus, counts, size=given.vocabulary, least=given.min_count)
+    if not len(places):
+        raise TrainingError(f"no word is seen {given.min_count} times; lower --min-count, or give more titles")
     vocabulary = corpus.words.take(places)
     buckets = given.buckets or max(1, -(-len(places) // 40))
     rows = tokens.number_words(corpus, places, buckets=buckets)

@@ -1,9 +1,11 @@
 """Call a function in a process of its own, so that what kills or stops it is an answer and not the end of the run."""
 
 import dataclasses
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -35,7 +37,7 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(there, function, dict(arguments)), daemon=True)
+    process = context.Process(target=_serve, args=(there, pickle.dumps((function, dict(arguments)))), daemon=True)
     process.start()
     there.close()
     last, patience = None, START_SECONDS + seconds
@@ -59,9 +61,11 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
         here.close()
 
 
-def _serve(connection: multiprocessing.connection.Connection, function: Callable, arguments: dict[str, Any]) -> None:
+def _serve(connection: multiprocessing.connection.Connection, call: bytes) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.ERROR)  # before Beam is imported, which has much to say
     try:
+        function, arguments = pickle.loads(call)
         connection.send(("result", function(**arguments, tell=lambda what: connection.send(("at", what)))))
     except DataError as error:
         connection.send(("data", str(error)))

@@ -13,6 +13,7 @@ SAMPLE_ROWS = 10_000
 PAIRS = 20_000
 CELLS = 4 << 20  # pairs times components, at most: what is held at once
 AT_ONCE = 1024  # pairs that are worked on together
+QUERIES_AT_ONCE = 50
 QUERIES = 400  # vectors whose neighbours are sought among the sample
 NEIGHBOURS = (1, 10, 100)
 SAME = 12  # digits after which cosines count as equal, and the earlier row comes first
@@ -91,11 +92,11 @@ def cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     >>> cosines(np.array([[3.0, 4.0], [4.0, 3.0]]), np.array([[0, 1]])).round(12).tolist()
     [0.96]
     """
-    norms = np.linalg.norm(vectors, axis=1)
-    units = vectors / np.where(norms > 0, norms, 1)[:, None]
-    parts = [pairs[start : start + AT_ONCE] for start in range(0, len(pairs), AT_ONCE)]
-    found = [np.einsum("ij,ij->i", units[part[:, 0]], units[part[:, 1]]) for part in parts]
-    return np.concatenate(found) if found else np.zeros(0)
+    found = np.zeros(len(pairs))
+    for start in range(0, len(pairs), AT_ONCE):
+        a, b = (_unit(vectors[pairs[start : start + AT_ONCE, side]]) for side in (0, 1))
+        found[start : start + AT_ONCE] = np.einsum("ij,ij->i", a, b)
+    return found
 
 
 def cosines_by_components(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -237,12 +238,13 @@ def nearest(vectors: np.ndarray, queries: np.ndarray, most: int) -> np.ndarray:
     units = _unit(vectors)
     most = max(0, min(most, len(vectors) - 1))
     found = np.zeros((len(queries), most), np.int64)
-    for place, query in enumerate(queries if most else []):
-        near = np.round(units @ units[query], SAME)
-        near[query] = -np.inf
-        least = np.partition(near, -most)[-most]
-        some = np.flatnonzero(near >= least)  # those that tie with the last too, of which the first rows are taken
-        found[place] = some[np.argsort(-near[some], kind="stable")[:most]]
+    for start in range(0, len(queries) if most else 0, QUERIES_AT_ONCE):
+        part = queries[start : start + QUERIES_AT_ONCE]
+        for place, near in enumerate(np.round(units[part] @ units.T, SAME)):
+            near[part[place]] = -np.inf
+            least = np.partition(near, -most)[-most]
+            some = np.flatnonzero(near >= least)  # those that tie with the last too, of which the first rows are taken
+            found[start + place] = some[np.argsort(-near[some], kind="stable")[:most]]
     return found
 
 

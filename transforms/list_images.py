@@ -26,6 +26,7 @@ from transforms.sources import common_folder
 from transforms.storage import FileInfo
 
 WHOLE = -1  # the place of an image that is a file of its own
+NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -178,12 +179,17 @@ def _tar_spots(key: str, file: FileInfo, skipped: Counter[str]) -> Iterator[Spot
             elif any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
                 skipped[HIDDEN] += 1
             else:
-                skipped[REPLACED] += int(found.pop(name, None) is not None)
+                if found.pop(name, None) is not None:
+                    skipped[REPLACED] += 1
                 path = os.fsencode(file.path)
                 found[name] = Spot(f"{key}!{name}", path, member.offset_data, member.size, 0)
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
+        raw.seek(tar.offset)  # where a header or the end should be
+        whole = raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
     yield from found.values()
+    if not whole:
+        yield Spot(key, os.fsencode(file.path), NO_END, 0, 0)
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

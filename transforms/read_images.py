@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from transforms import storage
 from transforms.decode_image import ImageError
 from transforms.errors import DataError
-from transforms.list_images import ROW_BITS, WHOLE, Columns, column_of
+from transforms.list_images import NO_END, ROW_BITS, WHOLE, Columns, column_of
 
 T = TypeVar("T")
 _END = object()
@@ -91,6 +91,9 @@ def _read_file(path: str, size: int) -> bytes:
 def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> Iterator[ImageBytes]:
     with storage.open_input(path) as file:
         for key, place, size in spots:
+            if place == NO_END:
+                yield ImageBytes(key, b"", ImageError("truncated", "the shard has no end; members may be missing"))
+                continue
             if found := _limited(key, size, max_bytes):
                 yield found
                 continue

@@ -109,11 +109,12 @@ def add_up(glances: Sequence[Glance]) -> Glance:
                 unknown=before.unknown + one.unknown,
                 words=Counter(before.words) + Counter(one.words),
             )
+    samples = [glance.sample for glance in glances if len(glance.sample)]
     return Glance(
         groups=groups,
         lengths=sum((glance.lengths for glance in glances), np.zeros(LONGEST + 1, np.int64)),
         known=known,
-        sample=pa.concat_tables([glance.sample for glance in glances]).sort_by("turn") if glances else pa.table({}),
+        sample=pa.concat_tables(samples).sort_by("turn") if samples else pa.table({}),
     )
 
 

@@ -122,6 +122,21 @@ def test_a_tar_that_is_cut_short_loses_nothing_before_the_cut(cut, tmp_path):
     assert found["s.tar!a.jpg"] == (b"a" * 10 if cut >= 522 else "truncated")
     if cut >= 1536:
         assert found["s.tar!b.jpg"] == "truncated"
+    assert found["s.tar"] == "truncated"  # nobody knows what came behind
+
+
+@pytest.mark.parametrize("cut", [1024, 1024 + 200, 2560])
+def test_a_tar_that_is_cut_between_members_is_a_reject_too(cut, tmp_path):
+    whole = write_tar(tmp_path / "whole.tar", [("a.jpg", b"a" * 10), ("b.jpg", b"b" * 600)]).read_bytes()
+    (tmp_path / "whole.tar").unlink()
+    (tmp_path / "s.tar").write_bytes(whole[:cut])
+    found = contents(listed(tmp_path))
+    assert found.pop("s.tar") == "truncated"
+    assert found == ({"s.tar!a.jpg": b"a" * 10} if cut < 2560 else {"s.tar!a.jpg": b"a" * 10, "s.tar!b.jpg": b"b" * 600})
+    (tmp_path / "s.tar").write_bytes(whole[: 2560 + 512])  # one block of zeros is end enough
+    units = listed(tmp_path)
+    assert set(contents(units)) == {"s.tar!a.jpg", "s.tar!b.jpg"}
+    assert not units.skipped
 
 
 @pytest.mark.parametrize("columns", [("name", "bytes"), ("image.path", "image.bytes")])
