@@ -56,11 +56,11 @@ def test_every_error_stands_there():
 
 @pytest.fixture
 def made_run(tmp_path, monkeypatch):
-    """A folder with out/titles, a finished run as the examples read it."""
+    """A folder with demo/titles, a finished run as the examples read it."""
     import sys
 
     monkeypatch.syspath_prepend(ROOT / "tests/training")
-    from made_run import write_tables
+    from made_run import publish, write_tables
 
     item = pa.field("element", pa.float32(), nullable=False)
     titles = schema(
@@ -69,7 +69,7 @@ def made_run(tmp_path, monkeypatch):
         field("title", pa.string(), "Title"),
         field("label", pa.int32(), "Label"),
         field("split", pa.string(), "Split"),
-        field("vector", pa.list_(item, 4), "Vector"),
+        field("small", pa.list_(item, 4), "Vector"),
     )
     vectors = np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32)
     columns = [
@@ -78,7 +78,12 @@ def made_run(tmp_path, monkeypatch):
         pa.array(["train", "train", "test"] * 30),
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), type=pa.list_(item, 4)),
     ]
-    write_tables(tmp_path / "out/titles", "titles", titles, [pa.table(columns, schema=titles)])
+    labels = schema("titles.labels", 1, field("label", pa.int32(), "Label"))
+    numbers = pa.table([pa.array(range(8), pa.int32())], schema=labels)
+    folder = tmp_path / "demo/titles"
+    manifest = write_tables(folder, "titles", titles, [pa.table(columns, schema=titles)])
+    manifest["datasets"] |= write_tables(folder, "labels", labels, [numbers])["datasets"]
+    publish(folder, manifest)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield tmp_path

@@ -132,7 +132,9 @@ def test_a_tar_that_is_cut_between_members_is_a_reject_too(cut, tmp_path):
     (tmp_path / "s.tar").write_bytes(whole[:cut])
     found = contents(listed(tmp_path))
     assert found.pop("s.tar") == "truncated"
-    assert found == ({"s.tar!a.jpg": b"a" * 10} if cut < 2560 else {"s.tar!a.jpg": b"a" * 10, "s.tar!b.jpg": b"b" * 600})
+    assert found == (
+        {"s.tar!a.jpg": b"a" * 10} if cut < 2560 else {"s.tar!a.jpg": b"a" * 10, "s.tar!b.jpg": b"b" * 600}
+    )
     (tmp_path / "s.tar").write_bytes(whole[: 2560 + 512])  # one block of zeros is end enough
     units = listed(tmp_path)
     assert set(contents(units)) == {"s.tar!a.jpg", "s.tar!b.jpg"}
