@@ -40,6 +40,7 @@ setup(
         ],
         "dev": [
             "hypothesis>=6",
+            "jax>=0.6",
             "mypy>=1.18",
             "pandas>=3.1",
             "pytest>=9",
