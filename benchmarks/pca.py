@@ -184,6 +184,9 @@ class Rate:
     failed: str = ""
 
 
+TOO_FEW = "too few rows to tell their time from the start's"
+
+
 def measure_all(rows: int, names: Sequence[str], peers: str = sys.executable) -> dict[str, Rate]:
     """Measure ways, each in a process of its own.
 
@@ -209,7 +212,8 @@ def run_way(name: str, rows: int) -> Rate:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     way = WAYS[name]
-    small, large = (max(BATCH, int(rows * part)) for part in way.parts)
+    small = max(BATCH, int(rows * way.parts[0]))
+    large = max(2 * small, int(rows * way.parts[1]))
     vectors = np.random.default_rng(0).standard_normal((large, NUMBERS), dtype=np.float32)
     vectors /= np.sqrt(np.arange(1, NUMBERS + 1, dtype=np.float32))
     handle = way.open(vectors)
@@ -220,6 +224,8 @@ def run_way(name: str, rows: int) -> Rate:
         handle(size)
         best[size] = min(best[size], time.process_time() - started)
     version = importlib.metadata.version(way.peer) if way.peer else ""
+    if best[large] <= best[small]:
+        return Rate(failed=TOO_FEW, version=version)
     return Rate(per_second=(large - small) / (best[large] - best[small]), version=version)
 
 
