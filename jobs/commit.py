@@ -104,9 +104,10 @@ def check_counters(run: Run, counters: Mapping[str, int]) -> None:
     if rejects > run.max_reject_ratio * total:
         reasons = sorted(((n, r) for r, n in counters.items() if r.startswith("rejects.")), reverse=True)
         worst = ", ".join(f"{reason.removeprefix('rejects.')} {n:,}" for n, reason in reasons[:3])
+        ask = "is --encoding right? Else " if reasons and reasons[0][1] == "rejects.bad_encoding" else ""
         raise DataError(
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
-            f"{run.max_reject_ratio:g} allows; nothing was published; mend the input or raise the limit"
+            f"{run.max_reject_ratio:g} allows; nothing was published; {ask}mend the input or raise the limit"
         )
 
 

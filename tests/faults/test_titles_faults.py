@@ -48,7 +48,8 @@ def content(name, data, *words):
 def rejected(line, reason):
     def make(folder, model):
         (folder / "r.csv").write_bytes(HEADER + ROW * 9 + line)
-        return [folder / "r.csv"], model, [], ["1 of 10 records", f"{reason} 1", "--max-reject-ratio"]
+        ask = ["is --encoding right?"] if reason == "bad_encoding" else []
+        return [folder / "r.csv"], model, [], ["1 of 10 records", f"{reason} 1", "--max-reject-ratio", *ask]
 
     return make
 

@@ -283,6 +283,21 @@ def test_float16_is_the_nearest_to_float32(bare, models, hub):
 
 
 @pytest.mark.parametrize(
+    ("text", "option", "rejects"),
+    [(b"title,category\n", "--allow-empty", 0), (b"title,category\nni\xf1o,A\n\xf1,B\n", "--max-reject-ratio=1", 2)],
+    ids=["no rows", "only rejects"],
+)
+def test_no_title_at_all_is_a_run_too(text, option, rejects, models, tmp_path):
+    (tmp_path / "t.csv").write_bytes(text)
+    given = ("--input", tmp_path / "t.csv", "--output", tmp_path / "out", f"--model=m={models['norm']}", option)
+    assert run(*given) == 0
+    counters = manifest_of(tmp_path / "out")["counters"]
+    assert (counters["titles"], counters.get("rejects", 0)) == (0, rejects)
+    assert verify(str(tmp_path / "out"))[1] == []
+    assert "too few titles" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--model", "m=x", "--model", "M=y"], ["another model", "M"]),
