@@ -10,10 +10,12 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 try:
     import psutil
@@ -118,6 +120,46 @@ def measure(command: Sequence[str], log: Path) -> Measure:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
     return Measure(wall=wall, cpu=usage.ru_utime + usage.ru_stime, peak=peak)
+
+
+def run_rounds(
+    programs: Sequence[Program],
+    results: Mapping[str, Result],
+    source: Path,
+    data: Path,
+    rounds: int,
+    reference: Program,
+    read: Callable[[Path], Any],
+    compare: Callable[[Any, Any], list[str]],
+) -> Iterator[tuple[Program, Result]]:
+    """Run each program, round after round, add to its result, and yield both after every run that did not fail.
+
+    Args:
+      source: what stands for {input} in the arguments; {output} is a folder `out` in `data`.
+      reference: what it found is what the others are compared with; it is the first.
+      read: from the output to what was found.
+      compare: from what the reference and a program found to how they differ.
+    """
+    expected = None
+    for turn in range(rounds):
+        for program in programs:
+            result, output, log = results[program.name], data / "out", data / "log"
+            if result.failed or (turn and program.once):
+                continue
+            shutil.rmtree(output, ignore_errors=True)
+            if "--output" not in program.arguments:
+                output.mkdir()
+            arguments = [argument.format(input=source, output=output) for argument in program.arguments]
+            try:
+                result.runs.append(measure([sys.executable, *arguments], log))
+            except subprocess.CalledProcessError as error:
+                print(log.read_text(errors="replace")[-2000:], file=sys.stderr)
+                result.failed = f"failed with exit code {error.returncode}"
+                continue
+            found = read(output)
+            expected = found if program is reference else expected
+            result.differs = compare(expected, found) or result.differs
+            yield program, result
 
 
 def _tree_memory(pid: int) -> int:

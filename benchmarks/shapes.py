@@ -6,8 +6,6 @@ and the accuracies on the test points are compared.
 
 import argparse
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -60,27 +58,8 @@ def make_sweep(path: Path, problems: Sequence[str], part: int) -> int:
 def run_all(programs: Sequence[Program], sweep: Path, data: Path, rounds: int) -> dict[str, Result]:
     """Run each program, round after round, and compare the accuracies with the job's."""
     results = {program.name: Result(failed=program.missing()) for program in programs}
-    expected: list[float] = []
-    for turn in range(rounds):
-        for program in programs:
-            result, output = results[program.name], data / "out"
-            if result.failed or (turn and program.once):
-                continue
-            shutil.rmtree(output, ignore_errors=True)
-            if "--output" not in program.arguments:
-                output.mkdir()
-            log = data / "log"
-            arguments = [argument.format(input=sweep, output=output) for argument in program.arguments]
-            try:
-                result.runs.append(harness.measure([sys.executable, *arguments], log))
-            except subprocess.CalledProcessError as error:
-                print(log.read_text(errors="replace")[-2000:], file=sys.stderr)
-                result.failed = f"failed with exit code {error.returncode}"
-                continue
-            found = read_accuracies(output)
-            expected = found if program is JOB else expected
-            result.differs = compare(expected, found) or result.differs
-            print(f"{program.name}: {result.runs[-1].wall:.2f} s, {'; '.join(result.differs) or 'equal'}", flush=True)
+    for program, result in harness.run_rounds(programs, results, sweep, data, rounds, JOB, read_accuracies, compare):
+        print(f"{program.name}: {result.runs[-1].wall:.2f} s, {'; '.join(result.differs) or 'equal'}", flush=True)
     return results
 
 

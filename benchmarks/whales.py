@@ -88,30 +88,9 @@ def run_all(programs: Sequence[Program], source: Path, images: int, data: Path, 
     """Run each program, round after round, and compare what it found with what the reference did."""
     fitting = [program for program in programs if not program.max_rows or images <= program.max_rows]
     results = {program.name: Result() for program in fitting}
-    expected = None
-    for turn in range(rounds):
-        for program in fitting:
-            result, output = results[program.name], data / "out"
-            if result.failed or (turn and program.once):
-                continue
-            shutil.rmtree(output, ignore_errors=True)
-            if "--output" not in program.arguments:
-                output.mkdir()
-            log = data / "log"
-            arguments = [argument.format(input=source, output=output) for argument in program.arguments]
-            try:
-                result.runs.append(harness.measure([sys.executable, *arguments], log))
-            except subprocess.CalledProcessError as error:
-                print(log.read_text(errors="replace")[-2000:], file=sys.stderr)
-                result.failed = f"failed with exit code {error.returncode}"
-                continue
-            found = read_found(output)
-            expected = found if program is JOB else expected
-            result.differs = compare(expected, found) or result.differs
-            run = result.runs[-1]
-            print(
-                f"{images} images, {program.name}: {run.wall:.2f} s, {'; '.join(result.differs) or 'equal'}", flush=True
-            )
+    for program, result in harness.run_rounds(fitting, results, source, data, rounds, JOB, read_found, compare):
+        told = "; ".join(result.differs) or "equal"
+        print(f"{images} images, {program.name}: {result.runs[-1].wall:.2f} s, {told}", flush=True)
     return results
 
 

@@ -85,7 +85,7 @@ def list_images(
 ) -> Units:
     """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
 
-    By default a unit has a 64th of all bytes, from 1 to 64 MiB. A row group of Parquet is never parted.
+    By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
 
     Raises:
       DataError: a Parquet shard lacks a column or has no name for a row, two images have the same key, or a packed
