@@ -17,10 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    import psutil
-except ImportError:  # it comes with requirements/bench.txt; what measures nothing works without it
-    psutil = None
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results.md"

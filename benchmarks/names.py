@@ -230,8 +230,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the results and write them to their file."""
     given = parse(arguments)
-    if harness.psutil is None:
-        raise SystemExit("benchmarks/names.py needs psutil: install requirements/bench.txt")
     chosen = [program for program in PEERS if program.name in given.only]
     skipped = {program.name: reason for program in chosen if (reason := program.missing())}
     for name, reason in skipped.items():

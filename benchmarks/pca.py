@@ -327,8 +327,6 @@ def main(arguments: Sequence[str]) -> None:
         return
     from benchmarks import harness
 
-    if harness.psutil is None:
-        raise SystemExit("benchmarks/pca.py needs psutil: install requirements/bench.txt")
     packages = ["apache-beam", "numpy", "pyarrow", "tensorflow-transform"]
     facts = harness.machine_facts(packages, ["python", "benchmarks/pca.py"])
     rates = {} if given.no_rates else measure_all(given.rows, given.only, given.peer_python)

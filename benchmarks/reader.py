@@ -170,8 +170,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the results and write them to their file."""
     given = parse(arguments)
-    if harness.psutil is None:
-        raise SystemExit("benchmarks/reader.py needs psutil: install requirements/bench.txt")
     chosen = [program for program in PROGRAMS if program.name in ("molino", *given.only)]
     skipped = {program.name: reason for program in chosen if (reason := program.missing())}
     programs = [program for program in chosen if program.name not in skipped]

@@ -124,8 +124,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the results and write them to their file."""
     given = parse(arguments)
-    if harness.psutil is None:
-        raise SystemExit("benchmarks/shapes.py needs psutil: install requirements/bench.txt")
     wanted = given.only.split(",") if given.only else [""]
     programs = [p for p in PROGRAMS if p is JOB or any(text in p.name for text in wanted)]
     packages = ["apache-beam", "numba", "numpy", "pyarrow", "tensorflow", "keras"]

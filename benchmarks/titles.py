@@ -221,8 +221,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Measure, print the results and write them to their file."""
     given = parse(arguments)
-    if harness.psutil is None:
-        raise SystemExit("benchmarks/titles.py needs psutil: install requirements/bench.txt")
     programs = [p for p in PROGRAMS if not given.only or p.name.startswith(tuple(given.only))]
     packages = ["apache-beam", "pyarrow", "tensorflow", "tensorflow-hub", "numba"]
     real = PUBLISHED.exists() and not given.sampled

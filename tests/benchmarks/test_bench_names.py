@@ -155,7 +155,6 @@ def test_a_wrong_name_is_a_usage_error(capsys):
 
 @pytest.mark.slow
 def test_the_whole_benchmark(tmp_path):
-    pytest.importorskip("psutil", reason="psutil is missing: install requirements/bench.txt")
     results = tmp_path / "results.md"
     command = [sys.executable, "benchmarks/names.py", "--rows", "3000", "--sizes", "1", "--only", "molino,pandas"]
     command += ["--repeat", "1", "--results", str(results), "--data", str(tmp_path / "data")]
