@@ -77,7 +77,7 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     remedy = REMEDIES.get(code or 0, "")
     scheme = FileSystems.get_scheme(path)
     if scheme in EXTRAS and isinstance(error, ValueError | ImportError | AssertionError | NameError | BeamIOError):
-        remedy = f"paths of {scheme}:// need: pip install 'molino[{EXTRAS[scheme]}]'"
+        remedy = f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt"
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
 
 
