@@ -70,9 +70,11 @@ def _run(
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
     from transforms import storage
+    from transforms.errors import DataError
 
     inputs = list_inputs(given)
     output = _output_folder(given.output, inputs)
+    runners.check_reachable(given.runner, [output, *given.input])
     plan = make_plan(given, inputs)
     run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
@@ -103,7 +105,10 @@ def _run(
             runs.clear_staging(run)
             raise
         storage.delete_tree(storage.join(output, STAGING))
-    tell(output, read_manifest(output) or {}, summarize)
+    manifest = read_manifest(output)
+    if manifest is None or manifest["run"] != run.id:
+        raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
+    tell(output, manifest, summarize)
 
 
 def _find_files(given: argparse.Namespace) -> list:

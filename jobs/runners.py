@@ -23,6 +23,11 @@ INTERRUPTED, TERMINATED = 130, 143
 NEVER_MS = 10**9  # twelve days
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 KEPT_BYTES, ARENAS = 1 << 26, 2
+DATAFLOW = "DataflowRunner"
+PACKAGE_FLAGS = ("--setup_file", "--sdk_container_image", "--extra_package", "--extra_packages")
+GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
+# Beam would stage a list of all that is installed here, with paths of this machine
+UNTOLD = "disable_logging_submission_environment"
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -49,6 +54,12 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
             )
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
+        if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
+            raise OptionError(
+                "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
+            )
+        _send_no_paths()
+        flags = [*flags, f"--experiments={UNTOLD}"]
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
@@ -56,6 +67,33 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     direct.direct_num_workers = workers or os.cpu_count() or 1
     direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
     return options
+
+
+def _send_no_paths() -> None:
+    """Let functions that are sent by value name their files as they are imported, without this machine's folders."""
+    from apache_beam.internal import cloudpickle_pickler
+
+    roots = sorted({os.path.join(os.path.abspath(place), "") for place in sys.path}, key=len, reverse=True)
+
+    def shorten(path: str) -> str:
+        return next((path.removeprefix(root) for root in roots if path.startswith(root)), os.path.basename(path))
+
+    cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = shorten
+
+
+def _names(flags: Sequence[str], *options: str) -> bool:
+    """Return whether one of the options is given."""
+    return any(flag.split("=", 1)[0] in options for flag in flags)
+
+
+def check_reachable(runner: str, paths: Sequence[str]) -> None:
+    """Raise OptionError when a path is on this machine and the runner's workers are not."""
+    from transforms import storage
+    from transforms.errors import OptionError
+
+    for path in paths:
+        if runner == DATAFLOW and storage.is_local(path):
+            raise OptionError(f"{path} is on this machine, where {DATAFLOW}'s workers cannot see it; give a gs:// path")
 
 
 def _locate_prism(flags: Sequence[str]) -> list[str]:
@@ -118,7 +156,13 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
     quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()
     with quiet:
         result = pipeline.run()
-        state = result.wait_until_finish()
+        try:
+            state = result.wait_until_finish()
+        except SystemExit:
+            if not is_embedded(runner):
+                print("molino: stopping the job; this may take a while", file=sys.stderr)
+                result.cancel()  # what it still wrote would be deleted under it
+            raise
     if state is not None and str(state) not in ("DONE", "UPDATED"):
         raise RuntimeError(f"the runner ended in the state {state}")
 
@@ -175,12 +219,28 @@ def explain_failure(error: BaseException) -> str:
     found = DATA_ERROR.search(text)
     if found:
         return found[1]
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "DataflowRuntimeException" in kinds:
+        return _explain_dataflow(error)
+    if kinds & GOOGLE_ERRORS:
+        return f"Dataflow did not take the job: {' '.join(str(error).split())[:500]}"
     if "Channel closed prematurely" in text or "Worker subprocess exited" in text:
         return (
             "a worker process ended suddenly: it was killed, or memory was short; nothing was published; run again, "
             "with fewer --workers if memory was short"
         )
     return ""
+
+
+def _explain_dataflow(error: Any) -> str:
+    """Return what the service said last of a job that it ended."""
+    said = str(error).partition("Error:\n")[2].strip()
+    last = said.splitlines()[-1].strip()[:500] if said and said != "None" else "it gave no reason"
+    name = error.result.job_id()
+    return (
+        f"the Dataflow job {name} ended in the state {error.result.state}: {last}; the output is as its last complete "
+        f"run left it; the log: gcloud logging read 'resource.labels.job_id={name} severity>=ERROR'"
+    )
 
 
 def fail(error: BaseException) -> int:

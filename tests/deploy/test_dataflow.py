@@ -1,0 +1,351 @@
+"""Every job by the real Dataflow client, sent to a stand-in of the service and of Cloud Storage on this machine.
+
+The client has an environment of its own, kept in pytest's cache: requirements/dataflow.txt and images.txt. The stand-in
+runs a job from what was staged for it, so that what is sent is enough.
+"""
+
+import base64
+import bz2
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zlib
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
+REQUIREMENTS = [ROOT / "requirements" / name for name in ("run.txt", "dataflow.txt", "images.txt", "shapes.txt")]
+SECRET = "7d0d0f6c-of-the-environment"
+TOKEN = "a-token-of-the-stand-in"
+WORKERS = {
+    "machine_type": "n2-highmem-8",
+    "num_workers": "3",
+    "max_num_workers": "40",
+    "disk_size_gb": "60",
+    "network": "vpc",
+    "subnetwork": "regions/europe-west1/subnetworks/workers",
+    "worker_zone": "europe-west1-b",
+    "number_of_worker_harness_threads": "4",
+    "service_account_email": "molino@proj.iam.gserviceaccount.com",
+}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+# how a job's input is made and where it lies, and what the job is told
+JOBS = {
+    "names": (["names", "--rows", "3000"], "n.txt", ["--min-count", "7", "--repair-names", "--curp", "drop"]),
+    "titles": (["titles", "--rows", "500"], "t.csv", ["--validation", "0.25", "--seed", "77"]),
+    "whales": (["whales", "--images", "3"], "sea", ["--method", "saliency", "--crop-quality", "71"]),
+    "pca": (["pca", "--rows", "4000", "--numbers", "5"], "v.parquet", ["--column", "vector", "--components", "3"]),
+    "shapes": ([], "", ["--sweep", "sweeps/demo.yaml", "--rows", "1234", "--problem", "ring"]),
+}
+# some of those options as the run carries them to its workers
+CARRIED = {
+    "names": {"min_count": 7, "repair": True, "curp": "drop"},
+    "titles": {"validation": 0.25, "seed": 77},
+    "whales": {"method": "saliency", "crop_quality": 71},
+    "pca": {"components": 3},
+    "shapes": {"points": {"kind": "generated", "rows": 1234, "seed": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def python(request):
+    """Return the interpreter of an environment with Beam's client of Google's services; it is made once and kept."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()[:16]
+    place = Path(request.config.cache.mkdir(f"dataflow-{digest}"))
+    made = place / "venv/bin/python"
+    if not (place / "whole").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place / "venv"], check=True)
+        for path in REQUIREMENTS:
+            pip = [made, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
+            subprocess.run([*pip, "-r", path], check=True)
+        (place / "whole").touch()
+    return made
+
+
+class Google:
+    """The stand-in at work, and a user who has credentials for it."""
+
+    def __init__(self, python, home):
+        self.python, self.home, self.folder = python, home, home / "google"
+        command = [python, ROOT / "tests/deploy/google_stand_in.py", self.folder]
+        self.port = 0
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "MOLINO_CURP_KEY": SECRET,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(home / "key.json"),
+        }
+        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://localhost:{int(self.process.stdout.readline())}"
+        self.environment["STORAGE_EMULATOR_HOST"] = self.url
+        key = {
+            "type": "service_account",
+            "project_id": "proj",
+            "private_key": new_key(python),
+            "client_email": "submitter@proj.iam.gserviceaccount.com",
+            "token_uri": f"{self.url}/token",
+        }
+        (home / "key.json").write_text(json.dumps(key))
+
+    def put(self, path, name):
+        """Place a file, or all files of a folder, in the bucket."""
+        files = {path: name} if path.is_file() else {p: f"{name}/{p.relative_to(path)}" for p in path.rglob("*")}
+        for file, key in files.items():
+            if file.is_file():
+                target = self.folder / "objects/bucket" / quote(key, safe="")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target)
+
+    def get(self, name):
+        return (self.folder / "objects/bucket" / quote(name, safe="")).read_bytes()
+
+    def command(self, job, *more):
+        place = JOBS[job][1]
+        inputs = {"": [], "sea": ["--input", "gs://bucket/in/sea/images"]}.get(
+            place, ["--input", f"gs://bucket/in/{place}"]
+        )
+        command = [self.python, "-m", "jobs.cli", job, *inputs, *JOBS[job][2], "--quiet", "--runner", "DataflowRunner"]
+        flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
+        return [*command, *flags, "--dataflow_endpoint", self.url, *more]
+
+    def submit(self, job, *more, output):
+        """Run a job's command as a user would, with the package; return exit code and standard error."""
+        command = self.command(job, "--output", f"gs://bucket/{output}", *more)
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+
+    def judge(self, state, message):
+        """Let jobs end so, without being run; None lets them run."""
+        verdict = self.folder / "verdict.json"
+        verdict.write_text(json.dumps({"state": state, "message": message})) if state else verdict.unlink(True)
+
+    def jobs(self):
+        """Return what was submitted, in order."""
+        files = sorted((self.folder / "jobs").glob("*.json"), key=lambda file: int(file.stem.removeprefix("job-")))
+        return [json.loads(file.read_text()) for file in files]
+
+
+def new_key(python):
+    """Return a private key, which Google's client wants before it says who it is."""
+    program = (
+        "from cryptography.hazmat.primitives.asymmetric import rsa\n"
+        "from cryptography.hazmat.primitives import serialization as s\n"
+        "key = rsa.generate_private_key(65537, 2048)\n"
+        "print(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode())\n"
+    )
+    return subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def google(python, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home-of-somebody")
+    for sample, place, _ in JOBS.values():
+        if sample:
+            command = [sys.executable, "-m", "jobs.cli", "sample", *sample, "--output", home / place]
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    made = Google(python, home)
+    try:
+        for _, place, _ in JOBS.values():
+            if place:
+                made.put(home / place, f"in/{place}")
+        yield made
+    finally:
+        made.process.kill()
+        made.process.wait()
+
+
+@pytest.fixture(scope="module")
+def sent(google):
+    """Submit every job, with all worker options; return the jobs as sent, by name, and their commands' ends.
+
+    All are run but titles, whose workers need TensorFlow.
+    """
+    ends = {}
+    for job in JOBS:
+        google.judge("JOB_STATE_FAILED" if job == "titles" else "", "Traceback\nBoomError: no such machine type")
+        flags = [word for name, value in WORKERS.items() for word in (f"--{name}", value)]
+        more = [
+            "--setup_file",
+            "./setup.py",
+            "--sdk_container_image",
+            IMAGE,
+            "--no_use_public_ips",
+            "--labels",
+            "by=us",
+        ]
+        ends[job] = google.submit(job, *more, *flags, output=f"out/{job}")
+    google.judge("", "")
+    return dict(zip(JOBS, google.jobs(), strict=True)), ends
+
+
+def staged(google, job):
+    """Return what was staged for a job, by name."""
+    place = job["environment"]["tempStoragePrefix"].split("/bucket/")[1]
+    files = (google.folder / "objects/bucket").glob(quote(place + "/", safe="") + "*")
+    return {file.name.rsplit("%2F", 1)[1]: file.read_bytes() for file in files}
+
+
+def unpacked(data):
+    """Return bytes and all that is packed in them: Beam packs what it pickles."""
+    found = [data]
+    for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", data):
+        for open_ in (zlib.decompress, bz2.decompress):
+            try:
+                found.append(open_(base64.b64decode(text)))
+            except (ValueError, OSError, zlib.error):
+                continue
+    return b"\n".join(found)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_service_gets_image_package_workers_and_name(job, google, sent):
+    asked = sent[0][job]
+    (pool,) = asked["environment"]["workerPools"]
+    assert asked["name"] == f"molino-{job}"
+    assert asked["labels"] == {"by": "us"}
+    assert [each["containerImage"] for each in pool["sdkHarnessContainerImages"]] == [IMAGE]
+    assert [package["name"] for package in pool["packages"]] == ["workflow.tar.gz"]
+    assert pool["machineType"] == WORKERS["machine_type"]
+    assert pool["numWorkers"] == 3
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == 40
+    assert pool["diskSizeGb"] == 60
+    assert pool["network"] == WORKERS["network"]
+    assert pool["subnetwork"] == WORKERS["subnetwork"]
+    assert pool["numThreadsPerWorker"] == 4
+    assert asked["environment"]["workerZone"] == WORKERS["worker_zone"]
+    assert asked["environment"]["serviceAccountEmail"] == WORKERS["service_account_email"]
+    assert asked["environment"]["sdkPipelineOptions"]["options"]["region"] == "europe-west1"
+    assert asked["environment"]["sdkPipelineOptions"]["options"]["use_public_ips"] is False
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_package_that_workers_install_is_the_program(job, google, sent, tmp_path):
+    (tmp_path / "sent.tar.gz").write_bytes(staged(google, sent[0][job])["workflow.tar.gz"])
+    with tarfile.open(tmp_path / "sent.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.glob("molino-*")
+    for name in ("jobs", "schemas", "training", "transforms"):
+        for file in (ROOT / name).rglob("*.py"):
+            assert (source / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_options_of_a_job_reach_its_workers(job, google, sent, tmp_path):
+    """The run, which the last step carries, holds every option of the job."""
+    (tmp_path / "pipeline.pb").write_bytes(staged(google, sent[0][job])["pipeline.pb"])
+    done = subprocess.run(
+        [google.python, "-c", READ_RUN, tmp_path / "pipeline.pb"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    run = json.loads(done.stdout)
+    assert run["job"] == job
+    assert run["output"] == f"gs://bucket/out/{job}"
+    assert CARRIED[job].items() <= run["options"].items()
+
+
+READ_RUN = """
+import gc, json, sys
+from apache_beam.internal import pickler
+from apache_beam.portability.api import beam_runner_api_pb2 as api
+from jobs.runs import Run
+
+with open(sys.argv[1], "rb") as file:
+    pipeline = api.Pipeline.FromString(file.read())
+steps = [step.spec for step in pipeline.components.transforms.values() if step.spec.urn == "beam:transform:pardo:v1"]
+held = [pickler.loads(api.ParDoPayload.FromString(step.payload).do_fn.payload) for step in steps]
+(run,) = {each.token: each for each in gc.get_objects() if isinstance(each, Run)}.values()
+print(json.dumps({"job": run.job, "output": run.output, "options": run.options}))
+"""
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_nothing_of_the_machine_and_no_secret_is_sent(job, google, sent):
+    """Neither in what the service gets nor in what is staged, packed or not."""
+    files = staged(google, sent[0][job])
+    whole = json.dumps(sent[0][job]).encode() + b"".join(map(unpacked, files.values()))
+    assert b"jobs.commit" in whole  # packed things are seen
+    private = json.loads((google.home / "key.json").read_text())["private_key"].split("\n")[3]
+    for secret in (SECRET, TOKEN, private, str(ROOT), str(google.home), google.home.name, str(google.python)):
+        assert secret.encode() not in whole, secret
+
+
+@pytest.mark.parametrize("job", [job for job in JOBS if job != "titles"])
+def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, google, sent, tmp_path):
+    code, said = sent[1][job]
+    assert code == 0, said[-3000:]
+    sample, place, options = JOBS[job]
+    inputs = ["--input", google.home / ("sea/images" if job == "whales" else place)] if sample else []
+    command = [sys.executable, "-m", "jobs.cli", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    here = json.loads((tmp_path / "out/_manifest.json").read_text())
+    there = json.loads(google.get(f"out/{job}/_manifest.json"))
+    digests = [{name: each["digest"] for name, each in run["datasets"].items()} for run in (here, there)]
+    assert digests[0] == digests[1]
+    assert google.get(f"out/{job}/_SUCCESS")
+
+
+def test_a_failed_job_is_told_in_one_line_with_the_reason(sent):
+    code, said = sent[1]["titles"]
+    assert code == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("molino: ")]
+    assert "ended in the state FAILED: BoomError: no such machine type" in line
+    assert "Traceback" not in said
+
+
+def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(google):
+    google.put(google.home / "n.txt", "in/n.txt")
+    code, said = google.submit("names", "--invalid-curp", "reject", "--max-reject-ratio", "0", "--setup_file",
+                               "./setup.py", output="out/bad")  # fmt: skip
+    assert code == 1
+    assert "records were rejected" in said
+    assert "nothing was published" in said
+    assert "Traceback" not in said
+
+
+def test_done_without_the_output_is_no_success(google):
+    google.judge("JOB_STATE_DONE", "")
+    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/nothing")
+    google.judge("", "")
+    assert code == 1
+    assert "does not hold its run" in said
+
+
+def test_a_stopped_command_cancels_its_job(google):
+    google.judge("JOB_STATE_RUNNING", "")
+    before = len(google.jobs())
+    command = google.command("shapes", "--output", "gs://bucket/out/stopped", "--setup_file", "./setup.py")
+    process = subprocess.Popen(command, cwd=ROOT, env=google.environment, stderr=subprocess.PIPE, text=True)
+    while len(google.jobs()) == before and process.poll() is None:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    google.judge("", "")
+    assert process.returncode == 143, said
+    assert (google.folder / "jobs/cancelled").read_text().split() == [f"job-{before}"]
+    assert not list((google.folder / "objects/bucket").glob("out%2Fstopped%2F*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ([], "add --setup_file"),
+        (["--setup_file", "./setup.py", "--output", "here"], "give a gs:// path"),
+    ],
+)
+def test_what_workers_could_not_do_is_refused_before_anything_is_sent(more, why, google):
+    before = len(google.jobs())
+    code, said = google.submit("shapes", *more, output="out/refused")
+    assert code == 2
+    assert why in said
+    assert len(google.jobs()) == before
