@@ -50,6 +50,7 @@ def run_command(
             if received:
                 _leave_stopped(received[0])
             runners.leave(runners.fail(error))
+    gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
     return DONE
 
 

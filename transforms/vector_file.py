@@ -18,6 +18,7 @@ from transforms import thrift
 from transforms.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
 
 MAGIC = b"PAR1"
+BUFFER_BYTES = 1 << 20
 DATA_PAGE, PLAIN, RLE, UNCOMPRESSED = 0, 0, 3, 0
 FLOAT, DOUBLE, FIXED_LEN_BYTE_ARRAY = 4, 5, 7
 PHYSICAL = {pa.float16(): FIXED_LEN_BYTE_ARRAY, pa.float32(): FLOAT, pa.float64(): DOUBLE}
@@ -58,7 +59,9 @@ class VectorWriter:
         self._sink, self._schema = _Sink(file), schema
         self._vectors = [field for field in schema if is_vector(field)]
         self._others = pa.schema([field for field in schema if not is_vector(field)])
-        self._writer = pq.ParquetWriter(self._sink, self._others, write_page_index=False, **options)
+        # pyarrow writes many small pieces: without a buffer each would pass through Python
+        self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), BUFFER_BYTES)
+        self._writer = pq.ParquetWriter(self._buffer, self._others, write_page_index=False, **options)
         self._groups: list[tuple[int, int, list[Struct]]] = []
 
     def write_batch(self, batch: pa.RecordBatch, row_group_size: int) -> None:
@@ -67,6 +70,7 @@ class VectorWriter:
             raise ValueError("a batch must be one row group")
         moved = self._sink.added
         self._writer.write_batch(batch.select(self._others.names), row_group_size=row_group_size)
+        self._buffer.flush()
         chunks = [self._add(field, batch[field.name]) for field in self._vectors]
         self._groups.append((row_group_size, moved, chunks))
 
@@ -110,6 +114,7 @@ class VectorWriter:
         self.is_open = False
         tail = self._sink.hold()
         self._writer.close()
+        self._buffer.flush()
         footer = thrift.encode(self._complete(_footer(tail.getvalue())))
         self._sink.add(footer + len(footer).to_bytes(4, "little") + MAGIC)
 
