@@ -1,8 +1,7 @@
-"""The names job on an S3 API: moto's server on the loopback interface, in an environment of its own."""
+"""The lock on an S3 API: moto's server on the loopback interface, in an environment of its own."""
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -92,12 +91,6 @@ def names(run, source, output, *options, **more):
     return run("-m", "jobs.cli", "names", *words, **more)
 
 
-def digest_of(run, output):
-    code, said, wrong = run("-m", "jobs.cli", "verify", output)
-    assert code == 0, wrong
-    return next(line for line in said.splitlines() if "digest" in line).split()[-1]
-
-
 def test_a_lock_of_another_host_is_told(s3):
     run, _ = s3
     claim = json.dumps({"token": "rival", "host": "elsewhere", "pid": 1, "born": ""})
@@ -112,24 +105,3 @@ print(storage.create_exclusive("s3://mill/held/_lock", b"late"))
     code, _, wrong = names(run, "s3://mill/in/sep.txt", "s3://mill/held")
     assert code == 3
     assert "another run is at work in s3://mill/held (process 1 on elsewhere)" in wrong
-
-
-def test_a_killed_run_is_the_old_or_the_new_and_a_rerun_is_that_of_a_disk(s3, tmp_path):
-    run, payroll = s3
-    code, _, wrong = names(run, payroll, tmp_path / "out")
-    assert code == 0, wrong
-    expected = digest_of(run, tmp_path / "out")
-    output = "s3://mill/out"
-    for step in ("moved", "manifest"):
-        code, _, wrong = names(run, "s3://mill/in/sep.txt", output, MOLINO_CRASH=step)
-        assert code == -signal.SIGKILL, wrong
-        code, said, wrong = run("-m", "jobs.cli", "verify", output)
-        assert code == 1, said
-        told = "no finished run" if step == "moved" else "_SUCCESS is missing"
-        assert told in wrong
-    assert names(run, "s3://mill/in/sep.txt", output)[0] == 0
-    assert digest_of(run, output) == expected
-    listed = run("-c", LIST)[1]
-    assert "_staging" not in listed
-    assert "_lock" not in listed
-    assert "nothing to do" in names(run, "s3://mill/in/sep.txt", output)[1]
