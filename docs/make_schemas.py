@@ -47,12 +47,14 @@ def render() -> str:
     parts = [HEAD]
     for module, about, found in find_schemas():
         parts.append(f"## {module}\n\n{about}\n")
+        optional = getattr(importlib.import_module(module), "WITH_OPTIONS", {})
         for constant, schema in found:
             name, version = schemas.name_of(schema)
             rows = [
                 f"| `{field.name}` | `{field.type}` | {'yes' if field.nullable else ''} "
-                f"| {_cell((field.metadata or {}).get(schemas.DOC_KEY, b'').decode())} |"
-                for field in schema
+                f"| {_cell((field.metadata or {}).get(schemas.DOC_KEY, b'').decode())}"
+                f"{'' if field.name in schema.names else '; only there by option'} |"
+                for field in optional.get(name, schema)
             ]
             table = "\n".join(["| field | type | null | what it is |", "|---|---|---|---|", *rows])
             parts.append(f"### {name}\n\nVersion {version}, `{module}.{constant}`.\n\n{table}\n")

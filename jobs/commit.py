@@ -93,6 +93,13 @@ def _finish(run: Run, manifest: Mapping[str, Any], files: Sequence[StagedFile], 
     crash("success")
 
 
+# by the commonest reason of rejects: what to try before mending the input
+ASKED = {
+    "bad_encoding": "is --encoding right? Else ",
+    "no_category": "are titles without a category wanted? Then add --without-category; else ",
+}
+
+
 def check_counters(run: Run, counters: Mapping[str, int]) -> None:
     """Raise DataError unless every record is accounted for and the rejects are few enough."""
     whole, parts = run.balance
@@ -104,7 +111,7 @@ def check_counters(run: Run, counters: Mapping[str, int]) -> None:
     if rejects > run.max_reject_ratio * total:
         reasons = sorted(((n, r) for r, n in counters.items() if r.startswith("rejects.")), reverse=True)
         worst = ", ".join(f"{reason.removeprefix('rejects.')} {n:,}" for n, reason in reasons[:3])
-        ask = "is --encoding right? Else " if reasons and reasons[0][1] == "rejects.bad_encoding" else ""
+        ask = ASKED.get(reasons[0][1].removeprefix("rejects."), "") if reasons else ""
         raise DataError(
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
             f"{run.max_reject_ratio:g} allows; nothing was published; {ask}mend the input or raise the limit"

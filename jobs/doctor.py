@@ -69,7 +69,9 @@ def _packages() -> Iterator[tuple[str, str, str]]:
 def _extras() -> Iterator[tuple[str, str, str]]:
     for extra, (package, purpose) in EXTRAS.items():
         found = _version(package)
-        what = f"{package} {found}" if found else f"not installed; for {purpose}: pip install 'molino[{extra}]'"
+        what = (
+            f"{package} {found}" if found else f"not installed; for {purpose}: pip install -r requirements/{extra}.txt"
+        )
         yield OK if found else MISSING, f"molino[{extra}]", what
 
 

@@ -103,7 +103,7 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
     try:
         import transforms.one_layer  # noqa: F401
     except ImportError as error:
-        raise DataError(f"networks need Numba ({error}); pip install 'molino[shapes]'") from None
+        raise DataError(f"networks need Numba ({error}); pip install -r requirements/shapes.txt") from None
     from transforms.draw_points import SPLITS
     from transforms.read_sweep import choose_problems, expand_sweep, read_sweep
 

@@ -139,7 +139,9 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     try:
         how = extraction(given)
     except ImportError as error:
-        raise DataError(f"images need OpenCV, simplejpeg and Numba ({error}); pip install 'molino[images]'") from None
+        raise DataError(
+            f"images need OpenCV, simplejpeg and Numba ({error}); pip install -r requirements/images.txt"
+        ) from None
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
         raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")

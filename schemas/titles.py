@@ -59,6 +59,7 @@ def titles_schema(
 
 
 TITLES = titles_schema({"MODEL": 128})
+WITH_OPTIONS = {"titles.titles": titles_schema({"MODEL": 128}, model_text=True, tokens=True)}
 
 CONFLICTS = schema(
     "titles.conflicts",

@@ -63,6 +63,9 @@ def with_pixels(side: int) -> pa.Schema:
     return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
 
 
+WITH_OPTIONS = {"whales.regions": with_pixels(224)}
+
+
 TRUTH = schema(
     "whales.truth",
     1,

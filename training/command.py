@@ -193,7 +193,8 @@ def load_keras() -> str:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
     except ImportError as error:
         raise TrainingError(
-            f"training needs Keras and its backend ({error}); pip install 'molino[tensorflow]', or set KERAS_BACKEND"
+            f"training needs Keras and its backend ({error}); pip install -r requirements/tensorflow.txt, or set "
+            "KERAS_BACKEND"
         ) from None
     return keras.backend.backend()
 

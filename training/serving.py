@@ -41,7 +41,7 @@ def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[
         with no_stderr():
             import tensorflow as tf
     except ImportError as error:
-        raise TrainingError(f"--model needs TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
+        raise TrainingError(f"--model needs TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
     batch: dict[str, Any] = next(
         source.read("train", ["title", *embeddings], shuffle=False, batch=PROBES, ahead=0).epoch()
     )

@@ -121,7 +121,7 @@ def main() -> int:
     try:
         import tensorflow_transform  # noqa: F401
     except ImportError as error:
-        print(f"{error}; pip install 'molino[tensorflow]'", file=sys.stderr)
+        print(f"{error}; pip install -r requirements/tensorflow.txt", file=sys.stderr)
         return 1
     analyze(categories, weights, GRAPH)
     _settle(Path(GRAPH))

@@ -49,7 +49,7 @@ def _tensorflow() -> tuple[Any, Any]:
             import tensorflow as tf
             import tensorflow_hub as hub
         except ImportError as error:
-            raise DataError(f"models need TensorFlow ({error}); pip install 'molino[tensorflow]'") from None
+            raise DataError(f"models need TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
         for name in ("tensorflow", "tensorflow_hub", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)
         tf.constant(0)  # the first operation prints too

@@ -107,7 +107,7 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     remedy = REMEDIES.get(code or 0, "")
     scheme = FileSystems.get_scheme(path)
     if scheme in EXTRAS and not has_client(scheme):
-        remedy = f"paths of {scheme}:// need: pip install 'molino[{EXTRAS[scheme]}]'"
+        remedy = f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt"
     elif scheme in STORES:
         remedy = next((told for word, told in STORES[scheme].items() if word in cause), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
