@@ -71,6 +71,7 @@ def _run(
     from jobs.manifest import STAGING, read_manifest
     from transforms import storage
 
+    storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = _output_folder(given.output, inputs)
     plan = make_plan(given, inputs)
