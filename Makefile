@@ -59,6 +59,7 @@ $(DEMO)/sea: | $(VENV)/installed
 	$(BIN)/molino sample whales --output $@ --images 20
 
 $(VENV)/installed: requirements/dev.txt setup.py
+	@echo "Installing into $(VENV): 4 GB, some minutes"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --no-build-isolation -e .

@@ -24,6 +24,7 @@ setup(
         "pyarrow>=23.0.1",  # two CVEs below
         "pyyaml>=6",
         "tqdm>=4.67",
+        "zlib-ng>=1",
     ],
     extras_require={
         "aws": [f"apache-beam[aws]=={BEAM}"],

@@ -72,6 +72,7 @@ def _run(
     from transforms import storage
     from transforms.errors import DataError
 
+    storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = _output_folder(given.output, inputs)
     runners.check_reachable(given.runner, [output, *given.input])

@@ -19,12 +19,12 @@ class OutputExistsError(Exception):
 class Lock:
     """Keeps two runs out of one output: a file that says who is at work.
 
-    On a local disk it is created exclusively. An object store has no such thing: the claim is written, and read back
-    after a pause; and whatever happens, a commit looks whether the lock is still its own. A lock whose process is gone
-    is taken over when it was of this machine.
+    It is created exclusively: on a local disk by a link, on S3 and Cloud Storage by a conditional write. A store that
+    has no such thing, or passes over the condition, is read back after a pause; and whatever happens, a commit looks
+    whether the lock is still its own. A lock whose process is gone is taken over when it was of this machine.
     """
 
-    PAUSE = 2.0  # seconds in which a rival's claim becomes visible on an object store
+    PAUSE = 2.0  # seconds in which a rival's claim becomes visible where the store's word is not enough
 
     def __init__(self, output: str, token: str):
         self.path, self.token = storage.join(output, LOCK), token
@@ -58,10 +58,9 @@ class Lock:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(draft)
             return True
-        if storage.exists(self.path):
-            return False
-        storage.write_atomic(self.path, claim)
-        time.sleep(self.PAUSE)
+        if storage.create_exclusive(self.path, claim):
+            time.sleep(self.PAUSE)
+        # also where the answer to the first try was lost and the client's second found the object there
         return holder(self.path).get("token") == self.token
 
     def _clear_stale(self) -> None:

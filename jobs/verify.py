@@ -16,9 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = Parser(prog="molino verify", description=DESCRIPTION)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
-    given = parser.parse_args(arguments)
     runners.silence_beam()
+    given, beam_flags = parser.parse_strictly(arguments)
     from jobs.recheck import verify
+    from transforms import storage
+
+    storage.use_options(beam_flags)
 
     try:
         manifest, wrong = verify(given.output.rstrip("/") or "/")

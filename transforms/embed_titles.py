@@ -23,8 +23,8 @@ from transforms.titles import NULLABLE, Draw, find_conflicts, merge_titles
 from transforms.views_titles import glance_at
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
-# worth the time to compress: a title is small beside its vectors, which nothing makes smaller
-PACKED = ("language", "label_quality", "category", "label", "split", "count")
+# with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
+CODED = ("language", "label_quality", "category", "label", "split", "count")
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -171,8 +171,8 @@ class _Write(beam.DoFn):
             tokens = [
                 name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
             ]
-            raw = [name for name in schema.names if name not in PACKED and name not in tokens]
-            how |= {"raw": raw, "group_rows": GROUP_ROWS}
+            raw = [name for name in schema.names if name not in CODED and name not in tokens]
+            how |= {"raw": raw, "loose": CODED, "group_rows": GROUP_ROWS}
         batches = itertools.chain([first], batches)
         yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
 

@@ -74,23 +74,28 @@ def write_shard(
     plain: Sequence[str] = (),
     encodings: Mapping[str, str] | None = None,
     raw: Sequence[str] = (),
+    loose: Sequence[str] = (),
     group_rows: int | None = None,
 ) -> StagedFile:
     """Write one Parquet file, each batch as row groups of at most `group_rows`, and return what it holds.
 
     The rows are cast to `schema`. The file has zstd compression, checksums, and without vectors a page index;
     dictionaries for every column but those `plain`, those with an encoding, and those `raw`, which are not compressed
-    either. Vectors are raw, and have no statistics. `batches` may be made on the way.
+    either. Those `loose` have a dictionary and are not compressed: what is little beside its row is not worth the time.
+    Vectors are raw, and have no statistics. `batches` may be made on the way.
     """
     path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
     encodings = dict(encodings or {})
     other = [name for name in schema.names if name not in raw]
     with_dictionary = [name for name in other if name not in plain and name not in encodings]
     vectors = [field.name for field in schema if is_vector(field)]
-    packed = dict.fromkeys(other, "zstd") | dict.fromkeys([name for name in raw if name not in vectors], "none")
+    packed = dict.fromkeys(other, "zstd")
+    packed |= dict.fromkeys([name for name in (*raw, *loose) if name not in vectors], "none")
     options: dict[str, Any] = {
         "compression": packed if raw else "zstd",
-        "compression_level": dict.fromkeys(other, COMPRESSION_LEVEL) if raw else COMPRESSION_LEVEL,
+        "compression_level": dict.fromkeys([name for name in other if name not in loose], COMPRESSION_LEVEL)
+        if raw
+        else COMPRESSION_LEVEL,
         "use_dictionary": with_dictionary,
         "column_encoding": encodings or None,
         "write_page_checksum": True,

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import importlib.util
 import os
 import posixpath
 import shutil
@@ -33,7 +34,29 @@ REMEDIES = {
 }
 # what must be installed for a file system
 EXTRAS = {"gs": "dataflow", "s3": "aws", "hdfs": "hdfs"}
+CLIENTS = {"gs": ("google.cloud.storage",), "s3": ("boto3",), "hdfs": ("hdfs",)}
+_S3_KEYS = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3_access_key_id and --s3_secret_access_key"
+# what the clients say, in part, and the remedy
+STORES = {
+    "s3": {
+        "Unable to locate credentials": _S3_KEYS,
+        "Forbidden": "the keys do not allow it; check them and the bucket's policy",
+        "InvalidAccessKeyId": _S3_KEYS,
+        "NoSuchBucket": "there is no such bucket; make it, or check the name",
+        "connect to the endpoint": "check --s3_endpoint_url or AWS_ENDPOINT_URL, and the network",
+        "You must specify a region": "give --s3_region_name or AWS_DEFAULT_REGION",
+    },
+    "gs": {
+        "Anonymous caller": "run gcloud auth application-default login, or name a key file: "
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "403": "the account is not allowed to; check its roles on the bucket",
+        "bucket does not exist": "there is no such bucket; make it, or check the name",
+        "Max retries exceeded": "check the network",
+    },
+}
 
+
+TAKEN, UNSUPPORTED = (409, 412), (400, 501)  # HTTP: the object is there already; no such condition is known here
 
 _opening = threading.Lock()
 _closed: set[str] = set()
@@ -66,6 +89,13 @@ def join(folder: str, *names: str) -> str:
     return posixpath.join(folder.rstrip("/") or "/", *names)
 
 
+def use_options(flags: Sequence[str]) -> None:
+    """Tell Beam's file systems their options, such as `--s3_endpoint_url`, before there is a pipeline that does."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    FileSystems.set_options(PipelineOptions(list(flags)))
+
+
 def explain(error: Exception, path: str, verb: str) -> DataError:
     """Return the error that a user reads for a failed file operation: path, cause and remedy in one line."""
     code = getattr(error, "errno", None)
@@ -76,9 +106,19 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     cause = os.strerror(code) if code else " ".join(str(error).split())[:300]
     remedy = REMEDIES.get(code or 0, "")
     scheme = FileSystems.get_scheme(path)
-    if scheme in EXTRAS and isinstance(error, ValueError | ImportError | AssertionError | NameError | BeamIOError):
+    if scheme in EXTRAS and not has_client(scheme):
         remedy = f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt"
+    elif scheme in STORES:
+        remedy = next((told for word, told in STORES[scheme].items() if word in cause), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
+
+
+def has_client(scheme: str) -> bool:
+    """Return whether what a file system needs is installed."""
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in CLIENTS[scheme])
+    except ModuleNotFoundError:  # of the package above
+        return False
 
 
 @contextlib.contextmanager
@@ -161,6 +201,49 @@ def write_atomic(path: str, data: bytes) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+def create_exclusive(path: str, data: bytes) -> bool:
+    """Write a small object unless there is one, in one step; return False when there is one.
+
+    By S3's If-None-Match and Cloud Storage's generation 0. Where a store knows no such condition it is looked first:
+    then two writers of the same moment may both be told True, and the last one's object stays.
+    """
+    with explained(path, "write"):
+        if exists(path):
+            return False
+        scheme, options = FileSystems.get_scheme(path), FileSystems._pipeline_options
+        try:
+            if scheme == "s3":
+                from apache_beam.io.aws.clients.s3.boto3_client import Client
+                from apache_beam.io.aws.s3io import parse_s3_path
+
+                bucket, key = parse_s3_path(path)
+                Client(options).client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+                return True
+            if scheme == "gs":
+                from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
+
+                bucket, key = parse_gcs_path(path)
+                blob = GcsIO(pipeline_options=options).client.bucket(bucket).blob(key)
+                blob.upload_from_string(data, if_generation_match=0)
+                return True
+        except Exception as error:
+            code = _http_status(error)
+            if code in TAKEN:
+                return False
+            if code not in UNSUPPORTED:
+                raise
+        write_atomic(path, data)
+        return True
+
+
+def _http_status(error: Exception) -> int:
+    """Return the status of an error of boto3 or of Google's client; 0 of any other."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return int(getattr(error, "code", 0) or 0)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,12 @@ group, and the footer is completed. Any reader of Parquet reads the file; see ht
 """
 
 import io
-import zlib
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from zlib_ng import zlib_ng
 
 from transforms import thrift
 from transforms.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
@@ -82,7 +82,7 @@ class VectorWriter:
             raise ValueError(f"column {field.name} has nulls; it may have none")
         values = np.ascontiguousarray(numbers.to_numpy()).view(np.uint8).data
         levels = _levels(len(column), dim)
-        size, crc = len(levels) + len(values), zlib.crc32(values, zlib.crc32(levels))
+        size, crc = len(levels) + len(values), zlib_ng.crc32(values, zlib_ng.crc32(levels))
         page: Struct = {
             1: (I32, DATA_PAGE),
             2: (I32, size),
