@@ -162,7 +162,7 @@ def google(python, tmp_path_factory):
         yield made
     finally:
         made.process.kill()
-        made.process.wait()
+        made.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -294,8 +294,10 @@ def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, 
     assert google.get(f"out/{job}/_SUCCESS")
 
 
-def test_a_failed_job_is_told_in_one_line_with_the_reason(sent):
-    code, said = sent[1]["titles"]
+def test_a_failed_job_is_told_in_one_line_with_the_reason(google):
+    google.judge("JOB_STATE_FAILED", "Traceback\nBoomError: no such machine type")
+    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/failed")
+    google.judge("", "")
     assert code == 1
     (line,) = [line for line in said.splitlines() if line.startswith("molino: ")]
     assert "ended in the state FAILED: BoomError: no such machine type" in line
