@@ -33,6 +33,7 @@ ALSO = {
     "transforms/read_sweep.py": {"yaml"},
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib", "PIL"},
     "transforms/saved_model.py": {"tensorflow", "tensorflow_hub", "google"},
+    "transforms/vector_file.py": {"zlib_ng"},
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
