@@ -45,6 +45,7 @@ def worker(tmp_path):
         "#!/bin/sh\n"
         f"cd {tmp_path} && unset PYTHONPATH && export PATH={venv}/bin:$PATH VIRTUAL_ENV={venv}\n"
         "export RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1\n"
+        'eval "set -- $*"\n'  # Prism quotes the worker's id as for a shell, and starts none
         f'exec {BOOT} --semi_persist_dir={tmp_path} "$@" >>{tmp_path}/worker.log 2>&1\n'
     )
     start.chmod(0o755)
