@@ -56,7 +56,7 @@ class Cluster:
         pipe = subprocess.PIPE
         return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
-    def run_job(self, *arguments, cwd, seconds=600):
+    def run_job(self, *arguments, cwd, seconds=1500):
         """Run a job to its end; return the exit code and what it said on standard error."""
         process = self.start_job(*arguments, cwd=cwd)
         try:

@@ -9,7 +9,7 @@ import pytest
 from every_job import JOBS, digests, run_embedded
 from flink_cluster import TASKMANAGERS
 
-pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -19,7 +19,8 @@ def test_flink_gives_what_the_embedded_runner_gives(job, flink, tmp_path):
     assert code == 0, said[-3000:] + flink.log()
     assert digests(tmp_path / "flink") == expected
     ran = flink.jobs()[0]
-    assert (ran["name"], ran["state"]) == (f"molino-{job}", "FINISHED")
+    assert ran["name"].startswith(f"molino-{job}-")
+    assert ran["state"] == "FINISHED"
 
 
 def test_all_listen_on_the_loopback_interface_alone(flink):
