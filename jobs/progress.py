@@ -91,7 +91,7 @@ class Watch:
         stage = next((stage for stage, share in shares.items() if share < 1), list(self.stages)[-1])
         share = min(1.0, shares[stage])
         rate = self.amounts["read.rows"] / max(now - self._started, 1e-3)
-        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s overall"
+        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s read"
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
             self._bar.n = round(100 * share)

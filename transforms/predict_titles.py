@@ -53,7 +53,12 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
       DataError: it is not there, is another one, cannot be loaded, or is not to be trusted.
     """
     inside = os.path.join(location, SERVING)
-    if os.path.isfile(os.path.join(location, "metrics.json")) and not os.path.isdir(inside):
+    trained = os.path.isfile(os.path.join(location, "metrics.json"))
+    if trained and os.path.isfile(os.path.join(location, "saved_model.pb")):
+        raise DataError(
+            f"{location} is a language model, from titles to vectors; name the output of molino train titles"
+        )
+    if trained and not os.path.isdir(inside):
         raise DataError(
             f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
         )
