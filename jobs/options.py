@@ -27,8 +27,6 @@ EMBEDDED = "embedded"
 RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
 # Options of the Flink runner that its job server knows and Beam's Python does not.
 FLINK_OPTIONS = (
-    "parallelism",
-    "max_parallelism",
     "object_reuse",
     "fail_on_checkpointing_errors",
     "number_of_execution_retries",
