@@ -61,7 +61,10 @@ def parser() -> Parser:
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the classifier")
     model.add_argument(
-        "--model", required=True, metavar="DIR", help="output of molino train titles, or the SavedModel in it"
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="output of molino train titles, or the SavedModel in it, also on gs://",
     )
     model.add_argument("--model-sha256", type=digest, metavar="HEX", help="digest that the SavedModel must have")
     model.add_argument(
@@ -117,6 +120,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
+        sends={classifier.digest: classifier.path},
     )
 
 
@@ -138,9 +142,11 @@ def build(
     from transforms.delimited import GatherRejects, ReadDelimited
     from transforms.parquet import WriteParquet
     from transforms.partition import PartitionRows
-    from transforms.predict_titles import PredictTitles, spread
+    from transforms.predict_titles import PredictTitles, as_sent, spread
     from transforms.sources import POSITION
 
+    if run.sent:
+        classifier = as_sent(classifier, run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     rejected = read["rejects"] | "Rejects" >> GatherRejects(lines=read["lines"])
     predicted = (
