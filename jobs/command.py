@@ -69,15 +69,20 @@ def _run(
     from jobs import runs
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
-    from transforms import storage
-    from transforms.errors import DataError
+    from transforms import carry, storage
+    from transforms.errors import DataError, OptionError
 
     storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = _output_folder(given.output, inputs)
     runners.check_reachable(given.runner, [output, *given.input])
+    elsewhere = runners.are_elsewhere(given.runner, beam_flags)
     plan = make_plan(given, inputs)
-    run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
+    if elsewhere and plan.here_only:
+        raise OptionError(plan.here_only[0])
+    run = runs.plan_run(
+        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
+    )
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
@@ -87,7 +92,8 @@ def _run(
     if cluster:
         cluster.check()
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
-    with Lock(output, run.token):
+    job_file = runners.job_file_of(options)
+    with Lock(output, run.token) as lock:
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
@@ -95,6 +101,8 @@ def _run(
             return
         try:
             ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
+            for name, folder in plan.sends.items() if elsewhere else ():
+                carry.send(folder, storage.join(run.sent, name))
             with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask):
                 runners.run_pipeline(
                     lambda pipeline: plan.build(pipeline, run, spill),
@@ -110,6 +118,10 @@ def _run(
                 storage.close_folder(folder)
             runs.clear_staging(run)
             raise
+        if job_file:
+            lock.hand_over(job_file)
+            print(f"{job_file} describes the job; {output} is kept for it")
+            return
         storage.delete_tree(storage.join(output, STAGING))
     manifest = read_manifest(output)
     if manifest is None or manifest["run"] != run.id:

@@ -19,12 +19,13 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from jobs.lock import holder
+from jobs.lock import JOB_FILE, holder
 from jobs.manifest import (
     FORMAT,
     LOCK,
     MANIFEST,
     SHARD,
+    STAGING,
     SUCCESS,
     listed_paths,
     missing_paths,
@@ -225,6 +226,11 @@ def crash_point(step: str) -> None:
 
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
     publish(run, sorted(files, key=lambda f: (f.dataset, f.key, f.name)), sum_counters(counters), crash_point)
+    lock = storage.join(run.output, LOCK)
+    claim = holder(lock)
+    if claim.get("token") == run.token and JOB_FILE in claim:  # no command waits for the end to tidy up
+        storage.delete_tree(storage.join(run.output, STAGING))
+        storage.delete_file(lock)
     return run.id
 
 

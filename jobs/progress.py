@@ -105,7 +105,7 @@ class Watch:
         shares = self._shares()
         stage = next((stage for stage, share in shares.items() if share < 1), list(self.stages)[-1])
         rate = self.amounts["read.rows"] / max(now - self._started, 1e-3)
-        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s overall"
+        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s read"
         return min(1.0, shares[stage]), text
 
     def _show(self) -> None:

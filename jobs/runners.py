@@ -102,6 +102,38 @@ def check_reachable(runner: str, paths: Sequence[str]) -> None:
             raise OptionError(f"{path} is on this machine, where {DATAFLOW}'s workers cannot see it; give a gs:// path")
 
 
+def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
+    """Return whether a runner's workers may be on other machines.
+
+    Not those of the embedded runner, nor those that Beam calls LOOPBACK: threads of the very process that submits, and
+    what Prism, Flink and Spark have by default where they run on this machine too.
+    """
+    from apache_beam.options import pipeline_options as known
+
+    if is_embedded(runner):
+        return False
+    options = known.PipelineOptions(list(flags))
+    kind = options.view_as(known.PortableOptions).environment_type
+    if kind:
+        return kind != "LOOPBACK"
+    flink, spark = options.view_as(known.FlinkRunnerOptions), options.view_as(known.SparkRunnerOptions)
+    here = {
+        "PrismRunner": True,
+        "FlinkRunner": flink.flink_master in ("[local]", "[auto]"),
+        "SparkRunner": spark.spark_master_url.startswith("local"),
+    }
+    return not here.get(runner, False)
+
+
+def job_file_of(options: Any) -> str:
+    """Return where Dataflow's client writes the job that somebody else will launch; "" when it submits the job."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+    if options.view_as(StandardOptions).runner != DATAFLOW:
+        return ""
+    return options.view_as(GoogleCloudOptions).template_location or ""
+
+
 def _locate_prism(flags: Sequence[str]) -> list[str]:
     """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
     from transforms.errors import OptionError

@@ -51,6 +51,8 @@ class Plan:
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
+      here_only: what workers on other machines could not have; for each what to tell the user.
+      sends: local folders that workers need, by the names under which others get them. See transforms.carry.
     """
 
     job: str
@@ -63,6 +65,8 @@ class Plan:
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
+    here_only: Sequence[str] = ()
+    sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ class Run:
       token: of this run's lock.
       warnings: what the user should know before trusting the output.
       work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
+      elsewhere: workers may be on other machines than the one that submits.
     """
 
     job: str
@@ -100,6 +105,7 @@ class Run:
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: float = dataclasses.field(default_factory=time.time)
     work: str = ""
+    elsewhere: bool = False
 
     @property
     def staging(self) -> str:
@@ -107,12 +113,19 @@ class Run:
         return storage.join(self.output, STAGING, self.token[:16])
 
     @property
+    def sent(self) -> str:
+        """Folder for what workers on other machines need of the one that submits; "" where there are none."""
+        return storage.join(self.staging, "sent") if self.elsewhere else ""
+
+    @property
     def units(self) -> str:
         """Folder for what finished work units staged; the same for every attempt at this run. See transforms.resume."""
         return storage.join(self.output, STAGING, f"units-{self.work[:16]}")
 
 
-def plan_run(plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float) -> Run:
+def plan_run(
+    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
+) -> Run:
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     code = {"version": jobs.VERSION, "digest": code_digest()}
     listed = [_entry(item) for item in inputs]
@@ -134,6 +147,7 @@ def plan_run(plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_rat
         counted=plan.counted,
         max_reject_ratio=max_reject_ratio,
         warnings=plan.warnings,
+        elsewhere=elsewhere,
     )
 
 
