@@ -1,6 +1,7 @@
 """What every job's command does around its pipeline: plan, lock, run, tell."""
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
@@ -67,6 +68,7 @@ def _run(
     list_inputs: Callable[[argparse.Namespace], list],
 ) -> None:
     from jobs import runs
+    from jobs.buckets import bucket_folder
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
     from transforms import storage
@@ -83,8 +85,8 @@ def _run(
         return
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
-    spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
-    with Lock(output, run.token):
+    spilled = bucket_folder(run.staging, embedded=embedded)
+    with Lock(output, run.token), spilled if _spills(given.shuffle, embedded) else contextlib.nullcontext() as spill:
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
