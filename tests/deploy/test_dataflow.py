@@ -158,6 +158,43 @@ def test_nothing_of_the_machine_and_no_secret_is_sent(job, google, sent):
         assert secret.encode() not in whole, secret
 
 
+def forms_of(key):
+    """Return a key as it is, and as it may be written by what packs it."""
+    return [key, key.hex().encode(), *(base64.b64encode(b"x" * shift + key)[4:-4] for shift in range(3))]
+
+
+def test_of_a_key_only_its_path_is_sent(google, tmp_path):
+    key = b"f3a9-a-secret-key-of-hashes-77c1"
+    (tmp_path / "key").write_bytes(key + b"\n")
+    google.put(tmp_path / "key", "keys/curp")
+    hashed = ["--curp", "hash", "--curp-key-file"]
+    code, said = google.submit(
+        "names", "--setup_file", "./setup.py", *hashed, "gs://bucket/keys/curp", output="out/key"
+    )
+    assert code == 0, said[-3000:]
+    job = google.jobs()[-1]
+    files = staged(google, job)
+    whole = json.dumps(job).encode() + b"".join(map(unpacked, files.values()))
+    assert b"gs://bucket/keys/curp" in whole
+    assert [form for form in forms_of(key) if form in whole] == []
+    # nor is it in the output, and the workers had it all the same
+    objects = (google.folder / "objects/bucket").glob("out%2Fkey%2F*")
+    assert [path.name for path in objects if key in path.read_bytes()] == []
+    command = [sys.executable, "-m", "jobs.cli", *names_here(google), *hashed, tmp_path / "key"]
+    subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
+    here, there = (
+        json.loads((tmp_path / "out/_manifest.json").read_text()),
+        json.loads(google.get("out/key/_manifest.json")),
+    )
+    assert here["digest"] == there["digest"]
+    assert there["options"]["curp"] == "hash"
+
+
+def names_here(google):
+    _, place, options = JOBS["names"]
+    return ["names", "--input", google.home / place, *options, "--quiet"]
+
+
 @pytest.mark.parametrize("job", [job for job in JOBS if job != "titles"])
 def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, google, sent, tmp_path):
     code, said = sent[1][job]
@@ -222,11 +259,13 @@ def test_a_stopped_command_cancels_its_job(google):
     [
         ([], "add --setup_file"),
         (["--setup_file", "./setup.py", "--output", "here"], "give a gs:// path"),
+        # of the environment, which holds one
+        (["--setup_file", "./setup.py", "--curp", "hash"], "for example --curp-key-file gs://bucket/curp-key"),
     ],
 )
 def test_what_workers_could_not_do_is_refused_before_anything_is_sent(more, why, google):
     before = len(google.jobs())
-    code, said = google.submit("shapes", *more, output="out/refused")
+    code, said = google.submit("names" if "--curp" in more else "shapes", *more, output="out/refused")
     assert code == 2
     assert why in said
     assert len(google.jobs()) == before
