@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs import runners
+from jobs import flink, runners
 from jobs.options import DONE, EXISTS, Parser
 from jobs.progress import Watch
 
@@ -88,6 +88,9 @@ def _run(
         return
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
+    cluster = None if embedded else flink.cluster_of(given.runner, options)
+    if cluster:
+        cluster.check()
     spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
     job_file = runners.job_file_of(options)
     with Lock(output, run.token) as lock:
@@ -97,14 +100,16 @@ def _run(
             print(f"{output} {DONE_BEFORE}")
             return
         try:
+            ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
             for name, folder in plan.sends.items() if elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
-            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages):
+            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask):
                 runners.run_pipeline(
                     lambda pipeline: plan.build(pipeline, run, spill),
                     given.runner,
                     options,
                     worker_mode=given.worker_mode,
+                    cluster=cluster,
                 )
         except BaseException:
             # workers outlive a failure: what is deleted now must not be written again

@@ -8,7 +8,16 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, place, positive, text_format, year
+from jobs.options import (
+    Parser,
+    add_run_options,
+    add_text_options,
+    place,
+    positive,
+    tell_rejects,
+    text_format,
+    year,
+)
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -319,7 +328,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("people", f"{counters.get('people', 0):,}"),
         ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
-        ("rejects", f"{counters.get('rejects', 0):,}"),
+        ("rejects", tell_rejects(counters)),
     ]
     lines += [
         (

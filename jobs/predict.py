@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, text_format
+from jobs.options import Parser, add_run_options, add_text_options, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -172,9 +172,13 @@ def build(
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
-    names = {"rows read": "rows_read", "predictions": "predictions", "rejects": "rejects"}
-    lines = [(shown, f"{manifest['counters'].get(name, 0):,}") for shown, name in names.items()]
-    return [*lines, ("classifier", manifest["options"]["classifier"][:16])]
+    counters = manifest["counters"]
+    return [
+        ("rows read", f"{counters.get('rows_read', 0):,}"),
+        ("predictions", f"{counters.get('predictions', 0):,}"),
+        ("rejects", tell_rejects(counters)),
+        ("classifier", manifest["options"]["classifier"][:16]),
+    ]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, text_format
+from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("titles", f"{counted('titles')}: {splits}"),
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
-        ("rejects", counted("rejects")),
+        ("rejects", tell_rejects(counters)),
         ("labels", _tell_labels(counters, categories)),
         ("models", models or "none: the titles have no vectors"),
     ]

@@ -55,7 +55,12 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     """
     inside = storage.join(location, SERVING)
     served = storage.exists(storage.join(inside, model_files.SAVED_MODEL))
-    if not served and storage.exists(storage.join(location, "metrics.json")):
+    trained = not served and storage.exists(storage.join(location, "metrics.json"))
+    if trained and storage.exists(storage.join(location, model_files.SAVED_MODEL)):
+        raise DataError(
+            f"{location} is a language model, from titles to vectors; name the output of molino train titles"
+        )
+    if trained:
         raise DataError(
             f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
         )
