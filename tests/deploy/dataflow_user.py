@@ -58,18 +58,23 @@ class Google:
     def get(self, name):
         return (self.folder / "objects/bucket" / quote(name, safe="")).read_bytes()
 
-    def command(self, job, *more):
+    def command(self, job, *more, options=None):
         place = JOBS[job][1]
         inputs = {"": [], "sea": ["--input", "gs://bucket/in/sea/images"]}.get(
             place, ["--input", f"gs://bucket/in/{place}"]
         )
-        command = [self.python, "-m", "jobs.cli", job, *inputs, *JOBS[job][2], "--quiet", "--runner", "DataflowRunner"]
+        given = JOBS[job][2] if options is None else options
+        command = [self.python, "-m", "jobs.cli", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
         flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
         return [*command, *flags, "--dataflow_endpoint", self.url, *more]
 
-    def submit(self, job, *more, output):
-        """Run a job's command as a user would, with the package; return exit code and standard error."""
-        command = self.command(job, "--output", f"gs://bucket/{output}", *more)
+    def submit(self, job, *more, output, options=None):
+        """Run a job's command as a user would, with the package; return exit code and standard error.
+
+        A path without a folder is one in the bucket. `options` stand in place of the job's own in JOBS.
+        """
+        place = f"gs://bucket/{output}" if "/" in output else output
+        command = self.command(job, "--output", place, *more, options=options)
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 

@@ -168,9 +168,8 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
     (tmp_path / "key").write_bytes(key + b"\n")
     google.put(tmp_path / "key", "keys/curp")
     hashed = ["--curp", "hash", "--curp-key-file"]
-    code, said = google.submit(
-        "names", "--setup_file", "./setup.py", *hashed, "gs://bucket/keys/curp", output="out/key"
-    )
+    options = [*hashed, "gs://bucket/keys/curp"]
+    code, said = google.submit("names", "--setup_file", "./setup.py", output="out/key", options=options)
     assert code == 0, said[-3000:]
     job = google.jobs()[-1]
     files = staged(google, job)
@@ -180,19 +179,13 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
     # nor is it in the output, and the workers had it all the same
     objects = (google.folder / "objects/bucket").glob("out%2Fkey%2F*")
     assert [path.name for path in objects if key in path.read_bytes()] == []
-    command = [sys.executable, "-m", "jobs.cli", *names_here(google), *hashed, tmp_path / "key"]
-    subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
-    here, there = (
-        json.loads((tmp_path / "out/_manifest.json").read_text()),
-        json.loads(google.get("out/key/_manifest.json")),
-    )
+    command = [sys.executable, "-m", "jobs.cli", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
+    command += [*hashed, tmp_path / "key", "--output", tmp_path / "out"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    here = json.loads((tmp_path / "out/_manifest.json").read_text())
+    there = json.loads(google.get("out/key/_manifest.json"))
     assert here["digest"] == there["digest"]
     assert there["options"]["curp"] == "hash"
-
-
-def names_here(google):
-    _, place, options = JOBS["names"]
-    return ["names", "--input", google.home / place, *options, "--quiet"]
 
 
 @pytest.mark.parametrize("job", [job for job in JOBS if job != "titles"])
@@ -255,17 +248,18 @@ def test_a_stopped_command_cancels_its_job(google):
 
 
 @pytest.mark.parametrize(
-    ("more", "why"),
+    ("job", "options", "more", "output", "why"),
     [
-        ([], "add --setup_file"),
-        (["--setup_file", "./setup.py", "--output", "here"], "give a gs:// path"),
+        ("shapes", None, [], "out/refused", "add --setup_file"),
+        ("shapes", None, ["--setup_file", "./setup.py"], "here", "give a gs:// path"),
         # of the environment, which holds one
-        (["--setup_file", "./setup.py", "--curp", "hash"], "for example --curp-key-file gs://bucket/curp-key"),
+        ("names", ["--curp", "hash"], ["--setup_file", "./setup.py"], "out/refused", "--curp-key-file gs://bucket/"),
     ],
 )
-def test_what_workers_could_not_do_is_refused_before_anything_is_sent(more, why, google):
+def test_what_workers_could_not_do_is_refused_before_anything_is_sent(job, options, more, output, why, google):
     before = len(google.jobs())
-    code, said = google.submit("names" if "--curp" in more else "shapes", *more, output="out/refused")
+    code, said = google.submit(job, *more, output=output, options=options)
     assert code == 2
     assert why in said
+    assert SECRET not in said
     assert len(google.jobs()) == before
