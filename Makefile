@@ -57,6 +57,7 @@ bench: $(VENV)/bench-installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
+	$(BIN)/python deploy/dataflow/make_metadata.py
 
 $(DEMO)/sep.txt: | $(VENV)/installed
 	$(BIN)/molino sample names --output $@
