@@ -1,7 +1,7 @@
 # make demo      a fresh clone to the name tables of 1.26 million made-up people, and a small run of each other job
 # make test      every test
 # make check     what to run before each commit: lint, types, layers, fast tests
-# make bench     the published figures
+# make bench     the published figures, and the constants of molino plan
 # make lock      pin the newest versions that setup.py allows
 PYTHON ?= python3.11
 VENV := .venv
@@ -42,9 +42,11 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/whales.py
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/shapes.py
+	$(BIN)/python benchmarks/constants.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
+	$(BIN)/python docs/make_scale.py
 
 $(DEMO)/sep.txt: | $(VENV)/installed
 	$(BIN)/molino sample names --output $@

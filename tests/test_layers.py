@@ -38,7 +38,7 @@ ALSO = {
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
 SHARED_JOBS = {"cli", "command", "commit", "doctor", "lock", "manifest", "options", "progress", "recheck"}
-SHARED_JOBS |= {"runners", "runs", "sample", "verify"}
+SHARED_JOBS |= {"forecast", "plan", "runners", "runs", "sample", "sizes", "verify"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"
@@ -100,6 +100,8 @@ def test_training_does_without_the_jobs():
         ["train", "--help"],
         ["train", "titles", "--help"],
         ["predict", "--help"],
+        ["plan", "--help"],
+        ["plan", "names", "--help"],
         ["--version"],
     ],
     ids=" ".join,
