@@ -1,5 +1,7 @@
 # make demo      a fresh clone to the name tables of 1.26 million made-up people, and a small run of each other job
-# make test      every test
+# make test      every test but those on Flink
+# make flink-test  the tests on a Flink cluster on this machine; fetches Flink first, 400 MB
+# make test-all  every test
 # make check     what to run before each commit: lint, types, layers, fast tests
 # make bench     the published figures, and the constants of molino plan
 # make lock      pin the newest versions that setup.py allows
@@ -10,7 +12,7 @@ DEMO := demo
 # a lock is complete: --no-deps keeps pip from asking for what requirements/overrides.txt leaves out
 PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 
-.PHONY: demo test check faults bench docs lock clean
+.PHONY: demo test flink-pieces flink-test test-all check faults bench docs lock clean
 
 demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)/sea
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
@@ -24,7 +26,17 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)
 	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
 
 test: $(VENV)/installed
+	@echo "Without the tests on Flink: make flink-test"
 	$(BIN)/python -m pytest
+
+flink-pieces: $(VENV)/installed
+	deploy/flink/fetch
+
+flink-test: flink-pieces
+	$(BIN)/python -m pytest -m flink
+
+test-all: flink-pieces
+	$(BIN)/python -m pytest -m "flink or not flink"
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What every job's command does around its pipeline: plan, lock, run, tell."""
 
 import argparse
+import contextlib
 import dataclasses
 import gc
 import os
@@ -8,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs import runners
+from jobs import flink, runners
 from jobs.options import DONE, EMBEDDED, EXISTS, Parser
 from jobs.progress import Watch
 
@@ -68,37 +69,52 @@ def _run(
     list_inputs: Callable[[argparse.Namespace], list],
 ) -> None:
     from jobs import runs
+    from jobs.buckets import bucket_folder
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
-    from transforms import storage
-    from transforms.errors import DataError
+    from transforms import carry, storage
+    from transforms.errors import DataError, OptionError
 
     storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = output_folder(given.output, inputs)
     runners.check_reachable(given.runner, [output, *given.input])
+    elsewhere = runners.are_elsewhere(given.runner, beam_flags)
     plan = make_plan(given, inputs)
-    run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
+    if elsewhere and plan.here_only:
+        raise OptionError(plan.here_only[0])
+    run = runs.plan_run(
+        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
+    )
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
     run = dataclasses.replace(run, expected=expected.plan() if (expected := expect(plan, given)) else {})
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
-    spill = run.shuffle if _spills(given.shuffle, embedded) else None
-    with Lock(output, run.token):
+    cluster = None if embedded else flink.cluster_of(given.runner, options)
+    if cluster:
+        cluster.check()
+    job_file = runners.job_file_of(options)
+    spilled = bucket_folder(run.staging, embedded=embedded) if _spills(given.shuffle, embedded) else None
+    with Lock(output, run.token) as lock, spilled or contextlib.nullcontext() as spill:
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
             print(f"{output} {DONE_BEFORE}")
             return
+        run = dataclasses.replace(run, buckets=spill or "")
         try:
-            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages):
+            ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
+            for name, folder in plan.sends.items() if elsewhere else ():
+                carry.send(folder, storage.join(run.sent, name))
+            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask):
                 runners.run_pipeline(
                     lambda pipeline: plan.build(pipeline, run, spill),
                     given.runner,
                     options,
                     worker_mode=given.worker_mode,
+                    cluster=cluster,
                 )
         except BaseException:
             # workers outlive a failure: what is deleted now must not be written again
@@ -107,6 +123,10 @@ def _run(
                 storage.close_folder(folder)
             runs.clear_staging(run)
             raise
+        if job_file:
+            lock.hand_over(job_file)
+            print(f"{job_file} describes the job; {output} is kept for it")
+            return
         storage.delete_tree(storage.join(output, STAGING))
     manifest = read_manifest(output)
     if manifest is None or manifest["run"] != run.id:

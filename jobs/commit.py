@@ -21,12 +21,13 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 
-from jobs.lock import holder
+from jobs.lock import JOB_FILE, holder
 from jobs.manifest import (
     FORMAT,
     LOCK,
     MANIFEST,
     SHARD,
+    STAGING,
     SUCCESS,
     listed_paths,
     missing_paths,
@@ -203,7 +204,7 @@ def _manifest(
 
 def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     """Return what the run took, as far as it is known here; other workers and runners have other figures."""
-    buckets = [file.bytes for file in storage.list_tree(run.shuffle)]
+    buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "shuffle_bytes": sum(buckets) if buckets else None,
@@ -240,6 +241,11 @@ def crash_point(step: str) -> None:
 
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
     publish(run, sorted(files, key=lambda f: (f.dataset, f.key, f.name)), sum_counters(counters), crash_point)
+    lock = storage.join(run.output, LOCK)
+    claim = holder(lock)
+    if claim.get("token") == run.token and JOB_FILE in claim:  # no command waits for the end to tidy up
+        storage.delete_tree(storage.join(run.output, STAGING))
+        storage.delete_file(lock)
     return run.id
 
 

@@ -32,6 +32,7 @@ class Forecast:
       read_bytes: of the input, unpacked.
       shuffle_bytes: in the bucket files, or through the runner's shuffle.
       overhead_bytes: those of them that are no rows: what the pieces cost.
+      by_span: as in Size: larger spans would make fewer pieces.
       written_bytes: data sets and views.
       worker_bytes: memory of a process with one worker.
       memory_bytes: of all workers: threads of one process on the embedded runner, else processes.
@@ -51,6 +52,7 @@ class Forecast:
     read_bytes: float
     shuffle_bytes: float
     overhead_bytes: float
+    by_span: bool
     written_bytes: float
     worker_bytes: float
     memory_bytes: float
@@ -142,6 +144,7 @@ def forecast(
         read_bytes=size.bytes,
         shuffle_bytes=shuffle,
         overhead_bytes=overhead,
+        by_span=size.by_span,
         written_bytes=written,
         worker_bytes=held + own,
         memory_bytes=held + workers * own if embedded else workers * (held + own),

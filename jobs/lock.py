@@ -11,6 +11,8 @@ from jobs.manifest import LOCK
 from transforms import storage
 from transforms.errors import DataError
 
+JOB_FILE = "job_file"  # of a claim: the job that has the lock is described there, and launched by somebody else
+
 
 class OutputExistsError(Exception):
     """The output is taken: by another run's result, by something that is not ours, or by a run at work."""
@@ -41,8 +43,13 @@ class Lock:
         raise OutputExistsError(self._message())
 
     def __exit__(self, *_: object) -> None:
-        if holder(self.path).get("token") == self.token:
+        claim = holder(self.path)
+        if claim.get("token") == self.token and JOB_FILE not in claim:
             storage.delete_file(self.path)
+
+    def hand_over(self, job_file: str) -> None:
+        """Leave the lock to the job that a file describes: its last step opens it."""
+        storage.write_atomic(self.path, json.dumps({"token": self.token, JOB_FILE: job_file}).encode())
 
     def _create(self, claim: bytes) -> bool:
         if self.local:
@@ -86,6 +93,11 @@ class Lock:
 
     def _message(self) -> str:
         claim = holder(self.path)
+        if JOB_FILE in claim:
+            return (
+                f"{os.path.dirname(self.path)} is kept for the job of {claim[JOB_FILE]}; wait for it, or delete "
+                f"{self.path} if it failed or will not be launched"
+            )
         return (
             f"another run is at work in {os.path.dirname(self.path)} (process {claim.get('pid', '?')} on "
             f"{claim.get('host', '?')}); wait for it, or delete {self.path} if you know that it is gone"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jobs import runners
-from jobs.options import DONE, Parser
+from jobs.options import DONE, TRAINING_CODES, Parser
 
 DESCRIPTION = """
 Look at a model that turns titles into vectors, or grow one from the titles themselves. A model is the folder of a
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:
         return importlib.import_module(TRAIN).main(words[1:])
-    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG, exit_codes=TRAINING_CODES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
     inspect = actions.add_parser("inspect", help=about, description=about)

@@ -3,19 +3,28 @@
 import argparse
 import dataclasses
 import functools
-import hmac
 import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, positive, text_format, year
+from jobs.options import (
+    Parser,
+    add_run_options,
+    add_text_options,
+    place,
+    positive,
+    tell_rejects,
+    text_format,
+    year,
+)
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
     from jobs.runs import Plan, Run
+    from transforms.secret_key import SecretKey
     from transforms.sources import Source, TextFormat
     from transforms.storage import FileInfo
 
@@ -119,7 +128,12 @@ def parser() -> Parser:
         default="keep",
         help=f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}",
     )
-    rows.add_argument("--curp-key-file", metavar="FILE", help="file with the secret key of the hashes")
+    rows.add_argument(
+        "--curp-key-file",
+        type=place,
+        metavar="FILE",
+        help="file with the secret key of the hashes; workers read it themselves: for a cluster gs://, s3:// or hdfs://",
+    )
     return made
 
 
@@ -168,6 +182,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         size=functools.partial(
             sizes.names_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
         ),
+        here_only=key_here(key),
     )
 
 
@@ -187,35 +202,46 @@ def make_options(given: argparse.Namespace, text: "TextFormat", blocks: int, sha
     )
 
 
-def shown_options(options: Options, key: bytes) -> dict[str, Any]:
+def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
     """Return the options as the manifest holds them."""
     shown = dataclasses.asdict(options)
     shown["junk"] = list(options.junk)
     if key:
-        # tells whether two runs had the same key, and nothing of the key
-        shown["curp_key"] = hmac.digest(key, b"which key", "sha256").hex()[:8]
+        shown["curp_key"] = key.mark
     return shown
 
 
-def curp_key(given: argparse.Namespace) -> bytes:
-    """Return the secret key of the hashes, from the file or the environment; empty when CURPs are not hashed."""
+def curp_key(given: argparse.Namespace) -> "SecretKey | None":
+    """Return the secret key of the hashes, from the file or the environment; None when CURPs are not hashed."""
     from transforms import storage
     from transforms.errors import OptionError
+    from transforms.secret_key import SHORTEST, find_key
 
+    path = given.curp_key_file or ""
     if given.curp != "hash":
-        if given.curp_key_file:
+        if path:
             raise OptionError("--curp-key-file is of no use without --curp hash")
-        return b""
-    if given.curp_key_file:
-        key = storage.read_bytes(given.curp_key_file).strip()
-    else:
-        key = os.environ.get(KEY_VARIABLE, "").strip().encode()
-    if len(key) < 16:
+        return None
+    key = find_key(os.path.abspath(path) if path and storage.is_local(path) else path, KEY_VARIABLE)
+    if key is None:
         raise OptionError(
-            f"--curp hash needs a secret key of at least 16 bytes, from --curp-key-file or {KEY_VARIABLE}; "
+            f"--curp hash needs a secret key of at least {SHORTEST} bytes, from --curp-key-file or {KEY_VARIABLE}; "
             "make one with: openssl rand -hex 32"
         )
     return key
+
+
+def key_here(key: "SecretKey | None") -> list[str]:
+    """Return what to tell a user whose workers are on other machines and whose key is on this one."""
+    from transforms import storage
+
+    if key is None or (key.path and not storage.is_local(key.path)):
+        return []
+    where = f"in {key.path}" if key.path else f"in the variable {KEY_VARIABLE}"
+    return [
+        f"the key of --curp hash is {where}, on this machine, and never sent: workers read it themselves; put it where "
+        "only they and you can read it, for example --curp-key-file gs://bucket/curp-key"
+    ]
 
 
 def build(
@@ -224,7 +250,7 @@ def build(
     spill: str | None,
     *,
     options: Options,
-    key: bytes,
+    key: "SecretKey | None",
     sources: Sequence["Source"],
     span_bytes: int,
 ) -> None:
@@ -306,7 +332,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("people", f"{counters.get('people', 0):,}"),
         ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
-        ("rejects", f"{counters.get('rejects', 0):,}"),
+        ("rejects", tell_rejects(counters)),
     ]
     lines += [
         (

@@ -10,20 +10,23 @@ if TYPE_CHECKING:
     from transforms.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
-EXIT_CODES = f"""\
+_CODES = """\
 exit codes:
-  {DONE}  done, or done before: the output already holds this very run
-  {DATA}  the input or the disk does not allow it; the earlier output is untouched
-  {USAGE}  the command line is wrong
-  {EXISTS}  the output holds another run, something else, or a run at work
+  {}  done{}
+  {}  the input or the disk does not allow it; the earlier output is untouched
+  {}  the command line is wrong
+  {}  {}
   130, 143  stopped by Ctrl-C or SIGTERM
 """
+EXIT_CODES = _CODES.format(
+    *(DONE, ", or done before: the output already holds this very run", DATA, USAGE),
+    *(EXISTS, "the output holds another run, something else, or a run at work"),
+)
+TRAINING_CODES = _CODES.format(DONE, "", DATA, USAGE, EXISTS, "something is at --output, and --overwrite is not given")
 EMBEDDED = "embedded"
 RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
 # Options of the Flink runner that its job server knows and Beam's Python does not.
 FLINK_OPTIONS = (
-    "parallelism",
-    "max_parallelism",
     "object_reuse",
     "fail_on_checkpointing_errors",
     "number_of_execution_retries",
@@ -35,17 +38,35 @@ FLINK_OPTIONS = (
 )
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest right option, and whose options cannot be shortened."""
+class Once(argparse._StoreAction):
+    """Store a value; the option given again is an error, where argparse would keep the last and say nothing."""
 
-    def __init__(self, *, prog: str, description: str, epilog: str = ""):
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        if flag and self.dest in parser.given:
+            parser.error(f"{flag} is given twice{'; name all after one' if self.nargs == '+' else ''}")
+        parser.given.add(self.dest)
+        super().__call__(parser, namespace, values, flag)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice."""
+
+    def __init__(self, *, prog: str, description: str, epilog: str = "", exit_codes: str = EXIT_CODES):
         super().__init__(
             prog=prog,
             description=textwrap.dedent(description).strip(),
-            epilog=textwrap.dedent(epilog).strip() + "\n\n" + EXIT_CODES,
+            epilog=textwrap.dedent(epilog).strip() + "\n\n" + exit_codes,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.given: set[str] = set()
+        for name in (None, "store"):
+            self.register("action", name, Once)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options and what else there is."""
+        self.given = set()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, in one line, and exit with 2."""
@@ -89,7 +110,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
+        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.75)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
@@ -174,6 +195,17 @@ def ratio(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
     return number
+
+
+def tell_rejects(counters: Mapping[str, int]) -> str:
+    """Return how many records were rejected, and why.
+
+    >>> tell_rejects({"rejects": 3, "rejects.empty_line": 1, "rejects.null_value": 2})
+    '3 (1 empty_line, 2 null_value)'
+    """
+    reasons = sorted((name.removeprefix("rejects."), n) for name, n in counters.items() if name.startswith("rejects."))
+    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons)
+    return f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")
 
 
 def add_text_options(

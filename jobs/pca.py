@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, natural, positive
+from jobs.options import Parser, add_run_options, natural, positive, tell_rejects
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -239,12 +239,10 @@ def build(
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
-    rejected = {name: n for name, n in counters.items() if name.startswith("rejects.")}
-    why = ", ".join(f"{n:,} {name.removeprefix('rejects.')}" for name, n in sorted(rejected.items()))
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
-        ("rejects", f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")),
+        ("rejects", tell_rejects(counters)),
         ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
     ]
 

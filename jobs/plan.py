@@ -142,7 +142,8 @@ def tell(found: "Forecast", given: argparse.Namespace) -> Iterator[tuple[str, st
         extra = found.overhead_bytes / found.shuffle_bytes
         yield "shuffle", show_bytes(found.shuffle_bytes) + (f", {extra:.0%} of it no rows" if extra >= 0.2 else "")
         if extra >= 0.5:
-            yield "note", "a larger --span-bytes makes fewer pieces of more rows, and takes more memory"
+            span = "give a larger --span-bytes, which takes more memory, or " if found.by_span else ""
+            yield "note", f"batches are cut into too many pieces: {span}cut the input into several runs"
     yield "written", show_bytes(found.written_bytes)
     yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes)}"
     yield (

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, text_format
+from jobs.options import Parser, add_run_options, add_text_options, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def parser() -> Parser:
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the classifier")
     model.add_argument(
-        "--model", required=True, metavar="DIR", help="output of molino train titles, or the SavedModel in it"
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="output of molino train titles, or the SavedModel in it, also on gs://",
     )
     model.add_argument("--model-sha256", type=digest, metavar="HEX", help="digest that the SavedModel must have")
     model.add_argument(
@@ -121,6 +124,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         size=functools.partial(
             sizes.predict_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
         ),
+        sends={classifier.digest: classifier.path},
     )
 
 
@@ -142,9 +146,11 @@ def build(
     from transforms.delimited import GatherRejects, ReadDelimited
     from transforms.parquet import WriteParquet
     from transforms.partition import PartitionRows
-    from transforms.predict_titles import PredictTitles, spread
+    from transforms.predict_titles import PredictTitles, as_sent, spread
     from transforms.sources import POSITION
 
+    if run.sent:
+        classifier = as_sent(classifier, run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     rejected = read["rejects"] | "Rejects" >> GatherRejects(lines=read["lines"])
     predicted = (
@@ -170,9 +176,13 @@ def build(
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
-    names = {"rows read": "rows_read", "predictions": "predictions", "rejects": "rejects"}
-    lines = [(shown, f"{manifest['counters'].get(name, 0):,}") for shown, name in names.items()]
-    return [*lines, ("classifier", manifest["options"]["classifier"][:16])]
+    counters = manifest["counters"]
+    return [
+        ("rows read", f"{counters.get('rows_read', 0):,}"),
+        ("predictions", f"{counters.get('predictions', 0):,}"),
+        ("rejects", tell_rejects(counters)),
+        ("classifier", manifest["options"]["classifier"][:16]),
+    ]
 
 
 if __name__ == "__main__":

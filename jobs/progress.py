@@ -10,11 +10,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from transforms.progress import ENVIRONMENT
 
 LINE_SECONDS = 10.0
+ASK_SECONDS = 1.0
 
 
 class Watch:
@@ -24,12 +25,22 @@ class Watch:
       total_bytes: size of the input: what the reading is measured by.
       noun: what is counted.
       stages: as workers report them, in their order, and what a person reads; "read" is the first.
+      ask: returns the share that is done and what a person may read, for workers from which no report comes.
     """
 
-    def __init__(self, total_bytes: int, *, quiet: bool, noun: str, stages: Mapping[str, str]):
-        self.total_bytes, self.quiet, self.noun, self.stages = total_bytes, quiet, noun, stages
+    def __init__(
+        self,
+        total_bytes: int,
+        *,
+        quiet: bool,
+        noun: str,
+        stages: Mapping[str, str],
+        ask: Callable[[], tuple[float, str]] | None = None,
+    ):
+        self.total_bytes, self.quiet, self.noun, self.stages, self.ask = total_bytes, quiet, noun, stages, ask
         self.amounts: Counter[str] = Counter()
-        self._started = self._shown = time.monotonic()
+        self._started = self._shown = self._asked = time.monotonic()
+        self._answer = (0.0, "")
 
     def __enter__(self) -> "Watch":
         self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
@@ -85,13 +96,21 @@ class Watch:
         later = any(share for stage, share in shares.items() if stage != "read")
         return {**shares, "read": 1.0 if later else min(read, 0.99)}
 
-    def _show(self) -> None:
-        now = time.monotonic()
+    def _tell(self, now: float) -> tuple[float, str]:
+        """Return the share of the stage at work that is done, and what a person reads."""
+        if self.ask and not self.amounts:
+            if now - self._asked >= ASK_SECONDS or not self._answer[1]:
+                self._asked, self._answer = now, self.ask()
+            return self._answer
         shares = self._shares()
         stage = next((stage for stage, share in shares.items() if share < 1), list(self.stages)[-1])
-        share = min(1.0, shares[stage])
         rate = self.amounts["read.rows"] / max(now - self._started, 1e-3)
-        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s overall"
+        text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s read"
+        return min(1.0, shares[stage]), text
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        share, text = self._tell(now)
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
             self._bar.n = round(100 * share)

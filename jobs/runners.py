@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from jobs import flink
 from jobs.options import DATA, EMBEDDED, RUNNERS
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -28,6 +30,7 @@ PACKAGE_FLAGS = ("--setup_file", "--sdk_container_image", "--extra_package", "--
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 # Beam would stage a list of all that is installed here, with paths of this machine
 UNTOLD = "disable_logging_submission_environment"
+PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -35,8 +38,9 @@ def silence_beam() -> None:
     """Keep Beam's chatter, at import and at work, out of the user's sight; its errors stay."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     logging.getLogger().setLevel(logging.ERROR)
-    # a failed bundle is raised as well: its traceback need not be logged before
+    # a failed bundle is raised as well: its traceback need not be logged before, here or by a job server
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
 
 
 def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None) -> Any:
@@ -55,7 +59,9 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
             )
         _send_no_paths()
         flags = [*flags, f"--experiments={UNTOLD}"]
-        named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name=molino-{job}"]
+        # on Flink a job is told from others by its name alone
+        name = f"molino-{job}-{secrets.token_hex(4)}" if runner == flink.RUNNER else f"molino-{job}"
+        named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name={name}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
     direct = options.view_as(DirectOptions)
@@ -101,6 +107,38 @@ def check_reachable(runner: str, paths: Sequence[str]) -> None:
             raise OptionError(f"{path} is on this machine, where {DATAFLOW}'s workers cannot see it; give a gs:// path")
 
 
+def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
+    """Return whether a runner's workers may be on other machines.
+
+    Not those of the embedded runner, nor those that Beam calls LOOPBACK: threads of the very process that submits, and
+    what Prism, Flink and Spark have by default where they run on this machine too.
+    """
+    from apache_beam.options import pipeline_options as known
+
+    if is_embedded(runner):
+        return False
+    options = known.PipelineOptions(list(flags))
+    kind = options.view_as(known.PortableOptions).environment_type
+    if kind:
+        return kind != "LOOPBACK"
+    flink, spark = options.view_as(known.FlinkRunnerOptions), options.view_as(known.SparkRunnerOptions)
+    here = {
+        "PrismRunner": True,
+        "FlinkRunner": flink.flink_master in ("[local]", "[auto]"),
+        "SparkRunner": spark.spark_master_url.startswith("local"),
+    }
+    return not here.get(runner, False)
+
+
+def job_file_of(options: Any) -> str:
+    """Return where Dataflow's client writes the job that somebody else will launch; "" when it submits the job."""
+    from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
+
+    if options.view_as(StandardOptions).runner != DATAFLOW:
+        return ""
+    return options.view_as(GoogleCloudOptions).template_location or ""
+
+
 def _locate_prism(flags: Sequence[str]) -> list[str]:
     """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
     from transforms.errors import OptionError
@@ -137,7 +175,9 @@ def is_embedded(runner: str) -> bool:
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
 
 
-def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str) -> None:
+def run_pipeline(
+    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: flink.Cluster | None = None
+) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
@@ -159,17 +199,37 @@ def run_pipeline(build: Callable, runner: str, options: Any, *, worker_mode: str
     build(pipeline)
     # worker threads print the traceback of whatever they raise; it is raised here as well, and explained
     quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()
-    with quiet:
+    with quiet, _ended_elsewhere(runner, cluster) as submitted:
+        on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()
-        try:
-            state = result.wait_until_finish()
-        except SystemExit:
-            if not is_embedded(runner):
-                print("molino: stopping the job; this may take a while", file=sys.stderr)
-                result.cancel()  # what it still wrote would be deleted under it
-            raise
+        submitted.append(result)
+        # a job server that Beam starts would be gone before the job could be cancelled
+        signal.signal(signal.SIGINT, on_interrupt)
+        state = result.wait_until_finish()
     if state is not None and str(state) not in ("DONE", "UPDATED"):
         raise RuntimeError(f"the runner ended in the state {state}")
+
+
+@contextlib.contextmanager
+def _ended_elsewhere(runner: str, cluster: flink.Cluster | None) -> Iterator[list]:
+    """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
+
+    Yields a list that gets the pipeline's result.
+    """
+    submitted: list[Any] = []
+    try:
+        yield submitted
+    except BaseException as error:
+        stopped = isinstance(error, SystemExit) and not is_embedded(runner)
+        if stopped:
+            print("molino: stopping the job; this may take a while", file=sys.stderr)
+            for result in submitted:
+                with contextlib.suppress(Exception):
+                    result.cancel()
+        if cluster:
+            end_workers()  # the job server: it may still be submitting
+            cluster.cancel()
+        raise
 
 
 def _keep_memory() -> None:
@@ -224,6 +284,9 @@ def explain_failure(error: BaseException) -> str:
     found = DATA_ERROR.search(text)
     if found:
         return found[1]
+    ended = PORTABLE_ERROR.search(text)
+    if ended:
+        return f"the job ended in the state {ended[1]}: {ended[2]}; the output is as its last complete run left it"
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "DataflowRuntimeException" in kinds:
         return _explain_dataflow(error)

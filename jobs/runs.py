@@ -53,6 +53,8 @@ class Plan:
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
       size: how much there is to do, for a forecast; looks at the input.
+      here_only: what workers on other machines could not have; for each what to tell the user.
+      sends: local folders that workers need, by the names under which others get them. See transforms.carry.
     """
 
     job: str
@@ -66,6 +68,8 @@ class Plan:
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
     size: Callable[[], Size] | None = None
+    here_only: Sequence[str] = ()
+    sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class Run:
       warnings: what the user should know before trusting the output.
       work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
       expected: what the run was expected to meet and to take before it began; no part of its id.
+      buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
+      elsewhere: workers may be on other machines than the one that submits.
     """
 
     job: str
@@ -105,11 +111,8 @@ class Run:
     started: float = dataclasses.field(default_factory=time.time)
     work: str = ""
     expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def shuffle(self) -> str:
-        """Folder for bucket files."""
-        return storage.join(self.staging, "shuffle")
+    buckets: str = ""
+    elsewhere: bool = False
 
     @property
     def staging(self) -> str:
@@ -117,12 +120,19 @@ class Run:
         return storage.join(self.output, STAGING, self.token[:16])
 
     @property
+    def sent(self) -> str:
+        """Folder for what workers on other machines need of the one that submits; "" where there are none."""
+        return storage.join(self.staging, "sent") if self.elsewhere else ""
+
+    @property
     def units(self) -> str:
         """Folder for what finished work units staged; the same for every attempt at this run. See transforms.resume."""
         return storage.join(self.output, STAGING, f"units-{self.work[:16]}")
 
 
-def plan_run(plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float) -> Run:
+def plan_run(
+    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
+) -> Run:
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     code = {"version": jobs.VERSION, "digest": code_digest()}
     listed = [_entry(item) for item in inputs]
@@ -144,6 +154,7 @@ def plan_run(plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_rat
         counted=plan.counted,
         max_reject_ratio=max_reject_ratio,
         warnings=plan.warnings,
+        elsewhere=elsewhere,
     )
 
 

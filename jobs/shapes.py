@@ -138,7 +138,7 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
                 "points": len(problems) * sum(points.count(split) for split in SPLITS),
             },
         ),
-        warnings=[f"{again:,} networks stand in the sweep more than once; each is trained once"] if again else [],
+        warnings=[f"{again:,} of the sweep's networks are there before; each is trained once"] if again else [],
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},

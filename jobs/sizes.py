@@ -33,6 +33,7 @@ class Size:
       shuffle: bytes that are brought together, pieces apart.
       batches, blocks: each batch of rows is cut into as many pieces as there are blocks; into fewer where they have no
         rows, and the runner's shuffle carries them.
+      by_span: whether larger spans make larger batches; those of Parquet and of quoted text have 65,536 rows.
       piece, message: bytes that a piece costs besides its rows, in a bucket file and in a runner's shuffle.
       pieces: of each stage, how many parts of it can be worked on side by side.
       chunk: bytes of the largest part of the rows that a worker holds at once.
@@ -48,6 +49,7 @@ class Size:
     shuffle: float = 0.0
     batches: int = 0
     blocks: int = 0
+    by_span: bool = False
     piece: float = 0.0
     message: float = 0.0
     pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -104,6 +106,7 @@ def text_size(
         shuffle=shuffle + (more(sample, rows) if more else 0.0),
         batches=batches,
         blocks=blocks,
+        by_span=not text.quote and not tables,
         piece=sample.piece,
         message=sample.message,
         pieces={"read": len(spans), "reduce": shards, "write": shards, "finish": 1},
@@ -162,12 +165,10 @@ def pca_size(vectors: "Vectors", *, components: int | None, vector_type: str, fi
     Args:
       file_bytes: of the input files as they lie there.
     """
-    import numpy as np
-
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
     read = vectors.type.bit_width // 8 * rows * numbers
-    written = np.dtype(vector_type).itemsize * rows * (components or numbers)
+    written = int(vector_type.removeprefix("float")) // 8 * rows * (components or numbers)
     return Size(
         files=len(vectors.files),
         bytes=vectors.bytes,

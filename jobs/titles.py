@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, text_format
+from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME=PATH_OR_URL",
-        help="column of vectors, and its model: folder or archive of a SavedModel, or TF Hub URL; may be repeated; "
-        "without any the titles have labels and splits, and molino model train can grow a model from them",
+        help="column of vectors, and its model: folder or archive of a SavedModel, also on gs://, or TF Hub URL; "
+        "may be repeated; without any the titles have labels and splits, and molino model train can grow a model",
     )
     models.add_argument(
         "--model-sha256",
@@ -177,7 +177,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from jobs.runs import Plan
     from schemas.rejects import REJECTS
     from schemas.titles import CONFLICTS, LABELS, TITLES
-    from transforms.embed import plan_models
+    from transforms.embed import plan_models, sent_name
     from transforms.errors import OptionError
     from transforms.sources import list_sources
 
@@ -226,6 +226,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             blocks=blocks,
             shards=shards,
         ),
+        sends={sent_name(model): model.path for model in models},
     )
 
 
@@ -270,6 +271,7 @@ def build(
     from jobs.commit import Publish
     from schemas.rejects import REJECTS
     from transforms.delimited import GatherRejects, ReadDelimited
+    from transforms.embed import as_sent
     from transforms.embed_titles import Columns, WriteTitles
     from transforms.label_vocabulary import LabelCategories
     from transforms.parquet import WriteParquet
@@ -280,6 +282,7 @@ def build(
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     half = options.vector_type == "float16"
+    models = [as_sent(model, run.sent) for model in models] if run.sent else models
     columns = Columns(models=tuple(models), half=half, model_text=options.model_text, tokens=options.tokens)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category)
@@ -332,7 +335,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("titles", f"{counted('titles')}: {splits}"),
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
-        ("rejects", counted("rejects")),
+        ("rejects", tell_rejects(counters)),
         ("labels", _tell_labels(counters, categories)),
         ("models", models or "none: the titles have no vectors"),
     ]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jobs.options import DONE, Parser
+from jobs.options import DONE, TRAINING_CODES, Parser
 
 DESCRIPTION = """
 Train a classifier on what the titles job wrote, or compare language models by the classifiers trained on their vectors.
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in ACTIONS:
         module, report, _ = ACTIONS[words[0]]
         return importlib.import_module(module).main(words[1:], page=_page(report))
-    parser = Parser(prog="molino train", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="molino train", description=DESCRIPTION, epilog=EPILOG, exit_codes=TRAINING_CODES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for action, (_, _, about) in ACTIONS.items():
         actions.add_parser(action, help=about, description=about)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, natural, positive
+from jobs.options import Parser, add_run_options, natural, positive, tell_rejects
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -253,14 +253,12 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     counters = manifest["counters"]
     nothing = {name: n for name, n in counters.items() if name.startswith("status.") and name != "status.found"}
     without = ", ".join(f"{n:,} {name.removeprefix('status.')}" for name, n in sorted(nothing.items()) if n)
-    rejected = {name: n for name, n in counters.items() if name.startswith("rejects.")}
-    why = ", ".join(f"{n:,} {name.removeprefix('rejects.')}" for name, n in sorted(rejected.items()))
     resumed = counters.get("units.resumed", 0)
     return [
         ("images read", f"{counters.get('images_read', 0):,}"),
         ("found", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
-        ("rejects", f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")),
+        ("rejects", tell_rejects(counters)),
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
     ]

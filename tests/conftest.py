@@ -4,6 +4,7 @@ import os
 import warnings
 
 import pytest
+from flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +14,17 @@ def hub():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("tensorflow_hub")
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory):
+    """A Flink cluster at work on this machine."""
+    missing = missing_piece()
+    if missing:
+        pytest.skip(f"there is no {missing}; make flink-test fetches it")
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.script("start", TASKMANAGERS)
+        yield cluster
+    finally:
+        cluster.script("stop")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class Effect:
       low_bound, high_bound: interval of the difference, over repeats and their titles.
       p: chance of a difference as large if the factor changed nothing: trials of a stratum change places at random.
       holm: `p` corrected for the number of factors asked about.
+      least_p: the smallest that `p` can be with so many trials.
       strata: pairs of models that differ in this factor alone.
       trials: in these.
     """
@@ -59,6 +61,7 @@ class Effect:
     high_bound: float
     p: float
     holm: float
+    least_p: float
     strata: int
     trials: int
 
@@ -147,6 +150,19 @@ def measure_effect(
     # the trials as they are is one of the ways; a hair's breadth for sums in another order
     as_large = np.sum(np.abs(moved) >= abs(difference) - 1e-12)
     return difference, interval(spread), float((1 + as_large) / (1 + times))
+
+
+def least_chance(sizes: Sequence[tuple[int, int]]) -> float:
+    """Return the smallest p-value of `measure_effect` where each stratum has so many trials of either value.
+
+    Of all the ways in which trials can change places, the trials as they are is one, and so is their mirror image
+    where both values have as many.
+
+    >>> round(least_chance([(2, 2)]), 3), least_chance([(1, 1), (1, 1)])
+    (0.333, 0.5)
+    """
+    ways = math.prod(math.comb(one + other, one) for one, other in sizes)
+    return (1 + all(one == other for one, other in sizes)) / ways
 
 
 def correct_by_holm(chances: Sequence[float]) -> list[float]:

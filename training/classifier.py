@@ -248,7 +248,9 @@ class ByVectors:
         x, labels = self._inputs(batch), batch["label"]
         if not self.weighed:
             return x, labels
-        return x, np.maximum(labels, 0), weigh(batch, self.language)
+        weights = weigh(batch, self.language)
+        # the loss of a batch is the mean over its rows; those that are left out are none of them
+        return x, np.maximum(labels, 0), weights * np.float32(len(weights) / max(1.0, weights.sum()))
 
     def _inputs(self, batch: Batch) -> Any:
         arrays = [read_flags(batch[name]) if name == FLAG else batch[name] for name in self.columns]

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import fcntl
 import logging
 import os
 import resource
@@ -11,7 +12,6 @@ import signal
 import sys
 import textwrap
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -28,8 +28,22 @@ class TakenError(Exception):
     """Something is at the output that must not be replaced."""
 
 
+class Once(argparse._StoreAction):
+    """Store a value, of an option that may stand once: of two, argparse would silently take the last."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        if self.dest in parser.given:
+            parser.error(f"{flag} is given twice")
+        parser.given[self.dest] = flag
+        super().__call__(parser, namespace, values, flag)
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest right option, and whose options cannot be shortened."""
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
+
+    Attributes:
+      given: flags of the options with a value that stood on the command line, by their destination.
+    """
 
     def __init__(self, *, prog: str, description: str, epilog: str = "", kind: str = "run of this command"):
         super().__init__(
@@ -39,6 +53,9 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.given: dict[str, str | None] = {}
+        for name in (None, "store"):
+            self.register("action", name, Once)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, in one line, and exit with 2."""
@@ -68,13 +85,15 @@ exit codes:
 """
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least`."""
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         number = int(text)
         if number < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most:,}, not {text}")
         return number
 
     parse.__name__ = "whole number"  # what argparse calls it
@@ -241,28 +260,44 @@ def check_output(path: str, *, overwrite: bool, mark: str, kind: str) -> str:
     return folder
 
 
-def check_apart(output: str, given: str) -> None:
+def check_apart(output: str, given: str, flag: str = "--input") -> None:
     """Raise TrainingError where an input is not there, or the output is a part of it."""
     if "://" in given:
         return
     if not os.path.exists(given):
-        raise TrainingError(f"there is no file or folder {given}; check --input")
+        raise TrainingError(f"there is no file or folder {given}; check {flag}")
     if os.path.realpath(output).startswith(os.path.join(os.path.realpath(given), "")):
-        raise TrainingError(f"--output {output} lies inside --input {given}; choose another --output")
+        raise TrainingError(f"--output {output} lies inside {flag} {given}; choose another --output")
 
 
 @contextlib.contextmanager
 def drafted(folder: str) -> Iterator[str]:
     """Yield a folder to write in, beside the output; it takes the output's place when the block ends without an error.
 
-    It is not there yet: who writes it makes it. What was at the output goes in the same moment.
+    It is not there yet: who writes it makes it. What was at the output goes in the same moment. What a killed process
+    left is cleared away first.
+
+    Raises:
+      TakenError: another process writes to this output.
     """
-    work = f"{folder}.{uuid.uuid4().hex}"
-    try:
-        yield work
-        publish(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    work, lock = f"{folder}.draft", f"{folder}.draft.lock"
+    with open(lock, "w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(held.fileno()), os.stat(lock)):
+                raise FileNotFoundError(lock)  # its last holder has just deleted it
+        except OSError:
+            raise TakenError(f"another process writes to {folder}; wait for it") from None
+        try:
+            if os.path.lexists(aside := f"{work}.replaced") and not os.path.lexists(folder):
+                os.rename(aside, folder)  # killed between two renames
+            for left in (work, aside):
+                shutil.rmtree(left, ignore_errors=True)
+            yield work
+            publish(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            os.unlink(lock)
 
 
 def publish(work: str, folder: str) -> None:
@@ -286,6 +321,7 @@ class Progress:
         self.quiet, self.started = quiet, time.monotonic()
         self.shown = self.started
         self.bar: Any = None
+        self.parts = (0, 1)
 
     def __enter__(self) -> "Progress":
         if not self.quiet and sys.stderr.isatty():
@@ -299,10 +335,21 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def show(self, done: int, total: int, text: str | float) -> None:
-        """Show how far the training is; a number is its mean loss."""
+    def note(self, text: str) -> None:
+        """Write a line that stays."""
+        if not self.quiet:
+            (print if self.bar is None else self.bar.write)(f"molino: {text}", file=sys.stderr)
+
+    def part(self, number: int, of: int) -> None:
+        """Let what is shown from now on be one of several parts, which take equally long."""
+        self.parts = number, of
+
+    def show(self, done: float, total: float, text: str | float) -> None:
+        """Show how far the training, or a part of it, is; a number is its mean loss."""
         told = text if isinstance(text, str) else f"training, loss {text:.4f}"
         now = time.monotonic()
+        number, of = self.parts
+        done, total = number * total + done, of * total
         if self.bar is not None:
             self.bar.set_description_str(told, refresh=False)
             self.bar.n = round(100 * done / total)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
     from training.certainty import Effect, Trial
 
 SUMMARY, REPORT = "comparison.json", "report.html"
-FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no"), "dim": ("128", "50")}
+FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, whatever sizes there are
 LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
-DIM = re.compile(r"(?<!\d)(50|128)(?!\d)")
+DIM = re.compile(r"dim(\d+)|(?<!\d)(50|128)(?!\d)")
 NEAR = 1e-9  # of a published figure
 REPEAT = 1000  # between the seeds of repeats
+OF_PUBLISHED = ("published", "metadata", "output", "draws", "seed")
 UNTOLD = (*titles.UNTOLD, "draws", "published", "metadata")
 DESCRIPTION = """
 Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
@@ -58,7 +60,7 @@ def parser() -> Parser:
     )
     where.add_argument("--output", required=True, metavar="DIR", help="folder; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a comparison that is there")
-    titles.add_recipe(made)
+    titles.add_recipe(made, several="each on its own")
     how = made.add_argument_group("certainty")
     how.add_argument("--repeats", type=whole(1), default=4, metavar="N", help="trainings of each embedding (default 4)")
     how.add_argument("--draws", type=whole(100), default=2000, metavar="N", help="of bootstraps and tests (2000)")
@@ -76,11 +78,17 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     given = made.parse_strictly(arguments)
     if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
         made.error("give --input, or --published and --metadata")
+    if given.published:
+        for name, flag in made.given.items():
+            if name not in OF_PUBLISHED:
+                made.error(f"{flag} is of trainings; what is published is trained already")
+    titles.check_recipe(made, given)
 
     def work() -> list[tuple[str, str]]:
         folder = check_output(given.output, overwrite=given.overwrite, mark=SUMMARY, kind="comparison")
-        for path in filter(None, (given.input, given.published, given.metadata)):
-            check_apart(given.output, path)
+        for name in ("input", "published", "metadata"):
+            if path := getattr(given, name):
+                check_apart(given.output, path, f"--{name}")
         with Progress(quiet=given.quiet) as progress:
             progress.show(0, 1, "reading")
             if given.input:
@@ -101,6 +109,7 @@ def finish(
     dims: Mapping[str, int] | None = None,
 ) -> list[tuple[str, str]]:
     """Compare trials, write what was found, and return the summary."""
+    progress.part(0, 1)
     progress.show(1, 1, "drawing titles")
     found = compare(trials, facts, draws=given.draws, seed=given.seed, dims=dims)
     with drafted(folder) as draft:
@@ -134,7 +143,8 @@ def compare_run(
     with checkpoints(folder, {"run": source.run.sha256, "options": told, "backend": backend}) as kept:
         for repeat in range(given.repeats):
             recipe = titles.make_recipe(given, source.training_titles, seed=given.seed + REPEAT * repeat)
-            for embedding in embeddings:
+            for place, embedding in enumerate(embeddings):
+                progress.part(repeat * len(embeddings) + place, given.repeats * len(embeddings))
                 name = f"{embedding} {repeat + 1}"
                 columns = [] if recipe.architecture == titles.PHRASES else [embedding]
                 learner = titles.make_learner(source, recipe, columns)
@@ -169,14 +179,14 @@ def read_published(predictions: str, metadata: str) -> tuple[list["Trial"], dict
 
     from training.certainty import Trial
 
+    known = _read_metadata(metadata)
+    models = {name: each["language_model"] for name, each in known.items()}
+    wanted = ["experiment", "category", "prediction"]
     try:
-        with open(metadata, encoding="utf-8") as file:
-            known = {each["experiment"]: each for each in json.load(file)}
-        models = {name: each["language_model"] for name, each in known.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"cannot read {metadata}: {error!r:.200}; it is a list of experiments, as JSON") from None
-    try:
-        table = pq.read_table(predictions, columns=["experiment", "category", "prediction"])
+        there = pq.read_schema(predictions).names
+        if lacking := [name for name in wanted if name not in there]:
+            raise TrainingError(f"{predictions} has no column {lacking[0]!r}; it has {', '.join(map(repr, there))}")
+        table = pq.read_table(predictions, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise TrainingError(f"cannot read {predictions}: {' '.join(str(error).split())[:200]}") from None
     if any(column.null_count for column in table.columns):
@@ -195,6 +205,30 @@ def read_published(predictions: str, metadata: str) -> tuple[list["Trial"], dict
     return trials, {name: {"published": each.get("published_balanced_accuracy")} for name, each in known.items()}
 
 
+def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
+    """Return what is known of each experiment, by its name.
+
+    Raises:
+      TrainingError: the file is no such list.
+    """
+    what = "it must be a list of experiments, as JSON, each with experiment and language_model"
+    try:
+        with open(path, encoding="utf-8") as file:
+            listed = json.load(file)
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}; check --metadata") from None
+    except ValueError:
+        raise TrainingError(f"{path} is no JSON; {what}") from None
+    known: dict[str, dict[str, Any]] = {}
+    for number, each in enumerate(listed if isinstance(listed, list) else [None], 1):
+        if not isinstance(each, dict) or not {"experiment", "language_model"} <= each.keys():
+            raise TrainingError(f"{path}, entry {number}: {what}")
+        if each["experiment"] in known:
+            raise TrainingError(f"{path} lists the experiment {each['experiment']} twice")
+        known[each["experiment"]] = each
+    return known
+
+
 # --- comparing
 
 
@@ -210,7 +244,7 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
     return {
         "language": language[1] if language else None,
         "normalized": "yes" if "norm" in model.lower() else "no",
-        "dim": str(dim) if dim else told[1] if told else None,
+        "dim": str(dim) if dim else told[1] or told[2] if told else None,
     }
 
 
@@ -316,7 +350,10 @@ def find_effects(
     from training import certainty
 
     measured: list[tuple[Any, ...]] = []
-    for factor, (one, other) in FACTORS.items():
+    sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
+    asked = [(factor, *sides) for factor, sides in FACTORS.items()]
+    asked += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
+    for factor, one, other in asked:
         pairs = certainty.find_strata(traits, factor, one, other)
         strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
         if strata:
@@ -335,6 +372,7 @@ def find_effects(
             high_bound=bounds[1],
             p=p,
             holm=corrected,
+            least_p=certainty.least_chance([(len(left), len(right)) for left, right in strata]),
             strata=len(strata),
             trials=sum(len(left) + len(right) for left, right in strata),
         )
@@ -342,6 +380,7 @@ def find_effects(
     ]
 
 
+ASKED = {"language": "language", "normalized": "normalization", "dim": "dimensions"}
 WORDS = {
     ("language", "es"): "Spanish models",
     ("language", "en"): "English models",
@@ -353,6 +392,8 @@ WORDS = {
 def say(found: Mapping[str, Any]) -> list[str]:
     """Return what was found in plain sentences: what is significant at 5 %, and what is not."""
     told = []
+    questions = len(found["effects"])
+    corrected = f" corrected for {questions} questions" if questions > 1 else ""
     for effect in found["effects"]:
         high, low = (
             WORDS.get((effect["factor"], effect[side]), f"models of {effect[side]} dimensions")
@@ -365,9 +406,13 @@ def say(found: Mapping[str, Any]) -> list[str]:
         told.append(
             f"{high[0].upper()}{high[1:]} score {_signed(effect['difference'])} above {low}, all else equal (95 % "
             f"interval {_signed(effect['low_bound'])} to {_signed(effect['high_bound'])}, "
-            f"p {_chance(effect['holm'])} corrected for {len(found['effects'])} questions): "
-            f"{verdict}."
+            f"p {_chance(effect['holm'])}{corrected}): {verdict}."
         )
+        if effect["least_p"] > 0.05:
+            told.append(
+                f"Of {effect['factor']} no p-value below {effect['least_p']:.2g} can come from so few trials, whatever "
+                "they show; more --repeats can say more."
+            )
     best, others = found["models"][0], found["models"][1:]
     if others:
         apart = [row["model"] for row in others if row["below_best_low"] > 0]
@@ -375,10 +420,11 @@ def say(found: Mapping[str, Any]) -> list[str]:
         text = f"The best model is {best['model']} with {best['balanced_accuracy']:.4f}"
         if close:
             text += f"; not told apart from it: {', '.join(close)}"
-        told.append(f"{text}; surely below it: {', '.join(apart)}." if apart else f"{text}.")
+        told.append(f"{text}; below it, at 95 %: {', '.join(apart)}." if apart else f"{text}.")
     asked = {effect["factor"] for effect in found["effects"]}
-    if missing := [factor for factor in FACTORS if factor not in asked]:
-        told.append(f"Nothing can be said of {', '.join(missing)}: no two models differ in that alone, by their names.")
+    if others and (missing := [word for factor, word in ASKED.items() if factor not in asked]):
+        named = ", ".join(missing[:-1]) + " or " * (len(missing) > 1) + missing[-1]
+        told.append(f"Nothing can be said of {named}: by their names no two models differ in that alone.")
     if any(row["repeats"] < 2 for row in found["models"]):
         told.append("A model with one trial shows nothing of how repeats vary: its interval is of titles alone.")
     return told
@@ -418,15 +464,20 @@ def write(folder: str, found: Mapping[str, Any], page: Callable[[Mapping[str, An
 def tell(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the summary."""
     published = [
-        (row["balanced_accuracy"], row["published"]) for row in found["trials"] if row["published"] is not None
+        (row["trial"], row["balanced_accuracy"], row["published"])
+        for row in found["trials"]
+        if row["published"] is not None
     ]
-    lines = [("trials", f"{len(found['trials']):,} of {len(found['models']):,} models")]
+    models = len(found["models"])
+    lines = [("trials", f"{len(found['trials']):,} of {models:,} model{'s' * (models > 1)}")]
     if published:
-        same = sum(abs(one - other) <= NEAR for one, other in published)
-        lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}"))
+        odd = [name for name, one, other in published if abs(one - other) > NEAR]
+        others = f"; not {', '.join(odd[:5])}{' ...' * (len(odd) > 5)}" if odd else ""
+        same = len(published) - len(odd)
+        lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}{others}"))
     lines += [
-        (row["model"][:12] if len(row["model"]) <= 12 else "", f"{row['balanced_accuracy']:.4f}  {row['model']}")
-        for row in found["models"]
+        ("" if place else "balanced", f"{row['balanced_accuracy']:.4f}  {row['model']}")
+        for place, row in enumerate(found["models"])
     ]
     return [*lines, *(("found", sentence) for sentence in found["sentences"])]
 

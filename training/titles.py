@@ -40,6 +40,7 @@ TITLES, LABELS = ("titles.titles", 1), ("titles.labels", 1)
 OWN = {"id", "title", "model_text", "language", "label_quality", "category", "label", "split", "count"}
 PHRASES = "phrases"
 VECTORS = ("linear", "mlp-512", "mlp-2048")
+ONLY_PHRASES = ("dim", "members", "min_count", "leave_out")
 TOP = 5
 ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
@@ -90,12 +91,11 @@ def parser() -> Parser:
     return made
 
 
-def add_recipe(made: Parser) -> None:
-    """Add how a classifier is trained."""
+def add_recipe(made: Parser, *, several: str = "joined") -> None:
+    """Add how a classifier is trained; `several` is what becomes of several embeddings."""
     model = made.add_argument_group("the classifier")
-    model.add_argument(
-        "--embedding", action="append", metavar="NAME", help="column of vectors; may be repeated (default: all, joined)"
-    )
+    about = f"column of vectors; may be repeated (default: all, {several})"
+    model.add_argument("--embedding", action="append", metavar="NAME", help=about)
     model.add_argument(
         "--architecture", choices=(*VECTORS, PHRASES), default="mlp-512", help="default mlp-512; phrases takes titles"
     )
@@ -125,6 +125,24 @@ def add_recipe(made: Parser) -> None:
     how.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of all random numbers (default 0)")
 
 
+def check_recipe(made: Parser, given: argparse.Namespace) -> None:
+    """Exit with 2 where an option is given that the architecture does not know."""
+    phrases = given.architecture == PHRASES
+    for name in () if phrases else ONLY_PHRASES:
+        if name in made.given:
+            made.error(f"{made.given[name]} is an option of --architecture {PHRASES}, not of {given.architecture}")
+    if phrases and given.embedding:
+        made.error(f"--architecture {PHRASES} takes titles, no --embedding")
+    if phrases and (given.balance == "logits" or given.precision != "float32"):
+        made.error(f"--architecture {PHRASES} takes --balance loss or none, and --precision float32")
+    if phrases and getattr(given, "fine_tune", False):
+        made.error(
+            f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
+        )
+    if given.architecture == "linear" and given.precision != "float32":
+        made.error("--precision is of hidden layers, of which --architecture linear has none")
+
+
 def named(text: str) -> tuple[str, str]:
     """Parse NAME=DIR."""
     name, mark, folder = text.partition("=")
@@ -141,7 +159,7 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     """
     made = parser()
     given = made.parse_strictly(arguments)
-
+    check_recipe(made, given)
     if given.fine_tune and given.per_language:
         made.error("--fine-tune and --per-language do not go together")
 
@@ -235,8 +253,6 @@ def choose_embeddings(source: Source, given: argparse.Namespace) -> list[str]:
     """
     there = ", ".join(source.embeddings) or "none"
     if given.architecture == PHRASES:
-        if given.embedding:
-            raise TrainingError(f"--architecture {PHRASES} takes titles, no --embedding")
         return []
     for name in given.embedding or []:
         if name not in source.embeddings:
@@ -292,8 +308,6 @@ def _by_phrases(source: Source, recipe: "Recipe", classes: int, prior: "np.ndarr
 
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
-    if recipe.balance == "logits" or recipe.precision != "float32":
-        raise TrainingError(f"--architecture {PHRASES} takes --balance loss or none, and --precision float32")
     import pyarrow as pa
 
     from training.classifier import FLAG, weigh
@@ -310,7 +324,10 @@ def _by_phrases(source: Source, recipe: "Recipe", classes: int, prior: "np.ndarr
     train = Featured(batches(), BITS)
     if not len(train):
         raise TrainingError(f"{source.run.folder} holds no titles to train on")
-    return ByPhrases(train, recipe, classes, prior)
+    learner = ByPhrases(train, recipe, classes, prior)
+    if not len(train.rows):
+        raise TrainingError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
+    return learner
 
 
 # --- what a classifier says
@@ -347,9 +364,10 @@ class Answers:
         return self.truth[known], self.top[known]
 
 
-def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe") -> Answers:
-    """Return what a classifier says of a split."""
+def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe", language: str | None = None) -> Answers:
+    """Return what a classifier says of a split, or of its titles in one language."""
     import numpy as np
+    import pyarrow as pa
 
     from training.classifier import FLAG
 
@@ -362,6 +380,14 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe") -> Ans
     losses = labeled = 0.0
     batch: Any
     for batch in source.read(split, columns, shuffle=False, batch=ASKED).epoch():
+        if language is not None:
+            own = np.asarray(batch[FLAG].to_numpy(zero_copy_only=False) == language)
+            batch = {
+                name: each.filter(pa.array(own)) if isinstance(each, pa.Array) else each[own]
+                for name, each in batch.items()
+            }
+            if not own.any():
+                continue
         logits = learner.ask(batch) - shift
         logits -= logits.max(1, keepdims=True)
         labels = batch["label"]
@@ -380,7 +406,8 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe") -> Ans
         for name, value in zip(made, (batch["id"], labels, truth, top, probabilities, languages), strict=True):
             made[name].append(value)
     if not made["ids"]:
-        raise TrainingError(f"{source.run.folder} holds no titles in the split {split}; make the run with some")
+        what = f"{language} titles" if language else "titles"
+        raise TrainingError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
     return Answers(**{name: np.concatenate(parts) for name, parts in made.items()}, loss=losses / max(labeled, 1))
 
 
@@ -415,16 +442,24 @@ def measure(answers: Answers) -> dict[str, float]:
 
 
 def fit(
-    source: Source, learner: "Learner", recipe: "Recipe", kept: "Checkpoints", name: str, progress: Progress
+    source: Source,
+    learner: "Learner",
+    recipe: "Recipe",
+    kept: "Checkpoints",
+    name: str,
+    progress: Progress,
+    language: str | None = None,
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Train to the end, from the last checkpoint where there is one; return the figures and the times of each epoch.
 
-    The learner has the variables of the epoch of the best balanced accuracy on the validation split then.
+    The learner has the variables of the epoch of the best balanced accuracy on the validation split then: on all of
+    it, or on the titles of the learner's language.
     """
     known = kept.restore(name, learner.variables())
     history, times = known.get("history", []), known.get("times", [])
     if history:
         learner.settle()
+        progress.note(f"{name}: goes on after epoch {len(history)}")
 
     def stale() -> int:
         figures = [epoch["validation_balanced_accuracy"] for epoch in history]
@@ -440,7 +475,7 @@ def fit(
         figures = learner.train_epoch(epoch, report)
         seconds = time.monotonic() - began
         waiting = figures.pop("waiting", None)
-        found = measure(ask(source, learner, "validation", recipe))
+        found = measure(ask(source, learner, "validation", recipe, language))
         history.append(figures | {f"validation_{key}": value for key, value in found.items()})
         times.append({"seconds": seconds, "rows_a_second": learner.rows_an_epoch / seconds, "waiting": waiting})
         best = None if stale() else learner.best_variables()
@@ -472,10 +507,12 @@ def train(
             learners: dict[str | None, Learner] = {}
             histories: dict[str, list] = {}
             times: dict[str, list] = {}
-            for language in (None, *languages):
+            for number, language in enumerate((None, *languages)):
                 name = language or "all"
+                progress.part(number, 1 + len(languages))
                 learners[language] = make_learner(source, recipe, embeddings, language, tables)
-                histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress)
+                histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress, language)
+            progress.part(0, 1)
             progress.show(1, 1, "measuring")
             chosen, answers, choice = choose(source, learners, recipe)
             found = {

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms import model_files, nnlm, storage
+from transforms import carry, model_files, nnlm, storage
 from transforms.errors import DataError, OptionError
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class Model:
       vocabulary: tokens of a table.
       buckets: rows for all other tokens.
       suspects: what its graph can do besides computing, taken on trust.
+      sent: where workers on other machines find the files of `path`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Model:
     vocabulary: int = 0
     buckets: int = 0
     suspects: tuple[str, ...] = ()
+    sent: str = ""
 
 
 def plan_model(
@@ -270,17 +272,18 @@ class Embedder:
     def __init__(self, model: Model):
         self.model = model
         self.table: nnlm.Table | None = None
+        path = _local(model)
         if model.kind == "table":
-            with storage.explained(model.path, "read"):
-                self.table = nnlm.Table(model.path)
+            with storage.explained(path, "read"):
+                self.table = nnlm.Table(path)
             self._how = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
             return
-        if model_files.digest_model(model.path) != model.digest:
+        if model_files.digest_model(path) != model.digest:
             raise DataError(f"the model {model.location} has changed since the run began; run again")
         from transforms import saved_model
 
         self._strings = saved_model.as_strings
-        self._call = saved_model.load(model.path, model.location)
+        self._call = saved_model.load(path, model.location)
 
     def embed(self, titles: pa.Array) -> np.ndarray:
         """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""
@@ -353,6 +356,33 @@ def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarr
                     found[key] = table.find(text, tokens)
                 table.add(found[key], offsets, out[start : start + len(part)])
     return outs
+
+
+def sent_name(model: Model) -> str:
+    """Return the name under which a model's files are sent."""
+    return os.path.basename(model.path) if model.kind == "table" else model.digest
+
+
+def as_sent(model: Model, folder: str) -> Model:
+    """Return a model for workers on other machines, which find its files in `folder`: no path of this one is in it."""
+    return dataclasses.replace(model, path="", sent=storage.join(folder, sent_name(model)))
+
+
+def _local(model: Model) -> str:
+    """Return the folder of a model's files on this machine; they are copied where it has none."""
+    if model.path:
+        return model.path
+    name = os.path.basename(model.sent)
+    entry = model_files.cache_folder("models", name)
+    if model.kind == "table" and os.path.isdir(entry):
+        return entry
+
+    def is_right(folder: str) -> bool:
+        if model.kind == "table":
+            return bool(_read_facts(folder))
+        return model_files.digest_model(folder) == model.digest
+
+    return carry.receive(model.sent, model_files.cache_folder("sent", name), is_right)
 
 
 _open: dict[Model, Embedder] = {}

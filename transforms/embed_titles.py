@@ -90,32 +90,35 @@ def list_tokens(titles: pa.Array, columns: Columns) -> dict[str, pa.Array]:
     return made
 
 
+def label_titles(kept: pa.RecordBatch, labels: Labels) -> pa.RecordBatch:
+    """Return merged titles with `label`, int32, and plain strings for dictionaries."""
+    made = {name: kept[name].dictionary_decode() for name in NULLABLE} | {"label": labels.number(kept["category"])}
+    names = [*kept.schema.names, "label"]
+    return pa.RecordBatch.from_arrays([made[name] if name in made else kept[name] for name in names], names)
+
+
 def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Yield merged titles in row groups of one split each, in their order: who reads a split decodes no other.
 
     The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
     """
     of = kept["split"].to_numpy()
-    for split in range(len(SPLITS)):
-        rows = np.flatnonzero(of == split)
-        for part in np.array_split(rows, -(-len(rows) // GROUP_ROWS)) if len(rows) else []:
-            yield kept.take(pa.array(part))
+    ordered, start = kept.take(pa.array(np.argsort(of, kind="stable"))), 0
+    for rows in np.bincount(of, minlength=len(SPLITS)).tolist():
+        for part in np.array_split(np.arange(rows), -(-rows // GROUP_ROWS)) if rows else []:
+            yield ordered.slice(start, len(part))
+            start += len(part)
 
 
-def finish_titles(kept: pa.RecordBatch, labels: Labels, columns: Columns) -> pa.RecordBatch:
-    """Return merged titles as `columns.schema` has them: with label, split and vectors."""
-    made = {
-        **{name: kept[name].dictionary_decode() for name in NULLABLE},
-        "label": labels.number(kept["category"]),
-        "split": split_names(kept["split"].to_numpy()),
-        **embed_titles(kept["title"], columns),
-    }
+def finish_titles(group: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
+    """Return labeled titles as `columns.schema` has them: with vectors, and the names of their splits."""
+    made = {"split": split_names(group["split"].to_numpy()), **embed_titles(group["title"], columns)}
     if columns.model_text:
-        made["model_text"] = pc.replace_substring_regex(kept["title"], PUNCTUATION, "")
+        made["model_text"] = pc.replace_substring_regex(group["title"], PUNCTUATION, "")
     if columns.tokens:
-        made |= list_tokens(kept["title"], columns)
+        made |= list_tokens(group["title"], columns)
     schema = columns.schema
-    return pa.RecordBatch.from_arrays([made[n] if n in made else kept[n] for n in schema.names], schema=schema)
+    return pa.RecordBatch.from_arrays([made[n] if n in made else group[n] for n in schema.names], schema=schema)
 
 
 def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
@@ -150,8 +153,8 @@ class _Write(beam.DoFn):
                     turns = self.draw.turn(kept)
                     glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
                 # a row group at a time: its vectors are written while they are in the cache
-                for group in group_titles(kept):
-                    yield finish_titles(group, labels, self.columns)
+                for group in group_titles(label_titles(kept, labels)):
+                    yield finish_titles(group, self.columns)
                 progress.report("write", rows=rows.num_rows)
 
         yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)

@@ -8,7 +8,7 @@ import uuid
 import zipfile
 import zlib
 
-from transforms import storage
+from transforms import carry, storage
 from transforms.errors import DataError, OptionError
 
 SAVED_MODEL = "saved_model.pb"
@@ -28,18 +28,22 @@ def cache_folder(*names: str) -> str:
 def is_url(location: str) -> bool:
     """Return whether a location is for TF Hub to resolve.
 
-    >>> is_url("https://tfhub.dev/google/nnlm-es-dim128/2"), is_url("models/nnlm.tar.gz")
-    (True, False)
+    >>> is_url("https://tfhub.dev/google/nnlm-es-dim128/2"), is_url("gs://bucket/nnlm"), is_url("models/nnlm.tar.gz")
+    (True, False, False)
     """
-    return "://" in location
+    return location.startswith(("https://", "http://"))
 
 
 def find_model(location: str) -> str:
     """Return the local folder that holds a model's saved_model.pb; an archive is unpacked into the cache, once.
 
+    A folder or an archive on another file system, such as gs://, is copied into the cache, once for each state of it.
+
     Raises:
       DataError: there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out of itself.
     """
+    if not storage.is_local(location):
+        return find_model(_bring(location.rstrip("/")))
     if os.path.isdir(location):
         return _root(os.path.abspath(location), location)
     if not os.path.exists(location):
@@ -52,6 +56,19 @@ def find_model(location: str) -> str:
         with storage.explained(folder, "write"):
             _unpack(location, folder)
     return _root(folder, location)
+
+
+def _bring(location: str) -> str:
+    """Return the local copy of a folder or a file of another file system."""
+    single = location.lower().endswith(ARCHIVES)
+    files = storage.match(location) if single else storage.list_tree(location)
+    files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
+    if not files:
+        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
+    folder = cache_folder("brought", carry.state_of(files))
+    if not os.path.isdir(folder):
+        carry.copy_tree(location, folder, files)
+    return os.path.join(folder, os.path.basename(location)) if single else folder
 
 
 def digest_model(folder: str) -> str:

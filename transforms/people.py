@@ -10,6 +10,7 @@ from schemas.names import CONFLICTS, PEOPLE
 from transforms.batches import Shard
 from transforms.curp import parse_curp, protect_curp
 from transforms.delimited import LineTable
+from transforms.secret_key import SecretKey
 from transforms.sources import POSITION
 
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
@@ -55,22 +56,26 @@ class DescribePeople(beam.PTransform):
         ).with_outputs("counters", main="people")
 
 
-def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: bytes) -> Shard:
+def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None) -> Shard:
     """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them."""
-    finished = []
+    finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
         sources, numbers = lines.locate(batch[POSITION])
-        columns = {"curp": protect_curp(batch["curp"], mode, key), "source": sources, "line": numbers}
+        columns = {
+            "curp": protect_curp(batch["curp"], mode, secret),
+            "source": sources,
+            "line": numbers,
+        }
         arrays = [columns[name] if name in columns else batch[name] for name in PEOPLE.names]
         finished.append(pa.RecordBatch.from_arrays(arrays, PEOPLE.names))
     return shard[0], finished
 
 
-def finish_conflicts(shard: Shard, *, lines: LineTable, mode: str, key: bytes) -> Shard:
+def finish_conflicts(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None) -> Shard:
     """Return a shard of CONFLICTS, in the order of the dropped rows."""
-    finished = []
+    finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
-        columns = {"curp": protect_curp(batch["kept_curp"], mode, key)}
+        columns = {"curp": protect_curp(batch["kept_curp"], mode, secret)}
         for which in ("kept", "dropped"):
             columns[f"{which}_source"], columns[f"{which}_line"] = lines.locate(batch[f"{which}_{POSITION}"])
         arrays = [columns[name] if name in columns else batch[name] for name in CONFLICTS.names]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.predict import PREDICTED
-from transforms import model_files, progress
+from transforms import carry, model_files, progress, storage
 from transforms.delimited import LineTable
 from transforms.embed import ask_tensorflow
 from transforms.errors import DataError
@@ -34,11 +33,13 @@ class Classifier:
       location: where the user said that it is.
       path: local folder of the SavedModel.
       digest: sha256 of it; see `model_files.digest_model`.
+      sent: where workers on other machines find the files of `path`.
     """
 
     location: str
     path: str
     digest: str
+    sent: str = ""
 
 
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
@@ -52,12 +53,18 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     Raises:
       DataError: it is not there, is another one, cannot be loaded, or is not to be trusted.
     """
-    inside = os.path.join(location, SERVING)
-    if os.path.isfile(os.path.join(location, "metrics.json")) and not os.path.isdir(inside):
+    inside = storage.join(location, SERVING)
+    served = storage.exists(storage.join(inside, model_files.SAVED_MODEL))
+    trained = not served and storage.exists(storage.join(location, "metrics.json"))
+    if trained and storage.exists(storage.join(location, model_files.SAVED_MODEL)):
+        raise DataError(
+            f"{location} is a language model, from titles to vectors; name the output of molino train titles"
+        )
+    if trained:
         raise DataError(
             f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
         )
-    folder = model_files.find_model(inside if os.path.isdir(inside) else location)
+    folder = model_files.find_model(inside if served else location)
     digest = model_files.digest_model(folder)
     model_files.check_digest(location, digest, sha256)
     ask_tensorflow([("classifier", {"folder": folder, "label": location, "trust": trust})])
@@ -76,12 +83,26 @@ def open_classifier(classifier: Classifier) -> Any:
     """
     with _opening:
         if classifier not in _open:
-            if model_files.digest_model(classifier.path) != classifier.digest:
+            path = _local(classifier)
+            if model_files.digest_model(path) != classifier.digest:
                 raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
             from transforms import saved_model
 
-            _open[classifier] = saved_model.load_classifier(classifier.path, classifier.location)
+            _open[classifier] = saved_model.load_classifier(path, classifier.location)
         return _open[classifier]
+
+
+def as_sent(classifier: Classifier, folder: str) -> Classifier:
+    """Return a classifier for workers on other machines, which find its files in `folder`."""
+    return dataclasses.replace(classifier, path="", sent=storage.join(folder, classifier.digest))
+
+
+def _local(classifier: Classifier) -> str:
+    """Return the folder of a classifier's files on this machine; they are copied where it has none."""
+    if classifier.path:
+        return classifier.path
+    folder = model_files.cache_folder("sent", classifier.digest)
+    return carry.receive(classifier.sent, folder, lambda made: model_files.digest_model(made) == classifier.digest)
 
 
 def spread(rows: pa.RecordBatch) -> pa.Array:

@@ -75,12 +75,28 @@ def read_sweep(name: str) -> list[Block]:
     if len(data) > MOST_BYTES:
         raise DataError(f"{name}: a sweep has at most {MOST_BYTES:,} bytes; is this another file?")
     try:
-        return parse_sweep(yaml.safe_load(data), name)
+        return parse_sweep(_load(data), name)
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or str(error) or type(error).__name__
         raise DataError(f"{name}{line}: not YAML ({' '.join(what.split())[:200]})") from None
+
+
+def _load(data: bytes) -> Any:
+    """Return what YAML says; a name that stands twice in a block is an error, where PyYAML would take the last."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [self.construct_object(name, deep=True) for name, _ in node.value]
+            for place, name in enumerate(names):
+                if name in names[:place]:
+                    mark = node.value[place][0].start_mark
+                    raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands twice in a block", mark)
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(data, Loader)
 
 
 def parse_sweep(given: Any, name: str) -> list[Block]:

@@ -167,7 +167,9 @@ def list_vectors(files: Sequence[storage.FileInfo], column: str) -> Vectors:
         try:
             digest(empty(pa.schema([one])))
         except (TypeError, pa.ArrowException):
-            raise DataError(f"{first}: the column {one.name!r} is {one.type}, which is not carried along") from None
+            raise DataError(
+                f"{first}: the column {one.name!r} is {one.type}, which is not carried along; write the file without it"
+            ) from None
     return Vectors(
         column=column,
         numbers=_numbers(carried, column, found),
@@ -199,7 +201,8 @@ def check_is_vectors(schema: pa.Schema, column: str, path: str) -> None:
         hint = f"did you mean {near[0]!r}?" if near else f"its vectors: {', '.join(map(repr, have)) or 'none'}"
         raise DataError(f"{path} has no column {column!r}; {hint}")
     if not is_vectors(schema.field(column).type):
-        raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, no list of numbers")
+        what = "no list of numbers: float16, float32, float64, or integers of at most 32 bits"
+        raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, {what}")
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:

@@ -36,6 +36,7 @@ GRID = "#e3e7ec"
 PLOT_INCHES = (6.0, 3.4)
 # Left, bottom, width, height of the axes; labels are short, and a layout solver takes longer than the drawing.
 PLOT_BOX = (0.115, 0.155, 0.85, 0.735)
+LEGEND_ROW = 0.06  # of the height, of a line of the legend
 
 RASTER_BOX = (0.06, 0.05, 0.92, 0.9)  # of square pictures
 
@@ -444,7 +445,18 @@ def _label(axes: Any, x_label: str, y_label: str, *, legend: bool, whole: bool, 
     axes.set_ylabel(visible(y_label))
     _number_axis(axes.yaxis, whole=whole, log=log)
     if legend:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.04), ncols=4)
+        _add_legend(axes)
+
+
+def _add_legend(axes: Any) -> None:
+    """Put the legend above the axes, in as many columns as there is room for, and make room for its rows."""
+    handles, labels = axes.get_legend_handles_labels()
+    # 0.9 characters of a name, the line and the space beside it, of some 88 characters in all
+    columns = max(1, min(len(labels), 4, 88 // (max(map(len, labels)) + 8)))
+    rows = -(-len(labels) // columns)
+    left, bottom, width, height = PLOT_BOX
+    axes.set_position((left, bottom, width, height - LEGEND_ROW * (rows - 1)))
+    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=columns)
 
 
 def _year(value: float) -> str:

@@ -84,7 +84,10 @@ def pca_report(
         ("vectors", f"{counters.get('vectors', 0):,}"),
         ("numbers before", f"{len(components.singular):,}"),
         ("components kept", f"{kept:,}"),
-        ("variance kept", f"{components.proportions[:kept].sum():.2%}"),
+        (
+            "variance kept",
+            f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none",
+        ),
         ("mean cosine error", _small(written["cosine_error_mean"])),
         ("nearest neighbour kept", _part(written["recall_1"])),
         ("rejected rows", f"{counters.get('rejects', 0):,}"),
@@ -266,7 +269,7 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
     known = {k: written[f"recall_{k}"] for k in NEIGHBOURS}
     parts = ", ".join(f"{_part(part)} of the {k} nearest" for k, part in known.items() if part is not None)
     parts = parts.replace("the 1 nearest", "the nearest")
-    text = f"Nearest by cosine among the sample. Kept: {parts or 'not known, there are too few vectors'}."
+    text = f"Nearest by cosine among the sample. Kept: {parts or 'not known, too few vectors are longer than 0'}."
     queries = draw_queries(len(sample.rows), seed)[:SHOWN_QUERIES]
     ours = nearest(sample.before, queries, SHOWN_NEIGHBOURS)
     theirs = nearest(stored, queries, SHOWN_NEIGHBOURS)
@@ -316,5 +319,8 @@ def _against(
 def _quality(counters: Mapping[str, int]) -> Section:
     text = "Every row read is a vector or a reject: the sums are compared before anything is published."
     shown = {name: n for name, n in counters.items() if name in COUNTERS or name.startswith("rejects")}
-    parts = [counter_table(shown, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")]
+    parts = [
+        counter_table(shown, COUNTERS, whole="rows_read", apart=("numbers", "components", "refined")),
+        reject_table(counters, REASONS, noun="rows"),
+    ]
     return Section("Data quality", text, parts)

@@ -10,17 +10,21 @@ MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
 
 
-def counter_table(counters: Mapping[str, int], known: Mapping[str, str], *, whole: str) -> Table:
+def counter_table(
+    counters: Mapping[str, int], known: Mapping[str, str], *, whole: str, apart: Sequence[str] = ()
+) -> Table:
     """Return the counters, those with an explanation first, as shares of the counter `whole`; rejects by reason apart.
 
     Args:
       known: explanations by name.
+      apart: counters that are no part of the whole.
     """
     names = [key for key in known if key in counters]
     names += sorted(key for key in counters if key not in known and not key.startswith("rejects."))
     total = counters.get(whole, 0)
     rows: list[tuple[Cell, ...]] = [
-        (Term(key, known.get(key, "")), counters[key], share(counters[key], total)) for key in names
+        (Term(key, known.get(key, "")), counters[key], None if key in apart else share(counters[key], total))
+        for key in names
     ]
     columns = (
         Column(title="Counter"),

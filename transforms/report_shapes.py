@@ -89,13 +89,13 @@ def shapes_report(
                 "from the lowest seed to the highest.",
                 [_width(runs), _depth(runs)],
             ),
-            _seeds(runs),
+            *_seeds(runs),
             gallery_section(runs),
             Section(
                 "Counters",
                 "Every network of the sweep has a row.",
                 [
-                    counter_table(counters, COUNTERS, whole="networks"),
+                    counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
                     *([plan_table(expected, counters, "networks")] if expected else []),
                 ],
             ),
@@ -262,8 +262,10 @@ def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
     return plot(draw, caption=caption, alt=alt)
 
 
-def _seeds(runs: Sequence[Mapping[str, Any]]) -> Section:
+def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
     groups = [group for group in group_seeds(runs) if len(group) > 1]
+    if not groups:
+        return []
     groups.sort(key=lambda group: -np.ptp(_accuracies(group)))  # stable: of one spread, in the order of the sweep
     rows: list[tuple[Cell, ...]] = []
     for group in groups[:MOST_SETUPS]:
@@ -282,7 +284,7 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> Section:
     text = "Networks that differ in their initial weights alone, those with the widest spread first."
     more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""
     table = Table(columns, rows, f"Accuracy on the test points over seeds{more}", wide=True)
-    return Section("Spread over seeds", text, [table])
+    return [Section("Spread over seeds", text, [table])]
 
 
 def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:

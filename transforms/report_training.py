@@ -6,6 +6,7 @@ from typing import Any
 from transforms.report import Column, Section, Series, Table, line_plot, page
 
 NOT_TOLD = ("quiet",)
+OF_PHRASES = ("dim", "members", "leave_out", "min_count")
 
 
 def training_report(found: Mapping[str, Any]) -> str:
@@ -58,7 +59,14 @@ def _figures(found: Mapping[str, Any]) -> Section:
 
 
 def _curves(found: Mapping[str, Any]) -> Section:
-    text = "The epoch of the best balanced accuracy on the validation split is the one that was kept."
+    kept = {
+        name: max(range(len(epochs)), key=lambda place: epochs[place]["validation_balanced_accuracy"]) + 1
+        for name, epochs in found["epochs"].items()
+    }
+    which = ", ".join(f"{number} of {name}" if len(kept) > 1 else f"{number}" for name, number in kept.items())
+    text = f"The epoch of the best balanced accuracy on the validation split is the one that was kept: {which}."
+    if len(kept) > 1:
+        text += " A classifier of one language is trained and measured on the titles of that language alone."
     losses, figures = [], []
     for name, epochs in found["epochs"].items():
         of = "" if name == "all" else f", {name}"
@@ -144,7 +152,8 @@ def _speed(found: Mapping[str, Any]) -> Section:
 
 def _made(found: Mapping[str, Any]) -> Section:
     options = {**found["options"], "backend of Keras": found["backend"], "manifest of the run": found["run"]}
-    rows = [(name, _shown(value)) for name, value in options.items() if name not in NOT_TOLD]
+    left_out = NOT_TOLD + (() if options["architecture"] == "phrases" else OF_PHRASES)
+    rows = [(name, _shown(value)) for name, value in options.items() if name not in left_out]
     columns = (Column(title="What"), Column(title="Value"))
     return Section("How it was made", "Options as the program understood them.", [Table(columns, rows, "Options")])
 

@@ -219,6 +219,8 @@ def test_an_input_that_changes_is_noticed(sample, tmp_path):
         (["--max-shards", 3], ["--max-shards", "did you mean --shards"]),
         (["--min-cuont", 3], ["did you mean --min-count"]),
         (["--over"], ["--over", "--overwrite"]),
+        (["--input", "other"], ["--input is given twice; name all after one"]),
+        (["--workers", 1, "--workers", 2], ["--workers is given twice"]),
         (["--runer", "x"], ["did you mean --runner"]),
         (["--runner", "PrismRuner"], ["did you mean PrismRunner"]),
         (["--min-count", 0], ["--min-count", "at least 1"]),

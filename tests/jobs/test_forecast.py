@@ -32,6 +32,7 @@ SIZE = Size(
     shuffle=60e6,
     batches=5,
     blocks=10,
+    by_span=True,
     piece=700.0,
     message=1000.0,
     pieces={"read": 5, "reduce": 4, "write": 4, "finish": 1},

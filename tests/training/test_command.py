@@ -1,4 +1,7 @@
+import os
 import time
+
+import pytest
 
 from training import command
 
@@ -13,3 +16,28 @@ def test_progress_is_a_line_now_and_then(capsys, monkeypatch):
         "molino:  25% training, loss 2.5000, 10 s",
         "molino:  75% training, loss 2.0000, 21 s",
     ]
+
+
+def test_progress_of_a_part_is_a_part_of_all(capsys, monkeypatch):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with command.Progress(quiet=False) as progress:
+        progress.part(1, 4)
+        progress.show(1, 2, "training")
+    assert capsys.readouterr().err == "molino:  38% training, 20 s\n"
+
+
+def test_a_draft_takes_the_output_s_place_and_what_a_kill_left_goes(tmp_path):
+    output = tmp_path / "out"
+    for left in ("out.draft", "out.draft.replaced"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "old").touch()
+    # killed after the earlier output was put aside: it comes back
+    with pytest.raises(FileNotFoundError), command.drafted(str(output)) as work:
+        os.listdir(work)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["old", "out"]
+    with command.drafted(str(output)) as work:
+        os.mkdir(work)
+        with pytest.raises(command.TakenError, match="another process writes"), command.drafted(str(output)):
+            pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from made_titles import write_titles
@@ -45,7 +46,7 @@ def test_published_figures_are_found_again(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "16 of 16 figures are the same to 1e-09" in told
     assert "Spanish models score +0." in told
-    assert "Nothing can be said of normalized" in told
+    assert "Nothing can be said of normalization: by their names" in told
     trials = pq.read_table(tmp_path / "out/trials.parquet")
     assert name_of(trials.schema) == ("training.trials", 1)
     for row in trials.to_pylist():
@@ -71,12 +72,19 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p, m: m.write_text("{"), "cannot read"),
+        (lambda p, m: m.write_text("{"), "is no JSON; it must be a list of experiments"),
+        (lambda p, m: m.write_text('[{"experiment": "a"}]'), "entry 1: it must be a list of experiments"),
+        (
+            lambda p, m: m.write_text(json.dumps(json.loads(m.read_text()) * 2)),
+            "lists the experiment experiment 00 twice",
+        ),
+        (lambda p, m: pq.write_table(pa.table({"experiment": ["a"]}), p), "has no column 'category'"),
+        (lambda p, m: m.unlink(), "check --metadata"),
         (lambda p, m: m.write_text("[]"), "stands in only one of"),
         (lambda p, m: p.write_text("no parquet"), "cannot read"),
-        (lambda p, m: p.unlink(), "there is no file or folder"),
+        (lambda p, m: p.unlink(), "check --published"),
     ],
-    ids=["json", "experiment", "parquet", "missing"],
+    ids=["json", "key", "twice", "column", "no-metadata", "experiment", "parquet", "missing"],
 )
 def test_what_cannot_be_read_leaves_nothing(tmp_path, capsys, spoil, message):
     predictions, metadata = made_experiments(tmp_path)
@@ -137,8 +145,35 @@ def test_every_embedding_of_a_run_is_trained_on(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
-def test_a_command_line_that_says_too_little(capsys):
+def test_few_trials_say_that_they_are_few(tmp_path, capsys):
+    predictions, metadata = made_experiments(tmp_path)
+    known = json.loads(metadata.read_text())[:4]
+    metadata.write_text(json.dumps(known))
+    table = pq.read_table(predictions)
+    kept = pc.is_in(table["experiment"], value_set=pa.array([each["experiment"] for each in known]))
+    pq.write_table(table.filter(kept), predictions)
+    assert run(predictions, metadata, tmp_path / "out", "--draws", "100") == 0
+    told = capsys.readouterr().out
+    assert "Of language no p-value below 0.5 can come from so few trials" in told
+
+
+def test_models_of_other_sizes_are_compared_too():
+    assert compare.read_traits("es-dim16-norm") == {"language": "es", "normalized": "yes", "dim": "16"}
+    traits = [compare.read_traits(f"es-dim{dim}") for dim in (16, 8, 4)]
+    members = [[0, 1], [2, 3], [4, 5]]
+    numbers = np.array([0.9, 0.9, 0.8, 0.8, 0.5, 0.5])
+    effects = compare.find_effects(traits, members, numbers, lambda own: np.full(10, numbers[own].mean()), 10, 0)
+    assert [(one.factor, one.high, one.low, round(one.difference, 6)) for one in effects] == [
+        ("dim", "16", "8", 0.1),
+        ("dim", "8", "4", 0.3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words", [["--output", "x"], ["--published", "p", "--metadata", "m", "--output", "x", "--repeats", "2"]]
+)
+def test_a_command_line_that_says_too_little_or_too_much(capsys, words):
     with pytest.raises(SystemExit) as stopped:
-        compare.main(["--output", "x"])
+        compare.main(words)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -20,7 +20,13 @@ from schemas.training import PREDICTIONS
 from training import titles
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--epochs", "3", "--batch", "64", "--rate", "0.01", "--quiet"]
+QUICK = {"--epochs": "3", "--batch": "64", "--rate": "0.01"}
+
+
+def quickly(folder, output, options):
+    """Return the words of a command; of the quick options those that are not given otherwise."""
+    words = ["--input", folder, "--output", output, "--quiet", *options]
+    return [*map(str, words), *(word for flag, value in QUICK.items() if flag not in options for word in (flag, value))]
 
 
 @pytest.fixture
@@ -31,13 +37,12 @@ def run_of_titles(tmp_path, monkeypatch):
 
 
 def train(folder, output, *options):
-    return titles.main(["--input", str(folder), "--output", str(output), *QUICK, *map(str, options)])
+    return titles.main(quickly(folder, output, options))
 
 
 def start(folder, output, *options, **environment):
-    words = ["--input", folder, "--output", output, *QUICK, *options]
     return subprocess.Popen(
-        [sys.executable, "-m", "training.titles", *map(str, words)],
+        [sys.executable, "-m", "training.titles", *quickly(folder, output, options)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -291,7 +296,6 @@ def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, cap
     ("options", "message"),
     [
         (["--embedding", "fr"], "has no embedding fr; it has: es, en"),
-        (["--architecture", "phrases", "--embedding", "es"], "--architecture phrases takes titles, no --embedding"),
         (["--embedding", "es", "--model", "en=/nowhere"], "--model en=...: that embedding is not trained on"),
         (["--model", "es=/nowhere"], "--model: there is none for the embedding en"),
     ],
@@ -300,6 +304,53 @@ def test_options_that_do_not_fit_the_run(tmp_path, run_of_titles, capsys, option
     assert train(run_of_titles, tmp_path / "out", *options) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--architecture", "phrases", "--embedding", "es"], "--architecture phrases takes titles, no --embedding"),
+        (["--architecture", "phrases", "--fine-tune"], "--fine-tune trains the tables of embeddings"),
+        (["--architecture", "phrases", "--balance", "logits"], "takes --balance loss or none"),
+        (["--architecture", "linear", "--precision", "bfloat16"], "--precision is of hidden layers"),
+        (["--members", "2"], "--members is an option of --architecture phrases, not of mlp-512"),
+        (["--seed", "1", "--seed", "2"], "--seed is given twice"),
+        (["--seed", "99999999999999"], "must be at most 2,147,483,647"),
+        (["--fine-tune", "--per-language"], "do not go together"),
+    ],
+)
+def test_options_that_do_not_fit_each_other(tmp_path, capsys, options, message):
+    with pytest.raises(SystemExit) as stopped:
+        train(tmp_path, tmp_path / "out", *options)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_phrases_need_features(tmp_path, run_of_titles, capsys):
+    assert train(run_of_titles, tmp_path / "out", "--architecture", "phrases", "--min-count", 100_000) == 1
+    assert "lower --min-count" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_language_s_classifier_is_trained_and_chosen_on_its_own_titles(tmp_path, run_of_titles, monkeypatch):
+    asked = []
+    ask = titles.ask
+
+    def listen(source, learner, split, recipe, language=None):
+        answers = ask(source, learner, split, recipe, language)
+        asked.append((language, set(answers.languages), answers.loss))
+        return answers
+
+    monkeypatch.setattr(titles, "ask", listen)
+    assert train(run_of_titles, tmp_path / "out", "--per-language", "--embedding", "es") == 0
+    for language in ("portuguese", "spanish"):
+        assert [of for one, of, _ in asked if one == language] == [{language}] * 3
+    epochs = figures(tmp_path / "out")["epochs"]
+    # of as many categories, from as clear vectors: a mean over all titles would be half of it
+    assert epochs["spanish"][0]["loss"] > 0.7 * epochs["all"][0]["loss"]
 
 
 def test_an_output_of_something_else_is_left_alone(tmp_path, run_of_titles, capsys):

@@ -111,6 +111,7 @@ WRONG = {
     "- {hidden: 1, batch: 2, steps: 3, problem: 4}": "4 is no problem",
     "- {hidden: 1, batch: 2, steps: 3, problem: {cos: 3}}": "is no problem",
     "- [": "line 1: not YAML",
+    "- {hidden: 1, batch: 2, steps: 3}\n- hidden: 1\n  batch: 2\n  hidden: 3": "line 4: not YAML ('hidden' stands",
     "a\n- b: : c": "not YAML",
     "- {hidden: 1, batch: 2, steps: 3, when: 2020-99-99}": "not YAML",
     "!!python/object:os.system {}": "not YAML",

@@ -1,0 +1,118 @@
+"""A Flink cluster by its REST interface, for what Beam's runner leaves out.
+
+Beam says nothing for a minute and a half where no cluster answers, does not tell how far a job is, and leaves the job
+running when its command is stopped.
+"""
+
+import contextlib
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+RUNNER = "FlinkRunner"
+ANSWER_SECONDS = 10.0
+LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
+END_SECONDS = 60.0
+ENDED = ("FINISHED", "FAILED", "CANCELED")
+
+
+def cluster_of(runner: str, options: Any) -> "Cluster | None":
+    """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server."""
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions
+
+    given = options.view_as(FlinkRunnerOptions)
+    if runner != RUNNER or given.flink_master in ("[local]", "[auto]"):
+        return None
+    master = given.flink_master.strip().rstrip("/")
+    # from the cluster's version Beam takes the job server's, but not when it starts one
+    version = "" if given.flink_submit_uber_jar or given.flink_job_server_jar else given.flink_version
+    return Cluster(
+        master if "://" in master else f"http://{master}", options.get_all_options()["job_name"], version=version
+    )
+
+
+class Cluster:
+    """A cluster, and the one job on it that this command submits.
+
+    Attributes:
+      url: of the JobManager's REST interface.
+      name: of the job.
+      version: of Flink, as the job server will be; "" where it does not matter.
+    """
+
+    def __init__(self, url: str, name: str, *, version: str = ""):
+        self.url, self.name, self.version = url, name, version
+        self.before: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Look that the cluster answers, and remember the jobs that are there before ours.
+
+        Raises:
+          DataError: nothing answers, or it is no Flink.
+          OptionError: it is another version of Flink than the job server.
+        """
+        from transforms.errors import DataError, OptionError
+
+        try:
+            found = self._ask("/v1/overview")["flink-version"]
+            self.before = frozenset(job["jid"] for job in self._jobs())
+        except urllib.error.HTTPError as error:
+            raise DataError(f"{self.url} is no Flink, or keeps its door shut: {error}; check --flink_master") from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise DataError(f"no Flink answers at {self.url}: {reason}; check --flink_master") from None
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"what answers at {self.url} is no Flink; check --flink_master") from None
+        minor = ".".join(found.split(".")[:2])
+        if self.version and self.version != minor:
+            raise OptionError(f"{self.url} is Flink {found}; add --flink_version {minor}")
+
+    def how_far(self) -> tuple[float, str]:
+        """Return which share of the job's tasks is done, and what a person may read."""
+        try:
+            job = self._job()
+        except (OSError, ValueError):
+            return 0.0, f"Flink does not answer at {self.url}"
+        if not job:
+            return 0.0, "handing the job to Flink"
+        done, total = job["tasks"]["finished"], job["tasks"]["total"]
+        state = "" if job["state"] == "RUNNING" else f", {job['state'].lower()}"
+        return done / max(total, 1), f"{done} of {total} tasks done on Flink{state}"
+
+    def cancel(self) -> None:
+        """End the job if it is there and at work, and wait for its end, at most a minute."""
+        limit = time.monotonic() + LATE_SECONDS
+        job: dict[str, Any] = {}
+        try:
+            while not (job := self._job()) and time.monotonic() < limit:
+                time.sleep(0.2)
+            if job and job["state"] not in ENDED:
+                with contextlib.suppress(urllib.error.HTTPError):  # it has just ended
+                    self._ask(f"/v1/jobs/{job['jid']}?mode=cancel", "PATCH")
+            limit = time.monotonic() + END_SECONDS
+            while job and job["state"] not in ENDED and time.monotonic() < limit:
+                time.sleep(0.2)
+                job = self._job()
+        except (OSError, ValueError) as error:
+            print(
+                f"molino: cannot tell Flink to stop the job {self.name}: {error}; look at {self.url}", file=sys.stderr
+            )
+
+    def _jobs(self) -> Sequence[dict[str, Any]]:
+        return self._ask("/v1/jobs/overview")["jobs"]
+
+    def _job(self) -> dict[str, Any]:
+        """Return the overview of the job, empty while it is not there."""
+        ours = (job for job in self._jobs() if job["name"] == self.name and job["jid"] not in self.before)
+        return max(ours, key=lambda job: job["start-time"], default={})
+
+    def _ask(self, path: str, method: str = "GET") -> Any:
+        # without a proxy, as Beam's own client of Flink
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(self.url + path, method=method), timeout=ANSWER_SECONDS) as answer:
+            return json.load(answer)

@@ -1,0 +1,47 @@
+"""A small run of every job: how its input is made, and what it is told. For tests that compare runners."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+JOBS = {
+    "names": (["sample", "names", "--rows", "20000", "--output", "in.txt"], ["--input", "in.txt"]),
+    "titles": (["sample", "titles", "--rows", "3000", "--output", "in.csv"], ["--input", "in.csv"]),
+    "whales": (["sample", "whales", "--images", "6", "--output", "sea"], ["--input", "sea/images"]),
+    "pca": (
+        ["sample", "pca", "--rows", "20000", "--numbers", "5", "--output", "in.parquet"],
+        ["--input", "in.parquet", "--column", "vector"],
+    ),
+    "shapes": ([], ["--sweep", str(ROOT / "sweeps/demo.yaml"), "--rows", "4000"]),
+}
+
+
+def molino(*arguments, cwd):
+    """Run `molino` to its end, which must be a good one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def digests(output):
+    """Return the digest of every data set of an output, and of all."""
+    manifest = json.loads((output / "_manifest.json").read_text())
+    return {name: dataset["digest"] for name, dataset in manifest["datasets"].items()} | {"all": manifest["digest"]}
+
+
+def run_embedded(job, folder):
+    """Make a job's input in a folder, run the job there on the embedded runner, and return the digests."""
+    sample, given = JOBS[job]
+    if sample:
+        molino(*sample, cwd=folder)
+    molino(job, *given, "--output", "embedded", "--quiet", cwd=folder)
+    return digests(folder / "embedded")

@@ -1,0 +1,96 @@
+"""Kills on a Flink cluster: the job recovers and holds what an undisturbed run holds, or fails and leaves what was."""
+
+import os
+import signal
+import time
+
+import pytest
+from every_job import JOBS, digests, molino, run_embedded
+from fault_harness import files_below, state_of, wait_until
+
+from jobs import recheck
+from jobs.manifest import listed_paths
+
+pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def start_and_wait(flink, job, folder, *options):
+    """Submit a job, wait until some of its tasks are done and Python is at work, and return command and Flink's id."""
+    before = {each["jid"] for each in flink.jobs()}
+    command = flink.start_job(job, *JOBS[job][1], "--output", "flink", "--quiet", *options, cwd=folder)
+
+    def at_work():
+        ours = [each for each in flink.jobs() if each["jid"] not in before]
+        return ours and ours[0]["state"] == "RUNNING" and ours[0]["tasks"]["finished"] > 2 and flink.workers()
+
+    wait_until(at_work, command, seconds=900)
+    (ours,) = (each for each in flink.jobs() if each["jid"] not in before)
+    return command, ours["jid"]
+
+
+def end(command, flink):
+    """Wait for the end of a command; return its exit code and what it said on standard error."""
+    _, said = command.communicate(timeout=1500)
+    return command.returncode, said + ("" if command.returncode == 0 else flink.log())
+
+
+def kill_taskmanager(flink):
+    os.kill(flink.pid("taskmanager-1"), signal.SIGKILL)
+    time.sleep(1)
+    flink.script("taskmanager", 1)
+
+
+def kill_worker(flink):
+    os.kill(flink.workers()[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("job", "kill"),
+    [("names", kill_taskmanager), ("titles", kill_taskmanager), ("names", kill_worker)],
+    ids=["names-taskmanager", "titles-taskmanager", "names-worker"],
+)
+def test_a_job_recovers_from_a_kill(job, kill, flink, tmp_path):
+    expected = run_embedded(job, tmp_path)
+    command, number = start_and_wait(flink, job, tmp_path)
+    kill(flink)
+    code, said = end(command, flink)
+    assert code == 0, said
+    told = flink.ask(f"/jobs/{number}")
+    assert told["state"] == "FINISHED"
+    assert told["timestamps"]["RESTARTING"] > 0  # the kill was felt
+    assert digests(tmp_path / "flink") == expected
+    manifest, wrong = recheck.verify(str(tmp_path / "flink"))
+    assert wrong == []
+    assert files_below(tmp_path / "flink") == listed_paths(manifest)
+
+
+def test_a_job_whose_jobmanager_is_gone_fails_and_leaves_the_earlier_output(flink, tmp_path):
+    """A batch job is not kept by a JobManager without a store of its own: the job ends, and can be run again."""
+    expected = run_embedded("names", tmp_path)
+    molino("names", *JOBS["names"][1], "--min-count", "7", "--output", "flink", "--quiet", cwd=tmp_path)
+    earlier = state_of(tmp_path / "flink")
+    command, _ = start_and_wait(flink, "names", tmp_path, "--overwrite")
+    os.kill(flink.pid("jobmanager"), signal.SIGKILL)
+    time.sleep(1)
+    flink.script("jobmanager")
+    code, said = end(command, flink)
+    assert code == 1
+    (line,) = (line for line in said.splitlines() if line.startswith("molino: "))
+    assert "the output is as its last complete run left it" in line
+    assert "Traceback" not in said.split("\n\n")[0]
+    assert state_of(tmp_path / "flink") == earlier
+    code, said = flink.run_job("names", *JOBS["names"][1], "--output", "flink", "--overwrite", "--quiet", cwd=tmp_path)
+    assert code == 0, said
+    assert digests(tmp_path / "flink") == expected
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
+    molino(*JOBS["names"][0], cwd=tmp_path)
+    command, job = start_and_wait(flink, "names", tmp_path)
+    command.send_signal(number)
+    ended, said = end(command, flink)
+    assert ended == code
+    assert "molino: stopped" in said
+    assert flink.ask(f"/jobs/{job}")["state"] == "CANCELED"
+    assert not (tmp_path / "flink").exists()

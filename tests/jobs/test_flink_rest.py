@@ -1,0 +1,192 @@
+"""What is asked of a Flink cluster, and what a person reads of it; the cluster is a stand-in."""
+
+import http.server
+import io
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs import flink
+from jobs.progress import Watch
+from transforms.errors import DataError, OptionError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def job(number, state="RUNNING", name="molino-names-1", start=1, finished=0):
+    return {
+        "jid": number,
+        "name": name,
+        "state": state,
+        "start-time": start,
+        "tasks": {"finished": finished, "total": 8},
+    }
+
+
+class StandIn(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        told = self.server.says.get(self.path)
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        self.send_response(404 if told is None else 200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PATCH(self):
+        self.server.patched.append(self.path)
+        for each in self.server.says["/v1/jobs/overview"]["jobs"]:
+            if each["jid"] in self.path:
+                each["state"] = "CANCELED"
+        self.send_response(202)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as made:
+        made.says = {"/v1/overview": {"flink-version": "1.19.3"}, "/v1/jobs/overview": {"jobs": []}}
+        made.patched = []
+        made.url = f"http://127.0.0.1:{made.server_port}"
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+@pytest.fixture
+def jobs(server):
+    return server.says["/v1/jobs/overview"]["jobs"]
+
+
+@pytest.fixture
+def cluster(server):
+    return flink.Cluster(server.url, "molino-names-1")
+
+
+def options(*flags):
+    from jobs.runners import pipeline_options
+
+    return pipeline_options("FlinkRunner", flags, job="names", workers=None)
+
+
+def test_beam_s_options_name_the_cluster():
+    found = flink.cluster_of("FlinkRunner", options("--flink_master=there:8081", "--flink_version=1.20"))
+    assert (found.url, found.version) == ("http://there:8081", "1.20")
+    assert found.name.startswith("molino-names-")
+    assert flink.cluster_of("FlinkRunner", options("--flink_master=https://there/", "--job_name=mine")).url == (
+        "https://there"
+    )
+
+
+def test_two_jobs_have_two_names():
+    pair = [flink.cluster_of("FlinkRunner", options("--flink_master=there:8081")).name for _ in range(2)]
+    assert len(set(pair)) == 2
+
+
+@pytest.mark.parametrize("flag", ["--flink_job_server_jar=a.jar", "--flink_submit_uber_jar"])
+def test_the_version_is_asked_for_only_where_beam_chooses_the_job_server(flag):
+    assert flink.cluster_of("FlinkRunner", options("--flink_master=there:8081", flag)).version == ""
+
+
+@pytest.mark.parametrize(("runner", "flags"), [("FlinkRunner", []), ("FlinkRunner", ["--flink_master=[local]"])])
+def test_there_is_no_cluster(runner, flags):
+    assert flink.cluster_of(runner, options(*flags)) is None
+    assert flink.cluster_of("PortableRunner", options("--flink_master=there:8081")) is None
+
+
+def test_a_cluster_that_is_well(server, cluster):
+    cluster.check()
+    flink.Cluster(server.url, "x", version="1.19").check()
+
+
+def test_another_version_is_named_with_the_option(server):
+    with pytest.raises(OptionError, match=r"is Flink 1\.19\.3; add --flink_version 1\.19"):
+        flink.Cluster(server.url, "x", version="2.2").check()
+
+
+@pytest.mark.parametrize("says", [b"<html>", {}, [], {"version": 3}])
+def test_what_is_no_flink(says, server, cluster):
+    server.says["/v1/overview"] = says
+    with pytest.raises(DataError, match="is no Flink; check --flink_master"):
+        cluster.check()
+
+
+def test_a_door_that_is_shut(server, cluster):
+    del server.says["/v1/overview"]
+    with pytest.raises(DataError, match="is no Flink, or keeps its door shut: HTTP Error 404"):
+        cluster.check()
+
+
+def test_how_far_a_job_is(cluster, jobs):
+    jobs.append(job("before", finished=8))
+    cluster.check()
+    jobs.append(job("other", name="molino-names-2", finished=7))
+    assert cluster.how_far() == (0.0, "handing the job to Flink")
+    jobs.append(job("ours", finished=2))
+    assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink")
+    jobs[-1]["state"] = "RESTARTING"
+    assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink, restarting")
+
+
+def test_how_far_a_job_is_where_nothing_answers():
+    assert flink.Cluster("http://127.0.0.1:9", "x").how_far() == (0.0, "Flink does not answer at http://127.0.0.1:9")
+
+
+def test_only_our_job_is_ended(server, cluster, jobs):
+    jobs.append(job("before"))
+    cluster.check()
+    jobs += [job("other", name="molino-names-2"), job("ours")]
+    cluster.cancel()
+    assert server.patched == ["/v1/jobs/ours?mode=cancel"]
+
+
+def test_a_job_that_has_ended_is_left_alone(server, cluster, jobs):
+    jobs.append(job("ours", state="FAILED"))
+    cluster.cancel()
+    assert server.patched == []
+
+
+def test_a_job_that_was_never_there_is_not_waited_for_long(server, cluster, monkeypatch):
+    monkeypatch.setattr(flink, "LATE_SECONDS", 0.3)
+    cluster.cancel()
+    assert server.patched == []
+
+
+def test_a_cluster_that_is_gone_is_told(capsys):
+    flink.Cluster("http://127.0.0.1:9", "mine").cancel()
+    assert "cannot tell Flink to stop the job mine" in capsys.readouterr().err
+
+
+def test_progress_is_what_the_cluster_says_until_workers_report(monkeypatch):
+    monkeypatch.setattr("jobs.progress.ASK_SECONDS", 0.0)
+    watch = Watch(100, quiet=True, noun="rows", stages={"read": "reading"}, ask=lambda: (0.25, "2 of 8 tasks"))
+    watch._screen, watch._bar, watch._shown = io.StringIO(), None, -60.0
+    watch._show()
+    assert watch._screen.getvalue().startswith("molino:  25% 2 of 8 tasks, ")
+    watch.amounts.update({"read.rows": 10, "read.bytes": 50})
+    watch._shown = -60.0
+    watch._show()
+    assert "molino:  50% reading, 10 rows" in watch._screen.getvalue()
+
+
+@pytest.mark.parametrize("master", ["127.0.0.1:9", "nowhere.invalid:8081"])
+def test_a_master_that_does_not_answer_ends_the_command_at_once(master, tmp_path):
+    def molino(*words):
+        command = [sys.executable, "-m", "jobs.cli", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    source, output = str(tmp_path / "in.txt"), tmp_path / "out"
+    molino("sample", "names", "--rows", "100", "--output", source).check_returncode()
+    flags = ["--runner", "FlinkRunner", "--flink_master", master]
+    done = molino("names", "--input", source, "--output", str(output), *flags)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"no Flink answers at http://{master}: " in line
+    assert line.endswith("; check --flink_master")
+    assert not output.exists()
