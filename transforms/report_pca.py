@@ -57,6 +57,7 @@ def pca_report(
     options: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
@@ -67,6 +68,7 @@ def pca_report(
       options: the run's options.
       inputs: a `path` and its `bytes` for each file.
       warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     kept, seed = stored.shape[1], int(options["seed"])
     written = next(row for row in errors if row["written"])
@@ -77,7 +79,7 @@ def pca_report(
         _neighbours(sample, stored, seed, written),
         *_against(sample, stored, errors, seed, options.get("against")),
         _quality(counters),
-        run_section(options, inputs, made="components and vectors"),
+        run_section(options, inputs, made="components and vectors", expected=expected, counters=counters),
     ]
     summary = [
         ("vectors", f"{counters.get('vectors', 0):,}"),

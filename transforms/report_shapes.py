@@ -24,7 +24,7 @@ from transforms.report import (
     page,
     plot,
 )
-from transforms.report_run import counter_table, run_section, shown_warnings
+from transforms.report_run import counter_table, plan_table, run_section, shown_warnings
 
 MOST_SETUPS = 40  # in the table of seeds
 COUNTERS = {
@@ -62,7 +62,12 @@ ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def shapes_report(
-    cards: pa.Table, *, counters: Mapping[str, int], options: Mapping[str, object], warnings: Sequence[str]
+    cards: pa.Table,
+    *,
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page. Its bytes depend on the arguments only.
 
@@ -71,6 +76,7 @@ def shapes_report(
       counters: totals of the run by name.
       options: the run's options.
       warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     runs = cards.to_pylist()
     return page(
@@ -90,7 +96,10 @@ def shapes_report(
             Section(
                 "Counters",
                 "Every network of the sweep has a row.",
-                [counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points"))],
+                [
+                    counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
+                    *([plan_table(expected, counters, "networks")] if expected else []),
+                ],
             ),
             options_section(options, made="rows"),
         ],
