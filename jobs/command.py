@@ -1,6 +1,7 @@
 """What every job's command does around its pipeline: plan, lock, run, tell."""
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
@@ -67,6 +68,7 @@ def _run(
     list_inputs: Callable[[argparse.Namespace], list],
 ) -> None:
     from jobs import runs
+    from jobs.buckets import bucket_folder
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
     from transforms import carry, storage
@@ -91,9 +93,9 @@ def _run(
     cluster = None if embedded else flink.cluster_of(given.runner, options)
     if cluster:
         cluster.check()
-    spill = storage.join(run.staging, "shuffle") if _spills(given.shuffle, embedded) else None
     job_file = runners.job_file_of(options)
-    with Lock(output, run.token) as lock:
+    spilled = bucket_folder(run.staging, embedded=embedded) if _spills(given.shuffle, embedded) else None
+    with Lock(output, run.token) as lock, spilled or contextlib.nullcontext() as spill:
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):

@@ -37,8 +37,8 @@ ALSO = {
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
-SHARED_JOBS = {"cli", "command", "commit", "doctor", "lock", "manifest", "options", "progress", "recheck"}
-SHARED_JOBS |= {"runners", "runs", "sample", "verify"}
+SHARED_JOBS = {"buckets", "cli", "command", "commit", "doctor", "flink", "lock", "manifest", "options", "progress"}
+SHARED_JOBS |= {"recheck", "runners", "runs", "sample", "verify"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"

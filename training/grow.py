@@ -248,7 +248,7 @@ def write_model(folder: str, grown: Grown, given: argparse.Namespace) -> None:
 
     buckets = grown.metrics["buckets"]
     try:
-        with drafted(folder) as work:
+        with drafted(folder, overwrite=given.overwrite) as work:
             export_nnlm(work, grown.words, grown.table, buckets=buckets, normalization=given.normalization)
             with open(os.path.join(work, METRICS), "w", encoding="utf-8") as file:
                 json.dump(grown.metrics, file, indent=1, ensure_ascii=False)

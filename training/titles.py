@@ -162,6 +162,8 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     check_recipe(made, given)
     if given.fine_tune and given.per_language:
         made.error("--fine-tune and --per-language do not go together")
+    if given.fine_tune and not given.model:
+        made.error("--fine-tune needs --model NAME=DIR for each embedding: the table that trains is the model's")
 
     def work() -> list[tuple[str, str]]:
         folder = check_output(given.output, overwrite=given.overwrite, mark=METRICS, kind="classifier")
@@ -527,7 +529,7 @@ def train(
                 "worst": name_mistakes(source, answers["test"]),
                 "times": times,
             }
-            with drafted(folder) as draft:
+            with drafted(folder, overwrite=given.overwrite) as draft:
                 os.makedirs(draft)
                 write(draft, found, source, answers, page)
                 used = {name: learner for name, learner in learners.items() if name is None or chosen}

@@ -45,6 +45,8 @@ FILTERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "Steps": lambda run: f"{run['steps']:,}",
     "Rate": lambda run: f"{run['rate']:g}",
     "L2": lambda run: f"{run['l2']:g}",
+    "Deviation": lambda run: f"{run['deviation']:g}",
+    "Decay": lambda run: f"{run['decay']:g}",
     "Seed": lambda run: str(run["seed"]),
 }
 # how the gallery can be sorted; the first holds until another is chosen
@@ -295,9 +297,10 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         for number, place in enumerate(places):
             rank[place] = number
         ranks.append(rank)
+    varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
     cards = [
         Card(
-            picture=_picture(run),
+            picture=_picture(run, varied),
             values=[values[title][place] for title, _ in filters],
             ranks=[rank[place] for rank in ranks],
         )
@@ -314,10 +317,10 @@ def _by_numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part.replace(",", "")) for part in text.split(" · "))
 
 
-def _picture(run: Mapping[str, Any]) -> Picture:
-    note = (
-        f"{nodes_text(run)} · batch {run['batch']:,} · {run['steps']:,} steps · seed {run['seed']} · no. {run['run']}"
-    )
+def _picture(run: Mapping[str, Any], varied: Sequence[str]) -> Picture:
+    more = "".join(f" · {name} {run[name]:g}" for name in varied)
+    note = f"{nodes_text(run)} · batch {run['batch']:,} · {run['steps']:,} steps · seed {run['seed']}{more}"
+    note += f" · no. {run['run']}"
     mark = "diverged" if run["diverged"] else "base" if run["test_accuracy"] <= run["base"] else ""
     title = f"{shape_name(run)} {run['test_accuracy']:.1%}"
     return Picture(jpeg=run["thumbnail"] or b"", title=title, note=note, mark=mark)
