@@ -33,6 +33,8 @@ class Google:
             "HOME": str(home),
             "MOLINO_CURP_KEY": SECRET,
             "GOOGLE_APPLICATION_CREDENTIALS": str(home / "key.json"),
+            # where these choose other kernels than the processor's, sums differ in the last bit
+            **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
         }
         self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         self.url = f"http://localhost:{int(self.process.stdout.readline())}"

@@ -73,7 +73,11 @@ class Templates:
         done = subprocess.run(
             [sys.executable, PROGRAM, *words],
             cwd=self.dataflow.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "STORAGE_EMULATOR_HOST": f"http://localhost:{self.dataflow.port}",
+            },
             capture_output=True,
             text=True,
             check=False,

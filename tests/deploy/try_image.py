@@ -1,6 +1,6 @@
 """Run the steps of deploy/docker/Dockerfile where there is no Docker: stages are folders, RUN is a chroot.
 
-    python tests/deploy/try_image.py FOLDER [--target molino]
+    python tests/deploy/try_image.py FOLDER [--target molino] [--keep STAGE ...]
 
 Needs root, overlay mounts, debootstrap, Go, the registries, and some 8 GB. The base images cannot be had so. For
 Python's stands a Debian of debootstrap with this machine's Python 3.11 in /usr/local; for Beam's a tree with the boot
@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,17 +54,19 @@ class Stage:
             (self.root / name).mkdir(exist_ok=True)
             subprocess.run(["mount", "--rbind", place, self.root / name], check=True)
 
-    def run(self, command: str, *, more: dict[str, str] | None = None, alone: bool = False, check: bool = True) -> str:
+    def run(self, command: str, *, more: dict[str, str] | None = None, alone: bool = False) -> str:
         """Run a command of the shell in the stage as its user; return what it says. `alone`: without a network."""
         inside = ["chroot", f"--userspec={self.user}", self.root, "/bin/sh", "-c", command]
         if alone:
-            inside = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *inside]
+            # a network and processes of its own: whatever it starts ends with it
+            apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc"]
+            inside = [*apart, "sh", "-c", 'ip link set lo up && "$@"', "sh", *inside]
         home = "/root" if self.user == "0" else "/home/molino"
         environment = {**self.environment, "HOME": home, **(more or {})}
         if more:
             environment.pop("PIP_NO_CACHE_DIR", None)  # whatever its value, there would be no cache
         done = subprocess.run(list(map(str, inside)), env=environment, capture_output=True, text=True, check=False)
-        if check and done.returncode:
+        if done.returncode:
             sys.exit(f"{command}\nended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}")
         return done.stdout + done.stderr
 
@@ -76,11 +78,15 @@ def copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", *more, f"{source}/." if source.is_dir() else source, target], check=True)
 
 
-def build(target: str, folder: Path, bases: dict[str, Path | None]) -> Stage:
-    """Run all stages that the target needs; return its own."""
+def build(target: str, folder: Path, bases: dict[str, Path | None], keep: Sequence[str]) -> Stage:
+    """Run all stages that the target needs; return its own.
+
+    Args:
+      keep: stages of which nothing is run, but what an earlier call made is taken.
+    """
     stages: dict[str, Stage | None] = {}
     current: Stage | None = None
-    skipped = False
+    skipped = kept = False
     # what stands in for the network of a build: pip's settings and the cache of this machine
     pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and name != "PIP_FIND_LINKS"}
     pip["PIP_CACHE_DIR"] = "/pip-cache"
@@ -88,7 +94,7 @@ def build(target: str, folder: Path, bases: dict[str, Path | None]) -> Stage:
     for word, rest in instructions(DOCKERFILE.read_text()):
         if word == "FROM":
             image, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
-            skipped = name not in wanted
+            skipped, kept = name not in wanted, name in keep
             if skipped:
                 continue
             if name in ("beam", "launcher"):
@@ -96,7 +102,7 @@ def build(target: str, folder: Path, bases: dict[str, Path | None]) -> Stage:
                 continue
             print(f"FROM {image} AS {name}", flush=True)
             current = stages[name] = Stage(folder / name, stages.get(image), bases["python"])
-        elif skipped:
+        elif skipped or (kept and word in ("COPY", "RUN")):
             continue
         elif word == "COPY":
             words = shlex.split(rest)
@@ -180,39 +186,45 @@ CHECKS = {
     "transforms.label_vocabulary, transforms.find_salient_region, tensorflow, boto3, google.cloud.storage, hdfs'",
     "the help": "molino --help",
     "the cache is there to write": "touch /var/cache/molino/x && rm /var/cache/molino/x",
-    "a job of each package": "cd /tmp && molino sample names --output n.txt --rows 2000 && "
+    "a job of each package": "cd /tmp/try && molino sample names --output n.txt --rows 2000 && "
     "molino names --input n.txt --output embedded --quiet && "
     "molino sample whales --output sea --images 2 && molino whales --input sea/images --output w --quiet && "
-    "molino shapes --output s --rows 1000 --problem ring --sweep default --no-plots --quiet",
+    "molino shapes --output s --rows 2000 --sweep demo.yaml --problem ring --no-plots --quiet && "
+    "molino sample titles --output t.csv --rows 300 && molino titles --input t.csv --output t --quiet",
 }
 # the pool that Flink's task managers talk to, by Beam's own boot; the job is run by it on Beam's own job service
 POOL = """
-cd /tmp && {entry} --worker_pool > pool.log 2>&1 & pool=$!
-cd /tmp && sleep 5 && molino names --input n.txt --output pooled --quiet --shuffle runner --runner PortableRunner \
-  --job_endpoint embed --environment_type EXTERNAL --environment_config localhost:50000; code=$?
-kill $pool
+cd /tmp/try
+{entry} --worker_pool > pool.log 2>&1 &
+sleep 10
+(while sleep 0.5; do ls /opt/apache/beam-venv; done > environments) &
+molino names --input n.txt --output pooled --quiet --shuffle runner --runner PortableRunner \
+  --job_endpoint embed --environment_type EXTERNAL --environment_config localhost:50000 || exit 1
 cat pool.log
-grep -h '"digest"' embedded/_manifest.json pooled/_manifest.json | sort | uniq -c
-exit $code
+sort -u environments
+[ "$(grep -h '^ "digest"' embedded/_manifest.json pooled/_manifest.json | uniq | wc -l)" = 1 ] && echo the same digest
 """
+# what it says then: the pool, an environment that the boot made for a worker of it, and the end
+POOLED = ("Starting worker pool", "beam-venv-worker-", "the same digest")
 
 
 def check(stage: Stage) -> None:
     """Do what the image is for, as its user."""
+    stage.run("rm -rf /tmp/try && mkdir /tmp/try")
+    copy(ROOT / "sweeps/demo.yaml", stage.root / "tmp/try/demo.yaml")
     for name, command in CHECKS.items():
-        said = stage.run(command, alone=True)
-        print(f"ok: {name}: {(said.strip().splitlines() or [''])[-1][:100]}", flush=True)
+        stage.run(command, alone=True)
+        print(f"ok: {name}", flush=True)
     said = stage.run(POOL.format(entry=stage.entry), alone=True)
-    (stage.folder / "pool.log").write_text(said)
-    for wanted in ("Starting worker pool", "Initializing temporary Python venv", "Executing Python"):
-        print(f"{'ok' if wanted in said else 'MISSING'}: the pool says: {wanted}")
-    print(said[-600:])
+    for wanted in POOLED:
+        print(f"{'ok' if wanted in said else 'MISSING'}: a job by the worker pool: {wanted}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--target", default="molino")
+    parser.add_argument("--keep", nargs="+", default=[], metavar="STAGE", help="as an earlier call made it")
     given = parser.parse_args()
     if APART not in os.environ:
         # mounts of its own: they go with this process, and nothing that is deleted here reaches what is mounted
@@ -221,9 +233,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     PIP_CACHE.mkdir(parents=True, exist_ok=True)
     bases = {"python": make_python(folder), "beam": make_boot(folder), "launcher": None}
-    for name in needed(given.target) - set(bases):
+    for name in needed(given.target) - set(bases) - set(given.keep):
         shutil.rmtree(folder / name, ignore_errors=True)
-    check(build(given.target, folder, bases))
+    check(build(given.target, folder, bases, given.keep))
 
 
 if __name__ == "__main__":
