@@ -78,7 +78,7 @@ class Cluster:
         """Submit a job, and return the process of its command."""
         words = [SCRIPTS / "submit", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
 
     def run_job(self, *arguments, cwd, seconds=1500):
         """Run a job to its end; return the exit code and what it said on standard error."""
@@ -88,8 +88,8 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=60)
-            raise AssertionError(f"still at work after {seconds} s: {said[-2000:]}\n{self.log()}") from None
-        return process.returncode, said
+            raise AssertionError(f"still at work after {seconds} s: {said.decode()[-2000:]}\n{self.log()}") from None
+        return process.returncode, said.decode()
 
     def ask(self, path):
         """Return an answer of Flink's REST interface."""
