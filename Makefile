@@ -58,6 +58,7 @@ bench: $(VENV)/bench-installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
+	$(BIN)/python deploy/dataflow/make_metadata.py
 	$(BIN)/python docs/make_scale.py
 
 $(DEMO)/sep.txt: | $(VENV)/installed

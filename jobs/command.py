@@ -164,12 +164,16 @@ def find_inputs(patterns: Sequence[str]) -> list:
     Raises:
       DataError: a pattern names no file.
     """
+    from jobs.manifest import MANIFEST
     from transforms import storage
     from transforms.errors import DataError
 
     found = {}
     for pattern in patterns:
         if storage.is_local(pattern) and os.path.isdir(pattern):
+            if os.path.exists(os.path.join(pattern, MANIFEST)):
+                example = os.path.join(pattern, "titles", "*.parquet")
+                raise DataError(f"{pattern} is a run of a job; name the files of one data set in it, such as {example}")
             raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
         files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
         for file in files:

@@ -92,6 +92,7 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
         yield _java()
         if name == "FlinkRunner":
             yield _jars()
+            yield _local_cluster()
     else:
         package, _ = EXTRAS["dataflow"]
         yield (OK if _version(package) else WRONG), "runner", "Dataflow: needs molino[dataflow], a project and a region"
@@ -132,6 +133,17 @@ def _jars() -> tuple[str, str, str]:
     return (
         (OK, "flink job server", f"{jars[-1]} in {cache}") if jars else (MISSING, "flink job server", f"no jar; {how}")
     )
+
+
+def _local_cluster() -> tuple[str, str, str]:
+    """Return what deploy/flink/fetch has brought; deploy/flink/settings has the same places."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    place = Path(os.environ.get("MOLINO_FLINK_CACHE") or Path(cache) / "molino/flink")
+    found = [sorted(place.glob(f"{name}-*[0-9]"))[-1:] for name in ("flink", "beam", "boot")]
+    if not all(found):
+        return MISSING, "local cluster", "not here; in the checkout, deploy/flink/fetch brings one for trials"
+    names = ", ".join(piece.name for (piece,) in found)
+    return OK, "local cluster", f"{names} in {place}; start it by deploy/flink/start"
 
 
 def _version(package: str) -> str:

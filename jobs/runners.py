@@ -58,7 +58,9 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
                 "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
             )
         _send_no_paths()
-        flags = [*flags, f"--experiments={UNTOLD}"]
+        # the state of __main__, which Beam would send where there is no --setup_file, holds nothing that workers need
+        session = [] if _names(flags, "--save_main_session", "--no_save_main_session") else ["--no_save_main_session"]
+        flags = [*flags, f"--experiments={UNTOLD}", *session]
         # on Flink a job is told from others by its name alone
         name = f"molino-{job}-{secrets.token_hex(4)}" if runner == flink.RUNNER else f"molino-{job}"
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name={name}"]

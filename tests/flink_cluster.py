@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from pathlib import Path
 
 from every_job import ROOT
@@ -16,11 +17,15 @@ SCRIPTS = ROOT / "deploy/flink"
 TASKMANAGERS = 2
 
 
+def places():
+    """Return where Flink's jars, the job server and the program that starts workers are, or would be."""
+    ask = f'source {SCRIPTS}/settings; printf "%s\\n" "$FLINK_JARS" "$JOB_SERVER" "$BOOT"'
+    return subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 def missing_piece():
     """Return a piece that deploy/flink/fetch would fetch, or "" when all are there."""
-    ask = f'source {SCRIPTS}/settings; printf "%s\\n" "$FLINK_JARS" "$JOB_SERVER" "$BOOT"'
-    places = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True).stdout.split()
-    return next((place for place in places if not os.path.exists(place)), "")
+    return next((place for place in places() if not os.path.exists(place)), "")
 
 
 def free_port():
@@ -30,10 +35,28 @@ def free_port():
         return made.getsockname()[1]
 
 
-class Cluster:
-    """One JobManager and two TaskManagers of one slot each."""
+def whole_jar(made):
+    """Make one jar of Beam's Flink runner and all that it needs, as Beam's own job server is one."""
+    services, seen = {}, {"META-INF/MANIFEST.MF"}
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n")
+        for path in sorted(Path(places()[1]).parent.glob("*.jar")):
+            with zipfile.ZipFile(path) as part:
+                for name in part.namelist():
+                    if name.startswith("META-INF/services/"):
+                        services.setdefault(name, []).append(part.read(name))
+                    elif name not in seen and not name.endswith(("/", ".SF", ".RSA", ".DSA")):
+                        seen.add(name)
+                        jar.writestr(name, part.read(name))
+        for name, texts in services.items():
+            if not name.endswith("/"):
+                jar.writestr(name, b"\n".join(texts))
 
-    def __init__(self, folder):
+
+class Cluster:
+    """One JobManager and, by default, two TaskManagers of one slot each."""
+
+    def __init__(self, folder, **settings):
         self.folder, self.port = folder / "flink", free_port()
         self.environment = {
             **os.environ,
@@ -41,6 +64,7 @@ class Cluster:
             "MOLINO_FLINK_RUN": str(self.folder),
             "MOLINO_FLINK_PORT": str(self.port),
             "MOLINO_FLINK_RPC_PORT": str(free_port()),
+            **settings,
         }
 
     def script(self, name, *arguments):
@@ -54,7 +78,7 @@ class Cluster:
         """Submit a job, and return the process of its command."""
         words = [SCRIPTS / "submit", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
 
     def run_job(self, *arguments, cwd, seconds=1500):
         """Run a job to its end; return the exit code and what it said on standard error."""
@@ -64,8 +88,8 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=60)
-            raise AssertionError(f"still at work after {seconds} s: {said[-2000:]}\n{self.log()}") from None
-        return process.returncode, said
+            raise AssertionError(f"still at work after {seconds} s: {said.decode()[-2000:]}\n{self.log()}") from None
+        return process.returncode, said.decode()
 
     def ask(self, path):
         """Return an answer of Flink's REST interface."""

@@ -109,9 +109,19 @@ def test_flink_is_the_one_that_is_tested_here():
 
 def test_beam_is_the_project_s():
     assert f'BEAM = "{setting("BEAM")}"' in (ROOT / "setup.py").read_text()
+
+
+def test_the_image_is_the_dockerfile_s():
+    """Its user may write to the volume, and its pool listens where the job looks for workers."""
     dockerfile = ROOT / "deploy/docker/Dockerfile"
-    if dockerfile.exists():
-        assert setting("BEAM") in dockerfile.read_text()
+    if not dockerfile.exists():
+        pytest.skip("there is no Dockerfile")
+    last = dockerfile.read_text().rpartition("FROM environment AS molino\n")[2]
+    for name in (("kubernetes.yaml", "molino-flink"), ("kubernetes-session.yaml", "molino-flink-taskmanager")):
+        (workers,) = (each for each in pods()[name]["containers"] if each["name"] == "workers")
+        assert f"EXPOSE {workers['ports'][0]['containerPort']}\n" in last
+        assert f"USER {pods()[name]['securityContext']['fsGroup']}\n" in last
+    assert f"beam_python3.11_sdk:{setting('BEAM')} " in dockerfile.read_text()
 
 
 @pytest.mark.parametrize(
