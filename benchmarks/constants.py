@@ -6,7 +6,9 @@ the start costs stand apart. The processor time of each stage ends with the last
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
+import glob
 import itertools
 import json
 import math
@@ -39,7 +41,7 @@ from transforms.progress import ENVIRONMENT  # noqa: E402
 PIECES, TURNS = (100, 80_000), 20
 PACKAGES = ("apache-beam", "numpy", "pyarrow")
 UNITS = {
-    "start": "s on the clock, before the first row and after the last",
+    "start": "by cores: s on the clock, before the first row and after the last",
     "efficiency": "by cores: CPU seconds done per core and second, without the start",
     "seconds": "by stage: CPU s a million of each amount, on one core",
     "written": "bytes of each amount; fixed: bytes of any run",
@@ -98,26 +100,59 @@ SPECS = {
 # --- measuring
 
 
+class Clock:
+    """What a program tells of itself while it runs, as a child of this process.
+
+    Attributes:
+      stages: CPU seconds at the last report of each stage.
+      threads: by process and thread, CPU seconds, and seconds that it was ready and others had its core; Linux.
+    """
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+        self.threads: dict[tuple[int, int], tuple[float, float]] = {}
+
+    def look(self, stage: str) -> None:
+        """Note where the program is; `stage` has just been reported, or is empty."""
+        for child in psutil.Process().children():
+            if stage:
+                self.stages[stage] = sum(child.cpu_times()[:4])
+            for process in (child, *child.children(recursive=True)):
+                for path in glob.glob(f"/proc/{process.pid}/task/*/schedstat"):
+                    with contextlib.suppress(OSError):
+                        busy, waited, _ = Path(path).read_text().split()
+                        self.threads[process.pid, int(path.split("/")[4])] = int(busy) / 1e9, int(waited) / 1e9
+
+    def waited(self, workers: int) -> float:
+        """Return the seconds that the program lost to others: of its main threads, and of its workers on average."""
+        mains = [waited for (process, thread), (_, waited) in self.threads.items() if process == thread]
+        others = sorted((at for (process, thread), at in self.threads.items() if process != thread), reverse=True)
+        busiest = [waited for _, waited in others[:workers]] if workers > 1 else []
+        return sum(mains) + sum(busiest) / max(1, len(busiest))
+
+
 @contextlib.contextmanager
-def clock_stages() -> Iterator[dict[str, float]]:
-    """Yield the CPU seconds of the program that runs, at the last report of each stage; filled while it runs."""
-    found: dict[str, float] = {}
+def clock_stages() -> Iterator[Clock]:
+    """Yield the clock of the program that is started meanwhile."""
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"{folder}/socket")
-        listener.settimeout(0.1)
+        listener.settimeout(0.05)
         ended = threading.Event()
 
         def listen() -> None:
             while not ended.is_set():
-                with contextlib.suppress(TimeoutError, psutil.Error):
+                stage = ""
+                with contextlib.suppress(TimeoutError):
                     stage = json.loads(listener.recv(4096))["stage"]
-                    found[stage] = sum(sum(child.cpu_times()[:4]) for child in psutil.Process().children())
+                with contextlib.suppress(psutil.Error):
+                    clock.look(stage)
 
         thread = threading.Thread(target=listen)
         thread.start()
         os.environ[ENVIRONMENT] = f"{folder}/socket"
         try:
-            yield found
+            yield clock
         finally:
             del os.environ[ENVIRONMENT]
             ended.set()
@@ -156,10 +191,13 @@ def run_once(
     output = data / "out"
     shutil.rmtree(output, ignore_errors=True)
     words = ["benchmarks/pin.py", str(cores), "-m", "jobs.cli", job, *line, "--output", str(output)]
-    with clock_stages() as stages:
+    with clock_stages() as clock:
         measured = harness.measure([sys.executable, *words, "--workers", str(cores), "--quiet"], data / "log")
+    # the clock as it would have been alone on the machine
+    alone = max(measured.cpu / cores, measured.wall - clock.waited(cores))
+    measured = dataclasses.replace(measured, wall=alone)
     manifest = json.loads((output / "_manifest.json").read_text())
-    return measured, dict(stages), {name: manifest[name] for name in ("counters", "balance", "used")}
+    return measured, clock.stages, {name: manifest[name] for name in ("counters", "balance", "used")}
 
 
 def _collect(job: str, line: tuple[str, ...], found: Mapping[str, Any]) -> Ran:

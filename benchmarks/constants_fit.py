@@ -69,9 +69,7 @@ def constants_of(spec: Spec, ran: Sequence[Ran]) -> dict[str, Any]:
         took = [stage_seconds(spec, one, stage) for one in ran]
         rows = [[1.0, *(one.size.amounts.get(name, 0.0) for name in amounts)] for one in ran]
         seconds[stage] = dict(zip(amounts, (1e6 * cost for cost in fit(rows, took)[1:]), strict=True))
-    efficiency = efficiency_of(seconds, ran)
-    done = [sum(_grown(costs, one.size.amounts) for costs in seconds.values()) / 1e6 for one in ran]
-    start = np.median([one.measures[1].wall - cpu / efficiency[1] for one, cpu in zip(ran, done, strict=True)])
+    start, efficiency = clock_of(seconds, ran)
     counters, read = [one.manifest["counters"] for one in ran], ran[0].manifest["balance"][0]
     kept = {name: float(np.mean([c[name] / c[read] for c in counters])) for name in spec.datasets}
     # made-up inputs of different sizes have different shares of duplicates
@@ -83,8 +81,8 @@ def constants_of(spec: Spec, ran: Sequence[Ran]) -> dict[str, Any]:
     ]
     fixed, *sizes = fit(rows, written)
     return {
-        "start": float(start),
-        "efficiency": {str(cores): share for cores, share in efficiency.items()},
+        "start": start,
+        "efficiency": efficiency,
         "seconds": seconds,
         "written": {"fixed": fixed, **dict(zip(spec.written, sizes, strict=True))},
         "kept": kept,
@@ -101,22 +99,26 @@ def constants_of(spec: Spec, ran: Sequence[Ran]) -> dict[str, Any]:
     }
 
 
-def efficiency_of(seconds: Mapping[str, Mapping[str, float]], ran: Sequence[Ran]) -> dict[int, float]:
-    """Return, for each number of cores, the share of a core's second that is work, without the start.
+def clock_of(
+    seconds: Mapping[str, Mapping[str, float]], ran: Sequence[Ran]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return, by cores, the seconds of the start, and the share of a core's second that is work after it.
 
-    From what the run with the most work takes longer than that with the least. A stage of one piece has one core.
+    A stage of one piece has one core, and that core's share.
     """
     work = [{stage: _grown(costs, one.size.amounts) / 1e6 for stage, costs in seconds.items()} for one in ran]
-    least, *_, most = sorted(range(len(ran)), key=lambda place: sum(work[place].values()))
-    grown = {stage: work[most][stage] - work[least][stage] for stage in seconds}
-    found: dict[int, float] = {}
+    start: dict[str, float] = {}
+    share: dict[int, float] = {}
     for cores in CORES:
-        wall = ran[most].measures[cores].wall - ran[least].measures[cores].wall
-        shared = {stage: min(cores, ran[most].size.pieces.get(stage, 1)) for stage in seconds}
-        alone = sum(grown[stage] / found[n] for stage, n in shared.items() if n < cores)
-        together = sum(grown[stage] / cores for stage, n in shared.items() if n == cores)
-        found[cores] = min(1.0, max(together / max(wall - alone, 1e-3), 0.1))
-    return found
+        rows, walls = [], []
+        for one, cpu in zip(ran, work, strict=True):
+            shared = {stage: min(cores, one.size.pieces.get(stage, 1)) for stage in seconds}
+            alone = sum(cpu[stage] / share[n] for stage, n in shared.items() if n < cores)
+            rows.append([1.0, sum(cpu[stage] / cores for stage, n in shared.items() if n == cores)])
+            walls.append(max(one.measures[cores].wall - alone, 1e-3))
+        start[str(cores)], slower = fit(rows, walls)
+        share[cores] = min(1.0, 1 / max(slower, 1e-3))
+    return start, {str(cores): each for cores, each in share.items()}
 
 
 def stage_seconds(spec: Spec, one: Ran, stage: str) -> float:

@@ -125,7 +125,7 @@ def forecast(
         for stage in READING:
             if stage in work:
                 work[stage] += find / MILLION
-    start, slower = of["start"], 1.0
+    start, slower = _measured(of["start"], workers), 1.0
     if not embedded:
         measured = constants["runners"].get(runner, {}).get(job)
         start, slower = (measured["start"], measured["work"]) if measured else (0.0, 0.0)
@@ -164,8 +164,12 @@ def _sum(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
 
 def _power(of: Mapping[str, Any], workers: int) -> float:
     """Return how many cores' work so many workers do; more than were measured are as good as the most that were."""
-    measured = {int(cores): share for cores, share in of["efficiency"].items()}
-    return workers * measured[max([cores for cores in measured if cores <= workers], default=min(measured))]
+    return workers * _measured(of["efficiency"], workers)
+
+
+def _measured(by_cores: Mapping[str, float], cores: int) -> float:
+    """Return what was measured on so many cores, or on the most that are fewer."""
+    return by_cores[str(max(int(measured) for measured in by_cores if int(measured) <= cores))]
 
 
 def _flows(size: Size, shuffle: float, written: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs import runners
-from jobs.options import DONE, EXIT_CODES, USAGE, Parser
+from jobs.options import DONE, EXIT_CODES, Parser
 
 if TYPE_CHECKING:
     from jobs.forecast import Forecast
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument("job", choices=JOBS, metavar="JOB", help=f"{', '.join(JOBS)}; then the job's own options")
         _add_options(parser)
         parser.parse_args(words)
-        return USAGE  # unreachable: no job was named
+        parser.error("the job comes first, then its options")
     job, parser = words[0], parser_of(words[0])
     runners.silence_beam()
     given, flags = parser.parse_strictly(words[1:])

@@ -30,8 +30,11 @@ def planned(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
-def compare(manifest, found, *, written=NEAR):
-    """Assert that a manifest's facts are near a plan's figures, and that it keeps the plan of its own run."""
+def compare(manifest, found, *, written=0.15):
+    """Assert that a manifest's facts are near a plan's figures, and that it keeps the plan of its own run.
+
+    What is written depends on what stands in the input, such as duplicates; `written` is how far it may be off.
+    """
     fact, used = manifest["counters"], manifest["used"]
     assert found["rows"] == pytest.approx(fact[manifest["balance"][0]], rel=NEAR)
     assert found["read_bytes"] == manifest["plan"]["read_bytes"]
@@ -101,7 +104,7 @@ def test_titles_with_a_model(tmp_path, capsys):
     sample_titles(str(source), rows=20_000)
     words = ["celular", "mesa", "de", "32", "samsung", "negro"]
     vectors = np.random.default_rng(0).normal(size=(len(words) + 7, 50)).astype(np.float32)
-    export_nnlm(words, vectors, str(tmp_path / "model"), buckets=7, normalization=True)
+    export_nnlm(str(tmp_path / "model"), words, vectors, buckets=7, normalization=True)
     how = ["--input", source, "--model", f"m={tmp_path / 'model'}"]
     manifest = run(titles, tmp_path / "out", *how)
     compare(manifest, planned(capsys, "titles", *how))
@@ -124,7 +127,7 @@ def test_whales(tmp_path, capsys):
     how = ["--input", tmp_path / "sea/images"]
     manifest = run(whales, tmp_path / "out", *how)
     found = planned(capsys, "whales", *how)
-    compare(manifest, found, written=0.25)  # a crop is as large as what was found
+    compare(manifest, found, written=0.4)  # a crop is as large as what was found
     assert found["read_bytes"] == sizes_of(*(tmp_path / "sea/images").rglob("*.jpg"))
 
 
@@ -180,6 +183,7 @@ def test_prices_give_a_cost(payroll, capsys):
         (["pca", "--input", "{payroll}", "--column", "v"], 1, "sep.txt"),
         (["shapes", "--sweep", "nowhere.yaml"], 1, "cannot read the sweep nowhere.yaml"),
         (["spam"], 2, "invalid choice: 'spam'"),
+        (["--json", "names"], 2, "the job comes first"),
         ([], 2, "required: JOB"),
     ],
 )
