@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 LINE_SECONDS = 10.0
+BACKENDS = ("tensorflow", "jax", "torch")
 UNTOUCHED = "what was at --output is untouched"
 
 
@@ -202,7 +203,8 @@ def load_keras() -> str:
       TrainingError: they are not there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if (name := os.environ.setdefault("KERAS_BACKEND", "tensorflow")) not in BACKENDS:
+        raise TrainingError(f"KERAS_BACKEND is {name}; what can train is {', '.join(BACKENDS)}")
     try:
         with no_stderr():
             import keras
@@ -271,14 +273,17 @@ def check_apart(output: str, given: str, flag: str = "--input") -> None:
 
 
 @contextlib.contextmanager
-def drafted(folder: str) -> Iterator[str]:
+def drafted(folder: str, *, overwrite: bool) -> Iterator[str]:
     """Yield a folder to write in, beside the output; it takes the output's place when the block ends without an error.
 
     It is not there yet: who writes it makes it. What was at the output goes in the same moment. What a killed process
     left is cleared away first.
 
+    Args:
+      overwrite: replace what is at the output.
+
     Raises:
-      TakenError: another process writes to this output.
+      TakenError: another process writes to this output, or has written to it meanwhile.
     """
     work, lock = f"{folder}.draft", f"{folder}.draft.lock"
     with open(lock, "w") as held:
@@ -294,6 +299,8 @@ def drafted(folder: str) -> Iterator[str]:
             for left in (work, aside):
                 shutil.rmtree(left, ignore_errors=True)
             yield work
+            if not overwrite and os.path.isdir(folder) and os.listdir(folder):
+                raise TakenError(f"another process has written to {folder} meanwhile; choose another --output")
             publish(work, folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)

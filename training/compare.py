@@ -112,7 +112,7 @@ def finish(
     progress.part(0, 1)
     progress.show(1, 1, "drawing titles")
     found = compare(trials, facts, draws=given.draws, seed=given.seed, dims=dims)
-    with drafted(folder) as draft:
+    with drafted(folder, overwrite=given.overwrite) as draft:
         write(draft, found, page)
     return tell(found)
 

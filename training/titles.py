@@ -162,6 +162,8 @@ def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str,
     check_recipe(made, given)
     if given.fine_tune and given.per_language:
         made.error("--fine-tune and --per-language do not go together")
+    if given.fine_tune and not given.model:
+        made.error("--fine-tune needs --model NAME=DIR for each embedding: the table that trains is the model's")
 
     def work() -> list[tuple[str, str]]:
         folder = check_output(given.output, overwrite=given.overwrite, mark=METRICS, kind="classifier")
@@ -227,7 +229,8 @@ def open_source(folder: str) -> Source:
             rows += listed.open(file).read(columns=["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
     if len(known) < 2:
-        raise TrainingError(f"{folder} has {len(known)} categories to tell apart; a classifier needs two")
+        few = "one category" if known else "no category"
+        raise TrainingError(f"{folder} has {few} with titles to train on; a classifier needs two")
     counts = np.array([row["train"] for row in known], np.float64)
     vectors = {
         each.name: each.type.list_size
@@ -527,7 +530,7 @@ def train(
                 "worst": name_mistakes(source, answers["test"]),
                 "times": times,
             }
-            with drafted(folder) as draft:
+            with drafted(folder, overwrite=given.overwrite) as draft:
                 os.makedirs(draft)
                 write(draft, found, source, answers, page)
                 used = {name: learner for name, learner in learners.items() if name is None or chosen}

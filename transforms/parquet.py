@@ -154,8 +154,7 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
     """Stage a file for people, such as a CSV or a report, under its final name."""
     path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
-    with storage.explained(path, "write"), storage.open_output(path) as file:
-        file.write(data)
+    storage.write_bytes(path, data)
     return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from transforms import storage
 from transforms.draw_points import PROBLEMS, Problem, parse_problem
 from transforms.errors import DataError
 from transforms.train_network import Network
@@ -57,7 +58,7 @@ SWEEPS = {"default": DEFAULT, "study": STUDY}
 
 
 def read_sweep(name: str) -> list[Block]:
-    """Return the blocks of a built-in sweep, or of a YAML file.
+    """Return the blocks of a built-in sweep, or of a YAML file on any file system.
 
     Raises:
       DataError: there is no such file, or it is no sweep; says which block and value, and what would do.
@@ -67,7 +68,7 @@ def read_sweep(name: str) -> list[Block]:
     import yaml
 
     try:
-        with open(name, "rb") as file:
+        with open(name, "rb") if storage.is_local(name) else storage.open_input(name) as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         known = " or ".join(SWEEPS)

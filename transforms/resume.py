@@ -40,7 +40,7 @@ def do_once(name: str, folder: str, work: Callable[[bool], Done]) -> tuple[Done,
     if done is not None and all(_is_whole(file) for file in done.files):
         return done, True
     died = storage.exists(begun)
-    storage.write_atomic(begun, b"begun\n")  # S3 takes no empty upload in parts
+    storage.write_atomic(begun, b"begun\n")
     try:
         done = work(died)
         storage.write_atomic(path, _record(done, folder))

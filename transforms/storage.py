@@ -23,6 +23,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.errors import DataError
+from transforms.object_stores import UnsupportedError, store_of
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
@@ -55,8 +56,6 @@ STORES = {
     },
 }
 
-
-TAKEN, UNSUPPORTED = (409, 412), (400, 501)  # HTTP: the object is there already; no such condition is known here
 
 _opening = threading.Lock()
 _closed: set[str] = set()
@@ -163,7 +162,11 @@ def close_folder(folder: str) -> None:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return the whole of a small file."""
+    """Return the whole of a small file; of an object, as it was at one moment."""
+    store = store_of(path)
+    if store:
+        with explained(path, "read"):
+            return store.get(path)
     with open_input(path) as file, explained(path, "read"):
         return file.read()
 
@@ -178,14 +181,24 @@ def hash_file(path: str) -> tuple[int, str]:
     return size, state.hexdigest()
 
 
+def write_bytes(path: str, data: bytes) -> None:
+    """Create or replace a small file, with its folders."""
+    with explained(path, "write"):
+        store = store_of(path)
+        if store:
+            store.put(path, data)
+            return
+        with open_output(path) as file:
+            file.write(data)
+
+
 def write_atomic(path: str, data: bytes) -> None:
     """Write a small file so that a reader sees all of it or none.
 
     A local file is written beside its place, synced and renamed. An object store shows an object only when it is whole.
     """
     if not is_local(path):
-        with explained(path, "write"), open_output(path) as file:
-            file.write(data)
+        write_bytes(path, data)
         return
     with explained(path, "write"):
         folder = os.path.dirname(path) or "."
@@ -212,38 +225,12 @@ def create_exclusive(path: str, data: bytes) -> bool:
     with explained(path, "write"):
         if exists(path):
             return False
-        scheme, options = FileSystems.get_scheme(path), FileSystems._pipeline_options
-        try:
-            if scheme == "s3":
-                from apache_beam.io.aws.clients.s3.boto3_client import Client
-                from apache_beam.io.aws.s3io import parse_s3_path
-
-                bucket, key = parse_s3_path(path)
-                Client(options).client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-                return True
-            if scheme == "gs":
-                from apache_beam.io.gcp.gcsio import GcsIO, parse_gcs_path
-
-                bucket, key = parse_gcs_path(path)
-                blob = GcsIO(pipeline_options=options).client.bucket(bucket).blob(key)
-                blob.upload_from_string(data, if_generation_match=0)
-                return True
-        except Exception as error:
-            code = _http_status(error)
-            if code in TAKEN:
-                return False
-            if code not in UNSUPPORTED:
-                raise
-        write_atomic(path, data)
+        store = store_of(path)
+        if store:
+            with contextlib.suppress(UnsupportedError):
+                return store.put(path, data, new=True)
+        write_bytes(path, data)
         return True
-
-
-def _http_status(error: Exception) -> int:
-    """Return the status of an error of boto3 or of Google's client; 0 of any other."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return int(getattr(error, "code", 0) or 0)
 
 
 @contextlib.contextmanager
@@ -303,7 +290,12 @@ def move(source: str, target: str) -> None:
             if os.path.exists(source) or not os.path.exists(target):
                 os.replace(source, target)
         elif FileSystems.exists(source) or not FileSystems.exists(target):
-            FileSystems.rename([source], [target])
+            store = store_of(source)
+            if store:
+                store.copy(source, target)
+                store.delete([source])
+            else:
+                FileSystems.rename([source], [target])
 
 
 def delete_file(path: str, *, below: str = "") -> None:
@@ -312,6 +304,10 @@ def delete_file(path: str, *, below: str = "") -> None:
     The folder goes too when the file leaves it empty, and the folders above it as far as they lie `below` another.
     """
     with explained(path, "delete"):
+        store = store_of(path)
+        if store:
+            store.delete([path])
+            return
         if not is_local(path):
             if FileSystems.exists(path):
                 FileSystems.delete([path])
@@ -331,8 +327,10 @@ def delete_tree(folder: str) -> None:
         if is_local(folder):
             shutil.rmtree(folder, ignore_errors=True)
             return
-        paths = [file.path for file in list_tree(folder)]
-        if paths:
+        paths, store = [file.path for file in list_tree(folder)], store_of(folder)
+        if paths and store:
+            store.delete(paths)
+        elif paths:
             FileSystems.delete(paths)
 
 

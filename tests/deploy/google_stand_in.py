@@ -4,7 +4,8 @@
 
 It prints its port. FOLDER/objects/BUCKET/ holds the objects, their names quoted; FOLDER/jobs/ what was submitted.
 A job is run from what was staged and nothing else: its pipeline on Beam's embedded runner, its packages by their
-archive. FOLDER/verdict.json, {"state": ..., "message": ...}, says how jobs end without being run.
+archive or, where none was staged, as the image has them. FOLDER/verdict.json, {"state": ..., "message": ...}, says how
+jobs end without being run. Templates are launched: see templates_stand_in.py.
 """
 
 import base64
@@ -23,13 +24,17 @@ from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from templates_stand_in import Templates
+
 OBJECT = re.compile(
     r"(?:/upload|/download)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?(?:/(?:rewriteTo|copyTo)/b/(.+)/o/(.+))?"
 )
 BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 JOBS = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs(?:/([^/]+))?(?:/(messages|metrics))?")
+LAUNCHES = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/(templates|flexTemplates:launch)")
 ARCHIVE = "workflow.tar.gz"
 ERROR = 4  # JOB_MESSAGE_ERROR
+IMAGE = Path(__file__).resolve().parents[2]  # stands for the image: it holds the program
 Reply = tuple[int, dict[str, str], bytes]
 
 
@@ -159,6 +164,12 @@ class Dataflow:
         (folder / "jobs").mkdir(exist_ok=True)
 
     def answer(self, method: str, target: str, body: bytes) -> Reply:
+        if found := LAUNCHES.fullmatch(urlsplit(target).path):
+            project, region, kind = found.groups()
+            if kind == "templates":
+                return Templates(self).launch(project, region, json.loads(body))
+            status, said = Templates(self).launch_flex(project, region, json.loads(body))
+            return as_json(said, status)
         found = JOBS.fullmatch(urlsplit(target).path)
         if not found:
             return missing(target)
@@ -196,9 +207,12 @@ class Dataflow:
         bucket, _, name = place.partition("/")
         folder = self.folder / "jobs" / key
         folder.mkdir()
-        with tarfile.open(self.storage.file(bucket, f"{os.path.dirname(name)}/{ARCHIVE}")) as archive:
-            archive.extractall(folder, filter="data")
-        (source,) = folder.iterdir()
+        package = self.storage.file(bucket, f"{os.path.dirname(name)}/{ARCHIVE}")
+        source = IMAGE
+        if package.exists():
+            with tarfile.open(package) as archive:
+                archive.extractall(folder, filter="data")
+            (source,) = folder.iterdir()
         done = subprocess.run(
             [sys.executable, "-c", RUN, self.storage.file(bucket, name)],
             cwd=folder,

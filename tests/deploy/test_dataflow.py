@@ -6,26 +6,20 @@ runs a job from what was staged for it, so that what is sent is enough.
 
 import base64
 import bz2
-import hashlib
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
 import zlib
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from dataflow_user import JOBS, ROOT, SECRET
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
-REQUIREMENTS = [ROOT / "requirements" / name for name in ("run.txt", "dataflow.txt", "images.txt", "shapes.txt")]
-SECRET = "7d0d0f6c-of-the-environment"
 TOKEN = "a-token-of-the-stand-in"
 WORKERS = {
     "machine_type": "n2-highmem-8",
@@ -40,14 +34,6 @@ WORKERS = {
 }
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-# how a job's input is made and where it lies, and what the job is told
-JOBS = {
-    "names": (["names", "--rows", "3000"], "n.txt", ["--min-count", "7", "--repair-names", "--curp", "drop"]),
-    "titles": (["titles", "--rows", "500"], "t.csv", ["--validation", "0.25", "--seed", "77"]),
-    "whales": (["whales", "--images", "3"], "sea", ["--method", "saliency", "--crop-quality", "71"]),
-    "pca": (["pca", "--rows", "4000", "--numbers", "5"], "v.parquet", ["--column", "vector", "--components", "3"]),
-    "shapes": ([], "", ["--sweep", "sweeps/demo.yaml", "--rows", "1234", "--problem", "ring"]),
-}
 # some of those options as the run carries them to its workers
 CARRIED = {
     "names": {"min_count": 7, "repair": True, "curp": "drop"},
@@ -56,113 +42,6 @@ CARRIED = {
     "pca": {"components": 3},
     "shapes": {"points": {"kind": "generated", "rows": 1234, "seed": 1}},
 }
-
-
-@pytest.fixture(scope="module")
-def python(request):
-    """Return the interpreter of an environment with Beam's client of Google's services; it is made once and kept."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()[:16]
-    place = Path(request.config.cache.mkdir(f"dataflow-{digest}"))
-    made = place / "venv/bin/python"
-    if not (place / "whole").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place / "venv"], check=True)
-        for path in REQUIREMENTS:
-            pip = [made, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
-            subprocess.run([*pip, "-r", path], check=True)
-        (place / "whole").touch()
-    return made
-
-
-class Google:
-    """The stand-in at work, and a user who has credentials for it."""
-
-    def __init__(self, python, home):
-        self.python, self.home, self.folder = python, home, home / "google"
-        command = [python, ROOT / "tests/deploy/google_stand_in.py", self.folder]
-        self.port = 0
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "MOLINO_CURP_KEY": SECRET,
-            "GOOGLE_APPLICATION_CREDENTIALS": str(home / "key.json"),
-        }
-        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
-        self.url = f"http://localhost:{int(self.process.stdout.readline())}"
-        self.environment["STORAGE_EMULATOR_HOST"] = self.url
-        key = {
-            "type": "service_account",
-            "project_id": "proj",
-            "private_key": new_key(python),
-            "client_email": "submitter@proj.iam.gserviceaccount.com",
-            "token_uri": f"{self.url}/token",
-        }
-        (home / "key.json").write_text(json.dumps(key))
-
-    def put(self, path, name):
-        """Place a file, or all files of a folder, in the bucket."""
-        files = {path: name} if path.is_file() else {p: f"{name}/{p.relative_to(path)}" for p in path.rglob("*")}
-        for file, key in files.items():
-            if file.is_file():
-                target = self.folder / "objects/bucket" / quote(key, safe="")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, target)
-
-    def get(self, name):
-        return (self.folder / "objects/bucket" / quote(name, safe="")).read_bytes()
-
-    def command(self, job, *more):
-        place = JOBS[job][1]
-        inputs = {"": [], "sea": ["--input", "gs://bucket/in/sea/images"]}.get(
-            place, ["--input", f"gs://bucket/in/{place}"]
-        )
-        command = [self.python, "-m", "jobs.cli", job, *inputs, *JOBS[job][2], "--quiet", "--runner", "DataflowRunner"]
-        flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
-        return [*command, *flags, "--dataflow_endpoint", self.url, *more]
-
-    def submit(self, job, *more, output):
-        """Run a job's command as a user would, with the package; return exit code and standard error."""
-        command = self.command(job, "--output", f"gs://bucket/{output}", *more)
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stderr
-
-    def judge(self, state, message):
-        """Let jobs end so, without being run; None lets them run."""
-        verdict = self.folder / "verdict.json"
-        verdict.write_text(json.dumps({"state": state, "message": message})) if state else verdict.unlink(True)
-
-    def jobs(self):
-        """Return what was submitted, in order."""
-        files = sorted((self.folder / "jobs").glob("*.json"), key=lambda file: int(file.stem.removeprefix("job-")))
-        return [json.loads(file.read_text()) for file in files]
-
-
-def new_key(python):
-    """Return a private key, which Google's client wants before it says who it is."""
-    program = (
-        "from cryptography.hazmat.primitives.asymmetric import rsa\n"
-        "from cryptography.hazmat.primitives import serialization as s\n"
-        "key = rsa.generate_private_key(65537, 2048)\n"
-        "print(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode())\n"
-    )
-    return subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def google(python, tmp_path_factory):
-    home = tmp_path_factory.mktemp("home-of-somebody")
-    for sample, place, _ in JOBS.values():
-        if sample:
-            command = [sys.executable, "-m", "jobs.cli", "sample", *sample, "--output", home / place]
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    made = Google(python, home)
-    try:
-        for _, place, _ in JOBS.values():
-            if place:
-                made.put(home / place, f"in/{place}")
-        yield made
-    finally:
-        made.process.kill()
-        made.process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +158,36 @@ def test_nothing_of_the_machine_and_no_secret_is_sent(job, google, sent):
         assert secret.encode() not in whole, secret
 
 
+def forms_of(key):
+    """Return a key as it is, and as it may be written by what packs it."""
+    return [key, key.hex().encode(), *(base64.b64encode(b"x" * shift + key)[4:-4] for shift in range(3))]
+
+
+def test_of_a_key_only_its_path_is_sent(google, tmp_path):
+    key = b"f3a9-a-secret-key-of-hashes-77c1"
+    (tmp_path / "key").write_bytes(key + b"\n")
+    google.put(tmp_path / "key", "keys/curp")
+    hashed = ["--curp", "hash", "--curp-key-file"]
+    options = [*hashed, "gs://bucket/keys/curp"]
+    code, said = google.submit("names", "--setup_file", "./setup.py", output="out/key", options=options)
+    assert code == 0, said[-3000:]
+    job = google.jobs()[-1]
+    files = staged(google, job)
+    whole = json.dumps(job).encode() + b"".join(map(unpacked, files.values()))
+    assert b"gs://bucket/keys/curp" in whole
+    assert [form for form in forms_of(key) if form in whole] == []
+    # nor is it in the output, and the workers had it all the same
+    objects = (google.folder / "objects/bucket").glob("out%2Fkey%2F*")
+    assert [path.name for path in objects if key in path.read_bytes()] == []
+    command = [sys.executable, "-m", "jobs.cli", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
+    command += [*hashed, tmp_path / "key", "--output", tmp_path / "out"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    here = json.loads((tmp_path / "out/_manifest.json").read_text())
+    there = json.loads(google.get("out/key/_manifest.json"))
+    assert here["digest"] == there["digest"]
+    assert there["options"]["curp"] == "hash"
+
+
 @pytest.mark.parametrize("job", [job for job in JOBS if job != "titles"])
 def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, google, sent, tmp_path):
     code, said = sent[1][job]
@@ -339,15 +248,18 @@ def test_a_stopped_command_cancels_its_job(google):
 
 
 @pytest.mark.parametrize(
-    ("more", "why"),
+    ("job", "options", "more", "output", "why"),
     [
-        ([], "add --setup_file"),
-        (["--setup_file", "./setup.py", "--output", "here"], "give a gs:// path"),
+        ("shapes", None, [], "out/refused", "add --setup_file"),
+        ("shapes", None, ["--setup_file", "./setup.py"], "here", "give a gs:// path"),
+        # of the environment, which holds one
+        ("names", ["--curp", "hash"], ["--setup_file", "./setup.py"], "out/refused", "--curp-key-file gs://bucket/"),
     ],
 )
-def test_what_workers_could_not_do_is_refused_before_anything_is_sent(more, why, google):
+def test_what_workers_could_not_do_is_refused_before_anything_is_sent(job, options, more, output, why, google):
     before = len(google.jobs())
-    code, said = google.submit("shapes", *more, output="out/refused")
+    code, said = google.submit(job, *more, output=output, options=options)
     assert code == 2
     assert why in said
+    assert SECRET not in said
     assert len(google.jobs()) == before

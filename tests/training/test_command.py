@@ -33,11 +33,31 @@ def test_a_draft_takes_the_output_s_place_and_what_a_kill_left_goes(tmp_path):
         (tmp_path / left).mkdir()
         (tmp_path / left / "old").touch()
     # killed after the earlier output was put aside: it comes back
-    with pytest.raises(FileNotFoundError), command.drafted(str(output)) as work:
+    with pytest.raises(FileNotFoundError), command.drafted(str(output), overwrite=True) as work:
         os.listdir(work)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["old", "out"]
-    with command.drafted(str(output)) as work:
+    with command.drafted(str(output), overwrite=True) as work:
         os.mkdir(work)
-        with pytest.raises(command.TakenError, match="another process writes"), command.drafted(str(output)):
+        with (
+            pytest.raises(command.TakenError, match="another process writes"),
+            command.drafted(str(output), overwrite=True),
+        ):
             pass
     assert [path.name for path in tmp_path.rglob("*")] == ["out"]
+
+
+def test_of_two_that_write_to_one_output_the_second_does_not_replace_the_first(tmp_path):
+    output = tmp_path / "out"
+    draft = command.drafted(str(output), overwrite=False)
+    os.mkdir(draft.__enter__())
+    (output / "theirs").mkdir(parents=True)
+    with pytest.raises(command.TakenError, match="another process has written"):
+        draft.__exit__(None, None, None)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+@pytest.mark.parametrize("name", ["numpy", "nonsense"])
+def test_a_backend_that_cannot_train_is_named(monkeypatch, name):
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(command.TrainingError, match=f"KERAS_BACKEND is {name}; what can train is tensorflow, jax"):
+        command.load_keras()

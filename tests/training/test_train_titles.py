@@ -317,6 +317,7 @@ def test_options_that_do_not_fit_the_run(tmp_path, run_of_titles, capsys, option
         (["--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["--seed", "99999999999999"], "must be at most 2,147,483,647"),
         (["--fine-tune", "--per-language"], "do not go together"),
+        (["--fine-tune"], "--fine-tune needs --model"),
     ],
 )
 def test_options_that_do_not_fit_each_other(tmp_path, capsys, options, message):

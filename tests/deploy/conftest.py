@@ -1,0 +1,42 @@
+"""An environment with Beam's client of Google's services, and the stand-in that it talks to."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
+
+
+@pytest.fixture(scope="session")
+def python(request):
+    """Return the interpreter of an environment with Beam's client of Google's services; it is made once and kept."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()[:16]
+    place = Path(request.config.cache.mkdir(f"dataflow-{digest}"))
+    made = place / "venv/bin/python"
+    if not (place / "whole").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place / "venv"], check=True)
+        for path in REQUIREMENTS:
+            pip = [made, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
+            subprocess.run([*pip, "-r", path], check=True)
+        (place / "whole").touch()
+    return made
+
+
+@pytest.fixture(scope="module")
+def google(python, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home-of-somebody")
+    for sample, place, _ in JOBS.values():
+        if sample:
+            command = [sys.executable, "-m", "jobs.cli", "sample", *sample, "--output", home / place]
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    made = Google(python, home)
+    try:
+        for _, place, _ in JOBS.values():
+            if place:
+                made.put(home / place, f"in/{place}")
+        yield made
+    finally:
+        made.process.kill()
+        made.process.communicate()
