@@ -3,7 +3,7 @@
 # make flink-test  the tests on a Flink cluster on this machine; fetches Flink first, 400 MB
 # make test-all  every test
 # make check     what to run before each commit: lint, types, layers, fast tests
-# make bench     the published figures
+# make bench     the published figures, and the constants of molino plan
 # make lock      pin the newest versions that setup.py allows
 PYTHON ?= python3.11
 VENV := .venv
@@ -54,10 +54,12 @@ bench: $(VENV)/bench-installed
 	$(BIN)/python benchmarks/whales.py
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/shapes.py
+	$(BIN)/python benchmarks/constants.py
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
 	$(BIN)/python deploy/dataflow/make_metadata.py
+	$(BIN)/python docs/make_scale.py
 
 $(DEMO)/sep.txt: | $(VENV)/installed
 	$(BIN)/molino sample names --output $@

@@ -16,6 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
     packages=["jobs", "schemas", "training", "transforms"],
+    package_data={"jobs": ["constants.json"]},
     install_requires=[
         f"apache-beam=={BEAM}",
         "jinja2>=3.1.6",

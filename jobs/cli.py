@@ -16,6 +16,7 @@ COMMANDS = {
     "model": ("jobs.model", "look at a language model, or grow one from titles"),
     "train": ("jobs.train", "train classifiers on titles, and compare language models"),
     "predict": ("jobs.predict", "categories of titles, by a classifier that training saved"),
+    "plan": ("jobs.plan", "what a run of a job will take, before it runs"),
     "verify": ("jobs.verify", "recheck a finished run from its manifest"),
     "sample": ("jobs.sample", "write made-up input for a job"),
     "doctor": ("jobs.doctor", "what runs here, and what is missing"),

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import gc
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobs import flink, runners
-from jobs.options import DONE, EXISTS, Parser
+from jobs.options import DONE, EMBEDDED, EXISTS, Parser
 from jobs.progress import Watch
 
 BLOCKS_PER_SHARD = 8
@@ -76,7 +77,7 @@ def _run(
 
     storage.use_options(beam_flags)
     inputs = list_inputs(given)
-    output = _output_folder(given.output, inputs)
+    output = output_folder(given.output, inputs)
     runners.check_reachable(given.runner, [output, *given.input])
     elsewhere = runners.are_elsewhere(given.runner, beam_flags)
     plan = make_plan(given, inputs)
@@ -88,6 +89,7 @@ def _run(
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
+    run = dataclasses.replace(run, expected=expected.plan() if (expected := expect(plan, given)) else {})
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     cluster = None if embedded else flink.cluster_of(given.runner, options)
@@ -101,6 +103,7 @@ def _run(
         if runs.check_output(run, overwrite=given.overwrite):
             print(f"{output} {DONE_BEFORE}")
             return
+        run = dataclasses.replace(run, buckets=spill or "")
         try:
             ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
             for name, folder in plan.sends.items() if elsewhere else ():
@@ -131,6 +134,26 @@ def _run(
     tell(output, manifest, summarize)
 
 
+def expect(plan: Any, given: argparse.Namespace) -> Any:
+    """Return the Forecast of a plan; None for a job that tells nothing of its size, or was never measured.
+
+    Raises:
+      DataError: what is read of the input as a sample cannot be read.
+    """
+    from jobs.forecast import forecast, read_constants
+
+    if plan.size is None or plan.job not in read_constants()["jobs"]:
+        return None
+    embedded = runners.is_embedded(given.runner)
+    return forecast(
+        plan.job,
+        plan.size(),
+        workers=given.workers or ((os.cpu_count() or 1) if embedded else 1),
+        runner=EMBEDDED if embedded else given.runner,
+        spills=_spills(given.shuffle, embedded),
+    )
+
+
 def _find_files(given: argparse.Namespace) -> list:
     return find_inputs(given.input)
 
@@ -141,12 +164,16 @@ def find_inputs(patterns: Sequence[str]) -> list:
     Raises:
       DataError: a pattern names no file.
     """
+    from jobs.manifest import MANIFEST
     from transforms import storage
     from transforms.errors import DataError
 
     found = {}
     for pattern in patterns:
         if storage.is_local(pattern) and os.path.isdir(pattern):
+            if os.path.exists(os.path.join(pattern, MANIFEST)):
+                example = os.path.join(pattern, "titles", "*.parquet")
+                raise DataError(f"{pattern} is a run of a job; name the files of one data set in it, such as {example}")
             raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
         files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
         for file in files:
@@ -190,6 +217,8 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
     lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {shown} {read.removesuffix('_read')}/s")]
+    if manifest["plan"]:
+        lines += [("of the plan", ", ".join(f"{what} {part:.2f}" for what, part in compare(manifest)))]
     lines += [("warning", warning) for warning in manifest["warnings"]]
     lines += [("digest", manifest["digest"][:16]), ("output", output)]
     views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
@@ -198,7 +227,20 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
         print(f"{name:>12}  {text}")
 
 
-def _output_folder(output: str, inputs: Sequence) -> str:
+def compare(manifest: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return what a run met and took, each as a multiple of what its plan had said; what is not known is left out."""
+    plan, used = manifest["plan"], manifest["used"]
+    facts = {
+        "rows": (manifest["counters"].get(manifest["balance"][0], 0), plan["rows"]),
+        "shuffle": (used["shuffle_bytes"], plan["shuffle_bytes"]),
+        "written": (used["written_bytes"], plan["written_bytes"]),
+        "seconds": (manifest["seconds"], plan["seconds"]),
+        "memory": (used["peak_bytes"], plan["memory_bytes"]),
+    }
+    return [(what, fact / planned) for what, (fact, planned) in facts.items() if fact and planned]
+
+
+def output_folder(output: str, inputs: Sequence) -> str:
     """Return the output folder as an absolute path where it is local, after looking that it holds no input."""
     from transforms import storage
     from transforms.errors import DataError, OptionError

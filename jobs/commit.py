@@ -11,6 +11,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -193,8 +195,21 @@ def _manifest(
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),
         "packages": package_versions(),
+        "plan": dict(run.expected),
+        "used": _used(run, files),
         "started": _utc(run.started),
         "seconds": round(time.time() - run.started, 3),
+    }
+
+
+def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
+    """Return what the run took, as far as it is known here; other workers and runners have other figures."""
+    buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {
+        "shuffle_bytes": sum(buckets) if buckets else None,
+        "written_bytes": sum(file.bytes for file in files),
+        "peak_bytes": peak,
     }
 
 

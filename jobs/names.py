@@ -151,6 +151,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
+    from jobs import sizes
     from jobs.command import check_empty, cut
     from jobs.runs import Plan
     from schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
@@ -178,6 +179,9 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
+        size=functools.partial(
+            sizes.names_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
+        ),
         here_only=key_here(key),
     )
 

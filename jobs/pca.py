@@ -155,6 +155,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: a file cannot be read, or the column holds no vectors.
     """
+    from jobs import sizes
     from jobs.runs import Plan
     from schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from schemas.rejects import REJECTS
@@ -203,6 +204,13 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, vectors=vectors, how=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
+        size=functools.partial(
+            sizes.pca_size,
+            vectors,
+            components=how.components,
+            vector_type=how.vector_type,
+            file_bytes=sum(file.bytes for file in files),
+        ),
     )
 
 

@@ -94,6 +94,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
+    from jobs import sizes
     from jobs.command import check_empty, cut
     from jobs.runs import Plan
     from schemas.predict import PREDICTED
@@ -120,6 +121,9 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
+        size=functools.partial(
+            sizes.predict_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
+        ),
         sends={classifier.digest: classifier.path},
     )
 

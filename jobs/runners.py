@@ -47,18 +47,13 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
-    from transforms.errors import OptionError
-
     if not is_embedded(runner):
-        if runner not in RUNNERS and "." not in runner:
-            near = difflib.get_close_matches(runner, RUNNERS, 1)
-            raise OptionError(
-                f"no such runner: {runner}; "
-                + (f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}")
-            )
+        check_known(runner)
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
         if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
+            from transforms.errors import OptionError
+
             raise OptionError(
                 "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
             )
@@ -75,6 +70,16 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     direct.direct_num_workers = workers or os.cpu_count() or 1
     direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
     return options
+
+
+def check_known(runner: str) -> None:
+    """Raise OptionError when there is no runner of this name; a dotted one is taken for a class of Beam's."""
+    from transforms.errors import OptionError
+
+    if not is_embedded(runner) and runner not in RUNNERS and "." not in runner:
+        near = difflib.get_close_matches(runner, RUNNERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}"
+        raise OptionError(f"no such runner: {runner}; {hint}")
 
 
 def _send_no_paths() -> None:

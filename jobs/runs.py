@@ -25,6 +25,7 @@ from jobs.manifest import (
     read_manifest,
     relative_paths,
 )
+from jobs.sizes import Size
 from schemas import name_of
 from transforms import storage
 from transforms.errors import DataError
@@ -51,6 +52,7 @@ class Plan:
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
+      size: how much there is to do, for a forecast; looks at the input.
       here_only: what workers on other machines could not have; for each what to tell the user.
       sends: local folders that workers need, by the names under which others get them. See transforms.carry.
     """
@@ -65,6 +67,7 @@ class Plan:
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
+    size: Callable[[], Size] | None = None
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -88,6 +91,8 @@ class Run:
       token: of this run's lock.
       warnings: what the user should know before trusting the output.
       work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
+      expected: what the run was expected to meet and to take before it began; no part of its id.
+      buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
       elsewhere: workers may be on other machines than the one that submits.
     """
 
@@ -105,6 +110,8 @@ class Run:
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: float = dataclasses.field(default_factory=time.time)
     work: str = ""
+    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    buckets: str = ""
     elsewhere: bool = False
 
     @property
@@ -168,13 +175,13 @@ def check_inputs(run: Run) -> None:
 
 
 def code_digest() -> str:
-    """Return the sha256 of the source of jobs, transforms and schemas."""
+    """Return the sha256 of the source of jobs, transforms and schemas, and of the constants that reports show."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     state = hashlib.sha256()
     for room in ("jobs", "schemas", "transforms"):
         for folder, folders, names in os.walk(os.path.join(root, room)):
             folders.sort()
-            for name in sorted(name for name in names if name.endswith(".py")):
+            for name in sorted(name for name in names if name.endswith((".py", ".json"))):
                 path = os.path.join(folder, name)
                 state.update(os.path.relpath(path, root).encode() + b"\0")
                 with open(path, "rb") as file:

@@ -96,6 +96,7 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: the sweep cannot be read or used, or Numba is not there.
     """
+    from jobs import sizes
     from jobs.runs import Plan
     from schemas.shapes import POINTS, PREDICTIONS, RUNS
     from transforms.errors import DataError
@@ -141,6 +142,9 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},
+        size=functools.partial(
+            sizes.shapes_size, networks, points=points, problems=len(problems), plots=not given.no_plots
+        ),
     )
 
 

@@ -172,6 +172,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or a model cannot be used.
     """
+    from jobs import sizes
     from jobs.command import check_empty, cut
     from jobs.runs import Plan
     from schemas.rejects import REJECTS
@@ -215,6 +216,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, options=options, models=models, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
+        size=functools.partial(
+            sizes.titles_size,
+            sources,
+            text,
+            models=models,
+            number_bytes=2 if options.vector_type == "float16" else 4,
+            span_bytes=given.span_bytes,
+            blocks=blocks,
+            shards=shards,
+        ),
         sends={sent_name(model): model.path for model in models},
     )
 

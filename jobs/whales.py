@@ -131,6 +131,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: a shard cannot be read, or two images have the same key.
     """
+    from jobs import sizes
     from jobs.runs import Plan
     from schemas.rejects import REJECTS
     from transforms.errors import DataError
@@ -157,6 +158,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
+        size=functools.partial(sizes.whales_size, units, how, given.report_images),
     )
 
 

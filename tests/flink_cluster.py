@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from pathlib import Path
 
 from every_job import ROOT
@@ -33,24 +32,6 @@ def free_port():
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
         return made.getsockname()[1]
-
-
-def whole_jar(made):
-    """Make one jar of Beam's Flink runner and all that it needs, as Beam's own job server is one."""
-    services, seen = {}, {"META-INF/MANIFEST.MF"}
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as jar:
-        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n")
-        for path in sorted(Path(places()[1]).parent.glob("*.jar")):
-            with zipfile.ZipFile(path) as part:
-                for name in part.namelist():
-                    if name.startswith("META-INF/services/"):
-                        services.setdefault(name, []).append(part.read(name))
-                    elif name not in seen and not name.endswith(("/", ".SF", ".RSA", ".DSA")):
-                        seen.add(name)
-                        jar.writestr(name, part.read(name))
-        for name, texts in services.items():
-            if not name.endswith("/"):
-                jar.writestr(name, b"\n".join(texts))
 
 
 class Cluster:
@@ -78,7 +59,7 @@ class Cluster:
         """Submit a job, and return the process of its command."""
         words = [SCRIPTS / "submit", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(words, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
 
     def run_job(self, *arguments, cwd, seconds=1500):
         """Run a job to its end; return the exit code and what it said on standard error."""
@@ -88,8 +69,8 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=60)
-            raise AssertionError(f"still at work after {seconds} s: {said[-2000:]}\n{self.log()}") from None
-        return process.returncode, said
+            raise AssertionError(f"still at work after {seconds} s: {said.decode()[-2000:]}\n{self.log()}") from None
+        return process.returncode, said.decode()
 
     def ask(self, path):
         """Return an answer of Flink's REST interface."""

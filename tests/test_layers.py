@@ -37,8 +37,8 @@ ALSO = {
     "jobs/progress.py": {"tqdm"},
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
-SHARED_JOBS = {"buckets", "cli", "command", "commit", "doctor", "flink", "lock", "manifest", "options", "progress"}
-SHARED_JOBS |= {"recheck", "runners", "runs", "sample", "verify"}
+SHARED_JOBS = {"buckets", "cli", "command", "commit", "doctor", "flink", "forecast", "lock", "manifest", "options"}
+SHARED_JOBS |= {"plan", "progress", "recheck", "runners", "runs", "sample", "sizes", "verify"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"
@@ -100,6 +100,8 @@ def test_training_does_without_the_jobs():
         ["train", "--help"],
         ["train", "titles", "--help"],
         ["predict", "--help"],
+        ["plan", "--help"],
+        ["plan", "names", "--help"],
         ["--version"],
     ],
     ids=" ".join,

@@ -97,7 +97,11 @@ def checkpoints(output: str, identity: Mapping[str, Any]) -> Iterator[Checkpoint
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise TakenError(f"another process trains for {output}; wait for it") from None
-        yield Checkpoints(folder)
+        try:
+            yield Checkpoints(folder)
+        finally:
+            if os.listdir(folder) == [LOCK]:  # nothing to go on from
+                shutil.rmtree(folder, ignore_errors=True)
         mine = re.compile(re.escape(output) + r"\.[0-9a-f]{16}\.checkpoint")
         for path in glob.glob(f"{glob.escape(output)}.*.checkpoint"):
             if mine.fullmatch(path):

@@ -137,11 +137,12 @@ def grow(given: argparse.Namespace, folder: str) -> list[tuple[str, str]]:
         progress.show(1, 1, "writing")
         write_model(folder, grown, given)
     metrics = grown.metrics
+    alone = " (there is one category alone)" if len(corpus.categories) == 1 else ""
     told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
     last = metrics["epochs"][-1]
     return [
         ("titles", told + (f"; {missing:,} without a known category left out" if missing else "")),
-        ("trained by", f"{metrics['categories']:,} categories" if supervised else "neighbouring words"),
+        ("trained by", f"{metrics['categories']:,} categories" if supervised else f"neighbouring words{alone}"),
         (
             "vocabulary",
             f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets",

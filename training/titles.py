@@ -229,7 +229,8 @@ def open_source(folder: str) -> Source:
             rows += listed.open(file).read(columns=["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
     if len(known) < 2:
-        raise TrainingError(f"{folder} has {len(known)} categories to tell apart; a classifier needs two")
+        few = "one category" if known else "no category"
+        raise TrainingError(f"{folder} has {few} with titles to train on; a classifier needs two")
     counts = np.array([row["train"] for row in known], np.float64)
     vectors = {
         each.name: each.type.list_size

@@ -451,8 +451,8 @@ def _label(axes: Any, x_label: str, y_label: str, *, legend: bool, whole: bool, 
 def _add_legend(axes: Any) -> None:
     """Put the legend above the axes, in as many columns as there is room for, and make room for its rows."""
     handles, labels = axes.get_legend_handles_labels()
-    # 0.9 characters of a name, the line and the space beside it, of some 88 characters in all
-    columns = max(1, min(len(labels), 4, 88 // (max(map(len, labels)) + 8)))
+    # 0.9 characters of a name, the line and the space beside it, of some 80 characters in all
+    columns = max(1, min(len(labels), 4, 80 // (max(map(len, labels)) + 8)))
     rows = -(-len(labels) // columns)
     left, bottom, width, height = PLOT_BOX
     axes.set_position((left, bottom, width, height - LEGEND_ROW * (rows - 1)))

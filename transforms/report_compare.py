@@ -47,7 +47,7 @@ def _ranking(found: Mapping[str, Any]) -> Section:
         Column(title="Over titles"),
         Column(title="Over repeats"),
         Column(title="Over both"),
-        Column(title="Below the best"),
+        Column(title="Below the best (95 %)"),
     )
     rows = [
         (

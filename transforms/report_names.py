@@ -68,6 +68,7 @@ def names_report(
     inputs: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
     repairs: pa.Table | None,
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page.
 
@@ -84,6 +85,7 @@ def names_report(
       inputs: a `path` and its `bytes` for each file.
       warnings: shown on top.
       repairs: schemas.names.REPAIRS, or None when the job ran without them.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     sections = [
         _surnames(apellidos),
@@ -92,7 +94,7 @@ def names_report(
         _spread(apellidos, hombres, mujeres),
         _quality(counters),
         *([] if repairs is None else [_repairs(repairs)]),
-        run_section(options, inputs, made="tables"),
+        run_section(options, inputs, made="tables", expected=expected, counters=counters),
     ]
     return page(
         "Names",

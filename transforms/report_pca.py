@@ -25,6 +25,7 @@ from transforms.report import (
 from transforms.report_run import count, counter_table, reject_table, run_section, shown_warnings
 
 SHOWN_PAIRS = 1500
+LONGEST_LABEL = 60
 SHOWN_COMPONENTS = 12  # in the table
 HISTOGRAMS, BINS = 4, 30
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
@@ -56,6 +57,7 @@ def pca_report(
     options: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
@@ -66,6 +68,7 @@ def pca_report(
       options: the run's options.
       inputs: a `path` and its `bytes` for each file.
       warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     kept, seed = stored.shape[1], int(options["seed"])
     written = next(row for row in errors if row["written"])
@@ -76,7 +79,7 @@ def pca_report(
         _neighbours(sample, stored, seed, written),
         *_against(sample, stored, errors, seed, options.get("against")),
         _quality(counters),
-        run_section(options, inputs, made="components and vectors"),
+        run_section(options, inputs, made="components and vectors", expected=expected, counters=counters),
     ]
     summary = [
         ("vectors", f"{counters.get('vectors', 0):,}"),
@@ -155,7 +158,8 @@ def _cosines(
     kept = stored.shape[1]
     text = (
         f"Of {count(len(sample.rows), 'vector')} drawn from all, in pairs. An error is the absolute difference of the "
-        "cosine of a pair before and after."
+        "cosine of a pair before and after. The weighted mean counts a pair by the squares of both magnitudes; the "
+        "bound is of that mean over all rows, by the variance left out."
     )
     text += (
         " Centring moves the origin, so that cosines change whatever is kept."
@@ -216,7 +220,8 @@ def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_comp
         name: Cell = row["vector_type"] if row["components"] else "before the rotation"
         name = Term(str(name), "as written") if row["written"] else name
         known = [_small(row[key]) for key in ("cosine_error_mean", "cosine_error_p50", "cosine_error_p99")]
-        bound = [_small(row["bound"])] if of_components else [_small(row["correlation"])]
+        mine = ("cosine_error_weighted", "bound") if of_components else ("correlation",)
+        bound = [_small(row[key]) for key in mine]
         sizes = [_part(row["magnitude_mean"])] if of_components else []
         recalls = [_part(row[f"recall_{k}"]) for k in NEIGHBOURS]
         cells.append(
@@ -226,7 +231,10 @@ def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_comp
         Column(title="Components", unit="count"),
         Column(title="Type"),
         *(Column(title=title, unit="mean") for title in ("Mean", "Median", "99 %", "Largest")),
-        Column(title="Bound of the mean" if of_components else "Correlation", unit="mean"),
+        *(
+            Column(title=title, unit="mean")
+            for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))
+        ),
         *([Column(title="Magnitude kept", unit="mean")] if of_components else []),
         *(Column(title=f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
     ]
@@ -289,7 +297,10 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
 
 
 def _name(sample: Sample, place: int) -> str:
-    return sample.labels[place] if sample.labels is not None else f"row {int(sample.rows[place]) + 1:,}"
+    if sample.labels is None:
+        return f"row {int(sample.rows[place]) + 1:,}"
+    label = sample.labels[place]
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _against(

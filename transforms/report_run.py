@@ -55,16 +55,48 @@ def reject_table(counters: Mapping[str, int], reasons: Mapping[str, str], *, nou
     return Table(columns, rows, f"Rejected {noun} by reason")
 
 
-def run_section(options: Mapping[str, object], inputs: Sequence[Mapping[str, Any]], *, made: str) -> Section:
-    """Return what the run read and how; an option named like a key is masked.
+def run_section(
+    options: Mapping[str, object],
+    inputs: Sequence[Mapping[str, Any]],
+    *,
+    made: str,
+    expected: Mapping[str, Any] | None = None,
+    counters: Mapping[str, int] | None = None,
+    whole: str = "rows_read",
+) -> Section:
+    """Return what the run read and how, and the rows that were expected; an option named like a key is masked.
 
     Args:
       made: what the same inputs and options give again.
+      expected: `rows` that were reckoned with before the run, and `datasets`, those of each; or nothing.
+      counters: totals of the run.
+      whole: the counter of what was read.
     """
     files = sum(one.get("files", 1) for one in inputs)
     size = sum(one.get("bytes") or 0 for one in inputs)
     text = f"The same inputs and options give the same {made}. Read: {count(files, 'file')}, {size:,} bytes."
-    return Section("Inputs and options", text, [_input_table(inputs), _option_table(options)])
+    plan = [plan_table(expected, counters or {}, whole)] if expected else []
+    return Section("Inputs and options", text, [_input_table(inputs), _option_table(options), *plan])
+
+
+def plan_table(expected: Mapping[str, Any], counters: Mapping[str, int], whole: str) -> Table:
+    """Return the rows that a plan had reckoned with beside those that there were.
+
+    Seconds, bytes and memory are not shown: a report is the same however a run was done. The manifest has them.
+    """
+    plans = [(f"{whole.removesuffix('_read')} read", whole, expected["rows"])]
+    plans += [(name, name, rows) for name, rows in expected["datasets"].items()]
+    rows = [
+        (shown, planned, counters.get(name, 0), f"{counters.get(name, 0) / planned:.3f}" if planned else None)
+        for shown, name, planned in plans
+    ]
+    columns = (
+        Column(title="Rows"),
+        Column(title="Plan", unit="count"),
+        Column(title="Fact", unit="count"),
+        Column(title="Fact by plan"),
+    )
+    return Table(columns, rows, "Plan and fact")
 
 
 def shown_warnings(warnings: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ from transforms.report import (
     page,
     plot,
 )
-from transforms.report_run import counter_table, run_section, shown_warnings
+from transforms.report_run import counter_table, plan_table, run_section, shown_warnings
 
 MOST_SETUPS = 40  # in the table of seeds
 COUNTERS = {
@@ -62,7 +62,12 @@ ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def shapes_report(
-    cards: pa.Table, *, counters: Mapping[str, int], options: Mapping[str, object], warnings: Sequence[str]
+    cards: pa.Table,
+    *,
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page. Its bytes depend on the arguments only.
 
@@ -71,6 +76,7 @@ def shapes_report(
       counters: totals of the run by name.
       options: the run's options.
       warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     runs = cards.to_pylist()
     return page(
@@ -90,7 +96,10 @@ def shapes_report(
             Section(
                 "Counters",
                 "Every network of the sweep has a row.",
-                [counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points"))],
+                [
+                    counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
+                    *([plan_table(expected, counters, "networks")] if expected else []),
+                ],
             ),
             options_section(options, made="rows"),
         ],
@@ -131,7 +140,7 @@ def _accuracies(group: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 def options_section(options: Mapping[str, object], *, made: str) -> Section:
     """Return what the run was told to do, a line for each block of the sweep."""
-    plain = {name: value for name, value in options.items() if name != "sweep"}
+    plain = {name: value for name, value in options.items() if name not in ("sweep", "max_reject_ratio")}
     *_, table = run_section(plain | _sweep_lines(options), [], made=made).parts
     return Section("Options", f"The same options give the same {made}.", [table])
 
@@ -169,7 +178,7 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
     for problem in _problems(runs):
         of = [run for run in runs if shape_name(run) == problem]
         best = max(of, key=lambda run: (run["test_accuracy"], -run["run"]))
-        how = f"batch {best['batch']:,}, {best['steps']:,} steps, seed {best['seed']}"
+        how = f"batch {best['batch']:,}, {best['steps']:,} steps, seed {best['seed']}, no. {best['run']}"
         accuracies = [best[f"{split}_accuracy"] for split in ("train", "validation", "test")]
         rows.append((problem, len(of), best["base"], Term(nodes_text(best), how), *accuracies))
     columns = (
@@ -181,7 +190,8 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
         Column(title="Validation", unit="share"),
         Column(title="Test", unit="share"),
     )
-    text = "The base is what one gets right by saying the commoner class of every point."
+    text = "The base is what one gets right by saying the commoner class of every point. "
+    text += "What else a network was trained with stands in the gallery, by its number."
     table = Table(columns, rows, "Best network of each problem, by the test points", wide=True)
     return Section("Best of each problem", text, [table])
 
@@ -307,6 +317,7 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         for place, run in enumerate(runs)
     ]
     text = (
+        "A picture marked as not above the base is of a network that is no better than the commoner class. "
         "Training points light blue where false and dark where true; test points gray where the network is right and "
         "red where it is wrong. plots/ has each picture at full size, by the number of its network."
     )
@@ -321,6 +332,6 @@ def _picture(run: Mapping[str, Any], varied: Sequence[str]) -> Picture:
     more = "".join(f" · {name} {run[name]:g}" for name in varied)
     note = f"{nodes_text(run)} · batch {run['batch']:,} · {run['steps']:,} steps · seed {run['seed']}{more}"
     note += f" · no. {run['run']}"
-    mark = "diverged" if run["diverged"] else "base" if run["test_accuracy"] <= run["base"] else ""
+    mark = "diverged" if run["diverged"] else "not above base" if run["test_accuracy"] <= run["base"] else ""
     title = f"{shape_name(run)} {run['test_accuracy']:.1%}"
     return Picture(jpeg=run["thumbnail"] or b"", title=title, note=note, mark=mark)

@@ -146,6 +146,7 @@ def titles_report(
     options: Mapping[str, object],
     inputs: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
@@ -157,14 +158,16 @@ def titles_report(
       options: the run's options.
       inputs: a `path` and its `bytes` for each file.
       warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
+    plain = {name: value for name, value in options.items() if name != "models"}
     sections = [
         _splits(glance, labels),
         _labels(labels),
         _lengths(glance),
         *([_models(glance, models), _map(glance, models)] if models else []),
         _quality(counters),
-        run_section({name: value for name, value in options.items() if name != "models"}, inputs, made="titles"),
+        run_section(plain, inputs, made="titles", expected=expected, counters=counters),
     ]
     return page(
         "Titles",

@@ -73,7 +73,8 @@ def _curves(found: Mapping[str, Any]) -> Section:
         numbers = list(range(1, len(epochs) + 1))
         losses.append(Series(label=f"training{of}", x=numbers, y=[each["loss"] for each in epochs]))
         losses.append(Series(label=f"validation{of}", x=numbers, y=[each["validation_loss"] for each in epochs]))
-        for key, label in (("validation_balanced_accuracy", "balanced accuracy"), ("validation_accuracy", "accuracy")):
+        balanced = "balanced" if of else "balanced accuracy"
+        for key, label in (("validation_balanced_accuracy", balanced), ("validation_accuracy", "accuracy")):
             figures.append(Series(label=f"{label}{of}", x=numbers, y=[each[key] for each in epochs]))
     last = found["epochs"]["all"][-1]
     parts = [

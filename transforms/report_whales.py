@@ -51,6 +51,7 @@ def whales_report(
     inputs: Sequence[Mapping[str, Any]],
     warnings: Sequence[str],
     most: int,
+    expected: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
@@ -64,6 +65,7 @@ def whales_report(
       inputs: a `path` and its `bytes` for each input.
       warnings: shown on top.
       most: images in the sheet.
+      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     order = least_sure(cards)[:most]
     pictures = thumbnails(order.tolist())
@@ -88,7 +90,9 @@ def whales_report(
                     _failures(cards, counters),
                     *([sheet] if most else []),
                     _quality(counters),
-                    run_section(options, inputs, made="rows"),
+                    run_section(
+                        options, inputs, made="rows", expected=expected, counters=counters, whole="images_read"
+                    ),
                 ],
                 warnings=shown_warnings(warnings),
                 links=links,

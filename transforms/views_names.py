@@ -66,6 +66,7 @@ def write_tables(
         options=run.options,
         inputs=run.inputs,
         warnings=run.warnings,
+        expected=run.expected,
         repairs=tables.repairs,
     )
     yield write_view(report.encode(), folder=run.staging, name="report.html")

@@ -31,6 +31,7 @@ def write_findings(
         options=run.options,
         inputs=run.inputs,
         warnings=run.warnings,
+        expected=run.expected,
     )
     yield write_view(report.encode(), folder=run.staging, name="report.html")
 

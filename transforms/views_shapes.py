@@ -23,7 +23,8 @@ def write_report(
     cards = pa.Table.from_batches(read_cards(files), CARDS)
     # how many units were resumed is of this attempt, and times are of this machine
     totals = {name: n for name, n in sum_counters(counters).items() if not name.startswith("units")}
-    html = shapes_report(cards.drop_columns(["seconds"]), counters=totals, options=run.options, warnings=run.warnings)
+    plain = cards.drop_columns(["seconds"])
+    html = shapes_report(plain, counters=totals, options=run.options, warnings=run.warnings, expected=run.expected)
     yield write_view(html.encode(), folder=run.staging, name="report.html")
 
 

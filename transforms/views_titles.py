@@ -78,6 +78,7 @@ def write_report(
         options=run.options,
         inputs=run.inputs,
         warnings=run.warnings,
+        expected=run.expected,
     )
     return write_view(report.encode(), folder=run.staging, name="report.html")
 

@@ -48,6 +48,7 @@ def write_report(
         options=run.options,
         inputs=run.inputs,
         warnings=run.warnings,
+        expected=run.expected,
         most=most,
     )
     for name, html in pages:

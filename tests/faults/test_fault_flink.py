@@ -28,10 +28,10 @@ def start_and_wait(flink, job, folder, *options):
     return command, ours["jid"]
 
 
-def end(command, flink):
+def end(command):
     """Wait for the end of a command; return its exit code and what it said on standard error."""
     _, said = command.communicate(timeout=1500)
-    return command.returncode, said + ("" if command.returncode == 0 else flink.log())
+    return command.returncode, said.decode()
 
 
 def kill_taskmanager(flink):
@@ -53,8 +53,8 @@ def test_a_job_recovers_from_a_kill(job, kill, flink, tmp_path):
     expected = run_embedded(job, tmp_path)
     command, number = start_and_wait(flink, job, tmp_path)
     kill(flink)
-    code, said = end(command, flink)
-    assert code == 0, said
+    code, said = end(command)
+    assert code == 0, said + flink.log()
     told = flink.ask(f"/jobs/{number}")
     assert told["state"] == "FINISHED"
     assert told["timestamps"]["RESTARTING"] > 0  # the kill was felt
@@ -73,13 +73,14 @@ def test_a_job_whose_jobmanager_is_gone_fails_and_leaves_the_earlier_output(flin
     os.kill(flink.pid("jobmanager"), signal.SIGKILL)
     time.sleep(1)
     flink.script("jobmanager")
-    code, said = end(command, flink)
-    assert code == 1
+    code, said = end(command)
+    assert code == 1, said
+    assert "Traceback" not in said
     (line,) = (line for line in said.splitlines() if line.startswith("molino: "))
     assert "the output is as its last complete run left it" in line
     assert state_of(tmp_path / "flink") == earlier
     code, said = flink.run_job("names", *JOBS["names"][1], "--output", "flink", "--overwrite", "--quiet", cwd=tmp_path)
-    assert code == 0, said
+    assert code == 0, said + flink.log()
     assert digests(tmp_path / "flink") == expected
 
 
@@ -88,8 +89,20 @@ def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
     molino(*JOBS["names"][0], cwd=tmp_path)
     command, job = start_and_wait(flink, "names", tmp_path)
     command.send_signal(number)
-    ended, said = end(command, flink)
+    ended, said = end(command)
     assert ended == code
     assert "molino: stopped" in said
     assert flink.ask(f"/jobs/{job}")["state"] == "CANCELED"
+    assert not (tmp_path / "flink").exists()
+
+
+def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, tmp_path):
+    molino(*JOBS["names"][0], cwd=tmp_path)
+    strict = ("--invalid-curp", "reject", "--max-reject-ratio", "0", "--number_of_execution_retries", "0")
+    given = ("names", *JOBS["names"][1], *strict, "--output", "flink", "--quiet")
+    code, said = flink.run_job(*given, cwd=tmp_path)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert "records were rejected" in line
+    assert "nothing was published" in line
     assert not (tmp_path / "flink").exists()

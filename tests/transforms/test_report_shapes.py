@@ -84,7 +84,7 @@ def test_the_gallery_sorts_and_filters_by_what_differs():
     assert by["accuracy, lowest first"] == [1, 2, 5, 3, 4, 0]
     assert by["points seen, most first"] == [1, 2, 3, 0, 4, 5]
     marks = [card.picture.mark for card in gallery.cards]
-    assert marks == ["base", "", "", "", "", "diverged"]
+    assert marks == ["not above base", "", "", "", "", "diverged"]
 
 
 def test_seeds_are_told_together():
