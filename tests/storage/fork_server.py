@@ -7,6 +7,7 @@ It reads a line of JSON for each, {"program", "arguments", "environment", "out",
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -38,15 +39,20 @@ def main():
     for name in LOADED:
         importlib.import_module(name)
     print("ready", flush=True)
+    at_work = set()
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         if "wait" in order:
             print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), flush=True)
+            at_work.discard(order["wait"])
             continue
         child = os.fork()
         if not child:
             run(order)
+        at_work.add(child)
         print(child, flush=True)
+    for child in at_work:  # of a test that failed
+        os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":
