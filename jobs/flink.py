@@ -1,22 +1,25 @@
 """A Flink cluster by its REST interface, for what Beam's runner leaves out.
 
 Beam says nothing for a minute and a half where no cluster answers, does not tell how far a job is, and leaves the job
-running when its command is stopped.
+running when its command is stopped; and Flink tries again what the data does not allow.
 """
 
 import contextlib
 import json
+import re
 import shutil
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 RUNNER = "FlinkRunner"
 ANSWER_SECONDS = 10.0
+LOOK_SECONDS = 2.0
 LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
 END_SECONDS = 60.0
 ENDED = ("FINISHED", "FAILED", "CANCELED")
@@ -117,6 +120,42 @@ class Cluster:
             print(
                 f"molino: cannot tell Flink to stop the job {self.name}: {error}; look at {self.url}", file=sys.stderr
             )
+
+    @contextlib.contextmanager
+    def ended_by_data(self, pattern: re.Pattern) -> Iterator[None]:
+        """End the job at the first error of its data, which Flink would meet again with every restart.
+
+        Args:
+          pattern: finds the error in Flink's text; its first group is what a person reads.
+
+        Raises:
+          DataError: the job was ended so.
+        """
+        from transforms.errors import DataError
+
+        found: list[str] = []
+        over = threading.Event()
+
+        def look() -> None:
+            while not found and not over.wait(LOOK_SECONDS):
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    job = self._job()
+                    told = self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") if job else ""
+                    found.extend(match[1] for match in [pattern.search(told or "")] if match)
+            if found:
+                self.cancel()
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield
+        except Exception:
+            if found:
+                raise DataError(found[0]) from None
+            raise
+        finally:
+            over.set()
+            thread.join()
 
     def _jobs(self) -> Sequence[dict[str, Any]]:
         return self._ask("/v1/jobs/overview")["jobs"]

@@ -202,7 +202,8 @@ def run_pipeline(
     build(pipeline)
     # worker threads print the traceback of whatever they raise; it is raised here as well, and explained
     quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()
-    with quiet, _ended_elsewhere(runner, cluster) as submitted:
+    refused = cluster.ended_by_data(DATA_ERROR) if cluster else contextlib.nullcontext()
+    with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()
         submitted.append(result)

@@ -98,7 +98,7 @@ def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
 
 def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, tmp_path):
     molino(*JOBS["names"][0], cwd=tmp_path)
-    strict = ("--invalid-curp", "reject", "--max-reject-ratio", "0", "--number_of_execution_retries", "0")
+    strict = ("--invalid-curp", "reject", "--max-reject-ratio", "0")
     given = ("names", *JOBS["names"][1], *strict, "--output", "flink", "--quiet")
     code, said = flink.run_job(*given, cwd=tmp_path)
     assert code == 1

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from jobs import flink
 from jobs.progress import Watch
+from jobs.runners import DATA_ERROR
 from transforms.errors import DataError, OptionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +160,32 @@ def test_only_our_job_is_ended(server, cluster, jobs):
     jobs += [job("other", name="molino-names-2"), job("ours")]
     cluster.cancel()
     assert server.patched == ["/v1/jobs/ours?mode=cancel"]
+
+
+def test_a_job_whose_data_is_refused_is_ended(server, cluster, jobs, monkeypatch):
+    monkeypatch.setattr(flink, "LOOK_SECONDS", 0.05)
+    jobs.append(job("ours", state="RESTARTING"))
+    text = "Error received from SDK harness\n  transforms.errors.DataError: too many rejects [while running 'Verify']"
+    server.says["/v1/jobs/ours/exceptions"] = {"root-exception": text}
+
+    def wait():
+        with cluster.ended_by_data(DATA_ERROR):
+            while not server.patched:
+                time.sleep(0.05)
+            raise RuntimeError("Pipeline failed in state CANCELLED")
+
+    with pytest.raises(DataError, match=r"^too many rejects$"):
+        wait()
+    assert server.patched == ["/v1/jobs/ours?mode=cancel"]
+
+
+def test_a_job_that_fails_otherwise_is_tried_again(server, cluster, jobs, monkeypatch):
+    monkeypatch.setattr(flink, "LOOK_SECONDS", 0.05)
+    jobs.append(job("ours", state="RESTARTING"))
+    server.says["/v1/jobs/ours/exceptions"] = {"root-exception": "TaskManager lost", "exceptionHistory": {}}
+    with cluster.ended_by_data(DATA_ERROR):
+        time.sleep(0.5)
+    assert server.patched == []
 
 
 def test_a_job_that_has_ended_is_left_alone(server, cluster, jobs):
