@@ -6,6 +6,7 @@ running when its command is stopped.
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 import urllib.error
@@ -22,11 +23,25 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 def cluster_of(runner: str, options: Any) -> "Cluster | None":
-    """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server."""
-    from apache_beam.options.pipeline_options import FlinkRunnerOptions
+    """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server.
 
+    Raises:
+      OptionError: there is no Java for the job server.
+    """
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
+
+    from transforms.errors import OptionError
+
+    if runner != RUNNER:
+        return None
     given = options.view_as(FlinkRunnerOptions)
-    if runner != RUNNER or given.flink_master in ("[local]", "[auto]"):
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    ready = given.flink_submit_uber_jar or options.view_as(PortableOptions).job_endpoint
+    if not ready and not shutil.which(java):
+        raise OptionError(
+            f"there is no program {java}, which runs the job server; add --flink_submit_uber_jar, or get it"
+        )
+    if given.flink_master in ("[local]", "[auto]"):
         return None
     master = given.flink_master.strip().rstrip("/")
     # from the cluster's version Beam takes the job server's, but not when it starts one

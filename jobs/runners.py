@@ -31,6 +31,7 @@ GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError"
 # Beam would stage a list of all that is installed here, with paths of this machine
 UNTOLD = "disable_logging_submission_environment"
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
+JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -205,8 +206,9 @@ def run_pipeline(
         on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()
         submitted.append(result)
-        # a job server that Beam starts would be gone before the job could be cancelled
-        signal.signal(signal.SIGINT, on_interrupt)
+        # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
+        if signal.getsignal(signal.SIGINT) is not on_interrupt:
+            signal.signal(signal.SIGINT, on_interrupt)
         state = result.wait_until_finish()
     if state is not None and str(state) not in ("DONE", "UPDATED"):
         raise RuntimeError(f"the runner ended in the state {state}")
@@ -286,6 +288,9 @@ def explain_failure(error: BaseException) -> str:
     found = DATA_ERROR.search(text)
     if found:
         return found[1]
+    jar = JAR_ERROR.search(text)
+    if jar:
+        return f"cannot fetch Beam's job server, {jar[1]}: {jar[2]}; give it as a file: --flink_job_server_jar FILE"
     ended = PORTABLE_ERROR.search(text)
     if ended:
         return f"the job ended in the state {ended[1]}: {ended[2]}; the output is as its last complete run left it"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,11 @@ JOBS = {
     ),
     "shapes": ([], ["--sweep", str(ROOT / "sweeps/demo.yaml"), "--rows", "4000"]),
 }
+
+
+def find_prism():
+    """Return the path of Prism, Beam's portable runner, or None: it lies in PATH or where Go installs."""
+    return shutil.which("prism", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go/bin")]))
 
 
 def molino(*arguments, cwd):

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from pathlib import Path
 
 from every_job import ROOT
@@ -33,24 +32,6 @@ def free_port():
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
         return made.getsockname()[1]
-
-
-def whole_jar(made):
-    """Make one jar of Beam's Flink runner and all that it needs, as Beam's own job server is one."""
-    services, seen = {}, {"META-INF/MANIFEST.MF"}
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as jar:
-        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n")
-        for path in sorted(Path(places()[1]).parent.glob("*.jar")):
-            with zipfile.ZipFile(path) as part:
-                for name in part.namelist():
-                    if name.startswith("META-INF/services/"):
-                        services.setdefault(name, []).append(part.read(name))
-                    elif name not in seen and not name.endswith(("/", ".SF", ".RSA", ".DSA")):
-                        seen.add(name)
-                        jar.writestr(name, part.read(name))
-        for name, texts in services.items():
-            if not name.endswith("/"):
-                jar.writestr(name, b"\n".join(texts))
 
 
 class Cluster:

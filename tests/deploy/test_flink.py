@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from every_job import JOBS, ROOT, digests, run_embedded
-from flink_cluster import SCRIPTS, Cluster, missing_piece, whole_jar
+from flink_cluster import SCRIPTS, Cluster, missing_piece
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -59,10 +59,8 @@ def pool(bare_cluster):
 def test_a_job_brings_beam_along_and_takes_workers_from_a_pool(bare_cluster, pool, tmp_path):
     """As on a cluster that one has: nothing of Beam on it, an uber jar, and EXTERNAL workers."""
     expected = run_embedded("names", tmp_path)
-    whole_jar(tmp_path / "beam.jar")
-    how = ("--flink_submit_uber_jar", "--flink_job_server_jar", tmp_path / "beam.jar")
-    external = ("--environment_type", "EXTERNAL", "--environment_config", pool)
-    given = (*JOBS["names"][1], "--output", "flink", "--quiet", *how, *external)
+    how = ("--flink_submit_uber_jar", "--environment_type", "EXTERNAL", "--environment_config", pool)
+    given = (*JOBS["names"][1], "--output", "flink", "--quiet", *how)
     code, said = bare_cluster.run_job("names", *given, cwd=tmp_path)
     assert code == 0, said[-3000:] + bare_cluster.log()
     assert digests(tmp_path / "flink") == expected

@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -51,7 +52,8 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn) as made:
-        made.says = {"/v1/overview": {"flink-version": "1.19.3"}, "/v1/jobs/overview": {"jobs": []}}
+        version = {"flink-version": "1.19.3"}
+        made.says = {"/v1/overview": version, "/v1/config": version, "/v1/jobs/overview": {"jobs": []}}
         made.patched = []
         made.url = f"http://127.0.0.1:{made.server_port}"
         threading.Thread(target=made.serve_forever, daemon=True).start()
@@ -67,6 +69,11 @@ def jobs(server):
 @pytest.fixture
 def cluster(server):
     return flink.Cluster(server.url, "molino-names-1")
+
+
+@pytest.fixture(autouse=True)
+def java(monkeypatch):
+    monkeypatch.setattr(flink.shutil, "which", lambda name: f"/bin/{name}")
 
 
 def options(*flags):
@@ -98,6 +105,13 @@ def test_the_version_is_asked_for_only_where_beam_chooses_the_job_server(flag):
 def test_there_is_no_cluster(runner, flags):
     assert flink.cluster_of(runner, options(*flags)) is None
     assert flink.cluster_of("PortableRunner", options("--flink_master=there:8081")) is None
+
+
+def test_a_job_server_needs_java(monkeypatch):
+    monkeypatch.setattr(flink.shutil, "which", lambda _: None)
+    with pytest.raises(OptionError, match="there is no program java, which runs the job server"):
+        flink.cluster_of("FlinkRunner", options("--flink_master=there:8081"))
+    assert flink.cluster_of("FlinkRunner", options("--flink_master=there:8081", "--flink_submit_uber_jar")).url
 
 
 def test_a_cluster_that_is_well(server, cluster):
@@ -175,18 +189,37 @@ def test_progress_is_what_the_cluster_says_until_workers_report(monkeypatch):
     assert "molino:  50% reading, 10 rows" in watch._screen.getvalue()
 
 
-@pytest.mark.parametrize("master", ["127.0.0.1:9", "nowhere.invalid:8081"])
-def test_a_master_that_does_not_answer_ends_the_command_at_once(master, tmp_path):
-    def molino(*words):
-        command = [sys.executable, "-m", "jobs.cli", *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def names(tmp_path):
+    """Return a function that runs the names job on a cluster, and returns exit code and last words."""
+    source, output = tmp_path / "in.txt", tmp_path / "out"
 
-    source, output = str(tmp_path / "in.txt"), tmp_path / "out"
-    molino("sample", "names", "--rows", "100", "--output", source).check_returncode()
-    flags = ["--runner", "FlinkRunner", "--flink_master", master]
-    done = molino("names", "--input", source, "--output", str(output), *flags)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    def run(*words):
+        command = [sys.executable, "-m", "jobs.cli", *map(str, words)]
+        # nothing can be fetched, and nothing was before
+        env = {**os.environ, "HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    def on(master, *flags):
+        flags = ("--quiet", "--output", output, "--runner", "FlinkRunner", "--flink_master", master, *flags)
+        done = run("names", "--input", source, *flags)
+        assert not output.exists()
+        return done.returncode, done.stderr.splitlines()
+
+    run("sample", "names", "--rows", "100", "--output", source).check_returncode()
+    return on
+
+
+@pytest.mark.parametrize("master", ["127.0.0.1:9", "nowhere.invalid:8081"])
+def test_a_master_that_does_not_answer_ends_the_command_at_once(master, names):
+    code, (line,) = names(master, "--flink_submit_uber_jar")
+    assert code == 1
     assert f"no Flink answers at http://{master}: " in line
     assert line.endswith("; check --flink_master")
-    assert not output.exists()
+
+
+def test_a_job_server_that_cannot_be_fetched_is_named(server, names):
+    code, (line,) = names(server.url, "--flink_submit_uber_jar")
+    assert code == 1
+    assert "cannot fetch Beam's job server, https://" in line
+    assert line.endswith("give it as a file: --flink_job_server_jar FILE")

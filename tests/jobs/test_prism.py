@@ -3,15 +3,10 @@
 Prism is a program of its own: go install github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0.
 """
 
-import os
-import shutil
-from pathlib import Path
-
 import pytest
-from every_job import JOBS, digests, molino, run_embedded
+from every_job import JOBS, digests, find_prism, molino, run_embedded
 
-PLACES = os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go/bin")])
-PRISM = shutil.which("prism", path=PLACES)
+PRISM = find_prism()
 
 pytestmark = [
     pytest.mark.slow,
