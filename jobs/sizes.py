@@ -129,7 +129,7 @@ def names_size(sources: "Sequence[Source]", text: "TextFormat", *, shards: int, 
     return text_size(sources, text, shards=shards, more=counts, **how)
 
 
-NAME_BYTES = 80  # of a row of transforms.count_names.COUNTS: eight numbers, and a name
+NAME_BYTES = 72  # of a row of transforms.count_names.COUNTS: eight numbers, and a name
 
 
 def titles_size(

@@ -13,6 +13,7 @@ from transforms.delimited import read_span
 from transforms.sources import PARQUET, Source, Span, TextFormat
 
 SAMPLES, SAMPLE_BYTES = 8, 1 << 18
+PIECE_ROWS = 4  # of a piece whose cost is looked at: where pieces count, they have few rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,9 @@ def _costs(batches: Sequence[pa.RecordBatch]) -> dict[str, float]:
     rows = sum(batch.num_rows for batch in batches)
     whole = sum(_file_bytes([batch]) - _file_bytes([empty(batch.schema)]) for batch in batches) / rows
     first = batches[0]
-    few = [first.slice(i, 1) for i in range(min(64, first.num_rows))]
-    piece = (_file_bytes(few) - _file_bytes([first.slice(0, len(few))])) / max(1, len(few) - 1)
+    some = first.slice(0, 64)
+    few = [some.slice(start, PIECE_ROWS) for start in range(0, some.num_rows, PIECE_ROWS)]
+    piece = (_file_bytes(few) - _file_bytes([some])) / max(1, len(few) - 1)
     message = len(ArrowBatchCoder().encode(first.slice(0, 1))) - whole
     return {"row_bytes": whole, "piece": max(0.0, piece), "message": max(0.0, message)}
 
