@@ -110,7 +110,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.75)
+        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.7)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
