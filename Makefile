@@ -97,6 +97,7 @@ lock:
 	$(PIN) $(LEAN) --extra dev --extra bench -o requirements/bench.txt
 	for extra in aws dataflow hdfs images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
+	$(subst setup.py,tests/storage/requirements.in,$(PIN)) -o tests/storage/requirements.txt
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -165,12 +165,20 @@ def memory_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
 
 def constants_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
     """Yield the rows of the table of constants."""
-    yield ("job", "start, s", "cores at work of 1, of 2", "CPU s a million", "bytes written", "bytes of memory")
+    yield (
+        "job",
+        "start on 1, on 2, s",
+        "cores at work of 1, of 2",
+        "CPU s a million",
+        "bytes written",
+        "bytes of memory",
+    )
     yield ("---",) * 6
     for job, of in read_constants()["jobs"].items():
         shares = ", ".join(f"{int(n) * share:.2f}" for n, share in of["efficiency"].items())
         seconds = [f"{stage}: {_costs(costs)}" for stage, costs in of["seconds"].items() if _costs(costs)]
-        cells = (f"{of['start']:.1f}", shares, "; ".join(seconds), _costs(of["written"]), _costs(of["memory"]))
+        starts = ", ".join(f"{each:.1f}" for each in of["start"].values())
+        cells = (starts, shares, "; ".join(seconds), _costs(of["written"]), _costs(of["memory"]))
         yield (f"`{job}`", *cells)
 
 

@@ -253,6 +253,8 @@ def output_folder(output: str, inputs: Sequence) -> str:
                 raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
         if getattr(item, "root", "") == item.path.rstrip("/") + "/" and (folder + "/").startswith(item.root):
             raise OptionError(f"--output {output} lies inside --input {item.path}; choose another --output")
+    if not storage.is_local(folder) and set(folder) & set("*?["):
+        raise OptionError(f"--output {output} holds a character of globs (* ? [); choose another name")
     if storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
         what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
         raise DataError(f"cannot write {folder}: {what}; choose another --output")

@@ -158,6 +158,11 @@ def is_run(folder: str | os.PathLike) -> bool:
 def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in folder:
         return pafs.LocalFileSystem(), os.path.abspath(folder)
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # what Google's own client goes by; Arrow's does not know it
+    if emulator and folder.startswith("gs://"):
+        scheme, _, place = emulator.rstrip("/").rpartition("://")
+        store = pafs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=place)
+        return store, folder.removeprefix("gs://")
     with explained(folder):
         return pafs.FileSystem.from_uri(folder)
 

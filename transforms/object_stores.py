@@ -150,7 +150,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _options() -> PipelineOptions:
-    return FileSystems._pipeline_options or PipelineOptions()
+    return FileSystems._pipeline_options or PipelineOptions([])
 
 
 def _share_clients() -> None:

@@ -159,9 +159,11 @@ class Parts:
 def write_buckets(batch: pa.RecordBatch, bounds: np.ndarray, folder: str) -> str:
     """Write rows that are sorted by block as one Arrow IPC file, a batch per block, and return its path."""
     path = storage.join(folder, f"{uuid.uuid4().hex}.arrow")
+    # an empty slice of strings is written with all offsets of the batch
+    nothing = batch.take(pa.array([], pa.int64()))
     with storage.explained(path, "write"), storage.open_output(path) as file, pa.ipc.new_file(file, batch.schema) as to:
         for start, end in itertools.pairwise(bounds):
-            to.write_batch(batch.slice(start, end - start))
+            to.write_batch(batch.slice(start, end - start) if end > start else nothing)
     return path
 
 

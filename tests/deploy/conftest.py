@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
 @pytest.fixture(scope="session")
 def python(request):
     """Return the interpreter of an environment with Beam's client of Google's services; it is made once and kept."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()[:16]
+    parts = [sysconfig.get_path("purelib").encode(), *(path.read_bytes() for path in REQUIREMENTS)]
+    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     place = Path(request.config.cache.mkdir(f"dataflow-{digest}"))
     made = place / "venv/bin/python"
     if not (place / "whole").exists():
@@ -20,6 +22,9 @@ def python(request):
         for path in REQUIREMENTS:
             pip = [made, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
             subprocess.run([*pip, "-r", path], check=True)
+        # TensorFlow, which workers of titles need, is that of the tests: all locks are of one resolution
+        (site,) = (place / "venv").glob("lib/python*/site-packages")
+        (site / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
         (place / "whole").touch()
     return made
 

@@ -28,7 +28,9 @@ class Google:
         self.python, self.home, self.folder = python, home, home / "google"
         command = [python, ROOT / "tests/deploy/google_stand_in.py", self.folder]
         self.port = 0
+        self.cache = {"MOLINO_CACHE": str(home / "cache")}
         self.environment = {
+            **self.cache,
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "MOLINO_CURP_KEY": SECRET,

@@ -216,7 +216,12 @@ class Dataflow:
         done = subprocess.run(
             [sys.executable, "-c", RUN, self.storage.file(bucket, name)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(source), "STORAGE_EMULATOR_HOST": f"http://localhost:{self.port}"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(source),
+                "STORAGE_EMULATOR_HOST": f"http://localhost:{self.port}",
+                "MOLINO_CACHE": str(self.folder / "cache-of-a-worker"),
+            },
             capture_output=True,
             text=True,
             check=False,

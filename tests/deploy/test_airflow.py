@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from own_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "deploy/airflow"
@@ -14,12 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory):
-    """Return what runs Airflow's command line in a new environment, and its folder."""
+def airflow(request, tmp_path_factory):
+    """Return what runs Airflow's command line in an environment of its own, and its folder."""
     home = tmp_path_factory.mktemp("airflow")
-    subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
-    pip = [home / "venv/bin/pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "-r", DAGS / "requirements.txt"], check=True)
+    program_of_airflow = python_with(request.config.cache, "airflow", DAGS / "requirements.txt").with_name("airflow")
     program = home / "molino"
     program.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m jobs.cli "$@"\n')
     program.chmod(0o755)
@@ -32,7 +31,7 @@ def airflow(tmp_path_factory):
     }
 
     def run(*arguments):
-        command = [home / "venv/bin/airflow", *arguments]
+        command = [program_of_airflow, *arguments]
         done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 

@@ -7,6 +7,7 @@ runs a job from what was staged for it, so that what is sent is enough.
 import base64
 import bz2
 import json
+import os
 import re
 import signal
 import subprocess
@@ -46,13 +47,9 @@ CARRIED = {
 
 @pytest.fixture(scope="module")
 def sent(google):
-    """Submit every job, with all worker options; return the jobs as sent, by name, and their commands' ends.
-
-    All are run but titles, whose workers need TensorFlow.
-    """
+    """Submit every job, with all worker options; return the jobs as sent, by name, and their commands' ends."""
     ends = {}
     for job in JOBS:
-        google.judge("JOB_STATE_FAILED" if job == "titles" else "", "Traceback\nBoomError: no such machine type")
         flags = [word for name, value in WORKERS.items() for word in (f"--{name}", value)]
         more = [
             "--setup_file",
@@ -64,7 +61,6 @@ def sent(google):
             "by=us",
         ]
         ends[job] = google.submit(job, *more, *flags, output=f"out/{job}")
-    google.judge("", "")
     return dict(zip(JOBS, google.jobs(), strict=True)), ends
 
 
@@ -188,7 +184,7 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
     assert there["options"]["curp"] == "hash"
 
 
-@pytest.mark.parametrize("job", [job for job in JOBS if job != "titles"])
+@pytest.mark.parametrize("job", JOBS)
 def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, google, sent, tmp_path):
     code, said = sent[1][job]
     assert code == 0, said[-3000:]
@@ -201,6 +197,39 @@ def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, 
     digests = [{name: each["digest"] for name, each in run["datasets"].items()} for run in (here, there)]
     assert digests[0] == digests[1]
     assert google.get(f"out/{job}/_SUCCESS")
+
+
+MODEL = """
+import sys
+import numpy as np
+from training.nnlm_export import export_nnlm
+words = ["Smart", "Tv", "Celular", "Mesa", "De", "32", "Samsung", "Negro"]
+vectors = np.random.default_rng(1).standard_normal((len(words) + 3, 4)).astype(np.float32)
+export_nnlm(sys.argv[1], words, vectors, buckets=3, normalization=True)
+"""
+
+
+def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google, tmp_path):
+    """Workers have neither the model nor the cache: they find the table in the output, and take it into their own."""
+    subprocess.run([sys.executable, "-c", MODEL, google.home / "small"], cwd=ROOT, check=True, capture_output=True)
+    google.put(google.home / "small", "models/small")
+    command = [sys.executable, "-m", "jobs.cli", "titles", "--input", google.home / JOBS["titles"][1], "--quiet"]
+    command += ["--model", f"small={google.home}/small", "--output", tmp_path / "out"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env={**os.environ, **google.cache})
+    here = json.loads((tmp_path / "out/_manifest.json").read_text())
+    for name, location in (("local", f"{google.home}/small"), ("bucket", "gs://bucket/models/small")):
+        options = ["--model", f"small={location}"]
+        code, said = google.submit("titles", "--setup_file", "./setup.py", output=f"out/{name}", options=options)
+        assert code == 0, said[-3000:]
+        there = json.loads(google.get(f"out/{name}/_manifest.json"))
+        assert there["digest"] == here["digest"]
+        assert there["options"]["models"] == here["options"]["models"]
+        files = staged(google, google.jobs()[-1])
+        whole = b"".join(map(unpacked, files.values()))
+        assert google.cache["MOLINO_CACHE"].encode() not in whole
+        assert not list((google.folder / "objects/bucket").glob(f"out%2F{name}%2F_staging*"))
+    (taken,) = [path for path in (google.folder / "cache-of-a-worker/sent").iterdir() if path.is_dir()]
+    assert (taken / "facts.json").exists()
 
 
 def test_a_failed_job_is_told_in_one_line_with_the_reason(google):

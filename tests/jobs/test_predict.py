@@ -85,6 +85,19 @@ def test_prism_predicts_the_same(classifier, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_was_planned_is_near_what_is_counted(classifier, here, tmp_path):
+    sample_titles(str(tmp_path / "t.csv"), rows=20_000)
+    words = ["--input", tmp_path / "t.csv", "--output", tmp_path / "out", "--quiet", "--workers", "1"]
+    assert run("--model", classifier, *words) == 0
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    plan = manifest["plan"]
+    assert plan["rows"] == pytest.approx(20_000, rel=0.1)
+    assert plan["datasets"]["predictions"] == pytest.approx(manifest["counters"]["predictions"], rel=0.1)
+    assert plan["read_bytes"] == (tmp_path / "t.csv").stat().st_size
+    assert plan["shuffle_bytes"] == pytest.approx(manifest["used"]["shuffle_bytes"], rel=0.1)
+
+
+@pytest.mark.slow
 def test_one_line_says_what_is_wrong(classifier, here, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("title\nMesa\n")
     words = ["--input", tmp_path / "t.csv", "--output", tmp_path / "out", "--quiet"]

@@ -1,5 +1,6 @@
 """Rows of one key meet in one block, in order, whatever carried them."""
 
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transforms.batches import ArrowBatchCoder, concat
-from transforms.partition import PartitionRows, block_of, blocks_of_shard, hash_strings, sort_by_block
+from transforms.partition import (
+    PartitionRows,
+    Parts,
+    block_of,
+    blocks_of_shard,
+    hash_strings,
+    sort_by_block,
+    write_buckets,
+)
 
 TEXTS = st.lists(
     st.text(max_size=300) | st.text("é", min_size=1020, max_size=1030) | st.sampled_from(["", "a", "ab" * 9]),
@@ -116,3 +125,16 @@ def test_a_part_of_a_shuffle_is_not_larger_than_its_rows():
     part = ordered.slice(bounds[largest], bounds[largest + 1] - bounds[largest])
     assert len(ArrowBatchCoder().encode(part)) < 2 * part.nbytes + 1000
     assert concat([part], SCHEMA) is part
+
+
+def test_a_block_without_rows_takes_next_to_nothing(tmp_path):
+    """Of a large input most blocks have no row of a batch; pyarrow writes all offsets of the batch for each."""
+    rows, blocks = 20_000, 500
+    columns = [pa.array([str(n) for n in range(rows)]), pa.array(["x", "y"] * (rows // 2)).dictionary_encode()]
+    batch = pa.RecordBatch.from_arrays([*columns, pa.array(range(rows))], ["k", "coded", "n"])
+    whole, spread = ([0, rows], [0] * (blocks // 2) + [rows] * (blocks // 2 + 1))
+    one, many = (write_buckets(batch, np.array(bounds), str(tmp_path)) for bounds in (whole, spread))
+    assert os.path.getsize(many) - os.path.getsize(one) < 1000 * blocks
+    found = list(Parts(0, range(blocks), batch.schema, None, files=[many]))
+    assert [part.num_rows for part in found] == [rows if block == blocks // 2 - 1 else 0 for block in range(blocks)]
+    assert found[blocks // 2 - 1].equals(batch)
