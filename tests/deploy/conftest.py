@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
 
+# programs of other environments, which tests start: no modules to collect
+collect_ignore = ["check_manifests.py", "try_image.py", "worker_pool.py"]
+
 
 @pytest.fixture(scope="session")
 def python(request):
