@@ -6,6 +6,7 @@ running when its command is stopped; and Flink tries again what the data does no
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -29,7 +30,7 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
     """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server.
 
     Raises:
-      OptionError: there is no Java for the job server.
+      OptionError: no cluster is named, or there is no Java or no jar for the job server.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
 
@@ -44,6 +45,11 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
         raise OptionError(
             f"there is no program {java}, which runs the job server; add --flink_submit_uber_jar, or get it"
         )
+    jar = given.flink_job_server_jar
+    if jar and "://" not in jar and not os.path.isfile(jar):
+        raise OptionError(f"there is no file {jar}; check --flink_job_server_jar")
+    if given.flink_master == "[auto]" and not options.view_as(PortableOptions).job_endpoint:
+        raise OptionError("--flink_master HOST:PORT is missing; deploy/flink/start makes a cluster on this machine")
     if given.flink_master in ("[local]", "[auto]"):
         return None
     master = given.flink_master.strip().rstrip("/")

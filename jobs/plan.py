@@ -56,11 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return runners.fail(error)
     if given.json:
-        print(json.dumps(dataclasses.asdict(found), indent=1))
+        print(json.dumps(whole(found, given), indent=1))
     else:
         for name, text in tell(found, given):
             print(f"{name:>17}  {text}")
     return DONE
+
+
+def whole(found: "Forecast", given: argparse.Namespace) -> dict[str, Any]:
+    """Return all that is known of a run: bytes, seconds and rows unrounded, and the cost where there are prices."""
+    costs = {"disk_bytes": found.disk_bytes, "core_hours": found.core_hours, "gb_hours": found.gb_hours}
+    return dataclasses.asdict(found) | costs | {"cost": cost_of(found, given)}
+
+
+def cost_of(found: "Forecast", given: argparse.Namespace) -> float | None:
+    """Return what a run costs at the prices given; None without any, or without a time."""
+    if found.seconds is None or (given.price_core_hour is None and given.price_gb_hour is None):
+        return None
+    return found.core_hours * (given.price_core_hour or 0.0) + found.gb_hours * (given.price_gb_hour or 0.0)
 
 
 def parser_of(job: str) -> Parser:
@@ -158,9 +171,9 @@ def tell(found: "Forecast", given: argparse.Namespace) -> Iterator[tuple[str, st
         return
     yield "time", f"{show_time(found.seconds)} with {found.workers:,} workers, {show_time(found.start)} of it start"
     yield "kept busy", f"{found.core_hours:,.4g} core hours, {found.gb_hours:,.4g} GB hours"
-    if given.price_core_hour is not None or given.price_gb_hour is not None:
+    cost = cost_of(found, given)
+    if cost is not None:
         core, memory = given.price_core_hour or 0.0, given.price_gb_hour or 0.0
-        cost = found.core_hours * core + found.gb_hours * memory
         yield "cost", f"{cost:,.4g}, at {core:g} a core hour and {memory:g} a GB hour"
 
 

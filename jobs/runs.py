@@ -198,6 +198,8 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
     try:
         manifest = read_manifest(run.output)
     except DataError as error:
+        if error.__cause__ is not None and not storage.is_local(run.output):
+            raise  # the store was not reached, which says nothing of what is there
         raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
     if manifest is None:
         foreign = _foreign_files(run.output, set())

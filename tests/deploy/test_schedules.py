@@ -56,6 +56,27 @@ def test_a_failure_has_its_code_and_the_end_of_its_log(code, start):
     assert len(err.splitlines()) <= 22
 
 
+def test_a_signal_is_passed_on_and_the_end_is_waited_for(start, tmp_path):
+    run = start(
+        f"trap 'sleep 1; touch {tmp_path}/ended; exit 143' TERM; touch {tmp_path}/at-work; sleep 30 & wait", "names"
+    )
+    while not (tmp_path / "at-work").exists():
+        time.sleep(0.01)
+    run.terminate()
+    _, err = run.communicate(timeout=20)
+    assert (tmp_path / "ended").exists()
+    assert run.returncode == 143
+    assert "failed with exit code 143" in err
+
+
+def test_a_log_that_cannot_be_written_is_told(start, tmp_path):
+    (tmp_path / "logs/job.log").mkdir(parents=True)
+    run = start(f"touch {tmp_path}/ran", "names")
+    assert "job.log" in run.communicate()[1]
+    assert run.returncode == 1
+    assert not (tmp_path / "ran").exists()
+
+
 def test_two_runs_of_one_name_do_not_overlap_and_two_names_may(start, tmp_path):
     first = start(f"touch {tmp_path}/at-work; exec sleep 30", "names")
     try:

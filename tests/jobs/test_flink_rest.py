@@ -98,15 +98,27 @@ def test_two_jobs_have_two_names():
     assert len(set(pair)) == 2
 
 
-@pytest.mark.parametrize("flag", ["--flink_job_server_jar=a.jar", "--flink_submit_uber_jar"])
+@pytest.mark.parametrize("flag", [f"--flink_job_server_jar={__file__}", "--flink_submit_uber_jar"])
 def test_the_version_is_asked_for_only_where_beam_chooses_the_job_server(flag):
     assert flink.cluster_of("FlinkRunner", options("--flink_master=there:8081", flag)).version == ""
 
 
-@pytest.mark.parametrize(("runner", "flags"), [("FlinkRunner", []), ("FlinkRunner", ["--flink_master=[local]"])])
-def test_there_is_no_cluster(runner, flags):
-    assert flink.cluster_of(runner, options(*flags)) is None
+@pytest.mark.parametrize("flag", ["--flink_master=[local]", "--job_endpoint=localhost:8099"])
+def test_there_is_no_cluster(flag):
+    assert flink.cluster_of("FlinkRunner", options(flag)) is None
     assert flink.cluster_of("PortableRunner", options("--flink_master=there:8081")) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--flink_master HOST:PORT is missing"),
+        (["--flink_master=there:8081", "--flink_job_server_jar=/nothing.jar"], "there is no file /nothing.jar"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_fetched(flags, said):
+    with pytest.raises(OptionError, match=said):
+        flink.cluster_of("FlinkRunner", options(*flags))
 
 
 def test_a_job_server_needs_java(monkeypatch):
