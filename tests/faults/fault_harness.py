@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,6 +75,11 @@ def titles(source: object, output: Path, model: Path, *options: object, **how) -
     sources = source if isinstance(source, (list, tuple)) else [source]
     arguments = ("--input", *sources, "--output", output, "--model", f"m={model}", "--quiet", *options)
     return end(start("titles", *arguments, **how), 300)  # TensorFlow is slow to start beside other work
+
+
+def usual(options: dict[str, object], given: Sequence[object]) -> list[object]:
+    """Return the usual options, with their values, but for those that are given in another way, and then the given."""
+    return [word for flag, value in options.items() if flag not in given for word in (flag, value)] + list(given)
 
 
 def side_by_side(calls: list[Callable[[], object]]) -> list:

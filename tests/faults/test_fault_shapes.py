@@ -19,6 +19,7 @@ from fault_harness import (
     molino,
     side_by_side,
     start,
+    usual,
     state_of,
     wait_until,
 )
@@ -43,7 +44,7 @@ def slow(*arguments, **named):
 
 quick, transforms.run_network.train_network = transforms.run_network.train_network, slow
 """
-OPTIONS = ["--rows", 2000, "--workers", 2, "--quiet"]
+OPTIONS = {"--rows": 2000, "--workers": 2}
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,12 @@ def sweep(tmp_path_factory):
 def shapes(sweep, output, *options, patch="", **how):
     variables = how.pop("variables", {})
     env = environment(pathlib.Path(output).parent, patch, **variables)
-    return molino("shapes", "--sweep", sweep, "--output", output, *OPTIONS, *options, env=env, **how)
+    return molino("shapes", "--sweep", sweep, "--output", output, "--quiet", *usual(OPTIONS, options), env=env, **how)
 
 
 def start_shapes(sweep, output, *options):
     env = environment(pathlib.Path(output).parent, SLOW)
-    return start("shapes", "--sweep", sweep, "--output", output, *OPTIONS, *options, env=env)
+    return start("shapes", "--sweep", sweep, "--output", output, "--quiet", *usual(OPTIONS, options), env=env)
 
 
 def records(output):

@@ -20,6 +20,7 @@ from fault_harness import (
     molino,
     side_by_side,
     start,
+    usual,
     state_of,
     wait_until,
 )
@@ -56,19 +57,19 @@ def decode(data, **how):
 whole, transforms.extract_regions.decode = transforms.extract_regions.decode, decode
 transforms.extract_regions.IMAGE_SECONDS = 2.0
 """
-OPTIONS = ["--kernel", 9, "--smallest", 6, "--max-reject-ratio", 1, "--workers", 2, "--quiet"]
+OPTIONS = {"--kernel": 9, "--smallest": 6, "--max-reject-ratio": 1, "--workers": 2}
 
 
 def whales(source, output, *options, patch="", folder=None, **how):
     """Run the whales job on small units; `patch` is executed in every process."""
     variables = how.pop("variables", {})
     env = environment(folder or pathlib.Path(output).parent, SMALL_UNITS + patch, **variables)
-    return molino("whales", "--input", source, "--output", output, *OPTIONS, *options, env=env, **how)
+    return molino("whales", "--input", source, "--output", output, "--quiet", *usual(OPTIONS, options), env=env, **how)
 
 
 def start_whales(source, output, *options, patch=SLOW):
     env = environment(pathlib.Path(output).parent, SMALL_UNITS + patch)
-    return start("whales", "--input", source, "--output", output, *OPTIONS, *options, env=env)
+    return start("whales", "--input", source, "--output", output, "--quiet", *usual(OPTIONS, options), env=env)
 
 
 def records(output):
