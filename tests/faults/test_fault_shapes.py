@@ -19,8 +19,8 @@ from fault_harness import (
     molino,
     side_by_side,
     start,
-    usual,
     state_of,
+    usual,
     wait_until,
 )
 
