@@ -115,8 +115,10 @@ def test_predict_is_serving_by_the_run_protocol(made, trained, tmp_path, capsys)
 @pytest.mark.slow
 def test_fine_tuning_needs_tokens_and_tables(made, tmp_path, capsys):
     words = ["--input", made / "run", "--output", tmp_path / "out", "--quiet", "--fine-tune"]
-    assert run("train", "titles", *words) == 1
-    assert "--fine-tune needs the tables to begin with" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        run("train", "titles", *words)
+    assert stopped.value.code == 2
+    assert "--fine-tune needs --model NAME=DIR" in capsys.readouterr().err
     other = np.random.default_rng(5).standard_normal((3, 16)).astype(np.float32)
     export_nnlm(str(tmp_path / "other"), ["Tv", "De"], other, buckets=1, normalization=True)
     assert run("train", "titles", *words, "--model", f"es={tmp_path / 'other'}") == 1
