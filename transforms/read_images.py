@@ -109,18 +109,13 @@ def _read_parquet(path: str, spots: list[tuple[str, int, int]], columns: Columns
     with storage.open_input(path) as raw, storage.explained(path, "read"):
         parquet = pq.ParquetFile(raw, pre_buffer=False)
         groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
-        wanted = {place: key for key, place, _ in spots}
         values = (
-            ((group << ROW_BITS) + row, value)
+            value
             for group in groups
-            for row, value in enumerate(
-                value
-                for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=[columns.data])
-                for value in column_of(batch, columns.data)
-            )
+            for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=[columns.data])
+            for value in column_of(batch, columns.data)
         )
-        found = ((wanted.pop(place), value) for place, value in values if place in wanted)
-        for _, (key, value) in zip(spots, found, strict=False):
+        for (key, _, _), value in zip(spots, values, strict=True):
             data = value.as_py()
             if data is None:
                 yield ImageBytes(key, b"", ImageError("empty_file", "null"))

@@ -148,15 +148,20 @@ def open_output(path: str) -> IO[bytes]:
     with explained(path, "write"):
         if is_local(path):
             with _opening:
-                if path.startswith(tuple(_closed)):
-                    raise DataError(f"cannot write {path}: the run was stopped")
+                _check_open(path)
                 os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
                 return open(path, "wb")
         return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
 
 
+def _check_open(path: str) -> None:
+    """Raise DataError below a folder that is closed. Call it with `_opening` held, until the path is there."""
+    if path.startswith(tuple(_closed)):
+        raise DataError(f"cannot write {path}: the run was stopped")
+
+
 def close_folder(folder: str) -> None:
-    """Let no thread of this process open a file below a local folder any more, for it is about to be deleted."""
+    """Let no thread of this process put a file below a local folder any more, for it is about to be deleted."""
     with _opening:
         _closed.add(join(folder, ""))
 
@@ -201,15 +206,15 @@ def write_atomic(path: str, data: bytes) -> None:
         write_bytes(path, data)
         return
     with explained(path, "write"):
-        folder = os.path.dirname(path) or "."
-        os.makedirs(folder, exist_ok=True)
-        temporary = os.path.join(folder, f"_tmp.{uuid.uuid4().hex}")
+        temporary = os.path.join(os.path.dirname(path) or ".", f"_tmp.{uuid.uuid4().hex}")
         try:
-            with open(temporary, "xb") as file:
+            with open_output(temporary) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            with _opening:  # a folder that was closed meanwhile has been looked through: what it needs is known
+                _check_open(path)
+                os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
