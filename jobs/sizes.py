@@ -1,5 +1,6 @@
 """How much a job has to do, as far as a listing and a small sample of the input tell: nothing is run for it."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from transforms.sources import Source, TextFormat
     from transforms.take_sample import Sample
     from transforms.train_network import Network
-
-QUOTED_RECORDS = GROUP_RECORDS = 65536  # of a batch, where the text is quoted and where it is Parquet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +78,8 @@ def text_size(
       held: see Size.
       sample: of records like those of the sources; by default it is taken from them.
     """
+    from transforms.quoted import CHUNK_RECORDS
+    from transforms.row_groups import BATCH_ROWS
     from transforms.sources import PARQUET, split_sources
     from transforms.take_sample import take_sample
 
@@ -91,9 +92,9 @@ def text_size(
     for span in spans:
         source = span.source
         if source.kind == PARQUET:
-            batches += -(-sum(n for n, _ in source.groups[span.start : span.end]) // GROUP_RECORDS)
+            batches += -(-sum(n for n, _ in source.groups[span.start : span.end]) // BATCH_ROWS)
         elif text.quote:
-            batches += max(1, math.ceil((span.end - span.start) * sample.rows_a_byte / QUOTED_RECORDS))
+            batches += max(1, math.ceil((span.end - span.start) * sample.rows_a_byte / CHUNK_RECORDS))
         else:
             batches += 1 if source.kind == "plain" else -(-(span.end - span.start) // span_bytes)
     shuffle, total = rows * sample.row_bytes, sum(source.bytes for source in sources)
@@ -118,12 +119,11 @@ def text_size(
 
 def names_size(sources: "Sequence[Source]", text: "TextFormat", *, shards: int, **how: Any) -> Size:
     """Return what the names job has to do: its second shuffle carries the distinct names of each shard."""
+    from transforms.people import NAMES
     from transforms.take_sample import grown_distinct
 
-    columns = ("primer_apellido", "segundo_apellido", "nombre")
-
     def counts(sample: "Sample", rows: float) -> float:
-        named = sum(grown_distinct([batch[name] for batch in sample.rows], rows / shards) for name in columns)
+        named = sum(grown_distinct([batch[name] for batch in sample.rows], rows / shards) for name in NAMES)
         return shards * named * NAME_BYTES
 
     return text_size(sources, text, shards=shards, more=counts, **how)
@@ -202,12 +202,11 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     images = units.images.num_rows
     pixels = []
     for place in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
-        for image in read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes):
-            try:
-                header = read_header(image.data)
-                pixels.append(header.width * header.height)
-            except ImageError:
-                continue
+        # of a Parquet shard the first image of the row group: reading ends there
+        image = next(read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes))
+        with contextlib.suppress(ImageError):
+            header = read_header(image.data)
+            pixels.append(header.width * header.height)
     return images_size(
         images,
         how,
