@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jobs import flink, runners
+from jobs import runners
 from jobs.options import DONE, EMBEDDED, EXISTS, Parser
 from jobs.progress import Watch
 
@@ -68,7 +68,7 @@ def _run(
     summarize: Callable,
     list_inputs: Callable[[argparse.Namespace], list],
 ) -> None:
-    from jobs import runs
+    from jobs import flink, runs
     from jobs.buckets import bucket_folder
     from jobs.lock import Lock
     from jobs.manifest import STAGING, read_manifest
@@ -89,7 +89,8 @@ def _run(
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         print(f"{output} {DONE_BEFORE}")
         return
-    run = dataclasses.replace(run, expected=expected.plan() if (expected := expect(plan, given)) else {})
+    forecast = expect(plan, given)
+    run = dataclasses.replace(run, expected=forecast.plan() if forecast else {})
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     cluster = None if embedded else flink.cluster_of(given.runner, options)
@@ -172,8 +173,9 @@ def find_inputs(patterns: Sequence[str]) -> list:
     for pattern in patterns:
         if storage.is_local(pattern) and os.path.isdir(pattern):
             if os.path.exists(os.path.join(pattern, MANIFEST)):
-                example = os.path.join(pattern, "titles", "*.parquet")
-                raise DataError(f"{pattern} is a run of a job; name the files of one data set in it, such as {example}")
+                raise DataError(
+                    f"{pattern} is a run of a job; name the files of one data set in it, as its manifest does"
+                )
             raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
         files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
         for file in files:

@@ -18,7 +18,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-RUNNER = "FlinkRunner"
+from jobs.runners import FLINK
+
 ANSWER_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
@@ -36,7 +37,7 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
 
     from transforms.errors import OptionError
 
-    if runner != RUNNER:
+    if runner != FLINK:
         return None
     given = options.view_as(FlinkRunnerOptions)
     java = options.view_as(JobServerOptions).job_server_java_launcher

@@ -10,19 +10,25 @@ if TYPE_CHECKING:
     from transforms.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
-_CODES = """\
+
+
+def exit_codes(done: str, exists: str) -> str:
+    """Return what a help text says of exit codes; `done` and `exists` are when a command ends with 0 and with 3."""
+    return f"""\
 exit codes:
-  {}  done{}
-  {}  the input or the disk does not allow it; the earlier output is untouched
-  {}  the command line is wrong
-  {}  {}
+  {DONE}  {done}
+  {DATA}  the input or the disk does not allow it; the earlier output is untouched
+  {USAGE}  the command line is wrong
+  {EXISTS}  {exists}
   130, 143  stopped by Ctrl-C or SIGTERM
 """
-EXIT_CODES = _CODES.format(
-    *(DONE, ", or done before: the output already holds this very run", DATA, USAGE),
-    *(EXISTS, "the output holds another run, something else, or a run at work"),
+
+
+EXIT_CODES = exit_codes(
+    "done, or done before: the output already holds this very run",
+    "the output holds another run, something else, or a run at work",
 )
-TRAINING_CODES = _CODES.format(DONE, "", DATA, USAGE, EXISTS, "something is at --output, and --overwrite is not given")
+TRAINING_CODES = exit_codes("done", "something is at --output, and --overwrite is not given")
 EMBEDDED = "embedded"
 RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
 # Options of the Flink runner that its job server knows and Beam's Python does not.
@@ -110,7 +116,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.7)
+        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")

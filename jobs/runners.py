@@ -16,16 +16,19 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs import flink
 from jobs.options import DATA, EMBEDDED, RUNNERS
+
+if TYPE_CHECKING:
+    from jobs.flink import Cluster
 
 INTERRUPTED, TERMINATED = 130, 143
 NEVER_MS = 10**9  # twelve days
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 KEPT_BYTES, ARENAS = 1 << 26, 2
 DATAFLOW = "DataflowRunner"
+FLINK = "FlinkRunner"
 PACKAGE_FLAGS = ("--setup_file", "--sdk_container_image", "--extra_package", "--extra_packages")
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 # Beam would stage a list of all that is installed here, with paths of this machine
@@ -63,7 +66,7 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
         session = [] if _names(flags, "--save_main_session", "--no_save_main_session") else ["--no_save_main_session"]
         flags = [*flags, f"--experiments={UNTOLD}", *session]
         # on Flink a job is told from others by its name alone
-        name = f"molino-{job}-{secrets.token_hex(4)}" if runner == flink.RUNNER else f"molino-{job}"
+        name = f"molino-{job}-{secrets.token_hex(4)}" if runner == FLINK else f"molino-{job}"
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name={name}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
@@ -124,11 +127,10 @@ def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
     kind = options.view_as(known.PortableOptions).environment_type
     if kind:
         return kind != "LOOPBACK"
-    flink, spark = options.view_as(known.FlinkRunnerOptions), options.view_as(known.SparkRunnerOptions)
     here = {
         "PrismRunner": True,
-        "FlinkRunner": flink.flink_master in ("[local]", "[auto]"),
-        "SparkRunner": spark.spark_master_url.startswith("local"),
+        FLINK: options.view_as(known.FlinkRunnerOptions).flink_master in ("[local]", "[auto]"),
+        "SparkRunner": options.view_as(known.SparkRunnerOptions).spark_master_url.startswith("local"),
     }
     return not here.get(runner, False)
 
@@ -179,7 +181,7 @@ def is_embedded(runner: str) -> bool:
 
 
 def run_pipeline(
-    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: flink.Cluster | None = None
+    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
 ) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
     import apache_beam as beam
@@ -216,7 +218,7 @@ def run_pipeline(
 
 
 @contextlib.contextmanager
-def _ended_elsewhere(runner: str, cluster: flink.Cluster | None) -> Iterator[list]:
+def _ended_elsewhere(runner: str, cluster: "Cluster | None") -> Iterator[list]:
     """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
 
     Yields a list that gets the pipeline's result.

@@ -410,8 +410,8 @@ def say(found: Mapping[str, Any]) -> list[str]:
         )
         if effect["least_p"] > 0.05:
             told.append(
-                f"Of {effect['factor']} no p-value below {effect['least_p']:.2g} can come from so few trials, whatever "
-                "they show; more --repeats can say more."
+                f"Of {ASKED[effect['factor']]} no p-value below {effect['least_p']:.2g} can come from so few trials, "
+                "whatever they show; more --repeats can say more."
             )
     best, others = found["models"][0], found["models"][1:]
     if others:

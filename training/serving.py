@@ -72,8 +72,6 @@ def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Seque
         raise TrainingError(
             f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"
         )
-    if not encoders:
-        raise TrainingError("--fine-tune needs the tables to begin with: name the models by --model NAME=DIR")
     columns = [each for name in embeddings for each in (name, f"{name}_tokens", f"{name}_length")]
     batch: dict[str, Any] = next(source.read("train", columns, shuffle=False, batch=PROBES, ahead=0).epoch())
     tables = {}

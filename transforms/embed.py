@@ -372,17 +372,13 @@ def _local(model: Model) -> str:
     """Return the folder of a model's files on this machine; they are copied where it has none."""
     if model.path:
         return model.path
+    if model.kind != "table":
+        return model_files.receive(model.sent, model.digest)
     name = os.path.basename(model.sent)
     entry = model_files.cache_folder("models", name)
-    if model.kind == "table" and os.path.isdir(entry):
+    if os.path.isdir(entry):
         return entry
-
-    def is_right(folder: str) -> bool:
-        if model.kind == "table":
-            return bool(_read_facts(folder))
-        return model_files.digest_model(folder) == model.digest
-
-    return carry.receive(model.sent, model_files.cache_folder("sent", name), is_right)
+    return carry.receive(model.sent, model_files.cache_folder("sent", name), lambda folder: bool(_read_facts(folder)))
 
 
 _open: dict[Model, Embedder] = {}

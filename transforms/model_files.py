@@ -71,6 +71,11 @@ def _bring(location: str) -> str:
     return os.path.join(folder, os.path.basename(location)) if single else folder
 
 
+def receive(sent: str, digest: str) -> str:
+    """Return the local folder of a model that was sent to workers on other machines, once it has its digest."""
+    return carry.receive(sent, cache_folder("sent", digest), lambda folder: digest_model(folder) == digest)
+
+
 def digest_model(folder: str) -> str:
     """Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
 

@@ -61,11 +61,7 @@ def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey |
     finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
         sources, numbers = lines.locate(batch[POSITION])
-        columns = {
-            "curp": protect_curp(batch["curp"], mode, secret),
-            "source": sources,
-            "line": numbers,
-        }
+        columns = {"curp": protect_curp(batch["curp"], mode, secret), "source": sources, "line": numbers}
         arrays = [columns[name] if name in columns else batch[name] for name in PEOPLE.names]
         finished.append(pa.RecordBatch.from_arrays(arrays, PEOPLE.names))
     return shard[0], finished

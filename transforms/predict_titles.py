@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.predict import PREDICTED
-from transforms import carry, model_files, progress, storage
+from transforms import model_files, progress, storage
 from transforms.delimited import LineTable
 from transforms.embed import ask_tensorflow
 from transforms.errors import DataError
@@ -99,10 +99,7 @@ def as_sent(classifier: Classifier, folder: str) -> Classifier:
 
 def _local(classifier: Classifier) -> str:
     """Return the folder of a classifier's files on this machine; they are copied where it has none."""
-    if classifier.path:
-        return classifier.path
-    folder = model_files.cache_folder("sent", classifier.digest)
-    return carry.receive(classifier.sent, folder, lambda made: model_files.digest_model(made) == classifier.digest)
+    return classifier.path or model_files.receive(classifier.sent, classifier.digest)
 
 
 def spread(rows: pa.RecordBatch) -> pa.Array:
