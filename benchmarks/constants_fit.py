@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
+from jobs.forecast import sum_costs
 from jobs.sizes import Size
 
 CORES = (1, 2)
@@ -106,7 +107,7 @@ def clock_of(
 
     A stage of one piece has one core, and that core's share.
     """
-    work = [{stage: _grown(costs, one.size.amounts) / 1e6 for stage, costs in seconds.items()} for one in ran]
+    work = [{stage: sum_costs(costs, one.size.amounts) / 1e6 for stage, costs in seconds.items()} for one in ran]
     start: dict[str, float] = {}
     share: dict[int, float] = {}
     for cores in CORES:
@@ -141,7 +142,3 @@ def memory_of(spec: Spec, ran: Sequence[Ran]) -> dict[str, float]:
             peaks.append(one.measures[cores].peak - one.size.held)
     base, *grown = fit(rows, peaks)
     return {"base": base, **dict(zip(spec.memory, grown, strict=True))}
-
-
-def _grown(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    return sum(cost * amounts.get(name, 0.0) for name, cost in costs.items())

@@ -117,8 +117,8 @@ def forecast(
     cut = size.batches * size.blocks if spills else messages
     overhead = cut * (size.piece if spills else size.message)
     opened = size.batches * size.pieces.get("write", 0) if spills else 0  # every shard looks into every bucket file
-    written = of["written"].get("fixed", 0.0) + _sum(of["written"], size.amounts)
-    work = {stage: _sum(costs, size.amounts) / MILLION for stage, costs in of["seconds"].items()}
+    written = of["written"].get("fixed", 0.0) + sum_costs(of["written"], size.amounts)
+    work = {stage: sum_costs(costs, size.amounts) / MILLION for stage, costs in of["seconds"].items()}
     if size.shuffle:
         work["read"] += cut * common["write_piece"] / MILLION
         find = cut * common["read_piece"] + opened * (common["open_file"] + size.blocks * common["pass_piece"])
@@ -133,7 +133,7 @@ def forecast(
     seconds = start + sum(
         slower * cpu / _power(of, max(1, min(workers, size.pieces[stage]))) for stage, cpu in work.items()
     )
-    held = of["memory"]["base"] + size.held + _sum(of["memory"], size.amounts)
+    held = of["memory"]["base"] + size.held + sum_costs(of["memory"], size.amounts)
     own = of["memory"].get("worker", 0.0) + of["memory"].get("chunk", 0.0) * size.chunk
     widest, width = max(_flows(size, shuffle, written).items(), key=lambda flow: flow[1])
     return Forecast(
@@ -158,7 +158,8 @@ def forecast(
     )
 
 
-def _sum(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+def sum_costs(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    """Return what so much of each amount costs; an amount that does not occur costs nothing."""
     return sum(cost * amounts[name] for name, cost in costs.items() if name in amounts)
 
 
