@@ -22,7 +22,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results.md"
 SAMPLE_SECONDS = 0.1
-FREE_BYTES = 1 << 30  # memory left free before a program starts
+FREE_BYTES = 1 << 28  # memory left free before a program starts
 METHOD = (
     "Whole processes, one after another, rounds interleaved, the input in the page cache. Seconds and CPU seconds are "
     "of the fastest run. The peak of memory is the highest of all runs: USS summed over the process tree, sampled "

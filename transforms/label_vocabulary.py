@@ -5,6 +5,7 @@ process of its own: the memory is given back, and what TensorFlow prints stays o
 """
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -116,6 +117,7 @@ def main() -> int:
     """Write the graph for the categories and weights on standard input to the folder `transform` of this one."""
     import warnings
 
+    gc.disable()  # it ends soon: looking for garbage among TensorFlow's objects would take a third of its time
     warnings.simplefilter("ignore")
     categories, weights = json.load(sys.stdin)
     try:
