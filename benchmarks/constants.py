@@ -48,7 +48,7 @@ UNITS = {
     "kept": "rows of a data set for each row read",
     "memory": "bytes: base of a process; of each worker; chunk of each byte of a worker's part; then of each amount",
     "runs": "what was measured: s and CPU s on one core, s on two, bytes at the peak on one and on two",
-    "shuffle": "CPU s a million: pieces written and read, bucket files opened, and pieces in them that are not wanted",
+    "shuffle": "CPU s a million: pieces written; read, each from a bucket file that is opened; passed over in one",
     "runners": "by runner and job: start in s, and work as a multiple of the CPU time of the embedded runner",
 }
 
@@ -212,33 +212,31 @@ def _collect(job: str, line: tuple[str, ...], found: Mapping[str, Any]) -> Ran:
 def measure_pieces(folder: Path) -> dict[str, float]:
     """Return CPU seconds a million of what bucket files cost besides their rows; see UNITS.
 
-    By files of two rows a piece, with many pieces and with few, of which one piece is read and eleven: the differences
-    are what pieces cost.
+    By files of two rows a piece, with many pieces and with few, of which one is read: the differences are what pieces
+    cost.
     """
     import pyarrow as pa
 
-    from transforms.partition import Parts, write_buckets
+    from transforms.partition import Parts, cut_for_shards, write_buckets
 
     few, many = PIECES
     names = ["curp", "primer_apellido", "segundo_apellido", "nombre", "position"]
     write, find = {}, {}
-    for blocks in PIECES:
-        texts, numbers = pa.array([f"{n:018d}" for n in range(2 * blocks)]), pa.array(np.arange(2 * blocks))
-        batch = pa.RecordBatch.from_arrays([texts] * 4 + [numbers], names)
+    for shards in PIECES:
+        numbers = np.arange(2 * shards)
+        batch = pa.RecordBatch.from_arrays([pa.array([f"{n:018d}" for n in numbers])] * 4 + [pa.array(numbers)], names)
         started = time.process_time()
-        paths = [write_buckets(batch, np.arange(0, 2 * blocks + 1, 2), str(folder)) for _ in range(TURNS)]
-        write[blocks] = (time.process_time() - started) / TURNS
-        for wanted in (1, 11):
-            started = time.process_time()
-            list(Parts(0, range(wanted), batch.schema, "position", files=paths))
-            find[blocks, wanted] = (time.process_time() - started) / TURNS
+        paths = [write_buckets(cut_for_shards(batch, numbers // 2, shards, shards), str(folder)) for _ in range(TURNS)]
+        write[shards] = (time.process_time() - started) / TURNS
+        started = time.process_time()
+        list(Parts(0, range(1), batch.schema, "position", files=paths))
+        find[shards] = (time.process_time() - started) / TURNS
         for path in paths:
             Path(path).unlink()
     costs = {
         "write_piece": (write[many] - write[few]) / (many - few),
-        "read_piece": (find[many, 11] - find[many, 1]) / 10,
-        "open_file": find[few, 1],
-        "pass_piece": (find[many, 1] - find[few, 1]) / (many - few),
+        "read_piece": find[few],
+        "pass_piece": (find[many] - find[few]) / (many - few),
     }
     return {name: max(0.0, 1e6 * cost) for name, cost in costs.items()}
 

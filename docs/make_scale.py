@@ -51,8 +51,8 @@ def text_job(module: Any, sample_of: Callable[..., Any], sized: Sized, **how: An
         total = round(rows / sample.rows_a_byte)
         count = max(1, round(total / FILE_BYTES))
         sources = [dataclasses.replace(source, bytes=total // count + source.start)] * count
-        blocks, shards, _ = cut(total, block_bytes=module.BLOCK_BYTES, asked=None)
-        return sized(sources, text, span_bytes=span_bytes, blocks=blocks, shards=shards, sample=sample, **how)
+        _, shards, _ = cut(total, block_bytes=module.BLOCK_BYTES, asked=None)
+        return sized(sources, text, span_bytes=span_bytes, shards=shards, sample=sample, **how)
 
     return size
 

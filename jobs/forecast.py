@@ -113,15 +113,15 @@ def forecast(
     constants = read_constants() if given is None else given
     of, common = constants["jobs"][job], constants["shuffle"]
     embedded = runner == "embedded"
-    messages = size.batches * min(size.blocks, size.rows / max(1, size.batches))
-    cut = size.batches * size.blocks if spills else messages
+    shards = size.pieces.get("write", 0)
+    cut = size.batches * (shards if spills else min(shards, size.rows / max(1, size.batches)))
     overhead = cut * (size.piece if spills else size.message)
-    opened = size.batches * size.pieces.get("write", 0) if spills else 0  # every shard looks into every bucket file
     written = of["written"].get("fixed", 0.0) + sum_costs(of["written"], size.amounts)
     work = {stage: sum_costs(costs, size.amounts) / MILLION for stage, costs in of["seconds"].items()}
     if size.shuffle:
         work["read"] += cut * common["write_piece"] / MILLION
-        find = cut * common["read_piece"] + opened * (common["open_file"] + size.blocks * common["pass_piece"])
+        # every shard opens every bucket file
+        find = cut * (common["read_piece"] + (shards * common["pass_piece"] if spills else 0.0))
         for stage in READING:
             if stage in work:
                 work[stage] += find / MILLION

@@ -179,9 +179,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
-        size=functools.partial(
-            sizes.names_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
-        ),
+        size=functools.partial(sizes.names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         here_only=key_here(key),
     )
 

@@ -105,7 +105,7 @@ def _add_options(parser: Parser) -> None:
 def _price(text: str) -> float:
     number = float(text)
     if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must not be negative, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
     return number
 
 
@@ -161,11 +161,13 @@ def tell(found: "Forecast", given: argparse.Namespace) -> Iterator[tuple[str, st
     yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes)}"
     yield (
         "memory",
-        f"{show_bytes(found.worker_bytes)} for one worker, {show_bytes(found.memory_bytes)} for {found.workers}",
+        f"{show_bytes(found.worker_bytes)} for one worker, {show_bytes(found.memory_bytes)} for {found.workers}"
+        + (_memory(found.memory_bytes) if runners.is_embedded(given.runner) else ""),
     )
-    yield "widest stage", f"{found.widest}: {show_bytes(found.width)} in {found.pieces:,} pieces"
+    pieces = f"{found.pieces:,} pieces" if found.pieces != 1 else "one piece"
+    yield "widest stage", f"{found.widest}: {show_bytes(found.width)} in {pieces}"
     if found.pieces < found.workers:
-        yield "note", f"no more than {found.pieces:,} of the {found.workers:,} workers can share it"
+        yield "note", f"no more of the {found.workers:,} workers than that can share it"
     if found.seconds is None:
         yield "time", f"{given.runner} was not measured; CPU time {show_time(sum(found.work.values()))} and the start"
         return
@@ -188,6 +190,12 @@ def _free(output: str, needed: float) -> str:
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
     return f", {show_bytes(free)} free" + ("; too little" if free < needed else "")
+
+
+def _memory(needed: float) -> str:
+    """Return a warning where this machine has less memory than is needed."""
+    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"; this machine has {show_bytes(has)}: too little" if needed > has else ""
 
 
 def show_bytes(size: float) -> str:

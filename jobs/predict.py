@@ -121,9 +121,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
-        size=functools.partial(
-            sizes.predict_size, sources, text, span_bytes=given.span_bytes, blocks=blocks, shards=shards
-        ),
+        size=functools.partial(sizes.predict_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         sends={classifier.digest: classifier.path},
     )
 

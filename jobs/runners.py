@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -184,6 +185,22 @@ def run_pipeline(
     build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
 ) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
+    with _own_temporary_files():
+        _run_pipeline(build, runner, options, worker_mode, cluster)
+
+
+@contextlib.contextmanager
+def _own_temporary_files() -> Iterator[None]:
+    """Keep Beam's temporary files in a folder that goes with the run: Beam leaves them behind when it is stopped."""
+    with tempfile.TemporaryDirectory(prefix="molino-", ignore_cleanup_errors=True) as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
 

@@ -30,7 +30,7 @@ class Size:
       amounts: what processor time, bytes and memory grow with, by the names that the constants have.
       datasets: rows of data sets that follow from the input alone.
       shuffle: bytes that are brought together, pieces apart.
-      batches, blocks: each batch of rows is cut into as many pieces as there are blocks; into fewer where they have no
+      batches: each is cut into as many pieces as there are shards, `pieces["write"]`; into fewer where they have no
         rows, and the runner's shuffle carries them.
       by_span: whether larger spans make larger batches; those of Parquet and of quoted text have 65,536 rows.
       piece, message: bytes that a piece costs besides its rows, in a bucket file and in a runner's shuffle.
@@ -47,7 +47,6 @@ class Size:
     datasets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     shuffle: float = 0.0
     batches: int = 0
-    blocks: int = 0
     by_span: bool = False
     piece: float = 0.0
     message: float = 0.0
@@ -61,7 +60,6 @@ def text_size(
     text: "TextFormat",
     *,
     span_bytes: int,
-    blocks: int,
     shards: int,
     keyed: Callable[..., Any] | None = None,
     amounts: Callable[["Sample", float], Mapping[str, float]] | None = None,
@@ -69,7 +67,7 @@ def text_size(
     held: int = 0,
     sample: "Sample | None" = None,
 ) -> Size:
-    """Return what a job has to do that reads delimited text or Parquet and brings its rows together in blocks.
+    """Return what a job has to do that reads delimited text or Parquet and brings its rows together in shards.
 
     Args:
       keyed: see `take_sample`.
@@ -106,7 +104,6 @@ def text_size(
         amounts={"rows": rows, "shuffle": shuffle, **(amounts(sample, rows) if amounts else {})},
         shuffle=shuffle + (more(sample, rows) if more else 0.0),
         batches=batches,
-        blocks=blocks,
         by_span=not text.quote and not tables,
         piece=sample.piece,
         message=sample.message,

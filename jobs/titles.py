@@ -223,7 +223,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             models=models,
             number_bytes=2 if options.vector_type == "float16" else 4,
             span_bytes=given.span_bytes,
-            blocks=blocks,
             shards=shards,
         ),
         sends={sent_name(model): model.path for model in models},

@@ -21,6 +21,7 @@ from transforms.batches import concat
 # Odd 64-bit constants, one for each word of a string: a multilinear hash, the same in every process and on every day.
 WEIGHTS = np.random.Generator(np.random.PCG64(1)).integers(0, 2**63, 256, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 WORD = 8  # bytes
+PLACE = "_place"  # column of rows on their way: the number of their block among those of its shard
 
 
 def hash_strings(values: pa.Array) -> np.ndarray:
@@ -109,13 +110,27 @@ def sort_by_block(batch: pa.RecordBatch, block: np.ndarray, blocks: int) -> tupl
     return batch.take(pa.array(order)), bounds
 
 
+def cut_for_shards(batch: pa.RecordBatch, block: np.ndarray, blocks: int, shards: int) -> list[pa.RecordBatch]:
+    """Return the rows of each shard, ordered by block, with the column PLACE.
+
+    One piece a shard and not one a block: a piece costs some hundred bytes besides its rows, and where there are many
+    blocks most would have no row.
+    """
+    ordered, bounds = sort_by_block(batch, block, blocks)
+    firsts = np.array([blocks_of_shard(shard, shards, blocks).start for shard in range(shards)] + [blocks])
+    places = np.arange(blocks) - np.repeat(firsts[:-1], np.diff(firsts))
+    placed = pa.array(np.repeat(places, np.diff(bounds)).astype(np.min_scalar_type(-(-blocks // shards) - 1)))
+    ordered = ordered.append_column(PLACE, placed)
+    return [ordered.slice(start, end - start) for start, end in itertools.pairwise(bounds[firsts])]
+
+
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """The rows of one shard, block by block. Memory while iterated: the rows of the shard.
 
     Attributes:
-      batches: (block, rows) pairs in memory, or
-      files: paths of bucket files, each with one batch per block of the whole data set.
+      batches: its rows in memory, as `cut_for_shards` cuts them, or
+      files: paths of bucket files, each with one such batch per shard of the whole data set.
       columns: those to read, of `schema`; None for all.
     """
 
@@ -123,7 +138,7 @@ class Parts:
     blocks: range
     schema: pa.Schema
     order_by: str | None
-    batches: Sequence[tuple[int, pa.RecordBatch]] = ()
+    batches: Sequence[pa.RecordBatch] = ()
     files: Sequence[str] = ()
     columns: Sequence[str] | None = None
 
@@ -135,18 +150,22 @@ class Parts:
         """Yield the rows of every block in order, empty ones too."""
         wanted = self.schema.names if self.columns is None else {*self.columns, *filter(None, [self.order_by])}
         fields = [i for i, name in enumerate(self.schema.names) if name in wanted]
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
         held: list[list[pa.RecordBatch]] = [[] for _ in self.blocks]
-        for block, batch in self.batches:
-            held[block - self.blocks.start].append(batch.select(fields))
-        for path in self.files:  # one after the other: there may be more of them than files that a process may open
-            with storage.open_input(path) as source, storage.explained(path, "read"):
-                file = pa.ipc.open_file(source, options=options)
-                for parts, block in zip(held, self.blocks, strict=True):
-                    if (batch := file.get_batch(block)).num_rows:
-                        parts.append(batch)
+        for batch in itertools.chain(self.batches, self._read([*fields, len(self.schema)])):
+            bounds = np.searchsorted(batch[PLACE].to_numpy(), np.arange(len(held) + 1))
+            rows = batch.select([self.schema.names[i] for i in fields])
+            for parts, start, end in zip(held, bounds, bounds[1:], strict=False):
+                if end > start:
+                    parts.append(rows.slice(start, end - start))
         while held:
             yield self._ordered(held.pop(0))
+
+    def _read(self, fields: list[int]) -> Iterator[pa.RecordBatch]:
+        """Yield the shard's part of every bucket file; of a row the fields."""
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        for path in self.files:  # one after the other: there may be more of them than files that a process may open
+            with storage.open_input(path) as source, storage.explained(path, "read"):
+                yield pa.ipc.open_file(source, options=options).get_batch(self.shard)
 
     def _ordered(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         """Join parts in the order of their first row: each part is a run of the whole order."""
@@ -156,36 +175,19 @@ class Parts:
         return rows if self.columns is None else rows.select(self.columns)
 
 
-def write_buckets(batch: pa.RecordBatch, bounds: np.ndarray, folder: str) -> str:
-    """Write rows that are sorted by block as one Arrow IPC file, a batch per block, and return its path."""
+def write_buckets(pieces: Sequence[pa.RecordBatch], folder: str) -> str:
+    """Write what `cut_for_shards` gives as one Arrow IPC file, a batch per shard, and return its path."""
     path = storage.join(folder, f"{uuid.uuid4().hex}.arrow")
     # an empty slice of strings is written with all offsets of the batch
-    nothing = batch.take(pa.array([], pa.int64()))
-    with storage.explained(path, "write"), storage.open_output(path) as file, pa.ipc.new_file(file, batch.schema) as to:
-        for start, end in itertools.pairwise(bounds):
-            to.write_batch(batch.slice(start, end - start) if end > start else nothing)
+    nothing = pieces[0].take(pa.array([], pa.int64()))
+    with (
+        storage.explained(path, "write"),
+        storage.open_output(path) as file,
+        pa.ipc.new_file(file, pieces[0].schema) as to,
+    ):
+        for piece in pieces:
+            to.write_batch(piece if piece.num_rows else nothing)
     return path
-
-
-class _Spill(beam.DoFn):
-    def __init__(self, key: Callable[[pa.RecordBatch], pa.Array], blocks: int, folder: str):
-        self.key, self.blocks, self.folder = key, blocks, folder
-
-    def process(self, batch: pa.RecordBatch) -> Iterator[str]:
-        ordered, bounds = sort_by_block(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks)
-        yield write_buckets(ordered, bounds, self.folder)
-
-
-class _Split(beam.DoFn):
-    def __init__(self, key: Callable[[pa.RecordBatch], pa.Array], blocks: int, shards: int):
-        self.key, self.blocks, self.shards = key, blocks, shards
-
-    def process(self, batch: pa.RecordBatch) -> Iterator[tuple[int, tuple[int, pa.RecordBatch]]]:
-        ordered, bounds = sort_by_block(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks)
-        for shard in range(self.shards):
-            for block in blocks_of_shard(shard, self.shards, self.blocks):
-                if bounds[block + 1] > bounds[block]:
-                    yield shard, (block, ordered.slice(bounds[block], bounds[block + 1] - bounds[block]))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -214,7 +216,7 @@ class PartitionRows(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         if self.spill is not None:
-            files = rows | "Spill" >> beam.ParDo(_Spill(self.key, self.blocks, self.spill))
+            files = rows | "Spill" >> beam.Map(lambda batch: write_buckets(self._cut(batch), self.spill))
             return (
                 rows.pipeline
                 | "Once" >> beam.Impulse()
@@ -223,13 +225,16 @@ class PartitionRows(beam.PTransform):
             )
         return (
             rows
-            | "Split"
-            >> beam.ParDo(_Split(self.key, self.blocks, self.shards)).with_output_types(
-                tuple[int, tuple[int, pa.RecordBatch]]
-            )
+            | "Split" >> beam.FlatMap(self._pieces).with_output_types(tuple[int, pa.RecordBatch])
             | "Group" >> beam.GroupByKey()
             | "Parts" >> beam.MapTuple(lambda shard, batches: self._parts(shard, batches=list(batches)))
         )
+
+    def _cut(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+        return cut_for_shards(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks, self.shards)
+
+    def _pieces(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        return ((shard, piece) for shard, piece in enumerate(self._cut(batch)) if piece.num_rows)
 
     def _all_parts(self, files: list[str]) -> Iterator[Parts]:
         return (self._parts(shard, files=sorted(files)) for shard in range(self.shards))

@@ -5,11 +5,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.batches import ArrowBatchCoder, empty
 from transforms.delimited import read_span
+from transforms.partition import PLACE
 from transforms.sources import PARQUET, Source, Span, TextFormat
 
 SAMPLES, SAMPLE_BYTES = 8, 1 << 18
@@ -74,6 +76,7 @@ def _costs(batches: Sequence[pa.RecordBatch]) -> dict[str, float]:
     """Return what a row, a piece and a message cost in bytes, by writing the rows as bucket files have them."""
     if not batches:
         return {"row_bytes": 0.0, "piece": 0.0, "message": 0.0}
+    batches = [batch.append_column(PLACE, pa.array(np.zeros(batch.num_rows, np.uint8))) for batch in batches]
     rows = sum(batch.num_rows for batch in batches)
     whole = sum(_file_bytes([batch]) - _file_bytes([empty(batch.schema)]) for batch in batches) / rows
     first = batches[0]

@@ -89,19 +89,22 @@ def test_a_signal_stops_the_run_and_tidies_up(number, code, mode, sample, endles
 
 
 def test_ctrl_c_reaches_the_workers_too(sample, endless, tmp_path):
-    """A terminal sends it to the whole group of processes."""
-    output = tmp_path / "out"
+    """A terminal sends it to the whole group of processes. No temporary file is left, ours or Beam's."""
+    output, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
     process = start(
         *("names", "--input", sample, "--output", output, "--workers", 2, "--worker-mode", "processes"),
-        env=endless,
+        env={**endless, "TMPDIR": str(temporary)},
         start_new_session=True,
     )
     wait_until(lambda: list(output.rglob("*.parquet")), process)
     workers = descendants(process.pid)
+    assert list(temporary.iterdir())
     os.killpg(process.pid, signal.SIGINT)
     assert end(process, 30).code == 130
     assert_gone(workers)
     assert not output.exists()
+    assert not list(temporary.iterdir())
 
 
 def test_a_worker_process_is_killed(sample, finished_other, undisturbed, tmp_path):

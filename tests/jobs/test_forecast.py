@@ -20,7 +20,7 @@ COSTS = {
             "memory": {"base": 1e8, "worker": 1e7, "chunk": 4.0},
         }
     },
-    "shuffle": {"write_piece": 10.0, "read_piece": 5.0, "open_file": 100.0, "pass_piece": 0.01},
+    "shuffle": {"write_piece": 10.0, "read_piece": 100.0, "pass_piece": 0.01},
     "runners": {"FlinkRunner": {"names": {"start": 20.0, "work": 2.0}}},
 }
 SIZE = Size(
@@ -31,7 +31,6 @@ SIZE = Size(
     amounts={"rows": 1e6},
     shuffle=60e6,
     batches=5,
-    blocks=10,
     by_span=True,
     piece=700.0,
     message=1000.0,
@@ -42,14 +41,14 @@ SIZE = Size(
 
 def test_one_worker_does_everything():
     found = forecast("names", SIZE, workers=1, given=COSTS)
-    # 50 pieces written and read, 20 openings of files with 10 pieces each
-    pieces = (50 * (10 + 5) + 20 * (100 + 10 * 0.01)) / 1e6
+    # 20 pieces written and read, each from a file of 4
+    pieces = 20 * (10 + 100 + 4 * 0.01) / 1e6
     assert found.seconds == pytest.approx(2 + 1 + 3 + 0.5 + pieces)
-    assert found.shuffle_bytes == 60e6 + 50 * 700
+    assert found.shuffle_bytes == 60e6 + 20 * 700
     assert found.written_bytes == 1000 + 20e6
     assert found.datasets == {"people": 0.9e6}
     assert found.worker_bytes == 1e8 + 1e7 + 60e6
-    assert (found.widest, found.width, found.pieces) == ("read", 80e6 + 60e6 + 35e3, 5)
+    assert (found.widest, found.width, found.pieces) == ("read", 80e6 + 60e6 + 14e3, 5)
     assert found.disk_bytes == found.shuffle_bytes + found.written_bytes
 
 
@@ -72,9 +71,9 @@ def test_memory_does_not_grow_with_the_rows():
 
 def test_another_runner():
     found = forecast("names", SIZE, workers=1, runner="FlinkRunner", spills=False, given=COSTS)
-    pieces = 50 * (10 + 5) / 1e6
+    pieces = 20 * (10 + 100) / 1e6
     assert found.seconds == pytest.approx(20 + 2 * (4.5 + pieces))
-    assert found.shuffle_bytes == 60e6 + 50 * 1000
+    assert found.shuffle_bytes == 60e6 + 20 * 1000
     assert forecast("names", SIZE, workers=3, runner="FlinkRunner", given=COSTS).memory_bytes == 3 * found.worker_bytes
     assert forecast("names", SIZE, workers=1, runner="PrismRunner", given=COSTS).seconds is None
 

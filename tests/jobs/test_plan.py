@@ -70,8 +70,8 @@ def test_names(tmp_path, capsys, files):
 
 @pytest.mark.slow
 def test_names_in_many_pieces(tmp_path, capsys, monkeypatch):
-    """A large input in small: many spans and blocks, so that most of what is brought together is no rows."""
-    monkeypatch.setattr(names, "BLOCK_BYTES", 20_000)
+    """A large input in small: many spans and shards, so that most of what is brought together is no rows."""
+    monkeypatch.setattr(names, "BLOCK_BYTES", 2_000)
     source = tmp_path / "sep.txt"
     sample_names(str(source), rows=20_000)
     how = ["--input", source, "--span-bytes", 50_000]
@@ -177,7 +177,7 @@ def test_prices_give_a_cost(payroll, capsys):
         (["names", "--input", "nowhere.txt"], 1, "there is no file nowhere.txt"),
         (["names", "--input", "{payroll}", "--spam"], 2, "no such option: --spam"),
         (["names", "--input", "{payroll}", "--runner", "FlinkRuner"], 2, "did you mean FlinkRunner?"),
-        (["names", "--input", "{payroll}", "--price-core-hour", "-1"], 2, "must not be negative"),
+        (["names", "--input", "{payroll}", "--price-core-hour", "-1"], 2, "must be a number from 0"),
         (["names", "--input", "{payroll}", "--curp-key-file", "k"], 2, "of no use without --curp hash"),
         (["titles", "--input", "{payroll}"], 1, "lacks the column 'title'"),
         (["pca", "--input", "{payroll}", "--column", "v"], 1, "sep.txt"),

@@ -79,15 +79,12 @@ def parts_of(rows, shards=2, blocks=4):
             }
         )
     )
-    from transforms.partition import block_of, blocks_of_shard, hash_keys
+    from transforms.partition import block_of, blocks_of_shard, cut_for_shards, hash_keys
 
-    of = block_of(hash_keys(DRAW.block(batch)), blocks)
+    pieces = cut_for_shards(batch, block_of(hash_keys(DRAW.block(batch)), blocks), blocks, shards)
     return [
-        Parts(
-            shard, held, ROWS, POSITION, batches=[(b, batch.filter(pa.array(of == b))) for b in held if (of == b).any()]
-        )
-        for shard in range(shards)
-        for held in [blocks_of_shard(shard, shards, blocks)]
+        Parts(shard, blocks_of_shard(shard, shards, blocks), ROWS, POSITION, batches=[piece])
+        for shard, piece in enumerate(pieces)
     ]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from transforms import titles
 from transforms.errors import DataError
-from transforms.partition import PartitionRows, Parts
+from transforms.partition import PartitionRows, Parts, cut_for_shards
 from transforms.sources import POSITION
 from transforms.title_keys import block_hashes, near_keys, split_numbers, title_ids, turns
 from transforms.titles import (
@@ -84,7 +84,8 @@ def test_merging_is_that_of_plain_python(rows):
 def test_any_batches_give_the_same_titles_conflicts_and_counts(rows, cuts):
     bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(rows)), len(rows)]
     batches = [key_titles(read(rows[a:b], a)) for a, b in itertools.pairwise(bounds)]
-    parts = Parts(0, range(1), ROWS, POSITION, batches=[(0, batch) for batch in batches[::-1] if batch.num_rows])
+    pieces = [cut_for_shards(batch, np.zeros(batch.num_rows, np.int64), 1, 1)[0] for batch in batches[::-1]]
+    parts = Parts(0, range(1), ROWS, POSITION, batches=pieces)
     [whole] = list(parts)
     kept = merge_titles(whole, DRAW)
     assert kept.to_pylist() == merge_titles(key_titles(read(rows)), DRAW).to_pylist()

@@ -19,6 +19,7 @@ from transforms.partition import (
     Parts,
     block_of,
     blocks_of_shard,
+    cut_for_shards,
     hash_strings,
     sort_by_block,
     write_buckets,
@@ -118,23 +119,38 @@ def test_both_ways_of_carrying_give_the_same_blocks(tmp_path, spill):
             assert_that(parts, lambda found, shards=shards: check(found, shards))
 
 
+@given(st.lists(st.integers(0, 999)), st.integers(1, 1000), st.data())
+def test_pieces_hold_the_rows_of_their_shards(block, blocks, data):
+    shards = data.draw(st.integers(1, blocks))
+    block = np.array(block, np.int64) % blocks
+    batch = pa.record_batch({"k": [str(b) for b in block], "n": pa.array(range(len(block)), pa.int64())}, schema=SCHEMA)
+    pieces = cut_for_shards(batch, block, blocks, shards)
+    assert len(pieces) == shards
+    for shard, piece in enumerate(pieces):
+        held = blocks_of_shard(shard, shards, blocks)
+        found = list(Parts(shard, held, SCHEMA, "n", batches=[piece]))
+        assert [rows["n"].to_pylist() for rows in found] == [np.flatnonzero(block == b).tolist() for b in held]
+        assert all(rows.schema == SCHEMA for rows in found)
+
+
 def test_a_part_of_a_shuffle_is_not_larger_than_its_rows():
     rows = rows_of(10_000)
-    ordered, bounds = sort_by_block(rows, block_of(hash_strings(rows["k"]), 64), 64)
-    largest = int(np.argmax(np.diff(bounds)))
-    part = ordered.slice(bounds[largest], bounds[largest + 1] - bounds[largest])
+    pieces = cut_for_shards(rows, block_of(hash_strings(rows["k"]), 64), 64, 16)
+    part = max(pieces, key=lambda piece: piece.num_rows)
     assert len(ArrowBatchCoder().encode(part)) < 2 * part.nbytes + 1000
     assert concat([part], SCHEMA) is part
 
 
-def test_a_block_without_rows_takes_next_to_nothing(tmp_path):
-    """Of a large input most blocks have no row of a batch; pyarrow writes all offsets of the batch for each."""
-    rows, blocks = 20_000, 500
+def test_a_piece_without_rows_takes_next_to_nothing(tmp_path):
+    """Of a large input most shards have no row of a batch; pyarrow writes all offsets of the batch for each."""
+    rows, shards = 20_000, 500
     columns = [pa.array([str(n) for n in range(rows)]), pa.array(["x", "y"] * (rows // 2)).dictionary_encode()]
     batch = pa.RecordBatch.from_arrays([*columns, pa.array(range(rows))], ["k", "coded", "n"])
-    whole, spread = ([0, rows], [0] * (blocks // 2) + [rows] * (blocks // 2 + 1))
-    one, many = (write_buckets(batch, np.array(bounds), str(tmp_path)) for bounds in (whole, spread))
-    assert os.path.getsize(many) - os.path.getsize(one) < 1000 * blocks
-    found = list(Parts(0, range(blocks), batch.schema, None, files=[many]))
-    assert [part.num_rows for part in found] == [rows if block == blocks // 2 - 1 else 0 for block in range(blocks)]
-    assert found[blocks // 2 - 1].equals(batch)
+    block = np.full(rows, shards // 2)
+    whole, spread = cut_for_shards(batch, block * 0, 1, 1), cut_for_shards(batch, block, shards, shards)
+    one, many = (write_buckets(pieces, str(tmp_path)) for pieces in (whole, spread))
+    assert os.path.getsize(many) - os.path.getsize(one) < 1200 * shards
+    for shard in (0, shards // 2):
+        (found,) = Parts(shard, range(1), batch.schema, None, files=[many])
+        assert found.num_rows == (rows if shard else 0)
+    assert found.equals(batch)
