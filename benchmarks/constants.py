@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 
 from benchmarks import constants_inputs, harness  # noqa: E402
 from benchmarks.constants_fit import CORES, Ran, Spec, constants_of  # noqa: E402
+from benchmarks.constants_flink import FLINK, is_fetched, measure_flink  # noqa: E402
 from jobs import plan as plan_command  # noqa: E402
 from jobs.forecast import CONSTANTS  # noqa: E402
 from transforms.progress import ENVIRONMENT  # noqa: E402
@@ -49,7 +50,7 @@ UNITS = {
     "memory": "bytes: base of a process; of each worker; chunk of each byte of a worker's part; then of each amount",
     "runs": "what was measured: s and CPU s on one core, s on two, bytes at the peak on one and on two",
     "shuffle": "CPU s a million: pieces written; read, each from a bucket file that is opened; passed over in one",
-    "runners": "by runner and job: start in s, and work as a multiple of the CPU time of the embedded runner",
+    "runners": "by runner, job, workers: start in s; work as a multiple of the embedded runner's CPU time; runs in s",
 }
 
 
@@ -95,6 +96,7 @@ SPECS = {
         memory=("worker", "split", "points"),
     ),
 }
+PARTS = ["shuffle", *SPECS, "flink"]
 
 
 # --- measuring
@@ -279,10 +281,25 @@ def rounded(value: Any) -> Any:
     return [rounded(each) for each in value] if isinstance(value, list) else value
 
 
+def measure_job(job: str, data: Path, lines: Sequence[tuple[str, ...]], rounds: int) -> dict[str, Any]:
+    """Return the constants of a job on the embedded runner."""
+    found = constants_of(SPECS[job], run_all(job, data, lines, rounds))
+    if job == "whales":
+        found["memory"]["images"], seconds = measure_listing()
+        found["seconds"]["list"] = {"images": 1e6 * seconds}
+    return found
+
+
+def _told(part: str) -> dict[str, str]:
+    """Return when and on what a part is measured, and the command that repeats it."""
+    facts, _, command = harness.machine_facts(PACKAGES, ["python", "benchmarks/constants.py", "--only", part])
+    return {"measured": facts, "command": command.split("`")[1]}
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure, and write the constants."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--only", nargs="+", choices=["shuffle", *SPECS], default=["shuffle", *SPECS], metavar="JOB")
+    made.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="JOB")
     made.add_argument("--data", type=Path, metavar="DIR", help="keep the inputs here (default: a temporary folder)")
     made.add_argument("--rounds", type=int, default=1, metavar="N", help="the fastest counts (default 1)")
     made.add_argument("--make", action="store_true", help="make the inputs in --data, and measure nothing")
@@ -292,20 +309,19 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data = (given.data or Path(temporary)).resolve()
         data.mkdir(parents=True, exist_ok=True)
-        for job in given.only:
-            if job == "shuffle" and not given.make:
-                found["shuffle"] = measure_pieces(data)
-                continue
-            lines = constants_inputs.INPUTS[job](data) if job in constants_inputs.INPUTS else []
+        for part in given.only:
+            lines = constants_inputs.INPUTS[part](data) if part in SPECS else []
             if given.make:
                 continue
-            facts, _, command = harness.machine_facts(PACKAGES, ["python", "benchmarks/constants.py", "--only", job])
-            ran = run_all(job, data, lines, given.rounds)
-            told = constants_of(SPECS[job], ran)
-            if job == "whales":
-                told["memory"]["images"], seconds = measure_listing()
-                told["seconds"]["list"] = {"images": 1e6 * seconds}
-            found["jobs"][job] = {"measured": facts, "command": command.split("`")[1], **told}
+            if part == "shuffle":
+                found["shuffle"] = measure_pieces(data)
+            elif part != "flink":
+                found["jobs"][part] = _told(part) | measure_job(part, data, lines, given.rounds)
+            elif is_fetched():
+                jobs = [job for job in SPECS if job in found["jobs"]]
+                found["runners"][FLINK] = _told(part) | {"jobs": measure_flink(data, jobs, found)}
+            else:
+                print("not measured: Flink; deploy/flink/fetch brings it", file=sys.stderr)
     if given.make:
         return
     order = {name: found["jobs"][name] for name in SPECS if name in found["jobs"]}

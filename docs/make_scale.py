@@ -182,6 +182,19 @@ def constants_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
         yield (f"`{job}`", *cells)
 
 
+def flink_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
+    """Yield the rows of the table of what was measured on Flink."""
+    yield ("job", "rows", "1 slot, s", "2 slots, s", "4 slots, s", "start on 1, on 2, s", "work on 1, on 2, times")
+    yield ("---", *["---:"] * 6)
+    for job, of in read_constants()["runners"]["FlinkRunner"]["jobs"].items():
+        times: dict[int, list[str]] = {}
+        for run in of["runs"]:
+            times.setdefault(run["rows"], []).append(f"{run['seconds']:.1f}")
+        costs = [", ".join(f"{each:.1f}" for each in of[name].values()) for name in ("start", "work")]
+        for place, (rows, seconds) in enumerate(times.items()):
+            yield (f"`{job}`", f"{rows:,}", *seconds, *(costs if place else ["", ""]))
+
+
 def _costs(costs: dict[str, float]) -> str:
     """Return what amounts cost, those that cost nothing left out."""
     return ", ".join(f"{name} {cost:,.3g}" for name, cost in costs.items() if cost)
@@ -193,6 +206,7 @@ TABLES: dict[str, Callable[[dict[str, Sized]], Iterator[Sequence[str]]]] = {
     "spans": spans_table,
     "memory": memory_table,
     "constants": constants_table,
+    "flink": flink_table,
 }
 
 

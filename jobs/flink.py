@@ -24,6 +24,7 @@ ANSWER_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
 END_SECONDS = 60.0
+CAUSE_LENGTH = 90
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
@@ -106,8 +107,16 @@ class Cluster:
         if not job:
             return 0.0, "handing the job to Flink"
         done, total = job["tasks"]["finished"], job["tasks"]["total"]
-        state = "" if job["state"] == "RUNNING" else f", {job['state'].lower()}"
+        state = "" if job["state"] == "RUNNING" else f", {job['state'].lower()}{self._cause(job)}"
         return done / max(total, 1), f"{done} of {total} tasks done on Flink{state}"
+
+    def _cause(self, job: dict[str, Any]) -> str:
+        """Return why a job's tasks were lost, in Flink's words, as far as they fit in a line."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            told = self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") or ""
+            if first := told.strip().partition("\n")[0]:
+                return f" after {first[:CAUSE_LENGTH]}"
+        return ""
 
     def cancel(self) -> None:
         """End the job if it is there and at work, and wait for its end, at most a minute."""

@@ -125,14 +125,13 @@ def forecast(
         for stage in READING:
             if stage in work:
                 work[stage] += find / MILLION
-    start, slower = _measured(of["start"], workers), 1.0
+    start, slower, efficiency = _measured(of["start"], workers), 1.0, of["efficiency"]
     if not embedded:
-        measured = constants["runners"].get(runner, {}).get(job)
-        start, slower = (measured["start"], measured["work"]) if measured else (0.0, 0.0)
+        measured = constants["runners"].get(runner, {"jobs": {}})["jobs"].get(job)
+        start, slower = (_measured(measured[name], workers) for name in ("start", "work")) if measured else (0.0, 0.0)
+        efficiency = {"1": 1.0}  # what more of them do less well is in `slower`
     shuffle = size.shuffle + overhead
-    seconds = start + sum(
-        slower * cpu / _power(of, max(1, min(workers, size.pieces[stage]))) for stage, cpu in work.items()
-    )
+    seconds = start + slower * _shared(work, size, workers, efficiency)
     held = of["memory"]["base"] + size.held + sum_costs(of["memory"], size.amounts)
     own = of["memory"].get("worker", 0.0) + of["memory"].get("chunk", 0.0) * size.chunk
     widest, width = max(_flows(size, shuffle, written).items(), key=lambda flow: flow[1])
@@ -163,9 +162,15 @@ def sum_costs(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float
     return sum(cost * amounts[name] for name, cost in costs.items() if name in amounts)
 
 
-def _power(of: Mapping[str, Any], workers: int) -> float:
-    """Return how many cores' work so many workers do; more than were measured are as good as the most that were."""
-    return workers * _measured(of["efficiency"], workers)
+def shared_seconds(found: Forecast, size: Size) -> float:
+    """Return the seconds that a forecast's work takes its workers where none keeps another from working."""
+    return _shared(found.work, size, found.workers, {"1": 1.0})
+
+
+def _shared(work: Mapping[str, float], size: Size, workers: int, efficiency: Mapping[str, float]) -> float:
+    """Return the seconds of all stages; of more workers than were measured each is as good as of the most that were."""
+    sharing = {stage: max(1, min(workers, size.pieces[stage])) for stage in work}
+    return sum(cpu / (sharing[stage] * _measured(efficiency, sharing[stage])) for stage, cpu in work.items())
 
 
 def _measured(by_cores: Mapping[str, float], cores: int) -> float:

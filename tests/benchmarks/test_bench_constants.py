@@ -1,10 +1,11 @@
 """The constants of `molino plan`: what runs are made of is found again, and a real run is measured stage by stage."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import constants, harness
+from benchmarks import constants, constants_flink, harness
 from benchmarks.constants import rounded, run_all
 from benchmarks.constants_fit import Ran, Spec, constants_of, fit, memory_of
 from benchmarks.constants_inputs import INPUTS
@@ -75,7 +76,32 @@ def test_four_digits_are_kept():
 
 
 def test_every_job_is_measured():
-    assert set(constants.SPECS) == set(INPUTS) == set(JOBS)
+    assert set(constants.SPECS) == set(INPUTS) == set(JOBS) == set(constants_flink.LINES)
+
+
+def test_what_flink_costs_is_found(monkeypatch):
+    """Start and work follow from few rows and many; what slots take that share a processor is told, and not used."""
+    few, many = (made_up(rows, 0).size for rows in (10**6, 4 * 10**6))
+    lines = {"few": few, "many": many}
+    given = {
+        "jobs": {"names": constants_of(SPEC, [made_up(10**6, 0), made_up(4 * 10**6, 0), made_up(4 * 10**6, 10**9)])},
+        "shuffle": {},
+        "runners": {},
+    }
+    monkeypatch.setattr(constants_flink.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(constants_flink.plan, "size_of", lambda job, line: lines[line])
+    monkeypatch.setattr(
+        constants_flink.plan, "parser_of", lambda job: SimpleNamespace(parse_strictly=lambda line: [line])
+    )
+    # 1 and 3 CPU s a million rows are shared, 0.5 are not
+    took = {1: [20 + 3 * 4.5, 20 + 3 * 18], 2: [25 + 4 * 2.5, 25 + 4 * 10], 4: [90, 91]}
+    found = constants_flink._costs("names", ["few", "many"], took, given)
+    assert found["start"] == {"1": pytest.approx(20), "2": pytest.approx(25)}
+    assert found["work"] == {"1": pytest.approx(3), "2": pytest.approx(4)}
+    assert [(run["rows"], run["slots"], run["seconds"]) for run in found["runs"]] == [
+        *((10**6, slots, seconds[0]) for slots, seconds in took.items()),
+        *((4 * 10**6, slots, seconds[1]) for slots, seconds in took.items()),
+    ]
 
 
 @pytest.mark.slow

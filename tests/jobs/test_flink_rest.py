@@ -151,7 +151,7 @@ def test_a_door_that_is_shut(server, cluster):
         cluster.check()
 
 
-def test_how_far_a_job_is(cluster, jobs):
+def test_how_far_a_job_is(server, cluster, jobs):
     jobs.append(job("before", finished=8))
     cluster.check()
     jobs.append(job("other", name="molino-names-2", finished=7))
@@ -160,6 +160,9 @@ def test_how_far_a_job_is(cluster, jobs):
     assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink")
     jobs[-1]["state"] = "RESTARTING"
     assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink, restarting")
+    server.says["/v1/jobs/ours/exceptions"] = {"root-exception": "java.lang.Exception: TaskManager is lost\n\tat x"}
+    told = "2 of 8 tasks done on Flink, restarting after java.lang.Exception: TaskManager is lost"
+    assert cluster.how_far() == (0.25, told)
 
 
 def test_how_far_a_job_is_where_nothing_answers():

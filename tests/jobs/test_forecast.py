@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from jobs.forecast import CONSTANTS, forecast, read_constants
+from jobs.forecast import CONSTANTS, forecast, read_constants, shared_seconds
 from jobs.plan import JOBS
 from jobs.sizes import Size
 
@@ -21,7 +21,7 @@ COSTS = {
         }
     },
     "shuffle": {"write_piece": 10.0, "read_piece": 100.0, "pass_piece": 0.01},
-    "runners": {"FlinkRunner": {"names": {"start": 20.0, "work": 2.0}}},
+    "runners": {"FlinkRunner": {"jobs": {"names": {"start": {"1": 20.0, "2": 22.0}, "work": {"1": 2.0, "2": 3.0}}}}},
 }
 SIZE = Size(
     files=1,
@@ -74,6 +74,10 @@ def test_another_runner():
     pieces = 20 * (10 + 100) / 1e6
     assert found.seconds == pytest.approx(20 + 2 * (4.5 + pieces))
     assert found.shuffle_bytes == 60e6 + 20 * 1000
+    two, five = (forecast("names", SIZE, workers=n, runner="FlinkRunner", spills=False, given=COSTS) for n in (2, 5))
+    assert two.seconds == pytest.approx(22 + 3 * ((4 + pieces) / 2 + 0.5))
+    assert shared_seconds(two, SIZE) == pytest.approx((4 + pieces) / 2 + 0.5)
+    assert 22 < five.seconds < two.seconds
     assert forecast("names", SIZE, workers=3, runner="FlinkRunner", given=COSTS).memory_bytes == 3 * found.worker_bytes
     assert forecast("names", SIZE, workers=1, runner="PrismRunner", given=COSTS).seconds is None
 
