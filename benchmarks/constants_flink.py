@@ -27,7 +27,7 @@ LINES = {"names": (0, 1), "titles": (3, 4), "predict": (0, 1), "pca": (0, 1), "w
 def measure_flink(data: Path, jobs: Sequence[str], constants: Mapping[str, Any]) -> dict[str, Any]:
     """Return, by job, start and work on so many slots, and the seconds of each run.
 
-    Slots beyond the processors are timed too; no cost is taken from them.
+    Slots beyond the processors are timed too, with many rows; no cost is taken from them.
 
     Args:
       constants: with those of the jobs on the embedded runner.
@@ -39,7 +39,7 @@ def measure_flink(data: Path, jobs: Sequence[str], constants: Mapping[str, Any])
         try:
             _submit(data, jobs[0], lines[jobs[0]][0])  # the JVMs load their classes
             for job in jobs:
-                took[job][slots] = [_submit(data, job, line) for line in lines[job]]
+                took[job][slots] = [_submit(data, job, line) for line in lines[job][slots > _processors() :]]
                 shown = ", ".join(f"{seconds:.1f} s" for seconds in took[job][slots])
                 print(f"{job} on Flink, {slots} slots: {shown}", flush=True)
         finally:
@@ -53,18 +53,22 @@ def _costs(
     sizes = [plan.size_of(job, *plan.parser_of(job).parse_strictly(line)) for line in lines]
     found: dict[str, Any] = {"start": {}, "work": {}}
     for slots, seconds in took.items():
-        if slots <= (os.cpu_count() or 1):
+        if slots <= _processors():
             work = [
                 shared_seconds(forecast(job, size, workers=slots, runner=FLINK, spills=False, given=constants), size)
                 for size in sizes
             ]
             found["start"][str(slots)], found["work"][str(slots)] = fit([[1.0, each] for each in work], seconds)
     found["runs"] = [
-        {"rows": round(size.rows), "slots": slots, "seconds": seconds[place]}
-        for place, size in enumerate(sizes)
+        {"rows": round(size.rows), "slots": slots, "seconds": measured}
         for slots, seconds in took.items()
+        for size, measured in zip(sizes[-len(seconds) :], seconds, strict=True)
     ]
     return found
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1
 
 
 def is_fetched() -> bool:

@@ -187,12 +187,12 @@ def flink_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
     yield ("job", "rows", "1 slot, s", "2 slots, s", "4 slots, s", "start on 1, on 2, s", "work on 1, on 2, times")
     yield ("---", *["---:"] * 6)
     for job, of in read_constants()["runners"]["FlinkRunner"]["jobs"].items():
-        times: dict[int, list[str]] = {}
+        times: dict[int, dict[int, str]] = {}
         for run in of["runs"]:
-            times.setdefault(run["rows"], []).append(f"{run['seconds']:.1f}")
+            times.setdefault(run["rows"], {})[run["slots"]] = f"{run['seconds']:.1f}"
         costs = [", ".join(f"{each:.1f}" for each in of[name].values()) for name in ("start", "work")]
         for place, (rows, seconds) in enumerate(times.items()):
-            yield (f"`{job}`", f"{rows:,}", *seconds, *(costs if place else ["", ""]))
+            yield (f"`{job}`", f"{rows:,}", *(seconds.get(n, "") for n in (1, 2, 4)), *(costs if place else ["", ""]))
 
 
 def _costs(costs: dict[str, float]) -> str:

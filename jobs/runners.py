@@ -1,5 +1,6 @@
 """Run a pipeline on a named runner, and end it as a command should: with a message and an exit code."""
 
+import atexit
 import contextlib
 import difflib
 import glob
@@ -36,6 +37,7 @@ GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError"
 UNTOLD = "disable_logging_submission_environment"
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
+_folders: list[str] = []  # of temporary files
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -191,13 +193,19 @@ def run_pipeline(
 
 @contextlib.contextmanager
 def _own_temporary_files() -> Iterator[None]:
-    """Keep Beam's temporary files in a folder that goes with the run: Beam leaves them behind when it is stopped."""
-    with tempfile.TemporaryDirectory(prefix="molino-", ignore_cleanup_errors=True) as folder:
-        before, tempfile.tempdir = tempfile.tempdir, folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
+    """Keep Beam's temporary files in a folder that goes with this process: a stopped run would leave them behind."""
+    folder = tempfile.mkdtemp(prefix="molino-")
+    atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
+    _folders.append(folder)
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
@@ -374,6 +382,8 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     end_workers()
+    for folder in _folders:
+        _remove(folder)
     os._exit(code)
 
 

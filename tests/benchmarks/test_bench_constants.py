@@ -94,13 +94,13 @@ def test_what_flink_costs_is_found(monkeypatch):
         constants_flink.plan, "parser_of", lambda job: SimpleNamespace(parse_strictly=lambda line: [line])
     )
     # 1 and 3 CPU s a million rows are shared, 0.5 are not
-    took = {1: [20 + 3 * 4.5, 20 + 3 * 18], 2: [25 + 4 * 2.5, 25 + 4 * 10], 4: [90, 91]}
+    took = {1: [20 + 3 * 4.5, 20 + 3 * 18], 2: [25 + 4 * 2.5, 25 + 4 * 10], 4: [91]}
     found = constants_flink._costs("names", ["few", "many"], took, given)
     assert found["start"] == {"1": pytest.approx(20), "2": pytest.approx(25)}
     assert found["work"] == {"1": pytest.approx(3), "2": pytest.approx(4)}
     assert [(run["rows"], run["slots"], run["seconds"]) for run in found["runs"]] == [
-        *((10**6, slots, seconds[0]) for slots, seconds in took.items()),
-        *((4 * 10**6, slots, seconds[1]) for slots, seconds in took.items()),
+        *((rows, slots, took[slots][place]) for slots in (1, 2) for place, rows in enumerate((10**6, 4 * 10**6))),
+        (4 * 10**6, 4, 91),
     ]
 
 
