@@ -98,6 +98,9 @@ def test_what_flink_costs_is_found(monkeypatch):
     found = constants_flink._costs("names", ["few", "many"], took, given)
     assert found["start"] == {"1": pytest.approx(20), "2": pytest.approx(25)}
     assert found["work"] == {"1": pytest.approx(3), "2": pytest.approx(4)}
+    hidden = constants_flink._costs("names", ["few", "many"], {1: [20, 21]}, given)
+    assert hidden["work"] == {"1": 1}
+    assert hidden["start"] == {"1": pytest.approx(20.5 - 11.25)}
     assert [(run["rows"], run["slots"], run["seconds"]) for run in found["runs"]] == [
         *((rows, slots, took[slots][place]) for slots in (1, 2) for place, rows in enumerate((10**6, 4 * 10**6))),
         (4 * 10**6, 4, 91),
