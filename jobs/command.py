@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from jobs.progress import Watch
 BLOCKS_PER_SHARD = 8
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
+STORE_BY_MISTAKE = re.compile(r"(gs|s3|hdfs):/(?!/)")
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
@@ -183,7 +185,7 @@ def find_inputs(patterns: Sequence[str]) -> list:
                 raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")
         if not files:
             what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
-            raise DataError(f"{what} {pattern}; check --input")
+            raise DataError(f"{what} {pattern}; {_one_slash(pattern) or 'check --input'}")
         found.update({file.path: file for file in files})
     return [found[path] for path in sorted(found)]
 
@@ -247,6 +249,8 @@ def output_folder(output: str, inputs: Sequence) -> str:
     from transforms import storage
     from transforms.errors import DataError, OptionError
 
+    if remedy := _one_slash(output):
+        raise OptionError(f"--output {output}: {remedy}")
     folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
     for item in inputs:
         for file in getattr(item, "files", [item]):
@@ -261,6 +265,12 @@ def output_folder(output: str, inputs: Sequence) -> str:
         what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
         raise DataError(f"cannot write {folder}: {what}; choose another --output")
     return folder
+
+
+def _one_slash(path: str) -> str:
+    """Return what to write for s3:/bucket, which would be a folder here; else nothing."""
+    found = STORE_BY_MISTAKE.match(path)
+    return f"write {found[1]}://{path[found.end() :]}" if found else ""
 
 
 def _spills(shuffle: str, embedded: bool) -> bool:

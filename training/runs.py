@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import hashlib
 import json
@@ -24,6 +25,11 @@ MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 FORMAT = 1
 ATTEMPTS = 3  # a commit may replace the run between two looks
 BLOCK = 1 << 20
+_NO_ACCOUNT = (
+    "no account of Google is known here; run gcloud auth application-default login, or name a key file: "
+    "GOOGLE_APPLICATION_CREDENTIALS"
+)
+RETRY = datetime.timedelta(seconds=30)  # of what Cloud Storage does not answer
 
 
 class RunError(Exception):
@@ -158,11 +164,12 @@ def is_run(folder: str | os.PathLike) -> bool:
 def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in folder:
         return pafs.LocalFileSystem(), os.path.abspath(folder)
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # what Google's own client goes by; Arrow's does not know it
-    if emulator and folder.startswith("gs://"):
-        scheme, _, place = emulator.rstrip("/").rpartition("://")
-        store = pafs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=place)
-        return store, folder.removeprefix("gs://")
+    if folder.startswith("gs://") and not {"@", "?"} & set(folder):
+        emulator = os.environ.get("STORAGE_EMULATOR_HOST")  # what Google's own client goes by; Arrow's does not know it
+        scheme, _, place = (emulator or "").rstrip("/").rpartition("://")
+        how = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": place} if emulator else {}
+        # Arrow's own limit is a quarter of an hour, also where there is no account to read with
+        return pafs.GcsFileSystem(retry_time_limit=RETRY, **how), folder.removeprefix("gs://")
     with explained(folder):
         return pafs.FileSystem.from_uri(folder)
 
@@ -175,7 +182,8 @@ def explained(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; {_REMEDY}") from None
     except (OSError, pa.ArrowException) as error:
-        raise RunError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from error
+        told = " ".join(str(error).split())[:300]
+        raise RunError(f"cannot read {path}: {_NO_ACCOUNT if 'access token' in told else told}") from error
 
 
 def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:

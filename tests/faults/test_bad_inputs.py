@@ -250,6 +250,14 @@ def test_a_wrong_command_line_is_one_line_and_2(options, words, sample, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_store_with_one_slash_is_no_folder_here(sample, tmp_path):
+    ended = molino("names", "--input", sample, "--output", "s3:/bucket/out", cwd=tmp_path, env=environment())
+    assert_failed(ended, 2, "--output s3:/bucket/out: write s3://bucket/out")
+    ended = molino("names", "--input", "gs:/bucket/in", "--output", "out", cwd=tmp_path, env=environment())
+    assert_failed(ended, 1, "there is no file gs:/bucket/in; write gs://bucket/in")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -14,6 +14,7 @@ from training.runs import (
     RunError,
     UnfinishedError,
     VersionError,
+    explained,
     open_run,
 )
 
@@ -241,3 +242,10 @@ def test_a_view_is_compared_with_the_manifest(run_folder):
     flip_byte(run_folder / "report.html", place=3)
     with pytest.raises(ChangedFileError, match=r"report.html is not what was written"):
         run.view("report.html")
+
+
+def test_a_missing_account_is_said_and_not_what_the_client_says():
+    told = "Retry policy exhausted, with a last message of Could not create a OAuth2 access token to authenticate"
+    wanted = "cannot read gs://b/run: no account of Google is known .*GOOGLE_APPLICATION_CREDENTIALS"
+    with pytest.raises(RunError, match=wanted), explained("gs://b/run"):
+        raise OSError(told)
