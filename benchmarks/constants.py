@@ -34,9 +34,10 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 
 from benchmarks import constants_inputs, harness  # noqa: E402
 from benchmarks.constants_fit import CORES, Ran, Spec, constants_of  # noqa: E402
-from benchmarks.constants_flink import FLINK, is_fetched, measure_flink  # noqa: E402
+from benchmarks.constants_flink import is_fetched, measure_flink  # noqa: E402
 from jobs import plan as plan_command  # noqa: E402
 from jobs.forecast import CONSTANTS  # noqa: E402
+from jobs.runners import FLINK  # noqa: E402
 from transforms.progress import ENVIRONMENT  # noqa: E402
 
 PIECES, TURNS = (100, 80_000), 20

@@ -18,9 +18,9 @@ from benchmarks.constants_inputs import INPUTS
 from benchmarks.harness import ROOT
 from jobs import plan
 from jobs.forecast import forecast, shared_seconds
+from jobs.runners import FLINK
 
 SCRIPTS = ROOT / "deploy/flink"
-FLINK = "FlinkRunner"
 CLUSTERS = {1: (1, 1), 2: (2, 1), 4: (2, 2)}  # by workers: TaskManagers, and slots of each
 # of a job's lines in INPUTS, one of few rows and one of many
 LINES = {"names": (0, 1), "titles": (3, 4), "predict": (0, 1), "pca": (0, 1), "whales": (0, 1), "shapes": (0, 1)}
@@ -34,7 +34,8 @@ def measure_flink(data: Path, jobs: Sequence[str], constants: Mapping[str, Any])
     Args:
       constants: with those of the jobs on the embedded runner.
     """
-    lines = {job: [INPUTS[job](data)[place] for place in LINES[job]] for job in jobs}
+    made = {job: INPUTS[job](data) for job in jobs}
+    lines = {job: [made[job][place] for place in LINES[job]] for job in jobs}
     took: dict[str, dict[int, list[float]]] = {job: {} for job in jobs}
     for slots, (managers, each) in CLUSTERS.items():
         _script("start", managers, each)

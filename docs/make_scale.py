@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))  # the jobs of this checkout, installed or not
 from jobs import names, plan, predict, sizes, titles  # noqa: E402
 from jobs.command import cut  # noqa: E402
 from jobs.forecast import forecast, read_constants  # noqa: E402
+from jobs.runners import FLINK  # noqa: E402
 from jobs.sizes import Size  # noqa: E402
 
 PAGE = ROOT / "docs/scale.md"
@@ -186,7 +187,7 @@ def flink_table(_: dict[str, Sized]) -> Iterator[Sequence[str]]:
     """Yield the rows of the table of what was measured on Flink."""
     yield ("job", "rows", "1 slot, s", "2 slots, s", "4 slots, s", "start on 1, on 2, s", "work on 1, on 2, times")
     yield ("---", *["---:"] * 6)
-    for job, of in read_constants()["runners"]["FlinkRunner"]["jobs"].items():
+    for job, of in read_constants()["runners"][FLINK]["jobs"].items():
         times: dict[int, dict[int, str]] = {}
         for run in of["runs"]:
             times.setdefault(run["rows"], {})[run["slots"]] = f"{run['seconds']:.1f}"

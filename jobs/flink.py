@@ -113,8 +113,7 @@ class Cluster:
     def _cause(self, job: dict[str, Any]) -> str:
         """Return why a job's tasks were lost, in Flink's words, as far as they fit in a line."""
         with contextlib.suppress(OSError, ValueError, KeyError):
-            told = self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") or ""
-            if first := told.strip().partition("\n")[0]:
+            if first := self._exception(job).strip().partition("\n")[0]:
                 return f" after {first[:CAUSE_LENGTH]}"
         return ""
 
@@ -156,8 +155,8 @@ class Cluster:
             while not found and not over.wait(LOOK_SECONDS):
                 with contextlib.suppress(OSError, ValueError, KeyError):
                     job = self._job()
-                    told = self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") if job else ""
-                    found.extend(match[1] for match in [pattern.search(told or "")] if match)
+                    told = self._exception(job) if job else ""
+                    found.extend(match[1] for match in [pattern.search(told)] if match)
             if found:
                 self.cancel()
 
@@ -180,6 +179,10 @@ class Cluster:
         """Return the overview of the job, empty while it is not there."""
         ours = (job for job in self._jobs() if job["name"] == self.name and job["jid"] not in self.before)
         return max(ours, key=lambda job: job["start-time"], default={})
+
+    def _exception(self, job: dict[str, Any]) -> str:
+        """Return Flink's text of what first went wrong in a job, empty where nothing did."""
+        return self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") or ""
 
     def _ask(self, path: str, method: str = "GET") -> Any:
         # without a proxy, as Beam's own client of Flink

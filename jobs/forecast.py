@@ -19,6 +19,7 @@ from jobs.sizes import Size
 
 CONSTANTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "constants.json")
 MILLION = 1e6
+UNDISTURBED = {"1": 1.0}  # efficiency of workers of which none keeps another from working
 READING = ("reduce", "write")  # stages that read what was brought together
 
 
@@ -129,7 +130,7 @@ def forecast(
     if not embedded:
         measured = constants["runners"].get(runner, {"jobs": {}})["jobs"].get(job)
         start, slower = (_measured(measured[name], workers) for name in ("start", "work")) if measured else (0.0, 0.0)
-        efficiency = {"1": 1.0}  # what more of them do less well is in `slower`
+        efficiency = UNDISTURBED  # what more of them do less well is in `slower`
     shuffle = size.shuffle + overhead
     seconds = start + slower * _shared(work, size, workers, efficiency)
     held = of["memory"]["base"] + size.held + sum_costs(of["memory"], size.amounts)
@@ -164,7 +165,7 @@ def sum_costs(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float
 
 def shared_seconds(found: Forecast, size: Size) -> float:
     """Return the seconds that a forecast's work takes its workers where none keeps another from working."""
-    return _shared(found.work, size, found.workers, {"1": 1.0})
+    return _shared(found.work, size, found.workers, UNDISTURBED)
 
 
 def _shared(work: Mapping[str, float], size: Size, workers: int, efficiency: Mapping[str, float]) -> float:

@@ -154,7 +154,7 @@ class Parts:
         for batch in itertools.chain(self.batches, self._read([*fields, len(self.schema)])):
             bounds = np.searchsorted(batch[PLACE].to_numpy(), np.arange(len(held) + 1))
             rows = batch.select([self.schema.names[i] for i in fields])
-            for parts, start, end in zip(held, bounds, bounds[1:], strict=False):
+            for parts, (start, end) in zip(held, itertools.pairwise(bounds), strict=True):
                 if end > start:
                     parts.append(rows.slice(start, end - start))
         while held:

@@ -70,15 +70,15 @@ def test_names(tmp_path, capsys, files):
 
 @pytest.mark.slow
 def test_names_in_many_pieces(tmp_path, capsys, monkeypatch):
-    """A large input in small: many spans and shards, so that a tenth of what is brought together is no rows."""
+    """A large input in small: many spans and shards, so that much of what is brought together is no rows."""
     monkeypatch.setattr(names, "BLOCK_BYTES", 20_000)
     source = tmp_path / "sep.txt"
     sample_names(str(source), rows=20_000)
-    how = ["--input", source, "--span-bytes", 50_000]
+    how = ["--input", source, "--span-bytes", 8_000]
     manifest = run(names, tmp_path / "out", *how)
     found = planned(capsys, "names", *how)
     assert found["shuffle_bytes"] == pytest.approx(manifest["used"]["shuffle_bytes"], rel=NEAR)
-    assert found["overhead_bytes"] > 0.1 * found["shuffle_bytes"]
+    assert found["overhead_bytes"] > 0.4 * found["shuffle_bytes"]
 
 
 @pytest.mark.slow
