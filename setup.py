@@ -54,5 +54,5 @@ setup(
         ],
         "bench": ["duckdb>=1.4", "polars>=1.34", "pyspark>=4", "scikit-learn>=1.7"],
     },
-    entry_points={"console_scripts": ["molino = jobs.cli:main"]},
+    entry_points={"console_scripts": ["molino = jobs.cli:command"]},
 )

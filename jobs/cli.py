@@ -1,11 +1,14 @@
 """The `molino` command."""
 
+import errno
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from jobs import VERSION
-from jobs.options import DONE, EXIT_CODES, USAGE
+from jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
 COMMANDS = {
     "names": ("jobs.names", "people, surnames and given names from payroll files"),
@@ -54,5 +57,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
 
 
+def command() -> int:
+    """Run the command of this process and return its exit code, however early it is stopped, whoever reads it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        code = main()
+        sys.stdout.flush()
+    except OSError as error:
+        # files and stores explain their own errors, and these have a name
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            raise
+        print(f"molino: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+        code = DATA
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: only Python's own end is left
+    return code
+
+
+def _stop(number: int, _: object) -> None:
+    """End the process at once; what has something to tidy up has a handler of its own while it is at work."""
+    print("molino: stopped", file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -5,9 +5,9 @@ import contextlib
 import dataclasses
 import gc
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jobs import runners
@@ -17,7 +17,6 @@ from jobs.progress import Watch
 BLOCKS_PER_SHARD = 8
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
-STORE_BY_MISTAKE = re.compile(r"(gs|s3|hdfs):/(?!/)")
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
@@ -33,6 +32,7 @@ def run_command(
     A job that reads folders gives `list_inputs`, from the options to a list of FileInfo or Listing.
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
     """
+    started = time.time()
     # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
     gc.set_threshold(GARBAGE_OBJECTS)
     runners.silence_beam()
@@ -42,7 +42,7 @@ def run_command(
 
     with runners.signals_as_exits() as received:
         try:
-            _run(given, beam_flags, make_plan, summarize, list_inputs or _find_files)
+            told = _run(given, beam_flags, make_plan, summarize, list_inputs or _find_files, started)
         except OptionError as error:
             parser.error(str(error))
         except OutputExistsError as error:
@@ -54,6 +54,8 @@ def run_command(
             if received:
                 _leave_stopped(received[0])
             runners.leave(runners.fail(error))
+    for line in told:
+        print(line)
     gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
     return DONE
 
@@ -69,7 +71,9 @@ def _run(
     make_plan: Callable,
     summarize: Callable,
     list_inputs: Callable[[argparse.Namespace], list],
-) -> None:
+    started: float,
+) -> list[str]:
+    """Return what the user reads of a run that is done."""
     from jobs import flink, runs
     from jobs.buckets import bucket_folder
     from jobs.lock import Lock
@@ -86,12 +90,16 @@ def _run(
     if elsewhere and plan.here_only:
         raise OptionError(plan.here_only[0])
     run = runs.plan_run(
-        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
+        plan,
+        output=output,
+        inputs=inputs,
+        max_reject_ratio=given.max_reject_ratio,
+        elsewhere=elsewhere,
+        started=started,
     )
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
-        print(f"{output} {DONE_BEFORE}")
-        return
-    forecast = expect(plan, given)
+        return [f"{output} {DONE_BEFORE}"]
+    forecast = expect(plan, given, beam_flags)
     run = dataclasses.replace(run, expected=forecast.plan() if forecast else {})
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
@@ -104,8 +112,7 @@ def _run(
         runs.clean(run)
         # once more: another run may have finished just before the lock was taken
         if runs.check_output(run, overwrite=given.overwrite):
-            print(f"{output} {DONE_BEFORE}")
-            return
+            return [f"{output} {DONE_BEFORE}"]
         run = dataclasses.replace(run, buckets=spill or "")
         try:
             ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
@@ -128,16 +135,15 @@ def _run(
             raise
         if job_file:
             lock.hand_over(job_file)
-            print(f"{job_file} describes the job; {output} is kept for it")
-            return
+            return [f"{job_file} describes the job; {output} is kept for it"]
         storage.delete_tree(storage.join(output, STAGING))
     manifest = read_manifest(output)
     if manifest is None or manifest["run"] != run.id:
         raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
-    tell(output, manifest, summarize)
+    return list(tell(output, manifest, summarize))
 
 
-def expect(plan: Any, given: argparse.Namespace) -> Any:
+def expect(plan: Any, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     """Return the Forecast of a plan; None for a job that tells nothing of its size, or was never measured.
 
     Raises:
@@ -151,7 +157,7 @@ def expect(plan: Any, given: argparse.Namespace) -> Any:
     return forecast(
         plan.job,
         plan.size(),
-        workers=given.workers or ((os.cpu_count() or 1) if embedded else 1),
+        workers=runners.workers_of(given.runner, flags, given.workers),
         runner=EMBEDDED if embedded else given.runner,
         spills=_spills(given.shuffle, embedded),
     )
@@ -185,7 +191,7 @@ def find_inputs(patterns: Sequence[str]) -> list:
                 raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")
         if not files:
             what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
-            raise DataError(f"{what} {pattern}; {_one_slash(pattern) or 'check --input'}")
+            raise DataError(f"{what} {pattern}; check --input")
         found.update({file.path: file for file in files})
     return [found[path] for path in sorted(found)]
 
@@ -215,8 +221,8 @@ def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, 
     return blocks, min(shards, blocks), few
 
 
-def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
-    """Print the summary of a finished run."""
+def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator[str]:
+    """Yield the summary of a finished run."""
     read, seconds = manifest["balance"][0], manifest["seconds"]
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
@@ -228,7 +234,7 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> None:
     views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
     lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
     for name, text in lines:
-        print(f"{name:>12}  {text}")
+        yield f"{name:>12}  {text}"
 
 
 def compare(manifest: dict[str, Any]) -> list[tuple[str, float]]:
@@ -249,8 +255,7 @@ def output_folder(output: str, inputs: Sequence) -> str:
     from transforms import storage
     from transforms.errors import DataError, OptionError
 
-    if remedy := _one_slash(output):
-        raise OptionError(f"--output {output}: {remedy}")
+    storage.check_store(output)
     folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
     for item in inputs:
         for file in getattr(item, "files", [item]):
@@ -265,12 +270,6 @@ def output_folder(output: str, inputs: Sequence) -> str:
         what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
         raise DataError(f"cannot write {folder}: {what}; choose another --output")
     return folder
-
-
-def _one_slash(path: str) -> str:
-    """Return what to write for s3:/bucket, which would be a folder here; else nothing."""
-    found = STORE_BY_MISTAKE.match(path)
-    return f"write {found[1]}://{path[found.end() :]}" if found else ""
 
 
 def _spills(shuffle: str, embedded: bool) -> bool:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.sizes import Size
@@ -30,6 +30,7 @@ class Forecast:
     Attributes:
       rows, exact, files: as in Size.
       datasets: rows of the main data sets.
+      shares: those of them of which only the usual share of the rows is known.
       read_bytes: of the input, unpacked.
       shuffle_bytes: in the bucket files, or through the runner's shuffle.
       overhead_bytes: those of them that are no rows: what the pieces cost.
@@ -50,6 +51,7 @@ class Forecast:
     exact: bool
     files: int
     datasets: Mapping[str, float]
+    shares: Sequence[str]
     read_bytes: float
     shuffle_bytes: float
     overhead_bytes: float
@@ -141,6 +143,7 @@ def forecast(
         exact=size.exact,
         files=size.files,
         datasets={**{name: share * size.rows for name, share in of.get("kept", {}).items()}, **size.datasets},
+        shares=tuple(of.get("kept", {})),
         read_bytes=size.bytes,
         shuffle_bytes=shuffle,
         overhead_bytes=overhead,

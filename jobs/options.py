@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,6 +29,7 @@ EXIT_CODES = exit_codes(
     "done, or done before: the output already holds this very run",
     "the output holds another run, something else, or a run at work",
 )
+NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
 TRAINING_CODES = exit_codes("done", "something is at --output, and --overwrite is not given")
 EMBEDDED = "embedded"
 RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
@@ -116,7 +118,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, 0.6)
+        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, NEAR)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
@@ -152,6 +154,16 @@ def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
     return parser
 
 
+def many(number: float, noun: str) -> str:
+    """Return a number of things as a person reads it.
+
+    >>> many(1, "file"), many(2000, "file")
+    ('1 file', '2,000 files')
+    """
+    shown = f"{number:,.0f}"
+    return f"{shown} {noun}" + ("" if shown == "1" else "s")
+
+
 def positive(text: str, most: int = 2**40) -> int:
     """Parse a whole number from 1."""
     number = int(text)
@@ -173,9 +185,14 @@ def line_bytes(text: str) -> int:
 
 
 def place(text: str) -> str:
-    """Parse a path, which an unset variable of the shell would make empty."""
+    """Parse a path, which an unset variable of the shell would make empty.
+
+    s3:/bucket with one slash would be a folder here that nobody means.
+    """
     if not text:
         raise argparse.ArgumentTypeError("must not be empty; is a variable unset?")
+    if found := re.match(r"(gs|s3|hdfs):/(?!/)", text):
+        raise argparse.ArgumentTypeError(f"{text} lacks a slash; write {found[1]}://{text[found.end() :]}")
     return text
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs import runners
-from jobs.options import DONE, EXIT_CODES, Parser
+from jobs.options import DONE, EXIT_CODES, Parser, many
 
 if TYPE_CHECKING:
     from jobs.forecast import Forecast
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # the jobs, and what lists the input of those that read more than files
 JOBS = {"names": "", "titles": "", "whales": "find_listings", "pca": "find_files", "shapes": "", "predict": ""}
+ROWS = {"whales": "image", "shapes": "network"}  # what a job's rows are, where they are no rows
 DESCRIPTION = """
 What a run will take, before it runs: rows, bytes through the shuffle, disk, memory, seconds, core hours.
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument("job", choices=JOBS, metavar="JOB", help=f"{', '.join(JOBS)}; then the job's own options")
         _add_options(parser)
         parser.parse_args(words)
-        parser.error("the job comes first, then its options")
+        parser.error("the job comes first, then its options: molino plan JOB ...")
     job, parser = words[0], parser_of(words[0])
     runners.silence_beam()
     given, flags = parser.parse_strictly(words[1:])
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps(whole(found, given), indent=1))
     else:
-        for name, text in tell(found, given):
+        for name, text in tell(found, given, ROWS.get(job, "row")):
             print(f"{name:>17}  {text}")
     return DONE
 
@@ -103,7 +104,10 @@ def _add_options(parser: Parser) -> None:
 
 
 def _price(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number from 0, not {text}")
     return number
@@ -118,7 +122,7 @@ def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Forecast
     from jobs import command
     from transforms.errors import DataError
 
-    found = command.expect(_plan_of(job, given, flags), given)
+    found = command.expect(_plan_of(job, given, flags), given, flags)
     if found is None:
         raise DataError(f"the job {job} was not measured; run: python benchmarks/constants.py --only {job}")
     return found
@@ -140,17 +144,17 @@ def _plan_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     inputs = getattr(module, JOBS[job])(given) if JOBS[job] else command.find_inputs(given.input)
     if not here:
         command.output_folder(given.output, inputs)
+    runners.check_reachable(given.runner, [*([] if here else [given.output]), *given.input])
     return module.plan(given, inputs)
 
 
-def tell(found: "Forecast", given: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a plan: a name, and what a person reads."""
-    about = "" if found.exact else "about "
+def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a plan: a name, and what a person reads; `noun` is what the job's rows are."""
     if found.files:
         yield "files", f"{found.files:,}, {show_bytes(found.read_bytes)}"
-    yield "rows", f"{about}{found.rows:,.0f}" + ("" if found.exact else ", from a sample")
+    yield f"{noun}s", f"{found.rows:,.0f}" if found.exact else f"about {found.rows:,.0f}, from a sample"
     for name, rows in found.datasets.items():
-        yield name, f"about {rows:,.0f} rows"
+        yield name, ("about " if name in found.shares or not found.exact else "") + many(rows, "row")
     if found.shuffle_bytes:
         extra = found.overhead_bytes / found.shuffle_bytes
         yield "shuffle", show_bytes(found.shuffle_bytes) + (f", {extra:.0%} of it no rows" if extra >= 0.2 else "")
@@ -159,19 +163,22 @@ def tell(found: "Forecast", given: argparse.Namespace) -> Iterator[tuple[str, st
             yield "note", f"batches are cut into too many pieces: {span}cut the input into several runs"
     yield "written", show_bytes(found.written_bytes)
     yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes)}"
-    yield (
-        "memory",
-        f"{show_bytes(found.worker_bytes)} for one worker, {show_bytes(found.memory_bytes)} for {found.workers}"
-        + (_memory(found.memory_bytes) if runners.is_embedded(given.runner) else ""),
-    )
+    all_ = f", {show_bytes(found.memory_bytes)} for {found.workers:,}" if found.workers > 1 else ""
+    here = _memory(found.memory_bytes) if runners.is_embedded(given.runner) else ""
+    yield "memory", f"{show_bytes(found.worker_bytes)} for one worker{all_}{here}"
     pieces = f"{found.pieces:,} pieces" if found.pieces != 1 else "one piece"
     yield "widest stage", f"{found.widest}: {show_bytes(found.width)} in {pieces}"
     if found.pieces < found.workers:
         yield "note", f"no more of the {found.workers:,} workers than that can share it"
     if found.seconds is None:
         yield "time", f"{given.runner} was not measured; CPU time {show_time(sum(found.work.values()))} and the start"
+        if given.price_core_hour is not None or given.price_gb_hour is not None:
+            yield "cost", "not known without a time"
         return
-    yield "time", f"{show_time(found.seconds)} with {found.workers:,} workers, {show_time(found.start)} of it start"
+    yield (
+        "time",
+        f"{show_time(found.seconds)} with {many(found.workers, 'worker')}, {show_time(found.start)} of it start",
+    )
     yield "kept busy", f"{found.core_hours:,.4g} core hours, {found.gb_hours:,.4g} GB hours"
     cost = cost_of(found, given)
     if cost is not None:

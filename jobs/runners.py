@@ -1,6 +1,5 @@
 """Run a pipeline on a named runner, and end it as a command should: with a message and an exit code."""
 
-import atexit
 import contextlib
 import difflib
 import glob
@@ -13,14 +12,14 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jobs.options import DATA, EMBEDDED, RUNNERS
+from jobs.temporary import own_temporary_files, remove_temporary_files
 
 if TYPE_CHECKING:
     from jobs.flink import Cluster
@@ -37,7 +36,6 @@ GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError"
 UNTOLD = "disable_logging_submission_environment"
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
-_folders: list[str] = []  # of temporary files
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -77,6 +75,27 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     direct.direct_num_workers = workers or os.cpu_count() or 1
     direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
     return options
+
+
+def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
+    """Return how many workers of one core each a run will have, as far as its options tell.
+
+    Args:
+      asked: --workers, where a plan for another runner is asked for without that runner's own options.
+    """
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
+
+    if is_embedded(runner):
+        return asked or os.cpu_count() or 1
+    options = PipelineOptions(list(flags))
+    told = 0
+    if runner == FLINK:
+        told = options.view_as(FlinkRunnerOptions).parallelism
+    elif runner == DATAFLOW:
+        machines = options.view_as(WorkerOptions)
+        cores = re.search(r"-(\d+)$", machines.machine_type or "")
+        told = (machines.num_workers or machines.max_num_workers or 0) * int(cores[1] if cores else 1)
+    return told if told > 0 else asked or 1
 
 
 def check_known(runner: str) -> None:
@@ -187,25 +206,8 @@ def run_pipeline(
     build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
 ) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it."""
-    with _own_temporary_files():
+    with own_temporary_files():
         _run_pipeline(build, runner, options, worker_mode, cluster)
-
-
-@contextlib.contextmanager
-def _own_temporary_files() -> Iterator[None]:
-    """Keep Beam's temporary files in a folder that goes with this process: a stopped run would leave them behind."""
-    folder = tempfile.mkdtemp(prefix="molino-")
-    atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
-    _folders.append(folder)
-    before, tempfile.tempdir = tempfile.tempdir, folder
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
-
-
-def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
@@ -227,8 +229,7 @@ def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, 
         except ValueError as error:  # what the runner's options lack
             raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
-    # worker threads print the traceback of whatever they raise; it is raised here as well, and explained
-    quiet = contextlib.redirect_stderr(io.StringIO()) if is_embedded(runner) else contextlib.nullcontext()
+    quiet = _no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
     refused = cluster.ended_by_data(DATA_ERROR) if cluster else contextlib.nullcontext()
     with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
@@ -240,6 +241,36 @@ def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, 
         state = result.wait_until_finish()
     if state is not None and str(state) not in ("DONE", "UPDATED"):
         raise RuntimeError(f"the runner ended in the state {state}")
+
+
+@contextlib.contextmanager
+def _no_worker_prints() -> Iterator[None]:
+    """Drop what is written to standard error meanwhile, and after a failure what other threads still write.
+
+    Worker threads print the traceback of whatever they raise; it is raised here as well, and explained.
+    """
+    before, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        yield
+    except BaseException:
+        sys.stderr = _MainThread(before)
+        raise
+    sys.stderr = before
+
+
+class _MainThread(io.TextIOBase):
+    """A text stream that takes what the main thread writes, and drops the rest."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or drop it."""
+        return self.stream.write(text) if threading.current_thread() is threading.main_thread() else len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self.stream.flush()
 
 
 @contextlib.contextmanager
@@ -367,6 +398,7 @@ def signals_as_exits() -> Iterator[list[int]]:
 
     def stop(number: int, _: object) -> None:
         received.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        logging.disable(logging.CRITICAL)  # a terminal sends Ctrl-C to worker processes too, which log their end
         raise SystemExit(received[0])
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -382,8 +414,7 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     end_workers()
-    for folder in _folders:
-        _remove(folder)
+    remove_temporary_files()
     os._exit(code)
 
 

@@ -91,6 +91,7 @@ class Run:
       token: of this run's lock.
       warnings: what the user should know before trusting the output.
       work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
+      started: when its command began, in seconds since 1970.
       expected: what the run was expected to meet and to take before it began; no part of its id.
       buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
       elsewhere: workers may be on other machines than the one that submits.
@@ -131,9 +132,19 @@ class Run:
 
 
 def plan_run(
-    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
+    plan: Plan,
+    *,
+    output: str,
+    inputs: Sequence[Input],
+    max_reject_ratio: float,
+    elsewhere: bool = False,
+    started: float | None = None,
 ) -> Run:
-    """Return the run of a plan, with the id that it, its inputs and the code give."""
+    """Return the run of a plan, with the id that it, its inputs and the code give.
+
+    Args:
+      started: when its command began, in seconds since 1970; by default now.
+    """
     code = {"version": jobs.VERSION, "digest": code_digest()}
     listed = [_entry(item) for item in inputs]
     options = {**plan.options, "max_reject_ratio": max_reject_ratio}
@@ -155,6 +166,7 @@ def plan_run(
         max_reject_ratio=max_reject_ratio,
         warnings=plan.warnings,
         elsewhere=elsewhere,
+        started=time.time() if started is None else started,
     )
 
 
@@ -262,7 +274,8 @@ def clear_staging(run: Run, *, begun: bool = False) -> None:
 
 
 def _difference(run: Run, manifest: Mapping[str, Any]) -> str:
-    changed = [name for name in run.options if manifest["options"].get(name) != run.options[name]]
+    options = json.loads(json.dumps(run.options))  # as a manifest has them
+    changed = [name for name in options if manifest["options"].get(name) != options[name]]
     if changed:
         return "options (" + ", ".join(changed) + ")"
     return "inputs" if list(run.inputs) != manifest["inputs"] else "code"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jobs import runners
-from jobs.options import DONE, Parser, natural, positive
+from jobs.options import DONE, Parser, many, natural, place, positive
 
 DESCRIPTION = """
 Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted, vectors
@@ -41,17 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.path.exists(os.path.join(folder, MANIFEST)):
             parser.error(f"--output {given.output}: {folder or '.'} holds a finished run; write elsewhere")
     try:
-        with storage.explained(given.output, "write"):
-            print(SAMPLES[given.job][2](given))
+        with runners.signals_as_exits(), storage.explained(given.output, "write"):
+            wrote = SAMPLES[given.job][2](given)
     except OptionError as error:
         parser.error(str(error))
     except Exception as error:
         return runners.fail(error)
+    print(wrote)
     return DONE
 
 
 def _names_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write, or replace")
     parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
     parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
     parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
@@ -68,11 +69,11 @@ def _sample_names(given: argparse.Namespace) -> str:
     hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if given.hostile else ""
     files = wrote["files"]
     shown = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
-    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {len(files)} file(s): {shown}{hostile}"
+    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {many(len(files), 'file')}: {shown}{hostile}"
 
 
 def _titles_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write, or replace")
     parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
     parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
     parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
@@ -87,7 +88,9 @@ def _sample_titles(given: argparse.Namespace) -> str:
 
 
 def _whales_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder; gets images/ and truth.parquet")
+    parser.add_argument(
+        "--output", type=place, required=True, metavar="DIR", help="folder; gets images/ and truth.parquet"
+    )
     parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
     parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
     parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
@@ -114,7 +117,7 @@ def _sample_whales(given: argparse.Namespace) -> str:
 
 
 def _vectors_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="FILE", help="Parquet file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write, or replace")
     parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
     parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
     parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from jobs import runners
-from jobs.options import DATA, DONE, Parser
+from jobs.options import DATA, DONE, Parser, many
 
 DESCRIPTION = """
 Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
@@ -30,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in wrong:
         print(f"molino: {line}", file=sys.stderr)
     for name, dataset in manifest["datasets"].items():
-        print(f"{name:>20}  {dataset['rows']:>12,} rows in {len(dataset['files'])} files  {dataset['digest'][:16]}")
+        files = many(len(dataset["files"]), "file")
+        print(f"{name:>20}  {dataset['rows']:>12,} rows in {files}  {dataset['digest'][:16]}")
     print(f"{'run':>20}  {manifest['job']} {manifest['run'][:16]}, digest {manifest['digest'][:16]}")
     if wrong:
-        print(f"molino: {given.output} is not as it was written: {len(wrong)} faults", file=sys.stderr)
+        print(f"molino: {given.output} is not as it was written: {many(len(wrong), 'fault')}", file=sys.stderr)
         return DATA
     print(f"{'verified':>20}  everything is as it was written")
     return DONE

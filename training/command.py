@@ -6,6 +6,7 @@ import difflib
 import fcntl
 import logging
 import os
+import re
 import resource
 import shutil
 import signal
@@ -68,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         if rest:
             flag = next((word for word in rest if word.startswith("-")), "").partition("=")[0]
             known = [option for action in self._actions for option in action.option_strings]
-            near = difflib.get_close_matches(flag, known, 1) if flag else []
+            near = difflib.get_close_matches(flag, known, 1, 0.75) if flag else []
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"no such option: {flag}{hint}" if flag else f"unexpected argument {rest[0]!r}")
         return given
@@ -127,14 +128,11 @@ def run_command(
     """
     started = time.monotonic()
     try:
-        with _sigterm_as_exit():
+        with _signals_as_exits():
             told = work()
     except TakenError as error:
         print(f"molino: {error}", file=sys.stderr)
         return EXISTS
-    except KeyboardInterrupt:
-        print(f"molino: stopped; {UNTOUCHED}", file=sys.stderr)
-        return 130
     except SystemExit as stop:
         print(f"molino: stopped; {UNTOUCHED}", file=sys.stderr)
         return int(stop.code or 0)
@@ -171,15 +169,18 @@ def explain(error: Exception) -> str | None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def _signals_as_exits() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up."""
+
     def stop(number: int, _: Any) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -244,7 +245,7 @@ def check_output(path: str, *, overwrite: bool, mark: str, kind: str) -> str:
       TakenError: something is there that must not be replaced.
       TrainingError: it cannot be written.
     """
-    if "://" in path:
+    if re.match(r"\w+:/", path):  # with one slash it would be a folder here that nobody means
         raise TrainingError(f"--output {path}: a {kind} is written to a local folder; copy it from there")
     folder = os.path.abspath(path)
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):

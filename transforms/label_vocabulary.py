@@ -8,6 +8,7 @@ import dataclasses
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from transforms.title_keys import SPLITS
 from transforms.titles import sum_counts
 
 GRAPH = "transform"  # the graph's folder in the output
+LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
 FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
 
 
@@ -98,9 +100,11 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,  # Ctrl-C is for this process, which ends the other
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or [""])[-1][:300]
+            lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
+            last = (lines or [f"it ended with {done.returncode}"])[-1][:300]
             raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")
         out = Path(folder, GRAPH)
         files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from transforms import storage
 from transforms.errors import DataError, OptionError
-from transforms.unpack import line_end, unpacked_blocks
+from transforms.unpack import line_end, unpacked_blocks, unpacked_bytes
 
 POSITION = "position"
 PARQUET = "parquet"
@@ -161,8 +161,7 @@ def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterato
     with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
         magic = raw.read(4)
     if magic.startswith(b"\x1f\x8b"):
-        # a gzip file says its size only modulo 4 GiB; six times is about what such text shrinks to
-        yield _source(file.path, label, "gzip", "", file.bytes * 6, text)
+        yield _source(file.path, label, "gzip", "", unpacked_bytes(file.path, file.bytes), text)
     elif magic.startswith(b"PK\x03\x04"):
         for member, size in _zip_members(file.path):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text)
@@ -274,4 +273,4 @@ def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
             near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
             shown = f"; it has {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
             remedy = "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
-            raise DataError(f"{path} {what} {wanted!r} among the {len(names)} of its first line{shown}; {remedy}")
+            raise DataError(f"{path} {what} {wanted!r} in its first line, which has {len(names)}{shown}; {remedy}")

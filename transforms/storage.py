@@ -105,11 +105,20 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     cause = os.strerror(code) if code else " ".join(str(error).split())[:300]
     remedy = REMEDIES.get(code or 0, "")
     scheme = FileSystems.get_scheme(path)
-    if scheme in EXTRAS and not has_client(scheme):
-        remedy = f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt"
-    elif scheme in STORES:
+    if scheme in STORES:
         remedy = next((told for word, told in STORES[scheme].items() if word in cause), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
+
+
+def check_store(path: str) -> None:
+    """Raise DataError where there is no file system for a path, or its client is not installed."""
+    scheme = FileSystems.get_scheme(path)
+    if scheme is None:
+        return
+    if scheme not in EXTRAS:
+        raise DataError(f"{path}: there is no file system for {scheme}://; give a local path, gs://, s3:// or hdfs://")
+    if not has_client(scheme):
+        raise DataError(f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt")
 
 
 def has_client(scheme: str) -> bool:
@@ -259,6 +268,7 @@ def exists(path: str) -> bool:
 
 def match(pattern: str) -> list[FileInfo]:
     """Return the files that a path or a glob names, sorted by path; a path that exists is never read as a glob."""
+    check_store(pattern)
     with explained(pattern, "list"):
         if is_local(pattern) and os.path.isfile(pattern):
             return [_local_info(pattern)]

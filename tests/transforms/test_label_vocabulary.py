@@ -94,7 +94,9 @@ def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch
         folder = label_vocabulary.Path(cwd, "transform/transform_fn/assets")
         folder.mkdir(parents=True)
         (folder / "labels").write_text("B\nA\n")
-        return subprocess.CompletedProcess([], code, "", "first\nno such thing\n")
+        return subprocess.CompletedProcess(
+            [], code, "", "first\nno such thing\nI0000 00:00:17 cuda_platform.cc:51] no device\n"
+        )
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DataError, match=message):

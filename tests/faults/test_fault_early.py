@@ -1,0 +1,60 @@
+"""A command that is stopped before its work begins, and one whose standard output nobody can write to."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from fault_harness import end, environment, start, wait_until
+
+SLOW_IMPORT = """
+import pathlib, sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            pathlib.Path({mark!r}).touch()
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+@pytest.mark.parametrize("words", [["names"], ["plan", "names"], ["verify"], ["train", "titles"]], ids=" ".join)
+def test_stopped_while_it_is_imported(words, number, code, sample, tmp_path):
+    module, mark = ("numpy" if words[0] == "train" else "apache_beam"), tmp_path / "importing"
+    env = environment(tmp_path, SLOW_IMPORT.format(module=module, mark=str(mark)))
+    given = [tmp_path / "out"] if words == ["verify"] else ["--input", sample, "--output", tmp_path / "out"]
+    process = start(*words, *given, env=env)
+    wait_until(mark.exists, process)
+    os.kill(process.pid, number)
+    ended = end(process, 30)
+    assert ended.code == code
+    assert ended.err.startswith("molino: stopped")
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sample_that_is_stopped_leaves_nothing(tmp_path):
+    process = start("sample", "names", "--output", tmp_path / "big/sep.txt", "--rows", 50_000_000)
+    wait_until(lambda: list(tmp_path.glob("big/*")), process)
+    os.kill(process.pid, signal.SIGINT)
+    assert end(process, 30).code == 130
+    assert not list(tmp_path.glob("big/*"))
+
+
+@pytest.mark.parametrize("words", [["plan", "names", "--input"], ["names", "--quiet", "--output", "out", "--input"]])
+@pytest.mark.parametrize("where", ["full", "closed"])
+def test_nobody_reads_standard_output(where, words, sample, tmp_path):
+    command = [sys.executable, "-m", "jobs.cli", *words, str(sample)]
+    if where == "full":
+        target = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, target = os.pipe()
+        os.close(read)
+    ended = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=target, stderr=subprocess.PIPE, check=False)
+    os.close(target)
+    assert ended.returncode == 1
+    assert ended.stderr.decode().startswith("molino: cannot write to standard output: ")
+    assert ended.stderr.count(b"\n") == 1
+    assert (tmp_path / "out/_SUCCESS").exists() == (words[0] == "names")  # the run itself is done
