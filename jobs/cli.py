@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from jobs import VERSION
 from jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
+PIPE = 128 + signal.SIGPIPE
 COMMANDS = {
     "names": ("jobs.names", "people, surnames and given names from payroll files"),
     "titles": ("jobs.titles", "embeddings, labels and splits of product titles"),
@@ -68,8 +69,10 @@ def command() -> int:
         # files and stores explain their own errors, and these have a name
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
             raise
-        print(f"molino: cannot write to standard output: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+        if error.errno == errno.EPIPE:  # whoever read has read enough: as other programs end
+            return PIPE
+        print(f"molino: cannot write to standard output: {error.strerror}", file=sys.stderr)
         code = DATA
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: only Python's own end is left
     return code

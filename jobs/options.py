@@ -120,6 +120,7 @@ class Parser(argparse.ArgumentParser):
         name = unknown[0].split("=")[0]
         near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, NEAR)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
+        right = right or next((k for k in known if len(name) > 3 and k.startswith(name)), "")
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
 

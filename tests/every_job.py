@@ -8,15 +8,24 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# the commands that make a job's input, and the options of the job
 JOBS = {
-    "names": (["sample", "names", "--rows", "20000", "--output", "in.txt"], ["--input", "in.txt"]),
-    "titles": (["sample", "titles", "--rows", "3000", "--output", "in.csv"], ["--input", "in.csv"]),
-    "whales": (["sample", "whales", "--images", "6", "--output", "sea"], ["--input", "sea/images"]),
+    "names": (["sample names --rows 20000 --output in.txt"], ["--input", "in.txt"]),
+    "titles": (["sample titles --rows 3000 --output in.csv"], ["--input", "in.csv"]),
+    "whales": (["sample whales --images 6 --output sea"], ["--input", "sea/images"]),
     "pca": (
-        ["sample", "pca", "--rows", "20000", "--numbers", "5", "--output", "in.parquet"],
+        ["sample pca --rows 20000 --numbers 5 --output in.parquet"],
         ["--input", "in.parquet", "--column", "vector"],
     ),
     "shapes": ([], ["--sweep", str(ROOT / "sweeps/demo.yaml"), "--rows", "4000"]),
+    "predict": (
+        [
+            "sample titles --rows 3000 --output in.csv",
+            "titles --input in.csv --output run --quiet",
+            "train titles --input run --architecture phrases --epochs 1 --output classifier --quiet",
+        ],
+        ["--input", "in.csv", "--model", "classifier"],
+    ),
 }
 
 
@@ -44,10 +53,14 @@ def digests(output):
     return {name: dataset["digest"] for name, dataset in manifest["datasets"].items()} | {"all": manifest["digest"]}
 
 
+def prepare(job, folder):
+    """Make a job's input in a folder."""
+    for command in JOBS[job][0]:
+        molino(*command.split(), cwd=folder)
+
+
 def run_embedded(job, folder):
     """Make a job's input in a folder, run the job there on the embedded runner, and return the digests."""
-    sample, given = JOBS[job]
-    if sample:
-        molino(*sample, cwd=folder)
-    molino(job, *given, "--output", "embedded", "--quiet", cwd=folder)
+    prepare(job, folder)
+    molino(job, *JOBS[job][1], "--output", "embedded", "--quiet", cwd=folder)
     return digests(folder / "embedded")

@@ -28,6 +28,15 @@ def send(folder: str, target: str) -> None:
             shutil.copyfileobj(data, copy, BLOCK)
 
 
+def shown_elsewhere(location: str) -> str:
+    """Return what other machines call a file or folder: no folders of this one.
+
+    >>> shown_elsewhere("/home/ana/models/es/"), shown_elsewhere("gs://bucket/models/es")
+    ('es', 'gs://bucket/models/es')
+    """
+    return os.path.basename(location.rstrip("/")) if storage.is_local(location) else location
+
+
 def receive(source: str, folder: str, is_right: Callable[[str], bool]) -> str:
     """Return a local folder with what was sent to `source`: copied once, whatever the processes of this machine.
 

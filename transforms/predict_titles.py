@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.predict import PREDICTED
-from transforms import model_files, progress, storage
+from transforms import carry, model_files, progress, storage
 from transforms.delimited import LineTable
 from transforms.embed import ask_tensorflow
 from transforms.errors import DataError
@@ -94,7 +94,12 @@ def open_classifier(classifier: Classifier) -> Any:
 
 def as_sent(classifier: Classifier, folder: str) -> Classifier:
     """Return a classifier for workers on other machines, which find its files in `folder`."""
-    return dataclasses.replace(classifier, path="", sent=storage.join(folder, classifier.digest))
+    return dataclasses.replace(
+        classifier,
+        path="",
+        location=carry.shown_elsewhere(classifier.location),
+        sent=storage.join(folder, classifier.digest),
+    )
 
 
 def _local(classifier: Classifier) -> str:

@@ -271,6 +271,7 @@ def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
             what = "lacks the column" if wanted not in names else "has more than one column"
             # only what resembles the wanted name is shown: a file without a header has a person there
             near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
-            shown = f"; it has {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
+            shown = f", among them {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
+            count = "one column" if len(names) == 1 else f"{len(names)} columns"
             remedy = "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
-            raise DataError(f"{path} {what} {wanted!r} in its first line, which has {len(names)}{shown}; {remedy}")
+            raise DataError(f"{path} {what} {wanted!r}: its first line has {count}{shown}; {remedy}")

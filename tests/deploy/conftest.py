@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
+from every_job import prepare
 
 # programs of other environments, which tests start: no modules to collect
 collect_ignore = ["check_manifests.py", "try_image.py", "worker_pool.py"]
@@ -39,6 +40,7 @@ def google(python, tmp_path_factory):
         if sample:
             command = [sys.executable, "-m", "jobs.cli", "sample", *sample, "--output", home / place]
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    prepare("predict", home)
     made = Google(python, home)
     try:
         for _, place, _ in JOBS.values():

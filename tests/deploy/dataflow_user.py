@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = [ROOT / "requirements" / name for name in ("run.txt", "dataflow.txt", "images.txt", "shapes.txt")]
 SECRET = "7d0d0f6c-of-the-environment"
 
-# how a job's input is made and where it lies, and what the job is told
+# how a job's input is made, unless another's is taken; where it lies; and what the job is told
 JOBS = {
     "names": (["names", "--rows", "3000"], "n.txt", ["--min-count", "7", "--repair-names", "--curp", "drop"]),
     "titles": (["titles", "--rows", "500"], "t.csv", ["--validation", "0.25", "--seed", "77"]),
     "whales": (["whales", "--images", "3"], "sea", ["--method", "saliency", "--crop-quality", "71"]),
     "pca": (["pca", "--rows", "4000", "--numbers", "5"], "v.parquet", ["--column", "vector", "--components", "3"]),
     "shapes": ([], "", ["--sweep", "sweeps/demo.yaml", "--rows", "1234", "--problem", "ring"]),
+    "predict": ([], "t.csv", ["--shards", "3", "--model", "{home}/classifier"]),
 }
 
 
@@ -67,7 +68,7 @@ class Google:
         inputs = {"": [], "sea": ["--input", "gs://bucket/in/sea/images"]}.get(
             place, ["--input", f"gs://bucket/in/{place}"]
         )
-        given = JOBS[job][2] if options is None else options
+        given = options_of(job, self.home) if options is None else options
         command = [self.python, "-m", "jobs.cli", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
         flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
         return [*command, *flags, "--dataflow_endpoint", self.url, *more]
@@ -91,6 +92,11 @@ class Google:
         """Return what was submitted, in order."""
         files = sorted((self.folder / "jobs").glob("*.json"), key=lambda file: int(file.stem.removeprefix("job-")))
         return [json.loads(file.read_text()) for file in files]
+
+
+def options_of(job, home):
+    """Return what a job is told; a classifier lies in the user's home, on the machine that submits."""
+    return [word.format(home=home) for word in JOBS[job][2]]
 
 
 def new_key(python):

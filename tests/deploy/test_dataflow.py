@@ -18,7 +18,7 @@ import zlib
 from urllib.parse import quote
 
 import pytest
-from dataflow_user import JOBS, ROOT, SECRET
+from dataflow_user import JOBS, ROOT, SECRET, options_of
 
 IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
 TOKEN = "a-token-of-the-stand-in"
@@ -42,6 +42,7 @@ CARRIED = {
     "whales": {"method": "saliency", "crop_quality": 71},
     "pca": {"components": 3},
     "shapes": {"points": {"kind": "generated", "rows": 1234, "seed": 1}},
+    "predict": {"shards": 3},
 }
 
 
@@ -188,8 +189,8 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
 def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, google, sent, tmp_path):
     code, said = sent[1][job]
     assert code == 0, said[-3000:]
-    sample, place, options = JOBS[job]
-    inputs = ["--input", google.home / ("sea/images" if job == "whales" else place)] if sample else []
+    place, options = JOBS[job][1], options_of(job, google.home)
+    inputs = ["--input", google.home / ("sea/images" if job == "whales" else place)] if place else []
     command = [sys.executable, "-m", "jobs.cli", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
@@ -226,7 +227,7 @@ def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google,
         assert there["options"]["models"] == here["options"]["models"]
         files = staged(google, google.jobs()[-1])
         whole = b"".join(map(unpacked, files.values()))
-        assert google.cache["MOLINO_CACHE"].encode() not in whole
+        assert str(google.home).encode() not in whole
         assert not list((google.folder / "objects/bucket").glob(f"out%2F{name}%2F_staging*"))
     (taken,) = [path for path in (google.folder / "cache-of-a-worker/sent").iterdir() if path.is_dir()]
     assert (taken / "facts.json").exists()

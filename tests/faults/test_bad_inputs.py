@@ -252,9 +252,13 @@ def test_a_wrong_command_line_is_one_line_and_2(options, words, sample, tmp_path
 
 def test_a_store_with_one_slash_is_no_folder_here(sample, tmp_path):
     ended = molino("names", "--input", sample, "--output", "s3:/bucket/out", cwd=tmp_path, env=environment())
-    assert_failed(ended, 2, "--output s3:/bucket/out: write s3://bucket/out")
+    assert_failed(ended, 2, "--output: s3:/bucket/out lacks a slash; write s3://bucket/out")
     ended = molino("names", "--input", "gs:/bucket/in", "--output", "out", cwd=tmp_path, env=environment())
-    assert_failed(ended, 1, "there is no file gs:/bucket/in; write gs://bucket/in")
+    assert_failed(ended, 2, "--input: gs:/bucket/in lacks a slash; write gs://bucket/in")
+    ended = molino("sample", "names", "--output", "s3:/bucket/x", cwd=tmp_path, env=environment())
+    assert_failed(ended, 2, "--output: s3:/bucket/x lacks a slash")
+    ended = molino("train", "titles", "--input", "x", "--output", "s3:/bucket/x", cwd=tmp_path, env=environment())
+    assert_failed(ended, 1, "--output s3:/bucket/x", "is written to a local folder")
     assert not list(tmp_path.iterdir())
 
 

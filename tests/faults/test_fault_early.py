@@ -54,7 +54,6 @@ def test_nobody_reads_standard_output(where, words, sample, tmp_path):
         os.close(read)
     ended = subprocess.run(command, cwd=tmp_path, env=environment(), stdout=target, stderr=subprocess.PIPE, check=False)
     os.close(target)
-    assert ended.returncode == 1
-    assert ended.stderr.decode().startswith("molino: cannot write to standard output: ")
-    assert ended.stderr.count(b"\n") == 1
+    told = b"molino: cannot write to standard output: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == {"full": (1, told), "closed": (141, b"")}[where]
     assert (tmp_path / "out/_SUCCESS").exists() == (words[0] == "names")  # the run itself is done

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from every_job import JOBS, digests, molino, run_embedded
+from every_job import JOBS, digests, molino, prepare, run_embedded
 from fault_harness import files_below, state_of, wait_until
 
 from jobs import recheck
@@ -92,7 +92,7 @@ def test_a_job_whose_jobmanager_is_gone_fails_and_leaves_the_earlier_output(flin
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
-    molino(*JOBS["names"][0], cwd=tmp_path)
+    prepare("names", tmp_path)
     command, job = start_and_wait(flink, "names", tmp_path)
     command.send_signal(number)
     ended, said = end(command)
@@ -103,7 +103,7 @@ def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
 
 
 def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, tmp_path):
-    molino(*JOBS["names"][0], cwd=tmp_path)
+    prepare("names", tmp_path)
     strict = ("--invalid-curp", "reject", "--max-reject-ratio", "0")
     given = ("names", *JOBS["names"][1], *strict, "--output", "flink", "--quiet")
     code, said = flink.run_job(*given, cwd=tmp_path)

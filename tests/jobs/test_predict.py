@@ -5,13 +5,10 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from every_job import digests, find_prism, molino
 
 from jobs import predict
 from transforms import embed
 from transforms.sample_titles import sample_titles
-
-PRISM = find_prism()
 
 
 def run(*words):
@@ -71,17 +68,6 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
         assert row["prediction"] in [row["title"][:1] + language for language in ("s", "p", "")]
         assert row["top_categories"] == [row["prediction"], "OTHER"]
         assert row["top_probabilities"] == [0.75, 0.25]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(PRISM is None, reason="there is no prism in PATH or ~/go/bin")
-def test_prism_predicts_the_same(classifier, tmp_path):
-    sample_titles(str(tmp_path / "t.csv"), rows=800)
-    words = ("predict", "--model", classifier, "--input", "t.csv", "--quiet", "--output")
-    prism = ("--runner", "PrismRunner", "--prism_location", PRISM, "--environment_type", "LOOPBACK")
-    molino(*words, "embedded", cwd=tmp_path)
-    molino(*words, "prism", *prism, cwd=tmp_path)
-    assert digests(tmp_path / "prism") == digests(tmp_path / "embedded")
 
 
 @pytest.mark.slow
