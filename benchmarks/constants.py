@@ -50,7 +50,8 @@ UNITS = {
     "kept": "rows of a data set for each row read",
     "memory": "bytes: base of a process; of each worker; chunk of each byte of a worker's part; then of each amount",
     "runs": "what was measured: s and CPU s on one core, s on two, bytes at the peak on one and on two",
-    "shuffle": "CPU s a million: pieces written; read, each from a bucket file that is opened; passed over in one",
+    "shuffle": "CPU s a million: pieces written; read, each from a bucket file that is opened; passed over in one; "
+    "messages of a runner's shuffle written and read, without what the runner does with them",
     "runners": "by runner, job, workers: start in s; work as a multiple of the embedded runner's CPU time; runs in s",
 }
 
@@ -213,13 +214,14 @@ def _collect(job: str, line: tuple[str, ...], found: Mapping[str, Any]) -> Ran:
 
 
 def measure_pieces(folder: Path) -> dict[str, float]:
-    """Return CPU seconds a million of what bucket files cost besides their rows; see UNITS.
+    """Return CPU seconds a million of what bucket files, and a runner's shuffle, cost besides the rows; see UNITS.
 
     By files of two rows a piece, with many pieces and with few, of which one is read: the differences are what pieces
     cost.
     """
     import pyarrow as pa
 
+    from transforms.batches import ArrowBatchCoder
     from transforms.partition import Parts, cut_for_shards, write_buckets
 
     few, many = PIECES
@@ -236,7 +238,16 @@ def measure_pieces(folder: Path) -> dict[str, float]:
         find[shards] = (time.process_time() - started) / TURNS
         for path in paths:
             Path(path).unlink()
+    coder = ArrowBatchCoder()  # batch and numbers are those of many shards
+    started = time.process_time()
+    sent = [coder.encode(piece) for piece in cut_for_shards(batch, numbers // 2, many, many)]
+    write_message = (time.process_time() - started) / many
+    started = time.process_time()
+    for message in sent:
+        coder.decode(message)
     costs = {
+        "write_message": write_message,
+        "read_message": (time.process_time() - started) / many,
         "write_piece": (write[many] - write[few]) / (many - few),
         "read_piece": find[few],
         "pass_piece": (find[many] - find[few]) / (many - few),

@@ -122,9 +122,10 @@ def forecast(
     written = of["written"].get("fixed", 0.0) + sum_costs(of["written"], size.amounts)
     work = {stage: sum_costs(costs, size.amounts) / MILLION for stage, costs in of["seconds"].items()}
     if size.shuffle:
-        work["read"] += cut * common["write_piece"] / MILLION
+        write, read = ("write_piece", "read_piece") if spills else ("write_message", "read_message")
+        work["read"] += cut * common[write] / MILLION
         # every shard opens every bucket file
-        find = cut * (common["read_piece"] + (shards * common["pass_piece"] if spills else 0.0))
+        find = cut * (common[read] + (shards * common["pass_piece"] if spills else 0.0))
         for stage in READING:
             if stage in work:
                 work[stage] += find / MILLION

@@ -20,7 +20,13 @@ COSTS = {
             "memory": {"base": 1e8, "worker": 1e7, "chunk": 4.0},
         }
     },
-    "shuffle": {"write_piece": 10.0, "read_piece": 100.0, "pass_piece": 0.01},
+    "shuffle": {
+        "write_piece": 10.0,
+        "read_piece": 100.0,
+        "pass_piece": 0.01,
+        "write_message": 30.0,
+        "read_message": 20.0,
+    },
     "runners": {"FlinkRunner": {"jobs": {"names": {"start": {"1": 20.0, "2": 22.0}, "work": {"1": 2.0, "2": 3.0}}}}},
 }
 SIZE = Size(
@@ -71,7 +77,7 @@ def test_memory_does_not_grow_with_the_rows():
 
 def test_another_runner():
     found = forecast("names", SIZE, workers=1, runner="FlinkRunner", spills=False, given=COSTS)
-    pieces = 20 * (10 + 100) / 1e6
+    pieces = 20 * (30 + 20) / 1e6
     assert found.seconds == pytest.approx(20 + 2 * (4.5 + pieces))
     assert found.shuffle_bytes == 60e6 + 20 * 1000
     two, five = (forecast("names", SIZE, workers=n, runner="FlinkRunner", spills=False, given=COSTS) for n in (2, 5))
