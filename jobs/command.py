@@ -245,7 +245,8 @@ def compare(manifest: dict[str, Any]) -> list[tuple[str, float]]:
         "shuffle": (used["shuffle_bytes"], plan["shuffle_bytes"]),
         "written": (used["written_bytes"], plan["written_bytes"]),
         "seconds": (manifest["seconds"], plan["seconds"]),
-        "memory": (used["peak_bytes"], plan["memory_bytes"]),
+        # of other runners only one process is known, which need not be a worker
+        "memory": (used["peak_bytes"] if plan["runner"] == EMBEDDED else None, plan["memory_bytes"]),
     }
     return [(what, fact / planned) for what, (fact, planned) in facts.items() if fact and planned]
 

@@ -41,6 +41,7 @@ class Forecast:
       widest: the stage through which most bytes go, in and out.
       width: those bytes.
       pieces: parts of that stage: more workers than these do not help it.
+      runner: that the run is planned for.
       workers: that share the work.
       seconds: on machines like that of the constants; None for a runner that was not measured.
       start: those of them before the first row and after the last.
@@ -62,6 +63,7 @@ class Forecast:
     widest: str
     width: float
     pieces: int
+    runner: str
     workers: int
     seconds: float | None
     start: float
@@ -91,6 +93,7 @@ class Forecast:
             "shuffle_bytes": round(self.shuffle_bytes),
             "written_bytes": round(self.written_bytes),
             "memory_bytes": round(self.memory_bytes),
+            "runner": self.runner,
             "workers": self.workers,
             "seconds": None if self.seconds is None else round(self.seconds, 3),
         }
@@ -155,6 +158,7 @@ def forecast(
         widest=widest,
         width=width,
         pieces=size.pieces[widest],
+        runner=runner,
         workers=workers,
         seconds=seconds if slower else None,
         start=start,

@@ -41,7 +41,9 @@ DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while r
 
 def silence_beam() -> None:
     """Keep Beam's chatter, at import and at work, out of the user's sight; its errors stay."""
-    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)  # the logger of a job server has a level of its own
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[handler])
     logging.getLogger().setLevel(logging.ERROR)
     # a failed bundle is raised as well: its traceback need not be logged before, here or by a job server
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -398,7 +400,9 @@ def signals_as_exits() -> Iterator[list[int]]:
 
     def stop(number: int, _: object) -> None:
         received.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
-        logging.disable(logging.CRITICAL)  # a terminal sends Ctrl-C to worker processes too, which log their end
+        # a terminal sends Ctrl-C to workers and job servers too: of their end logs and threads would tell
+        logging.disable(logging.CRITICAL)
+        threading.excepthook = lambda _: None
         raise SystemExit(received[0])
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
