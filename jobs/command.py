@@ -97,11 +97,11 @@ def _run(
         elsewhere=elsewhere,
         started=started,
     )
+    options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         return [f"{output} {DONE_BEFORE}"]
     forecast = expect(plan, given, beam_flags)
     run = dataclasses.replace(run, expected=forecast.plan() if forecast else {})
-    options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     embedded = runners.is_embedded(given.runner)
     cluster = None if embedded else flink.cluster_of(given.runner, options)
     if cluster:

@@ -25,6 +25,7 @@ LOOK_SECONDS = 2.0
 LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
 END_SECONDS = 60.0
 CAUSE_LENGTH = 90
+CAUSED_BY = re.compile(r"^Caused by: (.*)$", re.MULTILINE)
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
@@ -111,10 +112,11 @@ class Cluster:
         return done / max(total, 1), f"{done} of {total} tasks done on Flink{state}"
 
     def _cause(self, job: dict[str, Any]) -> str:
-        """Return why a job's tasks were lost, in Flink's words, as far as they fit in a line."""
+        """Return why a job's tasks were lost: the innermost cause in Flink's words, as far as they fit in a line."""
         with contextlib.suppress(OSError, ValueError, KeyError):
-            if first := self._exception(job).strip().partition("\n")[0]:
-                return f" after {first[:CAUSE_LENGTH]}"
+            told = self._exception(job).strip()
+            if cause := [told.partition("\n")[0], *CAUSED_BY.findall(told)][-1]:
+                return f" after {cause[:CAUSE_LENGTH]}"
         return ""
 
     def cancel(self) -> None:

@@ -33,6 +33,7 @@ class Forecast:
       shares: those of them of which only the usual share of the rows is known.
       read_bytes: of the input, unpacked.
       shuffle_bytes: in the bucket files, or through the runner's shuffle.
+      spills: whether they lie in bucket files.
       overhead_bytes: those of them that are no rows: what the pieces cost.
       by_span: as in Size: larger spans would make fewer pieces.
       written_bytes: data sets and views.
@@ -55,6 +56,7 @@ class Forecast:
     shares: Sequence[str]
     read_bytes: float
     shuffle_bytes: float
+    spills: bool
     overhead_bytes: float
     by_span: bool
     written_bytes: float
@@ -72,7 +74,7 @@ class Forecast:
     @property
     def disk_bytes(self) -> float:
         """Free bytes that the output's disk must have: an earlier output stays until the commit."""
-        return self.shuffle_bytes + self.written_bytes
+        return self.written_bytes + (self.shuffle_bytes if self.spills else 0.0)
 
     @property
     def core_hours(self) -> float:
@@ -150,6 +152,7 @@ def forecast(
         shares=tuple(of.get("kept", {})),
         read_bytes=size.bytes,
         shuffle_bytes=shuffle,
+        spills=spills,
         overhead_bytes=overhead,
         by_span=size.by_span,
         written_bytes=written,

@@ -1,10 +1,11 @@
 """Command lines: strict options, for the job first and for Beam then."""
 
 import argparse
-import difflib
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -68,16 +69,23 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.given: set[str] = set()
+        self.words: list[str] = []
         for name in (None, "store"):
             self.register("action", name, Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options and what else there is."""
         self.given = set()
+        self.words = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, in one line, and exit with 2."""
+        if message.startswith("the following arguments are required"):  # one may be there, in other letters
+            unknown = [word.split("=")[0] for word in self.words if word.startswith("--")]
+            unknown = [word for word in unknown if word not in self.flags()]
+            near = [(word, right[0]) for word in unknown if (right := get_close_matches(word, self.flags(), 1, NEAR))]
+            message += "".join(f"; did you mean {right} by {word}?" for word, right in near[:1])
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
     def flags(self) -> list[str]:
@@ -118,7 +126,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, NEAR)
+        near = get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, NEAR)
         right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
         right = right or next((k for k in known if len(name) > 3 and k.startswith(name)), "")
         hint = f"; did you mean {right}?" if right else ""

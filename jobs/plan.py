@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs import runners
-from jobs.options import DONE, EXIT_CODES, Parser, many
+from jobs.options import DONE, EXISTS, EXIT_CODES, Parser, many
 
 if TYPE_CHECKING:
     from jobs.forecast import Forecast
@@ -48,12 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job, parser = words[0], parser_of(words[0])
     runners.silence_beam()
     given, flags = parser.parse_strictly(words[1:])
+    from jobs.lock import OutputExistsError
     from transforms.errors import OptionError
 
     try:
         found = look(job, given, flags)
     except OptionError as error:
         parser.error(str(error))
+    except OutputExistsError as error:
+        print(f"molino: {error}", file=sys.stderr)
+        return EXISTS
     except Exception as error:
         return runners.fail(error)
     if given.json:
@@ -117,7 +121,7 @@ def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Forecast
     """Return what a run with these options will take.
 
     Raises:
-      OptionError, DataError: as the run itself would raise them.
+      OptionError, DataError, OutputExistsError: as the run itself would raise them.
     """
     from jobs import command
     from transforms.errors import DataError
@@ -142,14 +146,20 @@ def _plan_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     runners.check_known(given.runner)
     here, given.output = given.output is None, given.output or "."
     inputs = getattr(module, JOBS[job])(given) if JOBS[job] else command.find_inputs(given.input)
-    if not here:
-        command.output_folder(given.output, inputs)
     runners.check_reachable(given.runner, [*([] if here else [given.output]), *given.input])
-    return module.plan(given, inputs)
+    output = "" if here else command.output_folder(given.output, inputs)
+    plan = module.plan(given, inputs)
+    if output:
+        from jobs import runs
+
+        run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
+        runs.check_output(run, overwrite=given.overwrite)
+    return plan
 
 
 def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tuple[str, str]]:
     """Yield the lines of a plan: a name, and what a person reads; `noun` is what the job's rows are."""
+    here = runners.is_embedded(given.runner)
     if found.files:
         yield "files", f"{found.files:,}, {show_bytes(found.read_bytes)}"
     yield f"{noun}s", f"{found.rows:,.0f}" if found.exact else f"about {found.rows:,.0f}, from a sample"
@@ -162,10 +172,10 @@ def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tu
             span = "give a larger --span-bytes, which takes more memory, or " if found.by_span else ""
             yield "note", f"batches are cut into too many pieces: {span}cut the input into several runs"
     yield "written", show_bytes(found.written_bytes)
-    yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes)}"
+    yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found) if here else ''}"
     all_ = f", {show_bytes(found.memory_bytes)} for {found.workers:,}" if found.workers > 1 else ""
-    here = _memory(found.memory_bytes) if runners.is_embedded(given.runner) else ""
-    yield "memory", f"{show_bytes(found.worker_bytes)} for one worker{all_}{here}"
+    short = _memory(found.memory_bytes) if here else ""
+    yield "memory", f"{show_bytes(found.worker_bytes)} for one worker{all_}{short}"
     pieces = f"{found.pieces:,} pieces" if found.pieces != 1 else "one piece"
     yield "widest stage", f"{found.widest}: {show_bytes(found.width)} in {pieces}"
     if found.pieces < found.workers:
@@ -179,14 +189,17 @@ def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tu
         "time",
         f"{show_time(found.seconds)} with {many(found.workers, 'worker')}, {show_time(found.start)} of it start",
     )
-    yield "kept busy", f"{found.core_hours:,.4g} core hours, {found.gb_hours:,.4g} GB hours"
+    yield "reserved", f"{found.core_hours:,.4g} core hours, {found.gb_hours:,.4g} GB hours"
     cost = cost_of(found, given)
     if cost is not None:
-        core, memory = given.price_core_hour or 0.0, given.price_gb_hour or 0.0
-        yield "cost", f"{cost:,.4g}, at {core:g} a core hour and {memory:g} a GB hour"
+        prices = ((given.price_core_hour, "core hour"), (given.price_gb_hour, "GB hour"))
+        yield (
+            "cost",
+            f"{cost:,.4g}, at " + " and ".join(f"{price:g} a {what}" for price, what in prices if price is not None),
+        )
 
 
-def _free(output: str, needed: float) -> str:
+def _free(output: str, found: "Forecast") -> str:
     """Return how the free bytes of an output's disk compare, where it is local."""
     from transforms import storage
 
@@ -196,7 +209,7 @@ def _free(output: str, needed: float) -> str:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
-    return f", {show_bytes(free)} free" + ("; too little" if free < needed else "")
+    return f", {show_bytes(free)} free" + ("; too little" if free < found.disk_bytes else "")
 
 
 def _memory(needed: float) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import glob
 import io
+import json
 import logging
 import os
 import re
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from jobs.flink import Cluster
 
 INTERRUPTED, TERMINATED = 130, 143
+STOP_SECONDS = 3.0  # that a worker process has, when all is done, to end by itself
 NEVER_MS = 10**9  # twelve days
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 KEPT_BYTES, ARENAS = 1 << 26, 2
 DATAFLOW = "DataflowRunner"
 FLINK = "FlinkRunner"
+ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
 PACKAGE_FLAGS = ("--setup_file", "--sdk_container_image", "--extra_package", "--extra_packages")
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 # Beam would stage a list of all that is installed here, with paths of this machine
 UNTOLD = "disable_logging_submission_environment"
+CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n2-standard-8, custom-4-8192
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
 DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
@@ -70,6 +74,7 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
         flags = [*flags, f"--experiments={UNTOLD}", *session]
         # on Flink a job is told from others by its name alone
         name = f"molino-{job}-{secrets.token_hex(4)}" if runner == FLINK else f"molino-{job}"
+        _check_environment(flags)
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name={name}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
@@ -79,13 +84,40 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     return options
 
 
+def _check_environment(flags: Sequence[str]) -> None:
+    """Raise OptionError where Beam does not know the environment of workers that the flags describe."""
+    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+
+    from transforms.errors import OptionError
+
+    given = PipelineOptions(list(flags)).view_as(PortableOptions)
+    kind, config = given.environment_type, given.environment_config
+    if kind and kind not in ENVIRONMENTS and not kind.startswith("beam:env:"):
+        near = difflib.get_close_matches(kind.upper(), ENVIRONMENTS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(ENVIRONMENTS)}"
+        raise OptionError(f"--environment_type {kind}: there is no such one; {hint}")
+    if kind == "PROCESS" and config:
+        try:
+            json.loads(config)["command"]
+        except (ValueError, KeyError, TypeError):
+            raise OptionError(
+                f"--environment_config {config}: for PROCESS it is JSON with the worker's program, "
+                '{"command": "/opt/apache/beam/boot"}'
+            ) from None
+
+
 def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
     """Return how many workers of one core each a run will have, as far as its options tell.
 
     Args:
       asked: --workers, where a plan for another runner is asked for without that runner's own options.
+
+    Raises:
+      OptionError: a number that no run can have.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
+
+    from transforms.errors import OptionError
 
     if is_embedded(runner):
         return asked or os.cpu_count() or 1
@@ -93,10 +125,13 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
     told = 0
     if runner == FLINK:
         told = options.view_as(FlinkRunnerOptions).parallelism
+        if told < 1 and told != -1:
+            raise OptionError(f"--parallelism must be at least 1, not {told}")
     elif runner == DATAFLOW:
         machines = options.view_as(WorkerOptions)
-        cores = re.search(r"-(\d+)$", machines.machine_type or "")
-        told = (machines.num_workers or machines.max_num_workers or 0) * int(cores[1] if cores else 1)
+        cores = CORES.search(machines.machine_type or "")
+        count = machines.num_workers or machines.max_num_workers
+        told = (count or 1) * int(cores[1] or cores[2]) if cores else count or 0
     return told if told > 0 else asked or 1
 
 
@@ -330,13 +365,29 @@ def _environment(worker_mode: str, workers: int) -> Any:
     from apache_beam.transforms import environments
 
     if worker_mode == "processes":
-        command = f"exec {shlex.quote(sys.executable)} -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}"
+        _end_late_workers()
+        command = f"exec {shlex.quote(sys.executable)} -m jobs.worker {os.getpid()} 2>{os.devnull}"
         return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
     if workers == 1:
         return None
     return environments.EmbeddedPythonGrpcEnvironment(
         data_buffer_time_limit_ms=NEVER_MS, capabilities=environments.python_sdk_capabilities()
     )
+
+
+def _end_late_workers() -> None:
+    """Let Beam end a worker process that does not end by itself: one that is told to before it has called waits on.
+
+    Beam would wait for it for ever: when a run is stopped, or fails, while its workers start.
+    """
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    def stop_worker(handler: Any) -> None:
+        handler.worker_thread.join(STOP_SECONDS)
+        if handler.worker_thread.is_alive():
+            end_workers()
+
+    worker_handlers.SubprocessSdkWorkerHandler.stop_worker = stop_worker
 
 
 def explain_failure(error: BaseException) -> str:

@@ -34,6 +34,7 @@ from transforms.progress import STAGES
 from transforms.resume import kept_paths
 
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
 Input = storage.FileInfo | Listing
 
 
@@ -276,6 +277,8 @@ def clear_staging(run: Run, *, begun: bool = False) -> None:
 def _difference(run: Run, manifest: Mapping[str, Any]) -> str:
     options = json.loads(json.dumps(run.options))  # as a manifest has them
     changed = [name for name in options if manifest["options"].get(name) != options[name]]
-    if changed:
-        return "options (" + ", ".join(changed) + ")"
-    return "inputs" if list(run.inputs) != manifest["inputs"] else "code"
+    inputs = list(run.inputs) != manifest["inputs"]
+    told = ["inputs"] * inputs
+    if changed := [name for name in changed if not (inputs and name in CUT)]:
+        told += ["options (" + ", ".join(changed) + ")"]
+    return " and ".join(told) or "code"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jobs import runners
-from jobs.options import DONE, Parser, many, natural, place, positive
+from jobs.options import DONE, EXISTS, Parser, many, natural, place, positive
 
 DESCRIPTION = """
 Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted, vectors
@@ -39,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for folder in (given.output, os.path.dirname(given.output)):
         if os.path.exists(os.path.join(folder, MANIFEST)):
-            parser.error(f"--output {given.output}: {folder or '.'} holds a finished run; write elsewhere")
+            print(
+                f"molino: --output {given.output}: {folder or '.'} holds a finished run; write elsewhere",
+                file=sys.stderr,
+            )
+            return EXISTS
     try:
         with runners.signals_as_exits(), storage.explained(given.output, "write"):
             wrote = SAMPLES[given.job][2](given)

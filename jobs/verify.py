@@ -20,11 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, beam_flags = parser.parse_strictly(arguments)
     from jobs.recheck import verify
     from transforms import storage
+    from transforms.errors import OptionError
 
     storage.use_options(beam_flags)
 
     try:
         manifest, wrong = verify(given.output.rstrip("/") or "/")
+    except OptionError as error:
+        parser.error(str(error))
     except Exception as error:
         return runners.fail(error)
     for line in wrong:

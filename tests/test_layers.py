@@ -38,7 +38,7 @@ ALSO = {
 }
 FORBIDDEN = {"training": {"apache_beam", "transforms", "jobs"}}
 SHARED_JOBS = {"buckets", "cli", "command", "commit", "doctor", "flink", "forecast", "lock", "manifest", "options"}
-SHARED_JOBS |= {"plan", "progress", "recheck", "runners", "runs", "sample", "sizes", "temporary", "verify"}
+SHARED_JOBS |= {"plan", "progress", "recheck", "runners", "runs", "sample", "sizes", "temporary", "verify", "worker"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"

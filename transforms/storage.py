@@ -22,7 +22,7 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.errors import DataError
+from transforms.errors import DataError, OptionError
 from transforms.object_stores import UnsupportedError, store_of
 
 REMEDIES = {
@@ -111,14 +111,23 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
 
 
 def check_store(path: str) -> None:
-    """Raise DataError where there is no file system for a path, or its client is not installed."""
+    """Look whether there is a file system for a path.
+
+    Raises:
+      OptionError: Beam knows none of that scheme.
+      DataError: its client is not installed.
+    """
     scheme = FileSystems.get_scheme(path)
     if scheme is None:
         return
-    if scheme not in EXTRAS:
-        raise DataError(f"{path}: there is no file system for {scheme}://; give a local path, gs://, s3:// or hdfs://")
-    if not has_client(scheme):
+    if scheme in EXTRAS and not has_client(scheme):
         raise DataError(f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt")
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError:
+        raise OptionError(
+            f"{path}: there is no file system for {scheme}://; give a local path, gs://, s3:// or hdfs://"
+        ) from None
 
 
 def has_client(scheme: str) -> bool:

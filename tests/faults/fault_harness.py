@@ -180,3 +180,8 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def assert_gone(pids: set[int]) -> None:
+    """Assert that processes end, within ten seconds."""
+    wait_until(lambda: not [pid for pid in pids if is_alive(pid)], seconds=10)

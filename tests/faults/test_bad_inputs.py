@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 HEADER = b"CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\n"
 ROW = b"HEGG560427MVZRRL04|PEREZ|LOPEZ|ANA\n"
 
+from transforms.sample_names import sample_names
+
 
 def too_many_rejects(folder):
     (folder / "r.txt").write_bytes(HEADER + ROW * 9 + b"odd\n")
@@ -248,6 +250,15 @@ def test_a_wrong_command_line_is_one_line_and_2(options, words, sample, tmp_path
     assert arguments
     assert_failed(ended, 2, *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_differs_from_a_finished_run_is_named(finished, tmp_path):
+    sample_names(str(tmp_path / "more.txt"), rows=30_000)
+    assert_failed(names(tmp_path / "more.txt", finished), 3, "with other inputs; add --overwrite")
+    ended = names(tmp_path / "more.txt", finished, "--curp", "drop", "--shards", 3)
+    assert_failed(ended, 3, "with other inputs and options (curp); add --overwrite")
+    ended = molino("sample", "names", "--rows", 10, "--output", finished / "x.txt", env=environment())
+    assert_failed(ended, 3, "holds a finished run; write elsewhere")
 
 
 def test_a_store_with_one_slash_is_no_folder_here(sample, tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from fault_harness import end, environment, start, wait_until
+from fault_harness import assert_gone, descendants, end, environment, start, wait_until
 
 SLOW_IMPORT = """
 import pathlib, sys, time
@@ -16,6 +16,11 @@ class Slow:
             pathlib.Path({mark!r}).touch()
             time.sleep(60)
 sys.meta_path.insert(0, Slow())
+"""
+SLOW_WORKER = """
+import sys, time
+if "jobs.worker" in sys.orig_argv:
+    time.sleep(2)
 """
 
 
@@ -41,6 +46,27 @@ def test_a_sample_that_is_stopped_leaves_nothing(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     assert end(process, 30).code == 130
     assert not list(tmp_path.glob("big/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=["TERM", "INT", "KILL"])
+def test_stopped_while_its_workers_start(number, sample, tmp_path):
+    """One that is told to end before it has called its runner would wait for ever, and the runner for it."""
+    env = environment(tmp_path, SLOW_WORKER)
+    given = ("--input", sample, "--output", tmp_path / "out", "--quiet", "--worker-mode", "processes", "--workers", 2)
+    process = start("names", *given, env=env)
+    wait_until(lambda: len(descendants(process.pid)) == 2, process)
+    workers = descendants(process.pid)
+    os.kill(process.pid, number)
+    assert end(process, 30).code == (-9 if number == signal.SIGKILL else 128 + number)
+    assert_gone(workers)
+    assert number == signal.SIGKILL or not (tmp_path / "out").exists()
+
+
+def test_closed_standard_output(sample, tmp_path):
+    command = f"{sys.executable} -m jobs.cli names --quiet --input {sample} --output out >&-"
+    ended = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (tmp_path / "out/_SUCCESS").exists()
 
 
 @pytest.mark.parametrize("words", [["plan", "names", "--input"], ["names", "--quiet", "--output", "out", "--input"]])

@@ -8,10 +8,10 @@ import pytest
 from fault_harness import (
     assert_complete,
     assert_failed,
+    assert_gone,
     descendants,
     end,
     environment,
-    is_alive,
     names,
     start,
     state_of,
@@ -51,10 +51,6 @@ def start_endless(sample, output, env, *options) -> subprocess.Popen:
     staging = output / STAGING
     wait_until(lambda: list(staging.rglob("*.parquet")), process)
     return process
-
-
-def assert_gone(pids) -> None:
-    wait_until(lambda: not [pid for pid in pids if is_alive(pid)], seconds=10)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["first", "over"])

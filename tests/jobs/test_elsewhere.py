@@ -210,3 +210,18 @@ def test_a_lock_that_was_handed_over_stays(tmp_path):
         Lock("mem://bucket/out", "another"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--environment_type", "LOOPBAC"], "did you mean LOOPBACK?"),
+        (["--environment_type", "PROCESS", "--environment_config", '{"command": '], "for PROCESS it is JSON"),
+    ],
+)
+def test_an_environment_that_beam_does_not_know(flags, told, tmp_path, capsys):
+    given = ["--input", str(_payroll(tmp_path)), "--output", str(tmp_path / "out"), "--runner", "FlinkRunner"]
+    with pytest.raises(SystemExit) as stopped:
+        names.main([*given, *flags])
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """`molino plan`: what it says before a run, against what the run then counts."""
 
+import gzip
 import json
 import os
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import cli, names, pca, shapes, titles, whales
+from jobs import cli, names, pca, runners, shapes, titles, whales
 from transforms.sample_names import sample_names
 from transforms.sample_titles import sample_titles
 from transforms.sample_whales import sample_whales
@@ -157,7 +158,7 @@ def test_it_tells_and_writes_nothing(payroll, tmp_path, capsys):
         cli.main(["plan", "names", "--input", str(payroll), "--output", str(tmp_path / "new"), "--workers", "2"]) == 0
     )
     lines = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    assert {"rows", "people", "shuffle", "written", "disk", "memory", "widest stage", "time", "kept busy"} <= set(lines)
+    assert {"rows", "people", "shuffle", "written", "disk", "memory", "widest stage", "time", "reserved"} <= set(lines)
     assert "cost" not in lines
     assert "free" in lines["disk"]
     assert sorted(tmp_path.rglob("*")) == before
@@ -167,7 +168,7 @@ def test_prices_give_a_cost(payroll, capsys):
     words = ["plan", "names", "--input", str(payroll), "--workers", "1"]
     assert cli.main([*words, "--price-core-hour", "2", "--price-gb-hour", "0"]) == 0
     lines = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    hours = float(lines["kept busy"].split()[0])
+    hours = float(lines["reserved"].split()[0])
     assert float(lines["cost"].split(",")[0]) == pytest.approx(2 * hours, rel=0.01)
 
 
@@ -182,6 +183,11 @@ def test_prices_give_a_cost(payroll, capsys):
         (["titles", "--input", "{payroll}"], 1, "lacks the column 'title'"),
         (["pca", "--input", "{payroll}", "--column", "v"], 1, "sep.txt"),
         (["shapes", "--sweep", "nowhere.yaml"], 1, "cannot read the sweep nowhere.yaml"),
+        (["names", "--input", "{payroll}", "--runner", "FlinkRunner", "--parallelism", "0"], 2, "at least 1, not 0"),
+        (["names", "--input", "{payroll}", "--runner", "DataflowRunner"], 2, "give a gs:// path"),
+        (["names", "--input", "{payroll}", "--output", "ftp://h/x"], 2, "there is no file system for ftp://"),
+        (["names", "--input", "{payroll}", "--price-core-hour", "much"], 2, "must be a number from 0, not much"),
+        (["names", "--inptu", "{payroll}"], 2, "did you mean --input by --inptu?"),
         (["spam"], 2, "invalid choice: 'spam'"),
         (["--json", "names"], 2, "the job comes first"),
         ([], 2, "required: JOB"),
@@ -198,6 +204,47 @@ def test_what_is_wrong_is_told_as_the_job_tells_it(words, code, said, payroll, c
     assert "Traceback" not in told
 
 
+def test_workers_are_those_of_the_run(payroll, capsys):
+    def workers(*flags, runner="FlinkRunner"):
+        return planned(capsys, "names", "--input", payroll, "--runner", runner, *flags)["workers"]
+
+    assert workers("--parallelism", "3") == 3
+    assert workers("--workers", "4") == 4
+    assert workers() == 1
+    assert workers("--workers", "2", runner="embedded") == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "workers"),
+    [
+        (["--num_workers", "3"], 3),
+        (["--num_workers", "2", "--machine_type", "n2-standard-8"], 16),
+        (["--machine_type", "n2-highmem-4", "--max_num_workers", "5"], 20),
+        (["--machine_type", "c2-standard-8"], 8),
+        (["--num_workers", "2", "--machine_type", "n2-custom-4-8192"], 8),
+        (["--num_workers", "2", "--machine_type", "e2-medium"], 2),
+    ],
+)
+def test_workers_of_dataflow(flags, workers):
+    assert runners.workers_of("DataflowRunner", flags, None) == workers
+
+
+def test_an_output_that_is_taken(payroll, tmp_path, capsys):
+    run(names, tmp_path / "out", "--input", payroll)
+    words = ["plan", "names", "--input", str(payroll), "--output", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    assert cli.main([*words, "--min-count", "9"]) == 3
+    assert "other options (min_count); add --overwrite" in capsys.readouterr().err
+    assert cli.main([*words, "--min-count", "9", "--overwrite"]) == 0
+
+
+def test_a_gzip_file_is_planned_as_its_text(payroll, tmp_path, capsys):
+    (tmp_path / "sep.txt.gz").write_bytes(gzip.compress(payroll.read_bytes()))
+    plain, packed = (planned(capsys, "names", "--input", path) for path in (payroll, tmp_path / "sep.txt.gz"))
+    for what in ("rows", "read_bytes", "shuffle_bytes", "written_bytes"):
+        assert packed[what] == pytest.approx(plain[what], rel=NEAR)
+
+
 def test_help_teaches(capsys):
     for words, expected in ((["--help"], "molino plan shapes"), (["names", "--help"], "--price-core-hour")):
         with pytest.raises(SystemExit) as stop:
@@ -210,7 +257,7 @@ def test_a_runner_that_was_not_measured_has_no_time(payroll, capsys):
     assert cli.main(["plan", "names", "--input", str(payroll), "--runner", "SparkRunner", "--workers", "4"]) == 0
     lines = dict(line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines())
     assert lines["time"].startswith("SparkRunner was not measured")
-    assert "kept busy" not in lines
+    assert "reserved" not in lines
 
 
 def test_an_input_without_rows(tmp_path, capsys):
