@@ -21,11 +21,11 @@ from fault_harness import (
     state_of,
 )
 
+from transforms.sample_names import sample_names
+
 pytestmark = pytest.mark.slow
 HEADER = b"CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\n"
 ROW = b"HEGG560427MVZRRL04|PEREZ|LOPEZ|ANA\n"
-
-from transforms.sample_names import sample_names
 
 
 def too_many_rejects(folder):
