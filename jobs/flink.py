@@ -107,8 +107,11 @@ class Cluster:
             return 0.0, f"Flink does not answer at {self.url}"
         if not job:
             return 0.0, "handing the job to Flink"
-        done, total = job["tasks"]["finished"], job["tasks"]["total"]
-        state = "" if job["state"] == "RUNNING" else f", {job['state'].lower()}{self._cause(job)}"
+        tasks = job["tasks"]
+        done, total = tasks["finished"], tasks["total"]
+        state = f", {job['state'].lower()}{self._cause(job)}"
+        if job["state"] == "RUNNING":
+            state = ", waiting for free slots" if tasks.get("scheduled") and not tasks.get("running") else ""
         return done / max(total, 1), f"{done} of {total} tasks done on Flink{state}"
 
     def _cause(self, job: dict[str, Any]) -> str:

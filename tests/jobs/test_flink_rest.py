@@ -158,10 +158,19 @@ def test_how_far_a_job_is(server, cluster, jobs):
     assert cluster.how_far() == (0.0, "handing the job to Flink")
     jobs.append(job("ours", finished=2))
     assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink")
+    jobs[-1]["tasks"] |= {"scheduled": 6, "running": 0}
+    assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink, waiting for free slots")
+    jobs[-1]["tasks"] |= {"scheduled": 4, "running": 2}
+    assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink")
     jobs[-1]["state"] = "RESTARTING"
     assert cluster.how_far() == (0.25, "2 of 8 tasks done on Flink, restarting")
     server.says["/v1/jobs/ours/exceptions"] = {"root-exception": "java.lang.Exception: TaskManager is lost\n\tat x"}
     told = "2 of 8 tasks done on Flink, restarting after java.lang.Exception: TaskManager is lost"
+    assert cluster.how_far() == (0.25, told)
+    server.says["/v1/jobs/ours/exceptions"]["root-exception"] += (
+        "\nCaused by: A: b\n\tat y\nCaused by: no program /nope"
+    )
+    told = "2 of 8 tasks done on Flink, restarting after no program /nope"
     assert cluster.how_far() == (0.25, told)
 
 
