@@ -230,7 +230,7 @@ def test_reasons_statuses_and_counters_of_the_whales_job():
 def test_exit_codes():
     from jobs.options import DATA, DONE, EXISTS, USAGE
 
-    codes = {DONE, DATA, USAGE, EXISTS, runners.INTERRUPTED, runners.TERMINATED}
+    codes = {DONE, DATA, USAGE, EXISTS, cli.PIPE, runners.INTERRUPTED, runners.TERMINATED}
     table = section(page_of("runs.md"), "Exit codes")
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 
