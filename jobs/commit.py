@@ -205,9 +205,9 @@ def _manifest(
 def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     """Return what the run took, as far as it is known here; other workers and runners have other figures."""
     buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
-    # of this process and of the largest that it started and that has ended, such as tensorflow-transform's
+    # of this process, or of the largest that it started and that has ended, such as tensorflow-transform's
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    peak = sum(peaks) * (1 if sys.platform == "darwin" else 1024)
+    peak = max(peaks) * (1 if sys.platform == "darwin" else 1024)
     return {
         "shuffle_bytes": sum(buckets) if buckets else None,
         "written_bytes": sum(file.bytes for file in files),
