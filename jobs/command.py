@@ -90,18 +90,13 @@ def _run(
     if elsewhere and plan.here_only:
         raise OptionError(plan.here_only[0])
     run = runs.plan_run(
-        plan,
-        output=output,
-        inputs=inputs,
-        max_reject_ratio=given.max_reject_ratio,
-        elsewhere=elsewhere,
-        started=started,
+        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
     )
     options = runners.pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
         return [f"{output} {DONE_BEFORE}"]
     forecast = expect(plan, given, beam_flags)
-    run = dataclasses.replace(run, expected=forecast.plan() if forecast else {})
+    run = dataclasses.replace(run, started=started, expected=forecast.plan() if forecast else {})
     embedded = runners.is_embedded(given.runner)
     cluster = None if embedded else flink.cluster_of(given.runner, options)
     if cluster:

@@ -82,9 +82,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, in one line, and exit with 2."""
         if message.startswith("the following arguments are required"):  # one may be there, in other letters
-            unknown = [word.split("=")[0] for word in self.words if word.startswith("--")]
-            unknown = [word for word in unknown if word not in self.flags()]
-            near = [(word, right[0]) for word in unknown if (right := get_close_matches(word, self.flags(), 1, NEAR))]
+            known = self.flags()
+            words = [word.split("=")[0] for word in self.words if word.startswith("--")]
+            near = [(word, right) for word in words if word not in known and (right := _nearest(word, known))]
             message += "".join(f"; did you mean {right} by {word}?" for word, right in near[:1])
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
@@ -126,11 +126,16 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
         name = unknown[0].split("=")[0]
-        near = get_close_matches(name.replace("_", "-"), [k.replace("_", "-") for k in known], 1, NEAR)
-        right = next((k for k in known if near and k.replace("_", "-") == near[0]), "")
-        right = right or next((k for k in known if len(name) > 3 and k.startswith(name)), "")
+        right = _nearest(name, known)
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Return the known option that is most like a wrong one, or else begins like it; "" where none is."""
+    near = get_close_matches(name.replace("_", "-"), [flag.replace("_", "-") for flag in known], 1, NEAR)
+    right = next((flag for flag in known if near and flag.replace("_", "-") == near[0]), "")
+    return right or next((flag for flag in known if len(name) > 3 and flag.startswith(name)), "")
 
 
 class _BeamParser(argparse.ArgumentParser):

@@ -143,7 +143,7 @@ def _plan_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
 
     module = importlib.import_module(f"jobs.{job}")
     storage.use_options(flags)
-    runners.check_known(given.runner)
+    runners.check_flags(given.runner, flags)
     here, given.output = given.output is None, given.output or "."
     inputs = getattr(module, JOBS[job])(given) if JOBS[job] else command.find_inputs(given.input)
     runners.check_reachable(given.runner, [*([] if here else [given.output]), *given.input])
@@ -172,7 +172,7 @@ def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tu
             span = "give a larger --span-bytes, which takes more memory, or " if found.by_span else ""
             yield "note", f"batches are cut into too many pieces: {span}cut the input into several runs"
     yield "written", show_bytes(found.written_bytes)
-    yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found) if here else ''}"
+    yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes) if here else ''}"
     all_ = f", {show_bytes(found.memory_bytes)} for {found.workers:,}" if found.workers > 1 else ""
     short = _memory(found.memory_bytes) if here else ""
     yield "memory", f"{show_bytes(found.worker_bytes)} for one worker{all_}{short}"
@@ -199,7 +199,7 @@ def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tu
         )
 
 
-def _free(output: str, found: "Forecast") -> str:
+def _free(output: str, needed: float) -> str:
     """Return how the free bytes of an output's disk compare, where it is local."""
     from transforms import storage
 
@@ -209,7 +209,7 @@ def _free(output: str, found: "Forecast") -> str:
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
-    return f", {show_bytes(free)} free" + ("; too little" if free < found.disk_bytes else "")
+    return f", {show_bytes(free)} free" + ("; too little" if free < needed else "")
 
 
 def _memory(needed: float) -> str:

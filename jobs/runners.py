@@ -59,7 +59,7 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
     if not is_embedded(runner):
-        check_known(runner)
+        check_flags(runner, flags)
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
         if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
@@ -74,7 +74,6 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
         flags = [*flags, f"--experiments={UNTOLD}", *session]
         # on Flink a job is told from others by its name alone
         name = f"molino-{job}-{secrets.token_hex(4)}" if runner == FLINK else f"molino-{job}"
-        _check_environment(flags)
         named = [] if any(flag.startswith("--job_name") for flag in flags) else [f"--job_name={name}"]
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
@@ -84,13 +83,28 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     return options
 
 
-def _check_environment(flags: Sequence[str]) -> None:
-    """Raise OptionError where Beam does not know the environment of workers that the flags describe."""
-    from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+def check_flags(runner: str, flags: Sequence[str]) -> None:
+    """Look whether a run with these flags could be.
+
+    Raises:
+      OptionError: there is no runner of this name (a dotted one is taken for a class of Beam's), or no such environment
+        of workers, or a number of them that cannot be.
+    """
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
     from transforms.errors import OptionError
 
-    given = PipelineOptions(list(flags)).view_as(PortableOptions)
+    if is_embedded(runner):
+        return
+    if runner not in RUNNERS and "." not in runner:
+        near = difflib.get_close_matches(runner, RUNNERS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}"
+        raise OptionError(f"no such runner: {runner}; {hint}")
+    options = PipelineOptions(list(flags))
+    parallelism = options.view_as(FlinkRunnerOptions).parallelism
+    if runner == FLINK and parallelism < 1 and parallelism != -1:
+        raise OptionError(f"--parallelism must be at least 1, not {parallelism}")
+    given = options.view_as(PortableOptions)
     kind, config = given.environment_type, given.environment_config
     if kind and kind not in ENVIRONMENTS and not kind.startswith("beam:env:"):
         near = difflib.get_close_matches(kind.upper(), ENVIRONMENTS, 1)
@@ -111,13 +125,8 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
 
     Args:
       asked: --workers, where a plan for another runner is asked for without that runner's own options.
-
-    Raises:
-      OptionError: a number that no run can have.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
-
-    from transforms.errors import OptionError
 
     if is_embedded(runner):
         return asked or os.cpu_count() or 1
@@ -125,24 +134,12 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
     told = 0
     if runner == FLINK:
         told = options.view_as(FlinkRunnerOptions).parallelism
-        if told < 1 and told != -1:
-            raise OptionError(f"--parallelism must be at least 1, not {told}")
     elif runner == DATAFLOW:
         machines = options.view_as(WorkerOptions)
         cores = CORES.search(machines.machine_type or "")
         count = machines.num_workers or machines.max_num_workers
         told = (count or 1) * int(cores[1] or cores[2]) if cores else count or 0
     return told if told > 0 else asked or 1
-
-
-def check_known(runner: str) -> None:
-    """Raise OptionError when there is no runner of this name; a dotted one is taken for a class of Beam's."""
-    from transforms.errors import OptionError
-
-    if not is_embedded(runner) and runner not in RUNNERS and "." not in runner:
-        near = difflib.get_close_matches(runner, RUNNERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}"
-        raise OptionError(f"no such runner: {runner}; {hint}")
 
 
 def _send_no_paths() -> None:

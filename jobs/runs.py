@@ -133,19 +133,9 @@ class Run:
 
 
 def plan_run(
-    plan: Plan,
-    *,
-    output: str,
-    inputs: Sequence[Input],
-    max_reject_ratio: float,
-    elsewhere: bool = False,
-    started: float | None = None,
+    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
 ) -> Run:
-    """Return the run of a plan, with the id that it, its inputs and the code give.
-
-    Args:
-      started: when its command began, in seconds since 1970; by default now.
-    """
+    """Return the run of a plan, with the id that it, its inputs and the code give."""
     code = {"version": jobs.VERSION, "digest": code_digest()}
     listed = [_entry(item) for item in inputs]
     options = {**plan.options, "max_reject_ratio": max_reject_ratio}
@@ -167,7 +157,6 @@ def plan_run(
         max_reject_ratio=max_reject_ratio,
         warnings=plan.warnings,
         elsewhere=elsewhere,
-        started=time.time() if started is None else started,
     )
 
 

@@ -1,4 +1,4 @@
-"""Call a function in a process of its own, so that what kills or stops it is an answer and not the end of the run."""
+"""Other processes: what kills or stops one, or what it fills the memory with, is not the end of the run."""
 
 import dataclasses
 import logging
@@ -6,13 +6,18 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import re
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from transforms.errors import DataError
 
+LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
 START_SECONDS = 60  # for a new process to import what it needs
 
 
@@ -59,6 +64,34 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
         process.kill()
         process.join()
         here.close()
+
+
+def run_module(
+    module: str, request: str, *, folder: str | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a module of this program as a program, in a process of its own that Ctrl-C does not reach but by this one.
+
+    Args:
+      request: its standard input.
+      folder: where it is started; by default where this process is.
+      environment: variables besides those of this process.
+
+    Returns: exit code, standard output, and the last line of standard error that is none of TensorFlow's log.
+    """
+    root = str(Path(__file__).resolve().parents[1])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        input=request,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
+    return done.returncode, done.stdout, (lines or [""])[-1][:300]
 
 
 def _serve(connection: multiprocessing.connection.Connection, call: bytes) -> None:

@@ -14,8 +14,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -28,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms import carry, model_files, nnlm, storage
+from transforms.apart import run_module
 from transforms.errors import DataError, OptionError
 
 log = logging.getLogger(__name__)
@@ -219,20 +218,10 @@ def ask_tensorflow(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
     """Have another process answer what needs TensorFlow; it starts only when something is asked."""
     if not requests:
         return []
-    root = str(Path(__file__).resolve().parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "transforms.saved_model"],
-        input=json.dumps(requests),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1][:300]
-        raise DataError(f"TensorFlow ended with the code {done.returncode} while it looked at the models: {last}")
-    return _unwrap(json.loads(done.stdout.splitlines()[-1]))
+    code, answers, last = run_module("transforms.saved_model", json.dumps(requests))
+    if code:
+        raise DataError(f"TensorFlow ended with the code {code} while it looked at the models: {last}")
+    return _unwrap(json.loads(answers.splitlines()[-1]))
 
 
 def _unwrap(answers: Sequence[dict[str, Any]]) -> list[Any]:

@@ -7,9 +7,6 @@ process of its own: the memory is given back, and what TensorFlow prints stays o
 import dataclasses
 import gc
 import json
-import os
-import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.titles import LABELS
+from transforms.apart import run_module
 from transforms.batches import Gather
 from transforms.errors import DataError
 from transforms.parquet import StagedFile, write_shard, write_view
@@ -28,7 +26,6 @@ from transforms.title_keys import SPLITS
 from transforms.titles import sum_counts
 
 GRAPH = "transform"  # the graph's folder in the output
-LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
 FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
 
 
@@ -90,21 +87,11 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
     trained = labels.table.slice(0, len(labels.categories))
     request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
     with tempfile.TemporaryDirectory(prefix="molino-") as folder:
-        root = str(Path(__file__).resolve().parents[1])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        done = subprocess.run(
-            [sys.executable, "-m", "transforms.label_vocabulary"],
-            input=request,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"},
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,  # Ctrl-C is for this process, which ends the other
+        code, _, last = run_module(
+            "transforms.label_vocabulary", request, folder=folder, environment={"TF_CPP_MIN_LOG_LEVEL": "3"}
         )
-        if done.returncode:
-            lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
-            last = (lines or [f"it ended with {done.returncode}"])[-1][:300]
+        if code:
+            last = last or f"it ended with {code}"
             raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")
         out = Path(folder, GRAPH)
         files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

@@ -15,6 +15,7 @@ from transforms.errors import DataError, OptionError
 from transforms.unpack import line_end, unpacked_blocks, unpacked_bytes
 
 POSITION = "position"
+GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
@@ -160,8 +161,9 @@ def common_folder(paths: Sequence[str]) -> str:
 def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterator[Source]:
     with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
         magic = raw.read(4)
-    if magic.startswith(b"\x1f\x8b"):
-        yield _source(file.path, label, "gzip", "", unpacked_bytes(file.path, file.bytes), text)
+        head = magic + raw.read(GZIP_HEAD_BYTES) if magic.startswith(b"\x1f\x8b") else b""
+    if head:
+        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text)
     elif magic.startswith(b"PK\x03\x04"):
         for member, size in _zip_members(file.path):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text)

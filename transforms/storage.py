@@ -96,7 +96,12 @@ def use_options(flags: Sequence[str]) -> None:
 
 
 def explain(error: Exception, path: str, verb: str) -> DataError:
-    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line."""
+    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
+
+    Raises:
+      OptionError, DataError: of `check_store`, where that is the cause.
+    """
+    check_store(path)
     code = getattr(error, "errno", None)
     # Arrow's own OSErrors carry the number only in their text: "... [errno 28] No space left on device"
     for number in REMEDIES:
@@ -277,7 +282,6 @@ def exists(path: str) -> bool:
 
 def match(pattern: str) -> list[FileInfo]:
     """Return the files that a path or a glob names, sorted by path; a path that exists is never read as a glob."""
-    check_store(pattern)
     with explained(pattern, "list"):
         if is_local(pattern) and os.path.isfile(pattern):
             return [_local_info(pattern)]

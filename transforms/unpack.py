@@ -10,8 +10,6 @@ import pyarrow as pa
 from transforms import storage
 from transforms.errors import DataError
 
-HEAD_BYTES = 1 << 18
-
 
 def line_end(data: bytes, start: int = 0) -> int:
     r"""Return the index just after the first line end (\n, \r\n or \r) at or after `start`; -1 when there is none.
@@ -42,18 +40,16 @@ def unpacked_blocks(path: str, kind: str, member: str, size: int) -> Iterator[by
                 yield block
 
 
-def unpacked_bytes(path: str, size: int) -> int:
-    """Return the bytes that a gzip file of so many bytes holds: all of it as its first quarter of a megabyte.
+def unpacked_bytes(head: bytes, size: int) -> int:
+    """Return the bytes that a gzip file of so many bytes holds, if all of it is as its head.
 
-    Of a smaller file the number is exact. The file itself says it only modulo 4 GiB, and only of its last member.
+    Where the head is all the number is exact. The file itself says it only modulo 4 GiB, and of its last member.
     """
-    with storage.open_input(path) as raw, storage.explained(path, "read"):
-        head = raw.read(HEAD_BYTES)
     unpacked = 0
     with contextlib.suppress(DataError):  # the head is cut short; of a damaged file the reader tells
-        for block in _unzip(pa.BufferReader(head), path, HEAD_BYTES):
+        for block in _unzip(pa.BufferReader(head), "", len(head)):
             unpacked += len(block)
-    return unpacked * size // max(1, len(head))
+    return unpacked * size // len(head)
 
 
 def _unzip(raw: pa.NativeFile, path: str, size: int) -> Iterator[bytes]:

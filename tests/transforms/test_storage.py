@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from transforms import storage
-from transforms.errors import DataError
+from transforms.errors import DataError, OptionError
 
 
 def test_an_atomic_write_leaves_nothing_else(tmp_path):
@@ -69,6 +69,15 @@ def test_errors_of_arrow_are_explained_too():
     arrow = OSError("Error writing bytes to file. Detail: [errno 28] No space left on device")
     assert "free some space" in str(storage.explain(arrow, "/x", "write"))
     assert str(storage.explain(pa.ArrowInvalid("odd\nthing"), "/x", "read")) == "cannot read /x: odd thing"
+
+
+@pytest.mark.parametrize("ask", [storage.exists, storage.match, storage.list_tree], ids=lambda ask: ask.__name__)
+def test_what_a_store_lacks_is_told_whatever_is_asked_of_it(ask, monkeypatch):
+    monkeypatch.setattr(storage, "has_client", lambda scheme: False)
+    with pytest.raises(DataError, match=r"paths of gs:// need: pip install -r requirements/dataflow\.txt"):
+        ask("gs://bucket/x")
+    with pytest.raises(OptionError, match="there is no file system for ftp://"):
+        ask("ftp://host/x")
 
 
 def test_a_file_that_goes_while_its_folder_is_listed_is_left_out(tmp_path, monkeypatch):
