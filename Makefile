@@ -89,13 +89,13 @@ UV ?= $(BIN)/uv
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" --upgrade setup.py
 PIN := $(COMPILE) --generate-hashes -c $(VENV)/all.txt
-LEAN := --override requirements/overrides.txt --extra images --extra tensorflow
+LEAN := --override requirements/overrides.txt --extra tensorflow
 lock:
 	$(COMPILE) --all-extras -o $(VENV)/all.txt
 	$(PIN) -o requirements/run.txt
-	$(PIN) $(LEAN) --extra dev -o requirements/dev.txt
-	$(PIN) $(LEAN) --extra dev --extra bench -o requirements/bench.txt
-	for extra in aws dataflow hdfs images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	$(PIN) $(LEAN) --extra images --extra dev -o requirements/dev.txt
+	$(PIN) $(LEAN) --extra images --extra dev --extra bench -o requirements/bench.txt
+	for extra in aws dataflow images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
 	$(subst setup.py,tests/storage/requirements.in,$(PIN)) -o tests/storage/requirements.txt
 

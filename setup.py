@@ -3,34 +3,39 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-BEAM = "2.77.0"  # equal to the workers' container, or Beam refuses
+BEAM = ">=2.77,<3"  # requirements/*.txt pin it: Beam refuses workers whose version is another
 
 setup(
-    name="molino",
-    version=re.search(r'VERSION = "(.+)"', (HERE / "jobs/__init__.py").read_text())[1],
+    name="molino-jobs",
+    version=re.search(r'VERSION = "(.+)"', (HERE / "molino/__init__.py").read_text())[1],
     description="Batch jobs on Apache Beam that mill raw public data into Parquet that training jobs can trust",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    author="the Molino authors",
     python_requires=">=3.11,<3.12",
-    packages=["jobs", "schemas", "training", "transforms"],
-    package_data={"jobs": ["constants.json"]},
+    packages=find_packages(include=["molino", "molino.*"]),
+    package_data={"": ["py.typed", "*.json", "*.html", "*.css", "words/*.txt"]},
     install_requires=[
-        f"apache-beam=={BEAM}",
+        f"apache-beam{BEAM}",
         "jinja2>=3.1.6",
         "matplotlib>=3.10",
         "numpy>=2.2",
+        "obstore>=0.12",
+        "packaging>=22",
         "pyarrow>=23.0.1",  # two CVEs below
         "pyyaml>=6",
         "tqdm>=4.67",
+        "xxhash>=3.5",
         "zlib-ng>=1",
     ],
     extras_require={
-        "aws": [f"apache-beam[aws]=={BEAM}"],
-        "hdfs": [f"apache-beam[hadoop]=={BEAM}"],
-        "dataflow": [f"apache-beam[gcp]=={BEAM}"],
+        "aws": ["boto3"],
+        "dataflow": [f"apache-beam[gcp]{BEAM}"],
         "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
         "shapes": ["numba>=0.63"],
         "tensorflow": [
@@ -54,5 +59,5 @@ setup(
         ],
         "bench": ["duckdb>=1.4", "polars>=1.34", "pyspark>=4", "scikit-learn>=1.7"],
     },
-    entry_points={"console_scripts": ["molino = jobs.cli:command"]},
+    entry_points={"console_scripts": ["molino = molino.jobs.cli:command"]},
 )

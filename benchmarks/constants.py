@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -35,13 +34,14 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 from benchmarks import constants_inputs, harness  # noqa: E402
 from benchmarks.constants_fit import CORES, Ran, Spec, constants_of  # noqa: E402
 from benchmarks.constants_flink import is_fetched, measure_flink  # noqa: E402
-from jobs import plan as plan_command  # noqa: E402
-from jobs.forecast import CONSTANTS  # noqa: E402
-from jobs.runners import FLINK  # noqa: E402
-from transforms.progress import ENVIRONMENT  # noqa: E402
+from molino.jobs.commands import plan as plan_command  # noqa: E402
+from molino.jobs.forecast.estimate import CONSTANTS  # noqa: E402
+from molino.jobs.runners.flags import FLINK  # noqa: E402
+from molino.transforms.progress import ENVIRONMENT  # noqa: E402
 
 PIECES, TURNS = (100, 80_000), 20
 PACKAGES = ("apache-beam", "numpy", "pyarrow")
+WIDTH = 140  # of a line of the file
 UNITS = {
     "start": "by cores: s on the clock, before the first row and after the last",
     "efficiency": "by cores: CPU seconds done per core and second, without the start",
@@ -194,7 +194,7 @@ def run_once(
     """Run a job once; return what it took, CPU seconds at the end of each stage, and what the manifest tells."""
     output = data / "out"
     shutil.rmtree(output, ignore_errors=True)
-    words = ["benchmarks/pin.py", str(cores), "-m", "jobs.cli", job, *line, "--output", str(output)]
+    words = ["benchmarks/pin.py", str(cores), "-m", "molino", job, *line, "--output", str(output)]
     with clock_stages() as clock:
         measured = harness.measure([sys.executable, *words, "--workers", str(cores), "--quiet"], data / "log")
     # the clock as it would have been alone on the machine
@@ -221,8 +221,8 @@ def measure_pieces(folder: Path) -> dict[str, float]:
     """
     import pyarrow as pa
 
-    from transforms.batches import ArrowBatchCoder
-    from transforms.partition import Parts, cut_for_shards, write_buckets
+    from molino.transforms.rows.coder import ArrowBatchCoder
+    from molino.transforms.rows.partition import Parts, cut_for_shards, write_buckets
 
     few, many = PIECES
     names = ["curp", "primer_apellido", "segundo_apellido", "nombre", "position"]
@@ -258,9 +258,9 @@ def measure_pieces(folder: Path) -> dict[str, float]:
 LISTING = """
 import resource, sys, time
 sys.path.insert(0, ".")
-from transforms.list_files import Listing
-from transforms.list_images import Columns, list_images
-from transforms.storage import FileInfo
+from molino.transforms.files.list_files import Listing
+from molino.transforms.images.list_images import Columns, list_images
+from molino.transforms.files.storage import FileInfo
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 before, started = peak(), time.process_time()
@@ -282,6 +282,24 @@ def measure_listing(images: int = 1_000_000) -> tuple[float, float]:
 
 
 # --- the command
+
+
+def show(value: Any, depth: int = 0) -> str:
+    """Return JSON in which what fits into a line stands in one: a line for each thing that was measured.
+
+    >>> print(show({"start": {"1": 1.5, "2": 1.8}, "command": "x"}))
+    {
+     "start": {"1": 1.5, "2": 1.8},
+     "command": "x"
+    }
+    """
+    text = json.dumps(value)
+    if not isinstance(value, dict | list) or (depth and len(text) <= WIDTH):
+        return text
+    names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(value)
+    inner = value.values() if isinstance(value, dict) else value
+    shown = [" " * (depth + 1) + name + show(each, depth + 1) for name, each in zip(names, inner, strict=True)]
+    return text[0] + "\n" + ",\n".join(shown) + "\n" + " " * depth + text[-1]
 
 
 def rounded(value: Any) -> Any:
@@ -338,8 +356,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     order = {name: found["jobs"][name] for name in SPECS if name in found["jobs"]}
     whole = {"units": UNITS, "jobs": order, "shuffle": found.get("shuffle", {}), "runners": found["runners"]}
-    text = json.dumps(rounded(whole), indent=1)
-    text = re.sub(r"\[\s+([\d.,\s]+?)\s+\]", lambda list_: f"[{' '.join(list_[1].split())}]", text)
+    text = show(rounded(whole))
     given.constants.write_text(text + "\n")
     print(f"{given.constants}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC")
 

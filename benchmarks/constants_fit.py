@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from jobs.forecast import sum_costs
-from jobs.sizes import Size
+from molino.jobs.forecast.estimate import sum_costs
+from molino.jobs.forecast.sizes import Size
 
 CORES = (1, 2)
 

@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks.constants_fit import fit
 from benchmarks.constants_inputs import INPUTS
 from benchmarks.harness import ROOT
-from jobs import plan
-from jobs.forecast import forecast, shared_seconds
-from jobs.runners import FLINK
+from molino.jobs.commands import plan
+from molino.jobs.forecast.estimate import forecast, shared_seconds
+from molino.jobs.runners.flags import FLINK
 
 SCRIPTS = ROOT / "deploy/flink"
 CLUSTERS = {1: (1, 1), 2: (2, 1), 4: (2, 2)}  # by workers: TaskManagers, and slots of each

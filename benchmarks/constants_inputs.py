@@ -17,7 +17,7 @@ POINTS = (20_000, 2_000_000)
 
 
 def _molino(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "jobs.cli", *map(str, words)], cwd=harness.ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "molino", *map(str, words)], cwd=harness.ROOT, check=True)
 
 
 def _cached(path: Path, *words: object) -> Path:

@@ -33,7 +33,7 @@ def _peer(name: str, about: str, *packages: str, script: str = "", more: tuple[s
 JOB = Program(
     name="molino",
     about="this job; it also writes conflicts, rejects, a manifest with checksums, and a report",
-    arguments=("-m", "jobs.names", "--quiet", "--input", "{input}", "--output", "{output}"),
+    arguments=("-m", "molino", "names", "--quiet", "--input", "{input}", "--output", "{output}"),
     packages=("apache-beam", "pyarrow"),
 )
 PEERS = (
@@ -93,7 +93,7 @@ def _last(result: Result) -> str:
 
 def make_input(data: Path, rows: int) -> Path:
     """Return the path of a made-up payroll, made unless it is there."""
-    from transforms.sample_names import sample_names
+    from molino.transforms.names.sample import sample_names
 
     path = data / f"names-{rows}.txt"
     if not path.exists():

@@ -57,9 +57,9 @@ def _open_molino(vectors, *, double: bool) -> Callable[[int], object]:
     """Each batch as it comes from Parquet: looked through for what cannot be used, multiplied, and added."""
     import pyarrow as pa
 
-    from transforms.blas import pin_blas
-    from transforms.read_vectors import check_block
-    from transforms.second_moment import add_moments, no_moment, second_moment
+    from molino.transforms.pca.blas import pin_blas
+    from molino.transforms.pca.read_vectors import check_block
+    from molino.transforms.pca.second_moment import add_moments, no_moment, second_moment
 
     pin_blas()
     flat = pa.array(vectors.astype("float64" if double else "float32").reshape(-1))
@@ -259,7 +259,7 @@ def run_job(source: Path, folder: Path):
     from benchmarks import harness
 
     output = folder / "out"
-    words = ["-m", "jobs.cli", "pca", "--input", source, "--column", "v", "--output", output, "--workers", 2, "--quiet"]
+    words = ["-m", "molino", "pca", "--input", source, "--column", "v", "--output", output, "--workers", 2, "--quiet"]
     command = [sys.executable, str(ROOT / "benchmarks/pin.py"), "2", *map(str, words)]
     try:
         return harness.measure(command, folder / "log")

@@ -24,8 +24,8 @@ DECAY_1, DECAY_2, TINY = 0.9, 0.999, 1e-8  # of Adam
 
 def load(folder: str, dataset: str, column: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the vectors and labels of a split, in order; rows without a label are left out."""
-    from training.reader import Reader
-    from training.runs import open_run
+    from molino.training.reader import Reader
+    from molino.training.runs import open_run
 
     run = open_run(folder, {dataset: None}, verify=False)
     reader = Reader(run.datasets[dataset], [column, "label"], split=split, shuffle=False, batch=65_536)

@@ -48,7 +48,7 @@ def make_input(folder: Path, rows: int, dim: int) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from schemas import field, schema
+    from molino.schemas import field, schema
 
     run = folder / f"reader-{rows}-{dim}"
     if not (run / "_SUCCESS").exists():

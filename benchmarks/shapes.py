@@ -23,7 +23,7 @@ NEAR = 0.002  # accuracies that differ by less are equal: float32 adds in anothe
 
 
 def _job(name: str, about: str, cores: int, *more: str) -> Program:
-    arguments = ("benchmarks/pin.py", str(cores), "-m", "jobs.cli", "shapes", "--quiet", "--sweep", "{input}")
+    arguments = ("benchmarks/pin.py", str(cores), "-m", "molino", "shapes", "--quiet", "--sweep", "{input}")
     arguments += ("--output", "{output}", "--rows", str(ROWS), "--workers", str(cores), *more)
     return Program(name=name, about=about, arguments=arguments, packages=("numba",))
 
@@ -46,7 +46,7 @@ PROGRAMS = (
 
 def make_sweep(path: Path, problems: Sequence[str], part: int) -> int:
     """Write the default sweep with one seed, some problems, and a `part` of the steps; return its networks."""
-    from transforms.read_sweep import DEFAULT, expand_sweep, read_sweep
+    from molino.transforms.shapes.sweep import DEFAULT, expand_sweep, read_sweep
 
     blocks = [
         {**block, "problem": list(problems), "seed": 1, "steps": max(1, block["steps"] // part)} for block in DEFAULT

@@ -34,7 +34,7 @@ REFERENCE = "molino, 1 core"
 
 def _job(name: str, cores: int, about: str, models: Sequence[str], more: tuple[str, ...] = ()) -> Program:
     given = tuple(word for model in models for word in ("--model", f"{model.replace('-', '_')}={{models}}/{model}"))
-    arguments = ("benchmarks/pin.py", str(cores), "-m", "jobs.cli", "titles", "--quiet", "--input", "{input}")
+    arguments = ("benchmarks/pin.py", str(cores), "-m", "molino", "titles", "--quiet", "--input", "{input}")
     arguments += ("--output", "{output}", "--workers", str(cores), *given, *more)
     return Program(name=name, about=about, arguments=arguments, packages=())
 
@@ -76,7 +76,7 @@ def make_titles(data: Path, published: Path | None, rows: int) -> dict[int, Path
         table = pq.read_table(published, columns=["title", "category"])
         table = table.set_column(1, "category", table["category"].cast(pa.string()))
     else:
-        from transforms.sample_titles import sample_titles
+        from molino.transforms.titles.sample import sample_titles
 
         sample_titles(str(data / "titles.csv"), rows=rows * 11 // 10)
         quoted = pa_csv.ParseOptions(newlines_in_values=True)

@@ -65,7 +65,7 @@ class Rate:
 def _open_molino(folder: str, titles: list[str], *, exact: bool) -> Callable[[int], object]:
     import pyarrow as pa
 
-    from transforms.embed import open_embedder, plan_model
+    from molino.transforms.models.embed import open_embedder, plan_model
 
     model = plan_model("model", folder, exact=exact)
     if model.kind != "table":
@@ -243,7 +243,7 @@ def make_model(folder: str, titles: Sequence[str], *, dim: int = 128, normalizat
 
     import numpy as np
 
-    from training.nnlm_export import export_nnlm
+    from molino.training.nnlm_export import export_nnlm
 
     counts = collections.Counter(word for title in titles for word in title.split(" "))
     known = sorted(word for word, count in counts.items() if count > 1 and word and not set(word) & set("\r\n"))

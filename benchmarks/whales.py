@@ -25,7 +25,7 @@ RATIO_TO = "simplejpeg, 1 core"
 
 
 def _job(method: str, cores: int, more: tuple[str, ...] = (), about: str = "") -> Program:
-    arguments = ("benchmarks/pin.py", str(cores), "-m", "jobs.cli", "whales", "--quiet", "--input", "{input}")
+    arguments = ("benchmarks/pin.py", str(cores), "-m", "molino", "whales", "--quiet", "--input", "{input}")
     arguments += ("--output", "{output}", "--method", method, "--workers", str(cores), *more)
     name = f"{method}{' without crops' if '--crop-quality' in more else ''}, {cores} core{'s' * (cores > 1)}"
     return Program(name=name, about=about, arguments=arguments, packages=())
@@ -70,7 +70,7 @@ def make_input(data: Path, photographs: Path | None, times: int) -> tuple[Path, 
     if photographs is None:
         photographs = data / "sample"
         if not photographs.exists():
-            arguments = ("-m", "jobs.cli", "sample", "whales", "--output", str(photographs), "--images", "29")
+            arguments = ("-m", "molino", "sample", "whales", "--output", str(photographs), "--images", "29")
             subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True)
         photographs /= "images"
     paths = sorted(photographs.glob("*.jpg"))

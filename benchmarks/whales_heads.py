@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file's folder
 
 from benchmarks import harness  # noqa: E402
-from transforms.decode_image import decode, read_header  # noqa: E402
-from transforms.find_region import find_region_fast, find_region_original  # noqa: E402
-from transforms.find_salient_region import (  # noqa: E402
+from molino.transforms.images.decode import decode, read_header  # noqa: E402
+from molino.transforms.whales.find_region import find_region_fast, find_region_original  # noqa: E402
+from molino.transforms.whales.find_salient_region import (  # noqa: E402
     SalientOptions,
     choose_scale,
     find_body,

@@ -13,11 +13,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the jobs of this checkout, installed or not
 
-from jobs import names, plan, predict, sizes, titles  # noqa: E402
-from jobs.command import cut  # noqa: E402
-from jobs.forecast import forecast, read_constants  # noqa: E402
-from jobs.runners import FLINK  # noqa: E402
-from jobs.sizes import Size  # noqa: E402
+from molino.jobs import names, pca, predict, shapes, titles, whales  # noqa: E402
+from molino.jobs.commands import plan  # noqa: E402
+from molino.jobs.forecast.estimate import forecast, read_constants  # noqa: E402
+from molino.jobs.forecast.sizes import Size  # noqa: E402
+from molino.jobs.run.command import cut  # noqa: E402
+from molino.jobs.runners.flags import FLINK  # noqa: E402
 
 PAGE = ROOT / "docs/scale.md"
 MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -33,10 +34,10 @@ Sized = Callable[..., Size]
 
 def text_job(module: Any, sample_of: Callable[..., Any], sized: Sized, **how: Any) -> Sized:
     """Return what gives the size of a job on so many rows of made-up text, in files of a gigabyte."""
-    from jobs.options import text_format
-    from transforms.sources import list_sources
-    from transforms.storage import match
-    from transforms.take_sample import take_sample
+    from molino.jobs.options import text_format
+    from molino.transforms.files.storage import match
+    from molino.transforms.text.sources import list_sources
+    from molino.transforms.text.take_sample import take_sample
 
     optional = getattr(module, "OPTIONAL", ())
     keyed = how.pop("keyed", None)
@@ -60,14 +61,14 @@ def text_job(module: Any, sample_of: Callable[..., Any], sized: Sized, **how: An
 
 def make_sizes() -> dict[str, Sized]:
     """Return what gives the size of each job on so many rows."""
-    from transforms.sample_names import sample_names
-    from transforms.sample_titles import sample_titles
-    from transforms.titles import key_titles
+    from molino.transforms.names.sample import sample_names
+    from molino.transforms.titles.merge import key_titles
+    from molino.transforms.titles.sample import sample_titles
 
     return {
-        "names": text_job(names, sample_names, sizes.names_size),
-        "titles": text_job(titles, sample_titles, sizes.titles_size, keyed=key_titles, models=[MODEL], number_bytes=4),
-        "predict": text_job(predict, sample_titles, sizes.predict_size),
+        "names": text_job(names, sample_names, names.names_size),
+        "titles": text_job(titles, sample_titles, titles.titles_size, keyed=key_titles, models=[MODEL], number_bytes=4),
+        "predict": text_job(predict, sample_titles, predict.predict_size),
         "pca": pca_size,
         "whales": whales_size,
         "shapes": shapes_size,
@@ -78,35 +79,35 @@ def pca_size(rows: int, numbers: int = 128) -> Size:
     """Return the size of the pca job on vectors of float32, in row groups of 100,000."""
     import pyarrow as pa
 
-    from transforms.read_vectors import VectorFile, Vectors
+    from molino.transforms.pca.read_vectors import VectorFile, Vectors
 
     group = 100_000
     file = VectorFile(path="", label="", groups=((group, group * numbers * 4),) * (rows // group))
     schema = pa.schema([("v", pa.list_(pa.float32(), numbers))])
     vectors = Vectors(column="v", numbers=numbers, type=pa.float32(), schema=schema, files=(file,))
-    return sizes.pca_size(vectors, components=None, vector_type="float32", file_bytes=rows * numbers * 4)
+    return pca.pca_size(vectors, components=None, vector_type="float32", file_bytes=rows * numbers * 4)
 
 
 def whales_size(images: int) -> Size:
     """Return the size of the whales job on photographs."""
-    from transforms.list_images import MOST_UNIT
+    from molino.transforms.images.list_images import MOST_UNIT
 
     how: Any = SimpleNamespace(method="original", crop_quality=90, crop_size=0)
     total = images * PHOTOGRAPH["bytes"]
     units = math.ceil(total / MOST_UNIT)
-    return sizes.images_size(
+    return whales.images_size(
         images, how, most=2000, files=images, bytes_=round(total), pixels=PHOTOGRAPH["pixels"], units=units
     )
 
 
 def shapes_size(rows: int) -> Size:
     """Return the size of the shapes job: the default sweep on so many training points."""
-    from transforms.draw_points import PROBLEMS, Points
-    from transforms.read_sweep import expand_sweep, read_sweep
+    from molino.transforms.shapes.points import PROBLEMS, Points
+    from molino.transforms.shapes.sweep import expand_sweep, read_sweep
 
     networks, _ = expand_sweep(read_sweep("default"), "default")
     points = Points(kind="generated", rows=rows, seed=1)
-    return sizes.shapes_size(networks, points=points, problems=len(PROBLEMS), plots=True)
+    return shapes.shapes_size(networks, points=points, problems=len(PROBLEMS), plots=True)
 
 
 # --- tables

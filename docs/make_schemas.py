@@ -11,7 +11,7 @@ import pyarrow as pa
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the schemas of this checkout, installed or not
 
-import schemas  # noqa: E402
+from molino import schemas  # noqa: E402
 
 PAGE = ROOT / "docs/schemas.md"
 HEAD = """\
@@ -30,7 +30,7 @@ A field is never null unless the column "null" says so.
 def find_schemas() -> Iterator[tuple[str, str, list]]:
     """Yield every module of schemas/ that defines any: (module, its docstring, [(constant, schema)])."""
     seen: set[tuple[str, int]] = set()
-    for info in pkgutil.iter_modules(schemas.__path__, "schemas."):
+    for info in pkgutil.iter_modules(schemas.__path__, "molino.schemas."):
         module = importlib.import_module(info.name)
         found = []
         for constant, value in vars(module).items():

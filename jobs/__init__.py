@@ -1,3 +1,1 @@
-"""One module per job, and the run protocol that they share."""
-
-VERSION = "0.1.0"
+"""The command line, the jobs, and what every run of them shares."""

@@ -7,23 +7,23 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from jobs import VERSION
-from jobs.options import DATA, DONE, EXIT_CODES, USAGE
+from molino import VERSION
+from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
 PIPE = 128 + signal.SIGPIPE
 COMMANDS = {
-    "names": ("jobs.names", "people, surnames and given names from payroll files"),
-    "titles": ("jobs.titles", "embeddings, labels and splits of product titles"),
-    "whales": ("jobs.whales", "the region of interest of every photograph"),
-    "pca": ("jobs.pca", "vectors rotated to their principal components"),
-    "shapes": ("jobs.shapes", "networks that learn shapes of the plane, in sweeps"),
-    "model": ("jobs.model", "look at a language model, or grow one from titles"),
-    "train": ("jobs.train", "train classifiers on titles, and compare language models"),
-    "predict": ("jobs.predict", "categories of titles, by a classifier that training saved"),
-    "plan": ("jobs.plan", "what a run of a job will take, before it runs"),
-    "verify": ("jobs.verify", "recheck a finished run from its manifest"),
-    "sample": ("jobs.sample", "write made-up input for a job"),
-    "doctor": ("jobs.doctor", "what runs here, and what is missing"),
+    "names": ("molino.jobs.names", "people, surnames and given names from payroll files"),
+    "titles": ("molino.jobs.titles", "embeddings, labels and splits of product titles"),
+    "whales": ("molino.jobs.whales", "the region of interest of every photograph"),
+    "pca": ("molino.jobs.pca", "vectors rotated to their principal components"),
+    "shapes": ("molino.jobs.shapes", "networks that learn shapes of the plane, in sweeps"),
+    "model": ("molino.jobs.commands.model", "look at a language model, or grow one from titles"),
+    "train": ("molino.jobs.commands.train", "train classifiers on titles, and compare language models"),
+    "predict": ("molino.jobs.predict", "categories of titles, by a classifier that training saved"),
+    "plan": ("molino.jobs.commands.plan", "what a run of a job will take, before it runs"),
+    "verify": ("molino.jobs.commands.verify", "recheck a finished run from its manifest"),
+    "sample": ("molino.jobs.commands.sample", "write made-up input for a job"),
+    "doctor": ("molino.jobs.commands.doctor", "what runs here, and what is missing"),
 }
 USAGE_TEXT = """\
 usage: molino COMMAND [options]
@@ -85,7 +85,3 @@ def _stop(number: int, _: object) -> None:
     """End the process at once; what has something to tidy up has a handler of its own while it is at work."""
     print("molino: stopped", file=sys.stderr, flush=True)
     os._exit(128 + number)
-
-
-if __name__ == "__main__":
-    sys.exit(command())

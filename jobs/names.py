@@ -4,11 +4,11 @@ import argparse
 import dataclasses
 import functools
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import (
+from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
@@ -23,10 +23,11 @@ from jobs.options import (
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.secret_key import SecretKey
-    from transforms.sources import Source, TextFormat
-    from transforms.storage import FileInfo
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.secret_key import SecretKey
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.take_sample import Sample
 
 JOB = "names"
 COLUMNS = {
@@ -38,6 +39,7 @@ COLUMNS = {
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
+NAME_BYTES = 72  # of a row of molino.transforms.names.count.COUNTS: eight numbers, and a name
 
 DESCRIPTION = """
 One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
@@ -139,7 +141,7 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments)
 
@@ -151,12 +153,11 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
-    from jobs import sizes
-    from jobs.command import check_empty, cut
-    from jobs.runs import Plan
-    from schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
-    from schemas.rejects import REJECTS
-    from transforms.sources import list_sources
+    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.text.sources import list_sources
 
     text = text_format(given, COLUMNS)
     key = curp_key(given)
@@ -179,7 +180,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
-        size=functools.partial(sizes.names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
+        size=functools.partial(names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         here_only=key_here(key),
     )
 
@@ -211,9 +212,9 @@ def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
 
 def curp_key(given: argparse.Namespace) -> "SecretKey | None":
     """Return the secret key of the hashes, from the file or the environment; None when CURPs are not hashed."""
-    from transforms import storage
-    from transforms.errors import OptionError
-    from transforms.secret_key import SHORTEST, find_key
+    from molino.transforms.errors import OptionError
+    from molino.transforms.files import storage
+    from molino.transforms.files.secret_key import SHORTEST, find_key
 
     path = given.curp_key_file or ""
     if given.curp != "hash":
@@ -231,7 +232,7 @@ def curp_key(given: argparse.Namespace) -> "SecretKey | None":
 
 def key_here(key: "SecretKey | None") -> list[str]:
     """Return what to tell a user whose workers are on other machines and whose key is on this one."""
-    from transforms import storage
+    from molino.transforms.files import storage
 
     if key is None or (key.path and not storage.is_local(key.path)):
         return []
@@ -255,18 +256,18 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from schemas.names import CONFLICTS, PEOPLE
-    from schemas.rejects import REJECTS
-    from transforms import people as people_
-    from transforms.count_names import CountNames, GatherBirths
-    from transforms.curp import VerifyCurp
-    from transforms.delimited import GatherRejects, ReadDelimited
-    from transforms.keep_first import KeepFirstPerKey
-    from transforms.parquet import WriteParquet
-    from transforms.partition import PartitionRows
-    from transforms.sources import POSITION
-    from transforms.views_names import WriteTables
+    from molino.jobs.run.publish import Publish
+    from molino.schemas.names import CONFLICTS, PEOPLE
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.names import people as people_
+    from molino.transforms.names.count import CountNames, GatherBirths
+    from molino.transforms.names.curp import VerifyCurp
+    from molino.transforms.names.views import WriteTables
+    from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.keep_first import KeepFirstPerKey
+    from molino.transforms.rows.partition import PartitionRows
+    from molino.transforms.text.position import POSITION
+    from molino.transforms.text.read import GatherRejects, ReadDelimited
 
     def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
         return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
@@ -323,6 +324,18 @@ def build(
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
 
 
+def names_size(sources: "Sequence[Source]", text: "TextFormat", *, shards: int, **how: Any) -> Size:
+    """Return what the names job has to do: its second shuffle carries the distinct names of each shard."""
+    from molino.transforms.names.people import NAMES
+    from molino.transforms.text.take_sample import grown_distinct
+
+    def counts(sample: "Sample", rows: float) -> float:
+        named = sum(grown_distinct([batch[name] for batch in sample.rows], rows / shards) for name in NAMES)
+        return shards * named * NAME_BYTES
+
+    return text_size(sources, text, shards=shards, more=counts, **how)
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters, datasets = manifest["counters"], manifest["datasets"]
@@ -342,10 +355,3 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.names import main as _main
-
-    sys.exit(_main())

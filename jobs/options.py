@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from transforms.sources import TextFormat
+    from molino.transforms.text.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 
@@ -277,7 +277,7 @@ def add_text_options(
 
 def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
-    from transforms.sources import TextFormat
+    from molino.transforms.text.sources import TextFormat
 
     named = {name: getattr(given, f"{name}_column") for name in columns}
     return TextFormat(

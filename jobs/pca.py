@@ -3,20 +3,20 @@
 import argparse
 import dataclasses
 import functools
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, natural, positive, tell_rejects
+from molino.jobs.forecast.sizes import Size
+from molino.jobs.options import Parser, add_run_options, natural, positive, tell_rejects
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.read_vectors import Vectors
-    from transforms.rotate_vectors import Rotation
-    from transforms.storage import FileInfo
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.pca.read_vectors import Vectors
+    from molino.transforms.pca.rotate import Rotation
 
 JOB = "pca"
 VECTOR_TYPES = ("float16", "float32", "float64")
@@ -78,7 +78,7 @@ def error_limit(text: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments, find_files)
 
@@ -92,10 +92,10 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
     """
     import os
 
-    from jobs.command import find_inputs
-    from jobs.manifest import MANIFEST
-    from transforms import storage
-    from transforms.errors import OptionError
+    from molino.jobs.run.command import find_inputs
+    from molino.jobs.run.manifest import MANIFEST
+    from molino.transforms.errors import OptionError
+    from molino.transforms.files import storage
 
     found = {}
     for path in given.input:
@@ -115,10 +115,10 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
     """
     import os
 
-    from jobs.manifest import is_finished, read_manifest
-    from transforms import storage
-    from transforms.errors import DataError
-    from transforms.read_vectors import is_vectors, read_schema
+    from molino.jobs.run.manifest import is_finished, read_manifest
+    from molino.transforms.errors import DataError
+    from molino.transforms.files import storage
+    from molino.transforms.pca.read_vectors import is_vectors, read_schema
 
     root = os.path.abspath(folder) if storage.is_local(folder) else folder
     manifest = read_manifest(root)
@@ -155,14 +155,13 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: a file cannot be read, or the column holds no vectors.
     """
-    from jobs import sizes
-    from jobs.runs import Plan
-    from schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
-    from schemas.rejects import REJECTS
-    from transforms.cosine_errors import SAMPLE_ROWS
-    from transforms.errors import DataError, OptionError
-    from transforms.read_vectors import list_vectors
-    from transforms.rotate_vectors import Rotation
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.errors import DataError, OptionError
+    from molino.transforms.pca.cosine_errors import SAMPLE_ROWS
+    from molino.transforms.pca.read_vectors import list_vectors
+    from molino.transforms.pca.rotate import Rotation
 
     vectors = list_vectors(files, given.column)
     if not vectors.rows and not given.allow_empty:
@@ -205,7 +204,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         total_bytes=vectors.bytes,
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
         size=functools.partial(
-            sizes.pca_size,
+            pca_size,
             vectors,
             components=how.components,
             vector_type=how.vector_type,
@@ -220,10 +219,10 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from transforms.read_vectors import use_own_pool
-    from transforms.rotate_vectors import FindComponents, WriteVectors
-    from transforms.views_pca import WriteFindings
+    from molino.jobs.run.publish import Publish
+    from molino.transforms.pca.read_vectors import use_own_pool
+    from molino.transforms.pca.rotate import FindComponents, WriteVectors
+    from molino.transforms.pca.views import WriteFindings
 
     use_own_pool()
     spans = vectors.spans(sample=sample, seed=how.seed)
@@ -236,6 +235,34 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
+def pca_size(vectors: "Vectors", *, components: int | None, vector_type: str, file_bytes: int) -> Size:
+    """Return what the pca job has to do; where an error decides how many components there are, all are reckoned with.
+
+    Args:
+      file_bytes: of the input files as they lie there.
+    """
+    numbers, rows = vectors.numbers, vectors.rows
+    spans = len(vectors.spans(sample=0, seed=0))
+    read = vectors.type.bit_width // 8 * rows * numbers
+    written = int(vector_type.removeprefix("float")) // 8 * rows * (components or numbers)
+    return Size(
+        files=len(vectors.files),
+        bytes=vectors.bytes,
+        rows=rows,
+        exact=True,
+        amounts={
+            "rows": rows,
+            "numbers": rows * numbers,
+            "squares": rows * numbers**2,
+            "vectors": written,
+            "carried": max(0, file_bytes - read),
+            "table": numbers**2 * 8,
+        },
+        datasets={"vectors": rows},
+        pieces={"read": spans, "write": spans, "finish": 1},
+    )
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
@@ -245,10 +272,3 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rejects", tell_rejects(counters)),
         ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
     ]
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.pca import main as _main
-
-    sys.exit(_main())

@@ -4,20 +4,21 @@ import argparse
 import dataclasses
 import functools
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, tell_rejects, text_format
+from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.options import Parser, add_run_options, add_text_options, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.predict_titles import Classifier
-    from transforms.sources import Source, TextFormat
-    from transforms.storage import FileInfo
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.predict.predict_titles import Classifier
+    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.take_sample import Sample
 
 JOB = "predict"
 COLUMNS = {"title": "title", "language": "language"}
@@ -82,7 +83,7 @@ def digest(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments)
 
@@ -94,13 +95,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
-    from jobs import sizes
-    from jobs.command import check_empty, cut
-    from jobs.runs import Plan
-    from schemas.predict import PREDICTED
-    from schemas.rejects import REJECTS
-    from transforms.predict_titles import plan_classifier
-    from transforms.sources import list_sources
+    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.predict import PREDICTED
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.predict.predict_titles import plan_classifier
+    from molino.transforms.text.sources import list_sources
 
     text = text_format(given, COLUMNS, OPTIONAL)
     sources = list_sources(files, text)
@@ -121,7 +121,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*empty, *few],
         total_bytes=total_bytes,
-        size=functools.partial(sizes.predict_size, sources, text, span_bytes=given.span_bytes, shards=shards),
+        size=functools.partial(predict_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         sends={classifier.digest: classifier.path},
     )
 
@@ -139,13 +139,13 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from schemas.rejects import REJECTS
-    from transforms.delimited import GatherRejects, ReadDelimited
-    from transforms.parquet import WriteParquet
-    from transforms.partition import PartitionRows
-    from transforms.predict_titles import PredictTitles, as_sent, spread
-    from transforms.sources import POSITION
+    from molino.jobs.run.publish import Publish
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.predict.predict_titles import PredictTitles, as_sent, spread
+    from molino.transforms.rows.partition import PartitionRows
+    from molino.transforms.text.position import POSITION
+    from molino.transforms.text.read import GatherRejects, ReadDelimited
 
     if run.sent:
         classifier = as_sent(classifier, run.sent)
@@ -172,6 +172,15 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
+def predict_size(sources: "Sequence[Source]", text: "TextFormat", **how: Any) -> Size:
+    """Return what the predict job has to do."""
+
+    def amounts(sample: "Sample", rows: float) -> dict[str, float]:
+        return {"text": rows * sample.text_bytes("title")}
+
+    return text_size(sources, text, amounts=amounts, **how)
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
@@ -181,10 +190,3 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rejects", tell_rejects(counters)),
         ("classifier", manifest["options"]["classifier"][:16]),
     ]
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.predict import main as _main
-
-    sys.exit(_main())

@@ -3,19 +3,19 @@
 import argparse
 import dataclasses
 import functools
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, natural, positive
+from molino.jobs.forecast.sizes import Size
+from molino.jobs.options import Parser, add_run_options, natural, positive
 
 # Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.draw_points import Points, Problem
-    from transforms.train_network import Network
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.shapes.points import Points, Problem
+    from molino.transforms.shapes.train_network import Network
 
 JOB = "shapes"
 KINDS = ("generated", "study")
@@ -84,7 +84,7 @@ def named_problem(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments)
 
@@ -96,17 +96,16 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: the sweep cannot be read or used, or Numba is not there.
     """
-    from jobs import sizes
-    from jobs.runs import Plan
-    from schemas.shapes import POINTS, PREDICTIONS, RUNS
-    from transforms.errors import DataError
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
+    from molino.transforms.errors import DataError
 
     try:
-        import transforms.one_layer  # noqa: F401
+        import molino.transforms.shapes.one_layer  # noqa: F401
     except ImportError as error:
         raise DataError(f"networks need Numba ({error}); pip install -r requirements/shapes.txt") from None
-    from transforms.draw_points import SPLITS
-    from transforms.read_sweep import choose_problems, expand_sweep, read_sweep
+    from molino.transforms.shapes.points import SPLITS
+    from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
 
     points = chosen_points(given)
     blocks = read_sweep(given.sweep)
@@ -142,16 +141,14 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},
-        size=functools.partial(
-            sizes.shapes_size, networks, points=points, problems=len(problems), plots=not given.no_plots
-        ),
+        size=functools.partial(shapes_size, networks, points=points, problems=len(problems), plots=not given.no_plots),
     )
 
 
 def chosen_points(given: argparse.Namespace) -> "Points":
     """Return which points are drawn."""
-    from transforms.draw_points import STUDY, STUDY_ROWS, Points
-    from transforms.errors import OptionError
+    from molino.transforms.errors import OptionError
+    from molino.transforms.shapes.points import STUDY, STUDY_ROWS, Points
 
     study = given.points == STUDY
     if study and given.rows > STUDY_ROWS:
@@ -165,8 +162,8 @@ def chosen_points(given: argparse.Namespace) -> "Points":
 
 def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
     """Return the problems that `--problem` names."""
-    from transforms.draw_points import parse_problem
-    from transforms.errors import OptionError
+    from molino.transforms.errors import OptionError
+    from molino.transforms.shapes.points import parse_problem
 
     try:
         return list(dict.fromkeys(map(parse_problem, texts)))
@@ -176,7 +173,7 @@ def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
 
 def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -> None:
     """Raise OptionError when a batch is as large as all the training points."""
-    from transforms.errors import OptionError
+    from molino.transforms.errors import OptionError
 
     largest = max(network.batch for network in networks)
     if largest >= points.rows:
@@ -200,14 +197,14 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from schemas.shapes import POINTS
-    from transforms.draw_points import SPLITS, make_shard
-    from transforms.parquet import WriteParquet
-    from transforms.resume import DoOnce
-    from transforms.run_network import GatherRuns, Unit, run_network
-    from transforms.train_network import order_by_time
-    from transforms.views_shapes import WriteReport
+    from molino.jobs.run.publish import Publish
+    from molino.schemas.shapes import POINTS
+    from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.shapes.points import SPLITS, make_shard
+    from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
+    from molino.transforms.shapes.train_network import order_by_time
+    from molino.transforms.shapes.views import WriteReport
 
     shards = [
         ((place, SPLITS.index(split), block), problem, split, block)
@@ -241,6 +238,27 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
+def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> Size:
+    """Return what the shapes job has to do."""
+    tested = points.count("test")
+    split = points.rows + points.count("validation") + tested
+    return Size(
+        rows=len(networks),
+        exact=True,
+        amounts={
+            "networks": len(networks),
+            "pictures": len(networks) if plots else 0,
+            "training": sum(network.nanoseconds for network in networks) / 1e9,
+            "asked": len(networks) * split,
+            "points": problems * split,
+            "predictions": len(networks) * tested,
+            "split": split,
+        },
+        datasets={"points": problems * split, "runs": len(networks), "predictions": len(networks) * tested},
+        pieces={"read": len(networks), "finish": 1},
+    )
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary."""
     counters = manifest["counters"]
@@ -251,10 +269,3 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("predictions", f"{counters['predictions']:,}"),
         *([("resumed", f"{resumed:,} of {counters['units']:,} networks")] if resumed else []),
     ]
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.shapes import main as _main
-
-    sys.exit(_main())

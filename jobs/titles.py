@@ -4,19 +4,21 @@ import argparse
 import dataclasses
 import functools
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, add_text_options, natural, ratio, tell_rejects, text_format
+from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.options import Parser, add_run_options, add_text_options, natural, ratio, tell_rejects, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.sources import Source, TextFormat
-    from transforms.storage import FileInfo
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.models.embed import Model
+    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.take_sample import Sample
 
 JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
@@ -160,7 +162,7 @@ def named_digest(text: str) -> tuple[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments)
 
@@ -172,14 +174,13 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or a model cannot be used.
     """
-    from jobs import sizes
-    from jobs.command import check_empty, cut
-    from jobs.runs import Plan
-    from schemas.rejects import REJECTS
-    from schemas.titles import CONFLICTS, LABELS, TITLES
-    from transforms.embed import plan_models, sent_name
-    from transforms.errors import OptionError
-    from transforms.sources import list_sources
+    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.rejects import REJECTS
+    from molino.schemas.titles import CONFLICTS, LABELS, TITLES
+    from molino.transforms.errors import OptionError
+    from molino.transforms.models.embed import plan_models, sent_name
+    from molino.transforms.text.sources import list_sources
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
@@ -217,7 +218,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         warnings=[*empty, *few],
         total_bytes=total_bytes,
         size=functools.partial(
-            sizes.titles_size,
+            titles_size,
             sources,
             text,
             models=models,
@@ -237,8 +238,8 @@ def check_models(
     Raises:
       OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
     """
-    from schemas.titles import titles_schema
-    from transforms.errors import OptionError
+    from molino.schemas.titles import titles_schema
+    from molino.transforms.errors import OptionError
 
     taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
     for name, _ in given:
@@ -267,17 +268,17 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from schemas.rejects import REJECTS
-    from transforms.delimited import GatherRejects, ReadDelimited
-    from transforms.embed import as_sent
-    from transforms.embed_titles import Columns, WriteTitles
-    from transforms.label_vocabulary import LabelCategories
-    from transforms.parquet import WriteParquet
-    from transforms.partition import PartitionRows
-    from transforms.sources import POSITION
-    from transforms.titles import ROWS, Draw, KeyTitles, count_categories
-    from transforms.views_titles import WriteReport
+    from molino.jobs.run.publish import Publish
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.models.embed import as_sent
+    from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.partition import PartitionRows
+    from molino.transforms.text.position import POSITION
+    from molino.transforms.text.read import GatherRejects, ReadDelimited
+    from molino.transforms.titles.labels import LabelCategories
+    from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
+    from molino.transforms.titles.views import WriteReport
+    from molino.transforms.titles.write import Columns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     half = options.vector_type == "float16"
@@ -319,6 +320,24 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
+def titles_size(
+    sources: "Sequence[Source]", text: "TextFormat", *, models: "Sequence[Model]", number_bytes: int, **how: Any
+) -> Size:
+    """Return what the titles job has to do.
+
+    Args:
+      number_bytes: of each number of a vector.
+    """
+    from molino.transforms.titles.merge import key_titles
+
+    def amounts(sample: "Sample", rows: float) -> dict[str, float]:
+        numbers = rows * sum(model.dim for model in models)
+        return {"numbers": numbers, "vectors": numbers * number_bytes, "text": rows * sample.text_bytes("title")}
+
+    held = sum(model.bytes for model in models)
+    return text_size(sources, text, keyed=key_titles, amounts=amounts, held=held, **how)
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
@@ -348,10 +367,3 @@ def _tell_labels(counters: dict[str, int], categories: int) -> str:
     if unlabeled := counters.get("unlabeled"):
         told.append(f"-1 for {unlabeled:,} titles without category")
     return "; ".join(told)
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.titles import main as _main
-
-    sys.exit(_main())

@@ -1,26 +1,28 @@
 """The whales job: the region of interest of every photograph of a corpus."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.options import Parser, add_run_options, natural, positive, tell_rejects
+from molino.jobs.forecast.sizes import Size
+from molino.jobs.options import Parser, add_run_options, natural, positive, tell_rejects
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from jobs.runs import Plan, Run
-    from transforms.extract_regions import Extraction
-    from transforms.list_files import Listing
-    from transforms.list_images import Units
+    from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.images.list_images import Units
+    from molino.transforms.whales.extract import Extraction
 
 JOB = "whales"
 METHODS = ("original", "fast", "saliency")
+THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
 
 DESCRIPTION = """
 The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
@@ -102,7 +104,7 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from jobs.command import run_command
+    from molino.jobs.run.command import run_command
 
     return run_command(parser(), plan, summarize, arguments, find_listings)
 
@@ -113,8 +115,8 @@ def find_listings(given: argparse.Namespace) -> list["Listing"]:
     Raises:
       DataError: one names no file.
     """
-    from transforms.errors import DataError
-    from transforms.list_files import list_files
+    from molino.transforms.errors import DataError
+    from molino.transforms.files.list_files import list_files
 
     listings = [list_files(path) for path in dict.fromkeys(given.input)]
     for listing in listings:
@@ -131,11 +133,10 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: a shard cannot be read, or two images have the same key.
     """
-    from jobs import sizes
-    from jobs.runs import Plan
-    from schemas.rejects import REJECTS
-    from transforms.errors import DataError
-    from transforms.list_images import list_images
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.rejects import REJECTS
+    from molino.transforms.errors import DataError
+    from molino.transforms.images.list_images import list_images
 
     try:
         how = extraction(given)
@@ -158,7 +159,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
-        size=functools.partial(sizes.whales_size, units, how, given.report_images),
+        size=functools.partial(whales_size, units, how, given.report_images),
     )
 
 
@@ -172,11 +173,11 @@ SKIPPED = {
 
 def extraction(given: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
-    from transforms.errors import OptionError
-    from transforms.extract_regions import Extraction
-    from transforms.find_region import OriginalOptions
-    from transforms.find_salient_region import SalientOptions
-    from transforms.list_images import Columns
+    from molino.transforms.errors import OptionError
+    from molino.transforms.images.list_images import Columns
+    from molino.transforms.whales.extract import Extraction
+    from molino.transforms.whales.find_region import OriginalOptions
+    from molino.transforms.whales.find_salient_region import SalientOptions
 
     if given.crop_quality > 100:
         raise OptionError(f"--crop-quality {given.crop_quality} is above 100")
@@ -217,12 +218,12 @@ def build(
     """Add the job to a pipeline."""
     import apache_beam as beam
 
-    from jobs.commit import Publish
-    from transforms import storage
-    from transforms.extract_regions import GatherRejects, extract_unit, extract_unit_apart
-    from transforms.list_images import write_units
-    from transforms.resume import DoOnce
-    from transforms.views_whales import WriteReport
+    from molino.jobs.run.publish import Publish
+    from molino.transforms.files import storage
+    from molino.transforms.images.list_images import write_units
+    from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.whales.extract import GatherRejects, extract_unit, extract_unit_apart
+    from molino.transforms.whales.views import WriteReport
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -248,6 +249,58 @@ def build(
     files | "Publish" >> Publish(run=run, counters=everything)
 
 
+def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
+    """Return what the whales job has to do: all images are listed, and the headers of some are read.
+
+    Args:
+      most: images in the report.
+    """
+    import pyarrow.compute as pc
+
+    from molino.transforms.images.decode import ImageError, read_header
+    from molino.transforms.images.read_images import read_images
+    from molino.transforms.text.take_sample import SAMPLES
+
+    images = units.images.num_rows
+    pixels = []
+    for place in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
+        # of a Parquet shard the first image of the row group: reading ends there
+        image = next(read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes))
+        with contextlib.suppress(ImageError):
+            header = read_header(image.data)
+            pixels.append(header.width * header.height)
+    return images_size(
+        images,
+        how,
+        most=most,
+        files=pc.count_distinct(units.images["path"]).as_py(),
+        bytes_=pc.sum(units.images["bytes"]).as_py() or 0,
+        pixels=sum(pixels) / max(1, len(pixels)),
+        units=units.count,
+    )
+
+
+def images_size(
+    images: int, how: "Extraction", *, most: int, files: int, bytes_: int, pixels: float, units: int
+) -> Size:
+    """Return what images of so many pixels each give the whales job to do, in so many work units."""
+    return Size(
+        files=files,
+        bytes=bytes_,
+        rows=images,
+        exact=True,
+        amounts={
+            "images": images,
+            f"pixels.{how.method}": images * pixels,
+            "cropped": images * pixels if how.crop_quality else 0.0,
+            "shown": min(images, most) * min(pixels, THUMBNAIL_PIXELS),
+            "square": images * how.crop_size**2 * 3,
+        },
+        pieces={"list": 1, "read": units, "finish": 1},
+        chunk=3 * pixels,
+    )
+
+
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
@@ -262,10 +315,3 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
     ]
-
-
-if __name__ == "__main__":
-    # by its real name: workers could not import what is defined in __main__
-    from jobs.whales import main as _main
-
-    sys.exit(_main())

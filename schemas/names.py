@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas import field, schema
+from molino.schemas import field, schema
 
 PEOPLE = schema(
     "names.people",

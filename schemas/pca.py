@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas import field, schema
+from molino.schemas import field, schema
 
 
 def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from schemas import field, schema
+from molino.schemas import field, schema
 
 ID_DOC = (
     "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "

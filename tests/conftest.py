@@ -4,7 +4,8 @@ import os
 import warnings
 
 import pytest
-from flink_cluster import TASKMANAGERS, Cluster, missing_piece
+
+from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
 
 @pytest.fixture(scope="session")

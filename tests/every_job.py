@@ -37,7 +37,7 @@ def find_prism():
 def molino(*arguments, cwd):
     """Run `molino` to its end, which must be a good one."""
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *map(str, arguments)],
+        [sys.executable, "-m", "molino", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

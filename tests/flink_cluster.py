@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from every_job import ROOT
+from tests.every_job import ROOT
 
 SCRIPTS = ROOT / "deploy/flink"
 TASKMANAGERS = 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.scores import balanced_accuracy
+from molino.training.scores import balanced_accuracy
 
 LEVEL = 0.95
 PERMUTED = 20  # permutations for each draw of a bootstrap

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.command import TakenError, TrainingError
+from molino import code
+from molino.training.command import TakenError, TrainingError
 
 STATE, BEST, LOCK = "state.npz", "best.npz", "lock"
 KNOWN = "known"  # what stands beside the variables, as JSON
@@ -85,7 +86,8 @@ def checkpoints(output: str, identity: Mapping[str, Any]) -> Iterator[Checkpoint
       TakenError: another process is at it.
       TrainingError: the folder cannot be made.
     """
-    id_ = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    known = {**identity, "code": code.digest(code.training_files())}
+    id_ = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     folder = f"{output}.{id_}.checkpoint"
     try:
         os.makedirs(folder, exist_ok=True)

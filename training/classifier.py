@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.feed import KerasBatches
-from training.reader import Batch, Reader
+from molino.training.feed import KerasBatches
+from molino.training.reader import Batch, Reader
 
 Report = Callable[[int, int, float], None]
 FLAG = "language"

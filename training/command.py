@@ -155,7 +155,7 @@ def peak_bytes() -> int:
 
 def explain(error: Exception) -> str | None:
     """Return what a user reads of an error, or None where it is the program's own."""
-    from training.runs import RunError
+    from molino.training.runs import RunError
 
     if isinstance(error, TrainingError | RunError):
         return str(error)

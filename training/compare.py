@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from training import titles
-from training.command import (
+from molino.training import titles
+from molino.training.command import (
     Parser,
     Progress,
     TrainingError,
@@ -28,7 +28,7 @@ from training.command import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from training.certainty import Effect, Trial
+    from molino.training.certainty import Effect, Trial
 
 SUMMARY, REPORT = "comparison.json", "report.html"
 FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, whatever sizes there are
@@ -135,8 +135,8 @@ def compare_run(
     backend = load_keras()
     import keras
 
-    from training.certainty import Trial
-    from training.checkpoint import checkpoints
+    from molino.training.certainty import Trial
+    from molino.training.checkpoint import checkpoints
 
     told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
     trials, facts = [], {}
@@ -177,7 +177,7 @@ def read_published(predictions: str, metadata: str) -> tuple[list["Trial"], dict
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from training.certainty import Trial
+    from molino.training.certainty import Trial
 
     known = _read_metadata(metadata)
     models = {name: each["language_model"] for name, each in known.items()}
@@ -264,7 +264,7 @@ def compare(
     """
     import numpy as np
 
-    from training import certainty
+    from molino.training import certainty
 
     figures = np.array([trial.figure for trial in trials])
     drawn = certainty.resample_titles(trials, draws, seed)
@@ -347,7 +347,7 @@ def find_effects(
     seed: int,
 ) -> list["Effect"]:
     """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
-    from training import certainty
+    from molino.training import certainty
 
     measured: list[tuple[Any, ...]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
@@ -446,7 +446,7 @@ def write(folder: str, found: Mapping[str, Any], page: Callable[[Mapping[str, An
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from schemas.training import EFFECTS, MODELS, TRIALS
+    from molino.schemas.training import EFFECTS, MODELS, TRIALS
 
     os.makedirs(folder)
     for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):

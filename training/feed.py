@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from training.reader import Batch, Reader
+from molino.training.reader import Batch, Reader
 
 
 class KerasBatches(keras.utils.PyDataset):

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from training import command
-from training.command import (
+from molino.training import command
+from molino.training.command import (
     Parser,
     Progress,
     TrainingError,
@@ -26,8 +26,8 @@ from training.command import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from training.tokens import Corpus
-    from training.words import ByCategory, ByNeighbours
+    from molino.training.tokens import Corpus
+    from molino.training.words import ByCategory, ByNeighbours
 
 METRICS = "metrics.json"
 UNTOLD = ("input", "output", "overwrite", "quiet")  # options that do not change the model; the input has no name in it
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> str | None:
     """Return what a user reads of an error, or None where it is the program's own."""
-    from training.tokens import TitlesError
+    from molino.training.tokens import TitlesError
 
     if isinstance(error, TitlesError):
         return str(error)
@@ -107,8 +107,8 @@ def explain(error: Exception) -> str | None:
 
 def read_corpus(given: argparse.Namespace) -> "Corpus":
     """Return the tokenised titles of the input."""
-    from training import tokens
-    from training.runs import is_run
+    from molino.training import tokens
+    from molino.training.runs import is_run
 
     if is_run(given.input):
         batches = tokens.read_run(given.input, given.split, given.measure)
@@ -196,7 +196,7 @@ def train(corpus: "Corpus", given: argparse.Namespace, progress: "Progress", *, 
     import numpy as np
     import tensorflow as tf
 
-    from training import tokens, words
+    from molino.training import tokens, words
 
     keras.utils.set_random_seed(given.seed)
     tf.config.experimental.enable_op_determinism()
@@ -245,7 +245,7 @@ def write_model(folder: str, grown: Grown, given: argparse.Namespace) -> None:
     """Write model and metrics beside the output, and put them in its place when they are complete."""
     import tensorflow as tf
 
-    from training.nnlm_export import export_nnlm
+    from molino.training.nnlm_export import export_nnlm
 
     buckets = grown.metrics["buckets"]
     try:

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from training.tokens import take_titles
-from training.words import NUMBERS, Rows, random
+from molino.training.tokens import take_titles
+from molino.training.words import NUMBERS, Rows, random
 
 LETTERS = 4  # of a group
 KINDS = 3  # words, pairs, groups of letters

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.runs import Dataset, RunError, explained
+from molino.training.runs import Dataset, RunError, explained
 
 Batch = dict[str, "np.ndarray | pa.Array"]
 END = object()

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from schemas import name_of
+from molino.schemas import name_of
 
 MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 FORMAT = 1

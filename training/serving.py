@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.command import TrainingError, no_stderr
+from molino.training.command import TrainingError, no_stderr
 
 if TYPE_CHECKING:
-    from training.classifier import Learner, Recipe
-    from training.titles import Source
+    from molino.training.classifier import Learner, Recipe
+    from molino.training.titles import Source
 
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
 EXTRA = "assets.extra"
@@ -109,8 +109,8 @@ def write(
         import tensorflow as tf
     except ImportError:
         return "not written: TensorFlow is not there"
-    from training.checkpoint import to_numpy
-    from training.classifier import TokenVectors
+    from molino.training.checkpoint import to_numpy
+    from molino.training.classifier import TokenVectors
 
     with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
         for layer in learners[None].model.layers:
@@ -219,8 +219,8 @@ def _classifier(learner: "Learner") -> Any:
     import keras
     import tensorflow as tf
 
-    from training.checkpoint import to_numpy
-    from training.classifier import FLAG, FLAGS
+    from molino.training.checkpoint import to_numpy
+    from molino.training.classifier import FLAG, FLAGS
 
     if learner.model.name == "phrases":
 

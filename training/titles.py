@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from training.command import (
+from molino.training.command import (
     Parser,
     Progress,
     TrainingError,
@@ -29,10 +29,10 @@ from training.command import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from training.checkpoint import Checkpoints
-    from training.classifier import Learner, Recipe
-    from training.reader import Reader
-    from training.runs import Dataset, Run
+    from molino.training.checkpoint import Checkpoints
+    from molino.training.classifier import Learner, Recipe
+    from molino.training.reader import Reader
+    from molino.training.runs import Dataset, Run
 
 METRICS, REPORT, PREDICTIONS, SERVING = "metrics.json", "report.html", "predictions.parquet", "serving"
 TOKENS = 32  # of a title, as schemas.titles has them
@@ -204,7 +204,7 @@ class Source:
 
     def read(self, split: str, columns: Sequence[str], **how: Any) -> "Reader":
         """Return a reader of a split."""
-        from training.reader import Reader
+        from molino.training.reader import Reader
 
         return Reader(self.titles, list(columns), split=split, **how)
 
@@ -219,7 +219,7 @@ def open_source(folder: str) -> Source:
     import numpy as np
     import pyarrow as pa
 
-    from training.runs import explained, open_run
+    from molino.training.runs import explained, open_run
 
     run = open_run(folder, {"titles": TITLES, "labels": LABELS})
     titles, listed = run.datasets["titles"], run.datasets["labels"]
@@ -268,7 +268,7 @@ def choose_embeddings(source: Source, given: argparse.Namespace) -> list[str]:
 
 def make_recipe(given: argparse.Namespace, titles: int, **more: Any) -> "Recipe":
     """Return how the classifier is trained, as the options say; of few titles a batch has fewer."""
-    from training.classifier import Recipe
+    from molino.training.classifier import Recipe
 
     defaults = OF_PHRASES if given.architecture == PHRASES else DEFAULTS
     values = {name: getattr(given, name) for name in vars(given) if name in Recipe.__dataclass_fields__}
@@ -287,7 +287,7 @@ def make_learner(
     """Return an untrained learner; with a language, of its titles alone; with tables, one that trains them too."""
     import keras
 
-    from training.classifier import ByVectors, columns_of
+    from molino.training.classifier import ByVectors, columns_of
 
     keras.utils.set_random_seed(recipe.seed)
     if keras.backend.backend() == "tensorflow":
@@ -313,8 +313,8 @@ def _by_phrases(source: Source, recipe: "Recipe", classes: int, prior: "np.ndarr
         raise TrainingError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
     import pyarrow as pa
 
-    from training.classifier import FLAG, weigh
-    from training.phrases import BITS, ROWS, ByPhrases, Featured
+    from molino.training.classifier import FLAG, weigh
+    from molino.training.phrases import BITS, ROWS, ByPhrases, Featured
 
     columns = ["title", "label", *([FLAG] if language else [])]
 
@@ -372,7 +372,7 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe", langua
     import numpy as np
     import pyarrow as pa
 
-    from training.classifier import FLAG
+    from molino.training.classifier import FLAG
 
     prior = source.prior()
     shift = prior if recipe.balance == "logits" else 0 * prior
@@ -435,7 +435,7 @@ def take_top(logits: "np.ndarray", count: int = TOP) -> tuple["np.ndarray", "np.
 
 def measure(answers: Answers) -> dict[str, float]:
     """Return the figures of a classifier on a split."""
-    from training.scores import score
+    from molino.training.scores import score
 
     truth, top = answers.scored()
     return {"loss": answers.loss, **score(truth, top)}
@@ -497,8 +497,8 @@ def train(
         source = open_source(given.input)
         embeddings = choose_embeddings(source, given)
         backend = load_keras()
-        from training import serving
-        from training.checkpoint import checkpoints
+        from molino.training import serving
+        from molino.training.checkpoint import checkpoints
 
         recipe = make_recipe(given, source.training_titles)
         encoders = serving.open_encoders(source, embeddings, dict(given.model))
@@ -548,7 +548,7 @@ def find_languages(source: Source) -> list[str]:
     """
     import pyarrow.compute as pc
 
-    from training.classifier import FLAG
+    from molino.training.classifier import FLAG
 
     found: set[str] = set()
     batch: Any
@@ -592,7 +592,7 @@ def choose(
 
 
 def _of_language(answers: Answers, language: str | None) -> float:
-    from training.scores import balanced_accuracy
+    from molino.training.scores import balanced_accuracy
 
     own = (answers.languages == language) & (answers.truth >= 0)
     return balanced_accuracy(answers.truth[own], answers.top[own, 0])
@@ -610,7 +610,7 @@ def merge(answers: Mapping[str | None, Answers]) -> Answers:
 
 def summarize(answers: Answers) -> dict[str, Any]:
     """Return the figures of a split with the interval of the balanced accuracy over titles."""
-    from training.certainty import Trial, interval, resample_titles
+    from molino.training.certainty import Trial, interval, resample_titles
 
     truth, top = answers.scored()
     trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])
@@ -621,7 +621,7 @@ def summarize(answers: Answers) -> dict[str, Any]:
 
 def name_mistakes(source: Source, answers: Answers) -> list[dict[str, Any]]:
     """Return the categories that are known worst, with what they are taken for, by name."""
-    from training.scores import rank_mistakes
+    from molino.training.scores import rank_mistakes
 
     truth, top = answers.scored()
     known = truth < len(source.categories)
@@ -663,7 +663,7 @@ def write_predictions(path: str, answers: Mapping[str, Answers]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from schemas.training import PREDICTIONS as SCHEMA
+    from molino.schemas.training import PREDICTIONS as SCHEMA
 
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         for split, each in answers.items():

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.reader import Reader
-from training.runs import open_run
+from molino.training.reader import Reader
+from molino.training.runs import open_run
 
 PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once

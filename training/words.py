@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.tokens import Corpus, take_titles
+from molino.training.tokens import Corpus, take_titles
 
 BETA, GAMMA, TINY = 0.9, 0.999, 1e-7  # of Adam
 SPREAD = 0.05  # of the vectors before training

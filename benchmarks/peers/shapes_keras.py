@@ -16,9 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transforms.draw_points import GENERATED, Points, draw_split, label_points
-from transforms.read_sweep import expand_sweep, read_sweep
-from transforms.train_network import Network, draw_layers
+from molino.transforms.shapes.points import GENERATED, Points, draw_split, label_points
+from molino.transforms.shapes.sweep import expand_sweep, read_sweep
+from molino.transforms.shapes.train_network import Network, draw_layers
 
 
 def train(network: Network, points: Points, steps_a_call: int) -> float:

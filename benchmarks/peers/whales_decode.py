@@ -27,8 +27,8 @@ def decode_simplejpeg(data: bytes, scale: int = 1) -> None:
 
 def find(data: bytes) -> dict:
     """Decode and find with this project's functions."""
-    from transforms.decode_image import decode
-    from transforms.find_region import find_region_original
+    from molino.transforms.images.decode import decode
+    from molino.transforms.whales.find_region import find_region_original
 
     found = find_region_original(decode(data))
     return {"box": found.box, "contours": found.regions, "white_pixels": found.white_pixels}

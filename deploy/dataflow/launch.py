@@ -12,9 +12,9 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
-from jobs.cli import COMMANDS
-from jobs.cli import main as run
-from jobs.options import USAGE, Parser
+from molino.jobs.cli import COMMANDS
+from molino.jobs.cli import main as run
+from molino.jobs.options import USAGE, Parser
 
 JOBS = ("names", "titles", "whales", "pca", "shapes", "predict")
 SWITCHES = {"true": True, "false": False}

@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from launch import JOBS, job_parser, options_of  # noqa: E402
 
-from jobs.cli import COMMANDS  # noqa: E402
+from molino.jobs.cli import COMMANDS  # noqa: E402
 
 # what makes no sense on Dataflow, or is the launcher's own
 LEFT_OUT = {"runner", "workers", "worker_mode", "quiet", "shuffle"}

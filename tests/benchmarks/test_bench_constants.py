@@ -10,8 +10,8 @@ from benchmarks.constants import rounded, run_all
 from benchmarks.constants_fit import Ran, Spec, constants_of, fit, memory_of
 from benchmarks.constants_inputs import INPUTS
 from benchmarks.harness import Measure
-from jobs.plan import JOBS
-from jobs.sizes import Size
+from molino.jobs.commands.plan import JOBS
+from molino.jobs.forecast.sizes import Size
 
 SPEC = Spec(
     stages=("read", "write"),
@@ -109,7 +109,7 @@ def test_what_flink_costs_is_found(monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
-    from transforms.sample_names import sample_names
+    from molino.transforms.names.sample import sample_names
 
     monkeypatch.setattr(harness, "fill_memory", lambda _: None)
     monkeypatch.setattr(constants, "CORES", (1,))

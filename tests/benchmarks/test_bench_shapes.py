@@ -10,7 +10,7 @@ import pytest
 from benchmarks import shapes
 from benchmarks.harness import Measure, Result
 from benchmarks.shapes import compare, make_sweep, rate_table, read_accuracies, render
-from jobs import shapes as job
+from molino.jobs import shapes as job
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -63,7 +63,7 @@ def test_the_section_has_sizes_slopes_and_rates():
 
 
 def test_every_model_has_a_column_that_the_job_takes():
-    from jobs.titles import named_model
+    from molino.jobs.titles import named_model
 
     for program in titles.PROGRAMS:
         given = [

@@ -29,7 +29,7 @@ from benchmarks.whales_heads import (
     tell_boxes,
     wilson,
 )
-from transforms.find_salient_region import SalientOptions
+from molino.transforms.whales.find_salient_region import SalientOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADS = np.array([[0.4, 0.4, 0.6, 0.6]] * 5)

@@ -7,8 +7,9 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
-from every_job import prepare
+
+from tests.deploy.dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
+from tests.every_job import prepare
 
 # programs of other environments, which tests start: no modules to collect
 collect_ignore = ["check_manifests.py", "try_image.py", "worker_pool.py"]
@@ -38,7 +39,7 @@ def google(python, tmp_path_factory):
     home = tmp_path_factory.mktemp("home-of-somebody")
     for sample, place, _ in JOBS.values():
         if sample:
-            command = [sys.executable, "-m", "jobs.cli", "sample", *sample, "--output", home / place]
+            command = [sys.executable, "-m", "molino", "sample", *sample, "--output", home / place]
             subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     prepare("predict", home)
     made = Google(python, home)

@@ -69,7 +69,7 @@ class Google:
             place, ["--input", f"gs://bucket/in/{place}"]
         )
         given = options_of(job, self.home) if options is None else options
-        command = [self.python, "-m", "jobs.cli", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
+        command = [self.python, "-m", "molino", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
         flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
         return [*command, *flags, "--dataflow_endpoint", self.url, *more]
 

@@ -24,7 +24,7 @@ from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from templates_stand_in import Templates
+from tests.deploy.templates_stand_in import Templates
 
 OBJECT = re.compile(
     r"(?:/upload|/download)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?(?:/(?:rewriteTo|copyTo)/b/(.+)/o/(.+))?"

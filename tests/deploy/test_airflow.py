@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from own_environment import python_with
+
+from tests.own_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = ROOT / "deploy/airflow"
@@ -20,7 +21,7 @@ def airflow(request, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
     program_of_airflow = python_with(request.config.cache, "airflow", DAGS / "requirements.txt").with_name("airflow")
     program = home / "molino"
-    program.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m jobs.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m molino "$@"\n')
     program.chmod(0o755)
     environment = {
         **os.environ,
@@ -50,7 +51,7 @@ def given(airflow):
         ("whales", "--images=4", "sea"),
     ):
         subprocess.run(
-            [sys.executable, "-m", "jobs.cli", "sample", kind, size, "--output", home / output],
+            [sys.executable, "-m", "molino", "sample", kind, size, "--output", home / output],
             cwd=ROOT,
             check=True,
             capture_output=True,

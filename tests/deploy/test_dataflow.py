@@ -18,7 +18,8 @@ import zlib
 from urllib.parse import quote
 
 import pytest
-from dataflow_user import JOBS, ROOT, SECRET, options_of
+
+from tests.deploy.dataflow_user import JOBS, ROOT, SECRET, options_of
 
 IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
 TOKEN = "a-token-of-the-stand-in"
@@ -133,7 +134,7 @@ READ_RUN = """
 import gc, json, sys
 from apache_beam.internal import pickler
 from apache_beam.portability.api import beam_runner_api_pb2 as api
-from jobs.runs import Run
+from molino.jobs.run.runs import Run
 
 with open(sys.argv[1], "rb") as file:
     pipeline = api.Pipeline.FromString(file.read())
@@ -149,7 +150,7 @@ def test_nothing_of_the_machine_and_no_secret_is_sent(job, google, sent):
     """Neither in what the service gets nor in what is staged, packed or not."""
     files = staged(google, sent[0][job])
     whole = json.dumps(sent[0][job]).encode() + b"".join(map(unpacked, files.values()))
-    assert b"jobs.commit" in whole  # packed things are seen
+    assert b"molino.jobs.run.commit" in whole  # packed things are seen
     private = json.loads((google.home / "key.json").read_text())["private_key"].split("\n")[3]
     for secret in (SECRET, TOKEN, private, str(ROOT), str(google.home), google.home.name, str(google.python)):
         assert secret.encode() not in whole, secret
@@ -176,7 +177,7 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
     # nor is it in the output, and the workers had it all the same
     objects = (google.folder / "objects/bucket").glob("out%2Fkey%2F*")
     assert [path.name for path in objects if key in path.read_bytes()] == []
-    command = [sys.executable, "-m", "jobs.cli", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
+    command = [sys.executable, "-m", "molino", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
     command += [*hashed, tmp_path / "key", "--output", tmp_path / "out"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
@@ -191,7 +192,7 @@ def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, 
     assert code == 0, said[-3000:]
     place, options = JOBS[job][1], options_of(job, google.home)
     inputs = ["--input", google.home / ("sea/images" if job == "whales" else place)] if place else []
-    command = [sys.executable, "-m", "jobs.cli", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"]
+    command = [sys.executable, "-m", "molino", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
     there = json.loads(google.get(f"out/{job}/_manifest.json"))
@@ -203,7 +204,7 @@ def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, 
 MODEL = """
 import sys
 import numpy as np
-from training.nnlm_export import export_nnlm
+from molino.training.nnlm_export import export_nnlm
 words = ["Smart", "Tv", "Celular", "Mesa", "De", "32", "Samsung", "Negro"]
 vectors = np.random.default_rng(1).standard_normal((len(words) + 3, 4)).astype(np.float32)
 export_nnlm(sys.argv[1], words, vectors, buckets=3, normalization=True)
@@ -214,7 +215,7 @@ def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google,
     """Workers have neither the model nor the cache: they find the table in the output, and take it into their own."""
     subprocess.run([sys.executable, "-c", MODEL, google.home / "small"], cwd=ROOT, check=True, capture_output=True)
     google.put(google.home / "small", "models/small")
-    command = [sys.executable, "-m", "jobs.cli", "titles", "--input", google.home / JOBS["titles"][1], "--quiet"]
+    command = [sys.executable, "-m", "molino", "titles", "--input", google.home / JOBS["titles"][1], "--quiet"]
     command += ["--model", f"small={google.home}/small", "--output", tmp_path / "out"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env={**os.environ, **google.cache})
     here = json.loads((tmp_path / "out/_manifest.json").read_text())

@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from every_job import JOBS, ROOT, digests, run_embedded
-from flink_cluster import SCRIPTS, Cluster, missing_piece
+
+from tests.every_job import JOBS, ROOT, digests, run_embedded
+from tests.flink_cluster import SCRIPTS, Cluster, missing_piece
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import VERSION, names
-from jobs.options import beam_parser
+from molino import VERSION
+from molino.jobs import names
+from molino.jobs.options import beam_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 FLINK = ROOT / "deploy/flink"
@@ -108,12 +109,12 @@ def test_flink_is_the_one_that_is_tested_here():
 
 
 def test_beam_is_the_project_s():
-    assert f'BEAM = "{setting("BEAM")}"' in (ROOT / "setup.py").read_text()
+    assert f"apache-beam=={setting('BEAM')} " in (ROOT / "requirements/run.txt").read_text()
 
 
 def test_the_image_is_the_dockerfile_s():
     """Its user may write to the volume, and its pool listens where the job looks for workers."""
-    dockerfile = ROOT / "deploy/docker/Dockerfile"
+    dockerfile = ROOT / "Dockerfile"
     if not dockerfile.exists():
         pytest.skip("there is no Dockerfile")
     last = dockerfile.read_text().rpartition("FROM environment AS molino\n")[2]

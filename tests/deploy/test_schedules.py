@@ -104,7 +104,7 @@ def test_too_few_arguments_are_told_what_to_give(start):
 def test_the_real_command_runs_and_its_refusal_is_noticed(tmp_path):
     places = {"MOLINO": f"{tmp_path}/molino", "MOLINO_LOGS": str(tmp_path), "MOLINO_LOCKS": str(tmp_path)}
     program = tmp_path / "molino"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jobs.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m molino "$@"\n')
     program.chmod(0o755)
     arguments = [RUN, "names", "names", "--input", tmp_path / "nothing", "--output", tmp_path / "out"]
     environment = {**os.environ, **places, "PYTHONPATH": str(ROOT)}
@@ -123,7 +123,7 @@ def test_lines_of_the_crontab_name_jobs_and_options_that_there_are():
         program, name, job, *options = command.split()
         assert (program, name) == ("run-molino", job)
         told = subprocess.run(
-            [sys.executable, "-m", "jobs.cli", job, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-m", "molino", job, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
         for option in (word for word in options if word.startswith("--")):
             assert option in told

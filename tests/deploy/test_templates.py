@@ -11,9 +11,10 @@ import urllib.error
 import urllib.request
 
 import pytest
-from dataflow_user import JOBS as SUBMITTED
-from dataflow_user import ROOT
-from templates_stand_in import wrong_parameters
+
+from tests.deploy.dataflow_user import JOBS as SUBMITTED
+from tests.deploy.dataflow_user import ROOT
+from tests.deploy.templates_stand_in import wrong_parameters
 
 sys.path.append(str(ROOT / "deploy/dataflow"))
 
@@ -220,7 +221,7 @@ def digests_of(manifest):
 def digests_here(google, job, options, tmp_path):
     """Return the digests of the same run on this machine."""
     place = SUBMITTED[job][1]
-    command = [sys.executable, "-m", "jobs.cli", job, "--input", google.home / place, *options, "--quiet"]
+    command = [sys.executable, "-m", "molino", job, "--input", google.home / place, *options, "--quiet"]
     subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
     return digests_of(json.loads((tmp_path / "out/_manifest.json").read_text()))
 

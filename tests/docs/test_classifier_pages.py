@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs import predict
-from jobs import titles as titles_job
-from training import compare, titles
+from molino.jobs import predict
+from molino.jobs import titles as titles_job
+from molino.training import compare, titles
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROW = re.compile(r"^\| `(--[a-z-]+)` \| ([^|]+) \|", re.MULTILINE)
@@ -62,7 +62,7 @@ def test_the_options_of_predict_are_its_own_and_those_of_the_titles_job():
 
 @pytest.mark.slow  # Keras takes seconds to load
 def test_every_architecture_stands_there():
-    from training.classifier import ARCHITECTURES
+    from molino.training.classifier import ARCHITECTURES
 
     named = re.findall(r"^\| `([a-z0-9-]+)` \|", section("classifiers.md", "Architectures"), re.MULTILINE)
     assert named == [*ARCHITECTURES, titles.PHRASES]

@@ -11,9 +11,10 @@ import shlex
 
 import pytest
 
-from jobs import cli, names, runners, whales
-from jobs.options import Parser
-from training import compare, grow, titles
+from molino.jobs import cli, names, whales
+from molino.jobs.options import Parser
+from molino.jobs.runners import exits, quiet
+from molino.training import compare, grow, titles
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [
@@ -75,7 +76,7 @@ def parsing(monkeypatch):
 
     monkeypatch.setattr(Parser, "parse_args", stop_after(Parser.parse_args))
     monkeypatch.setattr(Parser, "parse_strictly", stop_after(Parser.parse_strictly))
-    monkeypatch.setattr(runners, "silence_beam", lambda: None)
+    monkeypatch.setattr(quiet, "silence_beam", lambda: None)
 
 
 def parse(words):
@@ -99,7 +100,7 @@ def parser_of(monkeypatch):
 
     monkeypatch.setattr(Parser, "parse_args", stop)
     monkeypatch.setattr(Parser, "parse_strictly", stop)
-    monkeypatch.setattr(runners, "silence_beam", lambda: None)
+    monkeypatch.setattr(quiet, "silence_beam", lambda: None)
 
     def parser(command):
         with pytest.raises(Parsed) as stopped:
@@ -195,7 +196,7 @@ def test_every_option_is_documented(command, parser_of):
 
 
 def test_reject_reasons_and_evidence():
-    from transforms.report_names import COUNTERS, EVIDENCE, REASONS
+    from molino.transforms.names.report import COUNTERS, EVIDENCE, REASONS
 
     text = page_of("names.md")
     tables = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
@@ -206,10 +207,10 @@ def test_reject_reasons_and_evidence():
 
 def test_reject_reasons_are_those_of_the_code():
     """Every string that some module gives as a reason is in the report's list, which the page is held to."""
-    from transforms.report_names import REASONS
+    from molino.transforms.names.report import REASONS
 
     given = set()
-    for path in ("parse", "quoted", "row_groups", "curp"):
+    for path in ("text/lines", "text/quoted", "text/row_groups", "names/curp"):
         tree = ast.parse(read(ROOT / f"transforms/{path}.py"))
         strings = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
@@ -219,8 +220,8 @@ def test_reject_reasons_are_those_of_the_code():
 
 
 def test_reasons_statuses_and_counters_of_the_whales_job():
-    from transforms.extract_regions import STATUSES
-    from transforms.report_whales import COUNTERS, REASONS
+    from molino.transforms.whales.extract import STATUSES
+    from molino.transforms.whales.report import COUNTERS, REASONS
 
     tables = set(re.findall(r"^\| `(\w+)` \|", page_of("whales.md"), re.MULTILINE))
     assert {*REASONS, *STATUSES} <= tables
@@ -228,9 +229,9 @@ def test_reasons_statuses_and_counters_of_the_whales_job():
 
 
 def test_exit_codes():
-    from jobs.options import DATA, DONE, EXISTS, USAGE
+    from molino.jobs.options import DATA, DONE, EXISTS, USAGE
 
-    codes = {DONE, DATA, USAGE, EXISTS, cli.PIPE, runners.INTERRUPTED, runners.TERMINATED}
+    codes = {DONE, DATA, USAGE, EXISTS, cli.PIPE, exits.INTERRUPTED, exits.TERMINATED}
     table = section(page_of("runs.md"), "Exit codes")
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 
@@ -268,7 +269,7 @@ def test_links_resolve(page):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A folder with demo/sep.txt and demo/names, as the pages have it; return the folder and the manifest."""
-    from transforms.sample_names import sample_names
+    from molino.transforms.names.sample import sample_names
 
     folder = tmp_path_factory.mktemp("docs")
     sample_names(str(folder / "demo/sep.txt"), rows=3000, hostile=True)
@@ -295,7 +296,7 @@ def test_cookbook_runs(demo, monkeypatch):
 
 
 def test_cookbook_of_the_whales_job_runs(tmp_path, monkeypatch):
-    from transforms.sample_whales import sample_whales
+    from molino.transforms.whales.sample import sample_whales
 
     monkeypatch.chdir(tmp_path)
     sample_whales("demo/sea", images=3, width=300, height=200)
@@ -338,7 +339,7 @@ def test_data_sets_and_counters_are_documented(demo):
 
 
 def test_example_job_runs(tmp_path, monkeypatch):
-    from jobs.recheck import verify
+    from molino.jobs.run.recheck import verify
 
     (block,) = python_blocks("runs.md")
     (tmp_path / "towns.py").write_text(block)

@@ -4,9 +4,9 @@ import json
 import re
 
 import pytest
-from test_docs import FLAG, OPTION, page_of, prose, python_blocks, section
 
-from jobs import pca
+from molino.jobs import pca
+from tests.docs.test_docs import FLAG, OPTION, page_of, prose, python_blocks, section
 
 
 def test_the_page_lists_every_option_and_no_other():
@@ -30,8 +30,8 @@ def test_the_page_gives_the_defaults():
 
 
 def test_reasons_and_counters():
-    from transforms import read_vectors
-    from transforms.report_pca import COUNTERS, REASONS
+    from molino.transforms.pca import read_vectors
+    from molino.transforms.pca.report import COUNTERS, REASONS
 
     tables = re.findall(r"^\| `(\w+)` \|", section(page_of("pca.md"), "Rejects"), re.MULTILINE)
     assert set(REASONS) == set(tables)
@@ -42,7 +42,7 @@ def test_reasons_and_counters():
 
 @pytest.mark.slow
 def test_the_examples_run(tmp_path, monkeypatch):
-    from transforms.sample_vectors import sample_vectors
+    from molino.transforms.pca.sample import sample_vectors
 
     monkeypatch.chdir(tmp_path)
     sample_vectors("demo/points.parquet", rows=1000, numbers=2, seed=2016)

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import yaml
-from test_docs import FENCE, FLAG, OPTION, page_of, prose, python_blocks, section
 
-from jobs import shapes
+from molino.jobs import shapes
+from tests.docs.test_docs import FENCE, FLAG, OPTION, page_of, prose, python_blocks, section
 
 
 def test_the_page_lists_every_option_and_no_other():
@@ -26,7 +26,7 @@ def test_the_page_gives_the_defaults():
 
 
 def test_the_page_gives_every_parameter_of_a_sweep_and_its_default():
-    from transforms.read_sweep import PARAMETERS
+    from molino.transforms.shapes.sweep import PARAMETERS
 
     rows = dict(re.findall(r"^\| `([a-z0-9_]+)` \| ([^|]+) \|", section(page_of("shapes.md"), "Sweeps"), re.MULTILINE))
     assert list(rows) == list(PARAMETERS)
@@ -36,7 +36,7 @@ def test_the_page_gives_every_parameter_of_a_sweep_and_its_default():
 
 
 def test_the_page_gives_every_problem_and_its_radius():
-    from transforms.draw_points import PROBLEMS
+    from molino.transforms.shapes.points import PROBLEMS
 
     rows = dict(
         re.findall(r"^\| `([a-z]+)` \|.*\| ([^|]+) \|$", section(page_of("shapes.md"), "Problems"), re.MULTILINE)
@@ -45,14 +45,14 @@ def test_the_page_gives_every_problem_and_its_radius():
 
 
 def test_the_sweep_of_the_page_is_one():
-    from transforms.read_sweep import expand_sweep, parse_sweep
+    from molino.transforms.shapes.sweep import expand_sweep, parse_sweep
 
     [block] = [block for language, block in FENCE.findall(page_of("shapes.md")) if language == "yaml"]
     assert len(expand_sweep(parse_sweep(yaml.safe_load(block), "page"), "page")[0]) == 25
 
 
 def test_counters_are_documented():
-    from transforms.report_shapes import COUNTERS
+    from molino.transforms.shapes.report import COUNTERS
 
     assert {name for name in COUNTERS if f"| `{name}` |" not in page_of("runs.md")} == set()
 

@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
-from test_docs import FLAG, OPTION, page_of, prose, python_blocks, section
 
-from jobs import titles
+from molino.jobs import titles
+from tests.docs.test_docs import FLAG, OPTION, page_of, prose, python_blocks, section
 
 
 def test_the_page_lists_every_option_and_no_other():
@@ -27,7 +27,7 @@ def test_the_page_gives_the_defaults():
 
 
 def test_reasons_and_counters():
-    from transforms.report_titles import COUNTERS, REASONS
+    from molino.transforms.titles.report import COUNTERS, REASONS
 
     tables = set(re.findall(r"`(\w+)`", section(page_of("titles.md"), "Rejects")))
     assert set(REASONS) <= tables
@@ -37,8 +37,8 @@ def test_reasons_and_counters():
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A folder with demo/titles, as the page has it, and the manifest."""
-    from training.nnlm_export import export_nnlm
-    from transforms.sample_titles import sample_titles
+    from molino.training.nnlm_export import export_nnlm
+    from molino.transforms.titles.sample import sample_titles
 
     folder = tmp_path_factory.mktemp("docs")
     sample_titles(str(folder / "demo/titles.csv"), rows=2000, hostile=True)

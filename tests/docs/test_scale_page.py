@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from jobs.forecast import forecast, read_constants
-from jobs.plan import JOBS
+from molino.jobs.commands.plan import JOBS
+from molino.jobs.forecast.estimate import forecast, read_constants
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from schemas import field, schema
-from training import grow, runs
-from training.reader import Reader
+from molino.schemas import field, schema
+from molino.training import grow, runs
+from molino.training.reader import Reader
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/training.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def made_run(tmp_path, monkeypatch):
     import sys
 
     monkeypatch.syspath_prepend(ROOT / "tests/training")
-    from made_run import publish, write_tables
+    from tests.training.made_run import publish, write_tables
 
     item = pa.field("element", pa.float32(), nullable=False)
     titles = schema(
@@ -93,6 +93,6 @@ def made_run(tmp_path, monkeypatch):
 def test_examples_run(made_run):
     results = {}
     for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        exec(compile(block, "training.md", "exec"), results)
+        exec(compile(block, "molino.training.md", "exec"), results)
     assert results["vectors"].shape == (60, 4)
     assert results["model"].count_params() == 4 * 8 + 8

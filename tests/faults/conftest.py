@@ -2,11 +2,11 @@ import shutil
 
 import numpy as np
 import pytest
-from fault_harness import names, titles
 
-from training.nnlm_export import export_nnlm
-from transforms.sample_names import sample_names
-from transforms.sample_titles import sample_titles
+from molino.training.nnlm_export import export_nnlm
+from molino.transforms.names.sample import sample_names
+from molino.transforms.titles.sample import sample_titles
+from tests.faults.fault_harness import names, titles
 
 
 @pytest.fixture(scope="session")

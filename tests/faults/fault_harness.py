@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jobs import recheck
-from jobs.manifest import MANIFEST, data_files, listed_paths
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import MANIFEST, data_files, listed_paths
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL_BLOCKS = "import jobs.names; jobs.names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
+SMALL_BLOCKS = (
+    "from molino.jobs import names; names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
+)
 DEADLINE = 120
 
 
@@ -43,7 +45,7 @@ def environment(folder: Path | None = None, patch: str = "", **variables: str) -
 
 def start(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None, **how) -> subprocess.Popen:
     """Start `molino` with the arguments."""
-    words = [sys.executable, "-m", "jobs.cli", *map(str, arguments)]
+    words = [sys.executable, "-m", "molino", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(words, stdout=pipe, stderr=pipe, env=env or environment(), cwd=cwd, **how)
 

@@ -9,7 +9,9 @@ import warnings
 import zipfile
 
 import pytest
-from fault_harness import (
+
+from molino.transforms.names.sample import sample_names
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     environment,
@@ -20,8 +22,6 @@ from fault_harness import (
     start,
     state_of,
 )
-
-from transforms.sample_names import sample_names
 
 pytestmark = pytest.mark.slow
 HEADER = b"CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\n"

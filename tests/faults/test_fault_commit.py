@@ -4,7 +4,11 @@ import functools
 import shutil
 
 import pytest
-from fault_harness import (
+
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import LOCK, STAGING, listed_paths, read_manifest
+from molino.transforms.errors import DataError
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     environment,
@@ -13,10 +17,6 @@ from fault_harness import (
     names,
     side_by_side,
 )
-
-from jobs import recheck
-from jobs.manifest import LOCK, STAGING, listed_paths, read_manifest
-from transforms.errors import DataError
 
 STEPS = ("verified", "moved", "manifest", "view", "success", "deleted")
 pytestmark = pytest.mark.slow

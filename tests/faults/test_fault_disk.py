@@ -5,7 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from fault_harness import assert_complete, assert_failed, names, state_of
+
+from tests.faults.fault_harness import assert_complete, assert_failed, names, state_of
 
 pytestmark = pytest.mark.slow
 

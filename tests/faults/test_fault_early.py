@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from fault_harness import assert_gone, descendants, end, environment, start, wait_until
+
+from tests.faults.fault_harness import assert_gone, descendants, end, environment, start, wait_until
 
 SLOW_IMPORT = """
 import pathlib, sys, time
@@ -19,7 +20,7 @@ sys.meta_path.insert(0, Slow())
 """
 SLOW_WORKER = """
 import sys, time
-if "jobs.worker" in sys.orig_argv:
+if "molino.jobs.runners.worker" in sys.orig_argv:
     time.sleep(2)
 """
 
@@ -63,7 +64,7 @@ def test_stopped_while_its_workers_start(number, sample, tmp_path):
 
 
 def test_closed_standard_output(sample, tmp_path):
-    command = f"{sys.executable} -m jobs.cli names --quiet --input {sample} --output out >&-"
+    command = f"{sys.executable} -m molino names --quiet --input {sample} --output out >&-"
     ended = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert (tmp_path / "out/_SUCCESS").exists()
@@ -72,7 +73,7 @@ def test_closed_standard_output(sample, tmp_path):
 @pytest.mark.parametrize("words", [["plan", "names", "--input"], ["names", "--quiet", "--output", "out", "--input"]])
 @pytest.mark.parametrize("where", ["full", "closed"])
 def test_nobody_reads_standard_output(where, words, sample, tmp_path):
-    command = [sys.executable, "-m", "jobs.cli", *words, str(sample)]
+    command = [sys.executable, "-m", "molino", *words, str(sample)]
     if where == "full":
         target = os.open("/dev/full", os.O_WRONLY)
     else:

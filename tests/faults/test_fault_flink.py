@@ -5,11 +5,11 @@ import signal
 import time
 
 import pytest
-from every_job import JOBS, digests, molino, prepare, run_embedded
-from fault_harness import files_below, state_of, wait_until
 
-from jobs import recheck
-from jobs.manifest import listed_paths
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import listed_paths
+from tests.every_job import JOBS, digests, molino, prepare, run_embedded
+from tests.faults.fault_harness import files_below, state_of, wait_until
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -5,7 +5,10 @@ import signal
 import subprocess
 
 import pytest
-from fault_harness import (
+
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import LOCK, MANIFEST, STAGING, read_manifest
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     assert_gone,
@@ -18,15 +21,12 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs import recheck
-from jobs.manifest import LOCK, MANIFEST, STAGING, read_manifest
-
 pytestmark = pytest.mark.slow
 
 # Workers that never come to an end, and write one unfinished file after the other.
 ENDLESS = """
 import time
-import transforms.parquet
+import molino.transforms.parquet.write
 
 def write_again_and_again(*arguments, **options):
     for _ in range(60000):
@@ -34,7 +34,7 @@ def write_again_and_again(*arguments, **options):
         time.sleep(0.0005)
     return written
 
-whole, transforms.parquet.write_shard = transforms.parquet.write_shard, write_again_and_again
+whole, shards.write_shard = shards.write_shard, write_again_and_again
 """
 MODES = ["threads", "processes"]
 

@@ -7,16 +7,26 @@ import subprocess
 import sys
 
 import pytest
-from fault_harness import ROOT, assert_complete, assert_failed, end, environment, names, start, state_of, wait_until
 
-from jobs.lock import Lock, OutputExistsError, holder
-from jobs.manifest import LOCK
+from molino.jobs.run.lock import Lock, OutputExistsError, holder
+from molino.jobs.run.manifest import LOCK
+from tests.faults.fault_harness import (
+    ROOT,
+    assert_complete,
+    assert_failed,
+    end,
+    environment,
+    names,
+    start,
+    state_of,
+    wait_until,
+)
 
 RUNS = 4
 # Every run waits in front of the lock until all have come there.
 TOGETHER = f"""
 import os, time
-import jobs.lock
+import molino.jobs.run.lock
 
 def enter(lock):
     open(os.path.join(os.environ["MEETING"], str(os.getpid())), "w").close()
@@ -24,12 +34,12 @@ def enter(lock):
         time.sleep(0.001)
     return whole(lock)
 
-whole, jobs.lock.Lock.__enter__ = jobs.lock.Lock.__enter__, enter
+whole, molino.jobs.run.lock.Lock.__enter__ = molino.jobs.run.lock.Lock.__enter__, enter
 """
 # A run that holds the lock until its standard input ends.
 HOLD = """
 import sys
-from jobs.lock import Lock
+from molino.jobs.run.lock import Lock
 
 with Lock(sys.argv[1], "held"):
     sys.stdin.read()

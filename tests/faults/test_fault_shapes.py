@@ -7,7 +7,9 @@ import shutil
 import signal
 
 import pytest
-from fault_harness import (
+
+from molino.jobs.run.manifest import LOCK, STAGING, listed_paths
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     bytes_of,
@@ -24,8 +26,6 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs.manifest import LOCK, STAGING, listed_paths
-
 pytestmark = pytest.mark.slow
 
 SWEEP = """\
@@ -36,13 +36,13 @@ NETWORKS = 14
 # Networks that take long enough to be killed between two of them.
 SLOW = """
 import time
-import transforms.run_network
+import molino.transforms.shapes.run_network
 
 def slow(*arguments, **named):
     time.sleep(0.2)
     return quick(*arguments, **named)
 
-quick, transforms.run_network.train_network = transforms.run_network.train_network, slow
+quick, molino.transforms.shapes.run_network.train_network = molino.transforms.shapes.run_network.train_network, slow
 """
 OPTIONS = {"--rows": 2000, "--workers": 2}
 

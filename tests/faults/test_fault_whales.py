@@ -8,7 +8,10 @@ import signal
 
 import pyarrow.parquet as pq
 import pytest
-from fault_harness import (
+
+from molino.jobs.run.manifest import LOCK, STAGING, listed_paths
+from molino.transforms.whales.sample import sample_whales
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     bytes_of,
@@ -25,27 +28,24 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs.manifest import LOCK, STAGING, listed_paths
-from transforms.sample_whales import sample_whales
-
 pytestmark = pytest.mark.slow
 
-SMALL_UNITS = "import transforms.list_images; transforms.list_images.LEAST_UNIT = 1\n"
+SMALL_UNITS = "import molino.transforms.images.list_images; molino.transforms.images.list_images.LEAST_UNIT = 1\n"
 # Units that take long enough to be killed between two of them.
 SLOW = """
 import time
-import transforms.extract_regions
+import molino.transforms.whales.extract
 
 def slow(image, how):
     time.sleep(0.03)
     return quick(image, how)
 
-quick, transforms.extract_regions.extract_region = transforms.extract_regions.extract_region, slow
+quick, molino.transforms.whales.extract.extract_region = molino.transforms.whales.extract.extract_region, slow
 """
 # An image whose decoder takes the process with it, or never comes back.
 POISON = """
 import os, time
-import transforms.extract_regions
+import molino.transforms.whales.extract
 
 def decode(data, **how):
     if data.endswith(b"abort"):
@@ -54,8 +54,8 @@ def decode(data, **how):
         time.sleep(1000)
     return whole(data, **how)
 
-whole, transforms.extract_regions.decode = transforms.extract_regions.decode, decode
-transforms.extract_regions.IMAGE_SECONDS = 2.0
+whole, molino.transforms.whales.extract.decode = molino.transforms.whales.extract.decode, decode
+molino.transforms.whales.extract.IMAGE_SECONDS = 2.0
 """
 OPTIONS = {"--kernel": 9, "--smallest": 6, "--max-reject-ratio": 1, "--workers": 2}
 

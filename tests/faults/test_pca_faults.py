@@ -7,7 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fault_harness import (
+
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import STAGING
+from molino.transforms.pca.sample import sample_vectors
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     bytes_of,
@@ -22,16 +26,12 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs import recheck
-from jobs.manifest import STAGING
-from transforms.sample_vectors import sample_vectors
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # so that a small file has many spans, and a tree to add them up
 SMALL_SPANS = """
-import transforms.read_vectors
-transforms.read_vectors.LEAST_BYTES = 10_000
-transforms.read_vectors.SPANS = 1000
+import molino.transforms.pca.read_vectors
+molino.transforms.pca.read_vectors.LEAST_BYTES = 10_000
+molino.transforms.pca.read_vectors.SPANS = 1000
 """
 NAN, INF = float("nan"), float("inf")
 
@@ -169,13 +169,13 @@ def test_the_earlier_output_is_untouched(attempts, undisturbed_pca):
 # workers that take their time at rotating, so that the run can be stopped between two row groups
 SLOW = """
 import time
-import transforms.rotate_vectors
+import molino.transforms.pca.rotate
 
 def slowly(*arguments):
     time.sleep(60)
     return whole(*arguments)
 
-whole, transforms.rotate_vectors.to_lists = transforms.rotate_vectors.to_lists, slowly
+whole, molino.transforms.pca.rotate.to_lists = molino.transforms.pca.rotate.to_lists, slowly
 """
 
 

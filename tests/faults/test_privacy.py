@@ -5,7 +5,8 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from fault_harness import environment, names, side_by_side
+
+from tests.faults.fault_harness import environment, names, side_by_side
 
 pytestmark = pytest.mark.slow
 KEY = "0123456789abcdef-a-secret"

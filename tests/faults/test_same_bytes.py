@@ -1,9 +1,9 @@
 """The same input and options give the same bytes: for any workers, pieces, shuffle, hash seed, locale and time zone."""
 
 import pytest
-from fault_harness import SMALL_BLOCKS, bytes_of, digests_of, environment, manifest_of, names, side_by_side
 
-from transforms.sample_names import sample_names
+from molino.transforms.names.sample import sample_names
+from tests.faults.fault_harness import SMALL_BLOCKS, bytes_of, digests_of, environment, manifest_of, names, side_by_side
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,10 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fault_harness import (
+
+from molino.jobs.run import recheck
+from molino.jobs.run.manifest import STAGING
+from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     bytes_of,
@@ -26,11 +29,10 @@ from fault_harness import (
     wait_until,
 )
 
-from jobs import recheck
-from jobs.manifest import STAGING
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SMALL_BLOCKS = "import jobs.titles; jobs.titles.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
+SMALL_BLOCKS = (
+    "from molino.jobs import titles; titles.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
+)
 HEADER = b"title,label_quality,language,category\n"
 ROW = b"Mesa De Luz,reliable,spanish,LAMPS\n"
 
@@ -182,13 +184,13 @@ def test_bad_rows_are_in_the_rejects(undisturbed_titles):
 # workers that take their time at the titles, so that the run can be stopped among them
 SLOW = """
 import time
-import transforms.embed_titles
+import molino.transforms.titles.write
 
 def slowly(*arguments, **options):
     time.sleep(60)
     return whole(*arguments, **options)
 
-whole, transforms.embed_titles.finish_titles = transforms.embed_titles.finish_titles, slowly
+whole, molino.transforms.titles.write.finish_titles = molino.transforms.titles.write.finish_titles, slowly
 """
 
 

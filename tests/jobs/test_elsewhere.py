@@ -5,14 +5,17 @@ import pathlib
 
 import numpy as np
 import pytest
-from memory_store import OBJECTS
 
-from jobs import names, runners, titles
-from jobs.lock import Lock, OutputExistsError
-from jobs.manifest import read_manifest
-from training.nnlm_export import export_nnlm
-from transforms import carry, embed, storage
-from transforms.sample_titles import sample_titles
+from molino.jobs import names, titles
+from molino.jobs.run.lock import Lock, OutputExistsError
+from molino.jobs.run.manifest import read_manifest
+from molino.jobs.runners import exits
+from molino.jobs.runners.flags import are_elsewhere
+from molino.training.nnlm_export import export_nnlm
+from molino.transforms.files import carry, storage
+from molino.transforms.models import embed
+from molino.transforms.titles.sample import sample_titles
+from tests.jobs.memory_store import OBJECTS
 
 WORDS = ["Smart", "Tv", "Celular", "Mesa", "De", "32", "Samsung", "Negro"]
 
@@ -50,7 +53,7 @@ def put(path, name):
     ],
 )
 def test_where_workers_are(runner, flags, elsewhere):
-    assert runners.are_elsewhere(runner, flags) is elsewhere
+    assert are_elsewhere(runner, flags) is elsewhere
 
 
 @pytest.mark.parametrize("given", ["file", "variable"])
@@ -74,7 +77,7 @@ def test_a_key_of_this_machine_is_refused_where_workers_are_elsewhere(given, fla
 
 
 def _payroll(folder):
-    from transforms.sample_names import sample_names
+    from molino.transforms.names.sample import sample_names
 
     sample_names(str(folder / "sep.txt"), rows=300)
     return folder / "sep.txt"
@@ -116,7 +119,7 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
         real = embed._model
         monkeypatch.setattr(embed, "_model", lambda *a: real(*a[:4], {**a[4], "reason": "to be tried"}, a[5]))
     assert run("mem://bucket/here", model) == 0
-    monkeypatch.setattr(runners, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(exits, "are_elsewhere", lambda runner, flags: True)
     send, seen = carry.send, []
 
     def send_and_leave(folder, target):
@@ -145,8 +148,8 @@ def _note(real, seen):
 
 @pytest.mark.slow
 def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runners, "are_elsewhere", lambda runner, flags: True)
-    monkeypatch.setattr(runners, "leave", _leave)
+    monkeypatch.setattr(exits, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(exits, "leave", _leave)
     send = carry.send
 
     def send_something_else(folder, target):
@@ -191,8 +194,8 @@ def test_a_model_in_a_store_is_brought_once(kind, model, tmp_path, monkeypatch):
 
 
 def test_no_model_in_a_store_is_said(tmp_path, monkeypatch):
-    from transforms.errors import DataError
-    from transforms.model_files import find_model
+    from molino.transforms.errors import DataError
+    from molino.transforms.models.model_files import find_model
 
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path))
     for location in ("mem://bucket/nowhere", "mem://bucket/nowhere.tar.gz"):

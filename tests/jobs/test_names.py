@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import names
-from jobs.names import JUNK
-from jobs.recheck import verify
-from transforms.sample_names import sample_names
+from molino.jobs import names
+from molino.jobs.names import JUNK
+from molino.jobs.run.recheck import verify
+from molino.transforms.names.sample import sample_names
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(

@@ -3,13 +3,15 @@
 import json
 
 import pytest
-from memory_store import OBJECTS
 
-from jobs import commit, lock, names, runners
-from jobs.manifest import listed_paths, read_manifest
-from jobs.recheck import verify
-from transforms import storage
-from transforms.sample_names import sample_names
+from molino.jobs import names
+from molino.jobs.run import commit, lock
+from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.recheck import verify
+from molino.jobs.runners import exits
+from molino.transforms.files import storage
+from molino.transforms.names.sample import sample_names
+from tests.jobs.memory_store import OBJECTS
 
 OUTPUT = "mem://bucket/names"
 pytestmark = pytest.mark.slow
@@ -38,7 +40,7 @@ def store(payroll, monkeypatch):
     def leave(code):
         raise SystemExit(code)  # the real one ends the process
 
-    monkeypatch.setattr(runners, "leave", leave)
+    monkeypatch.setattr(exits, "leave", leave)
     yield
     OBJECTS.clear()
 

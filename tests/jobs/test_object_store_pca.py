@@ -1,13 +1,14 @@
 """The pca job from and to an object store: the rows of a disk, from files and from a finished run."""
 
 import pytest
-from memory_store import OBJECTS
 
-from jobs import lock, pca
-from jobs.manifest import listed_paths, read_manifest
-from jobs.recheck import verify
-from transforms import storage
-from transforms.sample_vectors import sample_vectors
+from molino.jobs import pca
+from molino.jobs.run import lock
+from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.recheck import verify
+from molino.transforms.files import storage
+from molino.transforms.pca.sample import sample_vectors
+from tests.jobs.memory_store import OBJECTS
 
 pytestmark = pytest.mark.slow
 OUTPUT = "mem://bucket/out"

@@ -5,13 +5,15 @@ import pathlib
 import tarfile
 
 import pytest
-from memory_store import OBJECTS
 
-from jobs import lock, runners, whales
-from jobs.manifest import listed_paths, read_manifest
-from jobs.recheck import verify
-from transforms import storage
-from transforms.sample_whales import sample_whales
+from molino.jobs import whales
+from molino.jobs.run import lock
+from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.recheck import verify
+from molino.jobs.runners import exits
+from molino.transforms.files import storage
+from molino.transforms.whales.sample import sample_whales
+from tests.jobs.memory_store import OBJECTS
 
 OUTPUT = "mem://bucket/out"
 
@@ -35,7 +37,7 @@ def sea(tmp_path, monkeypatch):
     def leave(code):
         raise SystemExit(code)  # the real one ends the process
 
-    monkeypatch.setattr(runners, "leave", leave)
+    monkeypatch.setattr(exits, "leave", leave)
     yield folder
     OBJECTS.clear()
 

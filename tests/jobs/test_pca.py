@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import pca
-from jobs.recheck import verify
-from schemas import name_of
-from schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
-from transforms.principal_components import fix_signs
-from transforms.sample_vectors import HOSTILE, sample_vectors
+from molino.jobs import pca
+from molino.jobs.run.recheck import verify
+from molino.schemas import name_of
+from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
+from molino.transforms.pca.components import fix_signs
+from molino.transforms.pca.sample import HOSTILE, sample_vectors
 
 pytestmark = pytest.mark.slow
 ROWS = 5000
@@ -260,7 +260,7 @@ def test_no_output_inside_a_run(output, capsys):
 
 
 def test_runs_that_cannot_be_read(output, tmp_path):
-    from transforms.errors import DataError
+    from molino.transforms.errors import DataError
 
     broken = shutil.copytree(output, tmp_path / "broken")
     with pytest.raises(DataError, match=r"no data set of .* has a column 'w'; its vectors: "):

@@ -6,9 +6,9 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import predict
-from transforms import embed
-from transforms.sample_titles import sample_titles
+from molino.jobs import predict
+from molino.transforms.models import embed
+from molino.transforms.titles.sample import sample_titles
 
 
 def run(*words):
@@ -44,7 +44,8 @@ def classifier(tmp_path_factory, hub):
 @pytest.fixture
 def here(monkeypatch):
     """Answer in this process what is else asked of another: TensorFlow is here already."""
-    from transforms import predict_titles, saved_model
+    from molino.transforms.models import saved_model
+    from molino.transforms.predict import predict_titles
 
     def ask(requests):
         return embed._unwrap(json.loads(json.dumps([saved_model.answer(*request) for request in requests])))
@@ -109,7 +110,7 @@ def test_one_line_says_what_is_wrong(classifier, here, tmp_path, capsys):
 def _run_and_exit(model, words):
     """Run the command; a failure ends the process by os._exit, here by SystemExit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobs.runners.leave", _leave)
+        patch.setattr("molino.jobs.runners.exits.leave", _leave)
         run("--model", model, *words)
 
 

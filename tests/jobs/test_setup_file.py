@@ -15,7 +15,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from every_job import digests, molino
+
+from tests.every_job import digests, molino
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), str(Path.home() / "go/bin")])

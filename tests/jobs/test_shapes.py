@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import shapes
-from jobs.manifest import listed_paths
-from jobs.recheck import verify
-from transforms.draw_points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
+from molino.jobs import shapes
+from molino.jobs.run.manifest import listed_paths
+from molino.jobs.run.recheck import verify
+from molino.transforms.shapes.points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
 
 SWEEP = """\
 - problem: [linear, cos=3]
@@ -179,7 +179,7 @@ def test_wrong_options_are_errors(arguments, code, message, sweep, tmp_path, cap
     def leave(stopped):
         raise SystemExit(stopped)
 
-    monkeypatch.setattr("jobs.runners.leave", leave)
+    monkeypatch.setattr("molino.jobs.runners.exits.leave", leave)
     given = arguments if "--sweep" in arguments else ["--sweep", sweep, *arguments]
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path / "out", *given)

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import titles
-from jobs.recheck import verify
-from schemas import name_of
-from schemas.titles import titles_schema
-from training.nnlm_export import export_nnlm
-from transforms.sample_titles import sample_titles
-from transforms.title_keys import SPLITS, block_hashes, fold, title_ids, turns
+from molino.jobs import titles
+from molino.jobs.run.recheck import verify
+from molino.schemas import name_of
+from molino.schemas.titles import titles_schema
+from molino.training.nnlm_export import export_nnlm
+from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
+from molino.transforms.titles.sample import sample_titles
 
 pytestmark = pytest.mark.slow
 SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}
@@ -92,7 +92,7 @@ def oracle(sample):
 
 
 def titles_hostile():
-    from transforms.sample_titles import HOSTILE, UNCLOSED
+    from molino.transforms.titles.sample import HOSTILE, UNCLOSED
 
     hostile = HOSTILE | UNCLOSED
     return {why: [line.decode("utf-8", "surrogateescape")[:-1] for line in lines] for why, lines in hostile.items()}
@@ -320,7 +320,7 @@ def test_options_that_cannot_be_are_usage_errors(arguments, words, sample, tmp_p
 
 def test_an_optional_column_that_is_named_must_be_there(tmp_path, models, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("title,category\nMesa,A\n")
-    monkeypatch.setattr("jobs.runners.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
+    monkeypatch.setattr("molino.jobs.runners.exits.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     with pytest.raises(SystemExit) as stopped:
         run(
             *("--input", tmp_path / "t.csv", "--output", tmp_path / "out", f"--model=m={models['norm']}"),

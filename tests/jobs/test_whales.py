@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import whales
-from jobs.recheck import verify
-from schemas.whales import REGIONS
-from transforms.crop_image import crop_square
-from transforms.find_region import OriginalOptions, find_region_original
-from transforms.sample_whales import PLAIN, draw_sea, sample_whales
+from molino.jobs import whales
+from molino.jobs.run.recheck import verify
+from molino.schemas.whales import REGIONS
+from molino.transforms.whales.crop import crop_square
+from molino.transforms.whales.find_region import OriginalOptions, find_region_original
+from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/whales"
 needs_shared = pytest.mark.skipif(

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from own_environment import python_with
-from stores import serve
+
+from tests.own_environment import python_with
+from tests.storage.stores import serve
 
 HERE = Path(__file__).parent
 

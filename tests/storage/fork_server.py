@@ -11,8 +11,21 @@ import signal
 import sys
 import traceback
 
-LOADED = ("boto3", "google.cloud.storage", "pyarrow.parquet", "jobs.commit", "jobs.lock", "jobs.names", "jobs.recheck")
-LOADED += ("training.runs", "transforms.delimited", "transforms.parquet", "transforms.partition")
+LOADED = (
+    "boto3",
+    "google.cloud.storage",
+    "pyarrow.parquet",
+    "molino.jobs.run.commit",
+    "molino.jobs.run.lock",
+    "molino.jobs.names",
+    "molino.jobs.run.recheck",
+)
+LOADED += (
+    "molino.training.runs",
+    "molino.transforms.text.read",
+    "molino.transforms.parquet.write",
+    "molino.transforms.rows.partition",
+)
 
 
 def run(order):

@@ -36,20 +36,20 @@ for path in folder.rglob("*"):
 """
 MOLINO = """
 import sys
-from jobs import cli
+from molino.jobs import cli
 sys.argv[0] = "molino"
 sys.exit(cli.main())
 """
 LIST = """
 import json, sys
-from transforms import storage
+from molino.transforms.files import storage
 storage.use_options([])
 print(json.dumps([file.path for file in storage.list_tree(sys.argv[1])]))
 """
 MANIFEST = """
 import json, sys
-from jobs.manifest import read_manifest
-from transforms import storage
+from molino.jobs.run.manifest import read_manifest
+from molino.transforms.files import storage
 storage.use_options([])
 print(json.dumps(read_manifest(sys.argv[1])))
 """

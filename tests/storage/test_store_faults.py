@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from jobs import names
-from jobs.manifest import listed_paths, read_manifest
-from transforms.sample_names import sample_names
+from molino.jobs import names
+from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.transforms.names.sample import sample_names
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 OPTIONS = ["--runner", "embedded", "--workers", "1", "--quiet"]
@@ -14,8 +14,8 @@ OLD = ["--min-count", "2"]  # another run
 # dies as by kill -9 while it writes its third file: two are staged, one upload is not complete
 KILLED_WRITING = """
 import os, sys
-from jobs import names
-from transforms import parquet
+from molino.jobs import names
+from molino.transforms.parquet import write as parquet
 files, write = [], parquet.HashingFile.write
 def die(file, data):
     if file not in files:
@@ -29,7 +29,8 @@ sys.exit(names.main(sys.argv[1:]))
 # waits before it publishes until a file is there
 WAITS = """
 import os, sys, time
-from jobs import commit, names
+from molino.jobs.run import commit
+from molino.jobs import names
 publish = commit.publish
 def late(*arguments):
     print("staged", flush=True)
@@ -42,7 +43,8 @@ sys.exit(names.main(sys.argv[1:]))
 # a commit whose every step takes a while; runs change by turns
 SLOW = """
 import sys, time
-from jobs import commit, names
+from molino.jobs.run import commit
+from molino.jobs import names
 commit.crash_point = lambda step: time.sleep(0.1)
 options = sys.argv[1:]
 for turn in range(4):
@@ -52,7 +54,7 @@ for turn in range(4):
 POLLS = """
 import hashlib, json, os, sys
 import pyarrow.parquet as pq
-from training.runs import MissingFileError, RunError, UnfinishedError, open_run
+from molino.training.runs import MissingFileError, RunError, UnfinishedError, open_run
 seen, states = {}, set()
 while not os.path.exists(os.environ["STOP"]):
     try:
@@ -65,8 +67,8 @@ print(json.dumps([{run: sorted(found) for run, found in seen.items()}, sorted(st
 """
 LOCKS = """
 import sys, threading
-from jobs.lock import Lock, OutputExistsError
-from transforms import storage
+from molino.jobs.run.lock import Lock, OutputExistsError
+from molino.transforms.files import storage
 storage.use_options([])
 told, start = [], threading.Barrier(6)
 def take(number):
@@ -89,7 +91,7 @@ print(*told, sep="\\n")
 
 OBJECTS = """
 import sys
-from transforms import storage
+from molino.transforms.files import storage
 storage.use_options([])
 folder = sys.argv[1]
 storage.write_bytes(f"{folder}/empty", b"")
@@ -205,7 +207,7 @@ def test_a_lock_of_another_host_is_told(store):
     claim = json.dumps({"token": "rival", "host": "elsewhere", "pid": 1, "born": ""})
     program = """
 import sys
-from transforms import storage
+from molino.transforms.files import storage
 storage.use_options([])
 print(storage.create_exclusive(sys.argv[1], sys.argv[2].encode()))
 print(storage.create_exclusive(sys.argv[1], b"late"))

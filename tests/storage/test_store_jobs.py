@@ -5,19 +5,19 @@ import subprocess
 import sys
 
 import pytest
-from stores import ROOT
 
-from jobs.manifest import listed_paths
-from transforms.sample_names import sample_names
-from transforms.sample_titles import sample_titles
-from transforms.sample_whales import sample_whales
+from molino.jobs.run.manifest import listed_paths
+from molino.transforms.names.sample import sample_names
+from molino.transforms.titles.sample import sample_titles
+from molino.transforms.whales.sample import sample_whales
+from tests.storage.stores import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # one after the other in one process, whose start would be most of the time of each
 JOBS = """
 import importlib, json, os, sys
-from jobs.manifest import read_manifest
-from training import titles
+from molino.jobs.run.manifest import read_manifest
+from molino.training import titles
 place, output, home, trained = sys.argv[1:]
 runs = {
     "names": ["--input", f"{place}/sep.txt"],
@@ -33,7 +33,7 @@ for job, words in runs.items():
         learn = ["--input", f"{output}/titles", "--output", trained, "--model", f"small={home}/model"]
         assert titles.main([*learn, "--architecture", "linear", "--epochs", "1", "--quiet"]) == 0
     options = ["--output", f"{output}/{job}", "--runner", "embedded", "--workers", "1", "--quiet"]
-    assert importlib.import_module(f"jobs.{job}").main([*options, *words]) == 0, job
+    assert importlib.import_module(f"molino.jobs.{job}").main([*options, *words]) == 0, job
     found[job] = read_manifest(f"{output}/{job}")
 print(json.dumps(found))
 """
@@ -49,7 +49,7 @@ def home(tmp_path_factory):
     sample_titles(str(folder / "in/t.csv"), rows=600)
     sample_whales(str(folder / "in/sea"), images=3, width=240, height=160)
     grow = ["model", "train", "--input", folder / "in/t.csv", "--output", folder / "model", "--dim", 8, "--epochs", 1]
-    command = [sys.executable, "-m", "jobs.cli", *map(str, grow)]
+    command = [sys.executable, "-m", "molino", *map(str, grow)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
 

@@ -1,5 +1,6 @@
 import pytest
-from made_run import write_run
+
+from tests.training.made_run import write_run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas import field, name_of, schema
+from molino.schemas import field, name_of, schema
 
 DIM = 3
 SPLITS = ("train", "validation", "test")

@@ -5,10 +5,10 @@ import random
 
 import numpy as np
 import pyarrow as pa
-from made_run import publish, write_tables
 
-from schemas import field, schema
-from schemas.titles import LABELS
+from molino.schemas import field, schema
+from molino.schemas.titles import LABELS
+from tests.training.made_run import publish, write_tables
 
 DIM = 6
 WORDS = {

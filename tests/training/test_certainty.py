@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from training import certainty
-from training.certainty import Trial
+from molino.training import certainty
+from molino.training.certainty import Trial
 
 
 def trial(name, labels, right, *, model="m", sample="s"):

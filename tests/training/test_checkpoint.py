@@ -12,7 +12,7 @@ def variables(*values):
 
 
 def test_a_state_comes_back(tmp_path):
-    from training.checkpoint import checkpoints, to_numpy
+    from molino.training.checkpoint import checkpoints, to_numpy
 
     output = str(tmp_path / "out")
     with contextlib.suppress(KeyboardInterrupt), checkpoints(output, {"a": 1}) as kept:
@@ -30,7 +30,7 @@ def test_a_state_comes_back(tmp_path):
 
 
 def test_other_options_begin_anew(tmp_path):
-    from training.checkpoint import checkpoints
+    from molino.training.checkpoint import checkpoints
 
     output = str(tmp_path / "out")
     with contextlib.suppress(KeyboardInterrupt), checkpoints(output, {"a": 1}) as kept:
@@ -44,8 +44,8 @@ def test_other_options_begin_anew(tmp_path):
 
 
 def test_one_at_a_time(tmp_path):
-    from training.checkpoint import checkpoints
-    from training.command import TakenError
+    from molino.training.checkpoint import checkpoints
+    from molino.training.command import TakenError
 
     output = str(tmp_path / "out")
     with checkpoints(output, {}), pytest.raises(TakenError, match="another process trains"), checkpoints(output, {}):

@@ -6,7 +6,7 @@ pytestmark = pytest.mark.slow  # Keras takes seconds to load
 
 
 def recipe(**more):
-    from training.classifier import Recipe
+    from molino.training.classifier import Recipe
 
     return Recipe(**({"architecture": "linear", "epochs": 2, "batch": 8, "rate": 0.01, "seed": 3} | more))
 
@@ -22,7 +22,7 @@ def recipe(**more):
 def test_architectures_are_the_published_ones(name, units, count):
     import keras
 
-    from training.classifier import build_model
+    from molino.training.classifier import build_model
 
     model = build_model(recipe(architecture=name), {"es": 2, "en": 3}, 7)
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
@@ -33,7 +33,7 @@ def test_architectures_are_the_published_ones(name, units, count):
 
 
 def test_the_same_seed_begins_with_the_same_weights():
-    from training.classifier import build_model
+    from molino.training.classifier import build_model
 
     one, other = (build_model(recipe(architecture="mlp-512"), {"es": 3}, 4) for _ in range(2))
     different = build_model(recipe(architecture="mlp-512", seed=4), {"es": 3}, 4)
@@ -43,7 +43,7 @@ def test_the_same_seed_begins_with_the_same_weights():
 
 
 def test_the_loss_adds_the_prior_to_the_logits():
-    from training.classifier import AdjustedCrossentropy
+    from molino.training.classifier import AdjustedCrossentropy
 
     logits = np.array([[0.5, 1.0, -1.0], [2.0, 0.0, 0.0]], np.float32)
     prior = np.log(np.array([0.7, 0.2, 0.1], np.float32))
@@ -54,7 +54,7 @@ def test_the_loss_adds_the_prior_to_the_logits():
 
 
 def test_tokens_become_their_sum_by_the_root_of_their_number():
-    from training.classifier import TokenVectors
+    from molino.training.classifier import TokenVectors
 
     layer = TokenVectors(4, 2)
     layer.build(None)
@@ -66,7 +66,7 @@ def test_tokens_become_their_sum_by_the_root_of_their_number():
 
 
 def test_rows_without_a_label_or_of_another_language_weigh_nothing():
-    from training.classifier import weigh
+    from molino.training.classifier import weigh
 
     batch = {"label": np.array([0, -1, 2, 1]), "language": pa.array(["es", "es", None, "pt"])}
     assert weigh(batch, None).tolist() == [1, 0, 1, 1]

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from training import command
+from molino.training import command
 
 
 def test_progress_is_a_line_now_and_then(capsys, monkeypatch):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.reader import Reader
-from training.runs import open_run
+from molino.training.reader import Reader
+from molino.training.runs import open_run
 
 pytestmark = pytest.mark.slow  # Keras takes seconds to load
 
@@ -14,7 +14,7 @@ def reader(run_folder):
 
 
 def test_batches_can_be_asked_for_in_any_order(reader):
-    from training.feed import KerasBatches
+    from molino.training.feed import KerasBatches
 
     batches = KerasBatches(reader, ["wide"])
     expected = [(batch["wide"], batch["label"]) for batch in reader.epoch(0)]
@@ -24,7 +24,7 @@ def test_batches_can_be_asked_for_in_any_order(reader):
 
 
 def test_each_pass_is_the_next_epoch(reader):
-    from training.feed import KerasBatches
+    from molino.training.feed import KerasBatches
 
     batches = KerasBatches(reader, ["id"], None, epoch=3)
     for epoch in (3, 4):
@@ -36,7 +36,7 @@ def test_each_pass_is_the_next_epoch(reader):
 def test_keras_sees_every_row_once_an_epoch(reader):
     import keras
 
-    from training.feed import KerasBatches
+    from molino.training.feed import KerasBatches
 
     seen = []
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from made_run import write_tables
 
-from schemas import field, schema
-from training import grow
+from molino.schemas import field, schema
+from molino.training import grow
+from tests.training.made_run import write_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = {
@@ -210,7 +210,7 @@ def test_an_output_that_cannot_be_written(tmp_path, titles, capsys):
 
 
 def test_no_model_appears_where_writing_fails(tmp_path, titles, capsys, monkeypatch):
-    from training import nnlm_export
+    from molino.training import nnlm_export
 
     def fail(folder, *_, **__):
         Path(folder).mkdir()
@@ -224,7 +224,7 @@ def test_no_model_appears_where_writing_fails(tmp_path, titles, capsys, monkeypa
 
 def start(*arguments, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "training.grow", *map(str, arguments)],
+        [sys.executable, "-m", "molino.training.grow", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -260,7 +260,7 @@ def test_a_stopped_training_leaves_nothing(tmp_path, titles, number, code):
 def test_help_loads_nothing_heavy():
     program = """
 import contextlib, sys
-from training import grow
+from molino.training import grow
 with contextlib.suppress(SystemExit):
     grow.main(["--help"])
 print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.modules.keys()))

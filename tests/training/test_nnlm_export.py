@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from training.nnlm_export import export_nnlm
+from molino.training.nnlm_export import export_nnlm
 
 VOCABULARY = ["hola", "mundo", "a", "b", "¿que", "que"]
 TITLES = ["hola mundo", "", "  ", "a  b", " b", "a\tb", "¿que?", "Hola", "x " * 20, "a\xa0b\n"]

@@ -29,7 +29,7 @@ def features_of(title):
 def test_features_are_those_of_plain_python():
     import tensorflow as tf
 
-    from training.phrases import KINDS, find_features
+    from molino.training.phrases import KINDS, find_features
 
     hashes, owners = find_features(tf.constant(TITLES), 20)
     found = {}
@@ -43,7 +43,7 @@ def test_features_are_those_of_plain_python():
 
 
 def test_rows_are_numbered_by_frequency_and_rare_ones_have_none():
-    from training.phrases import number_features
+    from molino.training.phrases import number_features
 
     places, rows = number_features(np.array([5, 3, 3, 7, 7, 7, 1]), bits=3, least=2)
     assert rows == 2
@@ -53,7 +53,7 @@ def test_rows_are_numbered_by_frequency_and_rare_ones_have_none():
 def test_the_layer_gives_what_training_adds_up():
     import tensorflow as tf
 
-    from training.phrases import BITS, Featured, Phrases, add_up, number_features
+    from molino.training.phrases import BITS, Featured, Phrases, add_up, number_features
 
     labels = np.arange(len(TITLES), dtype=np.int32)
     train = Featured(iter([(pa.array(TITLES[:4]), labels[:4]), (pa.array(TITLES[4:]), labels[4:])]), BITS)

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_run import DIM, ROWS, make_rows, vectors, write_run
 
-from training.reader import Reader
-from training.runs import RunError, open_run
+from molino.training.reader import Reader
+from molino.training.runs import RunError, open_run
+from tests.training.made_run import DIM, ROWS, make_rows, vectors, write_run
 
 ROWS_IN_ALL = 126
 COLUMNS = ("id", "wide", "half", "label", "title")
@@ -185,7 +185,7 @@ def test_a_data_set_without_rows_gives_no_batches(tmp_path):
 
 
 def test_the_vectors_of_a_row_group_are_not_copied(dataset):
-    from training.reader import _to_numpy
+    from molino.training.reader import _to_numpy
 
     column = dataset.open(0).read_row_group(0, columns=["wide"])["wide"]
     array = _to_numpy(column, "")

@@ -4,10 +4,9 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_run import ROWS, make_rows, measured, publish, write_run
 
-from training import runs
-from training.runs import (
+from molino.training import runs
+from molino.training.runs import (
     ChangedFileError,
     MissingFileError,
     OutsideError,
@@ -17,6 +16,7 @@ from training.runs import (
     explained,
     open_run,
 )
+from tests.training.made_run import ROWS, make_rows, measured, publish, write_run
 
 ASKED = {"rows": ("made.rows", 1)}
 
@@ -47,8 +47,8 @@ def test_a_finished_run_opens(run_folder):
 
 
 def test_what_a_job_wrote_opens(tmp_path):
-    from jobs import names
-    from transforms.sample_names import sample_names
+    from molino.jobs import names
+    from molino.transforms.names.sample import sample_names
 
     sample_names(str(tmp_path / "sep.txt"), rows=500)
     options = ["--runner", "embedded", "--workers", "1", "--quiet"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training import tokens
-from training.tokens import Titles, TitlesError
+from molino.training import tokens
+from molino.training.tokens import Titles, TitlesError
 
 LETTERS = "abcAñÉ  ..¿-_'\t\n\u0301\xa0日🙂"
 TEXTS = st.lists(st.text(LETTERS, max_size=12), max_size=12)

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_titles import WORDS, write_titles
 
-from schemas.training import PREDICTIONS
-from training import titles
+from molino.schemas.training import PREDICTIONS
+from molino.training import titles
+from tests.training.made_titles import WORDS, write_titles
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"--epochs": "3", "--batch": "64", "--rate": "0.01"}
@@ -42,7 +42,7 @@ def train(folder, output, *options):
 
 def start(folder, output, *options, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "training.titles", *quickly(folder, output, options)],
+        [sys.executable, "-m", "molino.training.titles", *quickly(folder, output, options)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -272,7 +272,7 @@ def test_a_run_that_is_not_what_was_written_is_refused(tmp_path, run_of_titles, 
 
 @pytest.mark.slow
 def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, capsys, monkeypatch):
-    from training import classifier
+    from molino.training import classifier
 
     fit = classifier.ByVectors.train_epoch
 
@@ -397,7 +397,7 @@ def test_another_backend_trains_as_well(tmp_path, run_of_titles):
 def test_help_loads_nothing_heavy():
     program = """
 import contextlib, sys
-from training import titles
+from molino.training import titles
 with contextlib.suppress(SystemExit):
     titles.main(["--help"])
 print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.modules.keys()))

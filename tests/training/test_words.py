@@ -3,8 +3,8 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from training import words  # noqa: E402
-from training.words import Recipe, Texts  # noqa: E402
+from molino.training import words  # noqa: E402
+from molino.training.words import Recipe, Texts  # noqa: E402
 
 RECIPE = Recipe(dim=4, epochs=3, batch=8, seed=1)
 NO_PIECES = (np.zeros(0, np.int32), np.zeros(0, np.int64), 0)

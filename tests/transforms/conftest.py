@@ -5,9 +5,9 @@ import pathlib
 
 import numpy as np
 import pytest
-from small_models import BUCKETS, WORDS, Small
 
-from transforms import embed, saved_model
+from molino.transforms.models import embed, saved_model
+from tests.transforms.small_models import BUCKETS, WORDS, Small
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small(tmp_path_factory, hub) -> dict[str, Small]:
     """Models with and without normalization and empty tokens, of 5 and of 20 dimensions, by name."""
-    from training.nnlm_export import export_nnlm
+    from molino.training.nnlm_export import export_nnlm
 
     root = tmp_path_factory.mktemp("models")
     made = {}

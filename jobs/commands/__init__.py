@@ -1,0 +1,1 @@
+"""Commands that are no jobs. Nobody imports them but the command line."""

@@ -1,0 +1,193 @@
+"""What runs here, and what is missing."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import molino
+from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser
+from molino.jobs.runners import quiet
+from molino.jobs.runners.flags import is_embedded
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+DESCRIPTION = """
+Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
+and for everything that is missing how to get it.
+"""
+DISTRIBUTION = "molino-jobs"
+# what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed
+EXTRAS = {
+    "dataflow": "the Dataflow runner",
+    "aws": "s3:// with profiles of ~/.aws, and single sign-on",
+    "images": "the whales job",
+    "tensorflow": "the titles and predict jobs, and training",
+    "shapes": "the shapes job",
+}
+DATAFLOW_CLIENT = "google-cloud-dataflow-client"
+OK, MISSING, WRONG = "ok", "--", "!!"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 1 when the chosen runner cannot run."""
+    parser = Parser(prog="molino doctor", description=DESCRIPTION)
+    parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
+    parser.add_argument("--prism-location", metavar="FILE", help="the prism program, when it is not in PATH")
+    given = parser.parse_args(arguments)
+    if given.runner not in RUNNERS and not is_embedded(given.runner):
+        parser.error(f"no such runner: {given.runner}; try one of {', '.join(RUNNERS)}")
+    quiet.silence_beam()
+    findings = [*_machine(), *_packages(), *_extras(), *_runner(given.runner, given.prism_location)]
+    for mark, name, text in findings:
+        print(f"{mark:>2}  {name:<24} {text}")
+    return DATA if any(mark == WRONG for mark, _, _ in findings) else DONE
+
+
+def _machine() -> Iterator[tuple[str, str, str]]:
+    version = platform.python_version()
+    right = sys.version_info[:2] == (3, 11)
+    yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
+    yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
+    free = shutil.disk_usage(os.getcwd()).free
+    yield OK, "machine", f"{os.cpu_count()} cores, {_memory()} of memory, {free / 1e9:,.0f} GB free in this folder"
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:,.0f} GB"
+    except (ValueError, OSError):
+        return "an unknown amount"
+
+
+def _packages() -> Iterator[tuple[str, str, str]]:
+    needed = requirements("")
+    if not needed:
+        yield WRONG, DISTRIBUTION, "not installed, so what it needs is not known; run: pip install ."
+    for need in needed:
+        found, told = _version(need.name), f"{need.name}{need.specifier}"
+        if not found:
+            yield WRONG, need.name, f"not installed; run: pip install '{told}'"
+        else:
+            right = need.specifier.contains(found, prereleases=True)
+            yield OK if right else WRONG, need.name, found if right else f"{found}; needed is {told}"
+
+
+def _extras() -> Iterator[tuple[str, str, str]]:
+    for extra, purpose in EXTRAS.items():
+        needed = requirements(extra)
+        lacking = [_shown(need) for need in needed if not _version(need.name) or _lacks_client(need)]
+        found = ", ".join(f"{need.name} {_version(need.name)}" for need in needed)
+        what = f"not installed: {', '.join(lacking)}; for {purpose}: pip install -r requirements/{extra}.txt"
+        yield MISSING if lacking or not needed else OK, f"{DISTRIBUTION}[{extra}]", what if lacking else found
+
+
+def requirements(extra: str) -> "list[Requirement]":
+    """Return what setup.py requires: for the base install (""), or for an extra beside it; none where it is unknown."""
+    from packaging.requirements import Requirement
+
+    try:
+        told = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    needs = [Requirement(text) for text in told]
+    return [need for need in needs if (not extra and not need.marker) or (extra and _is_of(need, extra))]
+
+
+def _is_of(need: "Requirement", extra: str) -> bool:
+    marker = need.marker
+    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
+
+
+def _shown(need: "Requirement") -> str:
+    return need.name + (f"[{','.join(sorted(need.extras))}]" if need.extras else "")
+
+
+def _lacks_client(need: "Requirement") -> bool:
+    """Return whether Beam is there without what its own extra for Google brings."""
+    return "gcp" in need.extras and not _version(DATAFLOW_CLIENT)
+
+
+def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
+    if is_embedded(name):
+        also = (
+            "" if name == EMBEDDED else f" ({name} would let Beam choose among three engines; here it is always this)"
+        )
+        yield OK, "runner", f"embedded: Beam's FnApiRunner in this process, {os.cpu_count()} worker threads{also}"
+    elif name == "PrismRunner":
+        yield from _prism(prism)
+    elif name in ("FlinkRunner", "SparkRunner", "PortableRunner"):
+        yield (
+            OK,
+            "runner",
+            f"{name}: a job server submits to the cluster; name it with --flink_master or --spark_master_url",
+        )
+        yield _java()
+        if name == "FlinkRunner":
+            yield _jars()
+            yield _local_cluster()
+    else:
+        known = OK if _version(DATAFLOW_CLIENT) else WRONG
+        yield known, "runner", f"Dataflow: needs {DISTRIBUTION}[dataflow], a project and a region"
+        given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        default = Path.home() / ".config/gcloud/application_default_credentials.json"
+        known = given or (str(default) if default.exists() else "")
+        missing = "none found; run: gcloud auth application-default login"
+        yield OK if known else MISSING, "credentials", known or missing
+
+
+def _prism(given: str | None) -> Iterator[tuple[str, str, str]]:
+    found = given if given and os.access(given, os.X_OK) else None if given else shutil.which("prism")
+    beam = _version("apache-beam")
+    how = f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam}, then --prism_location=PATH"
+    if found:
+        yield OK, "runner", f"Prism: {found}; give jobs --prism_location={found}"
+    else:
+        yield WRONG, "runner", f"Prism: no program{f' at {given}' if given else ' in PATH'}; get it: {how}"
+
+
+def _java() -> tuple[str, str, str]:
+    java = shutil.which("java")
+    if not java:
+        return (
+            WRONG,
+            "java",
+            "not found; install Java 11, 17 or 21, for example: apt-get install openjdk-17-jre-headless",
+        )
+    text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'"(\d+)[^"]*"', text)
+    return OK, "java", f"{version[0] if version else 'unknown version'} {java}"
+
+
+def _jars() -> tuple[str, str, str]:
+    cache = Path.home() / ".apache_beam/cache/jars"
+    jars = sorted(path.name for path in cache.glob("beam-runners-flink-*.jar")) if cache.is_dir() else []
+    how = "Beam fetches it from Maven Central at the first run; without network give --flink_job_server_jar=FILE"
+    return (
+        (OK, "flink job server", f"{jars[-1]} in {cache}") if jars else (MISSING, "flink job server", f"no jar; {how}")
+    )
+
+
+def _local_cluster() -> tuple[str, str, str]:
+    """Return what deploy/flink/fetch has brought; deploy/flink/settings has the same places."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    place = Path(os.environ.get("MOLINO_FLINK_CACHE") or Path(cache) / "molino/flink")
+    found = [sorted(place.glob(f"{name}-*[0-9]"))[-1:] for name in ("flink", "beam", "boot")]
+    if not all(found):
+        return MISSING, "local cluster", "not here; in the checkout, deploy/flink/fetch brings one for trials"
+    names = ", ".join(piece.name for (piece,) in found)
+    return OK, "local cluster", f"{names} in {place}; start it by deploy/flink/start"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

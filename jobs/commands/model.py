@@ -1,0 +1,70 @@
+"""Language models: look at one, or grow one from titles."""
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from molino.jobs.options import DONE, TRAINING_CODES, Parser
+from molino.jobs.runners import exits, quiet
+
+DESCRIPTION = """
+Look at a model that turns titles into vectors, or grow one from the titles themselves. A model is the folder of a
+SavedModel, an archive of one (.tar.gz, .tgz, .tar, .zip), or a TF Hub URL.
+"""
+EPILOG = """
+examples:
+  molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
+  molino model train --help
+"""
+TRAIN = "molino.training.grow"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:
+        return importlib.import_module(TRAIN).main(words[1:])
+    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG, exit_codes=TRAINING_CODES)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    about = "say what a model is, how it splits titles, and how they will be embedded"
+    inspect = actions.add_parser("inspect", help=about, description=about)
+    inspect.add_argument("location", metavar="PATH_OR_URL", help="folder, archive or TF Hub URL")
+    inspect.add_argument("--model-sha256", metavar="HEX", help="fail when the model has another digest")
+    inspect.add_argument(
+        "--trust-model", action="store_true", help="take a model whose operations can touch files or the network"
+    )
+    actions.add_parser("train", help="grow a model from titles", description="grow a model from titles")
+    given = parser.parse_args(words)
+    quiet.silence_beam()
+    from molino.transforms.errors import OptionError
+    from molino.transforms.models.embed import plan_model
+
+    try:
+        with exits.signals_as_exits():
+            model = plan_model(given.location, given.location, sha256=given.model_sha256, trust=given.trust_model)
+    except OptionError as error:
+        parser.error(str(error))
+    except Exception as error:
+        return exits.fail(error)
+    for name, text in describe(model):
+        print(f"{name:>12}  {text}")
+    return DONE
+
+
+def describe(model: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a model, a `molino.transforms.models.embed.Model`: names and texts for the user."""
+    yield "model", model.location
+    yield "size", f"{model.bytes / 1e6:,.1f} MB"
+    yield "dimensions", f"{model.dim:,}"
+    if model.kind == "table":
+        yield "vocabulary", f"{model.vocabulary:,} tokens"
+        yield "buckets", f"{model.buckets:,} for other tokens"
+        yield "punctuation", "removed" if model.strip_punctuation else "kept"
+        yield "empty tokens", "kept" if model.keep_empty else "dropped"
+        yield "path", "fast: compiled, the vectors are the model's own" + ("" if model.exact else " but for rounding")
+    else:
+        yield "path", f"generic, by TensorFlow: {model.reason}"
+    if model.suspects:
+        yield "trusted", f"its graph can do more than compute: {', '.join(model.suspects)}"
+    yield "sha256", model.digest

@@ -1,0 +1,43 @@
+"""Recheck a finished run from its manifest."""
+
+import sys
+from collections.abc import Sequence
+
+from molino.jobs.options import DATA, DONE, Parser, many
+from molino.jobs.runners import exits, quiet
+
+DESCRIPTION = """
+Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
+written, the rows have the digest that they had, and the counters add up. Reads every byte; changes nothing.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = Parser(prog="molino verify", description=DESCRIPTION)
+    parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
+    quiet.silence_beam()
+    given, beam_flags = parser.parse_strictly(arguments)
+    from molino.jobs.run.recheck import verify
+    from molino.transforms.errors import OptionError
+    from molino.transforms.files import storage
+
+    storage.use_options(beam_flags)
+
+    try:
+        manifest, wrong = verify(given.output.rstrip("/") or "/")
+    except OptionError as error:
+        parser.error(str(error))
+    except Exception as error:
+        return exits.fail(error)
+    for line in wrong:
+        print(f"molino: {line}", file=sys.stderr)
+    for name, dataset in manifest["datasets"].items():
+        files = many(len(dataset["files"]), "file")
+        print(f"{name:>20}  {dataset['rows']:>12,} rows in {files}  {dataset['digest'][:16]}")
+    print(f"{'run':>20}  {manifest['job']} {manifest['run'][:16]}, digest {manifest['digest'][:16]}")
+    if wrong:
+        print(f"molino: {given.output} is not as it was written: {many(len(wrong), 'fault')}", file=sys.stderr)
+        return DATA
+    print(f"{'verified':>20}  everything is as it was written")
+    return DONE

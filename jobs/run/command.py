@@ -1,0 +1,282 @@
+"""What every job's command does around its pipeline: plan, lock, run, tell."""
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from molino.jobs.options import DONE, EMBEDDED, EXISTS, Parser
+from molino.jobs.runners import exits, quiet
+from molino.jobs.runners.flags import (
+    are_elsewhere,
+    check_reachable,
+    is_embedded,
+    job_file_of,
+    pipeline_options,
+    workers_of,
+)
+from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners.watch import Watch
+
+BLOCKS_PER_SHARD = 8
+GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
+MIN_BLOCKS = 8  # so that a small input can have a few shards too
+DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
+
+
+def run_command(
+    parser: Parser,
+    make_plan: Callable[[argparse.Namespace, Sequence], Any],
+    summarize: Callable[[dict[str, Any]], list[tuple[str, str]]],
+    arguments: Sequence[str] | None,
+    list_inputs: Callable[[argparse.Namespace], list] | None = None,
+) -> int:
+    """Parse a job's command line, run the job, print the summary, and return the exit code.
+
+    A job that reads folders gives `list_inputs`, from the options to a list of FileInfo or Listing.
+    What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
+    """
+    started = time.time()
+    # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
+    gc.set_threshold(GARBAGE_OBJECTS)
+    quiet.silence_beam()
+    given, beam_flags = parser.parse_strictly(arguments)
+    from molino.jobs.run.lock import OutputExistsError
+    from molino.transforms.errors import OptionError
+
+    with exits.signals_as_exits() as received:
+        try:
+            told = _run(given, beam_flags, make_plan, summarize, list_inputs or _find_files, started)
+        except OptionError as error:
+            parser.error(str(error))
+        except OutputExistsError as error:
+            print(f"molino: {error}", file=sys.stderr)
+            return EXISTS
+        except SystemExit as stop:
+            _leave_stopped(int(stop.code or 0))
+        except Exception as error:
+            if received:
+                _leave_stopped(received[0])
+            exits.leave(exits.fail(error))
+    for line in told:
+        print(line)
+    gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
+    return DONE
+
+
+def _leave_stopped(code: int) -> None:
+    print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
+    exits.leave(code)
+
+
+def _run(
+    given: argparse.Namespace,
+    beam_flags: Sequence[str],
+    make_plan: Callable,
+    summarize: Callable,
+    list_inputs: Callable[[argparse.Namespace], list],
+    started: float,
+) -> list[str]:
+    """Return what the user reads of a run that is done."""
+    from molino.jobs.run import runs
+    from molino.jobs.run.buckets import bucket_folder
+    from molino.jobs.run.lock import Lock
+    from molino.jobs.run.manifest import STAGING, read_manifest
+    from molino.jobs.runners import flink
+    from molino.transforms.errors import DataError, OptionError
+    from molino.transforms.files import carry, storage
+
+    storage.use_options(beam_flags)
+    inputs = list_inputs(given)
+    output = output_folder(given.output, inputs)
+    check_reachable(given.runner, [output, *given.input])
+    elsewhere = are_elsewhere(given.runner, beam_flags)
+    plan = make_plan(given, inputs)
+    if elsewhere and plan.here_only:
+        raise OptionError(plan.here_only[0])
+    run = runs.plan_run(
+        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
+    )
+    options = pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
+    if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
+        return [f"{output} {DONE_BEFORE}"]
+    forecast = expect(plan, given, beam_flags)
+    run = dataclasses.replace(run, started=started, expected=forecast.plan() if forecast else {})
+    embedded = is_embedded(given.runner)
+    cluster = None if embedded else flink.cluster_of(given.runner, options)
+    if cluster:
+        cluster.check()
+    job_file = job_file_of(options)
+    spilled = bucket_folder(run.staging, embedded=embedded) if _spills(given.shuffle, embedded) else None
+    with Lock(output, run.token) as lock, spilled or contextlib.nullcontext() as spill:
+        runs.clean(run)
+        # once more: another run may have finished just before the lock was taken
+        if runs.check_output(run, overwrite=given.overwrite):
+            return [f"{output} {DONE_BEFORE}"]
+        run = dataclasses.replace(run, buckets=spill or "")
+        try:
+            ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
+            for name, folder in plan.sends.items() if elsewhere else ():
+                carry.send(folder, storage.join(run.sent, name))
+            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask):
+                run_pipeline(
+                    lambda pipeline: plan.build(pipeline, run, spill),
+                    given.runner,
+                    options,
+                    worker_mode=given.worker_mode,
+                    cluster=cluster,
+                )
+        except BaseException:
+            # workers outlive a failure: what is deleted now must not be written again
+            exits.end_workers()
+            for folder in (run.staging, run.units):
+                storage.close_folder(folder)
+            runs.clear_staging(run)
+            raise
+        if job_file:
+            lock.hand_over(job_file)
+            return [f"{job_file} describes the job; {output} is kept for it"]
+        storage.delete_tree(storage.join(output, STAGING))
+    manifest = read_manifest(output)
+    if manifest is None or manifest["run"] != run.id:
+        raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
+    return list(tell(output, manifest, summarize))
+
+
+def expect(plan: Any, given: argparse.Namespace, flags: Sequence[str]) -> Any:
+    """Return the Forecast of a plan; None for a job that tells nothing of its size, or was never measured.
+
+    Raises:
+      DataError: what is read of the input as a sample cannot be read.
+    """
+    from molino.jobs.forecast.estimate import forecast, read_constants
+
+    if plan.size is None or plan.job not in read_constants()["jobs"]:
+        return None
+    embedded = is_embedded(given.runner)
+    return forecast(
+        plan.job,
+        plan.size(),
+        workers=workers_of(given.runner, flags, given.workers),
+        runner=EMBEDDED if embedded else given.runner,
+        spills=_spills(given.shuffle, embedded),
+    )
+
+
+def _find_files(given: argparse.Namespace) -> list:
+    return find_inputs(given.input)
+
+
+def find_inputs(patterns: Sequence[str]) -> list:
+    """Return the files that paths and globs name, each once, sorted by path.
+
+    Raises:
+      DataError: a pattern names no file.
+    """
+    from molino.jobs.run.manifest import MANIFEST
+    from molino.transforms.errors import DataError
+    from molino.transforms.files import storage
+
+    found = {}
+    for pattern in patterns:
+        if storage.is_local(pattern) and os.path.isdir(pattern):
+            if os.path.exists(os.path.join(pattern, MANIFEST)):
+                raise DataError(
+                    f"{pattern} is a run of a job; name the files of one data set in it, as its manifest does"
+                )
+            raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
+        files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
+        for file in files:
+            if any("\ud800" <= character <= "\udfff" for character in file.path):
+                raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")
+        if not files:
+            what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
+            raise DataError(f"{what} {pattern}; check --input")
+        found.update({file.path: file for file in files})
+    return [found[path] for path in sorted(found)]
+
+
+def check_empty(sources: Sequence, *, allow_empty: bool) -> list[str]:
+    """Return a warning for every source without records.
+
+    Raises:
+      DataError: none of them has any, and that is not allowed.
+    """
+    from molino.transforms.errors import DataError
+
+    empty = [source.label for source in sources if source.empty]
+    if len(empty) == len(sources) and not allow_empty:
+        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
+    return [f"{label} holds no records" for label in empty]
+
+
+def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list[str]]:
+    """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
+
+    They follow from the size of the input, never from the machine. A block is the unit of an output's order.
+    """
+    blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
+    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    few = [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
+    return blocks, min(shards, blocks), few
+
+
+def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator[str]:
+    """Yield the summary of a finished run."""
+    read, seconds = manifest["balance"][0], manifest["seconds"]
+    rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
+    shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
+    lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {shown} {read.removesuffix('_read')}/s")]
+    if manifest["plan"]:
+        lines += [("of the plan", ", ".join(f"{what} {part:.2f}" for what, part in compare(manifest)))]
+    lines += [("warning", warning) for warning in manifest["warnings"]]
+    lines += [("digest", manifest["digest"][:16]), ("output", output)]
+    views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
+    lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
+    for name, text in lines:
+        yield f"{name:>12}  {text}"
+
+
+def compare(manifest: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return what a run met and took, each as a multiple of what its plan had said; what is not known is left out."""
+    plan, used = manifest["plan"], manifest["used"]
+    facts = {
+        "rows": (manifest["counters"].get(manifest["balance"][0], 0), plan["rows"]),
+        "shuffle": (used["shuffle_bytes"], plan["shuffle_bytes"]),
+        "written": (used["written_bytes"], plan["written_bytes"]),
+        "seconds": (manifest["seconds"], plan["seconds"]),
+        # of other runners only one process is known, which need not be a worker
+        "memory": (used["peak_bytes"] if plan["runner"] == EMBEDDED else None, plan["memory_bytes"]),
+    }
+    return [(what, fact / planned) for what, (fact, planned) in facts.items() if fact and planned]
+
+
+def output_folder(output: str, inputs: Sequence) -> str:
+    """Return the output folder as an absolute path where it is local, after looking that it holds no input."""
+    from molino.transforms.errors import DataError, OptionError
+    from molino.transforms.files import storage
+
+    storage.check_store(output)
+    folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
+    for item in inputs:
+        for file in getattr(item, "files", [item]):
+            path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path
+            if path.startswith(folder + "/"):
+                raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
+        if getattr(item, "root", "") == item.path.rstrip("/") + "/" and (folder + "/").startswith(item.root):
+            raise OptionError(f"--output {output} lies inside --input {item.path}; choose another --output")
+    if not storage.is_local(folder) and set(folder) & set("*?["):
+        raise OptionError(f"--output {output} holds a character of globs (* ? [); choose another name")
+    if storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
+        what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
+        raise DataError(f"cannot write {folder}: {what}; choose another --output")
+    return folder
+
+
+def _spills(shuffle: str, embedded: bool) -> bool:
+    return shuffle == "files" or (shuffle == "auto" and embedded)

@@ -1,0 +1,278 @@
+"""A run: from a plan to an output that is complete or not there. What happens before the pipeline starts."""
+
+import dataclasses
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from molino import VERSION, code
+from molino.jobs.forecast.sizes import Size
+from molino.jobs.run.lock import OutputExistsError
+from molino.jobs.run.manifest import (
+    FORMAT,
+    LOCK,
+    SHARD,
+    STAGING,
+    is_finished,
+    listed_paths,
+    missing_paths,
+    read_manifest,
+    relative_paths,
+)
+from molino.schemas import name_of
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.files.list_files import Listing, list_files
+from molino.transforms.parquet.units import kept_paths
+from molino.transforms.progress import STAGES
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
+UNKNOWN = "the source of this job was not found, so no earlier run is taken for this one; name it: Plan(code=[...])"
+Input = storage.FileInfo | Listing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a job will do, as far as it is known before it starts.
+
+    Attributes:
+      job: name of the job.
+      options: everything that can change the output, as JSON values.
+      datasets: schema of every data set of the output.
+      balance: a counter and those that must add up to it.
+      counted: data sets whose rows are counted under the same name.
+      build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
+      warnings: what the user should know before trusting the output.
+      total_bytes: size of what will be read, for the progress.
+      noun: what the progress counts.
+      stages: of the progress, in their order: how workers report them, and what a person reads.
+      size: how much there is to do, for a forecast; looks at the input.
+      here_only: what workers on other machines could not have; for each what to tell the user.
+      sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
+      code: modules or packages, by name, that the output of a job outside this package depends on; by default the
+        top-level package of `build`, or its file.
+    """
+
+    job: str
+    options: Mapping[str, Any]
+    datasets: Mapping[str, pa.Schema]
+    balance: tuple[str, tuple[str, ...]]
+    counted: tuple[str, ...]
+    build: Callable[["beam.Pipeline", "Run", str | None], None]
+    warnings: Sequence[str] = ()
+    total_bytes: int = 0
+    noun: str = "rows"
+    stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
+    size: Callable[[], Size] | None = None
+    here_only: Sequence[str] = ()
+    sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    code: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run is, as its workers know it.
+
+    Attributes:
+      job: name of the job.
+      output: the output folder.
+      id: sha256 of job, options, inputs and code: two runs with one id write the same bytes.
+      options: everything that can change the output, as JSON values.
+      inputs: path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole,
+        its path, number of files, bytes, and a digest over the files' paths, bytes and times of change.
+      code: version and digest of this program.
+      balance: a counter and those that must add up to it.
+      datasets: name and version of the schema of every data set.
+      counted: data sets whose rows are counted under the same name.
+      max_reject_ratio: the largest share of rejects that is accepted.
+      token: of this run's lock.
+      warnings: what the user should know before trusting the output.
+      work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
+      started: when its command began, in seconds since 1970.
+      expected: what the run was expected to meet and to take before it began; no part of its id.
+      buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
+      elsewhere: workers may be on other machines than the one that submits.
+    """
+
+    job: str
+    output: str
+    id: str
+    options: Mapping[str, Any]
+    inputs: Sequence[Mapping[str, Any]]
+    code: Mapping[str, str]
+    datasets: Mapping[str, tuple[str, int]]
+    balance: tuple[str, tuple[str, ...]]
+    counted: tuple[str, ...]
+    max_reject_ratio: float
+    warnings: Sequence[str] = ()
+    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    started: float = dataclasses.field(default_factory=time.time)
+    work: str = ""
+    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    buckets: str = ""
+    elsewhere: bool = False
+
+    @property
+    def staging(self) -> str:
+        """Folder for this run's unfinished files; another attempt at the same run has another."""
+        return storage.join(self.output, STAGING, self.token[:16])
+
+    @property
+    def sent(self) -> str:
+        """Folder for what workers on other machines need of the one that submits; "" where there are none."""
+        return storage.join(self.staging, "sent") if self.elsewhere else ""
+
+    @property
+    def units(self) -> str:
+        """Folder for what finished work units staged; the same for every attempt at this run."""
+        return storage.join(self.output, STAGING, f"units-{self.work[:16]}")
+
+
+def plan_run(
+    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
+) -> Run:
+    """Return the run of a plan, with the id that it, its inputs and the code give."""
+    source = {"version": VERSION, "digest": code_digest(plan)}
+    listed = [_entry(item) for item in inputs]
+    options = {**plan.options, "max_reject_ratio": max_reject_ratio}
+    id_, work = (
+        hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
+        for those in (options, plan.options)
+    )
+    return Run(
+        job=plan.job,
+        output=output,
+        id=id_,
+        work=work,
+        options=options,
+        inputs=listed,
+        code=source,
+        datasets={name: name_of(schema) for name, schema in plan.datasets.items()},
+        balance=plan.balance,
+        counted=plan.counted,
+        max_reject_ratio=max_reject_ratio,
+        warnings=[*plan.warnings, *([UNKNOWN] if source["digest"].startswith("unknown") else [])],
+        elsewhere=elsewhere,
+    )
+
+
+def _entry(item: Input) -> dict[str, Any]:
+    """Return an input as the manifest holds it: a folder of any number of files is one entry."""
+    if isinstance(item, storage.FileInfo):
+        return {"path": item.path, "bytes": item.bytes, "modified": round(item.modified, 6)}
+    return {"path": item.path, "files": len(item.files), "bytes": item.bytes, "digest": item.digest()}
+
+
+def check_inputs(run: Run) -> None:
+    """Raise DataError when an input file is no longer what it was when the run was planned."""
+    for listed in run.inputs:
+        path = listed["path"]
+        found: Sequence[Input] = [list_files(path)] if "files" in listed else storage.match(path)
+        if [_entry(item) for item in found] != [dict(listed)]:
+            raise DataError(f"{path} changed while it was read; run again when it is complete")
+
+
+def code_digest(plan: Plan) -> str:
+    """Return the digest of what a plan's output depends on; where no source is found, one that no other run has.
+
+    A job of this package counts what all jobs share and what is its own. One from elsewhere counts all of this package,
+    and its own top-level package or file, or the modules that `Plan.code` names.
+    """
+    module = code.module_of(plan.build)
+    if module == f"molino.jobs.{plan.job}":
+        return code.digest(code.job_files(plan.job))
+    own = [code.files_of(name) for name in plan.code or [module]]
+    if not all(own):
+        return f"unknown-{uuid.uuid4().hex}"
+    return code.digest({name: path for files in [code.job_files(None), *own] for name, path in files.items()})
+
+
+def check_output(run: Run, *, overwrite: bool) -> bool:
+    """Return True when the output already holds this very run, False when the run is to be done.
+
+    Raises:
+      OutputExistsError: the output is something else's, or another run's and `overwrite` is not given.
+    """
+    try:
+        manifest = read_manifest(run.output)
+    except DataError as error:
+        if error.__cause__ is not None and not storage.is_local(run.output):
+            raise  # the store was not reached, which says nothing of what is there
+        raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
+    if manifest is None:
+        foreign = _foreign_files(run.output, set())
+        if foreign:
+            raise OutputExistsError(
+                f"{run.output} is not empty and was not written by this program (it holds {foreign[0]}); "
+                "choose another --output"
+            )
+        return False
+    if manifest["job"] != run.job:
+        raise OutputExistsError(f"{run.output} holds a run of the job {manifest['job']}; choose another --output")
+    if manifest["run"] == run.id and is_finished(run.output) and not missing_paths(run.output, manifest):
+        return True
+    if manifest["run"] != run.id and not overwrite:
+        raise OutputExistsError(
+            f"{run.output} holds a finished run with other {_difference(run, manifest)}; "
+            "add --overwrite to replace it, or choose another --output"
+        )
+    foreign = _foreign_files(run.output, listed_paths(manifest) | set(manifest["replaced_views"]))
+    if foreign:
+        raise OutputExistsError(
+            f"{run.output} holds a file that no run lists ({foreign[0]}); move it away, then run again"
+        )
+    return False
+
+
+def _foreign_files(output: str, listed: set[str]) -> list[str]:
+    """Return what is in an output beside the listed paths, its own working files, and shards of a commit cut short."""
+    return [p for p in relative_paths(output) if not (p in listed or p.startswith(WORKING) or SHARD.fullmatch(p))]
+
+
+def leftovers(output: str) -> list[str]:
+    """Return the relative paths of working files and unlisted shards, which only a killed run leaves behind."""
+    manifest = read_manifest(output)
+    listed = listed_paths(manifest) if manifest else set()
+    paths = relative_paths(output)
+    return [p for p in paths if p.startswith(WORKING) or (SHARD.fullmatch(p) and p not in listed)]
+
+
+def clean(run: Run) -> None:
+    """Delete what killed runs left behind, but for what this run can take up; only for the holder of the lock."""
+    clear_staging(run, begun=True)
+    for path in leftovers(run.output):
+        if path != LOCK and not path.startswith(f"{STAGING}/"):
+            storage.delete_file(storage.join(run.output, path))
+
+
+def clear_staging(run: Run, *, begun: bool = False) -> None:
+    """Delete the staging area, but for what finished work units of this run left for the next attempt at it.
+
+    Args:
+      begun: keep the notes of units at work too: they were left by a process that died.
+    """
+    kept = kept_paths(run.units, begun=begun)
+    if not kept:
+        storage.delete_tree(storage.join(run.output, STAGING))
+    for file in storage.list_tree(storage.join(run.output, STAGING)) if kept else []:
+        if file.path not in kept:
+            storage.delete_file(file.path, below=run.output)
+
+
+def _difference(run: Run, manifest: Mapping[str, Any]) -> str:
+    options = json.loads(json.dumps(run.options))  # as a manifest has them
+    changed = [name for name in options if manifest["options"].get(name) != options[name]]
+    inputs = list(run.inputs) != manifest["inputs"]
+    told = ["inputs"] * inputs
+    if changed := [name for name in changed if not (inputs and name in CUT)]:
+        told += ["options (" + ", ".join(changed) + ")"]
+    return " and ".join(told) or "code"

@@ -1,0 +1,1 @@
+"""Beam's runners: their options, their progress, their failures, and how a command ends."""

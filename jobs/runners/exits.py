@@ -1,0 +1,93 @@
+"""How a command ends: with one line and an exit code, and without processes or files that it leaves behind."""
+
+import contextlib
+import glob
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+
+from molino.jobs.options import DATA
+from molino.jobs.runners.failures import explain_failure
+from molino.jobs.runners.temporary import remove_temporary_files
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def fail(error: BaseException) -> int:
+    """Print what went wrong and return the exit code."""
+    line = explain_failure(error)
+    if line:
+        print(f"molino: {line}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+        print("molino: this should not happen; please report the lines above", file=sys.stderr)
+    return DATA
+
+
+@contextlib.contextmanager
+def signals_as_exits() -> Iterator[list[int]]:
+    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up.
+
+    Yields a list that gets the exit code: a worker in this very thread makes an error of its own of the exit.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        received.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        # a terminal sends Ctrl-C to workers and job servers too: of their end logs and threads would tell
+        logging.disable(logging.CRITICAL)
+        threading.excepthook = lambda _: None
+        raise SystemExit(received[0])
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(code: int) -> None:
+    """End the process at once: after a failure Beam's worker threads may hold it open for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    end_workers()
+    remove_temporary_files()
+    os._exit(code)
+
+
+def end_workers(seconds: float = 5) -> None:
+    """End worker processes that this one started; Linux only, elsewhere they notice that their runner is gone.
+
+    Args:
+      seconds: how long to wait for their end.
+    """
+    threading.excepthook = lambda _: None  # Beam has a thread that waits for each of them, and tells of its end
+    limit = time.monotonic() + seconds
+    while (children := _children()) and time.monotonic() < limit:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        time.sleep(0.02)
+
+
+def _children() -> list[int]:
+    """Return the processes that any thread of this one started and that have not ended."""
+    found = []
+    for path in glob.glob("/proc/self/task/*/children"):
+        with contextlib.suppress(OSError), open(path) as file:
+            found += [int(child) for child in file.read().split()]
+    return [child for child in found if _is_at_work(child)]
+
+
+def _is_at_work(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

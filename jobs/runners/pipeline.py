@@ -1,0 +1,147 @@
+"""Build a pipeline, run it on its runner, and wait for its end."""
+
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.runners.exits import end_workers
+from molino.jobs.runners.failures import DATA_ERROR
+from molino.jobs.runners.flags import is_embedded
+from molino.jobs.runners.quiet import no_worker_prints
+from molino.jobs.runners.temporary import own_temporary_files
+
+if TYPE_CHECKING:
+    from molino.jobs.runners.flink import Cluster
+
+STOP_SECONDS = 3.0  # that a worker process has, when all is done, to end by itself
+NEVER_MS = 10**9  # twelve days
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
+KEPT_BYTES, ARENAS = 1 << 26, 2
+
+
+def run_pipeline(
+    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
+) -> None:
+    """Build a pipeline, run it, and wait for its end; raise what stopped it."""
+    with own_temporary_files():
+        _run_pipeline(build, runner, options, worker_mode, cluster)
+
+
+def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    from molino.transforms.errors import OptionError
+
+    if is_embedded(runner):
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        _keep_memory()
+        workers = options.view_as(DirectOptions).direct_num_workers
+        made = FnApiRunner(default_environment=_environment(worker_mode, workers))
+        pipeline = beam.Pipeline(runner=made, options=options)
+    else:
+        try:
+            pipeline = beam.Pipeline(options=options)
+        except ValueError as error:  # what the runner's options lack
+            raise OptionError(" ".join(str(error).split())) from None
+    build(pipeline)
+    quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
+    refused = cluster.ended_by_data(DATA_ERROR) if cluster else contextlib.nullcontext()
+    with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        result = pipeline.run()
+        submitted.append(result)
+        # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
+        if signal.getsignal(signal.SIGINT) is not on_interrupt:
+            signal.signal(signal.SIGINT, on_interrupt)
+        state = result.wait_until_finish()
+    if state is not None and str(state) not in ("DONE", "UPDATED"):
+        raise RuntimeError(f"the runner ended in the state {state}")
+
+
+@contextlib.contextmanager
+def _ended_elsewhere(runner: str, cluster: "Cluster | None") -> Iterator[list]:
+    """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
+
+    Yields a list that gets the pipeline's result.
+    """
+    submitted: list[Any] = []
+    try:
+        yield submitted
+    except BaseException as error:
+        stopped = isinstance(error, SystemExit) and not is_embedded(runner)
+        if stopped:
+            print("molino: stopping the job; this may take a while", file=sys.stderr)
+            for result in submitted:
+                with contextlib.suppress(Exception):
+                    result.cancel()
+        if cluster:
+            end_workers()  # the job server: it may still be submitting
+            cluster.cancel()
+        raise
+
+
+def _keep_memory() -> None:
+    """Let the process keep the memory of large buffers for the next: the kernel zeroed pages for a sixth of a run.
+
+    By glibc's allocator, for NumPy and for Arrow; elsewhere nothing changes.
+    """
+    import ctypes
+
+    import pyarrow as pa
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    mallopt(M_ARENA_MAX, ARENAS)  # each would keep memory of its own: a quarter more in all
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _environment(worker_mode: str, workers: int) -> Any:
+    """Return the environment of worker processes or of several threads, or None for this very thread.
+
+    Processes: as the runner's own multi_processing makes them, but without the log of every worker on the user's
+    screen; what goes wrong in a worker reaches the runner by itself.
+
+    Threads: as multi_threading makes them, but for one option. Once a second a second thread sends what a worker has
+    put out so far and then empties the buffer; what the worker put out in between is lost without an error (Beam
+    2.77, TimeBasedBufferingClosableOutputStream.flush). Without a limit of time the buffer is sent by the worker
+    itself, when it is full and at the end.
+    """
+    from apache_beam.transforms import environments
+
+    from molino.transforms.processes import python_path
+
+    if worker_mode == "processes":
+        _end_late_workers()
+        command = f"PYTHONPATH={shlex.quote(python_path())} exec {shlex.quote(sys.executable)} -P "
+        command += f"-m molino.jobs.runners.worker {os.getpid()} 2>{os.devnull}"
+        return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
+    if workers == 1:
+        return None
+    return environments.EmbeddedPythonGrpcEnvironment(
+        data_buffer_time_limit_ms=NEVER_MS, capabilities=environments.python_sdk_capabilities()
+    )
+
+
+def _end_late_workers() -> None:
+    """Let Beam end a worker process that does not end by itself: one that is told to before it has called waits on.
+
+    Beam would wait for it for ever: when a run is stopped, or fails, while its workers start.
+    """
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    def stop_worker(handler: Any) -> None:
+        handler.worker_thread.join(STOP_SECONDS)
+        if handler.worker_thread.is_alive():
+            end_workers()
+
+    worker_handlers.SubprocessSdkWorkerHandler.stop_worker = stop_worker

@@ -1,0 +1,50 @@
+"""What Beam and its workers would print, kept out of the user's sight."""
+
+import contextlib
+import io
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TextIO
+
+
+def silence_beam() -> None:
+    """Keep Beam's chatter, at import and at work, out of the user's sight; its errors stay."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)  # the logger of a job server has a level of its own
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[handler])
+    logging.getLogger().setLevel(logging.ERROR)
+    # a failed bundle is raised as well: its traceback need not be logged before, here or by a job server
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
+
+
+@contextlib.contextmanager
+def no_worker_prints() -> Iterator[None]:
+    """Drop what is written to standard error meanwhile, and after a failure what other threads still write.
+
+    Worker threads print the traceback of whatever they raise; it is raised here as well, and explained.
+    """
+    before, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        yield
+    except BaseException:
+        sys.stderr = _MainThread(before)
+        raise
+    sys.stderr = before
+
+
+class _MainThread(io.TextIOBase):
+    """A text stream that takes what the main thread writes, and drops the rest."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or drop it."""
+        return self.stream.write(text) if threading.current_thread() is threading.main_thread() else len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self.stream.flush()

@@ -1,0 +1,13 @@
+"""`python -m molino`: the `molino` command."""
+
+import os
+import sys
+
+# Python looks into the current folder first, where a user's random.py must not be taken for the standard library's
+if not sys.flags.safe_path and sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(__file__)):
+    del sys.path[0]
+
+from molino.jobs.cli import command
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -1,0 +1,94 @@
+"""The code that a run depends on, as one digest: part of what tells two runs apart.
+
+Files count by their names within their package, so that the same code has the same digest wherever it is installed. It
+knows no job and no training: a job's own files are found by the job's name.
+"""
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent
+SOURCES = (".py", ".json", ".html", ".css", ".txt")
+# what nothing of a run's output comes from, and in jobs/ what is no pipeline besides
+APART, NO_PIPELINES = {"cli", "commands", "training"}, {"__init__", "cli", "options"}
+
+Files = dict[str, Path]
+
+
+def job_files(job: str | None) -> Files:
+    """Return what a job's output depends on: the rooms that all jobs share, its pipeline, its domain and its schemas.
+
+    Args:
+      job: its name; None for one outside this package, which may use every domain.
+    """
+    pipelines = {path.stem for path in (ROOT / "jobs").glob("*.py")} - NO_PIPELINES
+    others = APART | (pipelines - {job} if job else set())
+    return {
+        f"molino/{room}/{name}": path
+        for room in ("jobs", "schemas", "transforms")
+        for name, path in _files_in(ROOT / room).items()
+        if name.split("/")[0].removesuffix(".py") not in others
+    }
+
+
+def training_files() -> Files:
+    """Return what a training depends on: the package's training, and its schemas."""
+    files = {f"molino/training/{name}": path for name, path in _files_in(ROOT / "training").items()}
+    return files | {f"molino/schemas/{name}": ROOT / "schemas" / name for name in ("__init__.py", "training.py")}
+
+
+def files_of(module: str) -> Files:
+    """Return the files of a module's top-level package; of a module that is in none, its own.
+
+    Empty where no source is found: it was typed in, or is compiled.
+    """
+    main = sys.modules["__main__"]
+    if module == "__main__":
+        module = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else ""
+    top = module.split(".")[0]
+    try:
+        spec = importlib.util.find_spec(top) if top else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec and spec.origin and spec.submodule_search_locations:
+        return {f"{top}/{name}": path for name, path in _files_in(Path(spec.origin).parent).items()}
+    # of a folder that is no package, only the module itself
+    own = sys.modules.get(module) if top else main
+    path = Path(getattr(own, "__file__", None) or (spec.origin if spec and spec.origin else "") or "-")
+    return {path.name: path} if path.suffix in SOURCES and path.is_file() else {}
+
+
+def module_of(function: Callable[..., Any]) -> str:
+    """Return the name of the module that a function, or what it is made of, comes from; "" where none is known.
+
+    >>> import functools
+    >>> module_of(functools.partial(os.path.join, "a"))
+    'posixpath'
+    """
+    while hasattr(function, "func"):
+        function = function.func
+    return getattr(function, "__module__", "") or type(function).__module__
+
+
+def digest(files: Mapping[str, Path]) -> str:
+    """Return the sha256 of files: their names, and what they hold."""
+    state = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        state.update(name.encode(errors="surrogatepass") + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()
+
+
+def _files_in(folder: Path) -> Files:
+    """Return the sources below a folder, by their paths in it."""
+    found = {}
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for path in (Path(place, name) for name in names):
+            if path.suffix in SOURCES:
+                found[path.relative_to(folder).as_posix()] = path
+    return found

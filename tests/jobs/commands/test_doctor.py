@@ -1,0 +1,61 @@
+"""What `molino doctor` says of the packages, and of a Flink cluster on this machine."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import pytest
+
+from molino.jobs.commands import doctor
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLINO_FLINK_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def local_cluster(capsys):
+    doctor.main(["--runner", "FlinkRunner"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "local cluster" in line)
+    return line
+
+
+def test_a_part_of_the_pieces_is_no_cluster(cache, capsys):
+    for name in ("flink-1.19.3", "beam-2.70.0", "boot-2.77.0.part"):
+        (cache / name).mkdir()
+    assert local_cluster(capsys).startswith("--  local cluster")
+
+
+def test_the_pieces_are_found(cache, capsys):
+    for name in ("flink-1.19.3", "beam-2.70.0", "boot-2.77.0"):
+        (cache / name).mkdir()
+    line = local_cluster(capsys)
+    assert line.startswith("ok  local cluster")
+    assert f"flink-1.19.3, beam-2.70.0, boot-2.77.0 in {cache}" in line
+
+
+def test_every_package_that_setup_requires_is_looked_at(capsys):
+    doctor.main([])
+    told = capsys.readouterr().out
+    setup = (Path(__file__).parents[3] / "setup.py").read_text()
+    base = re.search(r"install_requires=\[(.*?)\]", setup, re.DOTALL)[1]
+    names = re.findall(r'^\s*f?"([a-z0-9-]+)', base, re.MULTILINE)
+    assert len(names) > 8
+    for name in names:
+        assert re.search(rf"^ok  {name} ", told, re.MULTILINE), name
+
+
+def test_a_package_that_is_not_there_or_too_old_is_wrong(monkeypatch, capsys):
+    whole = importlib.metadata.version
+
+    def version(name):
+        if name == "xxhash":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0" if name == "pyarrow" else whole(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert doctor.main([]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"^!!  xxhash +not installed; run: pip install 'xxhash>=", told, re.MULTILINE)
+    assert re.search(r"^!!  pyarrow +1.0; needed is pyarrow>=", told, re.MULTILINE)

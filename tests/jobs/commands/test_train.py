@@ -1,0 +1,136 @@
+"""From titles to a served classifier: the jobs and training together, as a user runs them."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from molino.jobs import cli
+from molino.jobs.run.recheck import verify
+from molino.training.nnlm_export import export_nnlm
+from molino.training.runs import open_run
+from molino.transforms.titles.sample import sample_titles
+
+
+def run(*words):
+    return cli.main([str(word) for word in words])
+
+
+def table(folder, dataset):
+    manifest = json.loads((folder / "_manifest.json").read_text())
+    return pa.concat_tables([pq.read_table(folder / file["path"]) for file in manifest["datasets"][dataset]["files"]])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with titles.csv, a model, and a run with vectors and tokens."""
+    folder = tmp_path_factory.mktemp("flow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        sample_titles(str(folder / "titles.csv"), rows=2500, seed=3)
+        with (folder / "titles.csv").open(encoding="utf-8", newline="") as file:
+            titles = [row["title"] for row in csv.DictReader(file)]
+        words = sorted({word for title in titles for word in title.split() if word.isalnum()})
+        vectors = np.random.default_rng(0).standard_normal((len(words) + 9, 16)).astype(np.float32)
+        export_nnlm(str(folder / "model"), words, vectors, buckets=9, normalization=True)
+        options = ["--quiet", "--workers", "1", "--write-tokens", "--validation", "0.2", "--test", "0.2"]
+        given = ["--input", folder / "titles.csv", "--model", f"es={folder / 'model'}", "--output", folder / "run"]
+        assert run("titles", *given, *options) == 0
+        yield folder
+
+
+@pytest.fixture(scope="module", params=["mlp-512", "mlp-2048", "phrases", "fine-tune"])
+def trained(made, request):
+    """A trained classifier of each kind."""
+    output = made / request.param
+    words = ["--input", made / "run", "--output", output, "--epochs", "4", "--quiet", "--rate", "0.01", "--batch", "64"]
+    model = ["--model", f"es={made / 'model'}"]
+    more = {
+        "phrases": ["--architecture", "phrases"],
+        "fine-tune": [*model, "--architecture", "linear", "--fine-tune"],
+    }.get(request.param, [*model, "--architecture", request.param])
+    assert run("train", "titles", *words, *more) == 0
+    return output
+
+
+@pytest.mark.slow
+def test_serving_gives_the_predictions(made, trained, hub):
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(trained / "serving"))
+    titles = {row["id"]: row for row in table(made / "run", "titles").to_pylist()}
+    categories = [row["category"] for row in table(made / "run", "labels").to_pylist() if row["label"] >= 0]
+    rows = pq.read_table(trained / "predictions.parquet").to_pylist()
+    asked = [titles[row["id"]] for row in rows]
+    found = served.signatures["with_language"](
+        title=tf.constant([row["title"] for row in asked]),
+        language=tf.constant([row["language"] or "" for row in asked]),
+    )
+    chances = np.array([row["top_probabilities"] for row in rows])
+    np.testing.assert_allclose(found["probabilities"].numpy(), chances, atol=2e-4)
+    same = found["label"].numpy() == [row["prediction"] for row in rows]
+    assert (same | (np.diff(chances[:, :2]).ravel() > -1e-3)).all()
+    names = [name.decode() for name in found["category"].numpy()]
+    assert names == [categories[label] for label in found["label"].numpy()]
+    numbered = served.signatures["number"](category=tf.constant([*categories, "no such"]))["label"].numpy()
+    assert numbered.tolist() == [*range(len(categories)), -1]
+    assert (trained / "serving/assets.extra/transform/transform_fn/saved_model.pb").exists()
+    page = (trained / "report.html").read_text()
+    assert "Learning curves" in page
+
+
+@pytest.mark.slow
+def test_predict_is_serving_by_the_run_protocol(made, trained, tmp_path, capsys):
+    words = ["--model", trained, "--input", made / "titles.csv", "--quiet"]
+    assert run("predict", *words, "--output", tmp_path / "one", "--workers", "1") == 0
+    told = capsys.readouterr().out
+    assert "predictions  2,500" in told
+    more = ["--workers", "2", "--span-bytes", "20000", "--shards", "3"]
+    assert run("predict", *words, "--output", tmp_path / "two", *more) == 0
+    one, two = (table(tmp_path / name, "predictions") for name in ("one", "two"))
+    assert one.equals(two)
+    assert verify(str(tmp_path / "one"))[1] == []
+    open_run(tmp_path / "one", {"predictions": ("predict.predictions", 1)}, cache=None)
+    rows = one.to_pylist()
+    assert len({row["line"] for row in rows}) == 2500
+    assert all(row["prediction"] == row["top_categories"][0] for row in rows)
+    assert all(row["top_probabilities"] == sorted(row["top_probabilities"], reverse=True) for row in rows)
+    known = {row["title"]: row for row in rows}
+    categories = [row["category"] for row in table(made / "run", "labels").to_pylist() if row["label"] >= 0]
+    titles = {row["id"]: row["title"] for row in table(made / "run", "titles").to_pylist()}
+    same = [
+        categories[row["prediction"]] == known[titles[row["id"]]]["prediction"]
+        for row in pq.read_table(trained / "predictions.parquet").to_pylist()
+    ]
+    assert np.mean(same) > 0.99
+    assert run("predict", *words, "--output", tmp_path / "one", "--workers", "1") == 0
+    assert "already holds this run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_fine_tuning_needs_tokens_and_tables(made, tmp_path, capsys):
+    words = ["--input", made / "run", "--output", tmp_path / "out", "--quiet", "--fine-tune"]
+    with pytest.raises(SystemExit) as stopped:
+        run("train", "titles", *words)
+    assert stopped.value.code == 2
+    assert "--fine-tune needs --model NAME=DIR" in capsys.readouterr().err
+    other = np.random.default_rng(5).standard_normal((3, 16)).astype(np.float32)
+    export_nnlm(str(tmp_path / "other"), ["Tv", "De"], other, buckets=1, normalization=True)
+    assert run("train", "titles", *words, "--model", f"es={tmp_path / 'other'}") == 1
+    assert "gives other vectors than the run has" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        run("train", "titles", *words, "--per-language")
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("words", [["titles"], ["compare"], []], ids=["titles", "compare", "none"])
+def test_help_of_every_action(words):
+    program = "import sys; from molino.jobs.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "train", *words, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "molino train" in done.stdout

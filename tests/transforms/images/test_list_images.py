@@ -1,0 +1,211 @@
+"""Which images there are, under which keys, in which units; and reading them back."""
+
+import io
+import os
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molino.transforms.errors import DataError
+from molino.transforms.files.list_files import list_files
+from molino.transforms.images.list_images import Columns, Spot, file_keys, list_images, pack, read_unit, write_units
+from molino.transforms.images.read_images import ahead, read_images
+
+COLUMNS = Columns()
+
+
+def write_tar(path, members):
+    """Write a tar; a member is (name, content), or a TarInfo."""
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                info = tarfile.TarInfo(member[0])
+                info.size = len(member[1])
+                tar.addfile(info, io.BytesIO(member[1]))
+    return path
+
+
+def listed(*places, **how):
+    return list_images([list_files(str(place)) for place in places], how.pop("columns", COLUMNS), **how)
+
+
+def keys(units):
+    return units.images["key"].to_pylist()
+
+
+def contents(units, max_bytes=1000, columns=COLUMNS):
+    """Read every image of all units: {key: bytes, or the reason of its error}."""
+    read = read_images(units.images, columns, max_bytes=max_bytes)
+    return {image.key: image.error.reason if image.error else image.data for image in ahead(read)}
+
+
+def test_keys_are_paths_below_the_common_folder(tmp_path):
+    for name in ("2014/w.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    assert keys(listed(tmp_path)) == ["2014/w.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"]
+    assert keys(listed(tmp_path / "2015")) == ["a/w.jpg", "w.JPG", "w.jpg"]
+    both = listed(tmp_path / "2015", tmp_path / "2014/w.jpg", tmp_path / "2015/w.jpg")
+    assert keys(both) == keys(listed(tmp_path))  # each file once
+    assert contents(both) == {key: key.encode() for key in keys(both)}
+
+
+@given(st.lists(st.binary(min_size=1, max_size=6).filter(lambda p: b"\0" not in p), unique=True))
+def test_two_paths_never_share_a_key(paths):
+    made = file_keys(paths)
+    assert len(set(made)) == len(paths)
+    assert all(key.encode() for key in made)  # text, with no half of a surrogate pair
+
+
+def test_names_that_look_alike_and_names_that_are_no_text(tmp_path):
+    for name in (b"n\xcc\x83.jpg", b"\xc3\xb1.jpg", b"latin \xf1.jpg", b"a\\xf1.jpg", b"two\nlines.jpg"):
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    units = listed(tmp_path)
+    assert keys(units) == ["a\\\\xf1.jpg", "latin \\xf1.jpg", "n\u0303.jpg", "two\nlines.jpg", "ñ.jpg"]
+    assert contents(units)["latin \\xf1.jpg"] == b"latin \xf1.jpg"
+    (tmp_path / "ñ.jpg").unlink()
+    assert "ñ.jpg" in keys(listed(tmp_path))
+
+
+SPOTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=30)
+
+
+@given(SPOTS, st.integers(1, 20), st.integers(1, 5))
+def test_units_are_runs_within_their_limits(sizes, size, count):
+    spots = [Spot(str(i), b"p%d" % group, i, n, group) for i, (n, group) in enumerate(sizes)]
+    units = pack(spots, size, count)
+    assert all(b - a in (0, 1) for a, b in zip([0, *units], units, strict=False))
+    for unit in set(units):
+        members = [spot for spot, u in zip(spots, units, strict=True) if u == unit]
+        whole = len({spot.group for spot in members}) == 1 and members[0].group
+        assert whole or sum(s.bytes for s in members[:-1]) <= size or any(s.group for s in members)
+    for one, two, a, b in zip(spots, spots[1:], units, units[1:], strict=False):
+        if one.group and one.group == two.group:
+            assert a == b
+
+
+def test_a_tar_lists_its_regular_members_where_they_stand(tmp_path):
+    link, folder, device = (tarfile.TarInfo(name) for name in ("link.jpg", "folder", "device"))
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    folder.type, device.type = tarfile.DIRTYPE, tarfile.CHRTYPE
+    members = [("b.jpg", b"old"), folder, ("../../up.jpg", b"up"), link, device, (".x.jpg", b"x"), ("b.jpg", b"new")]
+    write_tar(tmp_path / "s.tar", [*members, ("a/" + "long" * 60 + ".jpg", b"long"), ("empty.jpg", b"")])
+    units = listed(tmp_path)
+    long = "s.tar!a/" + "long" * 60 + ".jpg"
+    assert keys(units) == ["s.tar!../../up.jpg", "s.tar!b.jpg", long, "s.tar!empty.jpg"]
+    assert units.skipped == {"link": 1, "special": 1, "hidden": 1, "replaced": 1}
+    assert list(contents(units).values()) == [b"up", b"new", b"long", b""]
+
+
+def test_what_is_named_like_a_shard_and_is_none_is_a_file(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"no tar at all")
+    (tmp_path / "b.parquet").write_bytes(b"no Parquet either")
+    (tmp_path / "c.tar").write_bytes(b"")
+    assert keys(listed(tmp_path)) == ["a.tar", "b.parquet", "c.tar"]
+    (tmp_path / "d.tar.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="unpack it"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [513, 1023, 1024, 1500, 1536, 1600])
+def test_a_tar_that_is_cut_short_loses_nothing_before_the_cut(cut, tmp_path):
+    whole = write_tar(tmp_path / "whole.tar", [("a.jpg", b"a" * 10), ("b.jpg", b"b" * 600)]).read_bytes()
+    (tmp_path / "whole.tar").unlink()
+    (tmp_path / "s.tar").write_bytes(whole[:cut])
+    found = contents(listed(tmp_path))
+    assert found["s.tar!a.jpg"] == (b"a" * 10 if cut >= 522 else "truncated")
+    if cut >= 1536:
+        assert found["s.tar!b.jpg"] == "truncated"
+    assert found["s.tar"] == "truncated"  # nobody knows what came behind
+
+
+@pytest.mark.parametrize("cut", [1024, 1024 + 200, 2560])
+def test_a_tar_that_is_cut_between_members_is_a_reject_too(cut, tmp_path):
+    whole = write_tar(tmp_path / "whole.tar", [("a.jpg", b"a" * 10), ("b.jpg", b"b" * 600)]).read_bytes()
+    (tmp_path / "whole.tar").unlink()
+    (tmp_path / "s.tar").write_bytes(whole[:cut])
+    found = contents(listed(tmp_path))
+    assert found.pop("s.tar") == "truncated"
+    assert found == (
+        {"s.tar!a.jpg": b"a" * 10} if cut < 2560 else {"s.tar!a.jpg": b"a" * 10, "s.tar!b.jpg": b"b" * 600}
+    )
+    (tmp_path / "s.tar").write_bytes(whole[: 2560 + 512])  # one block of zeros is end enough
+    units = listed(tmp_path)
+    assert set(contents(units)) == {"s.tar!a.jpg", "s.tar!b.jpg"}
+    assert not units.skipped
+
+
+@pytest.mark.parametrize("columns", [("name", "bytes"), ("image.path", "image.bytes")])
+def test_parquet_is_read_by_row_groups(columns, tmp_path):
+    rows = [(f"{i}.jpg", bytes([i]) * i if i != 3 else None) for i in range(20)]
+    table = pa.table({"name": [name for name, _ in rows], "bytes": pa.array([data for _, data in rows], pa.binary())})
+    if "." in columns[0]:
+        table = pa.table({"image": [{"bytes": data, "path": name} for name, data in rows]})
+    pq.write_table(table, tmp_path / "s.parquet", row_group_size=7)
+    how = Columns(name=columns[0], data=columns[1])
+    units = listed(tmp_path, columns=how, unit_bytes=1)
+    assert units.images["unit"].to_pylist() == [0] * 7 + [1] * 7 + [2] * 6
+    expected = {f"s.parquet!{name}": "empty_file" if data is None else data for name, data in rows}
+    assert contents(units, columns=how) == expected
+    write_units(units, str(tmp_path / "u"))
+    assert list(read_images(read_unit(str(tmp_path / "u"), 1), how, max_bytes=9))[5].error.reason == "too_many_bytes"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"file": ["a"], "bytes": [b"a"]}, "lacks the column 'name'; it has file, bytes; .*--name-column"),
+        ({"name": ["a"], "bytes": [1]}, "has int64 in the column 'bytes'.*--bytes-column"),
+        ({"name": ["a", None], "bytes": [b"a", b"b"]}, "row 1 of row group 0 has no name"),
+        ({"name": ["a", "a"], "bytes": [b"a", b"b"]}, "two images have the key 's.parquet!a'"),
+    ],
+)
+def test_parquet_without_what_is_needed_is_an_error(table, message, tmp_path):
+    pq.write_table(pa.table(table), tmp_path / "s.parquet")
+    with pytest.raises(DataError, match=message):
+        listed(tmp_path)
+
+
+def test_units_are_read_back_as_they_were_cut(tmp_path):
+    for number in range(7):
+        (tmp_path / f"{number}.jpg").write_bytes(bytes(number))
+    units = listed(tmp_path, unit_images=3)
+    write_units(units, str(tmp_path / "u"))
+    assert units.count == 3
+    assert [read_unit(str(tmp_path / "u"), n)["key"].to_pylist() for n in range(3)] == [
+        ["0.jpg", "1.jpg", "2.jpg"],
+        ["3.jpg", "4.jpg", "5.jpg"],
+        ["6.jpg"],
+    ]
+
+
+def test_a_file_that_changes_is_an_error_and_a_pipe_does_not_wait(tmp_path):
+    path = tmp_path / "w.jpg"
+    path.write_bytes(b"12")
+    units = listed(tmp_path)
+    path.write_bytes(b"123")
+    with pytest.raises(DataError, match="changed while it was read"):
+        contents(units)
+    path.unlink()
+    with pytest.raises(DataError, match="cannot read"):
+        contents(units)
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="changed while it was read"):
+        contents(units)
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on():
+    def items():
+        yield from range(5)
+        raise KeyError("end")
+
+    got: list[int] = []
+    with pytest.raises(KeyError, match="end"):
+        got.extend(ahead(items()))
+    assert got == list(range(5))

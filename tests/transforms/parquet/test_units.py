@@ -1,0 +1,113 @@
+"""Units that are done once: taken up when whole, done again when not."""
+
+import json
+import pathlib
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from molino.transforms.parquet.do_once import DoOnce
+from molino.transforms.parquet.shards import write_view
+from molino.transforms.parquet.units import Done, do_once, kept_paths
+
+
+def work(number, folder, *, log):
+    """Stage two files, and note that this was done."""
+    with open(log, "a") as file:
+        file.write(f"{number}\n")
+    files = [write_view(b"%d" % number, folder=folder, name=f"{kind}.txt") for kind in "ab"]
+    return Done(files=tuple(files), counters={"numbers": number}, amounts={"rows": 1})
+
+
+@pytest.fixture
+def once(tmp_path):
+    """Do unit 7 once; return its Done, and whether it was resumed."""
+    units = str(tmp_path / "units")
+    return lambda: do_once("7", units, lambda _: work(7, units, log=tmp_path / "log"))
+
+
+def test_a_finished_unit_is_taken_up_as_it_was(once, tmp_path):
+    first, resumed = once()
+    again, resumed_again = once()
+    assert (resumed, resumed_again) == (False, True)
+    assert again == first
+    assert (tmp_path / "log").read_text() == "7\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record, file: record.unlink(),
+        lambda record, file: record.write_text("{"),
+        lambda record, file: record.write_text("[]"),
+        lambda record, file: record.write_text(json.dumps({"files": [{"path": "x"}], "counters": {}, "amounts": {}})),
+        lambda record, file: file.unlink(),
+        lambda record, file: file.write_bytes(b"8"),
+        lambda record, file: file.write_bytes(b"77"),
+    ],
+)
+def test_a_unit_that_is_not_whole_is_done_again(damage, once, tmp_path):
+    first, _ = once()
+    damage(tmp_path / "units/7.json", pathlib.Path(first.files[1].path))
+    again, resumed = once()
+    assert not resumed
+    assert [pathlib.Path(file.path).read_bytes() for file in again.files] == [b"7", b"7"]
+    assert once()[1]
+
+
+def test_what_no_record_names_is_not_kept(once, tmp_path):
+    folder = tmp_path / "units"
+    assert kept_paths(str(folder), begun=True) == set()
+    done, _ = once()
+    write_view(b"half a unit", folder=str(folder), name="c.txt")
+    assert kept_paths(str(folder), begun=True) == {str(folder / "7.json"), *(file.path for file in done.files)}
+
+
+def test_a_folder_that_was_moved_is_resumed(once, tmp_path):
+    once()
+    (tmp_path / "units").rename(tmp_path / "moved")
+    done, resumed = do_once("7", str(tmp_path / "moved"), lambda _: pytest.fail("done again"))
+    assert resumed
+    assert all(pathlib.Path(file.path).exists() for file in done.files)
+
+
+def test_in_a_pipeline(tmp_path):
+    def counted(resumed):
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            done = (
+                pipeline
+                | beam.Create([("1", 1), ("2", 2)])
+                | DoOnce(work=work, folder=str(tmp_path / "units"), arguments={"log": str(tmp_path / "log")})
+            )
+            assert_that(done.files | beam.Map(lambda file: file.name), equal_to(["a.txt", "b.txt"] * 2), label="files")
+            totals = [{"numbers": n, "units": 1, "units.resumed": resumed} for n in (1, 2)]
+            assert_that(done.counters, equal_to(totals), label="counters")
+
+    counted(0)
+    counted(1)
+    assert sorted((tmp_path / "log").read_text().split()) == ["1", "2"]
+
+
+def test_a_death_is_told_from_an_exception(tmp_path):
+    folder, told = tmp_path / "units", []
+
+    def fail(died):
+        assert (folder / "7.begun").exists()
+        raise KeyError
+
+    def work(died):
+        told.append(died)
+        return Done(files=(), counters={}, amounts={})
+
+    with pytest.raises(KeyError):
+        do_once("7", str(folder), fail)
+    folder.mkdir(exist_ok=True)
+    (folder / "8.begun").write_bytes(b"")
+    assert kept_paths(str(folder), begun=True) == {str(folder / "8.begun")}
+    assert kept_paths(str(folder), begun=False) == set()
+    do_once("7", str(folder), work)
+    do_once("8", str(folder), work)
+    assert told == [False, True]
+    assert {path.name for path in folder.iterdir()} == {"7.json", "8.json"}

@@ -1,0 +1,63 @@
+"""The report of the pca job: true figures, nothing that runs, and the same page for the same arguments."""
+
+import re
+
+import numpy as np
+import pytest
+
+from molino.transforms.pca.components import find_components
+from molino.transforms.pca.cosine_errors import count_errors, take_sample
+from molino.transforms.pca.report import pca_report
+from molino.transforms.pca.second_moment import second_moment
+
+EVIL = '<script>alert("x")</script>'
+OPTIONS = {"column": "v", "numbers": 5, "seed": 1, "against": None, "center": False}
+COUNTERS = {"rows_read": 63, "vectors": 60, "rejects": 3, "rejects.infinite": 3, "numbers": 5, "components": 2}
+
+
+def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale=1.0):
+    vectors = vectors * scale
+    components = find_components(second_moment(vectors, center=center))
+    other = vectors[:, ::-1].copy() if against else None
+    sample = take_sample(np.arange(len(vectors)), vectors, components, labels, other)
+    stored = sample.after[:, :kept]
+    how = {"kept": kept, "column": "v", "against": against, "stored": stored, "vector_type": "float64", "seed": 1}
+    errors = count_errors(sample, components, **how).to_pylist()
+    options = OPTIONS | {"against": against, "center": center}
+    return pca_report(
+        components, sample, stored, errors, counters=COUNTERS, options=options, inputs=[], warnings=[]
+    ), errors
+
+
+def draw(rows=60):
+    return np.random.default_rng(0).standard_normal((rows, 5)) / np.arange(1, 6)
+
+
+def text_of(page):
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_it_tells_the_errors():
+    page, errors = report_of(draw())
+    text = text_of(page)
+    assert f"{errors[-1]['cosine_error_mean']:.2g}" in text
+    assert f"{errors[-1]['recall_10']:.1%} of the 10 nearest" in text
+    assert "not centred" in text
+    assert page.count("data:image/svg+xml") >= 6
+    assert report_of(draw())[0] == page
+
+
+def test_texts_are_escaped():
+    page, _ = report_of(draw(), labels=[EVIL] * 60, against="w")
+    assert EVIL not in page
+    assert "&lt;script&gt;" in page
+    assert "Against w" in page
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 60])
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("scale", [0, 1e-150, 1, 1e150])
+def test_any_data_has_a_report(rows, center, scale):
+    page, _ = report_of(draw(rows), center=center, scale=scale, against="w")
+    assert "Principal components" in page
+    assert "nan" not in text_of(page).lower().replace("is nan", "")

@@ -1,0 +1,345 @@
+"""The report page: nothing in it can act, nothing in it depends on the clock, and a reader sees every value."""
+
+import base64
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+
+from molino.transforms.report import page as report
+from molino.transforms.report.charts import Series, bar_plot, jpeg, line_plot, plot, raster
+from molino.transforms.report.page import (
+    Card,
+    Column,
+    Gallery,
+    Grid,
+    Picture,
+    Plot,
+    Section,
+    Table,
+    Term,
+    page,
+    page_link,
+)
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "</style></title><svg onload=alert(1)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "]]><!--",
+]
+TAGS = re.compile(
+    "html|head|meta|title|style|body|header|h1|h2|p|nav|a|main|aside|ul|li|dl|div|dt|dd|section|table|caption|thead|"
+    "tbody|tr|th|td|small|figure|img|figcaption|footer|b|i|label|select|option"
+)
+ATTRIBUTES = re.compile(
+    "lang|charset|http-equiv|content|name|class|style|id|href|aria-label|aria-labelledby|role|tabindex|scope|src|alt|"
+    "width|height|loading|decoding|autocomplete"
+)
+SVG_TAGS = {"svg", "defs", "style", "g", "path", "use", "text", "clipPath", "rect"}
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+class Parsed(HTMLParser):
+    """What a browser would make of a page: its tags, its text, and its pictures."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def pictures(self) -> list[tuple[str, str]]:
+        """Return the (SVG, alt text) of every picture."""
+        prefix = "data:image/svg+xml;base64,"
+        images = [attributes for tag, attributes in self.tags if tag == "img" and "loading" not in attributes]
+        assert all(image["src"].startswith(prefix) for image in images)
+        return [(base64.b64decode(image["src"].removeprefix(prefix)).decode(), image["alt"]) for image in images]
+
+    def photographs(self) -> list[tuple[bytes, str]]:
+        """Return the (JPEG, alt text) of every photograph."""
+        prefix = "data:image/jpeg;base64,"
+        images = [attributes for tag, attributes in self.tags if tag == "img" and "loading" in attributes]
+        assert all(image["src"].startswith(prefix) for image in images)
+        return [(base64.b64decode(image["src"].removeprefix(prefix)), image["alt"]) for image in images]
+
+
+def assert_harmless(html: str) -> Parsed:
+    """Fail if the page holds anything that could run, fetch or navigate away; return it parsed."""
+    found = Parsed(html)
+    assert all(TAGS.fullmatch(tag) for tag, _ in found.tags)
+    assert all(ATTRIBUTES.fullmatch(name) for _, attributes in found.tags for name in attributes)
+    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html")
+    assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
+    styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
+    assert all(re.fullmatch(r"--part:[01]\.\d{3}|(--o\d+:\d+;)+", style) for style in styles)
+    assert "<script" not in html.lower()
+    assert not re.search("https?://", html)
+    for svg, alt in found.pictures():
+        assert alt.strip()
+        assert {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()} <= SVG_TAGS
+        remote = re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", svg)
+        assert not re.search("https?:", remote)
+        assert all(ref.startswith("#") for ref in re.findall(r'href="([^"]*)"', remote))
+    return found
+
+
+def whole_page(text: str = "plain") -> str:
+    """Return a page with `text` in every field that takes one."""
+    columns = [Column(title=text), Column(title=text, unit="count", bar=True)]
+    table = Table(columns, [(text, 5), (Term(text, text), 10), (None, text)], text)
+    lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
+    bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
+    picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
+    grid = Grid([picture], text)
+    gallery = Gallery([Card(picture=picture, values=[text], ranks=[0])], [(text, ["other", text])], [text], text)
+    sections = [
+        Section(text, text, [table, lines, bars]),
+        Section(text, text),
+        Section(text, text, [table, grid, gallery]),
+    ]
+    links = [(text, ""), (text, "report/page-0002.html")]
+    return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text], links=links)
+
+
+def _series(label: str) -> Series:
+    return Series(label=label, x=[1, 2, 3], y=[3, 2, 1])
+
+
+def _lines(series=(), **changes) -> Plot:
+    return line_plot(series, **{"x_label": "x", "y_label": "y", "caption": "c", "alt": "a", **changes})
+
+
+def _texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_shown_and_does_nothing(text):
+    found = assert_harmless(whole_page(text))
+    assert found.text.count(text) >= 20
+    assert [alt for _, alt in found.pictures()] == [text, text]
+    assert found.photographs() == [(b"\xff\xd8", text)] * 2
+    assert all(text in _texts(svg) for svg, _ in found.pictures())
+
+
+@pytest.mark.parametrize("name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"'])
+def test_a_link_leads_to_a_page_of_the_report_only(name):
+    with pytest.raises(ValueError, match="no name for a page"):
+        page_link(name)
+
+
+def test_a_picture_that_is_not_there_is_said():
+    for pictures, said in (([Picture(jpeg=b"", title="t", note="n")], "No picture"), ([], "No data")):
+        html = page("x", sections=[Section("a", "b", [Grid(pictures, "")])])
+        assert said in assert_harmless(html).text
+
+
+def test_hidden_characters_are_written_out():
+    found = assert_harmless(whole_page("a\x00\n\u202eb\udce9"))
+    assert "a\\x00\\n\\u202eb\\udce9" in found.text
+    assert whole_page("a\udce9").encode()
+
+
+def test_the_policy_forbids_everything_but_inline_styles_and_pictures():
+    html = whole_page()
+    policy = Parsed(html).tags[3]
+    assert policy[1]["http-equiv"] == "Content-Security-Policy"
+    assert policy[1]["content"].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+    assert html.index("Content-Security-Policy") < html.index("<style")
+
+
+def test_redaction_reaches_every_text_and_comes_before_clipping():
+    def redact(text: str) -> str:
+        return text.replace("secret", "[hidden]")
+
+    long = "x" * (report.CLIP - 3) + "secret"
+    table = Table([Column(title="secret")], [("secret",), (long,)], "secret")
+    lone = Plot("<svg/>", "secret", "secret")
+    html = page(
+        "secret",
+        subtitle="secret",
+        summary=[("secret", "secret")],
+        sections=[Section("secret", "secret", [table, lone])],
+        warnings=["secret"],
+        redact=redact,
+    )
+    assert not re.search("sec(?!tion)", html)
+    assert "x…" not in html
+    assert "[hi…" in html
+
+
+def test_the_same_content_gives_the_same_bytes_in_any_process():
+    code = "import hashlib; from tests.transforms.report import test_page as here; "
+    code += "print(hashlib.sha256(here.whole_page().encode()).hexdigest())"
+    digests = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        digests.add(run.stdout)
+    assert len(digests) == 1
+
+
+def test_the_same_content_gives_the_same_bytes_in_threads():
+    expected = [whole_page(str(n)) for n in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(whole_page, [str(n % 4) for n in range(16)]))
+    assert found == expected * 4
+
+
+def test_settings_of_matplotlib_neither_change_a_picture_nor_are_changed():
+    expected = _lines([_series("a")]).svg
+    with matplotlib.rc_context({"lines.marker": "o", "svg.hashsalt": None, "font.size": 30}):
+        assert _lines([_series("a")]).svg == expected
+        assert matplotlib.rcParams["font.size"] == 30
+        assert matplotlib.rcParams["svg.hashsalt"] is None
+
+
+def test_settings_are_put_back_when_drawing_fails():
+    before = dict(matplotlib.rcParams)
+    with pytest.raises(ZeroDivisionError):
+        plot(lambda axes: 1 / 0, caption="c", alt="a")
+    assert dict(matplotlib.rcParams) == before
+    assert _lines([_series("a")]).svg
+
+
+def test_no_data_is_said_and_needs_no_matplotlib():
+    code = """
+import sys
+from molino.transforms.report.charts import *
+from molino.transforms.report.page import *
+parts = [
+    Table([Column(title="x")], [], "t"),
+    line_plot([Series(label="x", x=[], y=[])], x_label="", y_label="", caption="c", alt="a"),
+    bar_plot([], {}, x_label="", y_label="", caption="c", alt="a"),
+]
+print(page("t", sections=[Section("s", "t", parts)]).count("No data"), "matplotlib" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "3 False\n"
+
+
+def test_a_bare_page_is_harmless():
+    found = assert_harmless(page("Bare"))
+    assert not {"nav", "aside", "dl", "section"} & {tag for tag, _ in found.tags}
+
+
+def test_cells_are_written_by_unit_and_numbers_stand_right():
+    columns = [
+        Column(title="name"),
+        Column(title="n", unit="count", bar=True),
+        Column(title="m", unit="mean"),
+        Column(title="s", unit="share"),
+    ]
+    html = page(
+        "t", sections=[Section("s", "t", [Table(columns, [("A", 1234567, 4.25, 1e-9), ("B", 0, None, 0)], "c")])]
+    )
+    assert '<td class="text">A</td><td class="count bar" style="--part:1.000">1,234,567</td>' in html
+    assert '<td class="mean">4.2</td><td class="share">&lt;0.01%</td>' in html
+    assert '<td class="mean">–</td><td class="share">0.00%</td>' in html
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
+def test_a_cell_that_is_no_length_has_no_bar(value):
+    table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
+    assert [row[0].part for row in report.shown_rows(table)] == ["", "1.000"]
+
+
+def test_a_ragged_row_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match="table 'ages': row 1 has 1 cells for 2 columns"):
+        Table([Column(title="a"), Column(title="b")], [(1, 2), (1,)], "ages")
+
+
+def test_a_picture_without_alt_text_is_an_error():
+    with pytest.raises(ValueError, match="plot 'ages' has no alt text"):
+        Plot("<svg/>", "ages", " ")
+
+
+def test_labels_are_text_and_never_mathematics():
+    assert "$x^2$" in _texts(_lines([_series("$x^2$"), _series("b")]).svg)
+
+
+def test_years_are_written_as_years():
+    svg = _lines([Series(label="births", x=range(1930, 2001), y=range(71))], years=True).svg
+    assert {"1930", "1950", "2000"} <= set(_texts(svg))
+    assert "1980" in _texts(_lines([Series(label="births", x=[1980], y=[1])], years=True).svg)
+
+
+def test_counts_have_no_fractions_on_their_axis():
+    svg = bar_plot(["a"], {"n": [1]}, x_label="x", y_label="y", caption="c", alt="a").svg
+    assert not any("." in text for text in _texts(svg))
+    assert any("." in text for text in _texts(_lines([Series(label="r", x=[1, 2], y=[0.1, 0.9])]).svg))
+
+
+@pytest.mark.parametrize("y", [[7, 3, 2], [9, 8, 7], [100_000, 500, 1], [1], [5, 5]])
+def test_a_logarithmic_axis_always_has_numbers(y):
+    svg = _lines([Series(label="n", x=list(range(1, len(y) + 1)), y=y)], log=True, x_label="", y_label="").svg
+    assert len(_texts(svg)) >= 3
+
+
+def _gallery():
+    cards = [
+        Card(
+            picture=Picture(jpeg=b"", title=f"{kind} {size}", note=""), values=[kind, size], ranks=[number, 3 - number]
+        )
+        for number, (kind, size) in enumerate([("a", "1"), ("b", "1"), ("b", "2")])
+    ]
+    return Gallery(cards, [("Kind", ["b", "a"]), ("Size", ["1", "2"])], ["first", "last"], "three")
+
+
+def test_what_is_chosen_in_a_gallery_hides_and_orders():
+    html = page("t", sections=[Section("s", "", [_gallery()])])
+    found = assert_harmless(html)
+    figures = [attributes for tag, attributes in found.tags if tag == "figure"]
+    assert [(figure["class"], figure["style"]) for figure in figures] == [
+        ("f0v1 f1v0", "--o0:0;--o1:3;"),
+        ("f0v0 f1v0", "--o0:1;--o1:2;"),
+        ("f0v0 f1v1", "--o0:2;--o1:1;"),
+    ]
+    # the second option of the first select is its first value
+    assert "#g1-1:has(.f0>option:nth-child(2):checked) figure:not(.f0v0){display:none}" in html
+    assert "#g1-1:has(.order>option:nth-child(2):checked) figure{order:var(--o1)}" in html
+    selects = re.findall(r'<select class="(\w+)" autocomplete="off">(.*?)</select>', html, re.DOTALL)
+    options = {name: re.findall("<option>(.*?)</option>", text) for name, text in selects}
+    assert options == {"order": ["first", "last"], "f0": ["all", "b", "a"], "f1": ["all", "1", "2"]}
+    assert 'id="g1-1"' in html
+
+
+def test_a_card_without_a_value_is_an_error():
+    with pytest.raises(ValueError, match="a value for every filter"):
+        Gallery([Card(picture=Picture(jpeg=b"", title="", note=""), values=[], ranks=[])], [("Kind", ["a"])], [], "c")
+
+
+def test_rasters_have_the_size_and_lie_on_their_background():
+    def draw(axes):
+        axes.plot([0, 1], [0, 1], color="#ff0000")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+
+    first = raster(draw, inches=2, dots=50)
+    assert (first.shape, first.dtype) == ((100, 100, 3), np.uint8)
+    assert np.array_equal(first, raster(draw, inches=2, dots=50))
+    blue = np.zeros((100, 100, 3), np.uint8) + np.uint8([0, 0, 200])
+    over = raster(draw, inches=2, dots=50, background=blue, title="t")
+    assert (over[60:, :5] == [0, 0, 200]).all()
+    assert (over[..., 0] > 150).any()
+    small = jpeg(first, side=20)
+    assert small[:2] == b"\xff\xd8"
+    assert len(small) < len(jpeg(first))

@@ -1,0 +1,103 @@
+"""Labels: the order of tensorflow-transform, counted in training alone, and a graph that says the same."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from molino.schemas.titles import LABELS
+from molino.transforms.errors import DataError
+from molino.transforms.titles import labels as label_vocabulary
+from molino.transforms.titles.labels import count_labels, make_graph, number_categories
+from molino.transforms.titles.merge import COUNTS
+
+ROWS = st.dictionaries(
+    st.tuples(st.none() | st.text("AÑz 9,", min_size=1, max_size=3), st.integers(0, 2)), st.integers(1, 4), max_size=12
+)
+
+
+def counts_of(rows):
+    columns = [[category for category, _ in rows], [split for _, split in rows], list(rows.values())]
+    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, COUNTS, strict=True)], schema=COUNTS)
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_numbers_follow_from_training(rows):
+    labels = number_categories(counts_of(rows))
+    table = labels.table.to_pylist()
+    assert labels.table.schema == LABELS
+    assert {row["category"] for row in table} == {category for category, _ in rows}
+    for row in table:
+        given_rows = [rows.get((row["category"], split), 0) for split in range(3)]
+        assert [row["train"], row["validation"], row["test"]] == given_rows
+        assert (row["label"] >= 0) == (row["category"] is not None and row["train"] > 0)
+    trained = [row for row in table if row["label"] >= 0]
+    assert [row["label"] for row in trained] == list(range(len(trained)))
+    keys = [(row["train"], row["category"].encode()) for row in trained]
+    assert keys == sorted(keys, reverse=True)
+    assert labels.categories.to_pylist() == [row["category"] for row in trained]
+    assert labels.titles == sum(rows.values())
+    counted = count_labels(labels)
+    assert counted["split.test"] == sum(n for (_, split), n in rows.items() if split == 2)
+    assert counted["unlabeled"] == sum(n for (category, _), n in rows.items() if category is None)
+
+
+def test_every_category_gets_its_number_and_others_none():
+    labels = number_categories(counts_of({("A", 0): 2, ("B", 0): 3, ("C", 1): 1}))
+    given_rows = pa.array(["A", None, "C", "B", "D", "A"]).dictionary_encode()
+    assert labels.number(given_rows).to_pylist() == [1, -1, -1, 0, -1, 1]
+    assert labels.number(given_rows.slice(3)).to_pylist() == [0, -1, 1]
+    assert labels.number(given_rows.slice(0, 0)).type == pa.int32()
+
+
+def test_no_rows_are_no_labels():
+    labels = number_categories(counts_of({}))
+    assert (len(labels.table), labels.titles, len(labels.categories)) == (0, 0, 0)
+
+
+CATEGORIES = {"B": 3, "A": 5, "D ñ": 3, "C": 3, 'comma, quote"': 1, "日本": 1, " space ": 2}
+
+
+@pytest.mark.slow
+def test_the_weighted_vocabulary_is_that_of_all_titles(tmp_path):
+    """What tensorflow-transform makes of every title, one by one, without weights."""
+    titles = [category for category, n in CATEGORIES.items() for _ in range(n)]
+    shuffled = [titles[i] for i in np.random.default_rng(0).permutation(len(titles))]
+    root = label_vocabulary.Path(label_vocabulary.__file__).parents[3]
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(root)!r})
+os.chdir({str(tmp_path)!r})
+from molino.transforms.titles.labels import analyze
+analyze({shuffled!r}, None, "plain")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    plain = (tmp_path / "plain/transform_fn/assets/labels").read_bytes()
+    labels = number_categories(counts_of({(category, 0): n for category, n in CATEGORIES.items()}))
+    graph = make_graph(labels)
+    assert graph["transform/transform_fn/assets/labels"] == plain
+    assert plain.decode().splitlines() == labels.categories.to_pylist()
+    assert make_graph(labels) == graph
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(1, "could not make the vocabulary of labels: no such"), (0, "another way")]
+)
+def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch):
+    def run(*_, cwd, **__):
+        folder = label_vocabulary.Path(cwd, "transform/transform_fn/assets")
+        folder.mkdir(parents=True)
+        (folder / "labels").write_text("B\nA\n")
+        return subprocess.CompletedProcess(
+            [], code, "", "first\nno such thing\nI0000 00:00:17 cuda_platform.cc:51] no device\n"
+        )
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(DataError, match=message):
+        make_graph(number_categories(counts_of({("A", 0): 2, ("B", 0): 1})))

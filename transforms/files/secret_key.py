@@ -1,0 +1,67 @@
+"""A secret key that workers read for themselves: a pipeline names it and never holds it."""
+
+import dataclasses
+import hmac
+import os
+
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+
+SHORTEST = 16  # bytes
+
+_known: dict["SecretKey", bytes] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretKey:
+    """Where a key is, and what tells it from another.
+
+    Attributes:
+      path: its file, on any file system; "" for the variable.
+      variable: of the environment, where there is no file.
+      mark: eight hex digits that follow from the key and tell nothing of it.
+    """
+
+    path: str
+    variable: str
+    mark: str
+
+    def read(self) -> bytes:
+        """Return the key; it is read once a process.
+
+        Raises:
+          DataError: it cannot be read here, or is another one than the run was planned with.
+        """
+        if self not in _known:
+            key = _read(self.path, self.variable)
+            if mark_of(key) != self.mark:
+                where = self.path or f"the variable {self.variable} of a worker"
+                raise DataError(f"the key in {where} is not the one that the run was planned with; run again")
+            _known[self] = key
+        return _known[self]
+
+
+def find_key(path: str, variable: str) -> SecretKey | None:
+    """Return the key of a file or, without one, of a variable; None when it has fewer than 16 bytes.
+
+    Raises:
+      DataError: the file cannot be read.
+    """
+    key = _read(path, variable)
+    if len(key) < SHORTEST:
+        return None
+    found = SecretKey(path, variable, mark_of(key))
+    _known[found] = key  # a pipe can be read only once
+    return found
+
+
+def mark_of(key: bytes) -> str:
+    """Return what tells whether two keys are the same."""
+    return hmac.digest(key, b"which key", "sha256").hex()[:8]
+
+
+def _read(path: str, variable: str) -> bytes:
+    """Return the key without the white space around it."""
+    if path:
+        return storage.read_bytes(path).strip()
+    return os.environ.get(variable, "").strip().encode()

@@ -1,0 +1,1 @@
+"""Photographs: listed, read, decoded, encoded, and named."""

@@ -1,0 +1,294 @@
+"""What images there are to read, in which order, and in which work units: nothing of them is read before that.
+
+Images lie in files of their own, in tar shards, or in Parquet shards with a column of names and one of bytes. An
+image's key is the path of its file relative to the inputs' common folder; for a shard the shard's path, "!" and the
+name inside it. Images are in the order of the keys of files, and inside a shard as they stand.
+"""
+
+import dataclasses
+import itertools
+import os
+import tarfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.files.list_files import HIDDEN, LINK, SPECIAL, Listing, common_folder
+from molino.transforms.files.storage import FileInfo
+from molino.transforms.rows.batches import concat
+
+WHOLE = -1  # the place of an image that is a file of its own
+NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
+REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
+SHARDS = (".tar", ".parquet")
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
+ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
+
+LISTED = pa.schema(
+    [
+        ("key", pa.string()),
+        ("path", pa.binary()),  # as the file system has it, which need not be text
+        ("place", pa.int64()),  # WHOLE, the offset in a tar, or the row in Parquet
+        ("bytes", pa.int64()),  # an estimate in Parquet
+        ("unit", pa.int32()),
+    ]
+)
+
+
+class Spot(NamedTuple):
+    """Where an image lies. Spots of the same `group` of a file are read in one go, and never parted between units."""
+
+    key: str
+    path: bytes
+    place: int
+    bytes: int
+    group: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Where a Parquet shard has its images; "a.b" is the field b of the column a."""
+
+    name: str = "name"
+    data: str = "bytes"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Units:
+    """All images, cut into work units by the listing alone.
+
+    Attributes:
+      images: LISTED, in order; the units are runs of rows.
+      skipped: entries of folders and shards that are not read, by reason.
+    """
+
+    images: pa.RecordBatch
+    skipped: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """Number of units."""
+        return self.images["unit"][-1].as_py() + 1 if self.images.num_rows else 0
+
+
+def list_images(
+    listings: Sequence[Listing], columns: Columns, *, unit_bytes: int | None = None, unit_images: int = 256
+) -> Units:
+    """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
+
+    By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
+
+    Raises:
+      DataError: a Parquet shard lacks a column or has no name for a row, two images have the same key, or a packed
+        archive was named.
+    """
+    skipped = Counter({reason: n for listing in listings for reason, n in listing.skipped.items()})
+    root = common_folder([listing.root for listing in listings])
+    files = {file.path: file for listing in listings for file in listing.files}
+    keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
+    spots = [
+        spot
+        for key, file in sorted(zip(keys, files.values(), strict=True), key=lambda pair: pair[0])
+        for spot in _spots(key, file, columns, skipped)
+    ]
+    _check_keys(spots)
+    size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
+    units = pack(spots, size, unit_images)
+    arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
+    images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)
+    return Units(images=images, skipped=dict(skipped))
+
+
+def file_keys(paths: Sequence[bytes]) -> list[str]:
+    r"""Return the keys of files from their relative paths: text in NFC, from which the path can be told.
+
+    A backslash is doubled and a byte that is not UTF-8 is written as \xNN. A path that is not NFC keeps its own form
+    when another file has the normal one: two files never share a key.
+
+    >>> file_keys([b"a/w.jpg", b"latin-1 \xf1.jpg", b"back\\slash"])
+    ['a/w.jpg', 'latin-1 \\xf1.jpg', 'back\\\\slash']
+    >>> file_keys(["n\u0303.jpg".encode()]) == ["ñ.jpg"], len(set(file_keys(["n\u0303".encode(), "ñ".encode()])))
+    (True, 2)
+    """
+    texts = [path.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace") for path in paths]
+    times = Counter(unicodedata.normalize("NFC", text) for text in texts)
+    normal = (unicodedata.normalize("NFC", text) for text in texts)
+    return [key if times[key] == 1 else text for key, text in zip(normal, texts, strict=True)]
+
+
+def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
+    """Return the unit of each spot: consecutive ones until `size` bytes or `count` are reached, whole groups only.
+
+    >>> pack([Spot("a", b"a", -1, 6), Spot("b", b"b", -1, 5), Spot("c", b"c", -1, 4)], 10, 2)
+    [0, 1, 1]
+    """
+    units: list[int] = []
+    unit, held, many, last = 0, 0, 0, None
+    for spot in spots:
+        group = (spot.path, spot.place if spot.group == 0 else spot.group)
+        if many and group != last and (held + spot.bytes > size or many >= count):
+            unit, held, many = unit + 1, 0, 0
+        units.append(unit)
+        held, many, last = held + spot.bytes, many + 1, group
+    return units
+
+
+def _spots(key: str, file: FileInfo, columns: Columns, skipped: Counter[str]) -> Iterator[Spot]:
+    """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
+    lower = key.lower()
+    if lower.endswith(PACKED):
+        raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
+    if lower.endswith(SHARDS[0]) and _is_tar(file.path):
+        yield from _tar_spots(key, file, skipped)
+    elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _is_parquet(file.path):
+        yield from _parquet_spots(key, file, columns)
+    else:
+        yield Spot(key, os.fsencode(file.path), WHOLE, file.bytes)
+
+
+def _is_tar(path: str) -> bool:
+    """Return whether a file begins as a tar does, or is one of no members."""
+    with storage.open_input(path) as raw, storage.explained(path, "read"):
+        head = raw.read(512)
+    return head[257:262] == b"ustar" or (len(head) == 512 and not any(head))
+
+
+def _tar_spots(key: str, file: FileInfo, skipped: Counter[str]) -> Iterator[Spot]:
+    """Yield the regular members of a tar, from its headers; nothing is extracted, and no name is used as a path."""
+    found: dict[str, Spot] = {}
+    with (
+        storage.open_input(file.path) as raw,
+        storage.explained(file.path, "read"),
+        tarfile.open(fileobj=raw, mode="r:", errors="surrogateescape", encoding="utf-8") as tar,
+    ):
+        for number, member in enumerate(_members(tar)):
+            if member.isdir():
+                continue
+            (name,) = file_keys([os.fsencode(member.name)])
+            if not member.isreg() or member.issparse():
+                skipped[LINK if member.issym() or member.islnk() else SPECIAL] += 1
+            elif any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
+                skipped[HIDDEN] += 1
+            else:
+                if found.pop(name, None) is not None:
+                    skipped[REPLACED] += 1
+                path = os.fsencode(file.path)
+                found[name] = Spot(f"{key}!{name}", path, member.offset_data, member.size, 0)
+            if number % 1000 == 0:
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
+        raw.seek(tar.offset)  # where a header or the end should be
+        whole = raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    yield from found.values()
+    if not whole:
+        yield Spot(key, os.fsencode(file.path), NO_END, 0, 0)
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members up to the end, or up to where a damaged tar can be read."""
+    while True:
+        try:
+            member = tar.next()
+        except tarfile.TarError:
+            return
+        if member is None:
+            return
+        yield member
+
+
+def _is_parquet(path: str) -> bool:
+    with storage.open_input(path) as raw, storage.explained(path, "read"):
+        return raw.read(4) == b"PAR1"
+
+
+def _parquet_spots(key: str, file: FileInfo, columns: Columns) -> Iterator[Spot]:
+    """Yield the rows of a Parquet file; of its columns only the names are read."""
+    with storage.open_input(file.path) as raw:
+        try:
+            parquet = pq.ParquetFile(raw)
+            check_columns(file.path, parquet.schema_arrow, columns)
+            for group in range(parquet.num_row_groups):
+                names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
+                size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
+                for row, name in enumerate(names):
+                    if name is None:
+                        raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
+                    (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
+                    place = group << ROW_BITS | row
+                    yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
+        except (pa.ArrowException, OSError) as error:
+            raise storage.explain(error, file.path, "read") from error
+
+
+def check_columns(path: str, schema: pa.Schema, columns: Columns) -> None:
+    """Raise DataError unless a Parquet file has a column of names and one of bytes."""
+    for option, column, kinds in (
+        ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
+        ("--bytes-column", columns.data, (pa.types.is_binary, pa.types.is_large_binary)),
+    ):
+        type_: pa.DataType | None = pa.struct(list(schema))
+        for part in column.split("."):
+            index = type_.get_field_index(part) if type_ is not None and pa.types.is_struct(type_) else -1
+            type_ = type_.field(index).type if type_ is not None and index >= 0 else None
+        if type_ is None or not any(kind(type_) for kind in kinds):
+            what = "lacks the column" if type_ is None else f"has {type_} in the column"
+            raise DataError(
+                f"{path} {what} {column!r}; it has {', '.join(schema.names[:8])}; name the right one with {option}"
+            )
+
+
+def column_of(table: pa.Table | pa.RecordBatch, column: str) -> pa.ChunkedArray | pa.Array:
+    """Return a column, or the field of a column of structs."""
+    first, *rest = column.split(".")
+    found = table[first]
+    for part in rest:
+        found = pc.struct_field(found, part)
+    return found
+
+
+def _column_bytes(parquet: pq.ParquetFile, group: int, column: str) -> int:
+    metadata = parquet.metadata.row_group(group)
+    chunks = (metadata.column(i) for i in range(metadata.num_columns))
+    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == column)
+
+
+def _check_keys(spots: Sequence[Spot]) -> None:
+    seen: dict[str, bytes] = {}
+    for spot in spots:
+        if spot.key in seen:
+            raise DataError(
+                f"two images have the key {spot.key!r}, in {os.fsdecode(seen[spot.key])!r} and "
+                f"{os.fsdecode(spot.path)!r}; rename one, for the key is how a row names its image"
+            )
+        seen[spot.key] = spot.path
+
+
+# --- the listing as workers read it: a row group for each unit
+
+
+def write_units(units: Units, path: str) -> None:
+    """Write the listing to a Parquet file with one row group for each unit."""
+    with storage.explained(path, "write"), storage.open_output(path) as file:
+        writer = pq.ParquetWriter(file, LISTED, compression="zstd")
+        starts = [*_starts(units), units.images.num_rows]
+        for start, end in itertools.pairwise(starts):
+            writer.write_batch(units.images.slice(start, end - start))
+        writer.close()
+
+
+def _starts(units: Units) -> list[int]:
+    numbers = units.images["unit"].to_numpy()
+    return [i for i in range(len(numbers)) if i == 0 or numbers[i] != numbers[i - 1]]
+
+
+def read_unit(path: str, number: int) -> pa.RecordBatch:
+    """Return the images of one unit."""
+    with storage.open_input(path) as file, storage.explained(path, "read"):
+        return concat(pq.ParquetFile(file).read_row_group(number).to_batches(), LISTED)

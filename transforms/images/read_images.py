@@ -1,0 +1,123 @@
+"""Read the bytes of a work unit's images, one ahead of what is being worked on."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.images.decode import ImageError
+from molino.transforms.images.list_images import NO_END, ROW_BITS, WHOLE, Columns, column_of
+
+T = TypeVar("T")
+_END = object()
+PARQUET_ROWS = 8  # images of a row group that are held at once
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageBytes:
+    """An image as it lies in the input: its bytes, or why they cannot be had."""
+
+    key: str
+    data: bytes
+    error: ImageError | None = None
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the bytes, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_images(images: pa.RecordBatch, columns: Columns, *, max_bytes: int) -> Iterator[ImageBytes]:
+    """Yield the images of a batch of LISTED, in order. Memory: two images, or two times 8 of a Parquet shard.
+
+    Raises:
+      DataError: a file is gone or is no longer what was listed.
+    """
+    rows = zip(*(images[name].to_pylist() for name in ("key", "path", "place", "bytes")), strict=True)
+    for path, group in itertools.groupby(rows, key=lambda row: row[1]):
+        spots = [(key, place, size) for key, _, place, size in group]
+        name = os.fsdecode(path)
+        if spots[0][1] == WHOLE:
+            key, _, size = spots[0]
+            yield _limited(key, size, max_bytes) or ImageBytes(key, _read_file(name, size))
+        elif name.lower().endswith(".tar"):
+            yield from _read_tar(name, spots, max_bytes)
+        else:
+            yield from _read_parquet(name, spots, columns, max_bytes)
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield items; the next one is made in a thread while one is worked on."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, iterator, _END)
+        while (item := coming.result()) is not _END:
+            coming = pool.submit(next, iterator, _END)
+            yield item  # type: ignore[misc]
+
+
+def _limited(key: str, size: int, max_bytes: int) -> ImageBytes | None:
+    if size <= max_bytes:
+        return None
+    return ImageBytes(key, b"", ImageError("too_many_bytes", f"{size:,} bytes, more than {max_bytes:,}"))
+
+
+def _read_file(path: str, size: int) -> bytes:
+    """Return the whole of a file that must be as long as it was listed; never waits for a pipe."""
+    if not storage.is_local(path):
+        data = storage.read_bytes(path)
+    else:
+        with storage.explained(repr(path)[1:-1], "read"):
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(handle, "rb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise DataError(f"{path!r} changed while it was read; run again when it is complete")
+                data = file.read()
+    if len(data) != size:
+        raise DataError(f"{path!r} changed while it was read; run again when it is complete")
+    return data
+
+
+def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> Iterator[ImageBytes]:
+    with storage.open_input(path) as file:
+        for key, place, size in spots:
+            if place == NO_END:
+                yield ImageBytes(key, b"", ImageError("truncated", "the shard has no end; members may be missing"))
+                continue
+            if found := _limited(key, size, max_bytes):
+                yield found
+                continue
+            with storage.explained(path, "read"):
+                file.seek(place)
+                data = file.read(size)
+            short = len(data) < size
+            error = ImageError("truncated", f"the shard ends after {len(data):,} of {size:,} bytes") if short else None
+            yield ImageBytes(key, data, error)
+
+
+def _read_parquet(path: str, spots: list[tuple[str, int, int]], columns: Columns, limit: int) -> Iterator[ImageBytes]:
+    with storage.open_input(path) as raw, storage.explained(path, "read"):
+        parquet = pq.ParquetFile(raw, pre_buffer=False)
+        groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
+        values = (
+            value
+            for group in groups
+            for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=[columns.data])
+            for value in column_of(batch, columns.data)
+        )
+        for (key, _, _), value in zip(spots, values, strict=True):
+            data = value.as_py()
+            if data is None:
+                yield ImageBytes(key, b"", ImageError("empty_file", "null"))
+            else:
+                yield _limited(key, len(data), limit) or ImageBytes(key, data)

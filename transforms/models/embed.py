@@ -1,0 +1,394 @@
+"""Embed titles with a model: planned in the driver, opened once a process, called on Arrow arrays.
+
+Importing this module loads no TensorFlow. A model that is an NNLM table needs none in the workers either.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import glob
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import carry, storage
+from molino.transforms.models import model_files, nnlm
+from molino.transforms.processes import run_module
+
+log = logging.getLogger(__name__)
+log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
+# titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
+GENERIC_BATCH = 4096
+# after that long, what a killed process left in the cache is deleted
+STALE_SECONDS = 86_400
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model as planned: small, and the same for every worker.
+
+    Attributes:
+      name: what the user calls it.
+      location: where the user said that it is.
+      path: local folder: of the table's files, or of the SavedModel.
+      digest: sha256 of the SavedModel; see `model_files.digest_model`.
+      bytes: size of the SavedModel.
+      dim: length of a vector.
+      kind: "table" when the compiled path is used, "generic" when TensorFlow calls the model.
+      reason: why the generic path; "" for a table.
+      exact: the vectors are bit for bit the model's own.
+      strip_punctuation, keep_empty: how a table's model splits titles.
+      vocabulary: tokens of a table.
+      buckets: rows for all other tokens.
+      suspects: what its graph can do besides computing, taken on trust.
+      sent: where workers on other machines find the files of `path`.
+    """
+
+    name: str
+    location: str
+    path: str
+    digest: str
+    bytes: int
+    dim: int
+    kind: str
+    reason: str = ""
+    exact: bool = True
+    strip_punctuation: bool = False
+    keep_empty: bool = False
+    vocabulary: int = 0
+    buckets: int = 0
+    suspects: tuple[str, ...] = ()
+    sent: str = ""
+
+
+def plan_model(
+    name: str, location: str, *, sha256: str | None = None, trust: bool = False, exact: bool = False
+) -> Model:
+    """Find a model, check it, and choose how to embed with it. Call it before the pipeline; it may take a minute.
+
+    Args:
+      name: for messages, and the output's column.
+      location: folder of a SavedModel, archive of one, or TF Hub URL.
+      sha256: digest that the model must have.
+      trust: take a model whose operations can touch files or the network.
+      exact: bit-equality with the model, or the model itself.
+
+    Raises:
+      OptionError: `sha256` is none.
+      DataError: the model is not there, is another one, cannot be loaded, or is not to be trusted.
+    """
+    return plan_models({name: location}, sha256={name: sha256} if sha256 else {}, trust=trust, exact=exact)[0]
+
+
+def plan_models(
+    locations: dict[str, str], *, sha256: dict[str, str] | None = None, trust: bool = False, exact: bool = False
+) -> list[Model]:
+    """Plan several models, in their order: TensorFlow is started once for all. See `plan_model`."""
+    pinned = sha256 or {}
+    for name in pinned:
+        if name not in locations:
+            raise OptionError(f"--model-sha256 names no model: {name}; there are {', '.join(locations)}")
+    urls = [location for location in locations.values() if model_files.is_url(location)]
+    resolved = dict(zip(urls, ask_tensorflow([("resolve", {"url": url}) for url in urls]), strict=True))
+    folders = {name: model_files.find_model(resolved.get(at, at)) for name, at in locations.items()}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+        digests = dict(zip(folders, threads.map(model_files.digest_model, folders.values()), strict=True))
+    for name, digest in digests.items():
+        model_files.check_digest(name, digest, pinned.get(name))
+    labels = {digests[name]: (folders[name], at) for name, at in locations.items()}
+    facts = _examine_all(labels, trust)
+    return [
+        _model(name, at, folders[name], digests[name], facts[digests[name]], exact) for name, at in locations.items()
+    ]
+
+
+def _model(name: str, location: str, folder: str, digest: str, facts: dict[str, Any], exact: bool) -> Model:
+    """Return the model, as a table if it is one and good enough."""
+    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True}
+    about |= {"bytes": model_files.size_of(folder), "suspects": tuple(facts["suspects"])}
+    reason = facts["reason"]
+    if not reason and exact and not facts["exact"]:
+        reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
+    if reason:
+        log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
+        return Model(**about, path=folder, kind="generic", reason=reason)
+    same = ("exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
+    return Model(**(about | {key: facts[key] for key in same}), path=_entry(digest), kind="table")
+
+
+# --- the cache: what TensorFlow found out about a model, and its table
+
+
+def _entry(digest: str) -> str:
+    """Return the folder for a model's facts, as this code and these packages find them out."""
+    return model_files.cache_folder("models", f"{digest[:32]}-{_code()}")
+
+
+@functools.cache
+def _code() -> str:
+    """Return a short hash of all that the facts and the table depend on, besides the model."""
+    state = hashlib.sha256()
+    for name in ("nnlm", "saved_model", "graph_ops"):
+        state.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for package in ("tensorflow", "tensorflow-hub", "numba"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            state.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+    return state.hexdigest()[:8]
+
+
+def _examine_all(models: dict[str, tuple[str, str]], trust: bool) -> dict[str, dict[str, Any]]:
+    """Return the facts of models, by their digest; those that the cache lacks are found out and put there.
+
+    Args:
+      models: folder and location, by digest.
+    """
+    facts = {digest: _read_facts(_entry(digest)) for digest in models}
+    for digest, known in facts.items():
+        if known and known["suspects"] and not trust:
+            from molino.transforms.models.graph_ops import untrusted
+
+            raise DataError(untrusted(models[digest][1], known["suspects"]))
+    missing = [digest for digest, known in facts.items() if not known]
+    targets = {digest: f"{_entry(digest)}.{uuid.uuid4().hex}.part" for digest in missing}
+    try:
+        for target in targets.values():
+            with storage.explained(target, "write"):
+                model_files.make_folder(target)
+        asked = [
+            ("examine", {"folder": models[digest][0], "label": models[digest][1], "trust": trust, "target": target})
+            for digest, target in targets.items()
+        ]
+        for digest, known in zip(missing, ask_tensorflow(asked), strict=True):
+            facts[digest] = _keep_facts(digest, targets[digest], known)
+    finally:
+        for target in targets.values():
+            shutil.rmtree(target, ignore_errors=True)
+    return facts
+
+
+def _read_facts(entry: str) -> dict[str, Any]:
+    """Return what is known of a model; nothing when it is not there or not as it was written."""
+    try:
+        with open(os.path.join(entry, "facts.json"), encoding="utf-8") as file:
+            facts = json.load(file)
+        found = {name: model_files.sha256_of(os.path.join(entry, name)) for name in facts["files"]}
+    except (OSError, ValueError):
+        return {}
+    return facts if found == facts["files"] else {}
+
+
+def _keep_facts(digest: str, target: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Put what was found out in the cache, in one step, and delete what other code had found out."""
+    entry = _entry(digest)
+    if facts["kind"] == "generic":
+        shutil.rmtree(target)
+        model_files.make_folder(target)
+    with storage.explained(target, "write"):
+        facts["files"] = {
+            name: model_files.sha256_of(os.path.join(target, name)) for name in sorted(os.listdir(target))
+        }
+        storage.write_atomic(os.path.join(target, "facts.json"), json.dumps(facts).encode())
+        if os.path.isdir(entry) and not _read_facts(entry):
+            shutil.rmtree(entry)  # damaged
+        with contextlib.suppress(OSError):  # another process was faster
+            os.rename(target, entry)
+        for other in glob.glob(f"{glob.escape(entry.rpartition('-')[0])}-*"):
+            if other != entry and (
+                not other.endswith(".part") or time.time() - os.path.getmtime(other) > STALE_SECONDS
+            ):
+                shutil.rmtree(other, ignore_errors=True)
+    return facts
+
+
+def ask_tensorflow(requests: Sequence[tuple[str, dict[str, Any]]]) -> list[Any]:
+    """Have another process answer what needs TensorFlow; it starts only when something is asked."""
+    if not requests:
+        return []
+    code, answers, last = run_module("molino.transforms.models.saved_model", json.dumps(requests))
+    if code:
+        raise DataError(f"TensorFlow ended with the code {code} while it looked at the models: {last}")
+    return _unwrap(json.loads(answers.splitlines()[-1]))
+
+
+def _unwrap(answers: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return what was answered; raise what went wrong."""
+    for answer in answers:
+        if "error" in answer:
+            raise {"DataError": DataError, "OptionError": OptionError}[answer["kind"]](answer["error"])
+    return [answer["answer"] for answer in answers]
+
+
+# --- in a worker
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How much of some titles a table's vocabulary knows.
+
+    Attributes:
+      tokens: their number; a title without any has one, the empty token.
+      unknown: how many are not in the vocabulary.
+      counts: how often each unknown token occurs: `token` string, `count` int64, in no order.
+    """
+
+    tokens: int
+    unknown: int
+    counts: pa.RecordBatch
+
+
+class Embedder:
+    """What embeds titles with one model; made by `open_embedder`. Safe for threads.
+
+    Attributes:
+      model: as planned.
+      table: the mapped table, or None when TensorFlow embeds.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.table: nnlm.Table | None = None
+        path = _local(model)
+        if model.kind == "table":
+            with storage.explained(path, "read"):
+                self.table = nnlm.Table(path)
+            self._how = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
+            return
+        if model_files.digest_model(path) != model.digest:
+            raise DataError(f"the model {model.location} has changed since the run began; run again")
+        from molino.transforms.models import saved_model
+
+        self._strings = saved_model.as_strings
+        self._call = saved_model.load(path, model.location)
+
+    def embed(self, titles: pa.Array) -> np.ndarray:
+        """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""
+        if self.table is not None:
+            return self.table.embed(titles, self._how)
+        out = np.empty((len(titles), self.model.dim), np.float32)
+        for start in range(0, len(titles), GENERIC_BATCH):
+            part = self._strings(titles.slice(start, GENERIC_BATCH))
+            out[start : start + len(part)] = self._call(part)
+        return out
+
+    def token_ids(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """Return (rows of the table, offsets): title i has `rows[offsets[i] : offsets[i + 1]]`, int32 and int64.
+
+        Rows from `model.vocabulary` on are buckets of unknown tokens.
+
+        Raises:
+          TypeError: the model is no table.
+        """
+        text, tokens, offsets = self._split(titles)
+        return self._table().find(text, tokens), offsets
+
+    def coverage(self, titles: pa.Array) -> Coverage:
+        """Return how many tokens the vocabulary knows, and the others.
+
+        Raises:
+          TypeError: the model is no table.
+        """
+        text, tokens, _ = self._split(titles)
+        rows = self._table().find(text, tokens)
+        unknown = np.flatnonzero(rows >= self.model.vocabulary)
+        words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
+        counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string()))
+        return Coverage(
+            tokens=len(rows),
+            unknown=len(unknown),
+            counts=pa.RecordBatch.from_arrays(counted.flatten(), names=["token", "count"]),
+        )
+
+    def _table(self) -> nnlm.Table:
+        if self.table is None:
+            raise TypeError(f"the model {self.model.name} is embedded by TensorFlow; its tokens are not known")
+        return self.table
+
+    def _split(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._table().split(titles, self._how)
+
+
+def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:
+    """Return what each embedder's `embed` gives; what models have in common is done once.
+
+    Titles are split once for all tables that split alike, and tokens looked up once for those of one vocabulary.
+    """
+    outs = [
+        np.empty((len(titles), embedder.model.dim), np.float32) if embedder.table else embedder.embed(titles)
+        for embedder in embedders
+    ]
+    for start in range(0, len(titles), nnlm.TITLES_AT_ONCE):
+        part = titles.slice(start, nnlm.TITLES_AT_ONCE)
+        splits: dict[nnlm.Split, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        found: dict[tuple, np.ndarray] = {}
+        for embedder, out in zip(embedders, outs, strict=True):
+            if table := embedder.table:
+                how = embedder._how
+                if how not in splits:
+                    splits[how] = table.split(part, how)
+                text, tokens, offsets = splits[how]
+                key = (table.words_sha256, table.buckets, how)
+                if key not in found:
+                    found[key] = table.find(text, tokens)
+                table.add(found[key], offsets, out[start : start + len(part)])
+    return outs
+
+
+def sent_name(model: Model) -> str:
+    """Return the name under which a model's files are sent."""
+    return os.path.basename(model.path) if model.kind == "table" else model.digest
+
+
+def as_sent(model: Model, folder: str) -> Model:
+    """Return a model for workers on other machines, which find its files in `folder`: no path of this one is in it."""
+    return dataclasses.replace(
+        model,
+        path="",
+        location=carry.shown_elsewhere(model.location),
+        sent=storage.join(folder, sent_name(model)),
+    )
+
+
+def _local(model: Model) -> str:
+    """Return the folder of a model's files on this machine; they are copied where it has none."""
+    if model.path:
+        return model.path
+    if model.kind != "table":
+        return model_files.receive(model.sent, model.digest)
+    name = os.path.basename(model.sent)
+    entry = model_files.cache_folder("models", name)
+    if os.path.isdir(entry):
+        return entry
+    return carry.receive(model.sent, model_files.cache_folder("sent", name), lambda folder: bool(_read_facts(folder)))
+
+
+_open: dict[Model, Embedder] = {}
+_opening = threading.Lock()
+
+
+def open_embedder(model: Model) -> Embedder:
+    """Return this process's embedder of a model, opened at the first call.
+
+    A table is mapped: its memory is shared by all threads and processes of the machine.
+
+    Raises:
+      DataError: the model's files are not on this machine, were changed, or cannot be loaded.
+    """
+    with _opening:
+        if model not in _open:
+            _open[model] = Embedder(model)
+        return _open[model]

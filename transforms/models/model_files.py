@@ -1,0 +1,174 @@
+"""A model's files: where they are, unpacked when they come in an archive, and the digest that pins them."""
+
+import hashlib
+import os
+import shutil
+import tarfile
+import uuid
+import zipfile
+import zlib
+
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import carry, storage
+
+SAVED_MODEL = "saved_model.pb"
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
+MAX_UNPACKED_BYTES = 16 << 30
+MAX_MEMBERS = 10_000
+
+
+def cache_folder(*names: str) -> str:
+    """Return a folder of the cache: MOLINO_CACHE, else `molino` in XDG_CACHE_HOME, else in ~/.cache. Not made here."""
+    root = os.environ.get("MOLINO_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "molino"
+    )
+    return os.path.join(os.path.abspath(root), *names)
+
+
+def is_url(location: str) -> bool:
+    """Return whether a location is for TF Hub to resolve.
+
+    >>> is_url("https://tfhub.dev/google/nnlm-es-dim128/2"), is_url("gs://bucket/nnlm"), is_url("models/nnlm.tar.gz")
+    (True, False, False)
+    """
+    return location.startswith(("https://", "http://"))
+
+
+def find_model(location: str) -> str:
+    """Return the local folder that holds a model's saved_model.pb; an archive is unpacked into the cache, once.
+
+    A folder or an archive on another file system, such as gs://, is copied into the cache, once for each state of it.
+
+    Raises:
+      DataError: there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out of itself.
+    """
+    if not storage.is_local(location):
+        return find_model(_bring(location.rstrip("/")))
+    if os.path.isdir(location):
+        return _root(os.path.abspath(location), location)
+    if not os.path.exists(location):
+        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
+    if not location.lower().endswith(ARCHIVES):
+        raise DataError(f"{location} is no model: neither a folder nor an archive ({', '.join(ARCHIVES)})")
+    with storage.explained(location, "read"):
+        folder = cache_folder("archives", sha256_of(location))
+    if not os.path.isdir(folder):
+        with storage.explained(folder, "write"):
+            _unpack(location, folder)
+    return _root(folder, location)
+
+
+def _bring(location: str) -> str:
+    """Return the local copy of a folder or a file of another file system."""
+    single = location.lower().endswith(ARCHIVES)
+    files = storage.match(location) if single else storage.list_tree(location)
+    files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
+    if not files:
+        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
+    folder = cache_folder("brought", carry.state_of(files))
+    if not os.path.isdir(folder):
+        carry.copy_tree(location, folder, files)
+    return os.path.join(folder, os.path.basename(location)) if single else folder
+
+
+def receive(sent: str, digest: str) -> str:
+    """Return the local folder of a model that was sent to workers on other machines, once it has its digest."""
+    return carry.receive(sent, cache_folder("sent", digest), lambda folder: digest_model(folder) == digest)
+
+
+def digest_model(folder: str) -> str:
+    """Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
+
+    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum
+    """
+    state = hashlib.sha256()
+    with storage.explained(folder, "read"):
+        paths = [os.path.join(top, name) for top, _, names in os.walk(folder) for name in names]
+        names = {os.path.relpath(path, folder).replace(os.sep, "/"): path for path in paths}
+        for name in sorted(names, key=os.fsencode):
+            state.update(f"{sha256_of(names[name])}  ".encode() + os.fsencode(name) + b"\n")
+    return state.hexdigest()
+
+
+def size_of(folder: str) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names)
+
+
+def check_digest(name: str, found: str, wanted: str | None) -> None:
+    """Compare a model's digest with the one that the user pinned.
+
+    Raises:
+      OptionError: that is no sha256.
+      DataError: they differ.
+    """
+    if wanted is None:
+        return
+    wanted = wanted.strip().lower()
+    if len(wanted) != 64 or set(wanted) - set("0123456789abcdef"):
+        raise OptionError(f"--model-sha256 of {name} must be 64 hexadecimal digits, not {wanted!r}")
+    if found != wanted:
+        raise DataError(f"the model {name} has the sha256 {found}, not {wanted}; it is another model, or was changed")
+
+
+def sha256_of(path: str) -> str:
+    """Return the sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder of the cache, for this user alone."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+
+
+def _root(folder: str, location: str) -> str:
+    """Return the one folder at or below `folder` that holds a SavedModel."""
+    if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
+        return folder
+    found = sorted(top for top, _, names in os.walk(folder) if SAVED_MODEL in names)
+    if len(found) > 1:
+        raise DataError(f"{location} holds {len(found)} SavedModels; give one of them, for example {found[0]}")
+    if not found:
+        raise DataError(f"{location} is no SavedModel: it has no {SAVED_MODEL}")
+    return found[0]
+
+
+def _unpack(archive: str, folder: str) -> None:
+    work = f"{folder}.{uuid.uuid4().hex}"
+    make_folder(work)
+    try:
+        (_unzip if archive.lower().endswith(".zip") else _untar)(archive, work)
+        if not os.path.isdir(folder):
+            os.rename(work, folder)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"cannot unpack {archive}: {' '.join(str(error).split())[:200]}; fetch it again") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _untar(archive: str, folder: str) -> None:
+    with tarfile.open(archive) as tar:
+        total = 0
+        for count, member in enumerate(tar, 1):
+            total += member.size
+            _check_sizes(archive, count, total)
+            tar.extract(member, folder, filter="data")  # refuses links and paths that leave the folder
+
+
+def _unzip(archive: str, folder: str) -> None:
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        _check_sizes(archive, len(members), sum(member.file_size for member in members))
+        for member in members:
+            parts = member.filename.replace("\\", "/").split("/")
+            if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+                raise DataError(f"cannot unpack {archive}: {member.filename!r} would lie outside of it")
+            file.extract(member, folder)
+
+
+def _check_sizes(archive: str, members: int, total: int) -> None:
+    if members > MAX_MEMBERS or total > MAX_UNPACKED_BYTES:
+        raise DataError(
+            f"cannot unpack {archive}: it holds more than {MAX_MEMBERS:,} files or {MAX_UNPACKED_BYTES >> 30} GiB"
+        )

@@ -1,0 +1,423 @@
+"""SavedModels: resolved, looked through before anything of them runs, loaded and called. All of TensorFlow is here.
+
+As a program (`python -m molino.transforms.models.saved_model`) it does for `embed` what needs TensorFlow, in a process
+of its own: the memory is given back, and what TensorFlow prints stays out of the user's sight.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import itertools
+import json
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.models import nnlm
+from molino.transforms.models.graph_ops import assets_of, find_suspects, untrusted
+
+Call = Callable[[np.ndarray], np.ndarray]
+Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+PROBES = ("hola mundo", "", "a  b")
+# what a worker needs of a model is one of these signatures, where the model itself cannot be called
+SIGNATURES = ("default", "serving_default")
+# of a classifier: of titles with their languages; what it gives of the likeliest categories
+CLASSIFY, GIVEN = "with_language", ("categories", "probabilities")
+# how far a table's vector may be from the model's, of the vector's norm
+TOLERANCE = 1e-6
+PROBED_AT_ONCE = 16384
+_importing = threading.Lock()
+
+
+@functools.cache
+def _tensorflow() -> tuple[Any, Any]:
+    """Import TensorFlow and TF Hub without their chatter; return both."""
+    with _importing, _no_stderr(), warnings.catch_warnings():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # TF Hub 0.16.1 needs pkg_resources, which warns of its end when it is imported
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
+        try:
+            import tensorflow as tf
+            import tensorflow_hub as hub
+        except ImportError as error:
+            raise DataError(f"models need TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
+        for name in ("tensorflow", "tensorflow_hub", "absl"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        tf.constant(0)  # the first operation prints too
+    return tf, hub
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Drop what is written to standard error: TensorFlow writes before its log level can be set."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def resolve(url: str) -> str:
+    """Return the folder of a TF Hub URL, downloaded unless TFHUB_CACHE_DIR has it.
+
+    Raises:
+      DataError: it cannot be had.
+    """
+    _, hub = _tensorflow()
+    try:
+        return hub.resolve(url)
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"cannot get the model {url}: {cause}; check the URL and the network, or unpack the model by hand and give "
+            "its folder"
+        ) from None
+
+
+def load(folder: str, label: str) -> Call:
+    """Load a model and return what calls it: `(n,)` strings in, `(n, dim) float32` out; n from 1.
+
+    Safe for threads.
+
+    Raises:
+      DataError: it cannot be loaded, or is no function from strings to vectors.
+    """
+    tf, hub = _tensorflow()
+    try:
+        model = hub.load(folder)
+    except Exception as error:
+        raise DataError(f"cannot load the model {label}: {_cause(error)}; fetch it again") from None
+    function = model if callable(model) else _signature(model, label)
+
+    def call(titles: np.ndarray) -> np.ndarray:
+        found = function(tf.constant(titles, tf.string))
+        if isinstance(found, dict):
+            found = found["default"] if "default" in found else next(iter(found.values()))
+        return found.numpy()
+
+    call.keep = model  # type: ignore[attr-defined]  # its tables live as long as it
+    _check_call(call, label)
+    return call
+
+
+def _signature(model: Any, label: str) -> Any:
+    signatures = getattr(model, "signatures", {})
+    for name in SIGNATURES:
+        if name in signatures:
+            function = signatures[name]
+            _, named = function.structured_input_signature
+            if len(named) != 1:
+                raise DataError(f"the model {label} takes {len(named)} inputs, not one string tensor")
+            return lambda titles: function(**{next(iter(named)): titles})
+    raise DataError(f"the model {label} cannot be called: it has none of the signatures {', '.join(SIGNATURES)}")
+
+
+def _check_call(call: Call, label: str) -> None:
+    """Call a model on a few titles and look at what it gives."""
+    try:
+        found = call(np.array(PROBES, object))
+    except Exception as error:
+        raise DataError(f"the model {label} does not take a 1-D tensor of strings: {_cause(error)}") from None
+    if found.ndim != 2 or found.dtype != np.float32 or len(found) != len(PROBES) or not found.shape[1]:
+        raise DataError(
+            f"the model {label} gives {found.dtype} of the shape {found.shape} for {len(PROBES)} titles, not float32 "
+            f"of the shape ({len(PROBES)}, dim)"
+        )
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def load_classifier(folder: str, label: str) -> Classify:
+    """Load a classifier and return what calls it: `(n,)` titles and languages in, the likeliest categories out.
+
+    Those are `(n, k)` names, as bytes, and `(n, k) float32` probabilities, the likeliest first.
+
+    Raises:
+      DataError: it cannot be loaded, or is no classifier of titles.
+    """
+    tf, _ = _tensorflow()
+    try:
+        model = tf.saved_model.load(folder)
+    except Exception as error:
+        raise DataError(f"cannot load the classifier {label}: {_cause(error)}; train it again") from None
+    signatures = getattr(model, "signatures", {})
+    if CLASSIFY not in signatures:
+        raise DataError(f"{label} is no classifier of titles: it has no signature {CLASSIFY}; see molino train titles")
+    function = signatures[CLASSIFY]
+
+    def call(titles: np.ndarray, languages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = function(title=tf.constant(titles, tf.string), language=tf.constant(languages, tf.string))
+        names, chances = (found[name].numpy() for name in GIVEN)
+        return names, chances
+
+    call.keep = model  # type: ignore[attr-defined]  # its tables live as long as it
+    try:
+        names, chances = call(np.array(PROBES, object), np.array([""] * len(PROBES), object))
+    except Exception as error:
+        raise DataError(f"the classifier {label} does not take titles and languages: {_cause(error)}") from None
+    if names.shape != chances.shape or names.ndim != 2 or chances.dtype != np.float32 or len(names) != len(PROBES):
+        raise DataError(f"the classifier {label} does not give categories and probabilities; train it again")
+    return call
+
+
+# --- looking through a model
+
+
+def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any]:
+    """Look through a classifier, load it, and return what it may do besides computing.
+
+    Raises:
+      DataError: it cannot be loaded, is none, or may do more than compute and has no `trust`.
+    """
+    suspects = find_suspects(_read_graph(folder, label))
+    if suspects and not trust:
+        raise DataError(untrusted(label, suspects))
+    load_classifier(folder, label)
+    return {"suspects": suspects}
+
+
+def examine(folder: str, label: str, *, trust: bool, target: str) -> dict[str, Any]:
+    """Look through a model, load it, and return what `molino.transforms.models.embed` has to know of it.
+
+    If it is an NNLM table, its table is in the folder `target` then, and gives the model's vectors.
+
+    Raises:
+      DataError: it cannot be loaded, is no function from strings to vectors, or may do more than compute and has no
+        `trust`.
+    """
+    saved = _read_graph(folder, label)
+    suspects = find_suspects(saved)
+    if suspects and not trust:
+        raise DataError(untrusted(label, suspects))
+    facts: dict[str, Any] = {"suspects": suspects, "exact": True}
+    try:
+        reason = _write_table(saved, folder, target)
+    except Exception as error:  # if the model cannot be loaded either, that is said next
+        reason = f"its table cannot be read: {_cause(error)}"
+    call = load(folder, label)
+    facts["dim"] = call(np.array(PROBES, object)).shape[1]
+    if not reason:
+        reason, found = _compare(call, nnlm.Table(target))
+        facts |= found
+    return {**facts, "kind": "generic" if reason else "table", "reason": reason}
+
+
+def _read_graph(folder: str, label: str) -> Any:
+    _tensorflow()
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
+            return saved_model_pb2.SavedModel.FromString(file.read())
+    except (DecodeError, OSError) as error:
+        raise DataError(f"{label} is no SavedModel: its saved_model.pb cannot be read ({_cause(error)})") from None
+
+
+def _write_table(saved: Any, folder: str, target: str) -> str:
+    """Write the model's table to the folder `target`; return why not, or "" when it is there."""
+    tf, _ = _tensorflow()
+    files = [asset.filename for meta in saved.meta_graphs for asset in assets_of(meta)]
+    if len(files) != 1:
+        return f"it has {len(files)} assets, not the one file of a vocabulary"
+    reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
+    types = reader.get_variable_to_dtype_map()
+    tables = [
+        name
+        for name, shape in reader.get_variable_to_shape_map().items()
+        if len(shape) == 2 and types[name] == tf.float32
+    ]
+    if len(tables) != 1:
+        return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"
+    # before the vectors: what TensorFlow allocates after them keeps it from using their memory again
+    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), _punctuation()
+    vectors = reader.get_tensor(tables[0])
+    buckets = len(vectors) - len(words)
+    if buckets < 1 or not len(words):
+        return f"its table has {len(vectors):,} rows for {len(words):,} lines of {files[0]}, and none for other tokens"
+    nnlm.write_table(target, words, vectors, buckets=buckets, punctuation=punctuation)
+    return ""
+
+
+def read_vocabulary(path: str) -> pa.Array:
+    r"""Return the lines of a vocabulary's file as TensorFlow reads them: binary, without \n or \r\n."""
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return pa.array([line.removesuffix(b"\r") for line in lines], pa.large_binary())
+
+
+@functools.cache
+def _punctuation() -> np.ndarray:
+    r"""Return `(CODE_POINTS,) uint8` with a 1 for what TensorFlow's own regular expressions find to be \pP."""
+    tf, _ = _tensorflow()
+    characters = _characters()
+    left = tf.strings.regex_replace(tf.constant(characters), r"\pP", "")
+    removed = np.flatnonzero(tf.strings.length(left).numpy() == 0)
+    found = np.zeros(nnlm.CODE_POINTS, np.uint8)
+    found[[ord(characters[i]) for i in removed]] = 1
+    return found
+
+
+@functools.cache
+def _characters() -> list[str]:
+    """Return every character that UTF-8 can hold."""
+    return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
+
+
+def _compare(call: Call, table: nnlm.Table) -> tuple[str, dict[str, Any]]:
+    """Find how a model splits titles; return (why its table is not enough for it or "", what was found).
+
+    The table is used only when it gives the model's vectors for every word of the vocabulary, thousands of other
+    tokens, every code point, and the titles that are known to be hard.
+    """
+    words = table.words()
+    hard = hard_titles(words)
+    wrong: dict[nnlm.Split, pa.Array] = {}
+    for strip, keep in itertools.product((False, True), repeat=2):
+        how = nnlm.Split(strip_punctuation=strip, keep_empty=keep)
+        wrong[how] = hard.filter(pa.array(_errors(call, table, how, hard) > TOLERANCE))
+    how = min(wrong, key=lambda how: len(wrong[how]))
+    if len(wrong[how]):
+        shown = wrong[how][0].as_py().decode(errors="replace")[:60]
+        return f"it gives other vectors than its table, for example for {shown!r}", {}
+    worst = 0.0
+    for titles in (hard, *probe_titles(words)):
+        error = _errors(call, table, how, titles)
+        if error.max(initial=0) > TOLERANCE:
+            shown = titles[int(error.argmax())].as_py().decode(errors="replace")[:60]
+            return f"it gives other vectors than its table, for example for {shown!r}", {}
+        worst = max(worst, error.max(initial=0))
+    found = {"vocabulary": table.vocabulary, "buckets": table.buckets, "exact": bool(worst == 0)}
+    return "", {**found, **dataclasses.asdict(how)}
+
+
+def _errors(call: Call, table: nnlm.Table, how: nnlm.Split, titles: pa.Array) -> np.ndarray:
+    """Return how far the table's vectors are from the model's, of their norm, `(n,) float64`; 0 for the same bits."""
+    errors = []
+    for start in range(0, len(titles), PROBED_AT_ONCE):
+        part = titles.slice(start, PROBED_AT_ONCE)
+        wanted, found = call(as_strings(part)), table.embed(part, how)
+        if wanted.shape != found.shape:
+            return np.full(len(titles), np.inf)
+        far = np.linalg.norm(wanted.astype(np.float64) - found, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = far / np.linalg.norm(wanted.astype(np.float64), axis=1)
+        same = (wanted.view(np.uint32) == found.view(np.uint32)).all(axis=1)
+        # not a number: no vector to compare with, or other bits of zero; never below the tolerance
+        errors.append(np.where(same, 0, np.where(far > 0, far, np.inf)))
+        table.release()
+    return np.concatenate(errors)
+
+
+def hard_titles(words: Sequence[bytes]) -> pa.Array:
+    """Return titles that show how a model splits, as binaries: with these words and with none."""
+    one, two = (word.decode(errors="ignore") or "x" for word in (words[0], words[-1]))
+    titles = [
+        *("", " ", "   ", "!", "¿¡ ?", "... , ...", "\t", "\n", "\xa0", "\u3000", "\0", "\ufeff", "a\0b", "\0 \0"),
+        *(
+            f"{one}  {two}",
+            f" {one}",
+            f"{one} ",
+            f"  {one}   {two}  ",
+            f"{one} - {two}",
+            f"{one}!{two}",
+            f"¿{one}? ¡{two}!",
+        ),
+        *(f"{one}\t{two}", f"{one}\n{two}", f"{one}\r\n{two}", f"{one}\xa0{two}", f"{one}\u2009{two}", f"{one}\v{two}"),
+        *(
+            one.upper(),
+            one.lower(),
+            one.title(),
+            one.swapcase(),
+            f"{one},{two}",
+            f"{one}'s",
+            f"({one})",
+            f"$ {one} +{two}=",
+        ),
+        *("x" * size for size in (1, 7, 8, 9, 11, 12, 16, 17, 32, 33, 64, 65, 127, 128, 129, 1000)),
+        *("¡" * size + "x" * size for size in (31, 32, 64, 65)),
+        *(
+            "手机壳 苹果",
+            "電視 32寸。",
+            "👩‍👩‍👧 📱📱",
+            "e\u0301 n\u0303",
+            "Ñandú ÑANDÚ ñandú",
+            "İstanbul ß ẞ",
+            "ﷺ",
+            "\U0010ffff",
+        ),
+        *(" ".join([one, two, "x"][i % 3] for i in range(count)) for count in range(1, 42)),
+        " ".join(["x" * 30, "¿y", one, ""] * 25_000),
+    ]
+    return pa.array([title.encode() for title in titles], pa.binary())
+
+
+def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
+    """Yield titles with every word, with other tokens, and with every code point, as binaries. Always the same ones."""
+    random = np.random.default_rng(0)
+    valid = [word for word in words if is_utf8(word)]
+    sizes = itertools.cycle(range(1, 25))
+    left = iter(valid)
+    yield pa.array(list(iter(lambda: b" ".join(itertools.islice(left, next(sizes))), b"")), pa.binary())
+    letters = np.array(list("abcdefghijklmnñopqrstuvwxyzáéíóúABCXYZ0123456789-_.'\"/"))
+    made = ["".join(random.choice(letters, size)) for size in np.repeat(np.arange(1, 101), 80)]
+    yield pa.array([token.encode() for token in made], pa.binary())
+    yield pa.array([" ".join(random.choice(made, size)).encode() for size in range(1, 200)], pa.binary())
+    characters = _characters()
+    yield pa.array(["".join(characters[i : i + 64]).encode() for i in range(0, len(characters), 64)], pa.binary())
+
+
+def is_utf8(word: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# --- the program
+
+
+def main() -> int:
+    """Answer the requests on standard input, a JSON list of [function, keywords], with a JSON list."""
+    answers = io.StringIO()
+    with contextlib.redirect_stdout(sys.stderr):  # nothing but the answers on standard output
+        json.dump([answer(name, arguments) for name, arguments in json.load(sys.stdin)], answers)
+    print(answers.getvalue())
+    return 0
+
+
+def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request, with what was asked for or with the error."""
+    try:
+        known: dict[str, Callable] = {"resolve": resolve, "examine": examine, "classifier": examine_classifier}
+        return {"answer": known[name](**arguments)}
+    except (DataError, OptionError) as error:
+        return {"error": str(error), "kind": type(error).__name__}
+
+
+def as_strings(titles: pa.Array) -> np.ndarray:
+    """Return titles as an array of objects that TensorFlow takes."""
+    return titles.to_numpy(zero_copy_only=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""CURPs, people, and the tables of their names."""

@@ -1,0 +1,78 @@
+"""People from payroll rows: what their CURP says of them, and where their row stands."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+
+from molino.schemas.names import CONFLICTS, PEOPLE
+from molino.transforms.files.secret_key import SecretKey
+from molino.transforms.names.curp import parse_curp, protect_curp
+from molino.transforms.rows.batches import Shard
+from molino.transforms.text.position import POSITION, LineTable
+
+NAMES = ("primer_apellido", "segundo_apellido", "nombre")
+
+
+def curp_of(rows: pa.RecordBatch) -> pa.Array:
+    """Return the key of the rows."""
+    return rows["curp"]
+
+
+class _Describe(beam.DoFn):
+    def __init__(self, reference_year: int, century: bool):
+        self.reference_year, self.century = reference_year, century
+
+    def process(self, shard: Shard) -> Iterator[object]:
+        key, batches = shard
+        described = []
+        for batch in batches:
+            columns, counters = parse_curp(batch["curp"], reference_year=self.reference_year, century=self.century)
+            arrays = [*batch.columns, *columns.values()]
+            described.append(pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns]))
+            yield beam.pvalue.TaggedOutput("counters", dict(counters))
+        yield key, described
+
+
+@dataclasses.dataclass(kw_only=True)
+class DescribePeople(beam.PTransform):
+    """Add sex, birth_year and age, read from `curp`; nulls are counted by reason.
+
+    Input and output `people`: (shard, batches). Output `counters`.
+
+    Attributes:
+      reference_year: ages are as of this year.
+      century: take the century of birth from character 17 of the CURP.
+    """
+
+    reference_year: int
+    century: bool
+
+    def expand(self, shards: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return shards | "Describe" >> beam.ParDo(_Describe(self.reference_year, self.century)).with_output_types(
+            Shard
+        ).with_outputs("counters", main="people")
+
+
+def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None) -> Shard:
+    """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them."""
+    finished, secret = [], key.read() if key else b""
+    for batch in shard[1]:
+        sources, numbers = lines.locate(batch[POSITION])
+        columns = {"curp": protect_curp(batch["curp"], mode, secret), "source": sources, "line": numbers}
+        arrays = [columns[name] if name in columns else batch[name] for name in PEOPLE.names]
+        finished.append(pa.RecordBatch.from_arrays(arrays, PEOPLE.names))
+    return shard[0], finished
+
+
+def finish_conflicts(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None) -> Shard:
+    """Return a shard of CONFLICTS, in the order of the dropped rows."""
+    finished, secret = [], key.read() if key else b""
+    for batch in shard[1]:
+        columns = {"curp": protect_curp(batch["kept_curp"], mode, secret)}
+        for which in ("kept", "dropped"):
+            columns[f"{which}_source"], columns[f"{which}_line"] = lines.locate(batch[f"{which}_{POSITION}"])
+        arrays = [columns[name] if name in columns else batch[name] for name in CONFLICTS.names]
+        finished.append(pa.RecordBatch.from_arrays(arrays, CONFLICTS.names))
+    return shard[0], finished

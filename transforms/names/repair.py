@@ -1,0 +1,226 @@
+"""Merge the spellings of a name with Ñ which the data itself proves to be one name.
+
+MUÑOZ reaches the data as MU!OZ, MU%OZ, MUÃ¿OZ, MUÏ¿½OZ or MUNOZ. Three things in the data tell which are MUÑOZ:
+
+* symbol: no Spanish name holds the sequence, and Ñ in its place gives a name that other people bear;
+* curp: characters 14, 15 and 16 of a CURP keep the first internal consonant (the first consonant after the first
+  letter) of the first surname, the second surname and the given name, and Ñ counts there as X. Bearers of MUNOZ with
+  X are MUÑOZ written without its tilde, and bearers with N are MUNOZ;
+* same_person: CURPs which are found with both spellings.
+
+Names are expected in capitals, composed (NFC) and trimmed. Which word of a name a CURP keeps, and that Ñ is X in it:
+RENAPO, Instructivo Normativo para la Asignación de la Clave Única de Registro de Población, "criterios de excepción".
+"""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.schemas.names import REPAIRS
+
+# What stands for Ñ in the data after wrong conversions: Ð is its latin-1 byte read as code page 850, ¤ the byte of ñ in
+# that page read as latin-1, Ã\x91 its UTF-8 and Ï¿½ that of the replacement character, read as latin-1 and capitalised.
+# The others were seen beside them. None holds or overlaps another, so their order does not matter.
+BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91")
+
+SAME_PERSON_MIN = 2
+
+_BROKEN = "|".join(map(re.escape, BROKEN))
+# What RENAPO passes over: these words at the start of a compound name, and these given names when another follows.
+_PARTICLE = "(?:(?:DA|DAS|DD|DE|DEL|DER|DI|DIE|EL|LA|LAS|LE|LES|LOS|MAC|MC|MI|VAN|VON|Y) +)"
+_COMMON = r"(?:(?:MARIA|MARÍA|MA|MA\.|M\.|JOSE|JOSÉ|J|J\.) +)"
+# What stands before the first internal consonant: a letter, then vowels. A dot or a hyphen is neither and stops the
+# match, because a CURP has X for it, which says nothing of Ñ.
+_BEFORE_KEPT = f"^(?:{_BROKEN}|.)[AEIOUÁÉÍÓÚÜ]*"
+
+
+def skeleton(names: pa.Array) -> pa.Array:
+    """Return the names with N for each Ñ and each broken sequence: all the spellings of a name share it.
+
+    Same length and type; null stays null. Idempotent.
+
+    >>> skeleton(pa.array(["MUÑOZ", "MU!OZ", "MUÏ¿½OZ", "MUNOZ"])).unique().to_pylist()
+    ['MUNOZ']
+    """
+    return _replace(names, f"Ñ|{_BROKEN}", "N")
+
+
+def curp_evidence(
+    names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, given: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
+
+    Both are (len(names),) int64, and 0 where a CURP keeps another letter than the doubtful one: N or a broken sequence.
+
+    Args:
+      names: distinct names.
+      codes: (rows,) integers, the row's index in `names`.
+      letters: (rows,) uint8, the row's character 14, 15 or 16 of the CURP as ASCII; anything else where it has none.
+      given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
+
+    >>> names = pa.array(["MUNOZ", "CASTANEDA"])
+    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), given=False)
+    >>> x.tolist(), n.tolist()
+    ([2, 0], [1, 0])
+    """
+    doubtful = _curp_keeps(names, f"N|{_BROKEN}", given=given)[codes]
+    codes, letters = codes[doubtful], letters[doubtful]
+    x, n = (np.bincount(codes[letters == ord(letter)], minlength=len(names)) for letter in "XN")
+    return x.astype(np.int64, copy=False), n.astype(np.int64, copy=False)
+
+
+def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
+    """Return (name, people), sorted: how many pairs hold a name with Ñ and, as `name`, the same name without its Ñ.
+
+    Pairs of any other kind do not count: equal names, different names, two spellings without the Ñ.
+
+    Args:
+      kept, dropped: aligned; two spellings found with one CURP, each pair once.
+
+    >>> same_person_counts(pa.array(["MUÑOZ", "MU!OZ", "PEREZ"]), pa.array(["MUNOZ", "MUÑOZ", "LOPEZ"])).to_pylist()
+    [{'name': 'MU!OZ', 'people': 1}, {'name': 'MUNOZ', 'people': 1}]
+    """
+    differs = pc.not_equal(kept, dropped)
+    kept, dropped = kept.filter(differs), dropped.filter(differs)
+    written = [kept.filter(_is_misspelt(kept, dropped)), dropped.filter(_is_misspelt(dropped, kept))]
+    names, people = pa.concat_arrays(written).value_counts().flatten()
+    schema = pa.schema([pa.field("name", kept.type, nullable=False), pa.field("people", pa.int64(), nullable=False)])
+    return pa.table([names, people], schema=schema).sort_by("name")
+
+
+def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidence: int = 5) -> pa.Table:
+    """Return the REPAIRS of one table: each name that a name with Ñ may have been, merged or not.
+
+    Rows are sorted by `repaired_people` (most first), `repaired`, `written`. Each depends only on the names of one
+    skeleton, so any partition that keeps a skeleton together gives the same rows. No `repaired` is also a `written`.
+
+    Args:
+      counts: a row per distinct name, no nulls: `name`, and as int64 `a` and `b` (who add up to the people who bear
+        it: as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`.
+      kind: apellido or nombre.
+      min_count: people who must bear the name with Ñ before anything is compared with it.
+      min_evidence: bearers whose CURP must tell before the CURPs decide, at least 1.
+
+    >>> columns = ["name", "a", "b", "curp_x", "curp_n", "same_person"]
+    >>> rows = [("MUÑOZ", 7, 9, 0, 0, 0), ("MU!OZ", 3, 1, 0, 0, 0), ("MUNOZ", 4, 5, 8, 0, 0)]
+    >>> counts = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
+    >>> plan_repairs(counts, kind="apellido").select(["written", "evidence"]).to_pylist()
+    [{'written': 'MU!OZ', 'evidence': 'symbol'}, {'written': 'MUNOZ', 'evidence': 'curp'}]
+    """
+    if kind not in ("apellido", "nombre"):
+        raise ValueError(f"kind={kind!r}: it is apellido or nombre")
+    if min_evidence < 1:
+        raise ValueError(f"min_evidence={min_evidence}: it is at least 1, nothing proves nothing")
+    names = counts["name"].combine_chunks()
+    people = _numpy(counts["a"]) + _numpy(counts["b"])
+    written, repaired, symbol = _candidates(names, people, min_count)
+    # Letters were counted where the written name is doubtful, but with NUÑEZ or ÑUNEZ the Ñ may stand elsewhere.
+    tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", given=kind == "nombre")
+    x, n = (np.where(tells, _numpy(counts[column])[written], 0) for column in ("curp_x", "curp_n"))
+    same_person = _numpy(counts["same_person"])[written]
+    evidence = _decide(symbol, x, n, same_person, min_evidence)
+    merged = np.isin(evidence, ["symbol", "curp", "same_person"])
+    columns = {
+        "kind": pa.repeat(pa.scalar(kind), len(written)),
+        "written": names.take(pa.array(written)),
+        "repaired": names.take(pa.array(repaired)),
+        "merged": merged,
+        "evidence": pa.array(evidence.tolist(), pa.string()),
+        "written_people": people[written],
+        "repaired_people": people[repaired],
+        "curp_x": x,
+        "curp_n": n,
+        "same_person": same_person,
+    }
+    order = [("repaired_people", "descending"), ("repaired", "ascending"), ("written", "ascending")]
+    return pa.table(columns, schema=REPAIRS).sort_by(order)
+
+
+def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:
+    """Return the counts with each merged name under its repaired one, sorted by name.
+
+    Schema as `counts`; the total of every column is conserved.
+
+    Args:
+      counts: `name`, and int64 columns that add up over people.
+      repairs: rows of REPAIRS, all of the kind of name that `counts` holds.
+
+    >>> repairs = pa.table({"written": ["MU!OZ"], "repaired": ["MUÑOZ"], "merged": [True]})
+    >>> apply_repairs(pa.table({"name": ["MU!OZ", "MUÑOZ"], "a": [3, 7], "b": [1, 9]}), repairs).to_pylist()
+    [{'name': 'MUÑOZ', 'a': 10, 'b': 10}]
+    """
+    merged = repairs.filter(repairs["merged"])
+    row = pc.index_in(counts["name"], value_set=merged["written"])
+    name = pc.coalesce(merged["repaired"].take(row), counts["name"])
+    renamed = counts.set_column(counts.column_names.index("name"), "name", name)
+    added = [column for column in counts.column_names if column != "name"]
+    sums = renamed.group_by("name", use_threads=False).aggregate([(column, "sum") for column in added])
+    sums = sums.rename_columns({f"{column}_sum": column for column in added})
+    return sums.select(counts.column_names).sort_by("name").cast(counts.schema)
+
+
+def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of the written names, the rows of the names with Ñ they may be, and whether by symbol."""
+    broken = _holds(names, _BROKEN)
+    row = np.flatnonzero(_holds(names, "Ñ") & ~broken & (people >= min_count))
+    targets = pa.table({"row": row, "people": people[row], "name": names.take(pa.array(row))})
+    # The last row of a skeleton is the one that the dict keeps: the commonest name, the first by name among equals.
+    targets = targets.sort_by([("people", "ascending"), ("name", "descending")])
+    row, target_names = _numpy(targets["row"]), targets["name"].combine_chunks()
+    commonest = dict(zip(skeleton(target_names).to_pylist(), row.tolist(), strict=True))
+
+    by_symbol, target = _look_up(_restore(names.filter(pa.array(broken))), target_names)
+    by_letter, group = _look_up(names, pa.array(list(commonest), names.type))
+    written = np.concatenate([np.flatnonzero(broken)[by_symbol], by_letter])
+    repaired = np.concatenate([row[target], np.array(list(commonest.values()), np.int64)[group]])
+    return written, repaired, np.arange(len(written)) < len(by_symbol)
+
+
+def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray, min_evidence: int) -> np.ndarray:
+    """Return what decides on each candidate; of several proofs the first in the order of the module's docstring."""
+    tells = x + n >= min_evidence
+    contradicted = tells & (10 * n > x + n)
+    decided = [contradicted, symbol, tells, same_person >= SAME_PERSON_MIN]
+    return np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
+
+
+def _curp_keeps(names: pa.Array, letter: str, *, given: bool) -> np.ndarray:
+    """Return, as (len(names),) bool, whether a CURP keeps this letter, a regular expression, of the name."""
+    passed_over = f"^{_COMMON}?{_PARTICLE}*" if given else f"^{_PARTICLE}*"
+    # Cut first and match afterwards: one match of both could back off and take VAN for the word itself.
+    word = pc.replace_substring_regex(names, passed_over, "", max_replacements=1)
+    return _holds(word, f"{_BEFORE_KEPT}(?:{letter})")
+
+
+def _is_misspelt(written: pa.Array, name: pa.Array) -> pa.Array:
+    """Return whether each written name is, by symbol or by letter, the other name without its Ñ; the two differ."""
+    by_symbol = pc.equal(_restore(written), name)
+    by_letter = pc.and_not(pc.equal(written, skeleton(name)), pc.match_substring_regex(name, _BROKEN))
+    return pc.or_(by_symbol, by_letter)
+
+
+def _restore(names: pa.Array) -> pa.Array:
+    return _replace(names, _BROKEN, "Ñ")
+
+
+def _replace(names: pa.Array, pattern: str, letter: str) -> pa.Array:
+    # Few names match, and a match is much cheaper than a replacement.
+    matches = pc.fill_null(pc.match_substring_regex(names, pattern), False)
+    return pc.replace_with_mask(names, matches, pc.replace_substring_regex(names.filter(matches), pattern, letter))
+
+
+def _look_up(names: pa.Array, distinct: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the names that are in `distinct`, and where they are in it."""
+    index = pc.index_in(names, value_set=distinct)
+    return np.flatnonzero(_numpy(index.is_valid())), _numpy(index.drop_null())
+
+
+def _holds(names: pa.Array, pattern: str) -> np.ndarray:
+    return _numpy(pc.fill_null(pc.match_substring_regex(names, pattern), False))
+
+
+def _numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    # Booleans are bits in Arrow and bytes in NumPy: they are copied.
+    return column.to_numpy(zero_copy_only=False)

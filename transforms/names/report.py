@@ -1,0 +1,401 @@
+"""The report of the names job: what it counted, and how far to trust it."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms.report.charts import Series, bar_plot, line_plot
+from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+
+TOP = 20
+TOP_REPAIRS = 30
+CURVE_POINTS = 150  # of a rank-frequency curve; a hundred thousand names look the same and weigh megabytes
+AGE_STEP = 5
+OLDEST = 100  # first age of the last, open group
+
+# A registry key, whole or cut short, wherever a shifted column or a file name has put it.
+CURP = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]{0,2}", re.IGNORECASE)
+
+SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
+
+COUNTERS = {
+    "rows_read": "Lines read from the inputs, headers apart.",
+    "people": "Rows kept: one for each CURP.",
+    "duplicates": "Rows dropped because their CURP had been kept already.",
+    "conflicts": "Duplicates whose names differ from those of the row that was kept.",
+    "rejects": "Rows that could not be used; the rejects file has each one with its reason.",
+    "curp.normalized": "CURPs that had to be put in capitals or freed of spaces before use.",
+    "curp.format": "CURPs that do not have the shape of a CURP.",
+    "curp.check_digit": "CURPs whose last digit does not follow from the others: mistyped, or issued by hand.",
+    "sex.unknown": "People whose CURP says neither H nor M; they are in no table of given names.",
+    "birth_year.unknown": "People whose CURP holds no birth year.",
+    "age.negative": "People born after the reference year; their age counts as unknown.",
+}
+REASONS = {
+    "too_few_fields": "Fewer fields than the header.",
+    "too_many_fields": "More fields than the header.",
+    "empty_line": "Nothing on the line.",
+    "line_too_long": "A line longer than the option allows.",
+    "nul_byte": "A zero byte, as in a damaged file.",
+    "bad_encoding": "Bytes that are no text in the encoding of the option.",
+    "unclosed_quote": "A quote that is opened and never closed.",
+    "bad_quoting": "Quotes where no quote can be.",
+    "null_value": "A null, in Parquet.",
+    "curp_format": "A CURP that does not have the shape of one; rejected by option.",
+    "curp_check_digit": "A CURP whose last digit does not follow from the others; rejected by option.",
+}
+EVIDENCE = {
+    "symbol": "A symbol that is in no Spanish name stands where other people have Ñ.",
+    "curp": "The CURPs of its bearers have X at that letter, which is how a CURP writes Ñ.",
+    "same_person": "CURPs were found with both spellings.",
+    "contradicted": "CURPs of its bearers have N at that letter: the name is right as written.",
+    "insufficient": "Too little to decide.",
+}
+
+
+def names_report(
+    *,
+    apellidos: pa.Table,
+    hombres: pa.Table,
+    mujeres: pa.Table,
+    births: pa.Table,
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    inputs: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    repairs: pa.Table | None,
+    expected: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the report of a run as one HTML page.
+
+    The bytes depend on the arguments only, and not on the order of a table's rows or of a mapping's keys. No CURP is
+    shown, not even one that stands where a name, a path or an option should; an option named like a key is masked.
+
+    Args:
+      apellidos: schemas.names.APELLIDOS.
+      hombres: schemas.names.NOMBRES, men.
+      mujeres: schemas.names.NOMBRES, women.
+      births: birth_year and age (int16), sex (H, M), all nullable, and people; one row per combination.
+      counters: totals of the run by name; `rejects.REASON` splits `rejects`. Any may be absent.
+      options: the run's options.
+      inputs: a `path` and its `bytes` for each file.
+      warnings: shown on top.
+      repairs: schemas.names.REPAIRS, or None when the job ran without them.
+      expected: rows that were reckoned with, see `report_run.run_section`.
+    """
+    sections = [
+        _surnames(apellidos),
+        _given_names(hombres, mujeres),
+        _ages(births),
+        _spread(apellidos, hombres, mujeres),
+        _quality(counters),
+        *([] if repairs is None else [_repairs(repairs)]),
+        run_section(options, inputs, made="tables", expected=expected, counters=counters),
+    ]
+    return page(
+        "Names",
+        subtitle="How many people bear each surname and each given name, counted once per person.",
+        summary=_summary(apellidos, hombres, mujeres, counters),
+        sections=sections,
+        warnings=_warnings(warnings, counters),
+        redact=hide_curps,
+    )
+
+
+def hide_curps(text: str) -> str:
+    """Return `text` with every CURP in it masked.
+
+    >>> hide_curps("row of HEGG560427MVZRRL04.csv"), hide_curps("HERNANDEZ")
+    ('row of [CURP].csv', 'HERNANDEZ')
+    """
+    return CURP.sub("[CURP]", text)
+
+
+def top_rows(table: pa.Table, by: str, name: str, count: int) -> list[dict[str, Any]]:
+    """Return the `count` rows with the largest positive `by`, ties in the order of `name`."""
+    kept = table.filter(pc.greater(table[by], 0))
+    if not kept.num_rows:  # select_k_unstable fails on no rows
+        return []
+    order = pc.select_k_unstable(kept, k=count, sort_keys=[(by, "descending"), (name, "ascending")])
+    return kept.take(order).to_pylist()
+
+
+def rank_curve(table: pa.Table, by: str) -> tuple[list[int], list[int]]:
+    """Return ranks and frequencies from the largest down, thinned to points that are even on a logarithmic axis.
+
+    >>> rank_curve(pa.table({"frec": [1, 9, 0, 4]}), "frec")
+    ([1, 2, 3], [9, 4, 1])
+    """
+    values = np.sort(table[by].to_numpy())[::-1]
+    values = values[values > 0]
+    if not len(values):
+        return [], []
+    ranks = np.unique(np.geomspace(1, len(values), min(len(values), CURVE_POINTS)).round().astype(np.int64))
+    return ranks.tolist(), values[ranks - 1].tolist()
+
+
+def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> dict[str | None, dict[int, int]]:
+    """Return {sex: {value of `column`: people}}, nulls of `column` left out and values in ascending order."""
+    known = births.filter(pc.is_valid(births[column]))
+    if lowest is not None:
+        known = known.filter(pc.greater_equal(known[column], lowest))
+    totals = known.group_by(["sex", column]).aggregate([("people", "sum")]).sort_by(column)
+    found: dict[str | None, dict[int, int]] = {}
+    for row in totals.to_pylist():
+        found.setdefault(row["sex"], {})[row[column]] = row["people_sum"]
+    return found
+
+
+def _summary(
+    apellidos: pa.Table, hombres: pa.Table, mujeres: pa.Table, counters: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    titles = {
+        "people": "people",
+        "rows_read": "rows read",
+        "duplicates": "duplicate rows",
+        "conflicts": "conflicts",
+        "rejects": "rejected rows",
+    }
+    counted = [(title, format_cell(counters[key], "count")) for key, title in titles.items() if key in counters]
+    sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
+    return counted + [(title, format_cell(table.num_rows, "count")) for title, table in sizes]
+
+
+def _warnings(warnings: Sequence[str], counters: Mapping[str, int]) -> list[str]:
+    """Return the warnings to show, led by one when rows were lost or invented."""
+    shown = shown_warnings(warnings)
+    balance = _balance(counters)
+    if balance:
+        wrong = f"{abs(balance):,} {'more' if balance > 0 else 'fewer'} than the rows read"
+        shown.insert(0, f"The rows do not add up: people, duplicates and rejects are {wrong}.")
+    return shown
+
+
+def _balance(counters: Mapping[str, int]) -> int | None:
+    """Return rows accounted for less rows read, or None when the run did not count both."""
+    if "rows_read" not in counters or "people" not in counters:
+        return None
+    accounted = sum(counters.get(key, 0) for key in ("people", "duplicates", "rejects"))
+    return accounted - counters["rows_read"]
+
+
+def _surnames(apellidos: pa.Table) -> Section:
+    tables = [
+        _top_surnames(apellidos, "frec_pri", "First surnames"),
+        _top_surnames(apellidos, "frec_seg", "Second surnames"),
+    ]
+    text = (
+        f"The {TOP} most common of each. A person counts once under the first surname (the father's, as a rule) and "
+        "once under the second; shares are of everyone in the column."
+    )
+    return Section("Surnames", text, tables)
+
+
+def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
+    total = _sum(apellidos, by)
+    rows = [
+        (rank, row["apellido"], row[by], row[by] / total)
+        for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
+    ]
+    columns = (
+        Column(title="#", unit="count"),
+        Column(title="Surname"),
+        Column(title="People", unit="count"),
+        Column(title="Share", unit="share", bar=True),
+    )
+    return Table(columns, rows, caption)
+
+
+def _given_names(hombres: pa.Table, mujeres: pa.Table) -> Section:
+    text = (
+        f"The {TOP} most common of each sex. Share is the probability of the name within its table; the mean age is of "
+        "everyone who bears the name, of either sex."
+    )
+    return Section("Given names", text, [_top_names(hombres, "Men"), _top_names(mujeres, "Women")])
+
+
+def _top_names(nombres: pa.Table, caption: str) -> Table:
+    rows = [
+        (rank, row["nombre"], row["frec"], row["edad_media"], row["prob"])
+        for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
+    ]
+    columns = (
+        Column(title="#", unit="count"),
+        Column(title="Name"),
+        Column(title="People", unit="count"),
+        Column(title="Mean age", unit="mean"),
+        Column(title="Share", unit="share", bar=True),
+    )
+    return Table(columns, rows, caption)
+
+
+def _ages(births: pa.Table) -> Section:
+    text = (
+        "Both come from the CURP, which writes the year with two digits: the century is that of its 17th character, or "
+        "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
+    )
+    return Section("Age and birth year", text, [_age_plot(births), _birth_plot(births)])
+
+
+def _age_plot(births: pa.Table) -> Plot:
+    groups: dict[str, dict[int, int]] = {}
+    for sex, ages in _by_sex(people_by(births, "age", lowest=0)):
+        into = groups.setdefault(sex, {})
+        for age, people in ages.items():
+            group = min(age, OLDEST) // AGE_STEP
+            into[group] = into.get(group, 0) + people
+    everyone = [group for ages in groups.values() for group in ages]
+    span = range(min(everyone, default=0), max(everyone, default=-1) + 1)
+    return bar_plot(
+        [_age_group(group) for group in span],
+        {sex: [ages.get(group, 0) for group in span] for sex, ages in groups.items()},
+        x_label="Age, years",
+        y_label="People",
+        caption=f"People by age.{_unknown(births, 'age')}",
+        alt="Bars of people in five-year groups of age. " + _peaks(groups, _age_group, "are most numerous at"),
+    )
+
+
+def _age_group(group: int) -> str:
+    start = group * AGE_STEP
+    return f"{start}+" if start >= OLDEST else f"{start}–{start + AGE_STEP - 1}"
+
+
+def _birth_plot(births: pa.Table) -> Plot:
+    found = dict(_by_sex(people_by(births, "birth_year")))
+    series = []
+    for sex, years in found.items():
+        # A year without births is a zero, not a straight line between its neighbours.
+        span = range(min(years), max(years) + 1)
+        series.append(Series(label=sex, x=list(span), y=[years.get(year, 0) for year in span]))
+    return line_plot(
+        series,
+        x_label="Birth year",
+        y_label="People",
+        years=True,
+        caption=f"People by birth year.{_unknown(births, 'birth_year')}",
+        alt="Lines of people by birth year. " + _peaks(found, str, "are most numerous in"),
+    )
+
+
+def _by_sex(found: Mapping[str | None, dict[int, int]]) -> Iterable[tuple[str, dict[int, int]]]:
+    return ((title, found[sex]) for sex, title in SEXES if any(found.get(sex, {}).values()))
+
+
+def _peaks(found: Mapping[str, Mapping[int, int]], write: Any, verb: str) -> str:
+    """Return what a plot shows to whoever cannot see it: where each series is highest."""
+    tops = ((sex, max(people.items(), key=lambda item: (item[1], -item[0]))) for sex, people in found.items())
+    words = [f"{sex} {verb} {write(at)} with {people:,}" for sex, (at, people) in tops]
+    return "; ".join(words) + "." if words else "No data."
+
+
+def _unknown(births: pa.Table, column: str) -> str:
+    hidden = _sum(births.filter(pc.is_null(births[column])), "people")
+    return f" Of unknown {column.replace('_', ' ')} and not shown: {hidden:,}." if hidden else ""
+
+
+def _spread(apellidos: pa.Table, hombres: pa.Table, mujeres: pa.Table) -> Section:
+    text = (
+        "Names ranked from the most common down, both scales logarithmic. Names follow a smooth, nearly straight "
+        "line; a step or a bend early on means names that were split, merged or invented. The curve ends where the "
+        "threshold cuts it."
+    )
+    surnames = (("First surname", apellidos, "frec_pri"), ("Second surname", apellidos, "frec_seg"))
+    given = (("Men", hombres, "frec"), ("Women", mujeres, "frec"))
+    return Section("Rank and frequency", text, [_rank_plot("Surnames", surnames), _rank_plot("Given names", given)])
+
+
+def _rank_plot(caption: str, curves: Iterable[tuple[str, pa.Table, str]]) -> Plot:
+    series = []
+    for label, table, by in curves:
+        ranks, values = rank_curve(table, by)
+        if ranks:
+            series.append(Series(label=label, x=ranks, y=values))
+    ends = [f"{s.label}: {s.y[0]:,} people at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series]
+    return line_plot(
+        series,
+        x_label="Rank",
+        y_label="People",
+        log=True,
+        caption=f"{caption} by rank.",
+        alt=f"Falling lines of people against rank, {caption.lower()}. " + ("; ".join(ends) or "No data") + ".",
+    )
+
+
+def _quality(counters: Mapping[str, int]) -> Section:
+    text = "What the run met on its way. Shares are of the rows read."
+    if _balance(counters) == 0:
+        text += " Every row is accounted for: people, duplicates and rejects add up to the rows read."
+    return Section(
+        "Data quality",
+        text,
+        [counter_table(counters, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")],
+    )
+
+
+def _repairs(repairs: pa.Table) -> Section:
+    merged = repairs.filter(repairs["merged"])
+    left = repairs.num_rows - merged.num_rows
+    text = (
+        "Files that passed through a wrong encoding lose the Ñ. A name was put together with its spelling with Ñ only "
+        f"where the data proves that the two are one: {count(merged.num_rows, 'name')} merged, {left:,} left as "
+        "written."
+    )
+    return Section("Ñ put back", text, [_merged_table(merged), _evidence_table(repairs)])
+
+
+def _merged_table(merged: pa.Table) -> Table:
+    order = [
+        ("written_people", "descending"),
+        ("written", "ascending"),
+        ("repaired", "ascending"),
+        ("kind", "ascending"),
+    ]
+    rows = [
+        tuple(row[key] for key in ("written", "repaired", "written_people", "repaired_people"))
+        + tuple(row[key] for key in ("evidence", "kind", "curp_x", "curp_n", "same_person"))
+        for row in merged.sort_by(order).slice(0, TOP_REPAIRS).to_pylist()
+    ]
+    columns = (
+        Column(title="As written"),
+        Column(title="Repaired"),
+        Column(title="People as written", unit="count"),
+        Column(title="People with Ñ", unit="count"),
+        Column(title="Evidence"),
+        Column(title="Kind"),
+        Column(title="CURPs with X", unit="count"),
+        Column(title="CURPs with N", unit="count"),
+        Column(title="CURPs with both", unit="count"),
+    )
+    caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
+    return Table(columns, rows, caption, wide=True)
+
+
+def _evidence_table(repairs: pa.Table) -> Table:
+    groups = repairs.group_by(["merged", "evidence"]).aggregate([([], "count_all"), ("written_people", "sum")])
+    order = [("merged", "descending"), ("count_all", "descending"), ("evidence", "ascending")]
+    rows = [
+        (
+            "merged" if row["merged"] else "left as written",
+            Term(row["evidence"], EVIDENCE.get(row["evidence"], "")),
+            row["count_all"],
+            row["written_people_sum"],
+        )
+        for row in groups.sort_by(order).to_pylist()
+    ]
+    columns = (
+        Column(title="Outcome"),
+        Column(title="Evidence"),
+        Column(title="Names", unit="count"),
+        Column(title="People as written", unit="count"),
+    )
+    return Table(columns, rows, "What decided", wide=True)
+
+
+def _sum(table: pa.Table, column: str) -> int:
+    return pc.sum(table[column]).as_py() or 0

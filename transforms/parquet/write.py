@@ -1,0 +1,53 @@
+"""Write Parquet shards whose bytes depend on their rows alone, and describe each so that it can be verified."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+import molino.transforms.rows.coder  # noqa: F401  batches travel as Arrow IPC
+from molino.transforms import progress
+from molino.transforms.parquet.shards import StagedFile, write_shard
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteParquet(beam.PTransform):
+    """Write each element as one shard.
+
+    Input: (key, batches), one element for a whole shard; a key is a number or a tuple of numbers and orders the shards.
+    Each batch begins a new row group, so that a data set's digest does not depend on its number of shards.
+    Output: a StagedFile for every shard that has rows. Memory: one shard per worker thread.
+
+    Attributes:
+      schema: of the file, with a name and a version.
+      folder: the run's staging folder.
+      dataset: folder of the output.
+      plain: columns without a dictionary, because their values hardly repeat.
+      encodings: Parquet encodings of columns, by name.
+    """
+
+    schema: pa.Schema
+    folder: str
+    dataset: str
+    plain: Sequence[str] = ()
+    encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        options = {
+            "schema": self.schema,
+            "folder": self.folder,
+            "dataset": self.dataset,
+            "plain": self.plain,
+            "encodings": self.encodings,
+        }
+        return shards | f"Write {self.dataset}" >> beam.FlatMap(_write, **options)
+
+
+def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options: Any) -> Iterator[StagedFile]:
+    key, batches = shard
+    held = [batch for batch in batches if batch.num_rows]
+    if held:
+        yield write_shard(held, key=key if isinstance(key, tuple) else (key,), **options)
+        progress.report("write", rows=sum(batch.num_rows for batch in held))

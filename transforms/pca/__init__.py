@@ -1,0 +1,1 @@
+"""Principal components of vectors, and what keeping fewer of them costs."""

@@ -1,0 +1,323 @@
+"""The report of the pca job: what the components carry, and what leaving some out costs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from molino.transforms.pca.components import Components
+from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
+from molino.transforms.report.charts import Series, bar_plot, compact, line_plot, scatter_plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, page
+from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+
+SHOWN_PAIRS = 1500
+LONGEST_LABEL = 60
+SHOWN_COMPONENTS = 12  # in the table
+HISTOGRAMS, BINS = 4, 30
+SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
+
+COUNTERS = {
+    "rows_read": "Rows of the input.",
+    "vectors": "Rows written, with the vectors rotated.",
+    "rejects": "Rows that could not be used; the rejects have each one with its reason.",
+    "numbers": "Numbers of a vector.",
+    "components": "Numbers of a rotated vector.",
+    "refined": "1 where small components needed a pass of their own, else 0.",
+}
+REASONS = {
+    "null_vector": "There is no vector.",
+    "null_number": "A number of the vector is null.",
+    "wrong_length": "More or fewer numbers than the first vector has.",
+    "not_a_number": "A number of the vector is NaN.",
+    "infinite": "A number of the vector is infinite.",
+}
+
+
+def pca_report(
+    components: Components,
+    sample: Sample,
+    stored: np.ndarray,
+    errors: Sequence[Mapping[str, Any]],
+    *,
+    counters: Mapping[str, int],
+    options: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the report of a run as one HTML page; its bytes depend on the arguments only.
+
+    Args:
+      stored: the sample's scores as they are written.
+      errors: rows of schemas.pca.ERRORS.
+      counters: totals of the run by name.
+      options: the run's options.
+      inputs: a `path` and its `bytes` for each file.
+      warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
+    """
+    kept, seed = stored.shape[1], int(options["seed"])
+    written = next(row for row in errors if row["written"])
+    sections = [
+        _variance(components, kept),
+        _cosines(sample, stored, errors, seed, centered=components.mean is not None),
+        _histograms(sample, kept),
+        _neighbours(sample, stored, seed, written),
+        *_against(sample, stored, errors, seed, options.get("against")),
+        _quality(counters),
+        run_section(options, inputs, made="components and vectors", expected=expected, counters=counters),
+    ]
+    summary = [
+        ("vectors", f"{counters.get('vectors', 0):,}"),
+        ("numbers before", f"{len(components.singular):,}"),
+        ("components kept", f"{kept:,}"),
+        (
+            "variance kept",
+            f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none",
+        ),
+        ("mean cosine error", _small(written["cosine_error_mean"])),
+        ("nearest neighbour kept", _part(written["recall_1"])),
+        ("rejected rows", f"{counters.get('rejects', 0):,}"),
+    ]
+    return page(
+        "Principal components",
+        subtitle=f"The vectors {options['column']}, rotated to their principal components"
+        + (", about their mean." if components.mean is not None else "; not centred, so that cosines stay."),
+        summary=summary,
+        sections=sections,
+        warnings=shown_warnings(warnings),
+    )
+
+
+def _small(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
+
+
+def _part(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _variance(components: Components, kept: int) -> Section:
+    proportions = components.proportions
+    numbers = list(range(1, len(proportions) + 1))
+    total = np.cumsum(proportions)
+    most = " about the mean" if components.mean is not None else ", about 0"
+    text = (
+        f"The variance of the scores{most}, by component. The standard deviations are over the rows less one, as R has "
+        "them."
+    )
+    plots = [
+        line_plot(
+            [Series(label="variance", x=numbers, y=proportions.tolist())],
+            x_label="Component",
+            y_label="Proportion of variance",
+            caption="Scree plot.",
+            alt=f"A falling line: the first component has {proportions[0]:.1%} of the variance.",
+        ),
+        line_plot(
+            [
+                Series(label="cumulative", x=numbers, y=total.tolist()),
+                Series(label=f"the {kept} kept", x=[kept, kept], y=[0, float(total[kept - 1])]),
+            ],
+            x_label="Components",
+            y_label="Cumulative proportion",
+            caption="What the first components carry together.",
+            alt=f"A rising line: {kept} components have {total[kept - 1]:.2%} of the variance.",
+        ),
+    ]
+    rows: list[tuple[Cell, ...]] = [
+        (f"PC{k + 1}", f"{components.deviations[k]:.4g}", float(proportions[k]), float(total[k]))
+        for k in range(min(SHOWN_COMPONENTS, len(proportions)))
+    ]
+    columns = (
+        Column(title="Component"),
+        Column(title="Standard deviation"),
+        Column(title="Proportion", unit="share", bar=True),
+        Column(title="Cumulative", unit="share"),
+    )
+    return Section("Components", text, [*plots, Table(columns, rows, "The first components", wide=True)])
+
+
+def _cosines(
+    sample: Sample, stored: np.ndarray, errors: Sequence[Mapping[str, Any]], seed: int, *, centered: bool
+) -> Section:
+    kept = stored.shape[1]
+    text = (
+        f"Of {count(len(sample.rows), 'vector')} drawn from all, in pairs. An error is the absolute difference of the "
+        "cosine of a pair before and after. The weighted mean counts a pair by the squares of both magnitudes; the "
+        "bound is of that mean over all rows, by the variance left out."
+    )
+    text += (
+        " Centring moves the origin, so that cosines change whatever is kept."
+        if centered
+        else " All components together lose nothing but a rounding: a rotation keeps every angle."
+    )
+    pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
+    before, after = cosines(sample.before, pairs), cosines(stored, pairs)
+    scatter = _scatter(
+        before,
+        after,
+        x_label="Cosine before",
+        y_label=f"Cosine after, {kept} components",
+        caption="Pairs of the sample.",
+    )
+    curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
+    curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
+    numbers = [row["components"] for row in curve]
+    series = [
+        Series(label=label, x=numbers, y=[row[name] for row in curve])
+        for label, name in (("mean", "cosine_error_mean"), ("99 %", "cosine_error_p99"))
+    ]
+    lines = line_plot(
+        series,
+        x_label="Components kept",
+        y_label="Cosine error",
+        caption="What fewer components cost.",
+        alt="Falling lines: the mean error and that of the 99th percentile against the components that are kept.",
+    )
+    return Section("Cosines", text, [scatter, lines, _error_table(errors, kept)])
+
+
+def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str, caption: str) -> Plot:
+    if not len(before):
+        return Plot("", caption, "No picture: there are no pairs.")
+    ends = np.linspace(min(before.min(), after.min()), max(before.max(), after.max()), 200).tolist()
+    return scatter_plot(
+        [Series(label="pairs", x=before.tolist(), y=after.tolist()), Series(label="no change", x=ends, y=ends)],
+        x_label=x_label,
+        y_label=y_label,
+        caption=caption,
+        alt=f"Points of {len(before):,} pairs, and the line on which nothing changes.",
+    )
+
+
+def _error_table(errors: Sequence[Mapping[str, Any]], kept: int) -> Table:
+    column = errors[0]["reference"]
+    mine = [row for row in errors if row["reference"] == column]
+    numbers = len([row for row in mine if not row["written"]])
+    chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}
+    rows = [row for row in mine if row["components"] in chosen]
+    return _table_of_errors(rows, "Cosine errors", of_components=True)
+
+
+def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_components: bool) -> Table:
+    cells: list[tuple[Cell, ...]] = []
+    for row in sorted(rows, key=lambda row: (row["components"], row["written"])):
+        name: Cell = row["vector_type"] if row["components"] else "before the rotation"
+        name = Term(str(name), "as written") if row["written"] else name
+        known = [_small(row[key]) for key in ("cosine_error_mean", "cosine_error_p50", "cosine_error_p99")]
+        mine = ("cosine_error_weighted", "bound") if of_components else ("correlation",)
+        bound = [_small(row[key]) for key in mine]
+        sizes = [_part(row["magnitude_mean"])] if of_components else []
+        recalls = [_part(row[f"recall_{k}"]) for k in NEIGHBOURS]
+        cells.append(
+            (row["components"] or None, name, *known, _small(row["cosine_error_max"]), *bound, *sizes, *recalls)
+        )
+    columns = [
+        Column(title="Components", unit="count"),
+        Column(title="Type"),
+        *(Column(title=title, unit="mean") for title in ("Mean", "Median", "99 %", "Largest")),
+        *(
+            Column(title=title, unit="mean")
+            for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))
+        ),
+        *([Column(title="Magnitude kept", unit="mean")] if of_components else []),
+        *(Column(title=f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
+    ]
+    return Table(columns, cells, caption, wide=True)
+
+
+def _histograms(sample: Sample, kept: int) -> Section:
+    text = "The scores of the sample. A flat picture is a uniform distribution, a bell a normal one."
+    plots = []
+    for place in range(min(HISTOGRAMS, kept)):
+        scores = sample.scores[:, place]
+        caption = f"PC{place + 1}."
+        if not len(scores) or scores.min() == scores.max():
+            plots.append(Plot("", caption, "No picture: all scores are the same."))
+            continue
+        heights, edges = np.histogram(scores, BINS)
+        plots.append(
+            bar_plot(
+                _bin_names(edges),
+                {"Vectors": heights.tolist()},
+                x_label=f"Score on PC{place + 1}",
+                y_label="Vectors of the sample",
+                caption=caption,
+                alt=f"Bars of vectors by their score on component {place + 1}.",
+            )
+        )
+    return Section("First components", text, plots)
+
+
+def _bin_names(edges: np.ndarray) -> list[str]:
+    """Return the middles of bins, in the digits that tell them apart."""
+    middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
+    digits = 1 - math.floor(math.log10(width))
+    return [compact(float(middle)) if abs(digits) > 6 else compact(round(float(middle), digits)) for middle in middles]
+
+
+def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:
+    known = {k: written[f"recall_{k}"] for k in NEIGHBOURS}
+    parts = ", ".join(f"{_part(part)} of the {k} nearest" for k, part in known.items() if part is not None)
+    parts = parts.replace("the 1 nearest", "the nearest")
+    text = f"Nearest by cosine among the sample. Kept: {parts or 'not known, too few vectors are longer than 0'}."
+    queries = draw_queries(len(sample.rows), seed)[:SHOWN_QUERIES]
+    ours = nearest(sample.before, queries, SHOWN_NEIGHBOURS)
+    theirs = nearest(stored, queries, SHOWN_NEIGHBOURS)
+    rows: list[tuple[Cell, ...]] = []
+    for query, old, new in zip(queries.tolist(), ours.tolist(), theirs.tolist(), strict=True):
+        for rank, (a, b) in enumerate(zip(old, new, strict=True)):
+            cos = cosines(sample.before, np.array([[query, a]]))[0], cosines(stored, np.array([[query, b]]))[0]
+            name = _name(sample, query) if not rank else ""
+            rows.append((name, rank + 1, _name(sample, a), f"{cos[0]:.4f}", _name(sample, b), f"{cos[1]:.4f}"))
+    columns = (
+        Column(title="Vector"),
+        Column(title="Rank", unit="count"),
+        Column(title="Nearest before"),
+        Column(title="Cosine", unit="mean"),
+        Column(title="Nearest after"),
+        Column(title="Cosine", unit="mean"),
+    )
+    return Section("Neighbours", text, [Table(columns, rows, "Neighbours of a few vectors", wide=True)])
+
+
+def _name(sample: Sample, place: int) -> str:
+    if sample.labels is None:
+        return f"row {int(sample.rows[place]) + 1:,}"
+    label = sample.labels[place]
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+
+
+def _against(
+    sample: Sample, stored: np.ndarray, errors: Sequence[Mapping[str, Any]], seed: int, name: str | None
+) -> list[Section]:
+    rows = [row for row in errors if row["reference"] == name]
+    if name is None or sample.against is None or not rows:
+        return []
+    usable = np.isfinite(sample.against).all(axis=1) & sample.against.any(axis=1)
+    pairs = draw_pairs(int(usable.sum()), sample.before.shape[1], seed)[:SHOWN_PAIRS]
+    plot = _scatter(
+        cosines(sample.against[usable], pairs),
+        cosines(stored[usable], pairs),
+        x_label=f"Cosine of {name}",
+        y_label="Cosine of the rotated vectors",
+        caption="Pairs of the sample.",
+    )
+    text = (
+        f"How the cosines and the neighbours of the rotated vectors agree with those of {name}, and how those of the "
+        f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."
+    )
+    return [Section(f"Against {name}", text, [plot, _table_of_errors(rows, f"Against {name}", of_components=False)])]
+
+
+def _quality(counters: Mapping[str, int]) -> Section:
+    text = "Every row read is a vector or a reject: the sums are compared before anything is published."
+    shown = {name: n for name, n in counters.items() if name in COUNTERS or name.startswith("rejects")}
+    parts = [
+        counter_table(shown, COUNTERS, whole="rows_read", apart=("numbers", "components", "refined")),
+        reject_table(counters, REASONS, noun="rows"),
+    ]
+    return Section("Data quality", text, parts)

@@ -1,0 +1,54 @@
+"""The report of the pca job and the summary that R prints, staged beside the components."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from molino.transforms.parquet.shards import StagedFile, write_view
+from molino.transforms.pca.print_variance import print_variance
+from molino.transforms.pca.report import pca_report
+from molino.transforms.pca.rotate import Found, stage_components
+from molino.transforms.rows.batches import sum_counters
+
+
+def write_findings(
+    found: Found, counters: Sequence[Mapping[str, int]], run: Any
+) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    """Stage components, errors, summary and report, and count what was found."""
+    known = {"numbers": len(found.components.singular), "components": found.kept, "refined": int(found.refined)}
+    yield beam.pvalue.TaggedOutput("counters", known)
+    yield from stage_components(found, run.staging)
+    summary = print_variance(found.components, found.kept)
+    yield write_view(summary.encode(), folder=run.staging, name="summary.txt")
+    report = pca_report(
+        found.components,
+        found.sample,
+        found.stored,
+        found.errors.to_pylist(),
+        counters=sum_counters([*counters, known]),
+        options=run.options,
+        inputs=run.inputs,
+        warnings=run.warnings,
+        expected=run.expected,
+    )
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteFindings(beam.PTransform):
+    """Stage components, errors, summary and report. Input: one Found. Output: `files` and `counters`.
+
+    Attributes:
+      run: gives staging folder, options and inputs.
+      counters: of what was read.
+    """
+
+    run: Any
+    counters: beam.PCollection
+
+    def expand(self, found: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return found | "Findings" >> beam.FlatMap(
+            write_findings, counters=beam.pvalue.AsList(self.counters), run=self.run
+        ).with_outputs("counters", main="files")

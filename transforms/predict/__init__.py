@@ -1,0 +1,1 @@
+"""Categories of titles, by a classifier that training saved."""

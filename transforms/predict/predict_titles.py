@@ -1,0 +1,192 @@
+"""Predict the categories of titles with a classifier that training saved."""
+
+import dataclasses
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from molino.schemas.predict import PREDICTED
+from molino.transforms import progress
+from molino.transforms.errors import DataError
+from molino.transforms.files import carry, storage
+from molino.transforms.models import model_files
+from molino.transforms.models.embed import ask_tensorflow
+from molino.transforms.parquet.shards import write_shard
+from molino.transforms.rows.partition import Parts
+from molino.transforms.text.position import POSITION, LineTable
+
+SERVING = "serving"  # where `molino train titles` puts the classifier, in its output
+AT_ONCE = 4096  # titles that the classifier gets in one call, and rows of a row group
+RUN_LINES = 12  # bits of the lines that stay together
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A classifier as planned: small, and the same for every worker.
+
+    Attributes:
+      location: where the user said that it is.
+      path: local folder of the SavedModel.
+      digest: sha256 of it; see `model_files.digest_model`.
+      sent: where workers on other machines find the files of `path`.
+    """
+
+    location: str
+    path: str
+    digest: str
+    sent: str = ""
+
+
+def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
+    """Find a classifier and check it. Call it before the pipeline; it takes seconds.
+
+    Args:
+      location: output of `molino train titles`, or folder or archive of a SavedModel.
+      sha256: digest that it must have.
+      trust: take one whose operations can touch files or the network.
+
+    Raises:
+      DataError: it is not there, is another one, cannot be loaded, or is not to be trusted.
+    """
+    inside = storage.join(location, SERVING)
+    served = storage.exists(storage.join(inside, model_files.SAVED_MODEL))
+    trained = not served and storage.exists(storage.join(location, "metrics.json"))
+    if trained and storage.exists(storage.join(location, model_files.SAVED_MODEL)):
+        raise DataError(
+            f"{location} is a language model, from titles to vectors; name the output of molino train titles"
+        )
+    if trained:
+        raise DataError(
+            f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
+        )
+    folder = model_files.find_model(inside if served else location)
+    digest = model_files.digest_model(folder)
+    model_files.check_digest(location, digest, sha256)
+    ask_tensorflow([("classifier", {"folder": folder, "label": location, "trust": trust})])
+    return Classifier(location=location, path=folder, digest=digest)
+
+
+_open: dict[Classifier, Any] = {}
+_opening = threading.Lock()
+
+
+def open_classifier(classifier: Classifier) -> Any:
+    """Return this process's call of a classifier, loaded at the first use.
+
+    Raises:
+      DataError: its files are not on this machine, were changed, or cannot be loaded.
+    """
+    with _opening:
+        if classifier not in _open:
+            path = _local(classifier)
+            if model_files.digest_model(path) != classifier.digest:
+                raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
+            from molino.transforms.models import saved_model
+
+            _open[classifier] = saved_model.load_classifier(path, classifier.location)
+        return _open[classifier]
+
+
+def as_sent(classifier: Classifier, folder: str) -> Classifier:
+    """Return a classifier for workers on other machines, which find its files in `folder`."""
+    return dataclasses.replace(
+        classifier,
+        path="",
+        location=carry.shown_elsewhere(classifier.location),
+        sent=storage.join(folder, classifier.digest),
+    )
+
+
+def _local(classifier: Classifier) -> str:
+    """Return the folder of a classifier's files on this machine; they are copied where it has none."""
+    return classifier.path or model_files.receive(classifier.sent, classifier.digest)
+
+
+def spread(rows: pa.RecordBatch) -> pa.Array:
+    """Return what the rows' blocks follow from, uint64: runs of lines stay together."""
+    runs = rows[POSITION].to_numpy().astype(np.uint64) >> np.uint64(RUN_LINES)
+    mixed = (runs + np.uint64(1)) * FACTOR
+    return pa.array((mixed ^ (mixed >> np.uint64(29))) * FACTOR)
+
+
+def predict_titles(rows: pa.RecordBatch, classifier: Classifier, lines: LineTable) -> pa.RecordBatch:
+    """Return titles with their likeliest categories, as PREDICTED.
+
+    Args:
+      rows: `title`, `language` (an empty one is none) and position.
+    """
+    call = open_classifier(classifier)
+    languages = rows["language"].fill_null("") if "language" in rows.schema.names else pa.array([""] * rows.num_rows)
+    names, chances = call(rows["title"].to_numpy(zero_copy_only=False), languages.to_numpy(zero_copy_only=False))
+    sources, numbers = lines.locate(rows[POSITION])
+    count = names.shape[1]
+    ends = pa.array(np.arange(0, names.size + 1, count, dtype=np.int32))
+    texts = pa.array(names.ravel(), pa.binary()).cast(pa.string())
+    columns = [
+        sources,
+        numbers,
+        rows["title"],
+        texts.take(pa.array(np.arange(0, names.size, count))),
+        pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type),
+        pa.ListArray.from_arrays(ends, pa.array(chances.ravel()), type=PREDICTED.field("top_probabilities").type),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED)
+
+
+class _Predict(beam.DoFn):
+    def __init__(self, classifier: Classifier, folder: str):
+        self.classifier, self.folder = classifier, folder
+
+    def process(self, parts: Parts, lines: LineTable) -> Iterator[object]:
+        counters = {"predictions": 0}
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for rows in parts:
+                # from the start of a block: a title's probabilities are the same to the last bit however it was carried
+                for start in range(0, rows.num_rows, AT_ONCE):
+                    made = predict_titles(rows.slice(start, AT_ONCE), self.classifier, lines)
+                    counters["predictions"] += made.num_rows
+                    yield made
+                progress.report("write", rows=rows.num_rows)
+
+        made = batches()
+        first = next(made, None)
+        if first is not None:
+            yield write_shard(
+                itertools.chain([first], made),
+                schema=PREDICTED,
+                folder=self.folder,
+                dataset="predictions",
+                key=(parts.shard,),
+                plain=["line", "title"],
+            )
+        yield beam.pvalue.TaggedOutput("counters", counters)
+
+
+@dataclasses.dataclass(kw_only=True)
+class PredictTitles(beam.PTransform):
+    """Predict the category of every title and write a shard for each `Parts`.
+
+    Input: `Parts` of titles. Output: `files` (StagedFile) and `counters`. Memory: the rows of one block per worker
+    thread, and the classifier.
+
+    Attributes:
+      classifier: as planned.
+      lines: the LineTable of the read, one element.
+      folder: the run's staging folder.
+    """
+
+    classifier: Classifier
+    lines: beam.PCollection
+    folder: str
+
+    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return parts | "PredictTitles" >> beam.ParDo(
+            _Predict(self.classifier, self.folder), lines=beam.pvalue.AsSingleton(self.lines)
+        ).with_outputs("counters", main="files")

@@ -1,0 +1,122 @@
+"""Other processes: what kills or stops one, or what it fills the memory with, is not the end of the run."""
+
+import dataclasses
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import molino
+from molino.transforms.errors import DataError
+
+LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
+START_SECONDS = 60  # for a new process to import what it needs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Died:
+    """The process came to no end of its own.
+
+    Attributes:
+      last: what it had last told of, or None.
+      how: in a few words.
+    """
+
+    last: Any
+    how: str
+
+
+def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, seconds: float) -> Any | Died:
+    """Return what `function(**arguments, tell=...)` returns in a new process, or Died.
+
+    The function calls `tell` with whatever it is about to work on; a process that tells nothing for `seconds` is ended.
+    Function, arguments and result are pickled. A DataError is raised here as such.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
+    here, there = context.Pipe(duplex=False)
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # as -P, which cannot be given to it
+    process = context.Process(target=_serve, args=(there, pickle.dumps((function, dict(arguments)))), daemon=True)
+    process.start()
+    there.close()
+    last, patience = None, START_SECONDS + seconds
+    try:
+        while here.poll(patience):
+            kind, content = here.recv()
+            if kind == "result":
+                return content
+            if kind == "data":
+                raise DataError(content)
+            if kind == "error":
+                raise RuntimeError(content)
+            last, patience = content, seconds
+        return Died(last=last, how=f"it did not end within {seconds:g} seconds")
+    except (EOFError, OSError):
+        process.join()
+        return Died(last=last, how=f"the process ended with {process.exitcode}")
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def python_path() -> str:
+    """Return PYTHONPATH for a process that finds this package where this one does, and nothing in the current folder.
+
+    Start it with -P, too: else a user's random.py there would be imported for the standard library's.
+    """
+    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([*known, str(Path(molino.__file__).resolve().parents[1])])
+
+
+def run_module(
+    module: str, request: str, *, folder: str | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a module of this program as a program, in a process of its own that Ctrl-C does not reach but by this one.
+
+    Args:
+      request: its standard input.
+      folder: where it is started; by default where this process is.
+      environment: variables besides those of this process.
+
+    Returns: exit code, standard output, and the last line of standard error that is none of TensorFlow's log.
+    """
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", module],
+        input=request,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
+    return done.returncode, done.stdout, (lines or [""])[-1][:300]
+
+
+def _serve(connection: multiprocessing.connection.Connection, call: bytes) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.ERROR)  # before Beam is imported, which has much to say
+    try:
+        function, arguments = pickle.loads(call)
+        connection.send(("result", function(**arguments, tell=lambda what: connection.send(("at", what)))))
+    except DataError as error:
+        connection.send(("data", str(error)))
+    except Exception:
+        connection.send(("error", traceback.format_exc()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

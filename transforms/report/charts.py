@@ -1,0 +1,286 @@
+"""The pictures of reports: plots as SVG and rasters, whose bytes depend only on what they are given.
+
+The only module that imports matplotlib and Pillow, when the first picture is drawn.
+"""
+
+import dataclasses
+import io
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from molino.transforms.report.page import Plot, visible
+
+# Okabe and Ito, told apart by colour-blind readers; every series also has its own dash, for black and white print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (1, 2)))
+MARKS = ("o", "s", "^", "D", "v", "P")
+REST = "#a9b2bd"
+INK = "#39424e"
+GRID = "#e3e7ec"
+PLOT_INCHES = (6.0, 3.4)
+# Left, bottom, width, height of the axes; labels are short, and a layout solver takes longer than the drawing.
+PLOT_BOX = (0.115, 0.155, 0.85, 0.735)
+LEGEND_ROW = 0.06  # of the height, of a line of the legend
+RASTER_BOX = (0.06, 0.05, 0.92, 0.9)  # of square pictures
+# Drawn with the font that matplotlib ships, so that the layout is the same on every machine; shown with the reader's.
+MEASURED_FONT = "font-family: 'DejaVu Sans'"
+SHOWN_FONT = "font-family: system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#9aa4b1",
+    "axes.facecolor": "none",  # the page's card shows through, light or dark
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 11,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "grid.color": GRID,
+    "grid.linewidth": 0.9,
+    "legend.borderaxespad": 0.0,
+    "legend.borderpad": 0.0,
+    "legend.columnspacing": 1.4,
+    "legend.fontsize": 10.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "lines.linewidth": 2.2,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",  # text stays text: 30% fewer bytes than outlines
+    "svg.hashsalt": "molino",  # else the identifiers inside the picture are random
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+    "xtick.color": INK,
+    "xtick.major.size": 3.5,
+    "xtick.minor.size": 0,
+    "ytick.color": INK,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+}
+# matplotlib's settings belong to the process and a pipeline runs in threads: one picture at a time.
+_DRAWING = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points of one line of a plot."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def compact(value: float) -> str:
+    """Return a number short enough for an axis.
+
+    >>> [compact(v) for v in (0, 0.5, 950, 1500, 20_000, 1_000_000, 2.5e9)]
+    ['0', '0.5', '950', '1.5k', '20k', '1M', '2.5G']
+    """
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:,.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def plot(draw: Callable[[Any], None], *, caption: str, alt: str) -> Plot:
+    """Return the picture that `draw(axes)` makes, in the style of every report; the same calls give the same bytes.
+
+    `draw` runs with a process-wide lock held and must not call `plot` itself.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    out = io.StringIO()
+    with _DRAWING, mpl.rc_context():
+        mpl.rcdefaults()  # a matplotlibrc on the worker must not change the bytes
+        mpl.rcParams.update(STYLE)
+        figure = Figure(figsize=PLOT_INCHES)
+        draw(figure.add_axes(PLOT_BOX))
+        FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return Plot(out.getvalue().replace(MEASURED_FONT, SHOWN_FONT), caption, alt)
+
+
+def raster(
+    draw: Callable[[Any], None], *, inches: float, dots: int, background: np.ndarray | None = None, title: str = ""
+) -> np.ndarray:
+    """Return the square picture that `draw(axes)` makes, as (h, w, 3) uint8, in matplotlib's plainest style.
+
+    Args:
+      inches, dots: of a side, and dots in an inch.
+      background: what another call returned, under it; then the axes are not drawn again.
+      title: above the axes.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with _DRAWING, mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["text.parse_math"] = False
+        figure = Figure(figsize=(inches, inches), dpi=dots)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes(RASTER_BOX)
+        if background is not None:
+            figure.figimage(background, zorder=-1)
+            axes.axis("off")
+        draw(axes)
+        axes.set_title(visible(title))
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def jpeg(pixels: np.ndarray, *, side: int | None = None, quality: int = 80) -> bytes:
+    """Return a picture, (h, w, 3) uint8 RGB, as JPEG; scaled to `side` by `side` if that is given."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    out = io.BytesIO()
+    scaled = image.resize((side, side), Image.Resampling.BOX) if side else image
+    scaled.save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def line_plot(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str,
+    alt: str,
+    log: bool = False,
+    years: bool = False,
+) -> Plot:
+    """Return a plot of lines, on two logarithmic axes if `log`; an empty series is left out.
+
+    `years` writes the horizontal axis as years, 1985 and not 2k.
+    """
+    kept = [one for one in series if len(one.x)]
+    if not kept:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        for number, one in enumerate(kept):
+            look = {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
+            # A line of a single point is nothing at all without a marker.
+            axes.plot(one.x, one.y, label=visible(one.label), marker="o" if len(one.x) == 1 else None, **look)
+        if log:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            _number_axis(axes.xaxis, log=True)
+        else:
+            axes.set_ylim(bottom=0)
+            axes.margins(x=0.02)
+            low, high = axes.dataLim.intervalx
+            if low == high:
+                axes.set_xlim(low - 2, high + 2)
+            _number_axis(axes.xaxis, whole=_all_whole(one.x for one in kept), write=_year if years else compact)
+        _label(axes, x_label, y_label, legend=len(kept) > 1, whole=_all_whole(one.y for one in kept), log=log)
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def bar_plot(
+    groups: Sequence[str],
+    heights: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str,
+    alt: str,
+) -> Plot:
+    """Return a plot of bars side by side: a cluster for each of `groups`, in it a bar for each series of `heights`."""
+    if not groups or not heights:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        width = 0.84 / len(heights)
+        for number, (label, values) in enumerate(heights.items()):
+            left = [group - 0.42 + number * width for group in range(len(groups))]
+            axes.bar(left, values, width, align="edge", label=visible(label), color=COLORS[number % len(COLORS)])
+        step = math.ceil(len(groups) / 11)  # more labels than this touch each other
+        axes.set_xticks(range(0, len(groups), step), [visible(name) for name in groups[::step]])
+        spare = max(0, 6 - len(groups)) / 2  # a lone bar need not fill the picture
+        axes.set_xlim(-0.6 - spare, len(groups) - 0.4 + spare)
+        axes.grid(visible=False, axis="x")
+        _label(axes, x_label, y_label, legend=len(heights) > 1, whole=_all_whole(heights.values()))
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def scatter_plot(
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str,
+    alt: str,
+) -> Plot:
+    """Return a plot of points; the last series is drawn below the others, in gray, and an empty one is left out."""
+    kept = [one for one in series if len(one.x)]
+    if not kept:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        for number, one in enumerate(series):
+            if not len(one.x):
+                continue
+            rest = number == len(series) - 1
+            color = REST if rest else COLORS[number % len(COLORS)]
+            # every series has its own shape too, for black and white print
+            look = {"color": color, "marker": "." if rest else MARKS[number % len(MARKS)], "zorder": 1 if rest else 2}
+            axes.scatter(one.x, one.y, s=9 if rest else 16, linewidths=0, alpha=0.75, label=visible(one.label), **look)
+        axes.margins(0.03)
+        axes.set_xlabel(visible(x_label))
+        axes.set_ylabel(visible(y_label))
+        for axis in (axes.xaxis, axes.yaxis):
+            _number_axis(axis)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, handletextpad=0.2, fontsize=9)
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def _label(axes: Any, x_label: str, y_label: str, *, legend: bool, whole: bool, log: bool = False) -> None:
+    axes.set_xlabel(visible(x_label))
+    axes.set_ylabel(visible(y_label))
+    _number_axis(axes.yaxis, whole=whole, log=log)
+    if legend:
+        _add_legend(axes)
+
+
+def _add_legend(axes: Any) -> None:
+    """Put the legend above the axes, in as many columns as there is room for, and make room for its rows."""
+    handles, labels = axes.get_legend_handles_labels()
+    # 0.9 characters of a name, the line and the space beside it, of some 80 characters in all
+    columns = max(1, min(len(labels), 4, 80 // (max(map(len, labels)) + 8)))
+    rows = -(-len(labels) // columns)
+    left, bottom, width, height = PLOT_BOX
+    axes.set_position((left, bottom, width, height - LEGEND_ROW * (rows - 1)))
+    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=columns)
+
+
+def _year(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _all_whole(lists: Iterable[Sequence[float]]) -> bool:
+    return all(float(value).is_integer() for values in lists for value in values)
+
+
+def _number_axis(axis: Any, *, whole: bool = False, log: bool = False, write: Callable[[float], str] = compact) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    if not log:
+        axis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=whole))
+    else:
+        low, high = axis.get_view_interval()
+        # Powers of ten alone would leave a short axis with one number, or with none.
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    axis.set_minor_locator(NullLocator())

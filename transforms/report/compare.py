@@ -1,0 +1,174 @@
+"""The report of a comparison of language models."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from molino.transforms.report.charts import COLORS, plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, page, visible
+
+FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
+
+
+def compare_report(found: Mapping[str, Any]) -> str:
+    """Return a comparison as one HTML page; its bytes depend on the argument only.
+
+    Args:
+      found: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws`, `own_titles`.
+    """
+    best = found["models"][0]
+    summary = [
+        ("balanced accuracy of the best", f"{best['balanced_accuracy']:.4f}"),
+        ("models", f"{len(found['models']):,}"),
+        ("trials", f"{len(found['trials']):,}"),
+    ]
+    sections = [_findings(found), _ranking(found), _effects(found), _trials(found)]
+    subtitle = "Balanced accuracy of classifiers on the vectors of each model, and how certain the differences are."
+    return page("Language models compared", subtitle=subtitle, summary=summary, sections=sections)
+
+
+def _findings(found: Mapping[str, Any]) -> Section:
+    rows = [(sentence,) for sentence in found["sentences"]]
+    text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
+    return Section("Findings", text, [Table((Column(title="What was found"),), rows, "In words", wide=True)])
+
+
+def _ranking(found: Mapping[str, Any]) -> Section:
+    text = (
+        "Balanced accuracy is the mean recall over the categories that are there. A thick line is the interval over "
+        "titles alone, a thin one over titles and repeats: 95 % of what the mean becomes when titles, and trials, are "
+        f"drawn again with replacement, {found['draws']:,} times, titles "
+        "within their category. The interval of the distance to the best holds for "
+        "all models together."
+    )
+    columns = (
+        Column(title="Model"),
+        Column(title="Trials", unit="count"),
+        Column(title="Balanced accuracy"),
+        Column(title="Deviation"),
+        Column(title="Over titles"),
+        Column(title="Over repeats"),
+        Column(title="Over both"),
+        Column(title="Below the best (95 %)"),
+    )
+    rows = [
+        (
+            row["model"],
+            row["repeats"],
+            f"{row['balanced_accuracy']:.4f}",
+            None if row["deviation"] is None else f"{row['deviation']:.4f}",
+            _between(row["low_titles"], row["high_titles"]),
+            _between(row["low_repeats"], row["high_repeats"]),
+            _between(row["low"], row["high"]),
+            f"{row['below_best']:.4f} ({row['below_best_low']:+.4f} to {row['below_best_high']:+.4f})"
+            if row["below_best"]
+            else None,
+        )
+        for row in found["models"]
+    ]
+    return Section("Models", text, [_dots(found), Table(columns, rows, "The models, the best first", wide=True)])
+
+
+def _between(low: float | None, high: float | None) -> str | None:
+    return None if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _dots(found: Mapping[str, Any]) -> Plot:
+    models = found["models"]
+    points: dict[str, list[float]] = {}
+    for row in found["trials"]:
+        points.setdefault(row["model"], []).append(row["balanced_accuracy"])
+
+    def draw(axes: Any) -> None:
+        # room for the names
+        axes.set_position((0.36, 0.155, 0.61, 0.8))
+        for place, row in enumerate(models):
+            axes.plot([row["low"], row["high"]], [place, place], color=COLORS[0], linewidth=1.2)
+            axes.plot([row["low_titles"], row["high_titles"]], [place, place], color=COLORS[0], linewidth=4, alpha=0.45)
+            axes.plot(points[row["model"]], [place] * row["repeats"], "|", color=COLORS[1], markersize=9)
+            axes.plot([row["balanced_accuracy"]], [place], "o", color=COLORS[0], markersize=6)
+        axes.set_yticks(range(len(models)), [_short(row["model"]) for row in models], fontsize=9)
+        axes.set_ylim(len(models) - 0.4, -0.6)
+        axes.set_xlabel("Balanced accuracy")
+
+    told = "; ".join(f"{r['model']} {r['balanced_accuracy']:.4f} ({r['low']:.4f} to {r['high']:.4f})" for r in models)
+    caption = "Dots are means, strokes the trials; thick lines: over titles, thin ones: over titles and repeats."
+    return plot(draw, caption=caption, alt=f"Models from best to worst, with intervals: {told}.")
+
+
+def _short(name: str) -> str:
+    shown = visible(name.replace("-with-normalization", "-norm"))
+    return shown if len(shown) <= 24 else f"{shown[:23]}…"
+
+
+def _effects(found: Mapping[str, Any]) -> Section:
+    text = (
+        "What a factor changes: the difference between models that have all else in common, averaged over such pairs. "
+        "The p-value is the chance of a difference as large, either way, where trials of a pair change places at "
+        "random; corrected after Holm for the number of factors. The interval draws titles and trials again."
+    )
+    if found["own_titles"]:
+        text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
+    columns = (
+        Column(title="Factor"),
+        Column(title="Higher"),
+        Column(title="Lower"),
+        Column(title="Difference"),
+        Column(title="Interval"),
+        Column(title="p"),
+        Column(title="p, corrected"),
+        Column(title="Pairs of models", unit="count"),
+        Column(title="Trials", unit="count"),
+    )
+    rows = [
+        (
+            FACTORS[row["factor"]],
+            row["high"],
+            row["low"],
+            f"{row['difference']:+.4f}",
+            f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}",
+            f"{row['p']:.2g}",
+            f"{row['holm']:.2g}",
+            row["strata"],
+            row["trials"],
+        )
+        for row in found["effects"]
+    ]
+    return Section("What makes the difference", text, [Table(columns, rows, "Factors", wide=True)])
+
+
+def _trials(found: Mapping[str, Any]) -> Section:
+    columns: tuple[Column, ...] = (
+        Column(title="Trial"),
+        Column(title="Model"),
+        Column(title="Titles", unit="count"),
+        Column(title="Categories", unit="count"),
+        Column(title="Accuracy"),
+        Column(title="Balanced accuracy"),
+        Column(title="Over titles"),
+        Column(title="Published"),
+        Column(title="Epochs", unit="count"),
+        Column(title="Seconds", unit="mean"),
+        Column(title="Peak, GB", unit="mean"),
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            row["trial"],
+            row["model"],
+            row["titles"],
+            row["classes"],
+            f"{row['accuracy']:.4f}",
+            f"{row['balanced_accuracy']:.4f}",
+            _between(row["low"], row["high"]),
+            None if row["published"] is None else f"{row['published']:.4f}",
+            row["epochs"],
+            row["seconds"],
+            None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9,
+        )
+        for row in found["trials"]
+    ]
+    if any(row["published"] is None for row in found["trials"]):
+        kept = columns[:7] + columns[8:]
+        rows = [row[:7] + row[8:] for row in rows]
+    else:
+        kept, rows = columns[:8], [row[:8] for row in rows]
+    return Section("Trials", "Every training, by name.", [Table(kept, rows, "Trials", wide=True)])

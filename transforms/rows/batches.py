@@ -1,0 +1,45 @@
+"""The element that travels: an Arrow RecordBatch of thousands of rows, never a row."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# A whole shard: its place in the data set, and its rows, a batch per block.
+Shard = tuple[int, list[pa.RecordBatch]]
+
+
+def concat(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Return one batch with the rows of all, in order; `schema` is what no batches at all give."""
+    held = list(batches)
+    if not held:
+        return empty(schema)
+    return held[0] if len(held) == 1 else pa.concat_batches(held)
+
+
+def empty(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch of no rows."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def first_appearance_codes(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Return (codes, distinct): distinct values in order of first appearance, and each row's index among them.
+
+    Codes are int32; `values` has no nulls.
+
+    >>> codes, distinct = first_appearance_codes(pa.array(["b", "a", "b"]))
+    >>> codes.tolist(), distinct.to_pylist()
+    ([0, 1, 0], ['b', 'a'])
+    """
+    encoded = pc.dictionary_encode(values)
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
+
+
+def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add up counters of the same name."""
+    total: Counter[str] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return dict(total)

@@ -1,0 +1,100 @@
+"""Keep one row per key, and show what the others said."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms import progress
+from molino.transforms.rows.batches import Shard, first_appearance_codes
+from molino.transforms.rows.partition import Parts
+
+
+def keep_first(rows: pa.RecordBatch, *, key: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return (kept, pairs): the first row of each key in row order, and every other row beside the one kept.
+
+    `pairs` has each column twice, as `kept_...` and `dropped_...`, in the order of the dropped rows. The key has no
+    nulls.
+
+    >>> kept, pairs = keep_first(pa.record_batch({"k": ["x", "y", "x"], "v": [1, 2, 3]}), key="k")
+    >>> kept["v"].to_pylist(), pairs["kept_v"].to_pylist(), pairs["dropped_v"].to_pylist()
+    ([1, 2], [1], [3])
+    """
+    codes, _ = first_appearance_codes(rows[key])
+    # codes grow in order of first appearance, so a row is first where its code passes all before it
+    first = np.diff(np.maximum.accumulate(codes), prepend=-1) > 0 if len(codes) else np.zeros(0, bool)
+    kept_rows, dropped_rows = np.flatnonzero(first), np.flatnonzero(~first)
+    dropped = rows.take(pa.array(dropped_rows))
+    kept_of_dropped = rows.take(pa.array(kept_rows[codes[dropped_rows]]))
+    names = [f"kept_{name}" for name in rows.schema.names] + [f"dropped_{name}" for name in rows.schema.names]
+    pairs = pa.RecordBatch.from_arrays([*kept_of_dropped.columns, *dropped.columns], names)
+    return (rows if not len(dropped_rows) else rows.take(pa.array(kept_rows))), pairs
+
+
+def find_conflicts(pairs: pa.RecordBatch, *, columns: Sequence[str]) -> pa.RecordBatch:
+    """Return the pairs that differ in any of `columns`, with a last column `differs` that names them."""
+    differs = np.stack(
+        [
+            np.asarray(pc.not_equal(pairs[f"kept_{c}"], pairs[f"dropped_{c}"]).to_numpy(zero_copy_only=False))
+            for c in columns
+        ]
+    )
+    rows = np.flatnonzero(differs.any(axis=0))
+    differs = differs[:, rows]
+    offsets = np.concatenate([[0], np.cumsum(differs.sum(axis=0))]).astype(np.int32)
+    items = pa.array(list(columns), pa.string()).take(pa.array(np.nonzero(differs.T)[1]))
+    lists = pa.ListArray.from_arrays(
+        pa.array(offsets), items, type=pa.list_(pa.field("item", pa.string(), nullable=False))
+    )
+    found = pairs.take(pa.array(rows))
+    return pa.RecordBatch.from_arrays([*found.columns, lists], [*found.schema.names, "differs"])
+
+
+class _KeepFirst(beam.DoFn):
+    def __init__(self, key: str, compare: Sequence[str], kept_counter: str):
+        self.key, self.compare, self.kept_counter = key, compare, kept_counter
+
+    def process(self, parts: Parts) -> Iterator[object]:
+        kept, conflicts, dropped = [], [], 0
+        for rows in parts:
+            first, pairs = keep_first(rows, key=self.key)
+            kept.append(first)
+            conflicts.append(find_conflicts(pairs, columns=self.compare))
+            dropped += pairs.num_rows
+            progress.report("reduce", rows=rows.num_rows)
+        people = sum(batch.num_rows for batch in kept)
+        found = sum(batch.num_rows for batch in conflicts)
+        yield beam.pvalue.TaggedOutput(
+            "counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
+        )
+        if found:
+            yield beam.pvalue.TaggedOutput("conflicts", (parts.shard, conflicts))
+        if people:
+            yield parts.shard, kept
+
+
+@dataclasses.dataclass(kw_only=True)
+class KeepFirstPerKey(beam.PTransform):
+    """Keep the first row of each key.
+
+    Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output, one element a shard, with
+    a batch per block: `kept`; `conflicts`, pairs of kept and dropped rows that differ; and `counters`.
+    Memory: the kept rows of one shard per worker thread.
+
+    Attributes:
+      key: column that identifies a record, without nulls.
+      compare: columns in which a repeated record may conflict.
+      kept_counter: name under which the kept records are counted, beside `duplicates` and `conflicts`.
+    """
+
+    key: str
+    compare: Sequence[str]
+    kept_counter: str = "kept"
+
+    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return parts | "Keep" >> beam.ParDo(_KeepFirst(self.key, self.compare, self.kept_counter)).with_output_types(
+            Shard, conflicts=Shard
+        ).with_outputs("conflicts", "counters", main="kept")

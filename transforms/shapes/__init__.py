@@ -1,0 +1,1 @@
+"""Problems in the plane, and small networks that learn them."""

@@ -1,0 +1,334 @@
+"""The report of the shapes job: how accuracy grows with width and depth, how it spreads over seeds, and a gallery."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
+from molino.transforms.report.page import (
+    Card,
+    Cell,
+    Column,
+    Gallery,
+    Picture,
+    Plot,
+    Section,
+    Table,
+    Term,
+    format_cell,
+    page,
+)
+from molino.transforms.report.run import counter_table, plan_table, run_section, shown_warnings
+from molino.transforms.shapes.points import PROBLEMS
+
+MOST_SETUPS = 40  # in the table of seeds
+COUNTERS = {
+    "networks": "Networks of the sweep.",
+    "runs": "Rows written: one for each network.",
+    "diverged": "Networks whose weights became infinite.",
+    "predictions": "Rows written: the test points of every network.",
+    "points": "Rows written: the points of every problem and split.",
+}
+# what makes two networks the same but for their initial weights
+SETUP = ("problem", "r", "hidden", "batch", "steps", "rate", "decay", "decay_steps", "l2", "deviation")
+# headings of the filters of the gallery, and how a network's value is written
+FILTERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "Problem": lambda run: shape_name(run),
+    "Layers": lambda run: str(len(run["hidden"])),
+    "Nodes": lambda run: nodes_text(run),
+    "Batch": lambda run: f"{run['batch']:,}",
+    "Steps": lambda run: f"{run['steps']:,}",
+    "Rate": lambda run: f"{run['rate']:g}",
+    "L2": lambda run: f"{run['l2']:g}",
+    "Deviation": lambda run: f"{run['deviation']:g}",
+    "Decay": lambda run: f"{run['decay']:g}",
+    "Seed": lambda run: str(run["seed"]),
+}
+# how the gallery can be sorted; the first holds until another is chosen
+ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "sweep": lambda run: run["run"],
+    "accuracy, highest first": lambda run: (-run["test_accuracy"], run["run"]),
+    "accuracy, lowest first": lambda run: (run["test_accuracy"], run["run"]),
+    "weights, most first": lambda run: (-run["parameters"], run["run"]),
+    "weights, fewest first": lambda run: (run["parameters"], run["run"]),
+    "points seen, most first": lambda run: (-run["batch"] * run["steps"], run["run"]),
+    "overfitting, most first": lambda run: (run["test_accuracy"] - run["train_accuracy"], run["run"]),
+}
+
+
+def shapes_report(
+    cards: pa.Table,
+    *,
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the page. Its bytes depend on the arguments only.
+
+    Args:
+      cards: `run_network.CARDS` without `seconds`, of every network, in the order of the sweep.
+      counters: totals of the run by name.
+      options: the run's options.
+      warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
+    """
+    runs = cards.to_pylist()
+    return page(
+        "Shapes",
+        subtitle="Small networks that learn which points of a square lie in a shape.",
+        summary=_summary(runs, counters),
+        sections=[
+            _best(runs),
+            Section(
+                "Width and depth",
+                "Accuracy on the test points. Lines: the mean over the seeds of the best networks of that size; bands: "
+                "from the lowest seed to the highest.",
+                [_width(runs), _depth(runs)],
+            ),
+            *_seeds(runs),
+            gallery_section(runs),
+            Section(
+                "Counters",
+                "Every network of the sweep has a row.",
+                [
+                    counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
+                    *([plan_table(expected, counters, "networks")] if expected else []),
+                ],
+            ),
+            options_section(options, made="rows"),
+        ],
+        warnings=shown_warnings(warnings),
+    )
+
+
+def shape_name(run: Mapping[str, Any]) -> str:
+    """Return a problem with its radius or frequency where that is not the usual one.
+
+    >>> shape_name({"problem": "cos", "r": 8.0}), shape_name({"problem": "cos", "r": 12.0})
+    ('cos', 'cos=12')
+    """
+    usual = run["r"] is None or run["r"] == PROBLEMS[run["problem"]]
+    return run["problem"] if usual else f"{run['problem']}={run['r']:g}"
+
+
+def nodes_text(run: Mapping[str, Any]) -> str:
+    """Return the nodes of the hidden layers, as they are read.
+
+    >>> nodes_text({"hidden": [1000, 10]})
+    '1,000 · 10'
+    """
+    return " · ".join(f"{nodes:,}" for nodes in run["hidden"])
+
+
+def group_seeds(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return the networks that differ in their seed alone, together; in the order of the sweep."""
+    groups: dict[tuple, list] = {}
+    for run in runs:
+        groups.setdefault(tuple(str(run[name]) for name in SETUP), []).append(run)
+    return list(groups.values())
+
+
+def _accuracies(group: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([run["test_accuracy"] for run in group])
+
+
+def options_section(options: Mapping[str, object], *, made: str) -> Section:
+    """Return what the run was told to do, a line for each block of the sweep."""
+    plain = {name: value for name, value in options.items() if name not in ("sweep", "max_reject_ratio")}
+    *_, table = run_section(plain | _sweep_lines(options), [], made=made).parts
+    return Section("Options", f"The same options give the same {made}.", [table])
+
+
+def _sweep_lines(options: Mapping[str, object]) -> dict[str, str]:
+    """Return the blocks of the sweep, each as an option that a person can read."""
+    blocks = options.get("sweep", [])
+    assert isinstance(blocks, list)
+    return {
+        f"sweep, block {number}": "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in block.items())
+        for number, block in enumerate(blocks, 1)
+    }
+
+
+def _summary(runs: Sequence[Mapping[str, Any]], counters: Mapping[str, int]) -> list[tuple[str, str]]:
+    best = max(runs, key=lambda run: (run["test_accuracy"], -run["run"]), default=None)
+    shown = [
+        ("networks", format_cell(len(runs), "count")),
+        ("problems", str(len({shape_name(run) for run in runs}))),
+        ("weights and biases trained", format_cell(sum(run["parameters"] for run in runs), "count")),
+    ]
+    if best:
+        shown.append((f"best: {shape_name(best)}, {nodes_text(best)}", f"{best['test_accuracy']:.2%}"))
+    if counters.get("diverged"):
+        shown.append(("diverged", format_cell(counters["diverged"], "count")))
+    return shown
+
+
+def _problems(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(shape_name(run) for run in runs))
+
+
+def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
+    rows: list[tuple[Cell, ...]] = []
+    for problem in _problems(runs):
+        of = [run for run in runs if shape_name(run) == problem]
+        best = max(of, key=lambda run: (run["test_accuracy"], -run["run"]))
+        how = f"batch {best['batch']:,}, {best['steps']:,} steps, seed {best['seed']}, no. {best['run']}"
+        accuracies = [best[f"{split}_accuracy"] for split in ("train", "validation", "test")]
+        rows.append((problem, len(of), best["base"], Term(nodes_text(best), how), *accuracies))
+    columns = (
+        Column(title="Problem"),
+        Column(title="Networks", unit="count"),
+        Column(title="Base", unit="share"),
+        Column(title="Best network: nodes"),
+        Column(title="Training", unit="share"),
+        Column(title="Validation", unit="share"),
+        Column(title="Test", unit="share"),
+    )
+    text = "The base is what one gets right by saying the commoner class of every point. "
+    text += "What else a network was trained with stands in the gallery, by its number."
+    table = Table(columns, rows, "Best network of each problem, by the test points", wide=True)
+    return Section("Best of each problem", text, [table])
+
+
+def _best_groups(runs: Sequence[Mapping[str, Any]], key: Callable) -> dict[tuple[str, Any], np.ndarray]:
+    """Return, for each problem and key, the accuracies over seeds of the setup with the highest mean."""
+    found: dict[tuple[str, Any], np.ndarray] = {}
+    for group in group_seeds(runs):
+        place, values = (shape_name(group[0]), key(group[0])), _accuracies(group)
+        if place not in found or values.mean() > found[place].mean():
+            found[place] = values
+    return found
+
+
+def _in_words(found: Mapping[tuple[str, Any], np.ndarray]) -> str:
+    return "; ".join(f"{problem} with {key:,} {found[problem, key].mean():.0%}" for problem, key in sorted(found))
+
+
+def _width(runs: Sequence[Mapping[str, Any]]) -> Plot:
+    one_layer = [run for run in runs if len(run["hidden"]) == 1]
+    found = _best_groups(one_layer, lambda run: run["hidden"][0])
+    problems = _problems(one_layer)
+    caption = "Accuracy of networks with one hidden layer, by its nodes"
+    alt = f"{caption}: {_in_words(found)}"
+    if not found:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        for number, problem in enumerate(problems):
+            widths = sorted(nodes for name, nodes in found if name == problem)
+            groups = [100 * found[problem, nodes] for nodes in widths]
+            look = {"color": COLORS[number % 6], "linestyle": DASHES[number % 6], "marker": MARKS[number % 6]}
+            axes.plot(widths, [values.mean() for values in groups], label=problem, markersize=5, **look)
+            lows, highs = ([bound(values) for values in groups] for bound in (np.min, np.max))
+            axes.fill_between(widths, lows, highs, color=COLORS[number % 6], alpha=0.15, linewidth=0)
+        axes.set_xscale("log")
+        ticks = sorted({nodes for _, nodes in found})
+        axes.set_xticks(ticks, [f"{nodes:,}" for nodes in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("Nodes")
+        axes.set_ylabel("Right, %")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6, columnspacing=0.9, handlelength=1.6)
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
+    found = _best_groups(runs, lambda run: len(run["hidden"]))
+    problems, depths = _problems(runs), sorted({depth for _, depth in found})
+    caption = "Accuracy by the number of hidden layers; dots: seeds"
+    alt = f"{caption}: {_in_words(found)}"
+    if not found:
+        return Plot("", caption, alt)
+
+    def draw(axes: Any) -> None:
+        wide = 0.8 / len(depths)
+        for number, depth in enumerate(depths):
+            color, layers = COLORS[number % 6], "layer" if depth == 1 else "layers"
+            at = [place - 0.4 + (number + 0.5) * wide for place in range(len(problems))]
+            groups = [found.get((problem, depth), np.array([])) for problem in problems]
+            heights = [100 * values.mean() if len(values) else 0 for values in groups]
+            axes.bar(at, heights, wide * 0.92, color=color, alpha=0.55, label=f"{depth} {layers}")
+            for place, values in zip(at, groups, strict=True):
+                axes.scatter([place] * len(values), 100 * values, s=14, color=color, zorder=3, linewidths=0)
+        axes.set_xticks(range(len(problems)), problems)
+        axes.set_ylim(40, 101)
+        axes.grid(visible=False, axis="x")
+        axes.set_ylabel("Right, %")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6)
+
+    return plot(draw, caption=caption, alt=alt)
+
+
+def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
+    groups = [group for group in group_seeds(runs) if len(group) > 1]
+    if not groups:
+        return []
+    groups.sort(key=lambda group: -np.ptp(_accuracies(group)))  # stable: of one spread, in the order of the sweep
+    rows: list[tuple[Cell, ...]] = []
+    for group in groups[:MOST_SETUPS]:
+        run, values = group[0], _accuracies(group)
+        how = f"batch {run['batch']:,}, {run['steps']:,} steps"
+        name = Term(f"{shape_name(run)}, {nodes_text(run)}", how)
+        rows.append((name, len(values), values.min(), float(np.median(values)), values.max(), np.ptp(values)))
+    columns = (
+        Column(title="Network"),
+        Column(title="Seeds", unit="count"),
+        Column(title="Lowest", unit="share"),
+        Column(title="Median", unit="share"),
+        Column(title="Highest", unit="share"),
+        Column(title="Spread", unit="share", bar=True),
+    )
+    text = "Networks that differ in their initial weights alone, those with the widest spread first."
+    more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""
+    table = Table(columns, rows, f"Accuracy on the test points over seeds{more}", wide=True)
+    return [Section("Spread over seeds", text, [table])]
+
+
+def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
+    """Return every network's picture, to be sorted and filtered."""
+    filters: list[tuple[str, Sequence[str]]] = []
+    values = {title: [write(run) for run in runs] for title, write in FILTERS.items()}
+    for title, found in values.items():
+        kinds = list(dict.fromkeys(found))
+        if title not in ("Problem",):
+            kinds.sort(key=_by_numbers)
+        if len(kinds) > 1:
+            filters.append((title, kinds))
+    ranks = []
+    for key in ORDERS.values():
+        places = sorted(range(len(runs)), key=lambda place: key(runs[place]))
+        rank = [0] * len(runs)
+        for number, place in enumerate(places):
+            rank[place] = number
+        ranks.append(rank)
+    varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
+    cards = [
+        Card(
+            picture=_picture(run, varied),
+            values=[values[title][place] for title, _ in filters],
+            ranks=[rank[place] for rank in ranks],
+        )
+        for place, run in enumerate(runs)
+    ]
+    text = (
+        "A picture marked as not above the base is of a network that is no better than the commoner class. "
+        "Training points light blue where false and dark where true; test points gray where the network is right and "
+        "red where it is wrong. plots/ has each picture at full size, by the number of its network."
+    )
+    return Section("Gallery", text, [Gallery(cards, filters, list(ORDERS), f"{len(cards):,} networks")])
+
+
+def _by_numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part.replace(",", "")) for part in text.split(" · "))
+
+
+def _picture(run: Mapping[str, Any], varied: Sequence[str]) -> Picture:
+    more = "".join(f" · {name} {run[name]:g}" for name in varied)
+    note = f"{nodes_text(run)} · batch {run['batch']:,} · {run['steps']:,} steps · seed {run['seed']}{more}"
+    note += f" · no. {run['run']}"
+    mark = "diverged" if run["diverged"] else "not above base" if run["test_accuracy"] <= run["base"] else ""
+    title = f"{shape_name(run)} {run['test_accuracy']:.1%}"
+    return Picture(jpeg=run["thumbnail"] or b"", title=title, note=note, mark=mark)

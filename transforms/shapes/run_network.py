@@ -1,0 +1,180 @@
+"""Train and test one network of a sweep: a work unit, with its row, its predictions and its picture."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from molino.schemas import field, schema
+from molino.schemas.shapes import PREDICTIONS, RUNS
+from molino.transforms import progress
+from molino.transforms.files import storage
+from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.units import Done
+from molino.transforms.report.charts import jpeg
+from molino.transforms.rows.gather import Gather
+from molino.transforms.shapes.draw import draw_network
+from molino.transforms.shapes.points import SPLITS, Points, Problem, draw_split, label_points
+from molino.transforms.shapes.train_network import (
+    Network,
+    ask_network,
+    cross_entropy,
+    penalty_of,
+    probability_of,
+    train_network,
+)
+
+THUMBNAIL = 200  # pixels
+PLOT_AREA = (36, 684, 43, 706)  # top, bottom, left and right of the axes in a picture
+RUN_NAME = "_runs"
+
+# what the report needs of each network; staged, not published
+CARDS = schema("shapes.cards", 1, *RUNS, field("thumbnail", pa.binary(), "JPEG", nullable=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """A network, and its number in the sweep."""
+
+    number: int
+    network: Network
+
+
+@functools.lru_cache(maxsize=24)
+def read_split(points: Points, problem: Problem, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (x, y, label) of a split as networks take them: float32, labels 0 or 1. Kept; not to be changed."""
+    x, y = draw_split(points, split)
+    # the shape is that of the points before they are rounded
+    return x.astype(np.float32), y.astype(np.float32), label_points(problem, x, y).astype(np.float32)
+
+
+def title_of(network: Network, accuracy: float) -> str:
+    """Return what stands above a picture.
+
+    >>> network = Network(problem=Problem("ring", 0.75), hidden=(10, 5), batch=100, steps=9, rate=0.5, decay=1.0,
+    ...                   decay_steps=3500, l2=0.0, deviation=0.1, seed=1)
+    >>> title_of(network, 0.9312)
+    'ring   nodes 10, 5   batch 100   steps 9   test accuracy 93.1%'
+    """
+    nodes = ", ".join(map(str, network.hidden))
+    return (
+        f"{network.problem}   nodes {nodes}   batch {network.batch}   steps {network.steps}   "
+        f"test accuracy {accuracy:.1%}"
+    )
+
+
+def plot_name(number: int, network: Network) -> str:
+    """Return the path of a network's picture in the output.
+
+    Number and problem are enough to find it, and are safe in any file system.
+    """
+    return f"plots/{number:05d}-{network.problem.name}-{'-'.join(map(str, network.hidden))[:60]}.jpg"
+
+
+def run_network(unit: Unit, folder: str, *, points: Points, timings: bool, plots: bool) -> Done:
+    """Train a network, test it on the three splits, and stage its row, its predictions and its picture.
+
+    Memory: the points of the splits in float32, kept for the next network, and what training takes.
+    """
+    network, number = unit.network, unit.number
+    cost = max(1, network.nanoseconds)
+    started = time.perf_counter()
+    trained = train_network(
+        network,
+        *read_split(points, network.problem, "train"),
+        tell=lambda share: progress.report("read", bytes=int(share * cost)),
+    )
+    seconds = time.perf_counter() - started
+    margins = {split: _margins(trained, points, network.problem, split) for split in SPLITS}
+    truth = {split: read_split(points, network.problem, split)[2] for split in SPLITS}
+    right = {split: (margins[split] > 0) == (truth[split] > 0) for split in SPLITS}
+    larger = max(np.count_nonzero(truth["test"]), np.count_nonzero(truth["test"] == 0))
+    row: dict[str, Any] = {
+        **dataclasses.asdict(network),
+        "run": number,
+        "problem": network.problem.name,
+        "r": network.problem.r,
+        "parameters": network.parameters,
+        "loss": cross_entropy(margins["train"], truth["train"]) + penalty_of(trained.layers, network.l2),
+        **{f"{split}_accuracy": float(right[split].mean()) for split in SPLITS},
+        "base": larger / len(truth["test"]),
+        "diverged": trained.diverged,
+        "curve_step": trained.curve_step,
+        "curve_loss": trained.curve_loss,
+        "seconds": seconds if timings else None,
+    }
+    row["thumbnail"] = None
+    files = []
+    if plots:
+        picture = draw_network(points, network.problem, right["test"], title_of(network, row["test_accuracy"]))
+        top, bottom, left, right_side = PLOT_AREA
+        row["thumbnail"] = jpeg(picture[top:bottom, left:right_side], side=THUMBNAIL, quality=75)
+        files.append(write_view(jpeg(picture), folder=folder, name=plot_name(number, network)))
+    files.append(write_shard([_batch([row], CARDS)], schema=CARDS, folder=folder, dataset=RUN_NAME, key=(number,)))
+    predicted = prediction_rows(number, points, network.problem, margins["test"])
+    files.append(write_shard([predicted], schema=PREDICTIONS, folder=folder, dataset="predictions", key=(number,)))
+    progress.report("read", rows=1)
+    counters = {"predictions": predicted.num_rows, "runs": 1, "diverged": int(trained.diverged)}
+    return Done(files=tuple(files), counters=counters, amounts={"rows": 1, "bytes": cost})
+
+
+def _margins(trained: Any, points: Points, problem: Problem, split: str) -> np.ndarray:
+    x, y, _ = read_split(points, problem, split)
+    if trained.diverged:
+        return np.full(len(x), np.nan, np.float32)
+    return ask_network(trained.layers, x, y)
+
+
+def prediction_rows(number: int, points: Points, problem: Problem, margin: np.ndarray) -> pa.RecordBatch:
+    """Return what a network says of the test points, as rows of PREDICTIONS."""
+    x, y, label = read_split(points, problem, "test")
+    columns = [
+        pa.array(np.full(len(x), number, np.int32)),
+        pa.array(np.arange(len(x), dtype=np.int32)),
+        pa.array(x),
+        pa.array(y),
+        pa.array(label > 0),
+        pa.array(margin > 0),
+        pa.array(probability_of(margin)),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=PREDICTIONS)
+
+
+def _batch(rows: Sequence[dict[str, Any]], schema_: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema_]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema_)
+
+
+@dataclasses.dataclass(kw_only=True)
+class GatherRuns(beam.PTransform):
+    """Bring the rows of all networks together in one shard, in the order of the sweep.
+
+    Input: the scratch files of units. Output: a StagedFile.
+
+    Attributes:
+      folder: the run's staging folder.
+    """
+
+    folder: str
+
+    def expand(self, scratch: beam.PCollection) -> beam.PCollection:
+        return scratch | "Gather" >> Gather(into=_gather_runs, arguments={"folder": self.folder})
+
+
+def _gather_runs(files: Sequence[StagedFile], folder: str) -> StagedFile:
+    table = pa.Table.from_batches(read_cards(files, RUNS.names), pa.schema([CARDS.field(name) for name in RUNS.names]))
+    rows = table.replace_schema_metadata(RUNS.metadata).combine_chunks().to_batches()
+    return write_shard(rows, schema=RUNS, folder=folder, dataset="runs", key=(0,))
+
+
+def read_cards(files: Sequence[StagedFile], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the cards of all networks, in the order of the sweep."""
+    for file in sorted((file for file in files if file.dataset == RUN_NAME), key=lambda file: file.key):
+        with storage.open_input(file.path) as raw:
+            yield from pq.ParquetFile(raw).iter_batches(columns=columns)

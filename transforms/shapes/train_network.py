@@ -1,0 +1,241 @@
+"""Train a small network that tells two classes of points of the plane apart, as the published study does.
+
+Hidden layers with ReLU, two logits, the mean cross-entropy of a batch plus l2 · ½Σw² of every matrix of weights, plain
+gradient descent. Batches are taken in order: that of step s begins at s · batch mod (n − batch). Initial weights are of
+a normal distribution, drawn again beyond two standard deviations; biases begin at zero. All in float32.
+
+One hidden layer is trained by `one_layer`; any other network here, by matrix products of NumPy's BLAS with
+one thread, whose last bits depend on the kind of processor.
+"""
+
+import ctypes
+import dataclasses
+import functools
+import glob
+import itertools
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from molino.transforms.shapes.one_layer import descend, margins
+from molino.transforms.shapes.points import Problem
+
+NOTES = 50  # of the loss, on the way
+CHUNK_ROWS = 4096  # at a time, when a network is only asked
+
+# (weights, biases) of every layer, the output's last: (inputs, nodes) and (nodes,) float32
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """One network, and how it is trained.
+
+    Attributes:
+      problem: what it learns.
+      hidden: nodes of every hidden layer.
+      batch, steps: points in a step, and steps.
+      rate, decay, decay_steps: the learning rate is multiplied by `decay` after every `decay_steps` steps.
+      l2: beta, of the penalty.
+      deviation: standard deviation of the initial weights.
+      seed: of the initial weights.
+    """
+
+    problem: Problem
+    hidden: tuple[int, ...]
+    batch: int
+    steps: int
+    rate: float
+    decay: float
+    decay_steps: int
+    l2: float
+    deviation: float
+    seed: int
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Inputs and nodes of every layer."""
+        sides = [2, *self.hidden, 2]
+        return list(itertools.pairwise(sides))
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return sum(inputs * nodes + nodes for inputs, nodes in self.shapes)
+
+    @property
+    def nanoseconds(self) -> int:
+        """About the time that its training takes on one core of 2024; what to begin with follows from it."""
+        if len(self.hidden) == 1:
+            return self.steps * int(600 + 0.2 * self.batch * max(self.hidden[0], 4))
+        products = 6 * self.batch * sum(inputs * nodes for inputs, nodes in self.shapes)
+        passes = 2 * self.batch * sum(self.hidden)
+        return self.steps * int(60_000 + products / 90 + passes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained network, and the loss on the way: before some of its steps, of their batch, penalty included."""
+
+    layers: Layers
+    curve_step: list[int]
+    curve_loss: list[float]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a weight or bias is infinite or no number."""
+        return not all(np.isfinite(values).all() for layer in self.layers for values in layer)
+
+
+def draw_layers(network: Network) -> Layers:
+    """Return a network's initial weights and biases; they depend on seed, deviation and the layers' sizes."""
+    generator = np.random.default_rng(network.seed)
+    layers = []
+    for shape in network.shapes:
+        drawn = generator.standard_normal(shape)
+        while (far := np.abs(drawn) > 2).any():
+            drawn[far] = generator.standard_normal(np.count_nonzero(far))
+        layers.append(((network.deviation * drawn).astype(np.float32), np.zeros(shape[1], np.float32)))
+    return layers
+
+
+def train_network(
+    network: Network,
+    x: np.ndarray,
+    y: np.ndarray,
+    label: np.ndarray,
+    *,
+    layers: Layers | None = None,
+    tell: Callable[[float], object] = float,
+) -> Trained:
+    """Return a network trained on points in their order.
+
+    A network whose loss is no number any more is not trained further.
+
+    Args:
+      x, y, label: (n,) float32, contiguous; labels are 0 or 1. There must be more points than a batch has.
+      layers: initial weights, which are changed; drawn where they are not given.
+      tell: called now and then with the share of the steps that were taken since the last time.
+    """
+    layers = draw_layers(network) if layers is None else layers
+    if len(layers) == 2:
+        (w, b), (v, c) = layers
+        take = functools.partial(descend, x, y, label, w, b, v, c)
+    else:
+        use_one_thread()
+        take = functools.partial(descend_layers, np.stack([x, y], axis=1), label, layers)
+    noted = range(0, network.steps, -(-network.steps // NOTES))
+    stops = sorted({*noted, *range(0, network.steps, network.decay_steps), network.steps})
+    steps, losses = [], []
+    for start, stop in itertools.pairwise(stops):
+        penalty = penalty_of(layers, network.l2)
+        rate = network.rate * network.decay ** (start // network.decay_steps)
+        loss = take(network.batch, start, stop, np.float32(rate), np.float32(network.l2)) + penalty
+        if start in noted:
+            steps.append(start)
+            losses.append(float(np.float32(loss)))
+        tell((stop - start) / network.steps)
+        if not np.isfinite(loss):
+            break
+    return Trained(layers=layers, curve_step=steps, curve_loss=losses)
+
+
+def penalty_of(layers: Layers, l2: float) -> float:
+    """Return l2 · ½Σw² over the matrices of weights."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return 0.5 * l2 * sum(float(np.vdot(w, w)) for w, _ in layers)
+
+
+def descend_layers(
+    points: np.ndarray, label: np.ndarray, layers: Layers, batch: int, start: int, stop: int, rate: float, l2: float
+) -> float:
+    """Take the steps from `start` to `stop` at one rate, in place; return the cross-entropy before the first of them.
+
+    Any number of hidden layers; `points` is (n, 2) float32. What `one_layer.descend` does, by matrix
+    products. Memory: about three times batch · nodes of all hidden layers, in float32.
+    """
+    loss = 0.0
+    outputs = [np.empty((batch, w.shape[1]), np.float32) for w, _ in layers]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(start, stop):
+            offset = step * batch % (len(points) - batch)
+            given = points[offset : offset + batch]
+            truth = label[offset : offset + batch]
+            inputs = [given, *outputs[:-1]]
+            for number, (w, b) in enumerate(layers):
+                np.matmul(inputs[number], w, out=outputs[number])
+                outputs[number] += b
+                if number < len(layers) - 1:
+                    np.maximum(outputs[number], 0, out=outputs[number])
+            margin = outputs[-1][:, 1] - outputs[-1][:, 0]
+            if step == start:
+                loss = cross_entropy(margin, truth)
+            slope = (probability_of(margin) - truth) / np.float32(batch)
+            back = np.stack([-slope, slope], axis=1)
+            for number in range(len(layers) - 1, -1, -1):
+                w, b = layers[number]
+                by_weights, by_biases = inputs[number].T @ back, back.sum(axis=0)
+                if number:
+                    back = back @ w.T
+                    np.multiply(back, inputs[number] > 0, out=back)
+                w -= rate * (by_weights + l2 * w)
+                b -= rate * by_biases
+    return loss
+
+
+def probability_of(margin: np.ndarray) -> np.ndarray:
+    """Return the probability of the second class, given by how much its logit is above the other; float32.
+
+    >>> probability_of(np.array([0.0, -1000.0], np.float32)).tolist()
+    [0.5, 0.0]
+    """
+    small = np.exp(-np.abs(margin))
+    return np.where(margin >= 0, np.float32(1), small) / (1 + small)
+
+
+def cross_entropy(margin: np.ndarray, label: np.ndarray) -> float:
+    """Return the mean cross-entropy, of labels 0 or 1."""
+    each = np.maximum(margin, 0) - label * margin + np.log1p(np.exp(-np.abs(margin)))
+    return float(each.mean(dtype=np.float64))
+
+
+def ask_network(layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return by how much the second logit is above the first, (n,) float32: above 0 the network says true."""
+    if len(layers) == 2:
+        (w, b), (v, c) = layers
+        out = np.empty(len(x), np.float32)
+        for start in range(0, len(x), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            margins(x[rows], y[rows], w, b, v, c, out[rows])
+        return out
+    use_one_thread()
+    parts = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(x), CHUNK_ROWS):
+            values = np.stack([x[start : start + CHUNK_ROWS], y[start : start + CHUNK_ROWS]], axis=1)
+            for w, b in layers[:-1]:
+                values = np.maximum(values @ w + b, 0)
+            w, b = layers[-1]
+            logits = values @ w + b
+            parts.append(logits[:, 1] - logits[:, 0])
+    return np.concatenate(parts)
+
+
+@functools.cache
+def use_one_thread() -> None:
+    """Let NumPy's OpenBLAS use one thread for each caller: every worker has a core, and threads would change bits.
+
+    For the whole process and for good; another BLAS stays as it is.
+    """
+    folder = os.path.dirname(os.path.dirname(np.__file__))
+    for path in glob.glob(f"{folder}/numpy.libs/*openblas*") + glob.glob(f"{folder}/numpy/.dylibs/*openblas*"):
+        library = ctypes.CDLL(path)
+        for name in ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads"):
+            if hasattr(library, name):
+                getattr(library, name)(1)
+
+
+def order_by_time(networks: Sequence[Network]) -> list[int]:
+    """Return the places of networks, those that take longest first."""
+    return sorted(range(len(networks)), key=lambda place: (-networks[place].nanoseconds, place))

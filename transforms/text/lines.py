@@ -1,0 +1,180 @@
+"""Lines to rows: every line becomes a row of a batch or a reject, and none is lost."""
+
+import codecs
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from molino.transforms.errors import DataError
+from molino.transforms.text.position import LINE_BITS, POSITION
+from molino.transforms.text.sources import Source, TextFormat
+
+CLIP = 200  # characters of a rejected row that are kept
+NEWLINE = ord("\n")
+
+# What a rejected row shows of itself: its shape. Names and CURPs are personal data.
+SHAPE = {ord(c): "A" if c.isalpha() else "9" for c in map(chr, range(0x250)) if c.isalnum()}
+
+RAW_REJECTS = pa.schema([(POSITION, pa.int64()), ("reason", pa.string()), ("row", pa.string())])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """What a piece of a span held: rows and rejects, and how many records, lines and bytes it had in all.
+
+    `records` is counted apart from the rows and rejects, so that a lost line shows.
+    """
+
+    rows: pa.RecordBatch
+    rejects: pa.RecordBatch
+    records: int
+    lines: int
+    bytes: int
+
+
+def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int, first_line: int) -> Chunk:
+    """Parse whole lines of unquoted text; the last may lack its end.
+
+    The first of them is line `first_line` of its span. Lines that are empty, too long, of another number of fields
+    than the header, undecodable or with a NUL byte become rejects.
+    """
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if data and not data.endswith(b"\n"):
+        data += b"\n"
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
+    position = (span_number << LINE_BITS) + first_line
+    decoded = _to_utf8(data, text.encoding)
+    suspicious = decoded is None or b"\0" in data or (np.diff(ends, prepend=0) > text.max_line_bytes + 1).any()
+    table = None if suspicious or decoded is None else parse_clean(decoded, len(ends), source, text)
+    if table is not None:
+        positions = np.arange(position, position + len(ends), dtype=np.int64)
+        rows, none = with_position(table, positions), raw_rejects([], [], [])
+        return Chunk(rows=rows, rejects=none, records=len(ends), lines=len(ends), bytes=len(data))
+    return _parse_with_rejects(data, ends, source, text, position)
+
+
+def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: TextFormat, position: int) -> Chunk:
+    reasons = line_faults(data, ends, len(source.header), text)
+    bad = np.flatnonzero(reasons.astype(bool))
+    lengths = np.diff(ends, prepend=0)
+    keep = np.repeat(~reasons.astype(bool), lengths)
+    clean = np.frombuffer(data, np.uint8)[keep].tobytes()
+    good = np.flatnonzero(~reasons.astype(bool))
+    decoded = _to_utf8(clean, text.encoding)
+    table = None if decoded is None else parse_clean(decoded, len(good), source, text)
+    if table is None:
+        raise DataError(f"{source.path}: {len(good)} lines passed every check but could not be parsed; report this")
+    starts = ends - lengths
+    shapes = [show_shape(data[starts[i] : min(ends[i], starts[i] + CLIP)], text.encoding) for i in bad]
+    rejects = raw_rejects(position + bad, reasons[bad].tolist(), shapes)
+    rows = with_position(table, position + good)
+    return Chunk(rows=rows, rejects=rejects, records=len(ends), lines=len(ends), bytes=len(data))
+
+
+def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) -> np.ndarray:
+    """Return for each line the reason to reject it, or ""; `ends` are the offsets just after each newline."""
+    values = np.frombuffer(data, np.uint8)
+    lengths = np.diff(ends, prepend=0) - 1
+    delimiters = _count_in_lines(values == ord(text.delimiter), ends)
+    reasons = np.full(len(ends), "", dtype=object)
+    reasons[delimiters < fields - 1] = "too_few_fields"
+    reasons[delimiters > fields - 1] = "too_many_fields"
+    if text.encoding != "latin-1":
+        for i in np.flatnonzero(_count_in_lines(values >= 0x80, ends)):
+            try:
+                data[ends[i] - lengths[i] - 1 : ends[i]].decode(text.encoding)
+            except UnicodeDecodeError:
+                reasons[i] = "bad_encoding"
+    reasons[_count_in_lines(values == 0, ends) > 0] = "nul_byte"
+    reasons[lengths == 0] = "empty_line"
+    reasons[lengths > text.max_line_bytes] = "line_too_long"
+    return reasons
+
+
+def _count_in_lines(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return how many flags are set in each line."""
+    return np.diff(np.searchsorted(np.flatnonzero(flags), ends), prepend=0)
+
+
+def show_shape(row: bytes, encoding: str) -> str:
+    """Return a rejected row as it may be shown: letters as A, digits as 9, the rest as it is, clipped.
+
+    >>> show_shape(b"9|AAAA570617HQT|PEREZ|X", "latin-1")
+    '9|AAAA999999AAA|AAAAA|A'
+    """
+    shown = row.rstrip(b"\n").decode(encoding, "replace").translate(SHAPE)
+    return "".join("A" if c.isalpha() else "9" if c.isalnum() else c for c in shown)[:CLIP]
+
+
+def _to_utf8(data: bytes, encoding: str) -> bytes | None:
+    """Return the text in UTF-8, or None when it is not in its encoding."""
+    if data.isascii():
+        return data
+    try:
+        decoded = data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return data if codecs.lookup(encoding).name == "utf-8" else decoded.encode()
+
+
+def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> pa.Table | None:
+    """Parse clean records; None when any of them is not a row of the header's number of fields.
+
+    Columns that the file lacks are null.
+    """
+    odd: list[object] = []
+    wanted = list(text.columns.values())
+    # names that the job does not want may stand twice in the header; Arrow wants them distinct
+    names = [name if name in wanted else f"{i}:{name}" for i, name in enumerate(source.header)]
+
+    def skip(row: object) -> str:
+        odd.append(row)
+        return "skip"
+
+    if not data:
+        return text.schema.remove(len(text.columns)).empty_table()
+    table = pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(
+            column_names=names,
+            use_threads=False,
+            # where fields hold line ends all is one block: at a block's edge Arrow loses bytes of them
+            block_size=len(data) + 1 if text.quote else max(1 << 20, 2 * text.max_line_bytes),
+        ),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=text.delimiter,
+            quote_char=text.quote or False,
+            double_quote=bool(text.quote),
+            newlines_in_values=bool(text.quote),
+            invalid_row_handler=skip,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=wanted,
+            include_missing_columns=bool(text.optional),
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=False,
+            check_utf8=False,
+        ),
+    )
+    if odd or len(table) != records:
+        return None
+    return table.rename_columns(list(text.columns))
+
+
+def with_position(table: pa.Table, positions: np.ndarray) -> pa.RecordBatch:
+    """Return a table's rows as one batch, with their positions."""
+    columns = [_one_array(column) for column in table.columns]
+    return pa.RecordBatch.from_arrays([*columns, pa.array(positions, pa.int64())], [*table.column_names, POSITION])
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def raw_rejects(positions: Sequence[int] | np.ndarray, reasons: Sequence[str], rows: Sequence[str]) -> pa.RecordBatch:
+    arrays = [pa.array(positions, pa.int64()), pa.array(reasons, pa.string()), pa.array(rows, pa.string())]
+    return pa.RecordBatch.from_arrays(arrays, schema=RAW_REJECTS)

@@ -1,0 +1,32 @@
+"""A record's place in the input: its source and its line."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+POSITION = "position"  # name of the column that batches carry it in, int64
+LINE_BITS = 40  # a position is span << LINE_BITS | line: 8 million spans of a million million lines
+
+
+@dataclasses.dataclass(frozen=True)
+class LineTable:
+    """Where each span starts: turns positions into sources and lines.
+
+    Attributes:
+      sources: label of every source.
+      source_of: (spans,) int32, the source of each span.
+      first_line: (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet,
+        the number of the row, from 1.
+    """
+
+    sources: tuple[str, ...]
+    source_of: np.ndarray
+    first_line: np.ndarray
+
+    def locate(self, positions: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """Return (source labels, line numbers) of positions."""
+        values = positions.to_numpy()
+        spans = values >> LINE_BITS
+        labels = pa.array(self.sources, pa.string()).take(pa.array(self.source_of[spans]))
+        return labels, pa.array(self.first_line[spans] + (values & ((1 << LINE_BITS) - 1)), pa.int64())

@@ -1,0 +1,215 @@
+"""Read delimited text and Parquet: any number of files, in parallel pieces, without losing a record.
+
+Every line becomes either a row of a batch or a row of the rejects. A row's `position` orders all rows of all files
+as the files were listed and as their lines stand: it is the number of the span that the line starts in, then the
+line's number within it. The line's number in its file is known only when all spans are read (see `line_table`).
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from molino.schemas.rejects import REJECTS
+from molino.transforms import progress
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.rows.batches import concat
+from molino.transforms.rows.gather import Gather
+from molino.transforms.text.lines import Chunk, parse_lines
+from molino.transforms.text.position import LINE_BITS, POSITION, LineTable
+from molino.transforms.text.quoted import parse_quoted
+from molino.transforms.text.row_groups import read_groups
+from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat, split_sources
+from molino.transforms.text.unpack import line_end, unpacked_blocks
+
+
+def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
+    """Read the records of a span. Memory: a few times the span, or `block_bytes` for a text that is not split.
+
+    Raises:
+      DataError: the file is damaged, or became shorter.
+    """
+    source = span.source
+    if source.kind == PARQUET:
+        yield from read_groups(span, text)
+        return
+    if source.kind == "plain" and not text.quote:
+        yield parse_lines(_span_bytes(span, text.max_line_bytes), source, text, span.number, 0)
+        return
+    blocks = _line_blocks(source, block_bytes, text.max_line_bytes)
+    if text.quote:
+        yield from parse_quoted(blocks, source, text, span.number)
+        return
+    line = 0
+    for block in blocks:
+        chunk = parse_lines(block, source, text, span.number, line)
+        line += chunk.lines
+        yield chunk
+
+
+def _span_bytes(span: Span, max_line: int) -> bytes:
+    """Return the bytes of the lines that start in a span of a plain file, without the rest of an over-long last one."""
+    source = span.source
+    with storage.open_input(source.path) as file, storage.explained(source.path, "read"):
+        first = span.start == source.start
+        begin = span.start if first else span.start - 1
+        file.seek(begin)
+        data = file.read(span.end - begin)
+        if len(data) < span.end - begin:
+            raise DataError(f"{source.path} became shorter while it was read; run again when it is complete")
+        skip = 0 if first else line_end(data)
+        if skip < 0 or begin + skip >= span.end:
+            return b""
+        tail = b"" if data.endswith((b"\n", b"\r")) else file.read(max_line + 2)
+        end = line_end(tail)
+        return b"".join([memoryview(data)[skip:], tail if end < 0 else tail[:end]])
+
+
+def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
+    """Yield an unpacked text in blocks of whole lines; a line that is too long is cut, and its rest is left out."""
+    held, skip, cutting = b"", source.start, False
+    for block in unpacked_blocks(source.path, source.kind, source.member, size):
+        if skip:
+            block, skip = block[skip:], max(0, skip - len(block))
+        # a final \r may be half of a \r\n: wait for the next block
+        block = held + block
+        held = b""
+        if cutting:
+            end = line_end(block)
+            if end < 0 or (end == len(block) and block.endswith(b"\r")):
+                held = block[-1:] if block.endswith(b"\r") else b""
+                continue
+            block, cutting = block[end:], False
+        last = max(block.rfind(b"\n"), block.rfind(b"\r", 0, -1)) + 1
+        if last:
+            yield block[:last]
+        held = block[last:]
+        if len(held) > max_line + 2:
+            yield held[: max_line + 1] + b"\n"
+            held, cutting = b"", True
+    if held:
+        yield held
+
+
+def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
+    """Return the table of where spans start, from the (span number, lines) of every span.
+
+    Raises:
+      DataError: a span's count is missing. No other sum would show it: only the line numbers would be wrong.
+    """
+    held = dict(lines)
+    lost = [span.number for span in spans if span.number not in held]
+    if lost:
+        raise DataError(f"the runner lost the line counts of {len(lost)} spans; nothing was published; run again")
+    count = np.array([held[span.number] for span in spans], np.int64)
+    source_of = np.array([span.source_number for span in spans], np.int32)
+    before = np.cumsum(count) - count
+    starts = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
+    base = np.repeat(before[starts], np.diff(np.append(starts, len(spans))))
+    first = np.array([source.first_line for source in sources], np.int64)[source_of]
+    return LineTable(tuple(source.label for source in sources), source_of, before - base + first)
+
+
+class _ReadSpan(beam.DoFn):
+    def __init__(self, text: TextFormat, block_bytes: int):
+        self.text, self.block_bytes = text, block_bytes
+
+    def process(self, span: Span) -> Iterator[object]:
+        lines = 0
+        for chunk in read_span(span, self.text, self.block_bytes):
+            lines += chunk.lines
+            progress.report("read", rows=chunk.records, bytes=chunk.bytes)
+            yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records})
+            if chunk.rejects.num_rows:
+                yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
+            if chunk.rows.num_rows:
+                yield chunk.rows
+        yield beam.pvalue.TaggedOutput("lines", (span.number, lines))
+
+
+@dataclasses.dataclass(kw_only=True)
+class ReadDelimited(beam.PTransform):
+    """Read delimited text and Parquet in batches.
+
+    Output: `rows`, batches of `text.schema`; `rejects`, batches of position, reason and shape; `lines`, one
+    LineTable; `counters`, `rows_read` of every chunk.
+
+    Attributes:
+      sources: the texts and tables, from `list_sources`.
+      text: format and wanted columns.
+      span_bytes: size of a piece of work; the output does not depend on it.
+    """
+
+    sources: Sequence[Source]
+    text: TextFormat
+    span_bytes: int = 16 << 20
+
+    def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+        spans = split_sources(self.sources, self.span_bytes, quoted=bool(self.text.quote))
+        read = (
+            pipeline
+            | "Spans" >> beam.Create(spans, reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Read"
+            >> beam.ParDo(_ReadSpan(self.text, self.span_bytes))
+            .with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
+            .with_outputs("rejects", "lines", "counters", main="rows")
+        )
+        table = read.lines | "Lines" >> Gather(
+            into=line_table, arguments={"spans": spans, "sources": list(self.sources)}
+        )
+        return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": read.counters}
+
+
+def sort_rejects(
+    group: tuple[tuple[int, int], Iterable[pa.RecordBatch]],
+) -> tuple[tuple[int, int], list[pa.RecordBatch]]:
+    """Return one group of rejects as a shard, ordered by line."""
+    key, parts = group
+    batch = concat(parts, REJECTS)
+    order = [("line", "ascending"), ("reason", "ascending"), ("row", "ascending")]
+    return key, [pa.Table.from_batches([batch]).sort_by(order).combine_chunks().to_batches()[0]]
+
+
+def count_rejects(raw: pa.RecordBatch) -> dict[str, int]:
+    """Return how many rejects there are, in all and by reason."""
+    reasons = Counter(raw["reason"].to_pylist())
+    return {"rejects": raw.num_rows, **{f"rejects.{reason}": n for reason, n in reasons.items()}}
+
+
+def split_rejects(raw: pa.RecordBatch, table: LineTable) -> Iterator[tuple[tuple[int, int], pa.RecordBatch]]:
+    """Yield the rejects of a chunk with source and line, keyed by source and by million lines."""
+    sources, lines = table.locate(raw[POSITION])
+    located = pa.RecordBatch.from_arrays([sources, lines, raw["reason"], raw["row"]], schema=REJECTS)
+    numbers = table.source_of[raw[POSITION].to_numpy() >> LINE_BITS]
+    keys = np.stack([numbers, lines.to_numpy() >> 20], axis=1)
+    for key in np.unique(keys, axis=0):
+        rows = np.flatnonzero((keys == key).all(axis=1))
+        yield (int(key[0]), int(key[1])), located.take(pa.array(rows))
+
+
+@dataclasses.dataclass(kw_only=True)
+class GatherRejects(beam.PTransform):
+    """Turn raw rejects into `shards` of REJECTS, in the order of files and lines, and `counters` by reason.
+
+    Attributes:
+      lines: the LineTable of the read.
+    """
+
+    lines: beam.PCollection
+
+    def expand(self, raw: beam.PCollection) -> dict[str, beam.PCollection]:
+        shards = (
+            raw
+            | "Locate"
+            >> beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines)).with_output_types(
+                tuple[tuple[int, int], pa.RecordBatch]
+            )
+            | "Group" >> beam.GroupByKey()
+            | "Sort" >> beam.Map(sort_rejects)
+        )
+        return {"shards": shards, "counters": raw | "CountRejects" >> beam.Map(count_rejects)}

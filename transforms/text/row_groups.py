@@ -1,0 +1,87 @@
+"""Parquet to rows: row groups are read in parallel, each in batches, and no row is lost."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.text.lines import Chunk, raw_rejects, with_position
+from molino.transforms.text.position import LINE_BITS
+from molino.transforms.text.sources import Span, TextFormat
+
+BATCH_ROWS = 65536
+
+
+def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
+    """Read the row groups of a span in batches of 65,536 rows.
+
+    Rows with a null in a column that is not optional, or with bytes that are no UTF-8, become rejects.
+
+    Raises:
+      DataError: the file is damaged.
+    """
+    source, row = span.source, 0
+    groups = source.groups[span.start : span.end]
+    bytes_a_row = sum(size for _, size in groups) / max(1, sum(rows for rows, _ in groups))
+    columns = text.found(source.header)
+    with storage.open_input(source.path) as raw:
+        try:
+            file = pq.ParquetFile(raw)
+            wanted = list(dict.fromkeys(columns.values()))
+            numbers = list(range(span.start, span.end))
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=numbers, columns=wanted, use_threads=False):
+                chunk = check_rows(batch, text, (span.number << LINE_BITS) + row, int(batch.num_rows * bytes_a_row))
+                row += batch.num_rows
+                yield chunk
+        except (pa.ArrowException, OSError) as error:
+            cause = " ".join(str(error).split())[:120]
+            raise DataError(f"cannot read {source.path}: a damaged Parquet file ({cause}); fetch it again") from None
+
+
+def check_rows(batch: pa.RecordBatch, text: TextFormat, position: int, size: int) -> Chunk:
+    """Return a batch's rows under the names that are wanted, and as rejects those that cannot be used.
+
+    Args:
+      position: of the first row.
+      size: of the batch in the file, in bytes.
+    """
+    n = batch.num_rows
+    reasons = np.full(n, "", dtype=object)
+    arrays = {}
+    for name, column in text.columns.items():
+        if column not in batch.schema.names:
+            arrays[name] = pa.nulls(n, pa.string())
+            continue
+        # a view, not a cast: bytes that are no UTF-8 must come as far as this
+        array = _as_strings(batch[column])
+        if array.null_count and name not in text.optional:
+            reasons[array.is_null().to_numpy(zero_copy_only=False)] = "null_value"
+        if not _is_utf8(array):
+            reasons[[not _is_utf8(array.slice(i, 1)) for i in range(n)]] = "bad_encoding"
+        arrays[name] = array
+    positions = np.arange(position, position + n, dtype=np.int64)
+    table = pa.table(arrays)
+    bad = np.flatnonzero(reasons.astype(bool))
+    rejects = raw_rejects(positions[bad], reasons[bad].tolist(), [""] * len(bad))
+    if len(bad):
+        good = np.flatnonzero(~reasons.astype(bool))
+        table, positions = table.take(pa.array(good)), positions[good]
+    return Chunk(rows=with_position(table, positions), rejects=rejects, records=n, lines=n, bytes=size)
+
+
+def _as_strings(array: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array if array.type == pa.string() else pc.cast(array, pa.string())
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,269 @@
+"""What there is to read: texts among the input files, their headers, and where they can be cut."""
+
+import codecs
+import csv
+import dataclasses
+import difflib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import storage
+from molino.transforms.files.list_files import common_folder
+from molino.transforms.text.position import POSITION
+from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_bytes
+
+GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
+PARQUET = "parquet"
+SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextFormat:
+    """How the files are written, and which of their columns are wanted.
+
+    Attributes:
+      columns: names in the batch, mapped to names in the header.
+      delimiter: one ASCII character.
+      encoding: UTF-8 or an encoding of one byte a character.
+      quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
+      max_line_bytes: longer lines are rejects, and are never held in memory whole.
+      optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
+        is null. Text holds no nulls: an empty field is an empty string.
+
+    A Parquet file is told by its first bytes; of all this only `columns` and `optional` matter to it.
+    """
+
+    columns: Mapping[str, str]
+    delimiter: str = "|"
+    encoding: str = "latin-1"
+    quote: str = ""
+    max_line_bytes: int = 65536
+    optional: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
+            raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
+        if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
+            raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
+        if self.quote == self.delimiter:
+            raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
+        try:
+            name = codecs.lookup(self.encoding).name
+        except LookupError:
+            raise OptionError(f"no such encoding: {self.encoding!r}; try utf-8, latin-1 or cp1252") from None
+        if not name.startswith(SPLITTABLE_CODECS):
+            raise OptionError(f"cannot read {self.encoding!r}: only UTF-8 and encodings of one byte a character")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the batches: the wanted columns as strings, then `position`."""
+        return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
+
+    def found(self, header: Sequence[str]) -> dict[str, str]:
+        """Return the wanted columns that a header has: names in the batch, mapped to names in the header."""
+        return {name: column for name, column in self.columns.items() if column in header}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """One text to read: a file, or a member of a zip.
+
+    Attributes:
+      label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
+      kind: plain, gzip, zip or parquet.
+      bytes: size of the text, an estimate for gzip; of Parquet the wanted columns, unpacked.
+      header: the header's column names.
+      start: offset of the first byte after the header.
+      empty: whether no data follows the header.
+      groups: rows and bytes of every row group of a Parquet file.
+    """
+
+    path: str
+    label: str
+    kind: str
+    member: str
+    bytes: int
+    header: tuple[str, ...]
+    start: int
+    empty: bool
+    groups: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def first_line(self) -> int:
+        """Number of the first record's line: a header is line 1; Parquet counts rows from 1."""
+        return 1 if self.kind == PARQUET else 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Span:
+    """A piece of one source: it owns the lines that start in it.
+
+    `start` and `end` are bytes: a range of a plain text, or the whole of a text that cannot be split. Of a Parquet file
+    they are numbers of row groups.
+    """
+
+    number: int
+    source: Source
+    source_number: int
+    start: int
+    end: int
+
+
+def list_sources(files: Sequence[storage.FileInfo], text: TextFormat) -> list[Source]:
+    """Look at the first bytes of every file and return the texts to read, in the order of the files.
+
+    Raises:
+      DataError: a file is neither text nor Parquet, is UTF-16, or lacks a wanted column.
+    """
+    root = common_folder([file.path for file in files])
+    return [source for file in files for source in _sources_of(file, file.path[len(root) :], text)]
+
+
+def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
+    """Cut the sources into spans of about `span_bytes`; gzip, zip members, quoted text and row groups stay whole."""
+    spans: list[Span] = []
+    for source_number, source in enumerate(sources):
+        if source.empty:
+            continue
+        for start, end in _ranges(source, span_bytes, quoted):
+            spans.append(Span(number=len(spans), source=source, source_number=source_number, start=start, end=end))
+    return spans
+
+
+def _ranges(source: Source, span_bytes: int, quoted: bool) -> Iterator[tuple[int, int]]:
+    if source.kind == PARQUET:
+        start, held = 0, 0
+        for number, (_, size) in enumerate(source.groups, 1):
+            held += size
+            if held >= span_bytes or number == len(source.groups):
+                yield start, number
+                start, held = number, 0
+        return
+    step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
+    for start in range(source.start, max(source.bytes, source.start + 1), step):
+        yield start, min(start + step, source.bytes)
+
+
+def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterator[Source]:
+    with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
+        magic = raw.read(4)
+        head = magic + raw.read(GZIP_HEAD_BYTES) if magic.startswith(b"\x1f\x8b") else b""
+    if head:
+        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text)
+    elif magic.startswith(b"PK\x03\x04"):
+        for member, size in _zip_members(file.path):
+            yield _source(file.path, f"{label}!{member}", "zip", member, size, text)
+    elif magic == b"PAR1":
+        yield _parquet_source(file.path, label, text)
+    else:
+        yield _source(file.path, label, "plain", "", file.bytes, text)
+
+
+def _zip_members(path: str) -> list[tuple[str, int]]:
+    try:
+        with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, pa.ArrowException) as error:
+        raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
+    for info in members:
+        if info.flag_bits & 1:
+            raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
+    names = [info.filename for info in members]
+    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twice:
+        raise DataError(
+            f"cannot read {path}: it holds two members of the name {twice[0]!r}; unpack them and rename one"
+        )
+    return sorted((info.filename, info.file_size) for info in members)
+
+
+def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat) -> Source:
+    blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
+    head = b""
+    while (end := line_end(head)) < 0 or end == len(head):  # a member of a gzip file may end in the header
+        block = next(blocks, b"")
+        head += block
+        if not block or (end < 0 and len(head) > 2 * text.max_line_bytes):
+            break
+    header, start = _read_header(head, path if not member else f"{path}!{member}", text)
+    empty = len(head) <= start
+    return Source(path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty)
+
+
+def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], int]:
+    """Return the column names and the length of the header line with its end; ((), 0) for a text of no bytes."""
+    if not head:
+        return (), 0
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path} looks like UTF-16; convert it first, for example: iconv -f UTF-16 -t UTF-8")
+    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    end = line_end(head, start)
+    line = head[start : end if end >= 0 else len(head)]
+    if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
+        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz, .zip or Parquet")
+    try:
+        decoded = line.decode(text.encoding).rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
+    if text.quote:
+        names = next(csv.reader([decoded], delimiter=text.delimiter, quotechar=text.quote), [])
+    else:
+        names = decoded.split(text.delimiter)
+    _check_columns(names, path, text)
+    return tuple(names), end if end >= 0 else len(head)
+
+
+def _parquet_source(path: str, label: str, text: TextFormat) -> Source:
+    with storage.open_input(path) as raw:
+        try:
+            file = pq.ParquetFile(raw)
+            schema, metadata = file.schema_arrow, file.metadata
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
+            ) from None
+    _check_columns(schema.names, path, text)
+    wanted = text.found(schema.names)
+    for column in wanted.values():
+        if not _is_text(schema.field(column).type):
+            raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, not text; see --*-column")
+    groups = []
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema in wanted.values())
+        groups.append((group.num_rows, size))
+    return Source(
+        path=path,
+        label=label,
+        kind=PARQUET,
+        member="",
+        bytes=sum(size for _, size in groups),
+        header=tuple(schema.names),
+        start=0,
+        empty=not metadata.num_rows,
+        groups=tuple(groups),
+    )
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        return _is_text(type_.value_type)
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+
+
+def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
+    """Raise DataError unless the header has every column that is not optional, and none of them twice."""
+    for name, wanted in text.columns.items():
+        if names.count(wanted) > 1 or (wanted not in names and name not in text.optional):
+            what = "lacks the column" if wanted not in names else "has more than one column"
+            # only what resembles the wanted name is shown: a file without a header has a person there
+            near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
+            shown = f", among them {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
+            count = "one column" if len(names) == 1 else f"{len(names)} columns"
+            remedy = "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
+            raise DataError(f"{path} {what} {wanted!r}: its first line has {count}{shown}; {remedy}")

@@ -1,0 +1,1 @@
+"""Titles of products: keys, merged duplicates, labels, splits, and their vectors."""

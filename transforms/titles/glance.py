@@ -1,0 +1,114 @@
+"""What the report shows of a shard's titles, taken by the worker that writes them."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms.models.embed import Model, embed_many, open_embedder
+from molino.transforms.titles.keys import SPLITS
+
+LONGEST = 120  # characters: the last group of lengths is open
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a model's vocabulary knows of some titles.
+
+    Attributes:
+      titles, tokens, unknown: how many there are; `unknown` of the tokens are not in the vocabulary.
+      words: how often each unknown token occurs.
+    """
+
+    titles: int
+    tokens: int
+    unknown: int
+    words: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Glance:
+    """What the report shows of the titles of a shard, or of all.
+
+    Attributes:
+      groups: titles by (what, value, split): what is "language" or "label_quality", the value may be None.
+      lengths: titles by number of characters, (LONGEST + 1,) int64; the last has those that are longer.
+      known: by the name of each model that has a vocabulary.
+      sample: `turn` (uint64), `category`, and the vectors of each model (lists of float32) of a few titles.
+    """
+
+    groups: Mapping[tuple[str, str | None, str], int]
+    lengths: np.ndarray
+    known: Mapping[str, Known]
+    sample: pa.Table
+
+
+def add_up(glances: Sequence[Glance]) -> Glance:
+    """Return what all show together; the sample in the order of turns."""
+    groups: Counter[tuple[str, str | None, str]] = Counter()
+    known: dict[str, Known] = {}
+    for glance in glances:
+        groups.update(glance.groups)
+        for name, one in glance.known.items():
+            before = known.get(name, Known(titles=0, tokens=0, unknown=0, words={}))
+            known[name] = Known(
+                titles=before.titles + one.titles,
+                tokens=before.tokens + one.tokens,
+                unknown=before.unknown + one.unknown,
+                words=Counter(before.words) + Counter(one.words),
+            )
+    samples = [glance.sample for glance in glances if len(glance.sample)]
+    return Glance(
+        groups=groups,
+        lengths=sum((glance.lengths for glance in glances), np.zeros(LONGEST + 1, np.int64)),
+        known=known,
+        sample=pa.concat_tables(samples).sort_by("turn") if samples else pa.table({}),
+    )
+
+
+KNOWN_TITLES = 50_000  # of which tokens are looked up
+MAP_TITLES = 2_000
+
+
+def glance_at(kept: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model], titles: int) -> Glance:
+    """Return what the report shows of a block.
+
+    Which titles are looked at closely follows from their turn alone, so that any blocks and shards show the same.
+
+    Args:
+      kept: merged titles.
+      turns: theirs, ascending.
+      titles: in all blocks.
+    """
+    groups: Counter[tuple[str, str | None, str]] = Counter()
+    for what in ("language", "label_quality"):
+        coded = kept[what]
+        values = [*coded.dictionary.to_pylist(), None]
+        codes = coded.indices.fill_null(len(values) - 1).to_numpy().astype(np.int64)
+        cells = np.bincount(codes * len(SPLITS) + kept["split"].to_numpy())
+        for cell in np.flatnonzero(cells).tolist():
+            groups[what, values[cell // len(SPLITS)], SPLITS[cell % len(SPLITS)]] += int(cells[cell])
+    lengths = np.minimum(pc.utf8_length(kept["title"]).to_numpy(), LONGEST)
+    close = kept["title"].slice(0, _first(turns, KNOWN_TITLES / titles))
+    known = {}
+    for model in models:
+        if model.kind == "table":
+            found = open_embedder(model).coverage(close)
+            words = dict(zip(found.counts["token"].to_pylist(), found.counts["count"].to_pylist(), strict=True))
+            known[model.name] = Known(titles=len(close), tokens=found.tokens, unknown=found.unknown, words=words)
+    few = kept.slice(0, _first(turns, MAP_TITLES / titles))
+    sample = pa.table({"turn": turns[: len(few)], "category": few["category"].dictionary_decode()})
+    vectors = embed_many([open_embedder(model) for model in models], few["title"])
+    for model, of in zip(models, vectors, strict=True):
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(of.reshape(-1)), model.dim)
+        sample = sample.append_column(model.name, lists)
+    counted = np.bincount(lengths, minlength=LONGEST + 1)
+    return Glance(groups=groups, lengths=counted, known=known, sample=sample)
+
+
+def _first(turns: np.ndarray, share: float) -> int:
+    """Return how many of ascending turns lie in the first share of all that there can be."""
+    return len(turns) if share >= 1 else int(np.searchsorted(turns, np.uint64(int(share * 2.0**64))))

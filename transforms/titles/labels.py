@@ -1,0 +1,222 @@
+"""Number the categories: a vocabulary by tensorflow-transform, and the graph that serving applies.
+
+All of tensorflow-transform is here. As a program (`python -m molino.transforms.titles.labels`) it does what needs it,
+in a process of its own: the memory is given back, and what TensorFlow prints stays out of the user's sight.
+"""
+
+import dataclasses
+import gc
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.schemas.titles import LABELS
+from molino.transforms.errors import DataError
+from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.processes import run_module
+from molino.transforms.rows.gather import Gather
+from molino.transforms.titles.keys import SPLITS
+from molino.transforms.titles.merge import sum_counts
+
+GRAPH = "transform"  # the graph's folder in the output
+FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The numbers of categories.
+
+    Attributes:
+      categories: in the order of their labels.
+      table: of schemas.titles.LABELS.
+    """
+
+    categories: pa.Array
+    table: pa.Table
+
+    @property
+    def titles(self) -> int:
+        """Titles in all splits."""
+        return sum(pc.sum(self.table[split]).as_py() or 0 for split in SPLITS)
+
+    def number(self, categories: pa.DictionaryArray) -> pa.Array:
+        """Return the label of every category, int32; -1 for null and for what training has not."""
+        labels = pc.index_in(categories.dictionary, value_set=self.categories).fill_null(-1).cast(pa.int32())
+        return labels.take(categories.indices).fill_null(-1)
+
+
+def number_categories(counts: pa.Table) -> Labels:
+    """Return the labels that titles give their categories, counted as COUNTS.
+
+    In the order of tensorflow-transform's vocabularies: most titles in training first; of equals the one whose UTF-8
+    comes last. The table ends with the categories that training has no title of, in the order of their UTF-8, and null.
+    """
+    rows: dict[str | None, list[int]] = {}
+    for row in counts.to_pylist():
+        rows.setdefault(row["category"], [0, 0, 0])[row["split"]] += row["titles"]
+    known = [category for category in rows if category is not None]
+    trained = sorted(
+        (category for category in known if rows[category][0]),
+        key=lambda category: (rows[category][0], category.encode()),
+        reverse=True,
+    )
+    others: list[str | None] = [*sorted((c for c in known if not rows[c][0]), key=str.encode)]
+    listed = [*trained, *others, *([None] if None in rows else [])]
+    labels = [*range(len(trained)), *[-1] * (len(listed) - len(trained))]
+    columns = [labels, listed, *([rows[c][i] for c in listed] for i in range(len(SPLITS)))]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, LABELS, strict=True)]
+    return Labels(categories=pa.array(trained, pa.string()), table=pa.Table.from_arrays(arrays, schema=LABELS))
+
+
+def make_graph(labels: Labels) -> dict[str, bytes]:
+    """Return the files of a graph from category to label, by path, which tft.TFTransformOutput loads.
+
+    The vocabulary is made by tensorflow-transform from the categories of training, weighted by their titles: what it
+    makes of all titles, in the time that their categories take. The same labels give the same bytes.
+
+    Raises:
+      DataError: tensorflow-transform is not there, fails, or numbers the categories in another way.
+    """
+    trained = labels.table.slice(0, len(labels.categories))
+    request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
+    with tempfile.TemporaryDirectory(prefix="molino-") as folder:
+        code, _, last = run_module(
+            "molino.transforms.titles.labels", request, folder=folder, environment={"TF_CPP_MIN_LOG_LEVEL": "3"}
+        )
+        if code:
+            last = last or f"it ended with {code}"
+            raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")
+        out = Path(folder, GRAPH)
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    numbered = files[f"{GRAPH}/transform_fn/assets/{VOCABULARY}"].decode().splitlines()
+    if numbered != labels.categories.to_pylist():
+        raise DataError(
+            "tensorflow-transform numbers the categories in another way than this program; nothing was published; "
+            "report this"
+        )
+    return files
+
+
+def main() -> int:
+    """Write the graph for the categories and weights on standard input to the folder `transform` of this one."""
+    import warnings
+
+    gc.disable()  # it ends soon: looking for garbage among TensorFlow's objects would take a third of its time
+    warnings.simplefilter("ignore")
+    categories, weights = json.load(sys.stdin)
+    try:
+        import tensorflow_transform  # noqa: F401
+    except ImportError as error:
+        print(f"{error}; pip install -r requirements/tensorflow.txt", file=sys.stderr)
+        return 1
+    analyze(categories, weights, GRAPH)
+    _settle(Path(GRAPH))
+    return 0
+
+
+def analyze(categories: Sequence[str], weights: Sequence[float] | None, folder: str) -> None:
+    """Write the transform graph of a vocabulary of the categories; without weights each stands for one title.
+
+    Paths must be relative: tensorflow-transform writes those of its temporary files into the graph.
+    """
+    import tensorflow as tf
+    import tensorflow_transform as tft
+    import tensorflow_transform.beam as tft_beam
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+    from tfx_bsl.tfxio import tensor_adapter, tensor_representation_util
+
+    def number(inputs: dict[str, Any]) -> dict[str, Any]:
+        vocabulary = tft.vocabulary(inputs[FEATURE], weights=inputs.get("titles"), vocab_filename=VOCABULARY)
+        return {LABEL: tft.apply_vocabulary(inputs[FEATURE], vocabulary, default_value=-1)}
+
+    spec = {FEATURE: tf.io.FixedLenFeature([], tf.string)}
+    columns = {FEATURE: pa.array([[category.encode()] for category in categories], pa.list_(pa.binary()))}
+    raw = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    if weights is not None:
+        spec["titles"] = tf.io.FixedLenFeature([], tf.float32)
+        columns["titles"] = pa.array([[weight] for weight in weights], pa.list_(pa.float32()))
+    batch = pa.record_batch(columns)
+    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(
+        schema_utils.schema_from_feature_spec(spec)
+    )
+    config = tensor_adapter.TensorAdapterConfig(batch.schema, representations)
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir="work"):
+        rows = pipeline | beam.Create([batch])
+        function = (rows, config) | tft_beam.AnalyzeDataset(number)
+        _ = function | tft_beam.WriteTransformFn(folder)
+        # what serving must give is the category alone: the weights have had their effect
+        _ = raw | tft_beam.WriteMetadata(f"{folder}/{tft.TFTransformOutput.RAW_METADATA_DIR}", pipeline)
+
+
+def _settle(folder: Path) -> None:
+    """Give the graph bytes that depend on it alone: maps in order, and no random number for a name."""
+    from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
+
+    for path, message, clear in (
+        (folder / "transform_fn/saved_model.pb", saved_model_pb2.SavedModel(), ""),
+        (folder / "transform_fn/fingerprint.pb", fingerprint_pb2.FingerprintDef(), "uuid"),
+    ):
+        message.ParseFromString(path.read_bytes())
+        if clear:
+            message.ClearField(clear)
+        path.write_bytes(message.SerializeToString(deterministic=True))
+
+
+def _label(tables: list[pa.Table]) -> Labels:
+    return number_categories(sum_counts(tables))
+
+
+def _write(labels: Labels, folder: str) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    if len(labels.table):
+        batches = labels.table.combine_chunks().to_batches()
+        yield write_shard(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
+    if len(labels.categories):
+        for name, data in make_graph(labels).items():
+            yield write_view(data, folder=folder, name=name)
+    yield beam.pvalue.TaggedOutput("counters", count_labels(labels))
+
+
+def count_labels(labels: Labels) -> dict[str, int]:
+    """Return rows of the table, titles by split, and titles and categories that have no label."""
+    table = labels.table
+    unseen = table.filter(pc.and_(pc.equal(table["label"], -1), table["category"].is_valid()))
+    unlabeled = table.filter(table["category"].is_null())
+    counted = {
+        "labels": len(table),
+        "unseen_categories": len(unseen),
+        "unseen": sum(pc.sum(unseen[split]).as_py() or 0 for split in SPLITS),
+        "unlabeled": sum(pc.sum(unlabeled[split]).as_py() or 0 for split in SPLITS),
+    }
+    return counted | {f"split.{split}": pc.sum(table[split]).as_py() or 0 for split in SPLITS}
+
+
+@dataclasses.dataclass(kw_only=True)
+class LabelCategories(beam.PTransform):
+    """Number the categories by their titles in training. Input: tables of molino.transforms.titles.merge.COUNTS.
+
+    Output: `labels`, one Labels; `files`, the staged table and transform graph; and `counters`.
+
+    Attributes:
+      folder: the run's staging folder.
+    """
+
+    folder: str
+
+    def expand(self, counts: beam.PCollection) -> dict[str, beam.PCollection]:
+        labels = counts | "Number" >> Gather(into=_label)
+        written = labels | "WriteLabels" >> beam.FlatMap(_write, folder=self.folder).with_outputs(
+            "counters", main="files"
+        )
+        return {"labels": labels, "files": written.files, "counters": written.counters}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""Titles: rows to keys, copies to one row with a count, and titles of two categories beside each other."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms import progress
+from molino.transforms.errors import DataError
+from molino.transforms.rows.batches import first_appearance_codes
+from molino.transforms.rows.partition import Parts
+from molino.transforms.text.lines import RAW_REJECTS, show_shape
+from molino.transforms.text.position import POSITION
+from molino.transforms.titles.keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
+
+CODED = pa.dictionary(pa.int32(), pa.string())
+# Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
+ROWS = pa.schema(
+    [
+        ("title", pa.string()),
+        ("label_quality", CODED),
+        ("language", CODED),
+        ("category", CODED),
+        (POSITION, pa.int64()),
+        ("id", pa.int64()),
+        ("near", pa.uint64()),
+    ]
+)
+NULLABLE = ("label_quality", "language", "category")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How titles are shuffled and split.
+
+    Attributes:
+      seed: of the hashes that decide both.
+      validation, test: shares of the titles, from 0 to 1.
+    """
+
+    seed: int
+    validation: float
+    test: float
+
+    def block(self, rows: pa.RecordBatch) -> pa.Array:
+        """Return what the rows' blocks follow from."""
+        return pa.array(block_hashes(rows["id"].to_numpy(), self.seed))
+
+    def turn(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Return what rows are ordered by within a block."""
+        return turns(rows["id"].to_numpy(), self.seed)
+
+    def split(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Return the rows' splits, as indices of SPLITS: (n,) int8."""
+        return split_numbers(rows["near"].to_numpy(), self.seed, self.validation, self.test)
+
+
+def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows as ROWS: with null for an empty field, and with their keys."""
+    columns = {name: rows[name] for name in rows.schema.names}
+    for name in NULLABLE:
+        columns[name] = _without_empty(pc.dictionary_encode(columns[name]))
+    columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
+    columns["near"] = pa.array(near_keys(columns["title"]))
+    return pa.RecordBatch.from_arrays([columns[name] for name in ROWS.names], schema=ROWS)
+
+
+def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    empty = pc.index(coded.dictionary, "").as_py()
+    if empty < 0:
+        return coded
+    indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
+    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
+
+
+class _Key(beam.DoFn):
+    def __init__(self, without_category: bool):
+        self.without_category = without_category
+
+    def process(self, rows: pa.RecordBatch) -> Iterator[object]:
+        keyed = key_titles(rows)
+        category = keyed["category"]
+        faults = {"no_category": category.is_null()} if category.null_count and not self.without_category else {}
+        # a vocabulary is a text file with a category on each line
+        broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
+        if pc.any(broken).as_py():
+            faults["bad_category"] = broken.take(category.indices).fill_null(False)
+        for reason, rows_at in faults.items():
+            yield beam.pvalue.TaggedOutput("rejects", _reject(keyed.filter(rows_at), reason))
+        if faults:
+            keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
+        if keyed.num_rows:
+            yield keyed
+
+
+def _reject(rows: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+    shapes = [show_shape(title.encode(), "utf-8") for title in rows["title"].to_pylist()]
+    reasons = pa.array([reason] * rows.num_rows, pa.string())
+    return pa.RecordBatch.from_arrays([rows[POSITION], reasons, pa.array(shapes, pa.string())], schema=RAW_REJECTS)
+
+
+@dataclasses.dataclass(kw_only=True)
+class KeyTitles(beam.PTransform):
+    """Give titles their id and the key of what is nearly the same. Output: `rows`, batches of ROWS, and `rejects`.
+
+    Attributes:
+      without_category: keep titles that have no category; else they are rejects.
+    """
+
+    without_category: bool = False
+
+    def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return rows | "Key" >> beam.ParDo(_Key(self.without_category)).with_output_types(
+            pa.RecordBatch, rejects=pa.RecordBatch
+        ).with_outputs("rejects", main="rows")
+
+
+def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+    """Return (first, counts): the index of the first row of each id, in the order of their turns, and its copies.
+
+    int64 and int32, one for each distinct id.
+    """
+    turn = draw.turn(rows)
+    order = np.argsort(turn)  # any order of equal turns will do: the first row is found below
+    ordered = turn[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(order) else order
+    first = np.minimum.reduceat(order, starts) if len(order) else order
+    return first, np.diff(starts, append=len(order)).astype(np.int32)
+
+
+def merge_titles(rows: pa.RecordBatch, draw: Draw) -> pa.RecordBatch:
+    """Return one row for each title and category: the first, with `split` (int8) and `count` (int32), in its turn.
+
+    Args:
+      rows: all rows of their ids, in the order in which the first is to be found.
+
+    Raises:
+      DataError: two different rows have one id.
+    """
+    first, counts = first_of_each(rows, draw)
+    kept = rows.take(pa.array(first))
+    _check_ids(rows, kept, first, counts, draw)
+    columns = [*kept.columns, pa.array(draw.split(kept)), pa.array(counts)]
+    return pa.RecordBatch.from_arrays(columns, [*kept.schema.names, "split", "count"])
+
+
+def _check_ids(rows: pa.RecordBatch, kept: pa.RecordBatch, first: np.ndarray, counts: np.ndarray, draw: Draw) -> None:
+    """Raise DataError where a row was merged into one that has only its id in common."""
+    if len(first) == rows.num_rows:
+        return
+    merged = np.setdiff1d(np.arange(rows.num_rows), first, assume_unique=True)
+    copies = rows.take(pa.array(merged))
+    turn = draw.turn(kept)
+    originals = kept.take(pa.array(np.searchsorted(turn, draw.turn(copies))))
+    for name in ("title", "category"):
+        one, other = _plain(copies[name]), _plain(originals[name])
+        same = pc.or_kleene(pc.equal(one, other), pc.and_(one.is_null(), other.is_null()))
+        if not pc.all(same.fill_null(False)).as_py():
+            row = same.fill_null(False).index(False).as_py()
+            raise DataError(
+                f"two different titles have the id {copies['id'][row]}: {copies['title'][row].as_py()[:80]!r} and "
+                f"{originals['title'][row].as_py()[:80]!r}; leave one of them out"
+            )
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if column.type == CODED else column
+
+
+def find_conflicts(kept: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows whose title has more than one category, ordered by title and category.
+
+    Args:
+      kept: one row for each title and category, with all rows of their titles.
+    """
+    # rows of one title share the high half of their id, and hardly any others do
+    heads = (kept["id"].to_numpy() >> 32).astype(np.int32)
+    ordered = np.sort(heads)
+    shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    candidates = kept.take(pa.array(np.flatnonzero(np.isin(heads, shared)) if len(shared) else shared))
+    codes, _ = first_appearance_codes(candidates["title"])
+    found = candidates.take(pa.array(np.flatnonzero((np.bincount(codes, minlength=1) > 1)[codes])))
+    plain = pa.table({name: _plain(found[name]) for name in found.schema.names})
+    order = pc.sort_indices(plain.select(["title", "category"]), [("title", "ascending"), ("category", "ascending")])
+    return found.take(order)
+
+
+def count_categories(parts: Parts, draw: Draw) -> pa.Table:
+    """Return how many titles each category has: category (null too), split (int8) and titles (int64).
+
+    One row for each combination that occurs. Reads no titles. Memory: one block.
+    """
+    tables = []
+    for rows in parts.select(["category", "id", "near"]):
+        kept = rows.take(pa.array(first_of_each(rows, draw)[0]))
+        coded = kept["category"]
+        # null comes last
+        codes = coded.indices.fill_null(len(coded.dictionary)).to_numpy().astype(np.int64)
+        cells = np.bincount(codes * len(SPLITS) + draw.split(kept))
+        found = np.flatnonzero(cells)
+        names = pa.concat_arrays([coded.dictionary, pa.nulls(1, pa.string())]).take(pa.array(found // len(SPLITS)))
+        columns = [names, pa.array((found % len(SPLITS)).astype(np.int8)), pa.array(cells[found])]
+        tables.append(pa.Table.from_arrays(columns, schema=COUNTS))
+        progress.report("reduce", rows=rows.num_rows)
+    return sum_counts(tables)
+
+
+COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", pa.int64())])
+
+
+def sum_counts(tables: Iterator[pa.Table] | list[pa.Table]) -> pa.Table:
+    """Add up tables of COUNTS; ordered by category and split, null last."""
+    joined = pa.concat_tables([COUNTS.empty_table(), *(table.cast(COUNTS) for table in tables)])
+    grouped = joined.group_by(["category", "split"], use_threads=False).aggregate([("titles", "sum")])
+    ordered = grouped.rename_columns(COUNTS.names).sort_by([("category", "ascending"), ("split", "ascending")])
+    return ordered.cast(COUNTS).combine_chunks()

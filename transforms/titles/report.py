@@ -1,0 +1,323 @@
+"""The report of the titles job: what the titles are, how they are split, and what the models know of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms.report.charts import Series, bar_plot, line_plot, scatter_plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.run import count, counter_table, reject_table, run_section, share, shown_warnings
+from molino.transforms.titles.glance import LONGEST, Glance, Known
+from molino.transforms.titles.keys import SPLITS
+
+TOP = 20
+TOP_LANGUAGES = 12
+CURVE_POINTS = 150
+COLORED = 5  # categories with a colour of their own on the map
+LENGTH_STEP = 10
+
+COUNTERS = {
+    "rows_read": "Rows read from the inputs, headers apart.",
+    "titles": "Rows written: one for each title and category.",
+    "duplicates": "Rows with the title and the category of a row that was written; its count has them.",
+    "rejects": "Rows that could not be used; the rejects have each one with its reason.",
+    "conflicting_titles": "Titles that stand under more than one category.",
+    "conflicts": "Rows of those titles, in conflicts.",
+    "split.train": "Titles to train with.",
+    "split.validation": "Titles to choose among trainings with.",
+    "split.test": "Titles to measure the chosen one with.",
+    "labels": "Categories, and one row for titles without any.",
+    "unseen_categories": "Categories of which training has no title; they have the label -1.",
+    "unseen": "Titles of those categories.",
+    "unlabeled": "Titles without a category.",
+}
+REASONS = {
+    "too_few_fields": "Fewer fields than the header.",
+    "too_many_fields": "More fields than the header.",
+    "empty_line": "Nothing on the line.",
+    "line_too_long": "A record longer than the option allows.",
+    "nul_byte": "A zero byte, as in a damaged file.",
+    "bad_encoding": "Bytes that are no text in the encoding of the option.",
+    "unclosed_quote": "A quote that is opened and never closed.",
+    "bad_quoting": "Quotes where no quote can be.",
+    "null_value": "A title that is null, in Parquet.",
+    "no_category": "No category; such titles are kept by option.",
+    "bad_category": "A category with a line end in it.",
+}
+
+
+def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two principal components of vectors, (n, 2), and their shares of the variance, (2,).
+
+    The sign of a component is that which makes its largest weight positive: the same vectors give the same map.
+
+    >>> points, shares = project(np.array([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]]))
+    >>> points.round(6).tolist(), shares.round(6).tolist()
+    ([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], [1.0, 0.0])
+    """
+    centered = vectors - vectors.mean(axis=0)
+    _, values, axes = np.linalg.svd(centered, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    total = (values**2).sum()
+    shares = values[:2] ** 2 / total if total else np.zeros(len(axes))
+    points = np.zeros((len(vectors), 2))
+    points[:, : len(axes)] = centered @ axes.T
+    return points, np.append(shares, np.zeros(2 - len(shares)))
+
+
+def titles_report(
+    glance: Glance,
+    labels: pa.Table,
+    *,
+    models: Sequence[Mapping[str, Any]],
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    inputs: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    expected: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the report of a run as one HTML page; its bytes depend on the arguments only.
+
+    Args:
+      glance: what all titles show.
+      labels: schemas.titles.LABELS.
+      models: name, digest, dim, kind, vocabulary and buckets of each.
+      counters: totals of the run by name; `rejects.REASON` splits `rejects`. Any may be absent.
+      options: the run's options.
+      inputs: a `path` and its `bytes` for each file.
+      warnings: shown on top.
+      expected: rows that were reckoned with, see `report_run.run_section`.
+    """
+    plain = {name: value for name, value in options.items() if name != "models"}
+    sections = [
+        _splits(glance, labels),
+        _labels(labels),
+        _lengths(glance),
+        *([_models(glance, models), _map(glance, models)] if models else []),
+        _quality(counters),
+        run_section(plain, inputs, made="titles", expected=expected, counters=counters),
+    ]
+    return page(
+        "Titles",
+        subtitle=f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training.",
+        summary=_summary(labels, models, counters),
+        sections=sections,
+        warnings=shown_warnings(warnings),
+    )
+
+
+def _summary(
+    labels: pa.Table, models: Sequence[Mapping[str, Any]], counters: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    shown = {
+        "titles": "titles",
+        "rows_read": "rows read",
+        "duplicates": "duplicate rows",
+        "conflicting_titles": "titles in conflict",
+        "rejects": "rejected rows",
+    }
+    counted = [(title, format_cell(counters.get(key, 0), "count")) for key, title in shown.items()]
+    trained = int((labels["label"].to_numpy() >= 0).sum())
+    made = [*counted, ("labels", f"{trained:,}"), ("models", f"{len(models):,}")]
+    numbers = sum(model["dim"] for model in models)
+    return [*made, ("numbers a title", f"{numbers:,}")] if models else made
+
+
+def _splits(glance: Glance, labels: pa.Table) -> Section:
+    totals = {split: pc.sum(labels[split]).as_py() or 0 for split in SPLITS}
+    text = (
+        "A title's split follows from its words, without case, accents, punctuation and order: titles that are nearly "
+        "the same stand on one side. Shares are of all titles."
+    )
+    columns = [_group_table(glance, "language", "Language"), _group_table(glance, "label_quality", "Label quality")]
+    rows = [(split, totals[split], share(totals[split], sum(totals.values()))) for split in SPLITS]
+    whole = Table(
+        (Column(title="Split"), Column(title="Titles", unit="count"), Column(title="Share", unit="share", bar=True)),
+        rows,
+        "All titles",
+    )
+    return Section("Splits", text, [whole, *columns])
+
+
+def _group_table(glance: Glance, what: str, caption: str) -> Table:
+    found: dict[str | None, dict[str, int]] = {}
+    for (kind, value, split), titles in glance.groups.items():
+        if kind == what:
+            found.setdefault(value, {})[split] = titles
+    total = sum(sum(splits.values()) for splits in found.values())
+    order = sorted(found, key=lambda value: (-sum(found[value].values()), value is None, value or ""))
+    rows: list[tuple[Cell, ...]] = []
+    for value in order[:TOP_LANGUAGES]:
+        of = found[value]
+        titles = sum(of.values())
+        shown: Cell = Term("none", "The input does not say.") if value is None else value
+        rows.append((shown, *(of.get(split, 0) for split in SPLITS), titles, share(titles, total)))
+    if len(order) > TOP_LANGUAGES:
+        rest = [found[value] for value in order[TOP_LANGUAGES:]]
+        sums = [sum(of.get(split, 0) for of in rest) for split in SPLITS]
+        rows.append((f"{len(rest):,} others", *sums, sum(sums), share(sum(sums), total)))
+    columns = (
+        Column(title=caption),
+        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
+        Column(title="All", unit="count"),
+        Column(title="Share", unit="share", bar=True),
+    )
+    return Table(columns, rows, f"Titles by {caption.lower()}", wide=True)
+
+
+def _labels(labels: pa.Table) -> Section:
+    trained = labels.filter(pc.greater_equal(labels["label"], 0))
+    unseen = labels.filter(pc.and_(pc.less(labels["label"], 0), pc.is_valid(labels["category"])))
+    text = (
+        f"{count(len(trained), 'category').replace('categorys', 'categories')} by their titles in training, which "
+        "give them their numbers."
+    )
+    if len(unseen):
+        text += f" {len(unseen):,} more have titles in validation or test only: their label is -1."
+    return Section("Labels", text, [_label_plot(trained), _label_table(trained)])
+
+
+def _label_plot(trained: pa.Table) -> Plot:
+    series = []
+    for split in SPLITS:
+        values = np.sort(trained[split].to_numpy())[::-1]
+        values = values[values > 0]
+        if len(values):
+            ranks = np.unique(np.geomspace(1, len(values), min(len(values), CURVE_POINTS)).round().astype(np.int64))
+            series.append(Series(label=split, x=ranks.tolist(), y=values[ranks - 1].tolist()))
+    ends = [f"{s.label}: {s.y[0]:,} titles at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series]
+    return line_plot(
+        series,
+        x_label="Rank of the category",
+        y_label="Titles",
+        log=True,
+        caption="Categories from the largest down, both scales logarithmic.",
+        alt=f"Falling lines of titles against the rank of their category. {'; '.join(ends) or 'No data'}.",
+    )
+
+
+def _label_table(trained: pa.Table) -> Table:
+    total = pc.sum(trained["train"]).as_py() or 0
+    rows = [
+        (row["label"], row["category"], row["train"], row["validation"], row["test"], share(row["train"], total))
+        for row in trained.slice(0, TOP).to_pylist()
+    ]
+    columns = (
+        Column(title="Label", unit="count"),
+        Column(title="Category"),
+        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
+        Column(title="Share of training", unit="share", bar=True),
+    )
+    return Table(columns, rows, "The largest categories", wide=True)
+
+
+def _lengths(glance: Glance) -> Section:
+    found = glance.lengths
+    total, places = int(found.sum()), np.arange(len(found))
+    groups = [int(found[start : start + LENGTH_STEP].sum()) for start in range(0, LONGEST, LENGTH_STEP)]
+    names = [f"{start}–{start + LENGTH_STEP - 1}" for start in range(0, LONGEST, LENGTH_STEP)]
+    middle = int(np.searchsorted(np.cumsum(found), total / 2)) if total else 0
+    mean = float((found * places).sum() / total) if total else 0.0
+    text = f"In characters, spaces included. Median {middle:,}, mean {mean:,.1f}."
+    picture = bar_plot(
+        [*names, f"{LONGEST}+"],
+        {"Titles": [*groups, int(found[-1])]} if total else {},
+        x_label="Characters",
+        y_label="Titles",
+        caption="Titles by length.",
+        alt=f"Bars of titles in groups of {LENGTH_STEP} characters; the median is {middle}.",
+    )
+    return Section("Lengths", text, [picture])
+
+
+def _models(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
+    looked = max((known.titles for known in glance.known.values()), default=0)
+    text = (
+        "The vectors of a token that is not in a model's vocabulary are shared with all that fall into its bucket. "
+        f"Counted in the first {count(looked, 'title')} of the output, which are a random sample."
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for model in models:
+        known = glance.known.get(model["name"])
+        sizes: tuple[Cell, ...] = (model.get("vocabulary"), model.get("buckets")) if known else (None, None)
+        counts: tuple[Cell, ...] = (known.tokens, share(known.unknown, known.tokens)) if known else (None, None)
+        how = "compiled table" if model["kind"] == "table" else "TensorFlow"
+        rows.append((Term(model["name"], f"sha256 {model['digest'][:16]}…"), how, model["dim"], *sizes, *counts))
+    columns = (
+        Column(title="Model"),
+        Column(title="Embedded by"),
+        Column(title="Dimensions", unit="count"),
+        Column(title="Vocabulary", unit="count"),
+        Column(title="Buckets", unit="count"),
+        Column(title="Tokens", unit="count"),
+        Column(title="Not in the vocabulary", unit="share", bar=True),
+    )
+    tables = [Table(columns, rows, "Models", wide=True)]
+    shown: list[Mapping[str, int]] = []
+    for model in models:
+        known = glance.known.get(model["name"])
+        if known and known.unknown and known.words not in shown:
+            same = [
+                m["name"] for m in models if m["name"] in glance.known and glance.known[m["name"]].words == known.words
+            ]
+            shown.append(known.words)
+            tables.append(_word_table(known, ", ".join(same)))
+    return Section("What the models know", text, tables)
+
+
+def _word_table(known: Known, names: str) -> Table:
+    order = sorted(known.words.items(), key=lambda item: (-item[1], item[0]))[:TOP]
+    rows = [(word if word else Term("", "the empty token"), n, share(n, known.unknown)) for word, n in order]
+    columns = (
+        Column(title="Token"),
+        Column(title="Times", unit="count"),
+        Column(title="Share of the unknown", unit="share", bar=True),
+    )
+    return Table(columns, rows, f"Commonest unknown tokens: {names}")
+
+
+def _map(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
+    text = (
+        "The first two principal components of the vectors of a random sample. Titles of one category that stand "
+        "together are what a classifier lives on; two components show only a part of it."
+    )
+    plots = [_map_plot(glance.sample, model["name"]) for model in models]
+    return Section("Map of the vectors", text, plots)
+
+
+def _map_plot(sample: pa.Table, name: str) -> Plot:
+    if len(sample) < 3:
+        return Plot("", f"{name}: too few titles.", "No map: there are too few titles.")
+    dim = sample[name].type.list_size
+    points, shares = project(sample[name].combine_chunks().flatten().to_numpy().reshape(-1, dim).astype(np.float64))
+    categories = sample["category"].to_pylist()
+    common = sorted(Counter(c for c in categories if c is not None).items(), key=lambda item: (-item[1], item[0]))
+    series = []
+    for category in [*(c for c, _ in common[:COLORED]), None]:
+        chosen = [c == category if category else c not in dict(common[:COLORED]) for c in categories]
+        label = _short(category) if category else "others"
+        series.append(Series(label=label, x=points[chosen, 0].tolist(), y=points[chosen, 1].tolist()))
+    return scatter_plot(
+        series,
+        x_label=f"First component, {shares[0]:.1%} of the variance",
+        y_label=f"Second, {shares[1]:.1%}",
+        caption=f"{name}: {count(len(sample), 'title')}.",
+        alt=f"Points of {len(sample):,} titles on the first two principal components of {name}, coloured by category.",
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 22 else f"{text[:21]}…"
+
+
+def _quality(counters: Mapping[str, int]) -> Section:
+    text = "What the run met on its way. Shares are of the rows read."
+    accounted = sum(counters.get(key, 0) for key in ("titles", "duplicates", "rejects"))
+    if accounted == counters.get("rows_read", 0):
+        text += " Every row is accounted for: titles, duplicates and rejects add up to the rows read."
+    parts = [counter_table(counters, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")]
+    return Section("Data quality", text, parts)

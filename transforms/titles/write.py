@@ -1,0 +1,205 @@
+"""Titles with their labels and vectors, written a row group at a time: no more vectors than that are ever held."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.schemas.titles import CONFLICTS, TOKENS, titles_schema
+from molino.transforms import progress
+from molino.transforms.errors import DataError
+from molino.transforms.models.embed import Model, embed_many, open_embedder
+from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.rows.partition import Parts
+from molino.transforms.titles.glance import Glance, add_up, glance_at
+from molino.transforms.titles.keys import SPLITS, split_names
+from molino.transforms.titles.labels import Labels
+from molino.transforms.titles.merge import NULLABLE, Draw, find_conflicts, merge_titles
+
+GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
+# with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
+CODED = ("language", "label_quality", "category", "label", "split", "count")
+PUNCTUATION = r"\pP"  # what models with normalization take out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the titles are written with.
+
+    Attributes:
+      models: one column of vectors each.
+      half: vectors of float16, else float32.
+      model_text: with a column of what models with normalization see.
+      tokens: with the token ids of the models, all of which are tables.
+    """
+
+    models: tuple[Model, ...]
+    half: bool = False
+    model_text: bool = False
+    tokens: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the titles."""
+        dimensions = {model.name: model.dim for model in self.models}
+        half = pa.float16() if self.half else pa.float32()
+        return titles_schema(dimensions, vector_type=half, model_text=self.model_text, tokens=self.tokens)
+
+
+def embed_titles(titles: pa.Array, columns: Columns) -> dict[str, pa.FixedSizeListArray]:
+    """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
+
+    Raises:
+      DataError: float16 cannot hold a number.
+    """
+    vectors = embed_many([open_embedder(model) for model in columns.models], titles)
+    return {model.name: _lists(of, model, columns.half) for model, of in zip(columns.models, vectors, strict=True)}
+
+
+def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArray:
+    if half:
+        with np.errstate(over="ignore"):
+            vectors = vectors.astype(np.float16)
+        if np.isinf(vectors).any():
+            raise DataError(f"float16 cannot hold the vectors of {model.name}; use --vector-type float32")
+    of = pa.float16() if half else pa.float32()
+    numbers = pa.Array.from_buffers(of, vectors.size, [None, pa.py_buffer(vectors)])
+    type_ = pa.list_(pa.field("element", of, nullable=False), model.dim)
+    return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
+
+
+def list_tokens(titles: pa.Array, columns: Columns) -> dict[str, pa.Array]:
+    """Return the token ids of the titles by every model, TOKENS a title, padded with -1, and how many there are."""
+    made: dict[str, pa.Array] = {}
+    for model in columns.models:
+        rows, offsets = open_embedder(model).token_ids(titles)
+        lengths = np.diff(offsets)
+        padded = np.full((len(titles), TOKENS), -1, np.int32)
+        places = np.arange(len(rows)) - np.repeat(offsets[:-1], lengths)
+        kept = places < TOKENS
+        padded[np.repeat(np.arange(len(titles)), lengths)[kept], places[kept]] = rows[kept]
+        type_ = columns.schema.field(f"{model.name}_tokens").type
+        made[f"{model.name}_tokens"] = pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), type=type_)
+        made[f"{model.name}_length"] = pa.array(lengths.astype(np.int32))
+    return made
+
+
+def label_titles(kept: pa.RecordBatch, labels: Labels) -> pa.RecordBatch:
+    """Return merged titles with `label`, int32, and plain strings for dictionaries."""
+    made = {name: kept[name].dictionary_decode() for name in NULLABLE} | {"label": labels.number(kept["category"])}
+    names = [*kept.schema.names, "label"]
+    return pa.RecordBatch.from_arrays([made[name] if name in made else kept[name] for name in names], names)
+
+
+def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield merged titles in row groups of one split each, in their order: who reads a split decodes no other.
+
+    The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
+    """
+    of = kept["split"].to_numpy()
+    ordered, start = kept.take(pa.array(np.argsort(of, kind="stable"))), 0
+    for rows in np.bincount(of, minlength=len(SPLITS)).tolist():
+        for part in np.array_split(np.arange(rows), -(-rows // GROUP_ROWS)) if rows else []:
+            yield ordered.slice(start, len(part))
+            start += len(part)
+
+
+def finish_titles(group: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
+    """Return labeled titles as `columns.schema` has them: with vectors, and the names of their splits."""
+    made = {"split": split_names(group["split"].to_numpy()), **embed_titles(group["title"], columns)}
+    if columns.model_text:
+        made["model_text"] = pc.replace_substring_regex(group["title"], PUNCTUATION, "")
+    if columns.tokens:
+        made |= list_tokens(group["title"], columns)
+    schema = columns.schema
+    return pa.RecordBatch.from_arrays([made[n] if n in made else group[n] for n in schema.names], schema=schema)
+
+
+def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
+    """Return conflicting titles as CONFLICTS."""
+    made = {
+        "category": conflicts["category"].dictionary_decode(),
+        "split": split_names(conflicts["split"].to_numpy()),
+    }
+    arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
+
+
+class _Write(beam.DoFn):
+    def __init__(self, draw: Draw, columns: Columns, folder: str):
+        self.draw, self.columns, self.folder = draw, columns, folder
+
+    def process(self, parts: Parts, labels: Labels) -> Iterator[object]:
+        conflicts: list[pa.RecordBatch] = []
+        glances: list[Glance] = []
+        counters = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
+
+        def blocks() -> Iterator[pa.RecordBatch]:
+            for rows in parts:
+                kept = merge_titles(rows, self.draw)
+                found = find_conflicts(kept)
+                counters["titles"] += kept.num_rows
+                counters["duplicates"] += rows.num_rows - kept.num_rows
+                counters["conflicts"] += found.num_rows
+                counters["conflicting_titles"] += len(found["title"].unique())
+                conflicts.append(finish_conflicts(found))
+                if kept.num_rows:
+                    turns = self.draw.turn(kept)
+                    glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
+                # a row group at a time: its vectors are written while they are in the cache
+                for group in group_titles(label_titles(kept, labels)):
+                    yield finish_titles(group, self.columns)
+                progress.report("write", rows=rows.num_rows)
+
+        yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
+        held = (batch for batch in conflicts if batch.num_rows)
+        yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
+        yield beam.pvalue.TaggedOutput("counters", counters)
+        yield beam.pvalue.TaggedOutput("glances", add_up(glances))
+
+    def _stage(
+        self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
+    ) -> Iterator[StagedFile]:
+        first = next(batches, None)
+        if first is None:
+            return
+        how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
+        if dataset == "titles":
+            tokens = [
+                name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
+            ]
+            raw = [name for name in schema.names if name not in CODED and name not in tokens]
+            how |= {"raw": raw, "loose": CODED, "group_rows": GROUP_ROWS}
+        batches = itertools.chain([first], batches)
+        yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteTitles(beam.PTransform):
+    """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
+
+    Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Output: `files`, `counters`,
+    and `glances`: one Glance a shard. Memory: the rows of one block and the vectors of one row group per worker thread,
+    and the models.
+
+    Attributes:
+      labels: the numbers of the categories, one element.
+      draw: order and split.
+      columns: what is written.
+      folder: the run's staging folder.
+    """
+
+    labels: beam.PCollection
+    draw: Draw
+    columns: Columns
+    folder: str
+
+    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return parts | "WriteTitles" >> beam.ParDo(
+            _Write(self.draw, self.columns, self.folder), labels=beam.pvalue.AsSingleton(self.labels)
+        ).with_outputs("counters", "glances", main="files")

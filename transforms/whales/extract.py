@@ -1,0 +1,346 @@
+"""From the bytes of photographs to rows of regions: what was found in each, or why it is a reject."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from molino.schemas import field, schema
+from molino.schemas.rejects import REJECTS
+from molino.schemas.whales import REGIONS, with_pixels
+from molino.transforms import progress
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.images.decode import Header, ImageError, decode, read_header
+from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
+from molino.transforms.images.list_images import Columns, read_unit
+from molino.transforms.images.name_images import file_name
+from molino.transforms.images.read_images import ImageBytes, ahead, read_images
+from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.units import Done
+from molino.transforms.processes import Died, call_apart
+from molino.transforms.rows.gather import Gather
+from molino.transforms.whales.crop import crop, crop_square, draw_thumbnail, mask_runs
+from molino.transforms.whales.find_region import (
+    OriginalOptions,
+    Region,
+    draw_published,
+    find_region_original,
+    reduction,
+)
+from molino.transforms.whales.find_salient_region import SMALLEST, SalientOptions, choose_scale, find_salient_region
+
+FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL = "found", "no_region", "one_colour", "no_colour", "too_small"
+STATUSES = (FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL)
+# by EXIF orientation: degrees clockwise, and whether the stored pixels are first flipped left to right
+TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True), 6: (90, False), 7: (90, True),
+         8: (270, False)}  # fmt: skip
+IMAGE_SECONDS = 120.0  # that an image may take where a process died before
+GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
+PLAIN = ("key", "sha256")  # columns whose values hardly repeat
+PACKED = (
+    "crop",
+    "mask",
+    "pixels",
+    "thumbnail",
+)  # columns that nothing makes smaller, or that are read fastest as they are
+CLIP = 200
+
+# what the report needs of each image; staged, not published
+CARDS = schema(
+    "whales.cards",
+    1,
+    field("key", pa.string(), "The image"),
+    field("sha256", pa.string(), "Of its bytes"),
+    field("failed", pa.bool_(), "Whether it is a reject"),
+    field("status", pa.string(), "Of the row, or the reason of the reject"),
+    field("detail", pa.string(), "Of a reject: what was found"),
+    field("width", pa.int32(), "Displayed", nullable=True),
+    field("height", pa.int32(), "Displayed", nullable=True),
+    field("share", pa.float64(), "Of the box", nullable=True),
+    field("regions", pa.int32(), "Separate regions", nullable=True),
+    field("score", pa.float64(), "Of the box", nullable=True),
+    field("thumbnail", pa.binary(), "JPEG", nullable=True),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """What is done with each image. All of it is part of a run's identity.
+
+    Attributes:
+      method: original, fast or saliency.
+      parameters: of the method.
+      max_pixels, max_bytes: an image of more is a reject, and is not decoded.
+      crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
+      crop_size: side of the crop for training; 0 for none.
+      mask: none, png or rle.
+      write_images: also write the files of the published program.
+      timings: fill the columns of times, which differ from run to run.
+      thumbnails: draw images for the report.
+      columns: of Parquet shards.
+    """
+
+    method: str
+    parameters: OriginalOptions | SalientOptions
+    max_pixels: int
+    max_bytes: int
+    crop_quality: int
+    crop_size: int
+    mask: str
+    write_images: bool
+    timings: bool
+    thumbnails: bool
+    columns: Columns
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the rows."""
+        return with_pixels(self.crop_size) if self.crop_size else REGIONS
+
+
+class Extract(NamedTuple):
+    """What an image came to: a row or a reject, a card for the report, and the files of the published program."""
+
+    row: dict[str, Any] | None
+    reject: dict[str, Any] | None
+    card: dict[str, Any]
+    files: dict[str, bytes]
+
+
+def extract_region(image: ImageBytes, how: Extraction) -> Extract:
+    """Return what one image comes to. No image makes it raise."""
+    try:
+        return _extract(image, how)
+    except ImageError as error:
+        reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}
+        return Extract(None, reject, _card(image, error.reason, error.detail[:CLIP]), {})
+
+
+def _extract(image: ImageBytes, how: Extraction) -> Extract:
+    if image.error is not None:
+        raise image.error
+    start = time.perf_counter()
+    header = read_header(image.data)
+    if header.width * header.height > how.max_pixels:
+        raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
+    scale, find = way_of(how, header)
+    pixels = decode(image.data, max_pixels=how.max_pixels, scale=scale)
+    decoded = time.perf_counter()
+    region = find(pixels, shape=header.shape)
+    found = time.perf_counter()
+    # what is cut out has the full resolution; an image that is only looked at is never decoded at it
+    whole = functools.cache(lambda: pixels if scale == 1 else decode(image.data, max_pixels=how.max_pixels))
+    height, width = header.shape
+    rotation, mirrored = TURNS[header.orientation]
+    box = region.box
+    x, y, box_width, box_height = box or (None, None, None, None)
+    cut = box if how.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
+    draws = how.write_images and box and max(header.shape) <= JPEG_SIDE
+    row = {
+        "key": image.key,
+        "sha256": image.sha256,
+        "bytes": len(image.data),
+        "format": header.format,
+        "mode": header.mode,
+        "bits": header.bits,
+        "orientation": header.orientation,
+        "rotation": rotation,
+        "mirrored": mirrored,
+        "width": width,
+        "height": height,
+        "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
+        "x": x,
+        "y": y,
+        "box_width": box_width,
+        "box_height": box_height,
+        "share": box[2] * box[3] / (width * height) if box else None,
+        "regions": region.regions,
+        "white_pixels": region.white_pixels,
+        "score": region.score if box else None,
+        "method": how.method,
+        "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
+        "crop": encode_jpeg(crop(whole(), cut), quality=how.crop_quality) if cut else None,
+        "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
+        "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
+        "decode_ms": 1000 * (decoded - start) if how.timings else None,
+        "find_ms": 1000 * (found - decoded) if how.timings else None,
+    }
+    if how.crop_size:
+        row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
+    card = _card(image, str(row["status"]), "", row)
+    if how.thumbnails:
+        card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
+    return Extract(row, None, card, draw_published(whole(), region) if draws else {})
+
+
+def way_of(how: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
+    """Return the scale at which a method decodes an image, and how it finds the region in what it decoded."""
+    if isinstance(how.parameters, SalientOptions):
+        scale = choose_scale(header.shape, how.parameters)
+        return scale, functools.partial(find_salient_region, options=how.parameters)
+    if how.method == "original":
+        return 1, functools.partial(find_region_original, options=how.parameters)
+    scale, parameters = reduction(header, how.parameters)
+    return scale, functools.partial(find_region_original, options=parameters)
+
+
+def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: OriginalOptions | SalientOptions) -> str:
+    """Return why an image of a shape has no region: what can be said of its pixels, `(h, w, 3) uint8`, or fewer."""
+    if isinstance(parameters, SalientOptions):
+        smallest = SMALLEST * max(1.0, max(shape) / parameters.size)  # it is so short in the copy that is looked at
+    else:
+        smallest = parameters.smallest
+    if min(shape) < smallest:
+        return TOO_SMALL
+    rows = range(0, len(pixels), 64)  # a comparison of all of them would take as much memory as they do
+    if all((pixels[row : row + 64] == pixels[0, 0]).all() for row in rows):
+        return ONE_COLOUR
+    gray = all((pixels[row : row + 64] == pixels[row : row + 64, :, :1]).all() for row in rows)
+    return NO_COLOUR if gray else NO_REGION
+
+
+def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | None = None) -> dict[str, Any]:
+    known = {name: row[name] for name in ("width", "height", "share", "regions", "score")} if row else {}
+    card = dict.fromkeys(CARDS.names) | known
+    return card | {"key": image.key, "sha256": image.sha256, "status": status, "detail": detail, "failed": row is None}
+
+
+def extract_unit(
+    number: int,
+    folder: str,
+    *,
+    listing: str,
+    how: Extraction,
+    crashed: Sequence[str] = (),
+    tell: Callable[[str], object] = str,
+) -> Done:
+    """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
+
+    Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows.
+
+    Args:
+      number: of the unit.
+      folder: where files are staged.
+      listing: file with the images of every unit.
+      crashed: keys of images that are rejects because a process died of them.
+      tell: called with the key of each image before it is worked on.
+    """
+    images = read_unit(listing, number)
+    counters: Counter[str] = Counter()
+    cards: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    pictures: list[StagedFile] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
+            tell(image.key)
+            if image.key in crashed:
+                image = dataclasses.replace(
+                    image, error=ImageError("crashed", "the decoder died of it, or did not end, twice")
+                )
+            found = extract_region(image, how)
+            cards.append(found.card)
+            for name, data in found.files.items():
+                pictures.append(write_view(data, folder=folder, name=file_name(image.key, name)))
+            if found.reject is not None:
+                rejects.append(found.reject)
+                counters["rejects." + found.reject["reason"]] += 1
+            if found.row is not None:
+                counters["status." + found.row["status"]] += 1
+                yield found.row
+            progress.report("read", rows=1, bytes=len(image.data))
+
+    files = _stage(batches(rows(), how.schema), how.schema, folder, "regions", number)
+    counters["regions"] = sum(file.rows for file in files)
+    counters["rejects"] = len(rejects)
+    files += _stage(batches(iter(rejects), REJECTS), REJECTS, folder, "_rejects", number)
+    files += _stage(batches(iter(cards), CARDS), CARDS, folder, "_cards", number)
+    amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
+    return Done(files=(*files, *pictures), counters=counters, amounts=amounts)
+
+
+def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+    """Do as `extract_unit` in a process of its own; an image that it dies of twice, or does not end, is a reject."""
+    died: Counter[str] = Counter()
+    while True:
+        arguments = {"number": number, "folder": folder, "listing": listing, "how": how}
+        arguments["crashed"] = [key for key, times in died.items() if times > 1]
+        done = call_apart(extract_unit, arguments, seconds=IMAGE_SECONDS)
+        if not isinstance(done, Died):
+            return done
+        if done.last is None:
+            raise DataError(f"a worker process could not begin: {done.how}; nothing was published; run again")
+        died[done.last] += 1
+        if died[done.last] > 2:
+            raise DataError(f"a worker process dies even without {done.last!r}: {done.how}; nothing was published")
+
+
+def batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield rows in batches of about 16 MiB of binary values, so that the cut depends on the rows alone."""
+    held: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        if size >= GROUP_BYTES:
+            yield _batch(held, schema)
+            held, size = [], 0
+    if held:
+        yield _batch(held, schema)
+
+
+def _batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _stage(
+    parts: Iterator[pa.RecordBatch], schema: pa.Schema, folder: str, dataset: str, number: int
+) -> list[StagedFile]:
+    """Write batches as they come; no batches, no file."""
+    first = next(parts, None)
+    if first is None:
+        return []
+    plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
+    batches_ = itertools.chain([first], parts)
+    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), plain=plain, raw=raw)]
+
+
+@dataclasses.dataclass(kw_only=True)
+class GatherRejects(beam.PTransform):
+    """Bring the rejects of all units together in one shard, in the order of units.
+
+    Input: the scratch files of units. Output: a StagedFile, or none when nothing was rejected.
+
+    Attributes:
+      folder: the run's staging folder.
+    """
+
+    folder: str
+
+    def expand(self, scratch: beam.PCollection) -> beam.PCollection:
+        gathered = scratch | "Gather" >> Gather(into=_gather_rejects, arguments={"folder": self.folder})
+        return gathered | "Each" >> beam.FlatMap(lambda files: files)
+
+
+def _gather_rejects(files: Sequence[StagedFile], folder: str) -> list[StagedFile]:
+    return _stage(scratch_batches(files, "_rejects"), REJECTS, folder, "rejects", 0)
+
+
+def scratch_batches(
+    files: Sequence[StagedFile], dataset: str, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a kind of scratch files, in the order of units."""
+    for file in sorted((file for file in files if file.dataset == dataset), key=lambda file: file.key):
+        with storage.open_input(file.path) as raw:
+            yield from pq.ParquetFile(raw).iter_batches(columns=columns)

@@ -1,0 +1,417 @@
+"""Find the animal in a photograph of open water: what is coloured unlike the water, and which end of it is the head.
+
+Classical image processing on a small copy; `find_salient_region` says how, and docs/whales-saliency.md why.
+"""
+
+import dataclasses
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+from numba import njit
+
+from molino.transforms.whales.find_region import Mask, Region
+
+cv2.setNumThreads(1)
+
+# Lengths are in units of the image's longer side, distances of colour in standard deviations of the water.
+SMALLEST = 16  # pixels of the shorter side of the working copy, below which there is no water to know
+_BLUR = 0.004  # sigma: waves and grain are smaller
+_WATER = 0.8  # the part of the pixels that is taken for water
+_ROUNDS = 4  # of the water's fit
+_GRAIN = 1.0  # standard deviation that the water has at least, in steps of 8-bit colour
+_COARSE = 4  # the water is fitted, and the place sought, on a copy smaller by this
+_CAP = 20.0  # a distance counts no more than this
+_SPOT = 0.03  # sigma of the spot that is sought: a few hundredths of the side, about half a whale's breadth
+_CLOSE = 0.02  # foam that parts an animal is narrower
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SalientOptions:
+    """Parameters of the method. All but the first two were chosen on real photographs: docs/whales-saliency.md.
+
+    Attributes:
+      share: the box's part of the image; 0.01 to 1. The box of a larger share holds that of a smaller one, but for
+        rounding.
+      size: pixels of the longer side of the working copy; a smaller image is taken as it is.
+      threshold: what is fewer standard deviations from the water than this is water.
+      relative: neither does what is below this part of the spot's own distance belong to the animal.
+      centre: sigma of the prior for the spot around the image's middle, in longer sides.
+      toward_centre: how much the middle of the image draws the head, for each longer side of distance along the body.
+      away_from_tail: how much the longer, thinner tail of the body, its skewness, drives it off.
+      head: from the body's centroid to the head's middle, in standard deviations of the body along its axis.
+      elongation: of a box along a body that lies level or upright, in its direction.
+    """
+
+    share: float = 0.15
+    size: int = 384
+    threshold: float = 3.0
+    relative: float = 0.3
+    centre: float = 0.2
+    toward_centre: float = 12.0
+    away_from_tail: float = 3.0
+    head: float = 1.2
+    elongation: float = 1.75
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.share <= 1:
+            raise ValueError(f"share {self.share} is not from 0.01 to 1")
+        if not 64 <= self.size <= 4096:
+            raise ValueError(f"size {self.size} is not from 64 to 4096")
+        for name in ("threshold", "relative", "centre", "elongation"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+        for name in ("toward_centre", "away_from_tail", "head"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} {getattr(self, name)} is negative or no number")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Body:
+    """An animal in the working copy. Places are (x, y) from the image's middle, in longer sides.
+
+    Attributes:
+      centroid, spread, skewness: moments of the pixels, each weighted by the square of its distance from the water;
+        the spread is the standard deviation along the axis.
+      axis: unit vector of the longer principal axis; which way it points means nothing.
+      mask: (height, width) bool, the animal's pixels, gaps closed.
+      marked: (height, width) bool, all pixels above the threshold.
+      regions: number of separate ones in the image once gaps are closed, this one included.
+      score: the part of the saliency of all marked pixels that lies in the mask.
+    """
+
+    centroid: tuple[float, float]
+    axis: tuple[float, float]
+    spread: float
+    skewness: float
+    mask: np.ndarray
+    marked: np.ndarray
+    regions: int
+    score: float
+
+
+def find_salient_region(
+    image: np.ndarray,
+    options: SalientOptions = SalientOptions(),
+    *,
+    shape: tuple[int, int] | None = None,
+) -> Region:
+    """Return where the animal in (height, width, 3) uint8, BGR, is, and a box around its head.
+
+    The image may be decoded at a reduced size; `shape` is then the height and width of the whole one, to which the
+    box and the mask refer.
+
+    Of the result, `score` is the part of all that is unlike water that lies in this region: near 1 where it alone
+    stands out, near 0 in mere water. `regions` and `marked` are of all, `mask` is the animal's alone. `box` has about
+    `options.share` of the image, lies in it wholly, and is None where nothing differs from the water: one colour,
+    shades of gray, or a shorter side below 16 pixels.
+
+    The steps: `measure_saliency`, `find_body`, `place_box`.
+    """
+    height, width = shape or image.shape[:2]
+    small = shrink(image, options.size)
+    body = find_body(measure_saliency(small), options) if min(small.shape[:2]) >= SMALLEST else None
+    if body is None:
+        none = Mask(rows=np.array([0, height]), columns=np.array([0, width]), cells=np.zeros((1, 1), np.uint8))
+        return Region(box=None, regions=0, white_pixels=0, score=0.0, marked=none, mask=none)
+    marked = _enlarge(body.marked, height, width)
+    return Region(
+        box=_in_pixels(place_box(body, options), height, width),
+        regions=body.regions,
+        white_pixels=int(np.diff(marked.rows) @ body.marked @ np.diff(marked.columns)),
+        score=body.score,
+        marked=marked,
+        mask=_enlarge(body.mask, height, width),
+    )
+
+
+def choose_scale(shape: tuple[int, int], options: SalientOptions = SalientOptions()) -> Literal[1, 2, 4, 8]:
+    """Return by how much decoding may reduce an image of this height and width: 8, 4, 2, or 1 if it must not.
+
+    >>> choose_scale((2048, 3072)), choose_scale((1648, 2464)), choose_scale((300, 200))
+    (8, 4, 1)
+    """
+    scales: tuple[Literal[2, 4, 8], ...] = (8, 4, 2)
+    return next((scale for scale in scales if max(shape) >= scale * options.size), 1)
+
+
+# --- what is unlike water
+
+
+def measure_saliency(image: np.ndarray) -> np.ndarray:
+    """Return each pixel's distance from the water, in standard deviations of the water: (height, width) float32.
+
+    Foam, glare and spouts are water mixed with white: in colour space they lie on the line from the water to white.
+    So only the two dimensions across that line count. In them the water is a surface of second degree over the image,
+    for the light's gradient, plus Gaussian noise, and the distance is Mahalanobis' (the RX anomaly detector). Surface
+    and covariance are of the 0.8 of pixels that they fit best (multivariate least trimmed squares, by concentration).
+    """
+    height, width = image.shape[:2]
+    coarse = cv2.resize(image, _coarse(height, width), interpolation=cv2.INTER_AREA)
+    across = _across_white(np.median(coarse.reshape(-1, 3), axis=0))
+    colours = cv2.transform(image.astype(np.float32), across)
+    colours = cv2.GaussianBlur(colours, (0, 0), max(0.5, _BLUR * max(height, width)))
+    surface, precision = _fit_water(cv2.resize(colours, _coarse(height, width), interpolation=cv2.INTER_AREA))
+    return _measure(colours, surface, precision)
+
+
+def _across_white(water: np.ndarray) -> np.ndarray:
+    """Return (2, 3) float32: two unit vectors at right angles to each other and to the line from a colour to white."""
+    line = 255.0 - water.astype(np.float64)
+    length = np.linalg.norm(line)
+    line = line / length if length > 1 else np.full(3, 3**-0.5)
+    first = np.cross(line, np.eye(3)[np.argmin(line)])
+    first /= np.linalg.norm(first)
+    return np.stack([first, np.cross(line, first)]).astype(np.float32)
+
+
+def _fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the water's surface, (6, 2), and the inverse of its covariance, (2, 2), for (height, width, 2) colours."""
+    last = math.ceil(_WATER * colours.shape[0] * colours.shape[1]) - 1
+    # the start: what is nearest to the median colour
+    far = np.abs(colours - np.median(colours, axis=(0, 1)))
+    far = (far / (np.median(far, axis=(0, 1)) + _GRAIN)).max(axis=2)
+    kept = far <= np.partition(far, last, axis=None)[last]
+    # the covariance of a Gaussian's inner part, over that of the whole, in two dimensions (Croux and Haesbroeck 1999)
+    cut = -2 * math.log(1 - _WATER)
+    inner = (1 - (1 - _WATER) * (1 + cut / 2)) / _WATER
+    for _ in range(_ROUNDS):
+        squares, products = _sum_products(colours, kept)
+        surface = np.linalg.solve(squares + 1e-6 * np.eye(6), products)
+        covariance = _sum_scatter(colours, kept, surface) / inner + _GRAIN**2 * np.eye(2)
+        precision = np.linalg.inv(covariance)
+        distance = _measure(colours, surface, precision)
+        kept = distance <= np.partition(distance, last, axis=None)[last]
+    return surface, precision
+
+
+# Places in the surface's polynomial, 1, x, y, x^2, xy, y^2, run from -1 to 1 over the image.
+
+
+@njit(cache=True, nogil=True)
+def _sum_products(colours, kept):
+    """Return the normal equations of the surface through the kept colours: (6, 6) and (6, 2)."""
+    height, width = kept.shape
+    squares, products, terms = np.zeros((6, 6)), np.zeros((6, 2)), np.ones(6)
+    for i in range(height):
+        y = (2 * i + 1) / height - 1
+        for j in range(width):
+            if kept[i, j]:
+                x = (2 * j + 1) / width - 1
+                terms[1], terms[2], terms[3], terms[4], terms[5] = x, y, x * x, x * y, y * y
+                for p in range(6):
+                    for q in range(p + 1):
+                        squares[p, q] += terms[p] * terms[q]
+                    products[p, 0] += terms[p] * colours[i, j, 0]
+                    products[p, 1] += terms[p] * colours[i, j, 1]
+    for p in range(6):
+        for q in range(p):
+            squares[q, p] = squares[p, q]
+    return squares, products
+
+
+@njit(cache=True, nogil=True)
+def _row(surface, y):
+    """Return the surface at a height as a polynomial of x: (3, 2), the constant first."""
+    row = np.empty((3, 2))
+    for k in range(2):
+        row[0, k] = surface[0, k] + y * (surface[2, k] + y * surface[5, k])
+        row[1, k] = surface[1, k] + y * surface[4, k]
+        row[2, k] = surface[3, k]
+    return row
+
+
+@njit(cache=True, nogil=True)
+def _sum_scatter(colours, kept, surface):
+    """Return the covariance of the kept colours around the surface."""
+    height, width = kept.shape
+    count, aa, ab, bb = 0, 0.0, 0.0, 0.0
+    for i in range(height):
+        row = _row(surface, (2 * i + 1) / height - 1)
+        for j in range(width):
+            if kept[i, j]:
+                x = (2 * j + 1) / width - 1
+                a = colours[i, j, 0] - (row[0, 0] + x * (row[1, 0] + x * row[2, 0]))
+                b = colours[i, j, 1] - (row[0, 1] + x * (row[1, 1] + x * row[2, 1]))
+                count += 1
+                aa += a * a
+                ab += a * b
+                bb += b * b
+    return np.array([[aa, ab], [ab, bb]]) / count
+
+
+@njit(cache=True, nogil=True)
+def _measure(colours, surface, precision):
+    """Return each pixel's Mahalanobis distance from the surface."""
+    height, width = colours.shape[:2]
+    distance = np.empty((height, width), np.float32)
+    aa, ab, bb = precision[0, 0], 2 * precision[0, 1], precision[1, 1]
+    for i in range(height):
+        row = _row(surface, (2 * i + 1) / height - 1)
+        for j in range(width):
+            x = (2 * j + 1) / width - 1
+            a = colours[i, j, 0] - (row[0, 0] + x * (row[1, 0] + x * row[2, 0]))
+            b = colours[i, j, 1] - (row[0, 1] + x * (row[1, 1] + x * row[2, 1]))
+            distance[i, j] = math.sqrt(max(aa * a * a + ab * a * b + bb * b * b, 0.0))
+    return distance
+
+
+# --- the animal
+
+
+def find_body(saliency: np.ndarray, options: SalientOptions) -> Body | None:
+    """Return the animal in (height, width) float32 saliency; None where nothing reaches the threshold.
+
+    The spot: where saliency, smoothed over a few hundredths of the side, times a broad Gaussian prior around the
+    middle is largest. The threshold: a part of the distance at the spot, so that a strong animal is cut out closely
+    and a faint one wholly. The region at the spot, after gaps are closed, is the body.
+    """
+    side = max(saliency.shape)
+    capped = np.minimum(saliency, np.float32(_CAP))
+    spot_x, spot_y = _find_spot(capped, options.centre)
+    spot = _gaussian(saliency.shape, spot_x, spot_y, 2 * _SPOT)
+    # of a disk with a radius of 1.5 sigma, the upper fifth
+    top = float(np.quantile(saliency[spot >= math.exp(-(0.75**2) / 2)], 0.8))
+    marked = (saliency > max(options.threshold, options.relative * top)).astype(np.uint8)
+    closed = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, _disk(int(_CLOSE * side) | 1))
+    count, labels = cv2.connectedComponents(closed, connectivity=8)
+    at_spot = np.bincount(labels.ravel(), (capped * spot).ravel(), minlength=count)
+    if count == 1 or not at_spot[1:].any():
+        return None
+    mask = labels == 1 + np.argmax(at_spot[1:])
+    x, y, xx, xy, yy = _second_moments(capped, mask)
+    angle = 0.5 * math.atan2(2 * xy, xx - yy)
+    axis = math.cos(angle), math.sin(angle)
+    spread = math.sqrt(max((xx + yy) / 2 + math.hypot((xx - yy) / 2, xy), 0.0))
+    salient = np.where(saliency > options.threshold, capped, np.float32(0))
+    total, inside = (float(values.sum(dtype=np.float64)) for values in (salient, salient[mask]))
+    return Body(
+        centroid=(x, y),
+        axis=axis,
+        spread=spread,
+        skewness=_third_moment(capped, mask, x, y, *axis) / spread**3 if spread else 0.0,
+        mask=mask,
+        marked=marked > 0,
+        regions=count - 1,
+        score=inside / total if total else 0.0,
+    )
+
+
+def _find_spot(saliency: np.ndarray, sigma: float) -> tuple[float, float]:
+    height, width = saliency.shape
+    coarse = cv2.resize(saliency, _coarse(height, width), interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(coarse, (0, 0), _SPOT * max(coarse.shape))
+    i, j = np.unravel_index(np.argmax(smooth * _gaussian(smooth.shape, 0.0, 0.0, sigma)), smooth.shape)
+    side = max(smooth.shape)
+    return (j + 0.5 - smooth.shape[1] / 2) / side, (i + 0.5 - smooth.shape[0] / 2) / side
+
+
+def _gaussian(shape: tuple[int, ...], x: float, y: float, sigma: float) -> np.ndarray:
+    """Return (height, width) float32: a Gaussian around a place, 1 at its middle."""
+    side = max(shape)
+    down, across = (
+        np.exp(-((((np.arange(count) + 0.5 - count / 2) / side - place) / sigma) ** 2) / 2).astype(np.float32)
+        for count, place in zip(shape, (y, x), strict=True)
+    )
+    return down[:, None] * across
+
+
+@njit(cache=True, nogil=True)
+def _second_moments(saliency, mask):
+    """Return the centroid, (x, y), and the covariance, (xx, xy, yy), of the masked pixels."""
+    height, width = mask.shape
+    side = max(height, width)
+    total = sx = sy = sxx = sxy = syy = 0.0
+    for i in range(height):
+        for j in range(width):
+            if mask[i, j]:
+                x, y = (j + 0.5 - width / 2) / side, (i + 0.5 - height / 2) / side
+                weight = float(saliency[i, j]) ** 2
+                total += weight
+                sx += weight * x
+                sy += weight * y
+                sxx += weight * x * x
+                sxy += weight * x * y
+                syy += weight * y * y
+    x, y = sx / total, sy / total
+    return x, y, sxx / total - x * x, sxy / total - x * y, syy / total - y * y
+
+
+@njit(cache=True, nogil=True)
+def _third_moment(saliency, mask, x, y, along_x, along_y):
+    """Return the third central moment of the masked pixels along an axis."""
+    height, width = mask.shape
+    side = max(height, width)
+    total = third = 0.0
+    for i in range(height):
+        for j in range(width):
+            if mask[i, j]:
+                along = ((j + 0.5 - width / 2) / side - x) * along_x + ((i + 0.5 - height / 2) / side - y) * along_y
+                weight = float(saliency[i, j]) ** 2
+                total += weight
+                third += weight * along**3
+    return third / total
+
+
+# --- the box
+
+
+def place_box(body: Body, options: SalientOptions) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom, in parts of the image's width and height, of a box around the head.
+
+    Evidence for one end of the axis: the image's middle lies that way, since who takes the picture aims at the head;
+    and the body tapers the other way, toward the tail (its skewness). The box moves from the centroid to that end as
+    far as the evidence goes, by its hyperbolic tangent, and is shifted into the image where it would stick out.
+    """
+    height, width = body.mask.shape
+    side = max(height, width)
+    (x, y), (along_x, along_y) = body.centroid, body.axis
+    evidence = -options.toward_centre * (x * along_x + y * along_y) - options.away_from_tail * body.skewness
+    step = options.head * body.spread * math.tanh(evidence)
+    stretch = (options.elongation * abs(along_x) + abs(along_y)) / (abs(along_x) + options.elongation * abs(along_y))
+    area = options.share * height * width / side**2
+    across = min(math.sqrt(area * stretch), width / side)
+    down = min(area / across, height / side)
+    across = min(area / down, width / side)
+    left, right = _span(x + step * along_x, across * side / width, side / width)
+    top, bottom = _span(y + step * along_y, down * side / height, side / height)
+    return left, top, right, bottom
+
+
+def _span(middle: float, length: float, unit: float) -> tuple[float, float]:
+    start = min(max(0.5 + middle * unit - length / 2, 0.0), max(1.0 - length, 0.0))
+    return start, min(start + length, 1.0)
+
+
+def _in_pixels(box: tuple[float, float, float, float], height: int, width: int) -> tuple[int, int, int, int]:
+    left, right = round(box[0] * width), round(box[2] * width)
+    top, bottom = round(box[1] * height), round(box[3] * height)
+    return left, top, max(right - left, 1), max(bottom - top, 1)
+
+
+def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:
+    rows, columns = (
+        np.round(np.arange(count + 1) * side / count).astype(np.int64)
+        for count, side in zip(marks.shape, (height, width), strict=True)
+    )
+    return Mask(rows=rows, columns=columns, cells=marks.astype(np.uint8) * 255)
+
+
+def shrink(image: np.ndarray, size: int) -> np.ndarray:
+    """Return an image whose longer side has no more pixels than `size`."""
+    height, width = image.shape[:2]
+    if max(height, width) <= size:
+        return image
+    scale = size / max(height, width)
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+
+
+def _coarse(height: int, width: int) -> tuple[int, int]:
+    """Return width and height of the coarse copy."""
+    return max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
+
+
+def _disk(size: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -1,0 +1,197 @@
+"""The report of the whales job: a contact sheet, the images that the method is least sure of first."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molino.transforms.report.charts import bar_plot
+from molino.transforms.report.page import Cell, Column, Grid, Picture, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+
+PER_PAGE = 200
+MOST_FAILURES = 50  # in the table; the rejects have them all
+
+COUNTERS = {
+    "images_read": "Files, members of tars and rows of Parquet that were read.",
+    "regions": "Rows written: one for each image that could be decoded.",
+    "rejects": "What could not be decoded; the rejects have each one with its reason.",
+    "duplicates": "Images whose bytes are those of another. They stay.",
+    "status.found": "Images with a box.",
+    "status.no_region": "Images in which no part is unlike the rest.",
+    "status.one_colour": "Images of a single colour.",
+    "status.no_colour": "Images in shades of gray, in which nothing was found.",
+    "status.too_small": "Images with a side that is too short to be divided.",
+    "skipped.hidden": "Entries whose name begins with a dot.",
+    "skipped.link": "Symbolic links.",
+    "skipped.special": "Pipes, sockets and devices.",
+    "skipped.replaced": "Members of a tar that a later one of the same name replaces.",
+}
+REASONS = {
+    "empty_file": "No bytes.",
+    "not_an_image": "The first bytes are those of no image.",
+    "unsupported": "An image, but neither JPEG nor PNG, or a JPEG of a rare kind.",
+    "bad_header": "A header that contradicts itself.",
+    "too_many_pixels": "More pixels than the option allows; not decoded.",
+    "too_many_bytes": "More bytes than the option allows; not read.",
+    "truncated": "The end is missing.",
+    "damaged": "The decoder finds it broken.",
+    "crashed": "The decoder died of it twice, or did not end.",
+}
+NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
+
+
+def whales_report(
+    cards: pa.Table,
+    thumbnails: Callable[[Sequence[int]], Mapping[int, bytes]],
+    *,
+    counters: Mapping[str, int],
+    options: Mapping[str, object],
+    inputs: Sequence[Mapping[str, Any]],
+    warnings: Sequence[str],
+    most: int,
+    expected: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[str, str]]:
+    """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
+
+    The bytes depend on the arguments only.
+
+    Args:
+      cards: `molino.transforms.whales.extract.CARDS` without thumbnails, of every image, in order.
+      thumbnails: JPEGs of some images, by their row; what is not there is shown as missing.
+      counters: totals of the run by name; `rejects.REASON` splits `rejects`.
+      options: the run's options.
+      inputs: a `path` and its `bytes` for each input.
+      warnings: shown on top.
+      most: images in the sheet.
+      expected: rows that were reckoned with, see `report_run.run_section`.
+    """
+    order = least_sure(cards)[:most]
+    pictures = thumbnails(order.tolist())
+    pages = [order[start : start + PER_PAGE] for start in range(0, len(order), PER_PAGE)] or [order]
+    for number, rows in enumerate(pages, 1):
+        sheet = _sheet(cards, rows, pictures, shown=len(order), first=(number - 1) * PER_PAGE)
+        links = _links(number, len(pages))
+        if number > 1:
+            yield (
+                _page_name(number),
+                page("Whales", subtitle=f"Page {number} of the contact sheet.", sections=[sheet], links=links),
+            )
+            continue
+        yield (
+            _page_name(1),
+            page(
+                "Whales",
+                subtitle="The region of every photograph that is least like the rest of it.",
+                summary=_summary(counters),
+                sections=[
+                    _distributions(cards),
+                    _failures(cards, counters),
+                    *([sheet] if most else []),
+                    _quality(counters),
+                    run_section(
+                        options, inputs, made="rows", expected=expected, counters=counters, whole="images_read"
+                    ),
+                ],
+                warnings=shown_warnings(warnings),
+                links=links,
+            ),
+        )
+
+
+def least_sure(cards: pa.Table) -> np.ndarray:
+    """Return the rows of images that are no rejects: those without a box, then by score from 0 up, then by key."""
+    sure = pa.table({"row": np.arange(len(cards)), "key": cards["key"], "score": pc.fill_null(cards["score"], -1.0)})
+    kept = sure.filter(pc.invert(cards["failed"]))
+    return kept.sort_by([("score", "ascending"), ("key", "ascending")])["row"].to_numpy()
+
+
+def _page_name(number: int) -> str:
+    return "report.html" if number == 1 else f"report/page-{number:04d}.html"
+
+
+def _links(number: int, pages: int) -> list[tuple[str, str]]:
+    if pages < 2:
+        return []
+    links = []
+    for other in range(1, pages + 1):
+        name = _page_name(other)
+        relative = name if number == 1 else f"../{name}" if other == 1 else name.removeprefix("report/")
+        links.append((str(other), "" if other == number else relative))
+    return links
+
+
+def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *, shown: int, first: int) -> Section:
+    pictures = [
+        _picture(card, thumbnails.get(row, b""))
+        for row, card in zip(rows.tolist(), cards.take(pa.array(rows)).to_pylist(), strict=True)
+    ]
+    good = len(cards) - pc.sum(cards["failed"]).as_py() if len(cards) else 0
+    text = "Red: the box. Yellow: the edge of the mask. "
+    text += "Images without a box come first, then those of the lowest score: the method is least sure of them."
+    if shown < good:
+        text += f" The sheet has the first {shown:,} of {good:,} images; --report-images sets how many."
+    caption = f"{first + 1:,} to {first + len(rows):,} of {shown:,}" if len(rows) else ""
+    return Section("Contact sheet", text, [Grid(pictures, caption)])
+
+
+def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
+    size = f"{card['width']} × {card['height']}"
+    if card["share"] is None:
+        return Picture(jpeg=thumbnail, title=card["key"], note=size, mark=card["status"].replace("_", " "))
+    note = f"score {card['score']:.2f} · {card['share']:.1%} of {size}"
+    return Picture(jpeg=thumbnail, title=card["key"], note=note)
+
+
+def _summary(counters: Mapping[str, int]) -> list[tuple[str, str]]:
+    without = sum(counters.get(f"status.{status}", 0) for status in NO_BOX)
+    shown = [
+        ("images read", counters.get("images_read", 0)),
+        ("with a box", counters.get("status.found", 0)),
+        ("without a box", without),
+        ("rejected", counters.get("rejects", 0)),
+        ("duplicates", counters.get("duplicates", 0)),
+    ]
+    return [(title, format_cell(number, "count")) for title, number in shown]
+
+
+def _distributions(cards: pa.Table) -> Section:
+    found = cards.filter(pc.is_valid(cards["share"]))
+    text = "Most boxes should have about the same share of their image; the outliers are worth a look."
+    shares, scores = (found[name].to_numpy() for name in ("share", "score"))
+    return Section(
+        "Boxes",
+        text,
+        [
+            _histogram(shares, 20, "Share of the image, %", "How large the boxes are"),
+            _histogram(scores, 10, "Score, %", "How sure the method is"),
+        ],
+    )
+
+
+def _histogram(values: np.ndarray, bins: int, label: str, caption: str) -> Plot:
+    """Return a plot of how many values from 0 to 1 lie in each of equal bins."""
+    counts = np.bincount(np.minimum((values * bins).astype(int), bins - 1), minlength=bins)
+    groups = [str(100 * i // bins) for i in range(bins)]
+    alt = f"{caption}: {count(len(values), 'image')}, median {np.median(values) if len(values) else 0:.0%}"
+    heights = {"images": counts.tolist()} if len(values) else {}
+    return bar_plot(groups, heights, x_label=f"{label}, from", y_label="images", caption=caption, alt=alt)
+
+
+def _failures(cards: pa.Table, counters: Mapping[str, int]) -> Section:
+    failed = cards.filter(cards["failed"])
+    rows: list[tuple[Cell, ...]] = [
+        (Term(card["key"], card["detail"]), card["status"]) for card in failed.slice(0, MOST_FAILURES).to_pylist()
+    ]
+    more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
+    columns = (Column(title="Image, and what was found"), Column(title="Reason"))
+    text = "What could not be decoded, and why. Every one is a row of rejects."
+    tables = [reject_table(counters, REASONS, noun="images"), Table(columns, rows, f"Rejected images{more}")]
+    return Section("Failures", text, tables)
+
+
+def _quality(counters: Mapping[str, int]) -> Section:
+    text = "Every image is accounted for: rows and rejects add up to the images read."
+    return Section("Counters", text, [counter_table(counters, COUNTERS, whole="images_read")])
