@@ -111,10 +111,10 @@ def test_the_package_that_workers_install_is_the_program(job, google, sent, tmp_
     (tmp_path / "sent.tar.gz").write_bytes(staged(google, sent[0][job])["workflow.tar.gz"])
     with tarfile.open(tmp_path / "sent.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
-    (source,) = tmp_path.glob("molino-*")
+    (source,) = tmp_path.glob("molino_jobs-*")
     for name in ("jobs", "schemas", "training", "transforms"):
         for file in (ROOT / name).rglob("*.py"):
-            assert (source / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+            assert (source / "molino" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -56,7 +56,7 @@ def worker(tmp_path):
 
 def imports(python, where):
     """Return where an interpreter finds our package, "" for nowhere."""
-    program = "import importlib.util as u; found = u.find_spec('jobs'); print(found.origin if found else '')"
+    program = "import importlib.util as u; found = u.find_spec('molino'); print(found.origin if found else '')"
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run([python, "-c", program], cwd=where, env=clean, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -65,7 +65,7 @@ def imports(python, where):
 def test_a_worker_without_the_package_works_with_setup_file(worker, tmp_path):
     start, python = worker
     assert imports(python, tmp_path) == ""
-    assert importlib.util.find_spec("jobs") is not None
+    assert importlib.util.find_spec("molino") is not None
     molino("sample", "names", "--rows", "2000", "--output", "in.txt", cwd=tmp_path)
     names = ("names", "--input", "in.txt", "--quiet")
     prism = ("--runner", "PrismRunner", "--prism_location", PRISM, "--environment_type", "PROCESS")
