@@ -95,7 +95,7 @@ lock:
 	$(PIN) -o requirements/run.txt
 	$(PIN) $(LEAN) --extra dev -o requirements/dev.txt
 	$(PIN) $(LEAN) --extra dev --extra bench -o requirements/bench.txt
-	for extra in aws dataflow hdfs images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	for extra in aws dataflow images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
 	$(subst setup.py,tests/storage/requirements.in,$(PIN)) -o tests/storage/requirements.txt
 

@@ -22,14 +22,14 @@ setup(
         "jinja2>=3.1.6",
         "matplotlib>=3.10",
         "numpy>=2.2",
+        "obstore>=0.12",
         "pyarrow>=23.0.1",  # two CVEs below
         "pyyaml>=6",
         "tqdm>=4.67",
         "zlib-ng>=1",
     ],
     extras_require={
-        "aws": [f"apache-beam[aws]=={BEAM}"],
-        "hdfs": [f"apache-beam[hadoop]=={BEAM}"],
+        "aws": ["boto3>=1.40"],
         "dataflow": [f"apache-beam[gcp]=={BEAM}"],
         "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
         "shapes": ["numba>=0.63"],

@@ -13,6 +13,7 @@ import json
 import os
 import posixpath
 import re
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,6 @@ RETRY: Any = {
 # A request may be long, for it may be of a large range; what must not be is that nothing comes.
 PATIENCE: Any = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "30m"}
 S3_OPTIONS = ("access_key_id", "secret_access_key", "session_token", "endpoint_url", "region_name", "verify")
-LARGE_PART = 64 << 20
 LISTED = 1000  # objects at once, as many as an answer has
 TOO_LARGE = "larger than the maximum allowable size for a copy source"  # for S3, which copies 5 GB in one request
 S3_KEYS = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3_access_key_id and --s3_secret_access_key"
@@ -159,7 +159,8 @@ class Objects:
         except (OSError, BaseError) as error:
             if TOO_LARGE not in str(error):
                 raise
-            other.put(to, client.get(name), chunk_size=LARGE_PART, max_concurrency=PARTS_AT_ONCE)
+            with self.open(source) as file, self.create(target) as copy:
+                shutil.copyfileobj(file, copy, READ_MOST)
         self.delete([source])
 
     def delete(self, paths: Sequence[str]) -> None:
@@ -259,7 +260,7 @@ class _Reader:
             self.held = b"".join([kept, made]) if kept else made
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.at = offset + (0, self.at, self.length)[whence]
+        self.at = min(offset + (0, self.at, self.length)[whence], self.length)
         return self.at
 
     def tell(self) -> int:
@@ -483,7 +484,8 @@ def _options() -> Mapping[str, str]:
 
 
 def _info(path: str, found: Mapping[str, Any]) -> FileInfo:
-    return FileInfo(path, found["size"], found["last_modified"].timestamp())
+    # in whole seconds: of Cloud Storage a list has milliseconds and the object's own head has none
+    return FileInfo(path, found["size"], float(int(found["last_modified"].timestamp())))
 
 
 def _s3(bucket: str, given: Mapping[str, str]) -> Any:

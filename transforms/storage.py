@@ -106,7 +106,9 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     remedy = REMEDIES.get(code or 0, "")
     if not is_local(path):
         remedies = STORES.get(scheme_of(path), {})
-        remedy = next((told for word, told in remedies.items() if word in cause), "")
+        # a status stands at the beginning: elsewhere a number may be a part of another
+        known = (word for word in remedies if (cause.startswith(word) if word.isdigit() else word in cause))
+        remedy = remedies.get(next(known, ""), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
 
 

@@ -1,4 +1,4 @@
-"""Runs programs that find Beam, Arrow and the clients of both stores imported: each starts in a moment.
+"""Runs programs that find Beam, Arrow and the clients of stores imported: each starts in a moment.
 
 It reads a line of JSON for each, {"program", "arguments", "environment", "out", "err"}, and says the process's id; or
 {"wait": id}, and says the exit code, negative for a signal.
@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 
-LOADED = ("boto3", "google.cloud.storage", "pyarrow.parquet", "jobs.commit", "jobs.lock", "jobs.names", "jobs.recheck")
+LOADED = ("boto3", "pyarrow.parquet", "jobs.commit", "jobs.lock", "jobs.names", "jobs.recheck")
 LOADED += ("training.runs", "transforms.delimited", "transforms.parquet", "transforms.partition")
 
 
