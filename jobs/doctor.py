@@ -17,11 +17,10 @@ DESCRIPTION = """
 Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
 and for everything that is missing how to get it.
 """
-NEEDED = ("apache-beam", "jinja2", "matplotlib", "numpy", "pyarrow", "pyyaml", "tqdm")
+NEEDED = ("apache-beam", "jinja2", "matplotlib", "numpy", "obstore", "pyarrow", "pyyaml", "tqdm")
 EXTRAS = {
-    "dataflow": ("google-cloud-dataflow-client", "gs:// paths and the Dataflow runner"),
-    "aws": ("boto3", "s3:// paths"),
-    "hdfs": ("hdfs", "hdfs:// paths"),
+    "dataflow": ("google-cloud-dataflow-client", "the Dataflow runner"),
+    "aws": ("boto3", "the profiles and keys in ~/.aws"),
     "images": ("opencv-python-headless", "the whales job"),
     "tensorflow": ("tensorflow", "the titles job"),
     "shapes": ("numba", "the shapes job"),

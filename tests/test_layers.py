@@ -30,6 +30,7 @@ ALSO = {
     "transforms/find_region.py": {"cv2"},
     "transforms/find_salient_region.py": {"cv2"},
     "transforms/label_vocabulary.py": {"tensorflow", "tensorflow_transform", "tfx_bsl"},
+    "transforms/object_stores.py": {"obstore", "google"},
     "transforms/read_sweep.py": {"yaml"},
     "transforms/report.py": {"jinja2", "markupsafe", "matplotlib", "PIL"},
     "transforms/saved_model.py": {"tensorflow", "tensorflow_hub", "google"},
@@ -85,6 +86,13 @@ def test_a_job_imports_no_other_job(path):
 def test_training_does_without_the_jobs():
     wrong = {by_name(path): tops(path) & FORBIDDEN["training"] for path in modules("training")}
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_files_are_read_without_beam():
+    names = [f"transforms.{name}" for name in ("storage", "object_stores", "list_files", "carry", "secret_key")]
+    program = f"import {', '.join(names)}, sys; print('apache_beam' in sys.modules, 'boto3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
 
 
 @pytest.mark.parametrize(

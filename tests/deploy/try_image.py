@@ -183,7 +183,7 @@ CHECKS = {
     "no broken requirement": "python -m pip check",
     "every job is imported": "python -W ignore -c 'import jobs.names, jobs.titles, jobs.whales, jobs.pca, jobs.shapes, "
     "jobs.predict, jobs.train, transforms.extract_regions, transforms.nnlm, transforms.train_network, "
-    "transforms.label_vocabulary, transforms.find_salient_region, tensorflow, boto3, google.cloud.storage, hdfs'",
+    "transforms.label_vocabulary, transforms.find_salient_region, tensorflow, boto3, google.cloud.storage, obstore'",
     "the help": "molino --help",
     "the cache is there to write": "touch /var/cache/molino/x && rm /var/cache/molino/x",
     "a job of each package": "cd /tmp/try && molino sample names --output n.txt --rows 2000 && "
