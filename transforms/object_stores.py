@@ -45,6 +45,7 @@ RETRY: Any = {
 }
 # A request may be long, for it may be of a large range; what must not be is that nothing comes.
 PATIENCE: Any = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "30m"}
+VARIABLE = "MOLINO_S3_OPTIONS"
 S3_OPTIONS = ("access_key_id", "secret_access_key", "session_token", "endpoint_url", "region_name", "verify")
 LISTED = 1000  # objects at once, as many as an answer has
 TOO_LARGE = "larger than the maximum allowable size for a copy source"  # for S3, which copies 5 GB in one request
@@ -441,6 +442,8 @@ def use_options(flags: Sequence[str]) -> None:
     except argparse.ArgumentError as error:
         raise OptionError(str(error)) from None
     _given = {name: value for name, value in vars(given).items() if value}
+    # the embedded runner tells the processes that it starts no options: they have this process's variables
+    os.environ[VARIABLE] = json.dumps(_given)
 
 
 def cause_of(error: Exception) -> str:
@@ -471,16 +474,17 @@ def _refuse_fork() -> None:
 
 
 def _options() -> Mapping[str, str]:
-    """Return the options of S3: those of the command line, or on a worker those that Beam was told."""
+    """Return the options of S3: those of the command line, or on a worker those that Beam or the variable tells."""
     if _given is not None:
         return _given
+    inherited = json.loads(os.environ.get(VARIABLE, "{}"))
     systems = sys.modules.get("apache_beam.io.filesystems")
     beam = systems and systems.FileSystems._pipeline_options
     if not beam:
-        return {}
+        return inherited
     view = beam.view_as(sys.modules["apache_beam.options.pipeline_options"].S3Options)
     names = (f"s3_{name}" for name in (*S3_OPTIONS, "disable_ssl"))
-    return {name: str(value) for name in names if (value := getattr(view, name, None))}
+    return inherited | {name: str(value) for name in names if (value := getattr(view, name, None))}
 
 
 def _info(path: str, found: Mapping[str, Any]) -> FileInfo:

@@ -92,7 +92,7 @@ store = object_stores.store_of(path)
 store.put(path, b"1")
 client, name = store.client(path)
 seen = client.head(name)
-state = {"e_tag": seen["e_tag"], "version": seen["version"]}
+state = {key: seen[key] for key in ("e_tag", "version") if seen[key]}
 client.put(name, b"2", mode=state)
 try:
     client.put(name, b"3", mode=state)

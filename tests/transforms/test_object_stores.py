@@ -27,7 +27,7 @@ from transforms.errors import DataError, OptionError
 
 PATHS = st.text("ab/.^!]-\\\n", max_size=6)
 PATTERNS = st.text("ab/*?[]!^-\\.&~|\n", max_size=8)
-VARIABLES = ("AWS_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "CLOUDSDK_CONFIG")
+VARIABLES = ("AWS_", "GOOGLE_", "MOLINO_S3_OPTIONS", "STORAGE_EMULATOR_HOST", "CLOUDSDK_CONFIG")
 SECRET = "top-secret-key"
 
 
@@ -329,6 +329,7 @@ def test_options_are_read_from_a_command_line(monkeypatch):
         "--s3_ver",
         "x",
     ]
+    monkeypatch.setenv(object_stores.VARIABLE, "{}")
     storage.use_options(words)
     known = {"s3_endpoint_url": "http://h:1", "s3_region_name": "eu", "s3_disable_ssl": "yes"}
     assert object_stores._options() == known
@@ -344,6 +345,10 @@ def test_a_worker_takes_the_options_that_beam_was_told(monkeypatch):
     assert object_stores._options() == known
     monkeypatch.delitem(sys.modules, "apache_beam.io.filesystems")
     assert object_stores._options() == {}
+    monkeypatch.setenv(object_stores.VARIABLE, "{}")
+    storage.use_options(["--s3_region_name=eu"])
+    monkeypatch.setattr(object_stores, "_given", None)
+    assert object_stores._options() == {"s3_region_name": "eu"}
 
 
 @pytest.mark.parametrize("given", ["profile", "file"])
