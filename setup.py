@@ -34,7 +34,7 @@ setup(
         "zlib-ng>=1",
     ],
     extras_require={
-        "aws": ["boto3"],
+        "aws": ["boto3>=1.40"],
         "dataflow": [f"apache-beam[gcp]{BEAM}"],
         "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
         "shapes": ["numba>=0.63"],

@@ -25,7 +25,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "molino": ({"jobs"}, set()),
     "schemas": (set(), {"pyarrow"}),
     "transforms": ({"molino"}, set()),
-    "transforms/files": (BASE, {"pyarrow", "obstore"}),
+    "transforms/files": (BASE, {"pyarrow", "obstore", "google"}),
     "transforms/rows": (BASE | {"transforms/files"}, ARROW | {"xxhash"}),
     "transforms/text": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW),
     "transforms/parquet": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW | {"zlib_ng"}),

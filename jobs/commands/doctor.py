@@ -27,7 +27,7 @@ DISTRIBUTION = "molino-jobs"
 # what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed
 EXTRAS = {
     "dataflow": "the Dataflow runner",
-    "aws": "s3:// with profiles of ~/.aws, and single sign-on",
+    "aws": "the profiles and keys in ~/.aws, and single sign-on",
     "images": "the whales job",
     "tensorflow": "the titles and predict jobs, and training",
     "shapes": "the shapes job",

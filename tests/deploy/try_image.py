@@ -181,7 +181,7 @@ def make_boot(folder: Path) -> Path:
 
 CHECKS = {
     "no broken requirement": "python -m pip check",
-    "every job is imported": "python -W ignore -c 'import tensorflow, boto3, google.cloud.storage; "
+    "every job is imported": "python -W ignore -c 'import tensorflow, boto3, google.cloud.storage, obstore; "
     "from molino.jobs import names, titles, whales, pca, shapes, predict; from molino.jobs.commands import train; "
     "from molino.transforms.whales import extract, find_salient_region; from molino.transforms.models import nnlm; "
     "from molino.transforms.shapes import train_network; from molino.transforms.titles import labels'",

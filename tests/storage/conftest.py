@@ -1,4 +1,4 @@
-"""A store for each module of tests: S3 by moto, Cloud Storage by fake-gcs-server."""
+"""A store for each module of tests: S3 by moto, Cloud Storage by the stand-in beside this file."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def client(request):
-    """Return the Python of an environment with the clients of both stores, moto, and all that is in this one."""
+    """Return the Python of an environment with moto, boto3, and all that is in this one."""
     return python_with(request.config.cache, "storage", HERE / "requirements.txt", beside=True)
 
 

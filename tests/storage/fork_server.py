@@ -1,4 +1,4 @@
-"""Runs programs that find Beam, Arrow and the clients of both stores imported: each starts in a moment.
+"""Runs programs that find Beam, Arrow and the clients of stores imported: each starts in a moment.
 
 It reads a line of JSON for each, {"program", "arguments", "environment", "out", "err"}, and says the process's id; or
 {"wait": id}, and says the exit code, negative for a signal.
@@ -13,7 +13,6 @@ import traceback
 
 LOADED = (
     "boto3",
-    "google.cloud.storage",
     "pyarrow.parquet",
     "molino.jobs.run.commit",
     "molino.jobs.run.lock",

@@ -4,16 +4,12 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-EMULATOR = "fake-gcs-server"
 MAKE = {
     "s3": """
 import boto3
@@ -22,13 +18,15 @@ store.create_bucket(Bucket="mill")
 put = lambda path, key: store.upload_file(path, "mill", key)
 """,
     "gs": """
-from google.cloud import storage
-bucket = storage.Client(project="made-up").create_bucket("mill")
-put = lambda path, key: bucket.blob(key).upload_from_filename(path)
+import os, urllib.request
+from molino.transforms.files import storage
+make = urllib.request.Request(os.environ["STORAGE_EMULATOR_HOST"] + "/storage/v1/b", data=b'{"name": "mill"}')
+urllib.request.urlopen(make).close()
+put = lambda path, key: storage.write_bytes("gs://mill/" + key, pathlib.Path(path).read_bytes())
 """,
 }
 PUT = """
-import pathlib, sys
+import sys
 folder = pathlib.Path(sys.argv[1])
 for path in folder.rglob("*"):
     if path.is_file():
@@ -58,8 +56,8 @@ print(json.dumps(read_manifest(sys.argv[1])))
 class Store:
     """A store with a bucket `mill`, and programs that use it."""
 
-    def __init__(self, scheme, server, home):
-        self.scheme, self.server, self.home = scheme, server, home
+    def __init__(self, scheme, server, home, environment):
+        self.scheme, self.server, self.home, self.environment = scheme, server, home, environment
         assert server.stdout.readline() == "ready\n"
 
     def url(self, *names):
@@ -101,7 +99,7 @@ class Store:
 
     def fill(self, folder):
         """Make the bucket, and put the files of a folder into in/."""
-        code, _, wrong = self.run(MAKE[self.scheme] + PUT, folder)
+        code, _, wrong = self.run("import pathlib" + MAKE[self.scheme] + PUT, folder)
         assert code == 0, wrong
 
 
@@ -142,8 +140,7 @@ def serve(scheme, python, home):
             "AWS_DEFAULT_REGION": "us-east-1",
         }
     else:
-        command = [cloud_storage(), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-        command += ["-public-host", f"127.0.0.1:{port}", "-external-url", url, "-log-level", "warn"]
+        command = [python, Path(__file__).with_name("cloud_storage.py"), str(port)]
         environment["STORAGE_EMULATOR_HOST"] = url
     with (home / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -154,19 +151,10 @@ def serve(scheme, python, home):
         with subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as programs:
-            yield Store(scheme, programs, home)
+            yield Store(scheme, programs, home, environment)
     finally:
         server.terminate()
         server.wait()
-
-
-def cloud_storage():
-    """Return the emulator of Cloud Storage: the one that is named, in PATH, or where Go installs."""
-    places = [os.environ.get("FAKE_GCS_SERVER"), shutil.which(EMULATOR), Path.home() / "go/bin" / EMULATOR]
-    for place in filter(None, places):
-        if os.access(place, os.X_OK):
-            return place
-    pytest.skip(f"there is no {EMULATOR}; go install github.com/fsouza/fake-gcs-server@latest, or set FAKE_GCS_SERVER")
 
 
 def free_port():

@@ -3,13 +3,10 @@
 import dataclasses
 import hashlib
 import os
-import re
 import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-
-from apache_beam.io.filesystem import FileSystem
 
 from molino.transforms.files import storage
 from molino.transforms.files.storage import FileInfo
@@ -83,8 +80,8 @@ def list_files(path: str) -> Listing:
 
 def _walk(folder: str, skipped: Counter[str], pattern: str = "") -> Iterator[FileInfo]:
     """Yield every regular file below a folder, or those that match a glob, and count what is left out."""
-    # "a/**/b" is "a/b" too, as in a shell; Beam wants a folder between
-    globs = [re.compile(FileSystem.translate_pattern(p)) for p in {pattern, pattern.replace("**/", "")} if p]
+    # "a/**/b" is "a/b" too, as in a shell; a glob alone wants a folder between
+    globs = [storage.glob_regex(p) for p in {pattern, pattern.replace("**/", "")} if p]
     deepest = sys.maxsize if "**" in pattern or not pattern else pattern.count("/")
     waiting = [folder]
     while waiting:

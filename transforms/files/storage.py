@@ -1,16 +1,15 @@
-"""Files on any file system that Beam knows: a local path, gs://, s3:// or hdfs://.
+"""Files: on a local path, gs://, s3:// or hdfs://.
 
 Local files are opened by Arrow itself, which reads and writes without Python's lock; everything else goes through
-Beam's FileSystems, so that a job is the same code on a laptop and on a cluster.
+`molino.transforms.files.object_stores`, so that a job is the same code on a laptop and on a cluster.
 """
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
-import importlib.util
 import os
 import posixpath
+import re
 import shutil
 import threading
 import uuid
@@ -19,11 +18,18 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files.object_stores import UnsupportedError, store_of
+from molino.transforms.files import object_stores
+from molino.transforms.files.object_stores import (
+    NO_ACCOUNT,
+    S3_KEYS,
+    FileInfo,
+    UnsupportedError,
+    cause_of,
+    scheme_of,
+    store_of,
+)
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
@@ -33,26 +39,34 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
 }
-# what must be installed for a file system
-EXTRAS = {"gs": "dataflow", "s3": "aws", "hdfs": "hdfs"}
-CLIENTS = {"gs": ("google.cloud.storage",), "s3": ("boto3",), "hdfs": ("hdfs",)}
-_S3_KEYS = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3_access_key_id and --s3_secret_access_key"
+_NAME = "its client reaches no object whose name has an empty part, . or .., or a control character; rename that one"
+_BUCKET = "there is no such bucket; make it, or check the name"
+_BUSY = "the store asks for fewer requests; run again, with fewer workers"
 # what the clients say, in part, and the remedy
 STORES = {
     "s3": {
-        "Unable to locate credentials": _S3_KEYS,
-        "Forbidden": "the keys do not allow it; check them and the bucket's policy",
-        "InvalidAccessKeyId": _S3_KEYS,
-        "NoSuchBucket": "there is no such bucket; make it, or check the name",
-        "connect to the endpoint": "check --s3_endpoint_url or AWS_ENDPOINT_URL, and the network",
-        "You must specify a region": "give --s3_region_name or AWS_DEFAULT_REGION",
+        NO_ACCOUNT: S3_KEYS,
+        "Received None from session.get_credentials": S3_KEYS,
+        "InvalidAccessKeyId": S3_KEYS,
+        "SignatureDoesNotMatch": "the secret key is not that of the access key; check both",
+        "NoSuchBucket": _BUCKET,
+        "403": "the keys do not allow it; check them and the bucket's policy",
+        "301": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
+        "redirect": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
+        "AuthorizationHeaderMalformed": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
+        "503": _BUSY,
+        "error sending request": "check --s3_endpoint_url or AWS_ENDPOINT_URL, and the network",
+        "builder error": "check --s3_endpoint_url or AWS_ENDPOINT_URL",
+        "path segment": _NAME,
     },
     "gs": {
-        "Anonymous caller": "run gcloud auth application-default login, or name a key file: "
-        "GOOGLE_APPLICATION_CREDENTIALS",
+        NO_ACCOUNT: "run gcloud auth application-default login, or name a key file: GOOGLE_APPLICATION_CREDENTIALS",
+        "NoSuchBucket": _BUCKET,
+        "401": "the account is not accepted; run gcloud auth application-default login, or check the key file",
         "403": "the account is not allowed to; check its roles on the bucket",
-        "bucket does not exist": "there is no such bucket; make it, or check the name",
-        "Max retries exceeded": "check the network",
+        "503": _BUSY,
+        "error sending request": "check the network, and STORAGE_EMULATOR_HOST where it is set",
+        "path segment": _NAME,
     },
 }
 
@@ -61,22 +75,13 @@ _opening = threading.Lock()
 _closed: set[str] = set()
 
 
-@dataclasses.dataclass(frozen=True)
-class FileInfo:
-    """A file as listed: path, size in bytes, time of the last change in seconds since 1970 (0 where unknown)."""
-
-    path: str
-    bytes: int
-    modified: float
-
-
 def is_local(path: str) -> bool:
     """Return whether a path has no scheme.
 
     >>> is_local("/data/people.txt"), is_local("gs://bucket/people.txt")
     (True, False)
     """
-    return FileSystems.get_scheme(path) is None
+    return not scheme_of(path)
 
 
 def join(folder: str, *names: str) -> str:
@@ -89,17 +94,15 @@ def join(folder: str, *names: str) -> str:
 
 
 def use_options(flags: Sequence[str]) -> None:
-    """Tell Beam's file systems their options, such as `--s3_endpoint_url`, before there is a pipeline that does."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    FileSystems.set_options(PipelineOptions(list(flags)))
+    """Tell the stores their options, such as `--s3_endpoint_url`; on workers Beam does."""
+    object_stores.use_options(flags)
 
 
 def explain(error: Exception, path: str, verb: str) -> DataError:
     """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
 
     Raises:
-      OptionError, DataError: of `check_store`, where that is the cause.
+      OptionError: of `check_store`, where that is the cause.
     """
     check_store(path)
     code = getattr(error, "errno", None)
@@ -107,11 +110,13 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
     for number in REMEDIES:
         if code is None and f"[errno {number}]" in str(error):
             code = number
-    cause = os.strerror(code) if code else " ".join(str(error).split())[:300]
+    cause = os.strerror(code) if code else cause_of(error)
     remedy = REMEDIES.get(code or 0, "")
-    scheme = FileSystems.get_scheme(path)
-    if scheme in STORES:
-        remedy = next((told for word, told in STORES[scheme].items() if word in cause), "")
+    if not is_local(path):
+        remedies = STORES.get(scheme_of(path), {})
+        # a status stands at the beginning: elsewhere a number may be a part of another
+        known = (word for word in remedies if (cause.startswith(word) if word.isdigit() else word in cause))
+        remedy = remedies.get(next(known, ""), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
 
 
@@ -119,28 +124,9 @@ def check_store(path: str) -> None:
     """Look whether there is a file system for a path.
 
     Raises:
-      OptionError: Beam knows none of that scheme.
-      DataError: its client is not installed.
+      OptionError: none is known of that scheme.
     """
-    scheme = FileSystems.get_scheme(path)
-    if scheme is None:
-        return
-    if scheme in EXTRAS and not has_client(scheme):
-        raise DataError(f"paths of {scheme}:// need: pip install -r requirements/{EXTRAS[scheme]}.txt")
-    try:
-        FileSystems.get_filesystem(path)
-    except ValueError:
-        raise OptionError(
-            f"{path}: there is no file system for {scheme}://; give a local path, gs://, s3:// or hdfs://"
-        ) from None
-
-
-def has_client(scheme: str) -> bool:
-    """Return whether what a file system needs is installed."""
-    try:
-        return all(importlib.util.find_spec(name) is not None for name in CLIENTS[scheme])
-    except ModuleNotFoundError:  # of the package above
-        return False
+    store_of(path)
 
 
 @contextlib.contextmanager
@@ -148,11 +134,13 @@ def explained(path: str, verb: str) -> Iterator[None]:
     """Turn the file system's errors inside the block into one that says the path and the remedy."""
     try:
         yield
-    except (OSError, BeamIOError, pa.ArrowException) as error:
+    except (DataError, OptionError):
+        raise
+    except (OSError, pa.ArrowException) as error:
         raise explain(error, path, verb) from error
     except Exception as error:
-        # the clients of object stores have errors of their own, and one for each package that is missing
-        if is_local(path) or isinstance(error, DataError):
+        # the clients of object stores have errors of their own
+        if is_local(path):
             raise
         raise explain(error, path, verb) from error
 
@@ -160,21 +148,23 @@ def explained(path: str, verb: str) -> Iterator[None]:
 def open_input(path: str) -> pa.NativeFile:
     """Open a file for random access."""
     with explained(path, "read"):
-        if is_local(path):
-            return pa.OSFile(path, "rb")
-        stream = FileSystems.open(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
-        return pa.PythonFile(stream, mode="r")
+        store = store_of(path)
+        return store.open(path) if store else pa.OSFile(path, "rb")
 
 
 def open_output(path: str) -> IO[bytes]:
-    """Create or replace a file, with its folders, and return it open for writing."""
+    """Create or replace a file, with its folders, and return it open for writing.
+
+    In a store it is there when it is closed; a `with` that an exception leaves, leaves none.
+    """
     with explained(path, "write"):
-        if is_local(path):
-            with _opening:
-                _check_open(path)
-                os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-                return open(path, "wb")
-        return FileSystems.create(path, "application/octet-stream", CompressionTypes.UNCOMPRESSED)
+        store = store_of(path)
+        if store:
+            return store.create(path)
+        with _opening:
+            _check_open(path)
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            return open(path, "wb")
 
 
 def _check_open(path: str) -> None:
@@ -277,7 +267,8 @@ def published(targets: Sequence[Path]) -> Iterator[list[Path]]:
 def exists(path: str) -> bool:
     """Return whether a file (or a local folder) is there."""
     with explained(path, "look at"):
-        return os.path.exists(path) if is_local(path) else FileSystems.exists(path)
+        store = store_of(path)
+        return store.look(path) is not None if store else os.path.exists(path)
 
 
 def match(pattern: str) -> list[FileInfo]:
@@ -285,10 +276,52 @@ def match(pattern: str) -> list[FileInfo]:
     with explained(pattern, "list"):
         if is_local(pattern) and os.path.isfile(pattern):
             return [_local_info(pattern)]
-        found = FileSystems.match([pattern])[0].metadata_list
-        return sorted(
-            (FileInfo(m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in found), key=lambda f: f.path
-        )
+        if pattern.endswith(("/", "\\")):
+            pattern += "*"
+        fixed = re.match(r"[^[*?]*", pattern)[0]  # type: ignore[index]
+        store = store_of(pattern)
+        if fixed == pattern:
+            if store:
+                found = store.look(pattern)
+                return [found] if found else []
+            return [_local_info(pattern)] if os.path.exists(pattern) else []
+        files, glob = store.find(fixed) if store else _walk(os.path.dirname(fixed)), glob_regex(pattern)
+        return sorted((file for file in files if glob.match(file.path)), key=lambda f: f.path)
+
+
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.
+
+    It is the glob of Beam's FileSystems. Nothing in it can be quoted.
+
+    >>> [bool(glob_regex("/a/[!x]*.txt").match(path)) for path in ("/a/b.txt", "/a/x.txt", "/a/b/c.txt", "/a/b.txt~")]
+    [True, False, False, False]
+    >>> [bool(glob_regex("/a/**.txt").match(path)) for path in ("/a/b.txt", "/a/b/c.txt", "/a.txt")]
+    [True, True, False]
+
+    Raises:
+      DataError: a range in brackets runs backwards.
+    """
+    parts = re.findall(r"\*\*|\*|\?|\[!?+\]?+[^]]*+\]|.", pattern, re.DOTALL)
+    known = {"**": ".*", "*": r"[^/\\]*", "?": "."}
+    made = "".join(known.get(part) or (_one_of(part[1:-1]) if len(part) > 1 else re.escape(part)) for part in parts)
+    try:
+        return re.compile(rf"(?ms){made}\Z")
+    except re.error as error:
+        raise DataError(f"cannot list {pattern}: no glob: {error}") from None
+
+
+def _one_of(characters: str) -> str:
+    quoted = re.sub(r"([\\^[&~|])", r"\\\1", characters.removeprefix("!"))
+    return f"[^{quoted}]" if characters.startswith("!") else f"[{quoted}]"
+
+
+def _walk(folder: str) -> Iterator[FileInfo]:
+    """Yield what is below a folder and is none; what goes meanwhile, or leads nowhere, is left out."""
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                yield _local_info(os.path.join(top, name))
 
 
 def list_tree(folder: str) -> list[FileInfo]:
@@ -296,11 +329,12 @@ def list_tree(folder: str) -> list[FileInfo]:
 
     A file that goes while the folder is listed, such as the claim of a run that did not get the lock, is left out.
     """
-    if not is_local(folder):
-        return match(join(folder, "**"))
-    found = []
+    found: list[FileInfo] = []
     with explained(folder, "list"):
-        for top, _, names in os.walk(folder):
+        store = store_of(folder)
+        if store:
+            found += store.find(join(folder, ""))
+        for top, _, names in [] if store else os.walk(folder):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     found.append(_local_info(os.path.join(top, name)))
@@ -313,17 +347,14 @@ def move(source: str, target: str) -> None:
     A rename where the file system has one, else a copy and a delete.
     """
     with explained(target, "write"):
-        if is_local(source):
+        store = store_of(source)
+        if store:
+            if store.look(source) or not store.look(target):
+                store.move(source, target)
+        else:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             if os.path.exists(source) or not os.path.exists(target):
                 os.replace(source, target)
-        elif FileSystems.exists(source) or not FileSystems.exists(target):
-            store = store_of(source)
-            if store:
-                store.copy(source, target)
-                store.delete([source])
-            else:
-                FileSystems.rename([source], [target])
 
 
 def delete_file(path: str, *, below: str = "") -> None:
@@ -335,10 +366,6 @@ def delete_file(path: str, *, below: str = "") -> None:
         store = store_of(path)
         if store:
             store.delete([path])
-            return
-        if not is_local(path):
-            if FileSystems.exists(path):
-                FileSystems.delete([path])
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -352,14 +379,11 @@ def delete_file(path: str, *, below: str = "") -> None:
 def delete_tree(folder: str) -> None:
     """Delete a folder and all below it; no error when it is not there."""
     with explained(folder, "delete"):
-        if is_local(folder):
+        store = store_of(folder)
+        if not store:
             shutil.rmtree(folder, ignore_errors=True)
-            return
-        paths, store = [file.path for file in list_tree(folder)], store_of(folder)
-        if paths and store:
+        elif paths := [file.path for file in list_tree(folder)]:
             store.delete(paths)
-        elif paths:
-            FileSystems.delete(paths)
 
 
 def _local_info(path: str) -> FileInfo:

@@ -1,0 +1,501 @@
+"""Stores without a network, or on the loopback interface: what is read, written, matched, refused and told."""
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import warnings
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.io.filesystem import FileSystem
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import MemoryStore
+
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import object_stores, storage
+
+PATHS = st.text("ab/.^!]-\\\n", max_size=6)
+PATTERNS = st.text("ab/*?[]!^-\\.&~|\n", max_size=8)
+VARIABLES = ("AWS_", "GOOGLE_", "MOLINO_S3_OPTIONS", "STORAGE_EMULATOR_HOST", "CLOUDSDK_CONFIG")
+SECRET = "top-secret-key"
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch, tmp_path):
+    """No options, no account, no clients of earlier tests."""
+    for name in [name for name in os.environ if name.startswith(VARIABLES)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(object_stores, "_given", {})
+    quick = {"max_retries": 5, "retry_timeout": timedelta(seconds=5)}
+    monkeypatch.setattr(object_stores, "RETRY", {**object_stores.RETRY, **quick})
+    for scheme in ("s3", "gs"):
+        monkeypatch.setattr(object_stores.STORES[scheme], "_made", {})
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """A bucket in memory, mem://mill."""
+    bucket = MemoryStore()
+    monkeypatch.setitem(object_stores.STORES, "mem", object_stores.Objects(lambda name, options: bucket))
+    return bucket
+
+
+# --- globs
+
+
+@settings(max_examples=1000, deadline=None)
+@given(PATTERNS, st.lists(PATHS, max_size=6))
+def test_a_glob_is_that_of_beam(pattern, paths):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of a bracket in brackets, which Beam does not quote
+        try:
+            beam = re.compile(FileSystem.translate_pattern(pattern))
+        except re.error:
+            with pytest.raises(DataError, match="no glob"):
+                storage.glob_regex(pattern)
+            return
+        if re.search(r"--|&&|~~|\|\|", pattern):
+            return  # a set operation of some later Python, by Beam's pattern
+        ours = storage.glob_regex(pattern)
+    assert [bool(ours.match(path)) for path in paths] == [bool(beam.match(path)) for path in paths]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "**",
+        "*.txt",
+        "**.txt",
+        "a/*",
+        "a/",
+        "a",
+        "a.txt",
+        "*/b*",
+        "?.txt",
+        "[ab].txt",
+        "[!a].txt",
+        ".*",
+        "l*",
+        "no*",
+    ],
+)
+def test_a_local_glob_finds_what_beam_finds(pattern, tmp_path, monkeypatch):
+    for name in ("a.txt", "b.txt", ".hidden.txt", "a/b.txt", "a/.h/x.txt", "b/c/d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    (tmp_path / "lost.txt").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.txt")
+    monkeypatch.chdir(tmp_path)
+    for asked in (f"{tmp_path}/{pattern}", pattern):
+        told = FileSystems.match([asked])[0].metadata_list
+        expected = sorted((m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in told)
+        assert [(f.path, f.bytes, f.modified) for f in storage.match(asked)] == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["gs://b/c", "S3://b/c", "a+b://c", "C:\\x", "c:/x", "://x", "1s3://b", "/a://b", "s3:/b"]
+)
+def test_a_scheme_is_that_of_beam(path):
+    assert (object_stores.scheme_of(path) or None) == FileSystems.get_scheme(path)
+
+
+def test_a_glob_in_a_store(memory):
+    for name in ("in/a.txt", "in/b.txt", "in/deep/a.txt", "inner/a.txt", "in/é #%?+.txt"):
+        storage.write_bytes(f"mem://mill/{name}", b"1")
+
+    def names(pattern):
+        return [file.path.removeprefix("mem://mill/") for file in storage.match(f"mem://mill/{pattern}")]
+
+    assert names("in/[ab].txt") == ["in/a.txt", "in/b.txt"]
+    assert names("in/a*") == ["in/a.txt"]
+    assert names("i*/a.txt") == ["in/a.txt", "inner/a.txt"]
+    assert names("in/**a.txt") == ["in/a.txt", "in/deep/a.txt"]
+    assert names("in/") == ["in/a.txt", "in/b.txt", "in/é #%?+.txt"]
+    assert names("in/é #%?+.txt") == ["in/é #%?+.txt"]
+    assert names("in") == []
+    assert len(names("**")) == 5
+
+
+# --- objects
+
+
+def write_half(path, data):
+    with storage.open_output(path) as file:
+        file.write(data)
+        raise KeyError
+
+
+def test_an_object_is_written_moved_and_deleted(memory):
+    assert storage.create_exclusive("mem://mill/a", b"1")
+    assert not storage.create_exclusive("mem://mill/a", b"2")
+    for _ in range(2):
+        storage.move("mem://mill/a", "mem://mill/b/c")
+    assert storage.read_bytes("mem://mill/b/c") == b"1"
+    with pytest.raises(DataError, match="cannot write mem://mill/e: there is no such file"):
+        storage.move("mem://mill/d", "mem://mill/e")
+    storage.delete_tree("mem://mill/b")
+    storage.delete_file("mem://mill/b/c")
+    assert storage.list_tree("mem://mill") == []
+
+
+@pytest.mark.parametrize("size", [1, 3 * object_stores.PART])
+def test_an_exception_leaves_no_object(size, memory):
+    with pytest.raises(KeyError):
+        write_half("mem://mill/a", bytes(size))
+    assert storage.list_tree("mem://mill") == []
+    with storage.open_output("mem://mill/a") as file:
+        file.write(bytes(size))
+        assert not storage.exists("mem://mill/a")
+    assert storage.list_tree("mem://mill")[0].bytes == size
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"1")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(-3, 1100), st.integers(-1, 600)), max_size=20), st.sampled_from([0, 1, 1000]))
+def test_any_range_is_read_as_from_bytes(asked, length):
+    data = os.urandom(length)
+    bucket = MemoryStore()
+    bucket.put("a", data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(object_stores, "READ_FIRST", 16)
+        patch.setattr(object_stores, "READ_MOST", 64)
+        file, whole = object_stores.Objects(lambda *_: bucket).open("mem://mill/a"), pa.BufferReader(data)
+        assert file.size() == length
+        for at, count in asked:
+            if at >= 0:
+                file.seek(at)
+                whole = pa.BufferReader(data)
+                whole.seek(min(at, length))
+            assert file.read(count if count >= 0 else None) == whole.read(count if count >= 0 else None)
+
+
+class Counted:
+    """A client that counts what is asked of it."""
+
+    def __init__(self, bucket):
+        self.bucket, self.ranges = bucket, []
+
+    def get(self, name, options):
+        self.ranges.append(options["range"])
+        return self.bucket.get(name, options=options)
+
+
+def test_a_small_file_is_one_request_and_of_a_large_one_only_what_is_asked_for(memory, monkeypatch):
+    counted = Counted(memory)
+    monkeypatch.setitem(object_stores.STORES, "mem", object_stores.Objects(lambda *_: counted))
+    table = pa.table(
+        {name: os.urandom(1 << 20) and pa.array(memoryview(os.urandom(8 << 20)).cast("q")) for name in "abc"}
+    )
+    pq.write_table(table, path := pa.BufferOutputStream(), compression="none", use_dictionary=False)
+    memory.put("large", path.getvalue().to_pybytes())
+    memory.put("small", b"1" * 1000)
+    with storage.open_input("mem://mill/small") as file:
+        assert file.read() == b"1" * 1000
+    assert len(counted.ranges) == 1
+    counted.ranges.clear()
+    with storage.open_input("mem://mill/large") as file:
+        assert pq.ParquetFile(file).read(["b"]) == table.select(["b"])
+    assert sum(end - start for start, end in counted.ranges) < 9.5 * (1 << 20)
+    counted.ranges.clear()
+    storage.hash_file("mem://mill/large")
+    assert len(counted.ranges) < 10
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_an_error(memory):
+    data = bytes(3 * object_stores.READ_FIRST)
+    memory.put("a", data)
+    with storage.open_input("mem://mill/a") as file, storage.explained("mem://mill/a", "read"):
+        file.read(10)
+        memory.put("a", data)
+        with pytest.raises(DataError, match="precondition"), storage.explained("mem://mill/a", "read"):
+            file.read()
+
+
+def test_a_conflict_is_not_taken_for_anothers_object(memory):
+    """S3 says 409 where two write at the same moment, and none of them may have written."""
+    asked = []
+
+    class Conflict:
+        def put(self, name, data, **how):
+            asked.append(name)
+            if len(asked) < 3:
+                raise AlreadyExistsError("status code: 409 Conflict: ")
+            return memory.put(name, data, **how)
+
+        def head(self, name):
+            return memory.head(name)
+
+    store = object_stores.Objects(lambda *_: Conflict())
+    assert store.put("mem://mill/a", b"1", new=True)
+    assert len(asked) == 3
+    assert not store.put("mem://mill/a", b"2", new=True)
+    assert memory.get("a").bytes() == b"1"
+
+
+def test_what_is_too_large_for_a_copy_is_sent_again():
+    class Small(MemoryStore):
+        def copy(self, source, target):
+            raise BaseError(f"The specified copy source is {object_stores.TOO_LARGE}: 5368709120")
+
+    bucket = Small()
+    store = object_stores.Objects(lambda *_: bucket)
+    store.put("mem://mill/a", b"123")
+    store.move("mem://mill/a", "mem://mill/b")
+    assert [found["path"] for found in bucket.list().collect()] == ["b"]
+    assert bucket.get("b").bytes() == b"123"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_is_told_and_does_not_hang(memory, monkeypatch):
+    monkeypatch.setattr(object_stores, "_user", 1)
+    with pytest.raises(DataError, match="forked"):
+        storage.exists("mem://mill/a")
+
+
+# --- folders of Arrow, as Hadoop's
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A file system of Arrow's, tree://host."""
+    (tmp_path / "tree").mkdir()
+    files = pafs.SubTreeFileSystem(str(tmp_path / "tree"), pafs.LocalFileSystem())
+    monkeypatch.setitem(object_stores.STORES, "tree", object_stores.Folders(lambda root: files))
+    return tmp_path / "tree"
+
+
+def test_the_folders_of_arrow(tree):
+    root = "tree://host:8020/a b"
+    assert not storage.exists(f"{root}/1")
+    assert storage.create_exclusive(f"{root}/1", b"1")
+    assert not storage.create_exclusive(f"{root}/1", b"2")
+    storage.write_atomic(f"{root}/1", b"one")
+    with storage.open_output(f"{root}/c/2") as file:
+        file.write(b"two")
+        assert not storage.exists(f"{root}/c/2")
+    with pytest.raises(KeyError):
+        write_half(f"{root}/c/3", b"three")
+    assert [(f.path, f.bytes) for f in storage.list_tree(root)] == [(f"{root}/1", 3), (f"{root}/c/2", 3)]
+    assert [f.path for f in storage.match(f"{root}/*")] == [f"{root}/1"]
+    assert storage.match(f"{root}/1")[0].modified == pytest.approx((tree / "a b/1").stat().st_mtime, abs=1e-3)
+    assert storage.hash_file(f"{root}/1")[0] == 3
+    for _ in range(2):
+        storage.move(f"{root}/1", f"{root}/d/1")
+    assert storage.read_bytes(f"{root}/d/1") == b"one"
+    storage.delete_file(f"{root}/none")
+    storage.delete_tree(root)
+    assert storage.list_tree(root) == []
+    assert storage.list_tree("tree://host:8020/none") == []
+    with pytest.raises(DataError, match="cannot read tree://host:8020/none"):
+        storage.open_input("tree://host:8020/none")
+
+
+def test_hadoop_without_its_client(monkeypatch):
+    def refuse(uri):
+        raise OSError("Unable to load libjvm\ndlopen(/usr/lib/jvm/libjvm.so) failed")
+
+    monkeypatch.setattr(pafs, "FileSystem", SimpleNamespace(from_uri=refuse))
+    with pytest.raises(DataError, match=r"Hadoop's client .* not found: install Java and Hadoop, and set JAVA_HOME"):
+        storage.exists("hdfs://name-without-client:8020/a")
+
+
+# --- options and accounts
+
+
+def test_options_are_read_from_a_command_line(monkeypatch):
+    words = [
+        "--s3_endpoint_url=http://h:1",
+        "--runner",
+        "X",
+        "--s3_region_name",
+        "eu",
+        "--s3_disable_ssl",
+        "--s3_ver",
+        "x",
+    ]
+    monkeypatch.setenv(object_stores.VARIABLE, "{}")
+    storage.use_options(words)
+    known = {"s3_endpoint_url": "http://h:1", "s3_region_name": "eu", "s3_disable_ssl": "yes"}
+    assert object_stores._options() == known
+    with pytest.raises(OptionError, match="s3_region_name"):
+        storage.use_options(["--s3_region_name"])
+
+
+def test_a_worker_takes_the_options_that_beam_was_told(monkeypatch):
+    monkeypatch.setattr(object_stores, "_given", None)
+    told = PipelineOptions(["--s3_endpoint_url=http://h:1", "--s3_access_key_id", "a", "--s3_disable_ssl"])
+    monkeypatch.setattr(FileSystems, "_pipeline_options", told)
+    known = {"s3_access_key_id": "a", "s3_endpoint_url": "http://h:1", "s3_disable_ssl": "True"}
+    assert object_stores._options() == known
+    monkeypatch.delitem(sys.modules, "apache_beam.io.filesystems")
+    assert object_stores._options() == {}
+    monkeypatch.setenv(object_stores.VARIABLE, "{}")
+    storage.use_options(["--s3_region_name=eu"])
+    monkeypatch.setattr(object_stores, "_given", None)
+    assert object_stores._options() == {"s3_region_name": "eu"}
+
+
+@pytest.mark.parametrize("given", ["profile", "file"])
+def test_a_profile_without_boto3_is_told(given, tmp_path, monkeypatch):
+    if given == "profile":
+        monkeypatch.setenv("AWS_PROFILE", "mill")
+    else:
+        (tmp_path / ".aws").mkdir()
+        (tmp_path / ".aws/credentials").write_text("[default]")
+    monkeypatch.setattr(object_stores.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"is read by boto3: pip install -r requirements/aws\.txt; or give AWS_ACCESS"):
+        storage.exists("s3://mill/a")
+
+
+def test_an_account_that_only_googles_library_reads_is_told(tmp_path, monkeypatch):
+    (tmp_path / "key.json").write_text('{"type": "external_account"}')
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    monkeypatch.setitem(sys.modules, "google.auth", None)
+    with pytest.raises(DataError, match=r"of the kind external_account, .*requirements/dataflow\.txt"):
+        storage.exists("gs://mill/a")
+    (tmp_path / "key.json").unlink()
+    with pytest.raises(DataError, match=r"there is no file .*key\.json, which GOOGLE_APPLICATION_CREDENTIALS names"):
+        storage.exists("gs://mill/a")
+
+
+# --- errors
+
+
+@contextlib.contextmanager
+def answering(*answers):
+    """Answer requests with these (status, body), the last one again and again; give the URL and the requests.
+
+    501 is the answer to a condition alone.
+    """
+    asked, left = [], list(answers)
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append((self.command, self.path, dict(self.headers)))
+            status, body = left.pop(0) if len(left) > 1 else left[0]
+            if status == 501 and not self.headers.get("If-None-Match"):
+                status, body = 200, ""
+            self.send_response(status)
+            for name, value in {"Content-Length": len(body), "ETag": '"1"'}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_GET = do_HEAD = do_POST = do_DELETE = do_PUT  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def s3_at(url):
+    keys = {"s3_access_key_id": "made", "s3_secret_access_key": SECRET}
+    return {"s3_endpoint_url": url, **keys}
+
+
+def body(code, message="so it is"):
+    return f"<Error><Code>{code}</Code><Message>{message}</Message><X>{SECRET}</X></Error>"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (403, "InvalidAccessKeyId", "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --s3_access_key_id"),
+        (403, "SignatureDoesNotMatch", "the secret key is not that of the access key"),
+        (403, "AccessDenied", "the keys do not allow it; check them and the bucket's policy"),
+        (404, "NoSuchBucket", "there is no such bucket; make it, or check the name"),
+        (301, "PermanentRedirect", "give the bucket's region"),
+        (400, "AuthorizationHeaderMalformed", "give the bucket's region"),
+        (503, "SlowDown", "the store asks for fewer requests"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["read", "write", "list"])
+def test_what_s3_refuses_is_told_in_one_line(verb, status, code, remedy, monkeypatch):
+    path = "s3://mill/a/b"
+    with answering((status, body(code))) as (url, _):
+        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        with pytest.raises(DataError, match=rf"cannot {verb} {path}.*{re.escape(remedy)}") as raised:
+            {"read": storage.read_bytes, "list": storage.list_tree}.get(verb, lambda p: storage.write_bytes(p, b""))(
+                path
+            )
+    assert "\n" not in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_a_store_that_throttles_is_asked_again(monkeypatch):
+    with answering((503, body("SlowDown")), (500, body("InternalError")), (200, "data")) as (url, asked):
+        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        storage.write_bytes("s3://mill/a", b"1")
+    assert len(asked) == 3
+
+
+def test_a_store_without_conditions_is_written_plainly(monkeypatch):
+    with answering((404, ""), (501, body("NotImplemented"))) as (url, asked):
+        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        assert storage.create_exclusive("s3://mill/a", b"1")
+    told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
+    assert list(dict.fromkeys(told)) == [("HEAD", None), ("PUT", "*"), ("PUT", None)]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_where_there_is_no_server(scheme, monkeypatch):
+    with answering((200, "")) as (url, _):
+        pass
+    monkeypatch.setattr(object_stores, "_given", s3_at(url))
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+    with pytest.raises(DataError, match=r"error sending request; check .*the network"):
+        storage.read_bytes(f"{scheme}://mill/a")
+
+
+@pytest.mark.parametrize(("scheme", "remedy"), [("s3", "give AWS_ACCESS_KEY_ID"), ("gs", "run gcloud auth")])
+def test_where_there_is_no_account(scheme, remedy, memory, monkeypatch):
+    place = "http://169.254.169.254/latest/api/token" if scheme == "s3" else "http://metadata/computeMetadata/v1"
+
+    class Nobody:
+        def get(self, name):
+            raise BaseError(f"Error performing PUT {place} in 1.2ms - HTTP error: error sending request")
+
+    monkeypatch.setitem(object_stores.STORES, scheme, object_stores.Objects(lambda *_: Nobody()))
+    with pytest.raises(DataError, match=f"no account is known here; {remedy}"):
+        storage.read_bytes(f"{scheme}://mill/a")
+
+
+@pytest.mark.parametrize("name", ["a//b", "/a", "a/", "./a", "a/../b", "a\tb"])
+def test_a_name_that_the_client_cannot_say_is_told(name):
+    object_stores._given.update(s3_at("http://127.0.0.1:9"))
+    with pytest.raises(DataError, match="its client reaches no object whose name has an empty part"):
+        storage.write_bytes(f"s3://mill/{name}", b"")
+
+
+@pytest.mark.parametrize("error", ["http://key:hidden@h:1/mill/a", "https://key:hidden@h/mill/a"])
+def test_a_password_in_an_endpoint_is_not_told(error):
+    told = object_stores.cause_of(OSError(f"Error performing GET {error} in 12.5ms - HTTP error: builder error"))
+    assert "hidden" not in told
+    assert "12.5ms" not in told
