@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from molino.stderr import no_stderr
+
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 LINE_SECONDS = 10.0
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -181,20 +183,6 @@ def _signals_as_exits() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def no_stderr() -> Iterator[None]:
-    """Drop what is written to standard error: TensorFlow writes before its log level can be set."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def load_keras() -> str:

@@ -1,4 +1,4 @@
-"""Temporary files of this process, in a folder that goes with it; what a killed process left goes with the next."""
+"""Folders for the temporary files of this process, which go with it; what a killed process left goes with the next."""
 
 import atexit
 import contextlib
@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+PREFIX = "molino-"
 LOCK = "lock"  # a file that its process holds while it lives
 _folders: list[str] = []
 
@@ -16,16 +17,25 @@ _folders: list[str] = []
 @contextlib.contextmanager
 def own_temporary_files() -> Iterator[None]:
     """Keep temporary files, Beam's too, in a folder of this process: a stopped run would leave them behind."""
-    _sweep(tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix="molino-")
-    atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
-    _folders.append(folder)
-    _hold(folder)
+    folder = make_folder()
     before, tempfile.tempdir = tempfile.tempdir, folder
     try:
         yield
     finally:
         tempfile.tempdir = before
+
+
+def make_folder() -> str:
+    """Return a new folder in TMPDIR for this user alone; it is deleted at the end of this process at the latest."""
+    _sweep(tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix=PREFIX)
+    atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
+    _folders.append(folder)
+    # locked for as long as this process lives; nobody sees the lock before it is held
+    fresh = os.path.join(folder, f"{LOCK}.new")
+    fcntl.flock(os.open(fresh, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+    os.rename(fresh, os.path.join(folder, LOCK))
+    return folder
 
 
 def remove_temporary_files() -> None:
@@ -34,16 +44,9 @@ def remove_temporary_files() -> None:
         _remove(folder)
 
 
-def _hold(folder: str) -> None:
-    """Lock the folder for as long as this process lives; nobody sees the lock before it is held."""
-    fresh = os.path.join(folder, f"{LOCK}.new")
-    fcntl.flock(os.open(fresh, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
-    os.rename(fresh, os.path.join(folder, LOCK))
-
-
 def _sweep(place: str) -> None:
     """Delete the folders of processes that are gone."""
-    for path in glob.glob(os.path.join(glob.escape(place), "molino-*", LOCK)):
+    for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
         with contextlib.suppress(OSError), open(path, "rb") as lock:  # of another user, or just deleted
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(os.path.dirname(path))

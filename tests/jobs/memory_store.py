@@ -4,10 +4,10 @@ from collections.abc import MutableMapping
 
 from obstore.store import MemoryStore
 
-from molino.transforms.files import object_stores
+from molino.transforms.files import object_stores, objects
 
 _BUCKETS: dict[str, MemoryStore] = {}
-STORE = object_stores.Objects(lambda bucket, options: _BUCKETS.setdefault(bucket, MemoryStore()))
+STORE = objects.Objects(lambda bucket, options: _BUCKETS.setdefault(bucket, MemoryStore()))
 object_stores.STORES["mem"] = STORE
 
 

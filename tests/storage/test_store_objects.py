@@ -62,12 +62,12 @@ else:
 """
 UPLOADS = """
 import sys
-from molino.transforms.files import object_stores
+from molino.transforms.files import object_stores, objects
 from molino.transforms.files import storage
 def write(path, fail):
     with storage.open_output(path) as file:
         for _ in range(5):
-            file.write(bytes(object_stores.PART))
+            file.write(bytes(objects.PART))
         assert not storage.exists(path)
         if fail:
             raise KeyError
@@ -77,8 +77,8 @@ for size in (1, 2):
     except KeyError:
         pass
 write(f"{sys.argv[1]}/whole", False)
-assert [(f.path, f.bytes) for f in storage.list_tree(sys.argv[1])] == [(f"{sys.argv[1]}/whole", 5 * object_stores.PART)]
-assert storage.hash_file(f"{sys.argv[1]}/whole")[0] == 5 * object_stores.PART
+assert [(f.path, f.bytes) for f in storage.list_tree(sys.argv[1])] == [(f"{sys.argv[1]}/whole", 5 * objects.PART)]
+assert storage.hash_file(f"{sys.argv[1]}/whole")[0] == 5 * objects.PART
 if sys.argv[1].startswith("s3"):
     import boto3
     assert "Uploads" not in boto3.client("s3").list_multipart_uploads(Bucket="mill")
@@ -87,7 +87,7 @@ if sys.argv[1].startswith("s3"):
 REPLACES = """
 import sys
 from obstore.exceptions import PreconditionError
-from molino.transforms.files import object_stores
+from molino.transforms.files import object_stores, objects
 from molino.transforms.files import storage
 path = sys.argv[1]
 store = object_stores.store_of(path)

@@ -20,16 +20,10 @@ from typing import IO
 import pyarrow as pa
 
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files import object_stores
-from molino.transforms.files.object_stores import (
-    NO_ACCOUNT,
-    S3_KEYS,
-    FileInfo,
-    UnsupportedError,
-    cause_of,
-    scheme_of,
-    store_of,
-)
+from molino.transforms.files import accounts
+from molino.transforms.files.accounts import S3_KEYS
+from molino.transforms.files.object_stores import scheme_of, store_of
+from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, UnsupportedError, cause_of
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
@@ -95,7 +89,7 @@ def join(folder: str, *names: str) -> str:
 
 def use_options(flags: Sequence[str]) -> None:
     """Tell the stores their options, such as `--s3_endpoint_url`; on workers Beam does."""
-    object_stores.use_options(flags)
+    accounts.use_options(flags)
 
 
 def explain(error: Exception, path: str, verb: str) -> DataError:

@@ -10,9 +10,7 @@ The only module that imports simplejpeg. OpenCV keeps to the thread that calls i
 import contextlib
 import dataclasses
 import mmap
-import os
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -20,6 +18,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import simplejpeg
+
+from molino.stderr import no_stderr
 
 MAX_PIXELS = 50_000_000
 
@@ -35,7 +35,6 @@ _OTHERS = {  # first bytes of what is an image, but none that is read here
     b"8BPS": "PSD",
 }
 _STRIP = 64  # rows that are composited or turned at once
-_stderr = threading.Lock()
 
 cv2.setNumThreads(1)
 
@@ -324,7 +323,7 @@ def _check_png(data: bytes) -> None:
 def _decode_other(data: bytes, flags: int) -> np.ndarray:
     """Decode with OpenCV, which tells a bad image by None or by an exception."""
     try:
-        with _no_stderr():
+        with no_stderr():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError("damaged", str(error.err)[:80]) from None
@@ -333,20 +332,6 @@ def _decode_other(data: bytes, flags: int) -> np.ndarray:
     if data.startswith(_JPEG):
         raise _jpeg_error(data, "the decoder refuses it")
     raise ImageError("damaged", "the decoder refuses it")
-
-
-@contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Keep libpng and libjpeg from writing to the process's standard error; one thread at a time."""
-    with _stderr:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
 
 
 def _lay_on_white(image: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from molino.stderr import no_stderr
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.models import nnlm
 from molino.transforms.models.graph_ops import assets_of, find_suspects, untrusted
@@ -41,7 +42,7 @@ _importing = threading.Lock()
 @functools.cache
 def _tensorflow() -> tuple[Any, Any]:
     """Import TensorFlow and TF Hub without their chatter; return both."""
-    with _importing, _no_stderr(), warnings.catch_warnings():
+    with _importing, no_stderr(), warnings.catch_warnings():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # TF Hub 0.16.1 needs pkg_resources, which warns of its end when it is imported
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
@@ -54,20 +55,6 @@ def _tensorflow() -> tuple[Any, Any]:
             logging.getLogger(name).setLevel(logging.ERROR)
         tf.constant(0)  # the first operation prints too
     return tf, hub
-
-
-@contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Drop what is written to standard error: TensorFlow writes before its log level can be set."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def resolve(url: str) -> str:

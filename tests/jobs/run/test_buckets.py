@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from molino.jobs.run.buckets import PREFIX, bucket_folder
+from molino.jobs.run.buckets import bucket_folder
+from molino.jobs.runners.temporary import PREFIX
 
 STORE = "gs://bucket/out/_staging/1"
 HOLD = """

@@ -23,7 +23,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import MemoryStore
 
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files import object_stores, storage
+from molino.transforms.files import accounts, hadoop, object_stores, objects, storage
 
 PATHS = st.text("ab/.^!]-\\\n", max_size=6)
 PATTERNS = st.text("ab/*?[]!^-\\.&~|\n", max_size=8)
@@ -37,9 +37,9 @@ def plain(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith(VARIABLES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(object_stores, "_given", {})
+    monkeypatch.setattr(accounts, "_given", {})
     quick = {"max_retries": 5, "retry_timeout": timedelta(seconds=5)}
-    monkeypatch.setattr(object_stores, "RETRY", {**object_stores.RETRY, **quick})
+    monkeypatch.setattr(accounts, "RETRY", {**accounts.RETRY, **quick})
     for scheme in ("s3", "gs"):
         monkeypatch.setattr(object_stores.STORES[scheme], "_made", {})
 
@@ -48,7 +48,7 @@ def plain(monkeypatch, tmp_path):
 def memory(monkeypatch):
     """A bucket in memory, mem://mill."""
     bucket = MemoryStore()
-    monkeypatch.setitem(object_stores.STORES, "mem", object_stores.Objects(lambda name, options: bucket))
+    monkeypatch.setitem(object_stores.STORES, "mem", objects.Objects(lambda name, options: bucket))
     return bucket
 
 
@@ -153,7 +153,7 @@ def test_an_object_is_written_moved_and_deleted(memory):
     assert storage.list_tree("mem://mill") == []
 
 
-@pytest.mark.parametrize("size", [1, 3 * object_stores.PART])
+@pytest.mark.parametrize("size", [1, 3 * objects.PART])
 def test_an_exception_leaves_no_object(size, memory):
     with pytest.raises(KeyError):
         write_half("mem://mill/a", bytes(size))
@@ -173,9 +173,9 @@ def test_any_range_is_read_as_from_bytes(asked, length):
     bucket = MemoryStore()
     bucket.put("a", data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(object_stores, "READ_FIRST", 16)
-        patch.setattr(object_stores, "READ_MOST", 64)
-        file, whole = object_stores.Objects(lambda *_: bucket).open("mem://mill/a"), pa.BufferReader(data)
+        patch.setattr(objects, "READ_FIRST", 16)
+        patch.setattr(objects, "READ_MOST", 64)
+        file, whole = objects.Objects(lambda *_: bucket).open("mem://mill/a"), pa.BufferReader(data)
         assert file.size() == length
         for at, count in asked:
             if at >= 0:
@@ -198,7 +198,7 @@ class Counted:
 
 def test_a_small_file_is_one_request_and_of_a_large_one_only_what_is_asked_for(memory, monkeypatch):
     counted = Counted(memory)
-    monkeypatch.setitem(object_stores.STORES, "mem", object_stores.Objects(lambda *_: counted))
+    monkeypatch.setitem(object_stores.STORES, "mem", objects.Objects(lambda *_: counted))
     table = pa.table(
         {name: os.urandom(1 << 20) and pa.array(memoryview(os.urandom(8 << 20)).cast("q")) for name in "abc"}
     )
@@ -218,7 +218,7 @@ def test_a_small_file_is_one_request_and_of_a_large_one_only_what_is_asked_for(m
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_an_error(memory):
-    data = bytes(3 * object_stores.READ_FIRST)
+    data = bytes(3 * objects.READ_FIRST)
     memory.put("a", data)
     with storage.open_input("mem://mill/a") as file, storage.explained("mem://mill/a", "read"):
         file.read(10)
@@ -241,7 +241,7 @@ def test_a_conflict_is_not_taken_for_anothers_object(memory):
         def head(self, name):
             return memory.head(name)
 
-    store = object_stores.Objects(lambda *_: Conflict())
+    store = objects.Objects(lambda *_: Conflict())
     assert store.put("mem://mill/a", b"1", new=True)
     assert len(asked) == 3
     assert not store.put("mem://mill/a", b"2", new=True)
@@ -251,10 +251,10 @@ def test_a_conflict_is_not_taken_for_anothers_object(memory):
 def test_what_is_too_large_for_a_copy_is_sent_again():
     class Small(MemoryStore):
         def copy(self, source, target):
-            raise BaseError(f"The specified copy source is {object_stores.TOO_LARGE}: 5368709120")
+            raise BaseError(f"The specified copy source is {objects.TOO_LARGE}: 5368709120")
 
     bucket = Small()
-    store = object_stores.Objects(lambda *_: bucket)
+    store = objects.Objects(lambda *_: bucket)
     store.put("mem://mill/a", b"123")
     store.move("mem://mill/a", "mem://mill/b")
     assert [found["path"] for found in bucket.list().collect()] == ["b"]
@@ -263,7 +263,7 @@ def test_what_is_too_large_for_a_copy_is_sent_again():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 def test_a_fork_is_told_and_does_not_hang(memory, monkeypatch):
-    monkeypatch.setattr(object_stores, "_user", 1)
+    monkeypatch.setattr(objects, "_user", 1)
     with pytest.raises(DataError, match="forked"):
         storage.exists("mem://mill/a")
 
@@ -276,7 +276,7 @@ def tree(tmp_path, monkeypatch):
     """A file system of Arrow's, tree://host."""
     (tmp_path / "tree").mkdir()
     files = pafs.SubTreeFileSystem(str(tmp_path / "tree"), pafs.LocalFileSystem())
-    monkeypatch.setitem(object_stores.STORES, "tree", object_stores.Folders(lambda root: files))
+    monkeypatch.setitem(object_stores.STORES, "tree", hadoop.Folders(lambda root: files))
     return tmp_path / "tree"
 
 
@@ -329,26 +329,26 @@ def test_options_are_read_from_a_command_line(monkeypatch):
         "--s3_ver",
         "x",
     ]
-    monkeypatch.setenv(object_stores.VARIABLE, "{}")
+    monkeypatch.setenv(accounts.VARIABLE, "{}")
     storage.use_options(words)
     known = {"s3_endpoint_url": "http://h:1", "s3_region_name": "eu", "s3_disable_ssl": "yes"}
-    assert object_stores._options() == known
+    assert accounts.known_options() == known
     with pytest.raises(OptionError, match="s3_region_name"):
         storage.use_options(["--s3_region_name"])
 
 
 def test_a_worker_takes_the_options_that_beam_was_told(monkeypatch):
-    monkeypatch.setattr(object_stores, "_given", None)
+    monkeypatch.setattr(accounts, "_given", None)
     told = PipelineOptions(["--s3_endpoint_url=http://h:1", "--s3_access_key_id", "a", "--s3_disable_ssl"])
     monkeypatch.setattr(FileSystems, "_pipeline_options", told)
     known = {"s3_access_key_id": "a", "s3_endpoint_url": "http://h:1", "s3_disable_ssl": "True"}
-    assert object_stores._options() == known
+    assert accounts.known_options() == known
     monkeypatch.delitem(sys.modules, "apache_beam.io.filesystems")
-    assert object_stores._options() == {}
-    monkeypatch.setenv(object_stores.VARIABLE, "{}")
+    assert accounts.known_options() == {}
+    monkeypatch.setenv(accounts.VARIABLE, "{}")
     storage.use_options(["--s3_region_name=eu"])
-    monkeypatch.setattr(object_stores, "_given", None)
-    assert object_stores._options() == {"s3_region_name": "eu"}
+    monkeypatch.setattr(accounts, "_given", None)
+    assert accounts.known_options() == {"s3_region_name": "eu"}
 
 
 @pytest.mark.parametrize("given", ["profile", "file"])
@@ -358,7 +358,7 @@ def test_a_profile_without_boto3_is_told(given, tmp_path, monkeypatch):
     else:
         (tmp_path / ".aws").mkdir()
         (tmp_path / ".aws/credentials").write_text("[default]")
-    monkeypatch.setattr(object_stores.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(accounts.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"is read by boto3: pip install -r requirements/aws\.txt; or give AWS_ACCESS"):
         storage.exists("s3://mill/a")
 
@@ -440,7 +440,7 @@ def body(code, message="so it is"):
 def test_what_s3_refuses_is_told_in_one_line(verb, status, code, remedy, monkeypatch):
     path = "s3://mill/a/b"
     with answering((status, body(code))) as (url, _):
-        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        monkeypatch.setattr(accounts, "_given", s3_at(url))
         with pytest.raises(DataError, match=rf"cannot {verb} {path}.*{re.escape(remedy)}") as raised:
             {"read": storage.read_bytes, "list": storage.list_tree}.get(verb, lambda p: storage.write_bytes(p, b""))(
                 path
@@ -451,14 +451,14 @@ def test_what_s3_refuses_is_told_in_one_line(verb, status, code, remedy, monkeyp
 
 def test_a_store_that_throttles_is_asked_again(monkeypatch):
     with answering((503, body("SlowDown")), (500, body("InternalError")), (200, "data")) as (url, asked):
-        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        monkeypatch.setattr(accounts, "_given", s3_at(url))
         storage.write_bytes("s3://mill/a", b"1")
     assert len(asked) == 3
 
 
 def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     with answering((404, ""), (501, body("NotImplemented"))) as (url, asked):
-        monkeypatch.setattr(object_stores, "_given", s3_at(url))
+        monkeypatch.setattr(accounts, "_given", s3_at(url))
         assert storage.create_exclusive("s3://mill/a", b"1")
     told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
     assert list(dict.fromkeys(told)) == [("HEAD", None), ("PUT", "*"), ("PUT", None)]
@@ -468,7 +468,7 @@ def test_a_store_without_conditions_is_written_plainly(monkeypatch):
 def test_where_there_is_no_server(scheme, monkeypatch):
     with answering((200, "")) as (url, _):
         pass
-    monkeypatch.setattr(object_stores, "_given", s3_at(url))
+    monkeypatch.setattr(accounts, "_given", s3_at(url))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     with pytest.raises(DataError, match=r"error sending request; check .*the network"):
         storage.read_bytes(f"{scheme}://mill/a")
@@ -482,20 +482,20 @@ def test_where_there_is_no_account(scheme, remedy, memory, monkeypatch):
         def get(self, name):
             raise BaseError(f"Error performing PUT {place} in 1.2ms - HTTP error: error sending request")
 
-    monkeypatch.setitem(object_stores.STORES, scheme, object_stores.Objects(lambda *_: Nobody()))
+    monkeypatch.setitem(object_stores.STORES, scheme, objects.Objects(lambda *_: Nobody()))
     with pytest.raises(DataError, match=f"no account is known here; {remedy}"):
         storage.read_bytes(f"{scheme}://mill/a")
 
 
 @pytest.mark.parametrize("name", ["a//b", "/a", "a/", "./a", "a/../b", "a\tb"])
 def test_a_name_that_the_client_cannot_say_is_told(name):
-    object_stores._given.update(s3_at("http://127.0.0.1:9"))
+    accounts._given.update(s3_at("http://127.0.0.1:9"))
     with pytest.raises(DataError, match="its client reaches no object whose name has an empty part"):
         storage.write_bytes(f"s3://mill/{name}", b"")
 
 
 @pytest.mark.parametrize("error", ["http://key:hidden@h:1/mill/a", "https://key:hidden@h/mill/a"])
 def test_a_password_in_an_endpoint_is_not_told(error):
-    told = object_stores.cause_of(OSError(f"Error performing GET {error} in 12.5ms - HTTP error: builder error"))
+    told = objects.cause_of(OSError(f"Error performing GET {error} in 12.5ms - HTTP error: builder error"))
     assert "hidden" not in told
     assert "12.5ms" not in told

@@ -1,0 +1,291 @@
+"""Objects of S3 and Cloud Storage, by obstore: whole in one request, in ranges, and written on a condition.
+
+A client is made once for a bucket and a process, and keeps its connections.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import obstore
+import pyarrow as pa
+from obstore.exceptions import AlreadyExistsError, BaseError
+
+from molino.transforms.files.accounts import known_options
+
+# bytes of a request, where fewer are asked for: one after the other doubles it
+READ_FIRST, READ_MOST = 1 << 18, 1 << 24
+PART, PARTS_AT_ONCE = 8 << 20, 4  # of an upload, whose memory they are
+UNSUPPORTED = ("400", "405", "501")  # HTTP: no such condition is known
+TRIES = 3
+LISTED = 1000  # objects at once, as many as an answer has
+TOO_LARGE = "larger than the maximum allowable size for a copy source"  # for S3, which copies 5 GB in one request
+NO_ACCOUNT = "no account is known here"
+ACCOUNTS_OF_MACHINES = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "computeMetadata")  # asked last
+_user = 0  # the process that has used a client
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo:
+    """A file as listed: path, size in bytes, time of the last change in seconds since 1970 (0 where unknown)."""
+
+    path: str
+    bytes: int
+    modified: float
+
+
+class UnsupportedError(Exception):
+    """The store knows no conditional writes."""
+
+
+class Objects:
+    """A store that obstore has a client for.
+
+    Args:
+      connect: makes the client of a bucket from the options of the command line.
+    """
+
+    def __init__(self, connect: Callable[[str, Mapping[str, str]], Any]):
+        self._connect = connect
+        self._made: dict[Any, Any] = {}
+
+    def client(self, path: str) -> tuple[Any, str]:
+        """Return the client of a path's bucket, and the object's name."""
+        _refuse_fork()
+        bucket, _, name = path.partition("://")[2].partition("/")
+        options = known_options()
+        known = (bucket, *options.items())
+        made = self._made.get(known) or self._made.setdefault(known, self._connect(bucket, options))
+        if name != name.strip("/"):
+            raise OSError("empty path segment in its name")  # the client would take it for another name
+        return made, name
+
+    def get(self, path: str) -> bytes:
+        client, name = self.client(path)
+        return bytes(client.get(name).bytes())
+
+    def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
+        client, name = self.client(path)
+        for left in reversed(range(TRIES)):
+            try:
+                client.put(name, data, mode="create" if new else "overwrite", use_multipart=False)
+                return True
+            except AlreadyExistsError:
+                # S3 says 409 to writers of the same moment too, of whom none need have written
+                if self.look(path):
+                    return False
+                if not left:
+                    raise
+            except BaseError as error:
+                if new and cause_of(error).startswith(UNSUPPORTED):
+                    raise UnsupportedError(cause_of(error)) from error
+                raise
+        return False
+
+    def move(self, source: str, target: str) -> None:
+        (client, name), (other, to) = self.client(source), self.client(target)
+        try:
+            if client is not other:
+                raise OSError(TOO_LARGE)
+            client.copy(name, to)
+        except (OSError, BaseError) as error:
+            if TOO_LARGE not in str(error):
+                raise
+            with self.open(source) as file, self.create(target) as copy:
+                shutil.copyfileobj(file, copy, READ_MOST)
+        self.delete([source])
+
+    def delete(self, paths: Sequence[str]) -> None:
+        client, names = self.client(paths[0])[0], [self.client(path)[1] for path in paths]
+        try:
+            client.delete(names if len(names) > 1 else names[0])
+        except FileNotFoundError:  # Cloud Storage says so, and may have left others
+            for name in names if len(names) > 1 else ():
+                with contextlib.suppress(FileNotFoundError):
+                    client.delete(name)
+
+    def look(self, path: str) -> FileInfo | None:
+        if path.endswith("/"):
+            return None
+        client, name = self.client(path)
+        with contextlib.suppress(FileNotFoundError):
+            if name:
+                return _info(path, client.head(name))
+        return None
+
+    def find(self, prefix: str) -> Iterator[FileInfo]:
+        bucket, _, begin = prefix.partition("://")[2].partition("/")
+        root = f"{prefix.partition('://')[0]}://{bucket}/"
+        client, _ = self.client(root)
+        folder = begin.rpartition("/")[0]
+        if folder.startswith("/"):
+            raise OSError("empty path segment in its name")
+        # the client lists folders: what comes before is passed over, what comes after is not waited for
+        offset = begin[:-1] or None if not begin.endswith("/") else None
+        for chunk in client.list(folder or None, offset=offset, chunk_size=LISTED):
+            for found in chunk:
+                path = root + found["path"]
+                if path.startswith(prefix):
+                    # an empty object may be the mark of a folder, "a/", which the client shows as "a": it is no file
+                    info = _info(path, found) if found["size"] else self.look(path)
+                    if info and info.bytes == found["size"]:
+                        yield info
+            if offset and chunk and chunk[-1]["path"] > begin and not chunk[-1]["path"].startswith(begin):
+                return
+
+    def open(self, path: str) -> pa.NativeFile:
+        return pa.PythonFile(_Reader(self, path), mode="r")
+
+    def create(self, path: str) -> Any:
+        client, name = self.client(path)
+        made = obstore.open_writer(client, name, buffer_size=PART, max_concurrency=PARTS_AT_ONCE)
+        return Upload(made, made.close, lambda error: made.__exit__(type(error), error, None))
+
+
+class _Reader:
+    """An object as a file: read in ranges, and all of them of the object that it was when it was opened.
+
+    The first request is for the first bytes, which are all that a small file has. Memory: one range.
+    """
+
+    closed = False
+
+    def __init__(self, store: Objects, path: str):
+        self.client, self.name = store.client(path)
+        self.at, self.begin, self.ahead, self.state = 0, 0, READ_FIRST, {}
+        self.held: Any = b""
+        try:
+            first = self.client.get(self.name, options={"range": (0, READ_FIRST)})
+            self.length, tag = first.meta["size"], first.meta["e_tag"]
+            self.state = {"if_match": tag} if tag else {}
+            self.held = first.bytes()
+        except FileNotFoundError:
+            raise
+        except (BaseError, ValueError):  # an empty object has no first bytes
+            found = store.look(path)
+            if found is None or found.bytes:
+                raise
+            self.length = 0
+
+    def read(self, size: int | None = None) -> memoryview:
+        start = self.at
+        end = self.length if size is None or size < 0 else min(start + size, self.length)
+        if start >= end:
+            return memoryview(b"")
+        if start < self.begin or end > self.begin + len(self.held):
+            self._fetch(start, end)
+        self.at = end
+        piece = memoryview(self.held)[start - self.begin : end - self.begin]
+        if len(self.held) > READ_MOST:
+            self.held, self.begin = b"", end
+        return piece
+
+    def _fetch(self, start: int, end: int) -> None:
+        last = self.begin + len(self.held)
+        kept = memoryview(self.held)[start - self.begin :] if self.begin <= start <= last else b""
+        self.ahead = min(2 * self.ahead, READ_MOST) if self.begin <= start <= last else READ_FIRST
+        begin = start + len(kept)
+        until = min(max(end, begin + self.ahead), self.length)
+        self.held, self.begin = b"", start
+        if begin < until:
+            made = self.client.get(self.name, options={"range": (begin, until), **self.state}).bytes()
+            self.held = b"".join([kept, made]) if kept else made
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = min(offset + (0, self.at, self.length)[whence], self.length)
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def size(self) -> int:
+        return self.length
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.closed, self.held = True, b""
+
+
+class Upload:
+    """An object on its way: there when it is closed, and not at all after an exception in a `with`."""
+
+    closed = False
+
+    def __init__(self, file: Any, finish: Callable[[], None], abandon: Callable[[BaseException], object]):
+        self.file, self.finish, self.abandon, self.at = file, finish, abandon, 0
+
+    def write(self, data: Any) -> int:
+        if self.closed:
+            raise ValueError("write to a closed file")
+        view = memoryview(data).cast("B")
+        self.file.write(view)
+        self.at += len(view)
+        return len(view)
+
+    def flush(self) -> None:
+        """Do nothing: nobody sees the object before it is closed."""
+
+    def tell(self) -> int:
+        return self.at
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.finish()
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            self.close()
+        elif not self.closed:
+            self.closed = True
+            with contextlib.suppress(Exception):  # what was raised first is what is told
+                self.abandon(error)
+
+
+def cause_of(error: Exception) -> str:
+    """Return what a client says of an error: of an HTTP answer the status, code and message; else without its times."""
+    text = str(error).partition("\n\nDebug source")[0]
+    if any(place in text for place in ACCOUNTS_OF_MACHINES):
+        return NO_ACCOUNT
+    answer = re.search(r"status code: (\d+[ \w]*)", text)
+    if answer:
+        more = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>([^<]+)<", text))]
+        return ": ".join([answer[1].strip(), *more])
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    text = re.sub(r" in [\d.]+[mµn]?s(, after [^-]*?)? +- ", ": ", " ".join(text.split()))
+    return re.sub(r"//[^/@\s]+@", "//", text)[:300]  # an endpoint's URL may hold a password
+
+
+def _refuse_fork() -> None:
+    """Raise in a fork of a process that has used a client, whose threads did not come along: it would wait for ever."""
+    global _user
+    _user = _user or os.getpid()
+    if _user != os.getpid():
+        raise OSError("this process was forked from one that had opened a store; start it anew")
+
+
+def _info(path: str, found: Mapping[str, Any]) -> FileInfo:
+    # in whole seconds: of Cloud Storage a list has milliseconds and the object's own head has none
+    return FileInfo(path, found["size"], float(int(found["last_modified"].timestamp())))
