@@ -17,8 +17,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from molino.transforms.files.accounts import known_options
 
-# bytes of a request, where fewer are asked for: one after the other doubles it
-READ_FIRST, READ_MOST = 1 << 18, 1 << 24
+# bytes that are fetched where fewer are asked for: anywhere, and one after another; bytes that are kept
+READ_FIRST, READ_ON, READ_MOST = 1 << 18, 1 << 20, 1 << 24
 PART, PARTS_AT_ONCE = 8 << 20, 4  # of an upload, whose memory they are
 UNSUPPORTED = ("400", "405", "501")  # HTTP: no such condition is known
 TRIES = 3
@@ -76,7 +76,7 @@ class Objects:
                 return True
             except AlreadyExistsError:
                 # S3 says 409 to writers of the same moment too, of whom none need have written
-                if self.look(path):
+                if new and self.look(path):
                     return False
                 if not left:
                     raise
@@ -149,15 +149,18 @@ class Objects:
 class _Reader:
     """An object as a file: read in ranges, and all of them of the object that it was when it was opened.
 
-    The first request is for the first bytes, which are all that a small file has. Memory: one range.
+    The first request is for the first bytes, which are all that a small file has. Who reads on and on gets the rest as
+    one stream. Memory: one range.
     """
 
     closed = False
 
     def __init__(self, store: Objects, path: str):
         self.client, self.name = store.client(path)
-        self.at, self.begin, self.ahead, self.state = 0, 0, READ_FIRST, {}
+        self.at, self.begin, self.state = 0, 0, {}
         self.held: Any = b""
+        self.stream: Any = None  # of what follows
+        self.follows = False
         try:
             first = self.client.get(self.name, options={"range": (0, READ_FIRST)})
             self.length, tag = first.meta["size"], first.meta["e_tag"]
@@ -181,19 +184,32 @@ class _Reader:
         self.at = end
         piece = memoryview(self.held)[start - self.begin : end - self.begin]
         if len(self.held) > READ_MOST:
-            self.held, self.begin = b"", end
+            self.held, self.begin = bytes(memoryview(self.held)[end - self.begin :]), end
         return piece
 
     def _fetch(self, start: int, end: int) -> None:
         last = self.begin + len(self.held)
-        kept = memoryview(self.held)[start - self.begin :] if self.begin <= start <= last else b""
-        self.ahead = min(2 * self.ahead, READ_MOST) if self.begin <= start <= last else READ_FIRST
-        begin = start + len(kept)
-        until = min(max(end, begin + self.ahead), self.length)
-        self.held, self.begin = b"", start
-        if begin < until:
-            made = self.client.get(self.name, options={"range": (begin, until), **self.state}).bytes()
-            self.held = b"".join([kept, made]) if kept else made
+        follows = self.begin <= start <= last
+        pieces = [memoryview(self.held)[start - self.begin :]] if follows else []
+        begin = start + sum(map(len, pieces))
+        if not follows:
+            self.stream = None
+        elif self.follows and not self.stream:
+            self.stream = self._get(begin, self.length).stream(min_chunk_size=READ_ON)
+        self.follows, self.held, self.begin = follows, b"", start
+        try:
+            while self.stream and begin < end:
+                pieces.append(memoryview(next(self.stream)))
+                begin += len(pieces[-1])
+        except (BaseError, StopIteration):  # cut short, by a reader that took its time
+            self.stream = None
+        if begin < end:
+            until = min(max(end, begin + (READ_ON if follows else READ_FIRST)), self.length)
+            pieces.append(memoryview(self._get(begin, until).bytes()))
+        self.held = b"".join(pieces) if len(pieces) > 1 else pieces[0]
+
+    def _get(self, begin: int, end: int) -> Any:
+        return self.client.get(self.name, options={"range": (begin, end), **self.state})
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self.at = min(offset + (0, self.at, self.length)[whence], self.length)
@@ -212,7 +228,7 @@ class _Reader:
         return True
 
     def close(self) -> None:
-        self.closed, self.held = True, b""
+        self.closed, self.held, self.stream = True, b"", None
 
 
 class Upload:

@@ -101,8 +101,8 @@ def write_shard(
         "write_page_checksum": True,
     }
     rows, digests = 0, []
-    with storage.explained(path, "write"):
-        file = HashingFile(storage.open_output(path))
+    with storage.explained(path, "write"), storage.open_output(path) as opened:
+        file = HashingFile(opened)
         writer: Any = (
             VectorWriter(file, schema, **options)
             if vectors
@@ -119,8 +119,6 @@ def write_shard(
                 writer.close()
             writer.is_open = False  # or it tries once more, and complains, when it is collected
             raise
-        finally:
-            file.close()
     return StagedFile(
         dataset=dataset,
         key=key,

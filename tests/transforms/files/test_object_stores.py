@@ -17,13 +17,14 @@ import pytest
 from apache_beam.io.filesystem import FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import MemoryStore
 
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import accounts, hadoop, object_stores, objects, storage
+from molino.transforms.parquet.shards import write_shard
 
 PATHS = st.text("ab/.^!]-\\\n", max_size=6)
 PATTERNS = st.text("ab/*?[]!^-\\.&~|\n", max_size=8)
@@ -166,23 +167,69 @@ def test_an_exception_leaves_no_object(size, memory):
         file.write(b"1")
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(-3, 1100), st.integers(-1, 600)), max_size=20), st.sampled_from([0, 1, 1000]))
-def test_any_range_is_read_as_from_bytes(asked, length):
+class Pieces:
+    """A client of one object whose streams come in small pieces, and may be cut short."""
+
+    def __init__(self, data, size, cut=None):
+        self.bucket, self.size, self.cut, self.streams = MemoryStore(), size, cut, 0
+        self.bucket.put("a", data)
+        self.head = self.bucket.head
+
+    def get(self, name, options):
+        found = self.bucket.get(name, options=options)
+        return SimpleNamespace(meta=found.meta, bytes=found.bytes, stream=lambda **_: self.stream(bytes(found.bytes())))
+
+    def stream(self, data):
+        self.streams += 1
+        for start in range(0, len(data), self.size):
+            if self.cut and start >= self.cut:
+                raise BaseError("connection reset")
+            yield data[start : start + self.size]
+
+
+def test_a_shard_whose_rows_fail_leaves_no_object(memory):
+    def rows():
+        yield pa.RecordBatch.from_pydict({"n": [1]})
+        raise KeyError
+
+    schema = pa.schema([pa.field("n", pa.int64(), nullable=False)], metadata={"name": "x", "version": "1"})
+    with pytest.raises(DataError):
+        write_shard(rows(), schema=schema, folder="mem://mill/out", dataset="x")
+    assert storage.list_tree("mem://mill") == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-1100, 1100), st.integers(-1, 400)), max_size=20),
+    st.sampled_from([0, 1, 1000]),
+    st.sampled_from([None, 48]),
+)
+@example([(-1, 100)] * 12, 1000, None)
+@example([(-1, 70), (-1, 1)] * 8, 1000, 48)
+def test_any_range_is_read_as_from_bytes(asked, length, cut):
     data = os.urandom(length)
-    bucket = MemoryStore()
-    bucket.put("a", data)
+    client = Pieces(data, 24, cut)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "READ_FIRST", 16)
-        patch.setattr(objects, "READ_MOST", 64)
-        file, whole = objects.Objects(lambda *_: bucket).open("mem://mill/a"), pa.BufferReader(data)
+        for name, value in (("READ_FIRST", 16), ("READ_ON", 24), ("READ_MOST", 64)):
+            patch.setattr(objects, name, value)
+        file, place = objects.Objects(lambda *_: client).open("mem://mill/a"), 0
         assert file.size() == length
         for at, count in asked:
             if at >= 0:
+                place = min(at, length)
                 file.seek(at)
-                whole = pa.BufferReader(data)
-                whole.seek(min(at, length))
-            assert file.read(count if count >= 0 else None) == whole.read(count if count >= 0 else None)
+            expected = data[place:] if count < 0 else data[place : place + count]
+            assert file.read(None if count < 0 else count) == expected
+            place += len(expected)
+            assert file.tell() == place
+
+
+def test_a_stream_that_is_cut_short_is_taken_up_again():
+    data = os.urandom(3 << 20)
+    client = Pieces(data, 50_000, cut=200_000)
+    file = objects.Objects(lambda *_: client).open("mem://mill/a")
+    assert b"".join(iter(lambda: file.read(200_000), b"")) == data
+    assert client.streams > 1
 
 
 class Counted:
@@ -243,6 +290,9 @@ def test_a_conflict_is_not_taken_for_anothers_object(memory):
 
     store = objects.Objects(lambda *_: Conflict())
     assert store.put("mem://mill/a", b"1", new=True)
+    assert len(asked) == 3
+    asked.clear()
+    assert store.put("mem://mill/a", b"1")
     assert len(asked) == 3
     assert not store.put("mem://mill/a", b"2", new=True)
     assert memory.get("a").bytes() == b"1"
