@@ -104,11 +104,4 @@ def shapes(data: Path) -> list[tuple[str, ...]]:
     ]
 
 
-INPUTS = {
-    "names": names,
-    "titles": titles,
-    "predict": predict,
-    "pca": pca,
-    "whales": whales,
-    "shapes": shapes,
-}
+INPUTS = {"names": names, "titles": titles, "predict": predict, "pca": pca, "whales": whales, "shapes": shapes}

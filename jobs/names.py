@@ -350,7 +350,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
             "names",
             f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
             f"{datasets['mujeres']['rows']:,} women's",
-        ),
+        )
     ]
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))

@@ -269,9 +269,7 @@ def add_text_options(
     for name, column in columns.items():
         shown = f"{column}, where there is one" if name in optional else column
         text.add_argument(
-            f"--{name.replace('_', '-')}-column",
-            metavar="NAME",
-            help=f"column of the header (default {shown})",
+            f"--{name.replace('_', '-')}-column", metavar="NAME", help=f"column of the header (default {shown})"
         )
 
 

@@ -187,13 +187,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         seed=given.seed,
     )
     options = {"column": given.column, "numbers": vectors.numbers, **dataclasses.asdict(how)}
-    datasets = {
-        "vectors": VECTORS,
-        "components": COMPONENTS,
-        "center": CENTER,
-        "errors": ERRORS,
-        "rejects": REJECTS,
-    }
+    datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
     return Plan(
         job=JOB,
         options=options,

@@ -132,10 +132,7 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
             networks=networks,
             timings=given.timings,
             plots=not given.no_plots,
-            known={
-                "networks": len(networks),
-                "points": len(problems) * sum(points.count(split) for split in SPLITS),
-            },
+            known={"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)},
         ),
         warnings=[f"{again:,} of the sweep's networks are there before; each is trained once"] if again else [],
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
@@ -225,11 +222,7 @@ def build(
         | "Networks" >> beam.Create(units, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
         | "Train"
-        >> DoOnce(
-            work=run_network,
-            folder=run.units,
-            arguments={"points": points, "timings": timings, "plots": plots},
-        )
+        >> DoOnce(work=run_network, folder=run.units, arguments={"points": points, "timings": timings, "plots": plots})
     )
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     runs = done.scratch | "Runs" >> GatherRuns(folder=run.staging)

@@ -289,12 +289,7 @@ def build(
     rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
     parts = keyed.rows | "ByTitle" >> PartitionRows(
-        key=draw.block,
-        schema=ROWS,
-        blocks=options.blocks,
-        shards=options.shards,
-        order_by=POSITION,
-        spill=spill,
+        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=spill
     )
     labeled = (
         parts

@@ -234,10 +234,7 @@ def build(
         | "Spread" >> beam.Reshuffle()
         | "Extract"
         >> DoOnce(
-            work=extract_unit,
-            careful=extract_unit_apart,
-            folder=run.units,
-            arguments={"listing": listing, "how": how},
+            work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments={"listing": listing, "how": how}
         )
     )
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}

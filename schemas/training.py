@@ -7,7 +7,7 @@ from molino.schemas import field, schema
 TOP = 5
 
 PREDICTIONS = schema(
-    "molino.training.predictions",
+    "training.predictions",
     1,
     field("id", pa.int64(), "Id of the title in the run"),
     field("split", pa.string(), "validation or test"),
@@ -22,7 +22,7 @@ PREDICTIONS = schema(
 )
 
 TRIALS = schema(
-    "molino.training.trials",
+    "training.trials",
     1,
     field("trial", pa.string(), "Name of the experiment, or the model and the number of the repeat"),
     field("model", pa.string(), "Language model"),
@@ -39,7 +39,7 @@ TRIALS = schema(
 )
 
 MODELS = schema(
-    "molino.training.models",
+    "training.models",
     1,
     field("model", pa.string(), "Language model"),
     field("language", pa.string(), "en or es; null where the name does not say", nullable=True),
@@ -60,7 +60,7 @@ MODELS = schema(
 )
 
 EFFECTS = schema(
-    "molino.training.effects",
+    "training.effects",
     1,
     field("factor", pa.string(), "language, normalized or dim"),
     field("high", pa.string(), "The value with the higher mean"),

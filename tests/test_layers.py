@@ -40,10 +40,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     **{domain: (BASE | {"schemas"} | SHARED, set(ARROW)) for domain in DOMAINS},
     "jobs": ({"molino", "jobs/run", "jobs/forecast"} | EVERYTHING, ARROW - {"numpy"}),
-    "jobs/commands": (
-        {"molino", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING,
-        {"packaging"},
-    ),
+    "jobs/commands": ({"molino", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING, {"packaging"}),
     "jobs/run": (
         {"molino", "jobs", "jobs/runners", "jobs/forecast", "schemas", "transforms"} | SHARED,
         {"apache_beam", "pyarrow"},

@@ -163,10 +163,7 @@ def _compare(module: Any, graph: Any, source: "Source") -> None:
 
 
 def _module(
-    source: "Source",
-    learners: Mapping[str | None, "Learner"],
-    recipe: "Recipe",
-    encoders: Mapping[str, Any],
+    source: "Source", learners: Mapping[str | None, "Learner"], recipe: "Recipe", encoders: Mapping[str, Any]
 ) -> Any:
     """Return the tf.Module that is saved."""
     import tensorflow as tf

@@ -580,10 +580,7 @@ def choose(
     }
     better = figures["validation"]["each"] > figures["validation"]["one"]
     by_language = {
-        str(language): {
-            "one": _of_language(one["test"], language),
-            "each": _of_language(merged["test"], language),
-        }
+        str(language): {"one": _of_language(one["test"], language), "each": _of_language(merged["test"], language)}
         for language in learners
         if language
     }

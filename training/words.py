@@ -219,11 +219,7 @@ class ByCategory:
         right = np.concatenate(found) == texts.labels
         there = np.bincount(texts.labels)
         recall = np.bincount(texts.labels, right)[there > 0] / there[there > 0]
-        return {
-            "loss": loss / len(texts),
-            "accuracy": float(right.mean()),
-            "balanced_accuracy": float(recall.mean()),
-        }
+        return {"loss": loss / len(texts), "accuracy": float(right.mean()), "balanced_accuracy": float(recall.mean())}
 
 
 class ByNeighbours:

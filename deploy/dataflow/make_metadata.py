@@ -89,12 +89,7 @@ def _sentence(text: str) -> str:
 
 def specification(job: str, image: str) -> dict[str, Any]:
     """Return the template file of a job: what the service reads when the template is launched."""
-    return {
-        "defaultEnvironment": {},
-        "image": image,
-        "metadata": metadata(job),
-        "sdkInfo": {"language": "PYTHON"},
-    }
+    return {"defaultEnvironment": {}, "image": image, "metadata": metadata(job), "sdkInfo": {"language": "PYTHON"}}
 
 
 def main() -> None:

@@ -138,21 +138,13 @@ def _sample_vectors(given: argparse.Namespace) -> str:
 
 # what a job's sample is, its options, and the function that writes it and returns the line for the user
 SAMPLES: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], str]]] = {
-    "names": (
-        'a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
-        _names_options,
-        _sample_names,
-    ),
+    "names": ('a payroll file like the one of SEP, 2012: latin-1, "|" between fields', _names_options, _sample_names),
     "titles": (
         "product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
         _titles_options,
         _sample_titles,
     ),
-    "whales": (
-        "aerial photographs of a sea, most with a whale, and the true boxes",
-        _whales_options,
-        _sample_whales,
-    ),
+    "whales": ("aerial photographs of a sea, most with a whale, and the true boxes", _whales_options, _sample_whales),
     "pca": (
         "vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
         _vectors_options,

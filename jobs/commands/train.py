@@ -15,17 +15,10 @@ examples:
   molino train titles --help
   molino train compare --help
 """
+# the report of each, and what it does
 ACTIONS = {
-    "titles": (
-        "molino.training.titles",
-        "molino.transforms.report.training.training_report",
-        "train a classifier on a run of the titles job",
-    ),
-    "compare": (
-        "molino.training.compare",
-        "molino.transforms.report.compare.compare_report",
-        "compare language models by the classifiers on their vectors",
-    ),
+    "titles": ("training", "train a classifier on a run of the titles job"),
+    "compare": ("compare", "compare language models by the classifiers on their vectors"),
 }
 
 
@@ -33,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in ACTIONS:
-        module, report, _ = ACTIONS[words[0]]
-        return importlib.import_module(module).main(words[1:], page=_page(report))
+        module = importlib.import_module(f"molino.training.{words[0]}")
+        return module.main(words[1:], page=_page(ACTIONS[words[0]][0]))
     parser = Parser(prog="molino train", description=DESCRIPTION, epilog=EPILOG, exit_codes=TRAINING_CODES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action, (_, _, about) in ACTIONS.items():
+    for action, (_, about) in ACTIONS.items():
         actions.add_parser(action, help=about, description=about)
     parser.parse_args(words)
     return DONE
@@ -45,9 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _page(report: str) -> Callable[[Mapping[str, Any]], str]:
     """Return what makes a report; training knows nothing of pages, and a help text must not wait for them."""
-    module, _, function = report.rpartition(".")
 
     def page(found: Mapping[str, Any]) -> str:
-        return getattr(importlib.import_module(module), function)(found)
+        return getattr(importlib.import_module(f"molino.transforms.report.{report}"), f"{report}_report")(found)
 
     return page

@@ -261,7 +261,7 @@ def output_folder(output: str, inputs: Sequence) -> str:
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import storage
 
-    storage.check_store(output)
+    storage.store_of(output)  # or there is none of that scheme
     folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
     for item in inputs:
         for file in getattr(item, "files", [item]):

@@ -7,7 +7,7 @@ from typing import Any
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
-DATA_ERROR = re.compile(r"(?:transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
+DATA_ERROR = re.compile(r"(?:molino\.transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
 def explain_failure(error: BaseException) -> str:

@@ -70,11 +70,7 @@ def write_titles(folder, count=600, *, shards=2, version=1, **how):
     manifest = write_tables(folder, "titles", of, tables, group=64)
     labels, splits = np.array(table["label"]), np.array(table["split"])
     rows = [
-        (
-            label,
-            name,
-            *(int(np.sum((labels == label) & (splits == split))) for split in SPLITS),
-        )
+        (label, name, *(int(np.sum((labels == label) & (splits == split))) for split in SPLITS))
         for label, name in enumerate(WORDS)
     ]
     if how.get("unseen"):

@@ -155,10 +155,7 @@ def test_what_is_not_possible(dataset, wrong):
 
 @pytest.mark.parametrize(
     "column",
-    [
-        pa.array([[1.0] * DIM, [None] * DIM], pa.list_(pa.float32(), DIM)),
-        pa.array([1, None], pa.int32()),
-    ],
+    [pa.array([[1.0] * DIM, [None] * DIM], pa.list_(pa.float32(), DIM)), pa.array([1, None], pa.int32())],
     ids=["in a vector", "a number"],
 )
 def test_nulls_are_refused(tmp_path, column):

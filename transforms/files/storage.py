@@ -20,8 +20,8 @@ from typing import IO
 import pyarrow as pa
 
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files import accounts
 from molino.transforms.files.accounts import S3_KEYS
+from molino.transforms.files.accounts import use_options as use_options
 from molino.transforms.files.object_stores import scheme_of, store_of
 from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, UnsupportedError, cause_of
 
@@ -87,18 +87,13 @@ def join(folder: str, *names: str) -> str:
     return posixpath.join(folder.rstrip("/") or "/", *names)
 
 
-def use_options(flags: Sequence[str]) -> None:
-    """Tell the stores their options, such as `--s3_endpoint_url`; on workers Beam does."""
-    accounts.use_options(flags)
-
-
 def explain(error: Exception, path: str, verb: str) -> DataError:
     """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
 
     Raises:
-      OptionError: of `check_store`, where that is the cause.
+      OptionError: there is no store of that scheme.
     """
-    check_store(path)
+    store_of(path)
     code = getattr(error, "errno", None)
     # Arrow's own OSErrors carry the number only in their text: "... [errno 28] No space left on device"
     for number in REMEDIES:
@@ -112,15 +107,6 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
         known = (word for word in remedies if (cause.startswith(word) if word.isdigit() else word in cause))
         remedy = remedies.get(next(known, ""), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
-
-
-def check_store(path: str) -> None:
-    """Look whether there is a file system for a path.
-
-    Raises:
-      OptionError: none is known of that scheme.
-    """
-    store_of(path)
 
 
 @contextlib.contextmanager

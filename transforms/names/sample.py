@@ -595,11 +595,7 @@ def _blocks(rows: int, seed: int, counts: _Counts) -> Iterator[pa.Array]:
 
         everyone = np.arange(len(people))
         lines = _lines(
-            tables,
-            people,
-            np.concatenate([everyone, source]),
-            np.concatenate([people.written, written]),
-            rng,
+            tables, people, np.concatenate([everyone, source]), np.concatenate([people.written, written]), rng
         )
         here = len(lines) - delayed
         # Each row's place: a person's is his number, a repeat's lies behind the person's, a released row's is anywhere.

@@ -66,12 +66,7 @@ def take_sample(
     before = np.ldexp(vectors, -exponents[:, None])
     moved = before if components.mean is None else np.ldexp(vectors - components.mean, -exponents[:, None])
     return Sample(
-        rows=rows,
-        before=before,
-        after=moved @ components.axes,
-        exponents=exponents,
-        labels=labels,
-        against=against,
+        rows=rows, before=before, after=moved @ components.axes, exponents=exponents, labels=labels, against=against
     )
 
 

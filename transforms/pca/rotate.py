@@ -150,11 +150,7 @@ def find_rough(moments: Sequence[Any]) -> Components:
 
 
 def settle(
-    moments: Sequence[Any],
-    rough: Components,
-    samples: Sequence[dict[str, Any]],
-    how: Rotation,
-    column: str,
+    moments: Sequence[Any], rough: Components, samples: Sequence[dict[str, Any]], how: Rotation, column: str
 ) -> Found:
     """Return the exact components, how many are kept, and the errors of the sample.
 
@@ -186,12 +182,7 @@ def settle(
         seed=how.seed,
     )
     return Found(
-        components=components,
-        kept=kept,
-        refined=rough.needs_refinement,
-        sample=sample,
-        errors=errors,
-        stored=stored,
+        components=components, kept=kept, refined=rough.needs_refinement, sample=sample, errors=errors, stored=stored
     )
 
 

@@ -187,13 +187,7 @@ def line_plot(
 
 
 def bar_plot(
-    groups: Sequence[str],
-    heights: Mapping[str, Sequence[float]],
-    *,
-    x_label: str,
-    y_label: str,
-    caption: str,
-    alt: str,
+    groups: Sequence[str], heights: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, caption: str, alt: str
 ) -> Plot:
     """Return a plot of bars side by side: a cluster for each of `groups`, in it a bar for each series of `heights`."""
     if not groups or not heights:
@@ -214,14 +208,7 @@ def bar_plot(
     return plot(draw, caption=caption, alt=alt)
 
 
-def scatter_plot(
-    series: Sequence[Series],
-    *,
-    x_label: str,
-    y_label: str,
-    caption: str,
-    alt: str,
-) -> Plot:
+def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:
     """Return a plot of points; the last series is drawn below the others, in gray, and an empty one is left out."""
     kept = [one for one in series if len(one.x)]
     if not kept:

@@ -46,13 +46,7 @@ STUDY: list[dict[str, Any]] = [
 # sizes that a laptop bears, with three seeds
 DEFAULT: list[dict[str, Any]] = [
     {"hidden": [1, 3, 10, 100, 1000], "batch": 100, "steps": 6001, "seed": [1, 2, 3]},
-    {
-        "hidden": [[100, 100], [100, 100, 100]],
-        "batch": 1000,
-        "steps": 1001,
-        "decay": DECAY,
-        "seed": [1, 2, 3],
-    },
+    {"hidden": [[100, 100], [100, 100, 100]], "batch": 1000, "steps": 1001, "decay": DECAY, "seed": [1, 2, 3]},
 ]
 SWEEPS = {"default": DEFAULT, "study": STUDY}
 

@@ -16,11 +16,7 @@ from molino.transforms.titles.report import titles_report
 
 
 def write_report(
-    glances: list[Glance],
-    labels: Labels,
-    counters: list[Mapping[str, int]],
-    run: Any,
-    models: Sequence[Model],
+    glances: list[Glance], labels: Labels, counters: list[Mapping[str, int]], run: Any, models: Sequence[Model]
 ) -> StagedFile:
     """Stage the report; nothing but the data and the options goes into it."""
     report = titles_report(

@@ -122,10 +122,7 @@ def finish_titles(group: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
 
 def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     """Return conflicting titles as CONFLICTS."""
-    made = {
-        "category": conflicts["category"].dictionary_decode(),
-        "split": split_names(conflicts["split"].to_numpy()),
-    }
+    made = {"category": conflicts["category"].dictionary_decode(), "split": split_names(conflicts["split"].to_numpy())}
     arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
     return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
 

@@ -92,10 +92,7 @@ class Body:
 
 
 def find_salient_region(
-    image: np.ndarray,
-    options: SalientOptions = SalientOptions(),
-    *,
-    shape: tuple[int, int] | None = None,
+    image: np.ndarray, options: SalientOptions = SalientOptions(), *, shape: tuple[int, int] | None = None
 ) -> Region:
     """Return where the animal in (height, width, 3) uint8, BGR, is, and a box around its head.
 

@@ -146,12 +146,7 @@ def _box(mask: np.ndarray, left: int, top: int) -> tuple[int, int, int, int] | N
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         return None
-    return (
-        left + int(columns[0]),
-        top + int(rows[0]),
-        int(columns[-1] - columns[0] + 1),
-        int(rows[-1] - rows[0] + 1),
-    )
+    return (left + int(columns[0]), top + int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -133,10 +133,7 @@ def test_what_is_no_table_says_why(save, tf, tmp_path):
                 "it has 2 variables of two dimensions in float32, not the one of a table",
                 {"file": words, "one": one, "two": tf.Variable(np.ones((1, 1), np.float32))},
             ),
-            (
-                "its table has 2 rows for 2 lines of words.txt, and none for other tokens",
-                {"file": words, "one": one},
-            ),
+            ("its table has 2 rows for 2 lines of words.txt, and none for other tokens", {"file": words, "one": one}),
         ]
     ):
         folder = save(lambda titles: tf.ones([tf.size(titles), 2]), **attributes)

@@ -78,10 +78,7 @@ def test_any_image(height, width, seed):
     st.sampled_from([40, 1, 2, 9, 39, 300]),
 )
 def test_any_options(height, width, seed, bins, threshold, smallest, kernel):
-    check(
-        sea(height, width, seed),
-        OriginalOptions(bins=bins, threshold=threshold, smallest=smallest, kernel=kernel),
-    )
+    check(sea(height, width, seed), OriginalOptions(bins=bins, threshold=threshold, smallest=smallest, kernel=kernel))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12), st.integers(1, 60), st.floats(0.3, 1))
