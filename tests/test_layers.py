@@ -237,6 +237,14 @@ def test_no_module_names_a_registry():
     assert {name: match[0] for name, match in found.items() if match} == {}
 
 
+def test_the_tests_stand_as_the_modules_do():
+    """Tests of one module have its path and its name; of several, a folder of their own beside these rooms."""
+    for path in modules("tests/jobs", "tests/transforms", "tests/schemas", "tests/training", "tests/molino"):
+        if path.name.startswith("test_"):
+            place = path.relative_to(ROOT / "tests")
+            assert (ROOT / place.parent / path.name.removeprefix("test_")).exists(), by_name(path)
+
+
 def test_the_package_has_one_name():
     """Nothing is imported by a bare name of a room, which a user's own folder may have."""
     rooms = {"jobs", "transforms", "schemas", "training"}

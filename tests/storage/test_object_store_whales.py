@@ -13,7 +13,7 @@ from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
 from molino.transforms.whales.sample import sample_whales
-from tests.jobs.memory_store import OBJECTS
+from tests.storage.memory_store import OBJECTS
 
 OUTPUT = "mem://bucket/out"
 

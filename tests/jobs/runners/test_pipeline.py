@@ -6,7 +6,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.runners.worker import data_plane
 
-from molino.jobs.runners import exits
+from molino.jobs.runners import pipeline
 from molino.jobs.runners.flags import pipeline_options
 from molino.jobs.runners.pipeline import run_pipeline
 
@@ -63,6 +63,6 @@ def test_threads_lose_nothing_while_they_put_out_slowly():
 @pytest.mark.usefixtures("slow_to_empty")
 def test_the_loss_that_this_guards_against_is_there(monkeypatch):
     """When this fails, Beam has mended its buffers, and the environment of the threads can be Beam's own again."""
-    monkeypatch.setattr(exits, "NEVER_MS", 1000)
+    monkeypatch.setattr(pipeline, "NEVER_MS", 1000)
     with pytest.raises(Exception, match="elements were lost"):
         run(workers=2)

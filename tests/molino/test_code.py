@@ -180,7 +180,7 @@ print(*code.files_of(code.module_of(build)))
 
 
 def run(words, folder):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     program = [sys.executable, *words]
     done = subprocess.run(
         program, cwd=folder, env={"PYTHONPATH": f"{root}:{folder}"}, capture_output=True, text=True, check=True

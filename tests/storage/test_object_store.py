@@ -11,7 +11,7 @@ from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
 from molino.transforms.names.sample import sample_names
-from tests.jobs.memory_store import OBJECTS
+from tests.storage.memory_store import OBJECTS
 
 OUTPUT = "mem://bucket/names"
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from molino.jobs.run.manifest import listed_paths, read_manifest
 from molino.jobs.run.recheck import verify
 from molino.transforms.files import storage
 from molino.transforms.pca.sample import sample_vectors
-from tests.jobs.memory_store import OBJECTS
+from tests.storage.memory_store import OBJECTS
 
 pytestmark = pytest.mark.slow
 OUTPUT = "mem://bucket/out"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from molino.jobs import names, titles
+from molino.jobs.run import command
 from molino.jobs.run.lock import Lock, OutputExistsError
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.runners import exits
@@ -15,7 +16,7 @@ from molino.training.nnlm_export import export_nnlm
 from molino.transforms.files import carry, storage
 from molino.transforms.models import embed
 from molino.transforms.titles.sample import sample_titles
-from tests.jobs.memory_store import OBJECTS
+from tests.storage.memory_store import OBJECTS
 
 WORDS = ["Smart", "Tv", "Celular", "Mesa", "De", "32", "Samsung", "Negro"]
 
@@ -119,7 +120,7 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
         real = embed._model
         monkeypatch.setattr(embed, "_model", lambda *a: real(*a[:4], {**a[4], "reason": "to be tried"}, a[5]))
     assert run("mem://bucket/here", model) == 0
-    monkeypatch.setattr(exits, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(command, "are_elsewhere", lambda runner, flags: True)
     send, seen = carry.send, []
 
     def send_and_leave(folder, target):
@@ -148,7 +149,7 @@ def _note(real, seen):
 
 @pytest.mark.slow
 def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(exits, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(command, "are_elsewhere", lambda runner, flags: True)
     monkeypatch.setattr(exits, "leave", _leave)
     send = carry.send
 
