@@ -48,7 +48,7 @@ def test_published_figures_are_found_again(tmp_path, capsys):
     assert "Spanish models score +0." in told
     assert "Nothing can be said of normalization: by their names" in told
     trials = pq.read_table(tmp_path / "out/trials.parquet")
-    assert name_of(trials.schema) == ("molino.training.trials", 1)
+    assert name_of(trials.schema) == ("training.trials", 1)
     for row in trials.to_pylist():
         assert row["balanced_accuracy"] == pytest.approx(row["published"], abs=1e-9)
         assert row["low"] < row["balanced_accuracy"] < row["high"]
