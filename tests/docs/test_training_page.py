@@ -93,6 +93,6 @@ def made_run(tmp_path, monkeypatch):
 def test_examples_run(made_run):
     results = {}
     for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        exec(compile(block, "molino.training.md", "exec"), results)
+        exec(compile(block, "training.md", "exec"), results)
     assert results["vectors"].shape == (60, 4)
     assert results["model"].count_params() == 4 * 8 + 8
