@@ -1,15 +1,14 @@
 """An environment with Beam's client of Google's services, and the stand-in that it talks to."""
 
-import hashlib
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 import pytest
 
-from tests.deploy.dataflow_user import JOBS, REQUIREMENTS, ROOT, Google
+from tests.deploy.dataflow_user import JOBS, ROOT, Google
 from tests.every_job import prepare
+from tests.own_environment import python_with
 
 # programs of other environments, which tests start: no modules to collect
 collect_ignore = ["check_manifests.py", "try_image.py", "worker_pool.py"]
@@ -17,20 +16,11 @@ collect_ignore = ["check_manifests.py", "try_image.py", "worker_pool.py"]
 
 @pytest.fixture(scope="session")
 def python(request):
-    """Return the interpreter of an environment with Beam's client of Google's services; it is made once and kept."""
-    parts = [sysconfig.get_path("purelib").encode(), *(path.read_bytes() for path in REQUIREMENTS)]
-    digest = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-    place = Path(request.config.cache.mkdir(f"dataflow-{digest}"))
-    made = place / "venv/bin/python"
-    if not (place / "whole").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place / "venv"], check=True)
-        for path in REQUIREMENTS:
-            pip = [made, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--no-deps", "--require-hashes"]
-            subprocess.run([*pip, "-r", path], check=True)
-        # TensorFlow, which workers of titles need, is that of the tests: all locks are of one resolution
-        (site,) = (place / "venv").glob("lib/python*/site-packages")
-        (site / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
-        (place / "whole").touch()
+    """Return the interpreter of an environment with Beam's client of Google's services."""
+    made = python_with(request.config.cache, "dataflow", ROOT / "requirements/dataflow.txt")
+    # what the jobs need besides, such as TensorFlow, is that of the tests: all locks are of one resolution
+    (site,) = made.parents[1].glob("lib/python*/site-packages")
+    (site / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
     return made
 
 

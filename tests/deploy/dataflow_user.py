@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[2]
-REQUIREMENTS = [ROOT / "requirements" / name for name in ("run.txt", "dataflow.txt", "images.txt", "shapes.txt")]
 SECRET = "7d0d0f6c-of-the-environment"
 
 # how a job's input is made, unless another's is taken; where it lies; and what the job is told
@@ -27,7 +26,7 @@ class Google:
 
     def __init__(self, python, home):
         self.python, self.home, self.folder = python, home, home / "google"
-        command = [python, ROOT / "tests/deploy/google_stand_in.py", self.folder]
+        command = [python, "-m", "tests.deploy.google_stand_in", self.folder]
         self.port = 0
         self.cache = {"MOLINO_CACHE": str(home / "cache")}
         self.environment = {
@@ -39,7 +38,7 @@ class Google:
             # where these choose other kernels than the processor's, sums differ in the last bit
             **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
         }
-        self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True)
         self.url = f"http://localhost:{int(self.process.stdout.readline())}"
         self.environment["STORAGE_EMULATOR_HOST"] = self.url
         key = {

@@ -1,11 +1,12 @@
-"""A stand-in for two of Google's services on the loopback interface: Cloud Storage and Dataflow, as Beam's client asks.
+"""A stand-in for two of Google's services on the loopback interface: Cloud Storage and Dataflow.
 
-    python google_stand_in.py FOLDER
+    python -m tests.deploy.google_stand_in FOLDER
 
-It prints its port. FOLDER/objects/BUCKET/ holds the objects, their names quoted; FOLDER/jobs/ what was submitted.
-A job is run from what was staged and nothing else: its pipeline on Beam's embedded runner, its packages by their
-archive or, where none was staged, as the image has them. FOLDER/verdict.json, {"state": ..., "message": ...}, says how
-jobs end without being run. Templates are launched: see templates_stand_in.py.
+It prints its port. Beam's client asks for objects by the JSON interface, the program by the XML interface.
+FOLDER/objects/BUCKET/ holds the objects, their names quoted; FOLDER/jobs/ what was submitted. A job is run from what
+was staged and nothing else: its pipeline on Beam's embedded runner, its packages by their archive or, where none was
+staged, as the image has them. FOLDER/verdict.json, {"state": ..., "message": ...}, says how jobs end without being run.
+Templates are launched: see templates_stand_in.py.
 """
 
 import base64
@@ -25,10 +26,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.deploy.templates_stand_in import Templates
+from tests.storage.cloud_storage import Refused, Stored, Xml, content, described
 
 OBJECT = re.compile(
     r"(?:/upload|/download)?/storage/v1/b/([^/]+)/o(?:/([^/]+))?(?:/(?:rewriteTo|copyTo)/b/(.+)/o/(.+))?"
 )
+JSON = re.compile(r"(?:/upload|/download)?/storage/v1/")
 BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 JOBS = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs(?:/([^/]+))?(?:/(messages|metrics))?")
 LAUNCHES = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/(templates|flexTemplates:launch)")
@@ -47,7 +50,7 @@ def missing(what: str) -> Reply:
 
 
 class Storage:
-    """Objects as files: one folder a bucket, one file an object."""
+    """Objects as files: one folder a bucket, one file an object. Its answers are those of the JSON interface."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -56,69 +59,71 @@ class Storage:
     def file(self, bucket: str, name: str) -> Path:
         return self.folder / bucket / quote(name, safe="")
 
-    def write(self, bucket: str, name: str, data: bytes) -> Reply:
+    def has(self, bucket: str) -> bool:
+        return (self.folder / bucket).is_dir()
+
+    def names(self, bucket: str) -> list[str]:
+        return [unquote(file.name) for file in (self.folder / bucket).glob("*")]
+
+    def get(self, bucket: str, name: str) -> Stored | None:
+        file = self.file(bucket, name)
+        if not file.exists():
+            return None
+        about = file.stat()
+        return Stored(file.read_bytes(), about.st_mtime_ns, about.st_mtime)
+
+    def put(self, bucket: str, name: str, data: bytes) -> Stored:
         file = self.file(bucket, name)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"part-{threading.get_ident()}"
         part.write_bytes(data)
         part.replace(file)
-        return as_json(self.describe(bucket, name))
+        return self.get(bucket, name)  # type: ignore[return-value]
 
-    def describe(self, bucket: str, name: str) -> dict[str, object]:
+    def delete(self, bucket: str, name: str) -> None:
+        self.file(bucket, name).unlink()
+
+    def describe(self, bucket: str, name: str, found: Stored) -> dict[str, object]:
         import google_crc32c
 
-        file = self.file(bucket, name)
-        changed = datetime.fromtimestamp(file.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        checksum = google_crc32c.Checksum(file.read_bytes()).digest()
-        return {
-            "kind": "storage#object",
-            "bucket": bucket,
-            "name": name,
-            "size": str(file.stat().st_size),
-            "generation": str(file.stat().st_mtime_ns),
-            "updated": changed,
-            "timeCreated": changed,
-            "crc32c": base64.b64encode(checksum).decode(),
-        }
+        checksum = google_crc32c.Checksum(found.data).digest()  # Google's client wants it after an upload
+        return {**described(bucket, name, found), "crc32c": base64.b64encode(checksum).decode()}
+
+    def write(self, bucket: str, name: str, data: bytes) -> Reply:
+        return as_json(self.describe(bucket, name, self.put(bucket, name, data)))
 
     def answer(self, method: str, target: str, headers: Message, body: bytes) -> Reply:
         url = urlsplit(target)
         asked = {key: values[0] for key, values in parse_qs(url.query).items()}
         if bucket := BUCKET.fullmatch(url.path):
             return as_json({"kind": "storage#bucket", "name": bucket[1], "id": bucket[1]})
-        found = OBJECT.fullmatch(url.path)
-        if not found:
+        place = OBJECT.fullmatch(url.path)
+        if not place:
             return missing(target)
-        bucket, name = found[1], unquote(found[2] or "")
+        bucket, name = place[1], unquote(place[2] or "")
         if url.path.startswith("/upload"):
             return self.upload(method, target, bucket, asked, headers, body)
         if not name:
-            prefix = asked.get("prefix", "")
-            here = sorted(unquote(file.name) for file in (self.folder / bucket).glob("*"))
-            items = [self.describe(bucket, each) for each in here if each.startswith(prefix)]
+            here = sorted(each for each in self.names(bucket) if each.startswith(asked.get("prefix", "")))
+            items = [self.describe(bucket, each, found) for each in here if (found := self.get(bucket, each))]
             return as_json({"kind": "storage#objects", "items": items})
-        if not self.file(bucket, name).exists():
+        found = self.get(bucket, name)
+        if found is None:
             return missing(f"{bucket}/{name}")
-        if found[3]:
-            self.write(found[3], unquote(found[4]), self.file(bucket, name).read_bytes())
-            resource = self.describe(found[3], unquote(found[4]))
+        if place[3]:
+            to = place[3], unquote(place[4])
+            resource = self.describe(*to, self.put(*to, found.data))
             size = resource["size"]
             return as_json({"done": True, "objectSize": size, "totalBytesRewritten": size, "resource": resource})
         if method == "DELETE":
-            self.file(bucket, name).unlink()
+            self.delete(bucket, name)
             return 204, {}, b""
         if url.path.startswith("/download") or asked.get("alt") == "media":
-            return self.download(self.file(bucket, name).read_bytes(), headers.get("Range"))
-        return as_json(self.describe(bucket, name))
-
-    def download(self, data: bytes, wanted: str | None) -> Reply:
-        if not wanted:
-            return 200, {}, data
-        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted).groups()  # type: ignore[union-attr]
-        start, end = int(first), min(int(last or len(data)), len(data) - 1)
-        if start >= len(data):
-            return 416, {"Content-Range": f"bytes */{len(data)}"}, b""
-        return 206, {"Content-Range": f"bytes {start}-{end}/{len(data)}"}, data[start : end + 1]
+            try:
+                return content(found, headers)
+            except Refused as refused:
+                return refused.reply()
+        return as_json(self.describe(bucket, name, found))
 
     def upload(
         self, method: str, target: str, bucket: str, asked: dict[str, str], headers: Message, body: bytes
@@ -251,7 +256,9 @@ def now() -> str:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     storage: Storage
+    xml: Xml
     dataflow: Dataflow
 
     def log_message(self, *_: object) -> None:
@@ -274,17 +281,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path.startswith("/v1b3/"):
             reply = self.dataflow.answer(self.command, self.path, body)
         elif self.path.startswith("/batch/"):
-            reply = self.storage.batch(self.headers, body)
+            with self.xml.lock:
+                reply = self.storage.batch(self.headers, body)
+        elif JSON.match(self.path):
+            with self.xml.lock:
+                reply = self.storage.answer(self.command, self.path, self.headers, body)
         else:
-            reply = self.storage.answer(self.command, self.path, self.headers, body)
+            reply = self.xml.answer(self.command, self.path, self.headers, body)
         status, headers, data = reply
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
 
 def main() -> None:
@@ -292,6 +304,7 @@ def main() -> None:
     (folder / "objects").mkdir(parents=True, exist_ok=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Handler.storage = Storage(folder / "objects")
+    Handler.xml = Xml(Handler.storage)
     Handler.dataflow = Dataflow(folder, Handler.storage, server.server_port)
     print(server.server_port, flush=True)
     server.serve_forever()

@@ -292,5 +292,9 @@ class TestLaunched:
             gcloud(google, tmp_path, "jobs", "run", "again", "--gcs-location", "gs://bucket/templates/pca")
         else:
             post(google, "templates", {"jobName": "again", "gcsPath": "gs://bucket/templates/pca"})
-        time.sleep(1)
+        log = google.folder / f"jobs/job-{len(google.jobs()) - 1}.log"  # written at its end
+        end = time.monotonic() + 240
+        while not log.exists() and time.monotonic() < end:
+            time.sleep(0.5)
+        assert log.exists()
         assert wait_for(google, "classic")["digest"] == manifest["digest"]
