@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from molino.jobs import predict
-from molino.jobs import titles as titles_job
+from molino.jobs import titles as module
 from molino.training import compare, titles
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -56,7 +56,7 @@ def test_every_option_of_a_comparison_stands_there_or_among_those_of_a_training(
 
 def test_the_options_of_predict_are_its_own_and_those_of_the_titles_job():
     rows, actions = dict(ROW.findall(section("classifiers.md", "Predict"))), options_of(predict.parser())
-    assert set(actions) - set(rows) <= set(options_of(titles_job.parser()))
+    assert set(actions) - set(rows) <= set(options_of(module.parser()))
     assert set(rows) <= set(actions)
 
 

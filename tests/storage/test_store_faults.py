@@ -15,15 +15,15 @@ OLD = ["--min-count", "2"]  # another run
 KILLED_WRITING = """
 import os, sys
 from molino.jobs import names
-from molino.transforms.parquet import write as parquet
-files, write = [], parquet.HashingFile.write
+from molino.transforms.parquet import shards
+files, write = [], shards.HashingFile.write
 def die(file, data):
     if file not in files:
         files.append(file)
     if len(files) == 3:
         os.kill(os.getpid(), 9)
     return write(file, data)
-parquet.HashingFile.write = die
+shards.HashingFile.write = die
 sys.exit(names.main(sys.argv[1:]))
 """
 # waits before it publishes until a file is there

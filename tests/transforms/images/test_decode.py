@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from molino.transforms.images import decode as decode_image
+from molino.transforms.images import decode as module
 from molino.transforms.images.decode import ImageError, decode, read_header
 
 PHOTOGRAPHS = sorted((Path(__file__).resolve().parents[4] / "shared/data/whales").glob("*.jpg"))
@@ -310,7 +310,7 @@ def test_a_bomb_never_reaches_a_decoder(monkeypatch):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(cv2, "imdecode", refuse)
-    monkeypatch.setattr(decode_image.simplejpeg, "decode_jpeg", refuse)
+    monkeypatch.setattr(module.simplejpeg, "decode_jpeg", refuse)
     assert reason(bomb) == "too_many_pixels"
     assert reason(GOOD["jpeg"], max_pixels=61 * 93 - 1) == "too_many_pixels"
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molino.jobs.names import JUNK
-from molino.transforms.names import count as count_names
+from molino.transforms.names import count as module
 from molino.transforms.names.count import NameTables, finish_tables, partial_tables, sum_counts
 from molino.transforms.names.views import to_csv
 
@@ -68,7 +68,7 @@ def oracle(people, min_count):
 @given(st.lists(PERSON, max_size=40), st.integers(1, 3), st.integers(1, 4))
 def test_the_tables_are_those_of_pandas(people, min_count, cuts):
     shards = [people[i::cuts] for i in range(cuts)]
-    counts = sum_counts(count_names.count_names(batch_of(shard), evidence=False) for shard in shards)
+    counts = sum_counts(module.count_names(batch_of(shard), evidence=False) for shard in shards)
     assert sum(counts.filter(pa.compute.equal(counts["kind"], 0))["a"].to_pylist()) == len(people)
     # names may be reduced in any parts: here the odd rows apart from the even ones
     parts = [counts.take(pa.array(range(start, counts.num_rows, 2), pa.int64())) for start in (0, 1)]
@@ -81,9 +81,7 @@ def test_the_tables_are_those_of_pandas(people, min_count, cuts):
 @settings(deadline=None)
 @given(st.lists(PERSON, max_size=40))
 def test_births_are_those_of_pandas(people):
-    births = count_names._sum_births(
-        [count_names.count_births(batch_of(people)), count_names.count_births(batch_of([]))]
-    )
+    births = module._sum_births([module.count_births(batch_of(people)), module.count_births(batch_of([]))])
     found = {(row["birth_year"], row["sex"]): row["people"] for row in births.to_pylist()}
     expected = pd.Series([(p[4], p[3]) for p in people]).value_counts().to_dict() if people else {}
     assert found == expected
@@ -120,9 +118,9 @@ def test_csv_keeps_values_as_they_are():
 
 def test_repairs_meet_whatever_the_partition():
     people = [("MUÑOZ", "X", "ANA", "M", 1980)] * 6 + [("MU!OZ", "X", "ANA", "M", 1980)] * 3
-    counts = count_names.count_names(batch_of(people), evidence=True)
-    tables = count_names._reduce_counts([counts], min_count=5, junk=JUNK, repair=True)
-    done = count_names._finish([tables], repair=True)
+    counts = module.count_names(batch_of(people), evidence=True)
+    tables = module._reduce_counts([counts], min_count=5, junk=JUNK, repair=True)
+    done = module._finish([tables], repair=True)
     assert isinstance(done, NameTables)
     assert [row["written"] for row in done.repairs.to_pylist() if row["merged"]] == ["MU!OZ"]
     assert done.repaired["apellidos"].to_pylist()[0] == {"apellido": "MUÑOZ", "frec_pri": 9, "frec_seg": 0}

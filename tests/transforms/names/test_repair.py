@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molino.schemas.names import REPAIRS
-from molino.transforms.names import repair as repair_names
+from molino.transforms.names import repair as module
 from molino.transforms.names.repair import (
     BROKEN,
     apply_repairs,
@@ -455,4 +455,4 @@ def test_from_the_rows_to_the_repaired_counts():
 
 
 def test_doctests():
-    assert doctest.testmod(repair_names).failed == 0
+    assert doctest.testmod(module).failed == 0

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from molino.transforms.report import page as report
+from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
 from molino.transforms.report.page import (
     Card,
@@ -157,7 +157,7 @@ def test_redaction_reaches_every_text_and_comes_before_clipping():
     def redact(text: str) -> str:
         return text.replace("secret", "[hidden]")
 
-    long = "x" * (report.CLIP - 3) + "secret"
+    long = "x" * (module.CLIP - 3) + "secret"
     table = Table([Column(title="secret")], [("secret",), (long,)], "secret")
     lone = Plot("<svg/>", "secret", "secret")
     html = page(
@@ -230,7 +230,7 @@ def test_cells_are_written_by_unit_and_numbers_stand_right():
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
 def test_a_cell_that_is_no_length_has_no_bar(value):
     table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
-    assert [row[0].part for row in report.shown_rows(table)] == ["", "1.000"]
+    assert [row[0].part for row in module.shown_rows(table)] == ["", "1.000"]
 
 
 def test_a_ragged_row_is_an_error_that_names_it():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.schemas.shapes import POINTS
-from molino.transforms.shapes import points as draw_points
+from molino.transforms.shapes import points as module
 from molino.transforms.shapes.points import (
     GENERATED,
     PROBLEMS,
@@ -102,7 +102,7 @@ def test_the_angle_of_points_above_the_middle_is_a_right_one():
 @given(rows=st.integers(1, 120), block=st.integers(1, 50), kind=st.sampled_from([GENERATED, STUDY]))
 def test_a_split_is_its_blocks_and_rows_begin_alike(rows, block, kind):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draw_points, "BLOCK_ROWS", block)
+        patch.setattr(module, "BLOCK_ROWS", block)
         draw_split.cache_clear()
         points = Points(kind=kind, rows=rows, seed=5)
         parts = [draw_block(points, "train", number) for number in points.blocks("train")]

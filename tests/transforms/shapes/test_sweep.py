@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
-from molino.transforms.shapes import sweep as sweeps
+from molino.transforms.shapes import sweep as module
 from molino.transforms.shapes.points import PROBLEMS, Problem
 from molino.transforms.shapes.sweep import SWEEPS, choose_problems, expand_sweep, parse_sweep, read_sweep
 
@@ -140,7 +140,7 @@ def test_files_that_are_no_sweep(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xfa" * 9)
     with pytest.raises(DataError, match="not YAML"):
         read_sweep(str(tmp_path / "binary"))
-    (tmp_path / "large").write_bytes(b"#" * (sweeps.MOST_BYTES + 1))
+    (tmp_path / "large").write_bytes(b"#" * (module.MOST_BYTES + 1))
     with pytest.raises(DataError, match=r"at most 1,048,576 bytes"):
         read_sweep(str(tmp_path / "large"))
 
@@ -155,7 +155,7 @@ def test_a_sweep_has_bounds():
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_any_value_is_taken_or_told(value):
-    for name in sweeps.PARAMETERS:
+    for name in module.PARAMETERS:
         told = ""
         try:
             blocks = parse_sweep([{**BLOCK, "problem": "ring", name: value}], "s")

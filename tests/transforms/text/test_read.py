@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.text import lines as parse
-from molino.transforms.text import read as delimited
+from molino.transforms.text import lines as lines_module
+from molino.transforms.text import read as read_module
 from molino.transforms.text import sources, unpack
 
 COLUMNS = {"a": "A", "b": "B"}
@@ -34,8 +34,8 @@ def read(files, text=TEXT, span_bytes=1 << 20, block_bytes=None):
     """Return (rows, rejects) as lists of tuples with source and line, as a whole run would place them."""
     found = sources.list_sources(files, text)
     spans = sources.split_sources(found, span_bytes, quoted=bool(text.quote))
-    chunks = [(span, list(delimited.read_span(span, text, block_bytes or span_bytes))) for span in spans]
-    table = delimited.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)
+    chunks = [(span, list(read_module.read_span(span, text, block_bytes or span_bytes))) for span in spans]
+    table = read_module.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)
     rows, rejects = [], []
     for _, held in chunks:
         for chunk in held:
@@ -158,7 +158,7 @@ def test_a_line_of_100_mb_is_one_reject_and_is_never_held(tmp_path):
         file.write(b"\nc|d\n")
     found = sources.list_sources(storage.match(str(path)), TEXT)
     spans = sources.split_sources(found, 1 << 20)
-    assert max(len(delimited._span_bytes(span, TEXT.max_line_bytes)) for span in spans) < 2 << 20
+    assert max(len(read_module._span_bytes(span, TEXT.max_line_bytes)) for span in spans) < 2 << 20
     assert read(storage.match(str(path))) == ([("f", 2, ("a", "b")), ("f", 4, ("c", "d"))], [("f", 3, "line_too_long")])
     packed = tmp_path / "g.gz"
     packed.write_bytes(gzip.compress(path.read_bytes(), 1))
@@ -223,9 +223,9 @@ def test_formats_that_cannot_be_read_are_refused(bad):
 
 
 def test_rejects_show_their_shape_and_nothing_personal():
-    shown = parse.show_shape("9|HEGG560427MVZRRL04|MUÑOZ é|x\0\x1b[31m\n".encode("latin-1"), "latin-1")
+    shown = lines_module.show_shape("9|HEGG560427MVZRRL04|MUÑOZ é|x\0\x1b[31m\n".encode("latin-1"), "latin-1")
     assert shown == "9|AAAA999999AAAAAA99|AAAAA A|A\0\x1b[99A"
-    assert len(parse.show_shape(b"x" * 1000, "latin-1")) == parse.CLIP
+    assert len(lines_module.show_shape(b"x" * 1000, "latin-1")) == lines_module.CLIP
 
 
 # --- quoted text
@@ -267,7 +267,7 @@ def test_a_lost_line_count_is_noticed(tmp_path):
     found = sources.list_sources(write(tmp_path / "f", b"A|B\n" + b"a|b\n" * 50), TEXT)
     spans = sources.split_sources(found, 50)
     with pytest.raises(DataError, match="lost the line counts of 1 spans"):
-        delimited.line_table([(span.number, 1) for span in spans[1:]], spans, found)
+        read_module.line_table([(span.number, 1) for span in spans[1:]], spans, found)
 
 
 def test_line_ends():
@@ -287,8 +287,8 @@ def test_read_delimited_and_gather_rejects_in_a_pipeline(tmp_path):
         assert set(batch["row"].to_pylist()) == {"AAA99", "AAA999", "AAA9999"}
 
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        out = pipeline | delimited.ReadDelimited(sources=found, text=TEXT, span_bytes=100)
-        rejected = out["rejects"] | delimited.GatherRejects(lines=out["lines"])
+        out = pipeline | read_module.ReadDelimited(sources=found, text=TEXT, span_bytes=100)
+        rejected = out["rejects"] | read_module.GatherRejects(lines=out["lines"])
         values = out["rows"] | beam.FlatMap(lambda batch: [int(a) for a in batch["a"].to_pylist()])
         read_counters = out["counters"] | "Read" >> beam.Map(lambda counter: counter["rows_read"])
         reject_counters = rejected["counters"] | "Rejects" >> beam.Map(
@@ -303,7 +303,7 @@ def test_read_delimited_and_gather_rejects_in_a_pipeline(tmp_path):
 def test_batches_have_the_stated_schema(tmp_path):
     found = sources.list_sources(write(tmp_path / "f", b"A|B\na|b\n"), TEXT)
     [span] = sources.split_sources(found, 1 << 20)
-    [chunk] = delimited.read_span(span, TEXT, 1 << 20)
+    [chunk] = read_module.read_span(span, TEXT, 1 << 20)
     assert chunk.rows.schema == TEXT.schema
-    assert chunk.rejects.schema == parse.RAW_REJECTS
+    assert chunk.rejects.schema == lines_module.RAW_REJECTS
     assert isinstance(chunk.rows, pa.RecordBatch)

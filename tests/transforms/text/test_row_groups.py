@@ -6,7 +6,7 @@ import pytest
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.text import read as delimited
+from molino.transforms.text import read as module
 from molino.transforms.text import row_groups, sources
 
 TEXT = sources.TextFormat(columns={"title": "TITLE", "category": "category", "note": "note"}, optional=("note",))
@@ -21,8 +21,8 @@ def read(files, span_bytes=1):
     """Return ([(label, row number, values)], [(label, row number, reason)])."""
     found = sources.list_sources(files, TEXT)
     spans = sources.split_sources(found, span_bytes)
-    chunks = [(span, list(delimited.read_span(span, TEXT, span_bytes))) for span in spans]
-    table = delimited.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)
+    chunks = [(span, list(module.read_span(span, TEXT, span_bytes))) for span in spans]
+    table = module.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)
     rows, rejects = [], []
     for chunk in (chunk for _, held in chunks for chunk in held):
         assert chunk.records == chunk.rows.num_rows + chunk.rejects.num_rows
@@ -96,4 +96,4 @@ def test_damage_is_told_of(tmp_path):
     (tmp_path / "f.parquet").write_bytes(data[:4] + b"\xff" * 60 + data[64:])
     [span] = sources.split_sources(found, 1 << 30)
     with pytest.raises(DataError, match=r"f\.parquet: a damaged Parquet file"):
-        list(delimited.read_span(span, TEXT, 1 << 20))
+        list(module.read_span(span, TEXT, 1 << 20))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
-from molino.transforms.titles import labels as label_vocabulary
+from molino.transforms.titles import labels as module
 from molino.transforms.titles.labels import count_labels, make_graph, number_categories
 from molino.transforms.titles.merge import COUNTS
 
@@ -68,7 +68,7 @@ def test_the_weighted_vocabulary_is_that_of_all_titles(tmp_path):
     """What tensorflow-transform makes of every title, one by one, without weights."""
     titles = [category for category, n in CATEGORIES.items() for _ in range(n)]
     shuffled = [titles[i] for i in np.random.default_rng(0).permutation(len(titles))]
-    root = label_vocabulary.Path(label_vocabulary.__file__).parents[3]
+    root = module.Path(module.__file__).parents[3]
     program = f"""
 import os, sys
 sys.path.insert(0, {str(root)!r})
@@ -91,7 +91,7 @@ analyze({shuffled!r}, None, "plain")
 )
 def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch):
     def run(*_, cwd, **__):
-        folder = label_vocabulary.Path(cwd, "transform/transform_fn/assets")
+        folder = module.Path(cwd, "transform/transform_fn/assets")
         folder.mkdir(parents=True)
         (folder / "labels").write_text("B\nA\n")
         return subprocess.CompletedProcess(

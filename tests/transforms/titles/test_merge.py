@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from molino.transforms.errors import DataError
 from molino.transforms.rows.partition import PartitionRows, Parts, cut_for_shards
 from molino.transforms.text.position import POSITION
-from molino.transforms.titles import merge as titles
+from molino.transforms.titles import merge as module
 from molino.transforms.titles.keys import block_hashes, near_keys, split_numbers, title_ids, turns
 from molino.transforms.titles.merge import (
     COUNTS,
@@ -113,7 +113,7 @@ def test_rows_of_one_title_share_a_block():
 
 
 def test_two_titles_with_one_id_are_an_error_not_one_row(monkeypatch):
-    monkeypatch.setattr(titles, "title_ids", lambda texts, _: np.zeros(len(texts), np.int64))
+    monkeypatch.setattr(module, "title_ids", lambda texts, _: np.zeros(len(texts), np.int64))
     with pytest.raises(DataError, match=r"two different titles have the id 0: '(a|b)' and '(a|b)'"):
         merge_titles(key_titles(read([("a", "A", ""), ("b", "A", "")])), DRAW)
     with pytest.raises(DataError, match="two different titles"):
@@ -148,7 +148,7 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
 
 def test_a_category_with_a_line_end_is_a_reject():
     """A vocabulary is a text file with a category on each line."""
-    keyed = list(titles._Key(False).process(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
+    keyed = list(module._Key(False).process(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]

@@ -13,7 +13,7 @@ from molino.transforms.models.embed import Model
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import glance
-from molino.transforms.titles import write as embed_titles
+from molino.transforms.titles import write as write_module
 from molino.transforms.titles.labels import number_categories
 from molino.transforms.titles.merge import ROWS, Draw, count_categories, key_titles
 from molino.transforms.titles.write import Columns, WriteTitles
@@ -38,7 +38,7 @@ class Lengths:
 
 @pytest.fixture(autouse=True)
 def lengths(monkeypatch):
-    for module in (embed_titles, glance):
+    for module in (write_module, glance):
         monkeypatch.setattr(module, "open_embedder", Lengths)
         monkeypatch.setattr(module, "embed_many", lambda models, titles: [model.embed(titles) for model in models])
 
@@ -54,9 +54,9 @@ def lengths(monkeypatch):
     ],
 )
 def test_groups_are_even_and_of_one_split_in_their_order(splits, wanted, monkeypatch):
-    monkeypatch.setattr(embed_titles, "GROUP_ROWS", 4)
+    monkeypatch.setattr(write_module, "GROUP_ROWS", 4)
     kept = pa.record_batch({"split": pa.array(splits, pa.int8()), "at": pa.array(range(len(splits)), pa.int64())})
-    groups = list(embed_titles.group_titles(kept))
+    groups = list(write_module.group_titles(kept))
     assert [group["split"].to_pylist() for group in groups] == wanted
     for split in set(splits):
         at = [
@@ -95,9 +95,9 @@ def test_tokens_are_padded_and_counted(monkeypatch):
             counts = [len(title.split()) for title in titles.to_pylist()]
             return np.arange(sum(counts), dtype=np.int32), np.cumsum([0, *counts])
 
-    monkeypatch.setattr(embed_titles, "open_embedder", lambda model: Tokens())
+    monkeypatch.setattr(write_module, "open_embedder", lambda model: Tokens())
     columns = Columns(models=(model("m", 3),), tokens=True)
-    made = embed_titles.list_tokens(pa.array(["a b", "c", "d " * 40]), columns)
+    made = write_module.list_tokens(pa.array(["a b", "c", "d " * 40]), columns)
     assert made["m_length"].to_pylist() == [2, 1, 40]
     assert made["m_tokens"].to_pylist() == [[0, 1, *[-1] * 30], [2, *[-1] * 31], list(range(3, 35))]
     assert made["m_tokens"].type == columns.schema.field("m_tokens").type
@@ -105,7 +105,7 @@ def test_tokens_are_padded_and_counted(monkeypatch):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_titles, "GROUP_ROWS", 16)
+    monkeypatch.setattr(write_module, "GROUP_ROWS", 16)
     rows = [(f"{'x' * (n % 50)}{n}", "AB"[n % 2]) for n in range(300)] + [("x1", "B"), ("x1", "A"), ("x1", "A")]
     parts = parts_of(rows)
     labels = number_categories(pa.concat_tables([count_categories(part, DRAW) for part in parts]))
@@ -140,5 +140,5 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
 def test_what_float16_cannot_hold_is_an_error():
     columns = Columns(models=(model("m", 1),), half=True)
     with pytest.raises(DataError, match="float16 cannot hold the vectors of m; use --vector-type float32"):
-        embed_titles.embed_titles(pa.array(["x" * 70_000]), columns)
-    assert embed_titles.embed_titles(pa.array([], pa.string()), columns)["m"].type.list_size == 1
+        write_module.embed_titles(pa.array(["x" * 70_000]), columns)
+    assert write_module.embed_titles(pa.array([], pa.string()), columns)["m"].type.list_size == 1

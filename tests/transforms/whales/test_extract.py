@@ -13,7 +13,7 @@ from molino.transforms.images.decode import turn
 from molino.transforms.images.encode import encode_jpeg, encode_png
 from molino.transforms.images.list_images import Columns
 from molino.transforms.images.read_images import ImageBytes
-from molino.transforms.whales import extract as extract_regions
+from molino.transforms.whales import extract as module
 from molino.transforms.whales.extract import (
     CARDS,
     NO_COLOUR,
@@ -131,7 +131,7 @@ def test_why_there_is_nothing(image, status):
 
 
 def test_batches_are_cut_by_their_bytes(monkeypatch):
-    monkeypatch.setattr(extract_regions, "GROUP_BYTES", 10)
+    monkeypatch.setattr(module, "GROUP_BYTES", 10)
     schema = pa.schema([("n", pa.int8()), ("data", pa.binary())])
     rows = [{"n": n, "data": bytes(size)} for n, size in enumerate([4, 4, 4, 20, 0, 9])]
     assert [batch["n"].to_pylist() for batch in batches(iter(rows), schema)] == [[0, 1, 2], [3], [4, 5]]
