@@ -138,12 +138,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from molino.transforms.errors import DataError
     from molino.transforms.images.list_images import list_images
 
-    try:
-        how = extraction(given)
-    except ImportError as error:
-        raise DataError(
-            f"images need OpenCV, simplejpeg and Numba ({error}); pip install -r requirements/images.txt"
-        ) from None
+    how = extraction(given)
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
         raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")

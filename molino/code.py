@@ -43,13 +43,13 @@ def training_files() -> Files:
 
 
 def files_of(module: str) -> Files:
-    """Return the files of a module's top-level package; of a module that is in none, its own.
+    """Return the files of a module's top-level package; of a module in none, its own and those loaded below its folder.
 
     Empty where no source is found: it was typed in, or is compiled.
     """
-    main = sys.modules["__main__"]
-    if module == "__main__":
-        module = main.__spec__.name.removesuffix(".__main__") if main.__spec__ else ""
+    own = sys.modules.get(module)
+    if module == "__main__" and own is not None:
+        module = own.__spec__.name.removesuffix(".__main__") if own.__spec__ else ""
     top = module.split(".")[0]
     try:
         spec = importlib.util.find_spec(top) if top else None
@@ -57,10 +57,16 @@ def files_of(module: str) -> Files:
         spec = None
     if spec and spec.origin and spec.submodule_search_locations:
         return {f"{top}/{name}": path for name, path in _files_in(Path(spec.origin).parent).items()}
-    # of a folder that is no package, only the module itself
-    own = sys.modules.get(module) if top else main
-    path = Path(getattr(own, "__file__", None) or (spec.origin if spec and spec.origin else "") or "-")
-    return {path.name: path} if path.suffix in SOURCES and path.is_file() else {}
+    path = Path(getattr(own, "__file__", None) or (spec.origin if spec and spec.origin else "") or "-").absolute()
+    if path.suffix not in SOURCES or not path.is_file():
+        return {}
+    names = [getattr(each, "__file__", None) for each in [*sys.modules.values()]]
+    loaded = {Path(name).absolute() for name in names if name}
+    # an environment or this program may lie below the folder as well
+    apart = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, ROOT.parent)]
+    beside = {each for each in loaded if each.is_relative_to(path.parent) and each.suffix in SOURCES}
+    beside = {each for each in beside if not any(each.resolve().is_relative_to(place) for place in apart)}
+    return {each.relative_to(path.parent).as_posix(): each for each in {path, *beside}}
 
 
 def module_of(function: Callable[..., Any]) -> str:

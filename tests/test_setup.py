@@ -49,6 +49,19 @@ ENOUGH = {
 }
 
 
+# what the base install cannot do, and the package that is named then
+LACKING = {
+    "titles --input sep.txt --model m=none --output t": "numba",
+    "plan titles --input sep.txt --model m=none": "numba",
+    "predict --input sep.txt --model none --output p": "numba",
+    "model inspect none": "numba",
+    "model train --input sep.txt --output m": "Keras",
+    "sample whales --output sea --images 1": "cv2",
+    "whales --input . --output w": "(cv2|numba|simplejpeg)",
+    "shapes --output s": "numba",
+}
+
+
 def files(root: Path) -> set[str]:
     """Paths of the package's files below `root`, where the rooms are folders or links, without compiled ones."""
     found = {p for name in ROOMS for p in (root / name).rglob("*")} | set(root.glob("*"))
@@ -144,6 +157,10 @@ def test_an_install_is_enough_for_its_jobs(extra, built, hostile, request, tmp_p
         assert code == 0, (words, told[-3000:])
         assert not words.startswith("doctor") or not extra or f"ok  molino-jobs[{extra}]" in told
     if not extra:
+        for words, package in LACKING.items():
+            code, told = run(python, hostile, words)
+            assert (code, "Traceback" in told) == (1, False), told
+            assert re.search(rf"molino: .*{package}.* pip install -r requirements/", told), told
         assert json.loads((hostile / "pca/_manifest.json").read_text())["packages"].keys() >= {"apache-beam", "pyarrow"}
         code, told = run(python, tmp_path, ["-c", "import molino.jobs.run.recheck, molino.jobs.run.manifest, sys;"
                                             "print({'apache_beam', 'numba'} & set(sys.modules))"])  # fmt: skip
@@ -151,5 +168,10 @@ def test_an_install_is_enough_for_its_jobs(extra, built, hostile, request, tmp_p
         code, told = run(python, hostile, ["-m", "molino", "names", "--input", "sep.txt", "--output", "names"])
         assert code == 0, told
         assert "nothing to do" in told
+        gone = hostile / "gone"
+        gone.mkdir()
+        shell = f"cd {gone} && rmdir {gone} && exec {python} -m molino --version"
+        done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
         code, told = run(python, tmp_path, ["-c", "import jobs"])
         assert re.search(r"No module named 'jobs'", told)

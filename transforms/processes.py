@@ -69,12 +69,14 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
 
 
 def python_path() -> str:
-    """Return PYTHONPATH for a process that finds this package where this one does, and nothing in the current folder.
+    """Return PYTHONPATH for a process that finds what this one does: a job's own modules beside its script, say.
 
-    Start it with -P, too: else a user's random.py there would be imported for the standard library's.
+    Start it with -P, too: what is in the current folder is no module unless it is for this process.
     """
-    known = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return os.pathsep.join([*known, str(Path(molino.__file__).resolve().parents[1])])
+    # what Python has of itself stays behind the standard library; "" is the current folder, of `python -c`
+    own = tuple({os.path.join(os.path.realpath(place), "") for place in (sys.prefix, sys.base_prefix)})
+    known = (os.path.abspath(place) for place in [*sys.path, str(Path(molino.__file__).resolve().parents[1])])
+    return os.pathsep.join(dict.fromkeys(place for place in known if not os.path.realpath(place).startswith(own)))
 
 
 def run_module(

@@ -83,7 +83,9 @@ def _packages() -> Iterator[tuple[str, str, str]]:
 def _extras() -> Iterator[tuple[str, str, str]]:
     for extra, purpose in EXTRAS.items():
         needed = requirements(extra)
-        lacking = [_shown(need) for need in needed if not _version(need.name) or _lacks_client(need)]
+        lacking = [need.name for need in needed if not _version(need.name)]
+        # Beam is there without what its own extra for Google brings
+        lacking += [DATAFLOW_CLIENT for need in needed if "gcp" in need.extras and not _version(DATAFLOW_CLIENT)]
         found = ", ".join(f"{need.name} {_version(need.name)}" for need in needed)
         what = f"not installed: {', '.join(lacking)}; for {purpose}: pip install -r requirements/{extra}.txt"
         yield MISSING if lacking or not needed else OK, f"{DISTRIBUTION}[{extra}]", what if lacking else found
@@ -97,22 +99,7 @@ def requirements(extra: str) -> "list[Requirement]":
         told = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    needs = [Requirement(text) for text in told]
-    return [need for need in needs if (not extra and not need.marker) or (extra and _is_of(need, extra))]
-
-
-def _is_of(need: "Requirement", extra: str) -> bool:
-    marker = need.marker
-    return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
-
-
-def _shown(need: "Requirement") -> str:
-    return need.name + (f"[{','.join(sorted(need.extras))}]" if need.extras else "")
-
-
-def _lacks_client(need: "Requirement") -> bool:
-    """Return whether Beam is there without what its own extra for Google brings."""
-    return "gcp" in need.extras and not _version(DATAFLOW_CLIENT)
+    return [Requirement(text) for text in told if (f'extra == "{extra}"' in text if extra else "extra ==" not in text)]
 
 
 def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:

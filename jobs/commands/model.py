@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     quiet.silence_beam()
     from molino.transforms.errors import OptionError
-    from molino.transforms.models.embed import plan_model
 
     try:
         with exits.signals_as_exits():
+            from molino.transforms.models.embed import plan_model
+
             model = plan_model(given.location, given.location, sha256=given.model_sha256, trust=given.trust_model)
     except OptionError as error:
         parser.error(str(error))

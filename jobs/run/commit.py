@@ -51,6 +51,8 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     """
     present = read_manifest(run.output)
     if present is not None and present["run"] == run.id and not missing_paths(run.output, {**present, "views": []}):
+        for file in (file for file in files if file.dataset):  # of a job that was launched again: its run is there
+            storage.delete_file(file.path, below=run.output)
         _finish(run, present, files, crash)
         return present
     if holder(storage.join(run.output, LOCK)).get("token") != run.token:

@@ -7,6 +7,10 @@ from typing import Any
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
+NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
+# what brings a package that the base install lacks
+LOCKS = {"cv2": "images.txt", "simplejpeg": "images.txt", "tensorflow": "tensorflow.txt"}
+LOCKS["numba"] = "shapes.txt for shapes, images.txt for whales, tensorflow.txt for titles and predict"
 DATA_ERROR = re.compile(r"(?:molino\.transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 
 
@@ -20,6 +24,11 @@ def explain_failure(error: BaseException) -> str:
     found = DATA_ERROR.search(text)
     if found:
         return found[1]
+    module = NO_MODULE.search(text)
+    if module and module[1] in LOCKS:
+        return f"the package {module[1]} is not installed here: pip install -r requirements/{LOCKS[module[1]]}"
+    if module:
+        return f"there is no module {module[1]}, here or on a worker: install it, or name its folder in PYTHONPATH"
     jar = JAR_ERROR.search(text)
     if jar:
         return f"cannot fetch Beam's job server, {jar[1]}: {jar[2]}; give it as a file: --flink_job_server_jar FILE"

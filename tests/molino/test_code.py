@@ -124,6 +124,32 @@ def test_a_job_from_elsewhere_counts_its_file(elsewhere):
     assert digest_of(build) != before
 
 
+def test_a_job_from_elsewhere_counts_the_modules_beside_it_that_are_loaded(elsewhere):
+    from towns_job import build
+
+    before = digest_of(build)
+    (elsewhere / "towns_beside.py").write_text("ROWS = 1\n")
+    assert digest_of(build) == before
+    import towns_beside  # noqa: F401
+
+    counted = digest_of(build)
+    assert counted != before
+    (elsewhere / "towns_beside.py").write_text("ROWS = 2\n")
+    assert digest_of(build) != counted
+
+
+def test_a_job_in_a_folder_that_is_no_package_counts_what_it_has_loaded_there(elsewhere):
+    folder = elsewhere / "towns_folder"
+    folder.mkdir()
+    (folder / "counting.py").write_text("ROWS = 1\n")
+    (folder / "job.py").write_text("from towns_folder import counting\ndef build(*_): pass\n")
+    from towns_folder.job import build
+
+    before = digest_of(build)
+    (folder / "counting.py").write_text("ROWS = 2\n")
+    assert digest_of(build) != before
+
+
 def test_a_job_from_elsewhere_counts_its_whole_package(elsewhere):
     from towns_package.deep.job import build
 
@@ -176,6 +202,9 @@ print(*code.files_of(code.module_of(build)))
     (tmp_path / "package/__init__.py").write_text("")
     (tmp_path / "package/towns.py").write_text(text)
     assert run(["-m", "package.towns"], tmp_path) == "package/__init__.py package/towns.py\n"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/towns.py").write_text(text)
+    assert run(["-m", "folder.towns"], tmp_path) == "towns.py\n"
     assert run(["-c", text], tmp_path) == "\n"
 
 
