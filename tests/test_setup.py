@@ -57,7 +57,7 @@ LACKING = {
     "model inspect none": "numba",
     "model train --input sep.txt --output m": "Keras",
     "sample whales --output sea --images 1": "cv2",
-    "whales --input . --output w": "(cv2|numba|simplejpeg)",
+    "whales --input random.py --output w": "(cv2|numba|simplejpeg)",
     "shapes --output s": "numba",
 }
 
