@@ -202,6 +202,11 @@ def test_the_core_of_a_run_loads_neither_beam_nor_numba():
     assert loaded & {"apache_beam", "numba", "matplotlib", "jinja2", "tensorflow", "cv2"} == set()
 
 
+def test_verify_loads_neither_beam_nor_numba(tmp_path):
+    program = f"from molino.jobs.cli import main; assert main(['verify', {str(tmp_path)!r}]) == 1"
+    assert loaded_by(program) & {"apache_beam", "numba", "matplotlib"} == set()
+
+
 def test_training_loads_nothing_of_beam_or_of_the_jobs():
     """Whatever its modules import, and whatever that imports in turn."""
     pytest.importorskip("keras")
