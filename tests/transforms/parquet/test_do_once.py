@@ -6,16 +6,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from molino.transforms.parquet.do_once import DoOnce
-from molino.transforms.parquet.shards import write_view
 from molino.transforms.parquet.units import Done, do_once, kept_paths
-
-
-def work(number, folder, *, log):
-    """Stage two files, and note that this was done."""
-    with open(log, "a") as file:
-        file.write(f"{number}\n")
-    files = [write_view(b"%d" % number, folder=folder, name=f"{kind}.txt") for kind in "ab"]
-    return Done(files=tuple(files), counters={"numbers": number}, amounts={"rows": 1})
+from tests.transforms.parquet.test_units import work
 
 
 def test_in_a_pipeline(tmp_path):
