@@ -21,6 +21,8 @@ COMMANDS = {
     "train": ("molino.jobs.commands.train", "train classifiers on titles, and compare language models"),
     "predict": ("molino.jobs.predict", "categories of titles, by a classifier that training saved"),
     "plan": ("molino.jobs.commands.plan", "what a run of a job will take, before it runs"),
+    "status": ("molino.jobs.commands.status", "what an output holds, and who is at work in it"),
+    "unlock": ("molino.jobs.commands.unlock", "free an output that a dead run has left locked"),
     "verify": ("molino.jobs.commands.verify", "recheck a finished run from its manifest"),
     "sample": ("molino.jobs.commands.sample", "write made-up input for a job"),
     "doctor": ("molino.jobs.commands.doctor", "what runs here, and what is missing"),
@@ -63,8 +65,9 @@ def command() -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this, who wants none of it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup has it ignored
+            signal.signal(number, _stop)
     try:
         code = main()
         sys.stdout.flush()

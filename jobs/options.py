@@ -12,23 +12,26 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
+BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may do later
 
 
-def exit_codes(done: str, exists: str) -> str:
-    """Return what a help text says of exit codes; `done` and `exists` are when a command ends with 0 and with 3."""
+def exit_codes(done: str, exists: str, busy: str = "") -> str:
+    """Return what a help text says of exit codes: when a command ends with 0, with 3, and with 75 if it ever does."""
+    busy = f"  {BUSY}  {busy}\n" if busy else ""
     return f"""\
 exit codes:
   {DONE}  {done}
   {DATA}  the input or the disk does not allow it; the earlier output is untouched
   {USAGE}  the command line is wrong
   {EXISTS}  {exists}
-  130, 143  stopped by Ctrl-C or SIGTERM
+{busy}  129, 130, 143  stopped by SIGHUP, Ctrl-C or SIGTERM
 """
 
 
 EXIT_CODES = exit_codes(
     "done, or done before: the output already holds this very run",
-    "the output holds another run, something else, or a run at work",
+    "refused: the output holds another run, or something else",
+    "busy: another run is at work in the output; the same command may do later",
 )
 NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
 TRAINING_CODES = exit_codes("done", "something is at --output, and --overwrite is not given")
@@ -309,6 +312,13 @@ def add_run_options(
         "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
     )
     where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
+    where.add_argument(
+        "--keep-previous",
+        type=natural,
+        default=1,
+        metavar="N",
+        help="data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
+    )
     run = parser.add_argument_group("how to run (never changes the rows)")
     run.add_argument(
         "--runner",

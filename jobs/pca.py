@@ -115,14 +115,14 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
     """
     import os
 
-    from molino.jobs.run.manifest import is_finished, read_manifest
+    from molino.jobs.run.manifest import read_finished
     from molino.transforms.errors import DataError
     from molino.transforms.files import storage
     from molino.transforms.pca.read_vectors import is_vectors, read_schema
 
     root = os.path.abspath(folder) if storage.is_local(folder) else folder
-    manifest = read_manifest(root)
-    if manifest is None or not is_finished(root):
+    manifest = read_finished(root)
+    if manifest is None:
         raise DataError(f"{folder} is no finished run: a commit is under way or was cut short; wait, or repeat it")
 
     def listed(file: dict[str, Any]) -> "FileInfo":

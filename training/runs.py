@@ -202,15 +202,14 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
         raise RunError(f"there is no folder {folder}; name the output folder of a run")
     if infos[1].type == pafs.FileType.NotFound:
         raise UnfinishedError(f"{folder} holds no finished run: there is no {MANIFEST}; wait for the run, or repeat it")
-    data = _read(filesystem, posixpath.join(root, MANIFEST), path)
-    sha256 = hashlib.sha256(data).hexdigest()
     if infos[2].type == pafs.FileType.NotFound:
         raise UnfinishedError(f"{folder} is not finished: there is no {SUCCESS}; wait for the run, or repeat it")
-    if _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").strip() != sha256.encode():
-        raise UnfinishedError(
-            f"{folder} is not finished: {SUCCESS} names another manifest, so a commit is under way or was cut short, "
-            f"or {MANIFEST} was changed; wait for the run, or repeat it"
+    data = b""
+    while data != (data := _read(filesystem, posixpath.join(root, MANIFEST), path)):  # replaced while it was compared
+        success = (
+            _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").decode(errors="replace").strip()
         )
+        sha256 = hashlib.sha256(data).hexdigest()
     try:
         manifest = json.loads(data)
         if manifest["format"] != FORMAT:
@@ -219,8 +218,15 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
         strange = [entry["path"] for entry in entries if not _is_inside(entry["path"])]
         _ = [(entry["bytes"], entry["sha256"]) for entry in entries]
         _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
+        # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
+        known = {sha256, *manifest.get("parents", ())}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a manifest of this program") from None
+    if success.strip() not in known:
+        raise UnfinishedError(
+            f"{folder} is not finished: {SUCCESS} names another manifest, so a commit was cut short, or {MANIFEST} was "
+            "changed; wait for the run, or repeat it"
+        )
     if strange:
         raise OutsideError(f"{path} lists a path that leads out of the run: {strange[0]!r}; do not trust this run")
     return Run(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import gc
 import os
 import sys
@@ -10,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from molino.jobs.options import DONE, EMBEDDED, EXISTS, Parser
-from molino.jobs.runners import exits, quiet
+from molino.jobs.options import BUSY, DONE, EMBEDDED, EXISTS, Parser, many
+from molino.jobs.runners import exits, quiet, service
 from molino.jobs.runners.flags import (
     are_elsewhere,
     check_reachable,
@@ -46,7 +47,7 @@ def run_command(
     gc.set_threshold(GARBAGE_OBJECTS)
     quiet.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
-    from molino.jobs.run.lock import OutputExistsError
+    from molino.jobs.run.lock import BusyError, OutputExistsError
     from molino.transforms.errors import OptionError
 
     with exits.signals_as_exits() as received:
@@ -57,6 +58,9 @@ def run_command(
         except OutputExistsError as error:
             print(f"molino: {error}", file=sys.stderr)
             return EXISTS
+        except BusyError as error:
+            print(f"molino: {error}", file=sys.stderr)
+            exits.leave(BUSY)
         except SystemExit as stop:
             _leave_stopped(int(stop.code or 0))
         except Exception as error:
@@ -86,7 +90,7 @@ def _run(
     from molino.jobs.run import runs
     from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.lock import Lock
-    from molino.jobs.run.manifest import STAGING, read_manifest
+    from molino.jobs.run.manifest import read_manifest
     from molino.jobs.runners import flink
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import carry, storage
@@ -100,10 +104,15 @@ def _run(
     if elsewhere and plan.here_only:
         raise OptionError(plan.here_only[0])
     run = runs.plan_run(
-        plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio, elsewhere=elsewhere
+        plan,
+        output=output,
+        inputs=inputs,
+        max_reject_ratio=given.max_reject_ratio,
+        elsewhere=elsewhere,
+        keep_previous=given.keep_previous,
     )
     options = pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
-    if runs.check_output(run, overwrite=given.overwrite) and not runs.leftovers(output):
+    if runs.check_output(run, overwrite=given.overwrite)[0] and not runs.leftovers(output):
         return [f"{output} {DONE_BEFORE}"]
     forecast = expect(plan, given, beam_flags)
     run = dataclasses.replace(run, started=started, expected=forecast.plan() if forecast else {})
@@ -113,39 +122,65 @@ def _run(
         cluster.check()
     job_file = job_file_of(options)
     spilled = bucket_folder(run.staging, embedded=embedded) if _spills(given.shuffle, embedded) else None
-    with Lock(output, run.token) as lock, spilled or contextlib.nullcontext() as spill:
-        runs.clean(run)
+    end_job = functools.partial(service.end_job, flags=beam_flags)
+    with Lock(output, run.token, end_job=end_job) as lock, spilled or contextlib.nullcontext() as spill:
         # once more: another run may have finished just before the lock was taken
-        if runs.check_output(run, overwrite=given.overwrite):
+        done, parent = runs.check_output(run, overwrite=given.overwrite)
+        if done:
+            runs.clean(output)
             return [f"{output} {DONE_BEFORE}"]
-        run = dataclasses.replace(run, buckets=spill or "")
+        run = dataclasses.replace(run, buckets=spill or "", parent=parent)
         try:
             ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
+            if cluster:
+                lock.tell(engine=given.runner, master=cluster.url, job=cluster.name)
             for name, folder in plan.sends.items() if elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
-            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask):
+            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
+                lock.how_far = watch.told
                 run_pipeline(
                     lambda pipeline: plan.build(pipeline, run, spill),
                     given.runner,
                     options,
                     worker_mode=given.worker_mode,
                     cluster=cluster,
+                    submitted=lambda result: lock.tell(**service.place_of(given.runner, options, result)),
                 )
-        except BaseException:
-            # workers outlive a failure: what is deleted now must not be written again
-            exits.end_workers()
-            for folder in (run.staging, run.units):
-                storage.close_folder(folder)
-            runs.clear_staging(run)
-            raise
+        except BaseException as error:
+            _recover(run, lock, error)
         if job_file:
-            lock.hand_over(job_file)
+            lock.tell(job_file=job_file)
             return [f"{job_file} describes the job; {output} is kept for it"]
-        storage.delete_tree(storage.join(output, STAGING))
+        runs.clear_staging(run, units=True)
     manifest = read_manifest(output)
     if manifest is None or manifest["run"] != run.id:
         raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
     return list(tell(output, manifest, summarize))
+
+
+def _recover(run: Any, lock: Any, error: BaseException) -> None:
+    """Tidy up after a failure and raise it; return where the commit was through all the same.
+
+    Raises:
+      BusyError: the output was taken over by another run, of which the failure tells nothing.
+    """
+    from molino.jobs.run import commit, runs
+    from molino.jobs.run.lock import BusyError
+    from molino.transforms.files import storage
+
+    # workers outlive a failure: what is deleted now must not be written again
+    exits.end_workers()
+    # the answer to the commit may have been lost on the way: what is there is looked at before anything is deleted
+    if commit.complete(run):
+        return
+    for folder in (run.staging, run.units):
+        storage.close_folder(folder)
+    runs.clear_staging(run)
+    lost = lock.lost_to()
+    if lost:
+        raise BusyError(f"this run has lost {run.output}, {lost}; it published nothing; run again later") from error
+    runs.note_error(run, exits.describe(error))
+    raise error
 
 
 def expect(plan: Any, given: argparse.Namespace, flags: Sequence[str]) -> Any:
@@ -228,6 +263,8 @@ def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, 
 
 def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator[str]:
     """Yield the summary of a finished run."""
+    from molino.jobs.run.manifest import MANIFEST
+
     read, seconds = manifest["balance"][0], manifest["seconds"]
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
@@ -235,6 +272,9 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator
     if manifest["plan"]:
         lines += [("of the plan", ", ".join(f"{what} {part:.2f}" for what, part in compare(manifest)))]
     lines += [("warning", warning) for warning in manifest["warnings"]]
+    if kept := sum(len(paths) for paths in manifest["previous"]):
+        why = f"for who still reads them; open what {MANIFEST} lists, not a glob"
+        lines += [("kept", f"{many(kept, 'file')} of earlier runs, {why}")]
     lines += [("digest", manifest["digest"][:16]), ("output", output)]
     views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
     lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
@@ -262,7 +302,7 @@ def output_folder(output: str, inputs: Sequence) -> str:
     from molino.transforms.files import storage
 
     storage.store_of(output)  # or there is none of that scheme
-    folder = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
+    folder = storage.folder(output)
     for item in inputs:
         for file in getattr(item, "files", [item]):
             path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path

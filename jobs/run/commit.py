@@ -1,11 +1,13 @@
 """The end of a run, inside the pipeline: verify what the workers staged, and publish it.
 
-Data files carry the run's id in their names, so a new run never touches the files that the present manifest lists.
-The manifest's replacement, atomic on every file system, is the moment of the commit; what the old one listed is deleted
-after it. Readers open what the manifest lists and nothing else.
+A commit is one step, whoever is at work beside it: the manifest's replacement, which is done only if the manifest is
+still the one that the run found when it began. On a local disk the lock of one file is held from the look at it to the
+end, by a process that may be paused meanwhile; in a store the replacement is a conditional write. Before it nothing is
+changed but new files put in place, under names that no manifest lists. After it the views follow, then `_SUCCESS`, and
+then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
-import hashlib
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -14,85 +16,211 @@ import resource
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from molino.jobs.run.lock import holder
+from molino.jobs.run.claim import read_claim
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
     MANIFEST,
     SHARD,
+    STAGING,
     SUCCESS,
-    listed_paths,
+    data_files,
+    digest_of,
+    garbage_of,
+    is_finished,
     missing_paths,
+    parse_manifest,
     read_manifest,
     relative_paths,
 )
 from molino.jobs.run.runs import Run, check_inputs
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.files.locked_file import HeldError, locked
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
 
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
+DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
+HOLD_SECONDS = 60.0  # to wait for who has the lock's file: a rival that looks at it has it for moments
+Crash = Callable[[str], None]
 
 
-def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], crash: Callable[[str], None]) -> dict:
+class TakenError(DataError):
+    """The output is no longer this run's to change."""
+
+
+def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], crash: Crash) -> dict:
     """Verify what the workers staged, and make it the output. Safe to repeat at any point.
 
     Args:
       crash: called between all steps, with the step's name; tests stop there.
 
     Raises:
-      DataError: the sums do not hold, too much was rejected, an input changed, or a staged file is not as emitted.
+      DataError: the sums do not hold, too much was rejected, an input changed, a staged file is not as emitted, or
+        the output is no longer this run's to replace.
     """
     present = read_manifest(run.output)
-    if present is not None and present["run"] == run.id and not missing_paths(run.output, {**present, "views": []}):
-        for file in (file for file in files if file.dataset):  # of a job that was launched again: its run is there
+    if present and _holds(run, present) and is_finished(run.output):  # of a job that was launched again
+        for file in (file for file in files if file.dataset):
             storage.delete_file(file.path, below=run.output)
-        _finish(run, present, files, crash)
         return present
-    if holder(storage.join(run.output, LOCK)).get("token") != run.token:
-        raise DataError(f"this run no longer holds the lock of {run.output}; nothing was published")
     check_counters(run, counters)
     check_inputs(run)
     check_rows(run, files, counters)
-    names = _final_names(run, files)
-    for file in files:
-        _check_staged(file)
-    crash("verified")
-    for file in files:
-        if file.dataset:
-            storage.move(file.path, storage.join(run.output, names[file.path]))
+    staged = {file.name: file.path for file in files if not file.dataset}
+    with _held(run):
+        seen = storage.see(storage.join(run.output, MANIFEST))
+        present = parse_manifest(run.output, seen.data)
+        if present and _holds(run, present):  # this step was done before, as far as that
+            _finish(run, present, staged, crash)
+            return present
+        if digest_of(seen.data) != run.parent:
+            raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
+        names = _final_names(run, files)
+        for file in files:
+            _check_staged(file, storage.join(run.output, names[file.path]))
+        crash("verified")
+        listing = relative_paths(run.output)
+        for file in (file for file in files if file.dataset):
+            storage.place(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
-    earlier = [*(view["path"] for view in present["views"]), *present["replaced_views"]] if present else []
-    manifest = _manifest(run, files, names, counters, earlier)
-    storage.write_atomic(storage.join(run.output, MANIFEST), _json(manifest))
-    crash("manifest")
-    _finish(run, manifest, files, crash)
+        manifest = _manifest(run, files, names, counters, present, listing)
+        missing = missing_paths(run.output, manifest, views=False)
+        if missing:
+            raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
+        if not storage.swap(storage.join(run.output, MANIFEST), _json(manifest), seen):
+            raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
+        crash("manifest")
+        _finish(run, manifest, staged, crash)
     return manifest
 
 
-def _finish(run: Run, manifest: Mapping[str, Any], files: Sequence[StagedFile], crash: Callable[[str], None]) -> None:
-    """Delete the shards and views of earlier runs, put the views in place, and say that the commit is through."""
+def complete(run: Run) -> bool:
+    """Return whether this attempt has published its run, after doing what is left of its commit.
+
+    For who hears that the run failed, and cannot know how far its commit came. Waits for a commit that is at work.
+    """
+    try:
+        with _held(run):
+            manifest = read_manifest(run.output)
+            if not manifest or manifest.get("attempt") != run.token:
+                return False
+            if not is_finished(run.output):
+                found = storage.list_tree(storage.join(run.staging, "views"))
+                hashes = {storage.hash_file(file.path)[1]: file.path for file in found}
+                staged = {view["path"]: hashes.get(view["sha256"], "") for view in manifest["views"]}
+                _finish(run, manifest, staged, crash_point)
+            return True
+    except TakenError:  # whoever took the output over does the rest
+        manifest = read_manifest(run.output)
+        return bool(manifest and manifest.get("attempt") == run.token)
+
+
+def _holds(run: Run, manifest: Mapping[str, Any]) -> bool:
+    """Return whether a manifest is of this run, by this attempt or another, and its data files are there."""
+    return manifest["run"] == run.id and not missing_paths(run.output, manifest, views=False)
+
+
+@contextlib.contextmanager
+def _held(run: Run) -> Iterator[None]:
+    """Keep everybody else from the output where that can be, and look that its lock is this run's.
+
+    Raises:
+      DataError: it is not, or somebody else has it for long.
+    """
+    path = storage.join(run.output, LOCK)
+    gone = TakenError(f"this run no longer holds the lock of {run.output}; nothing was published")
+    if not storage.is_local(run.output):
+        claim = read_claim(storage.see(path).data or b"")
+        if not claim or claim.token != run.token:
+            raise gone
+        yield
+        return
+    try:
+        with locked(path, seconds=HOLD_SECONDS) as file:
+            claim = read_claim(file.read())
+            if not claim or claim.token != run.token:
+                raise gone
+            yield
+    except HeldError:
+        raise TakenError(f"another process has {path} open for {HOLD_SECONDS:.0f} s; nothing was published") from None
+
+
+def _finish(run: Run, manifest: Mapping[str, Any], staged: Mapping[str, str], crash: Crash) -> None:
+    """Put the views in place, say that the commit is through, and delete what no run needs any more.
+
+    Where another run has replaced the manifest by now, its own steps follow, and these stop.
+    """
+    data = _json(manifest)
+
+    def is_ours() -> bool:
+        return storage.see(storage.join(run.output, MANIFEST)).data == data
+
+    for view in manifest["views"]:
+        if not _put(staged.get(view["path"], ""), storage.join(run.output, view["path"]), is_ours):
+            return
+        crash("view")
     for path in manifest["replaced_views"]:
-        storage.delete_file(storage.join(run.output, path), below=run.output)
-    listed = listed_paths(manifest)
-    for path in relative_paths(run.output):
-        if SHARD.fullmatch(path) and path not in listed:
-            storage.delete_file(storage.join(run.output, path))
-            crash("deleted")
-    for file in files:
-        if not file.dataset:
-            storage.move(file.path, storage.join(run.output, file.name))
-            crash("view")
-    storage.write_atomic(
-        storage.join(run.output, SUCCESS), hashlib.sha256(_json(manifest)).hexdigest().encode() + b"\n"
-    )
+        if is_ours():
+            storage.delete_file(storage.join(run.output, path), below=run.output)
+    success = digest_of(data).encode() + b"\n"
+    if not _replace(storage.join(run.output, SUCCESS), success, is_ours):
+        return
     crash("success")
+    for path in garbage_of(manifest):
+        delete_garbage(run.output, path)
+        crash("deleted")
+    for folder in others_units(run) if is_ours() else ():
+        storage.delete_tree(folder)
+
+
+def delete_garbage(output: str, path: str) -> None:
+    """Delete a data file, or all that is in a staging folder."""
+    whole = storage.join(output, path)
+    if path.startswith(f"{STAGING}/") and not path.endswith(".json"):
+        storage.delete_tree(whole)
+    else:
+        storage.delete_file(whole)
+
+
+def others_units(run: Run) -> list[str]:
+    """Return the folders of finished work units that are of no use to this run."""
+    parts = {path.split("/")[1] for path in relative_paths(run.output) if path.startswith(f"{STAGING}/units-")}
+    return [path for part in sorted(parts) if (path := storage.join(run.output, STAGING, part)) != run.units]
+
+
+def _put(source: str, target: str, is_ours: Callable[[], bool]) -> bool:
+    """Put a staged view in place; return False where the output has been replaced meanwhile.
+
+    Nothing is done where it was moved before. In a store the view is written on condition that nobody wrote it since
+    the output was seen to be this run's.
+    """
+    if not source or not storage.exists(source):
+        if not storage.exists(target):
+            raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
+        return is_ours()
+    if storage.is_local(target):
+        storage.move(source, target)
+        return True
+    done = _replace(target, storage.read_bytes(source), is_ours)
+    storage.delete_file(source)
+    return done
+
+
+def _replace(path: str, data: bytes, is_ours: Callable[[], bool]) -> bool:
+    """Replace a small file as long as the output is this run's; return whether it was."""
+    while True:
+        seen = storage.see(path)
+        if not is_ours():
+            return False
+        if seen.data == data or storage.swap(path, data, seen):
+            return True
 
 
 # by the commonest reason of rejects: what to try before mending the input
@@ -133,13 +261,15 @@ def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int
             )
 
 
-def _check_staged(file: StagedFile) -> None:
-    with storage.open_input(file.path) as data:
+def _check_staged(file: StagedFile, final: str) -> None:
+    """Raise DataError unless a file is as it was written: where it is staged, or where an earlier try has put it."""
+    path = file.path if storage.exists(file.path) or not storage.exists(final) else final
+    with storage.open_input(path) as data:
         size = data.size()
         rows = pq.ParquetFile(data).metadata.num_rows if file.dataset else 0
     if (size, rows) != (file.bytes, file.rows):
         raise DataError(
-            f"{file.path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written; "
+            f"{path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written; "
             "nothing was published; check the disk, then run again"
         )
 
@@ -149,9 +279,10 @@ def _final_names(run: Run, files: Sequence[StagedFile]) -> dict[str, str]:
     shards = defaultdict(list)
     for file in files:
         shards[file.dataset].append(file)
+    parent = f"-{run.parent[:8]}" if run.parent else ""
     for dataset, members in shards.items():
         for number, file in enumerate(sorted(members, key=lambda f: (f.key, f.name))):
-            part = f"{dataset}/part-{number:05d}-of-{len(members):05d}-{run.id[:8]}.parquet"
+            part = f"{dataset}/part-{number:05d}-of-{len(members):05d}-{file.sha256[:12]}{parent}.parquet"
             names[file.path] = part if dataset else file.name
     return names
 
@@ -161,8 +292,10 @@ def _manifest(
     files: Sequence[StagedFile],
     names: Mapping[str, str],
     counters: Mapping[str, int],
-    earlier_views: Sequence[str],
+    present: Mapping[str, Any] | None,
+    listing: Sequence[str],
 ) -> dict:
+    """Return the manifest of a run that replaces another, `present`, in a folder that holds what is listed."""
     shards = defaultdict(list)
     for file in sorted(files, key=lambda f: (f.dataset, f.key, f.name)):
         shards[file.dataset].append(file)
@@ -177,6 +310,15 @@ def _manifest(
         for dataset, (schema, version) in sorted(run.datasets.items())
         for members in [shards.get(dataset, [])]
     }
+    earlier = [*(view["path"] for view in present["views"]), *present["replaced_views"]] if present else []
+    before = [[file["path"] for file in data_files(present)], *present.get("previous", ())] if present else []
+    previous = [paths for paths in before[: run.keep_previous] if paths]
+    kept = {path for paths in [list(names.values()), *previous] for path in paths}
+    unlisted = [path for path in listing if SHARD.fullmatch(path)]
+    parts = {path.split("/")[1] for path in listing if path.startswith(f"{STAGING}/")} - {run.token[:16]}
+    stale = [f"{STAGING}/{part}" for part in sorted(parts) if not part.startswith("units-")]
+    drafts = [path for path in listing if path.startswith(DRAFTS)]
+    parents = [run.parent, *(() if is_finished(run.output) else present.get("parents", ()))] if present else []
     views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in shards.get("", [])]
     return {
         "format": FORMAT,
@@ -189,7 +331,13 @@ def _manifest(
         "datasets": datasets,
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
-        "replaced_views": sorted(set(earlier_views) - {view["path"] for view in views}),
+        "replaced_views": sorted(set(earlier) - {view["path"] for view in views}),
+        "garbage": [*sorted(set(unlisted) - kept), *stale, *drafts],
+        # what earlier runs' readers may still have open
+        "previous": previous,
+        # the manifest that this one replaces, and before it those whose commits were cut short
+        "parents": parents,
+        "attempt": run.token,
         "options": dict(run.options),
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),

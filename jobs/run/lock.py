@@ -1,132 +1,209 @@
-"""The lock of an output folder: it keeps two runs apart."""
+"""The lock of an output folder: a lease that tells whether the run that has it is alive.
+
+It keeps runs from doing the same work twice. What keeps an output whole is the commit, which looks for itself whether
+it may publish: a lease may be taken over from a run that is paused, and that goes on later.
+"""
 
 import contextlib
-import json
+import dataclasses
 import os
-import socket
+import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
+from molino.jobs.run.claim import Claim, new_claim, read_claim
 from molino.jobs.run.manifest import LOCK
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.files.locked_file import HeldError, locked, why_locks_fail
+from molino.transforms.files.objects import UnsupportedError
 
-JOB_FILE = "job_file"  # of a claim: the job that has the lock is described there, and launched by somebody else
+Decide = Callable[[bytes], bytes]  # from what a lock holds to what it is to hold; empty: none
 
 
 class OutputExistsError(Exception):
-    """The output is taken: by another run's result, by something that is not ours, or by a run at work."""
+    """The output is another run's result, or something that is not ours."""
+
+
+class BusyError(Exception):
+    """Another run is at work in the output, or has taken it over; the same command may do later."""
+
+
+def _end_nothing(engine: str, master: str, job: str) -> None:
+    """Leave the job of a dead run alone, which can publish nothing."""
 
 
 class Lock:
-    """Keeps two runs out of one output: a file that says who is at work.
+    """A run's lease on an output, for as long as the block lasts.
 
-    It is created exclusively: on a local disk by a link, on S3 and Cloud Storage by a conditional write. A store that
-    has no such thing, or passes over the condition, is read back after a pause; and whatever happens, a commit looks
-    whether the lock is still its own. A lock whose process is gone is taken over when it was of this machine.
+    While it is held its claim changes every `BEAT` seconds. Who finds a claim watches it by its own clock: one that
+    moves is respected, and one that has stood still for `BEATS` of them is taken over, whoever had it; at once where
+    the system says that its process has ended. A claim is replaced only as it was seen: under a lock of the file on a
+    local disk, by a conditional write in a store.
+
+    Args:
+      output: the folder.
+      token: of the run.
+      end_job: ends what a dead run has left at work elsewhere, before its lease is taken over; takes what its claim has
+        as engine, master and job.
     """
 
-    PAUSE = 2.0  # seconds in which a rival's claim becomes visible where the store's word is not enough
+    BEAT, BEATS = 5.0, 6
+    POLL = 0.5  # seconds between two looks at another's claim
+    PAUSE = 2.0  # seconds in which a rival's claim becomes visible where a store has no conditional writes
+    RELEASED = 5.0  # seconds that a run has to delete the claim that it gave up
 
-    def __init__(self, output: str, token: str):
-        self.path, self.token = storage.join(output, LOCK), token
-        self.local = storage.is_local(output)
+    def __init__(self, output: str, token: str, *, end_job: Callable[..., None] = _end_nothing):
+        self.output, self.claim = output, new_claim(token, every=self.BEAT)
+        self.end_job = end_job
+        self.how_far: Callable[[], str] = str
+        self._change = changer(output, pause=self.PAUSE)
+        self._over = threading.Event()
+        self._turn = threading.Lock()
 
     def __enter__(self) -> "Lock":
-        claim = json.dumps(
-            {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
-        ).encode()
-        for _ in range(3):
-            if self._create(claim):
-                return self
-            self._clear_stale()
-        raise OutputExistsError(self._message())
+        try:
+            self._take()
+        except HeldError:
+            raise BusyError(f"another run is publishing in {self.output} just now; try again later") from None
+        self._thread = threading.Thread(target=self._beat_on, daemon=True)
+        self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
-        claim = holder(self.path)
-        if claim.get("token") == self.token and JOB_FILE not in claim:
-            storage.delete_file(self.path)
+        self._over.set()
+        self._thread.join()
+        if not self.claim.job_file:
+            with contextlib.suppress(DataError, HeldError):  # a claim that stays is one that stands still
+                self._change(lambda held: b"" if self._is_ours(held) else held)
 
-    def hand_over(self, job_file: str) -> None:
-        """Leave the lock to the job that a file describes: its last step opens it."""
-        storage.write_atomic(self.path, json.dumps({"token": self.token, JOB_FILE: job_file}).encode())
+    def tell(self, **facts: Any) -> None:
+        """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
+        with self._turn:
+            self.claim = dataclasses.replace(self.claim, **facts)
+        self._beat(seconds=30)
 
-    def _create(self, claim: bytes) -> bool:
-        if self.local:
-            # written whole before it has its name: a reader never sees an empty claim
-            draft = f"{self.path}.{self.token}"
-            with storage.explained(self.path, "write"), storage.open_output(draft) as file:
-                file.write(claim)
+    def lost_to(self) -> str:
+        """Return in words who has the output now; "" while this run does."""
+        held = storage.see(storage.join(self.output, LOCK)).data or b""
+        claim = read_claim(held)
+        if claim and claim.token == self.claim.token:
+            return ""
+        return f"to another run ({claim.who()})" if claim else "for its lock was deleted"
+
+    def _is_ours(self, held: bytes) -> bool:
+        claim = read_claim(held)
+        return claim is not None and claim.token == self.claim.token
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(self.BEAT):
+            # a full disk, a store that does not answer, a commit under way: none of them ends the run, or the beats
+            with contextlib.suppress(Exception):
+                self._beat()
+
+    def _beat(self, *, seconds: float = 0) -> None:
+        with self._turn:
+            self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
+            ours = self.claim.to_bytes()
+            self._change(lambda held: ours if self._is_ours(held) else held, seconds=0)
+
+    def _take(self) -> None:
+        ours = self.claim.to_bytes()
+        standing, since, expired, told, strict = b"", 0.0, b"", False, False
+        claim: Claim | None = None
+        while True:
+            free = (b"", expired)  # as of now, for the function below
             try:
-                os.link(draft, self.path)
-            except (FileExistsError, FileNotFoundError):  # taken, and perhaps the taker cleaned the draft away
-                return False
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(draft)
-            return True
-        if storage.create_exclusive(self.path, claim):
-            time.sleep(self.PAUSE)
-        # also where the answer to the first try was lost and the client's second found the object there
-        return holder(self.path).get("token") == self.token
+                held = self._change(lambda held, free=free: ours if held in free else held, strict=strict)
+            except UnsupportedError:
+                raise BusyError(self._untaken(claim or Claim(), "this store has no conditional writes")) from None
+            if held == ours:
+                return
+            claim, now = read_claim(held), time.monotonic()
+            if claim is None:
+                raise BusyError(f"{self.output} has a lock that says nothing; molino unlock {self.output} removes it")
+            if standing and held != standing and not claim.released:
+                raise BusyError(busy(self.output, claim))
+            if held != standing:
+                standing, since = held, now
+            lease = self.RELEASED if claim.released else claim.every * self.BEATS
+            if claim.job_file or (claim.beat is None and not claim.is_dead):
+                raise BusyError(busy(self.output, claim))
+            if claim.is_dead or now - since >= lease:
+                strict = not claim.is_dead
+                # where locks reach one machine alone, a run that stands still may be in its commit on another
+                why = why_locks_fail(self.output) if strict and storage.is_local(self.output) else ""
+                if why:
+                    raise BusyError(self._untaken(claim, why))
+                if claim.job:
+                    self.end_job(claim.engine, claim.master, claim.job)
+                expired = held
+                continue
+            if not told and not claim.released:
+                told = True
+                text = f"{self.output} is held by {claim.who()}; looking for up to {lease:.0f} s whether it is alive"
+                print(f"molino: {text}", file=sys.stderr)
+            time.sleep(self.POLL)
 
-    def _clear_stale(self) -> None:
-        claim = holder(self.path)
-        pid = claim.get("pid")
-        if claim.get("host") != socket.gethostname() or not isinstance(pid, int):
-            return
-        if _born(pid) == claim.get("born") and _alive(pid):
-            return
-        if not self.local:
-            storage.delete_file(self.path)
-            return
-        # several runs may see the same stale claim: the rename lets one of them remove it
-        aside = f"{self.path}.stale.{self.token}"
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return
-        if holder(aside).get("token") != claim.get("token"):
-            with contextlib.suppress(FileExistsError, FileNotFoundError):
-                os.link(aside, self.path)
-        storage.delete_file(aside)
-
-    def _message(self) -> str:
-        claim = holder(self.path)
-        if JOB_FILE in claim:
-            return (
-                f"{os.path.dirname(self.path)} is kept for the job of {claim[JOB_FILE]}; wait for it, or delete "
-                f"{self.path} if it failed or will not be launched"
-            )
+    def _untaken(self, claim: Claim, why: str) -> str:
         return (
-            f"another run is at work in {os.path.dirname(self.path)} (process {claim.get('pid', '?')} on "
-            f"{claim.get('host', '?')}); wait for it, or delete {self.path} if you know that it is gone"
+            f"{self.output} is held by {claim.who()}, whose heartbeat stands still; it is not taken over by itself, "
+            f"for {why}; when you know that the run is gone: molino unlock {self.output}"
         )
 
 
-def holder(path: str) -> dict[str, Any]:
-    """Return the claim in a lock file; empty when there is none."""
-    try:
-        claim = json.loads(storage.read_bytes(path)) if storage.exists(path) else {}
-    except (DataError, ValueError):
-        return {}
-    return claim if isinstance(claim, dict) else {}
+def changer(output: str, *, pause: float = Lock.PAUSE) -> Callable[..., bytes]:
+    """Return what changes the claim of an output in one step, and returns what is there then.
+
+    It takes a function from what the lock holds to what it is to hold; `strict`: only where nobody can have changed it
+    meanwhile; `seconds`: how long to wait for who has the file on a local disk.
+    """
+    path = storage.join(output, LOCK)
+
+    def change_file(decide: Decide, *, strict: bool = False, seconds: float = 2.0) -> bytes:
+        with locked(path, seconds=seconds) as file:
+            held = file.read()
+            claim = decide(held)
+            if claim != held:
+                with storage.explained(path, "write"):
+                    file.write(claim)
+        if not claim:
+            with contextlib.suppress(OSError):  # the folder goes too where nothing else is in it
+                os.rmdir(output)
+        return claim
+
+    def change_object(decide: Decide, *, strict: bool = False, seconds: float = 2.0) -> bytes:
+        for _ in range(5):
+            seen = storage.see(path)
+            held = seen.data or b""
+            claim = decide(held)
+            if claim == held:
+                return held
+            # a store deletes without a condition: first the claim is replaced by one that nobody waits for
+            last = claim or dataclasses.replace(read_claim(held) or Claim(), released=True).to_bytes()
+            there = storage.swap(path, last, seen, strict=strict)
+            if there and not there.version:
+                time.sleep(pause)
+                there = there if storage.see(path).data == last else None
+            if there and not claim:
+                storage.delete_file(path)
+            if there:
+                return claim
+        raise DataError(f"{path} changes all the time; try again later")
+
+    return change_file if storage.is_local(output) else change_object
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _born(pid: int) -> str:
-    """Return the start time of a process where the system tells: a number can be given to another process later."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return ""
+def busy(output: str, claim: Claim) -> str:
+    """Return what a person reads who may not have an output now."""
+    if claim.job_file:
+        return (
+            f"{output} is kept for the job of {claim.job_file}; wait for it, or, if it failed or will not be launched: "
+            f"molino unlock {output}"
+        )
+    return (
+        f"another run is at work in {output} ({claim.who()}); wait for it; molino status {output} tells how far it is, "
+        f"and molino unlock {output} frees what a dead run left"
+    )

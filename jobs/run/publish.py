@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import apache_beam as beam
 
 from molino.jobs.run import commit
-from molino.jobs.run.lock import JOB_FILE, holder
-from molino.jobs.run.manifest import LOCK, STAGING
+from molino.jobs.run.claim import read_claim
+from molino.jobs.run.lock import changer
+from molino.jobs.run.manifest import LOCK
 from molino.jobs.run.runs import Run
 from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile
@@ -18,11 +19,11 @@ from molino.transforms.rows.gather import Gather
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
     ordered = sorted(files, key=lambda f: (f.dataset, f.key, f.name))
     commit.publish(run, ordered, sum_counters(counters), commit.crash_point)
-    lock = storage.join(run.output, LOCK)
-    claim = holder(lock)
-    if claim.get("token") == run.token and JOB_FILE in claim:  # no command waits for the end to tidy up
-        storage.delete_tree(storage.join(run.output, STAGING))
-        storage.delete_file(lock)
+    claim = read_claim(storage.see(storage.join(run.output, LOCK)).data or b"")
+    if claim and claim.token == run.token and claim.job_file:  # no command waits for the end to tidy up
+        storage.delete_tree(run.staging)
+        storage.delete_tree(run.units)
+        changer(run.output)(lambda held: b"" if (found := read_claim(held)) and found.token == run.token else held)
     return run.id
 
 

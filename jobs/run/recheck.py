@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 from molino.jobs.run.manifest import (
     LOCK,
     MANIFEST,
+    SHARD,
     STAGING,
     SUCCESS,
     is_finished,
     listed_paths,
+    previous_paths,
     read_manifest,
     relative_paths,
 )
@@ -49,8 +51,10 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
         wrong.append(f"the counters do not add up: {whole} is not the sum of {', '.join(parts)}")
     if not is_finished(output):
         wrong.append(f"{SUCCESS} is missing or not of this manifest: a commit was cut short; repeat the run")
-    listed = listed_paths(manifest)
-    extra = [path for path in relative_paths(output) if path not in listed and not path.startswith((STAGING, LOCK))]
+    kept = listed_paths(manifest) | previous_paths(manifest)
+    # what runs keep there while they work, and data files of attempts that were killed in their commit
+    own = (f"{STAGING}/", LOCK)
+    extra = [p for p in relative_paths(output) if not (p in kept or p.startswith(own) or SHARD.fullmatch(p))]
     wrong += [f"{path}: not part of the run" for path in extra]
     return manifest, wrong
 

@@ -1,8 +1,10 @@
 """A run: from a plan to an output that is complete or not there. What happens before the pipeline starts."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +18,16 @@ from molino.jobs.run.lock import OutputExistsError
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
+    MANIFEST,
     SHARD,
     STAGING,
+    digest_of,
+    garbage_of,
     is_finished,
     listed_paths,
     missing_paths,
+    parse_manifest,
+    previous_paths,
     read_manifest,
     relative_paths,
 )
@@ -34,6 +41,7 @@ from molino.transforms.progress import STAGES
 if TYPE_CHECKING:
     import apache_beam as beam
 
+LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
 UNKNOWN = "the source of this job was not found, so no earlier run is taken for this one; name it: Plan(code=[...])"
@@ -101,6 +109,9 @@ class Run:
       expected: what the run was expected to meet and to take before it began; no part of its id.
       buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
       elsewhere: workers may be on other machines than the one that submits.
+      parent: sha256 of the manifest that was there when the run began; "" where there was none. What its commit is
+        conditional on.
+      keep_previous: how many earlier runs' data files stay for their readers.
     """
 
     job: str
@@ -120,6 +131,8 @@ class Run:
     expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     buckets: str = ""
     elsewhere: bool = False
+    parent: str = ""
+    keep_previous: int = 1
 
     @property
     def staging(self) -> str:
@@ -138,7 +151,13 @@ class Run:
 
 
 def plan_run(
-    plan: Plan, *, output: str, inputs: Sequence[Input], max_reject_ratio: float, elsewhere: bool = False
+    plan: Plan,
+    *,
+    output: str,
+    inputs: Sequence[Input],
+    max_reject_ratio: float,
+    elsewhere: bool = False,
+    keep_previous: int = 1,
 ) -> Run:
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     source = {"version": VERSION, "digest": code_digest(plan)}
@@ -162,6 +181,7 @@ def plan_run(
         max_reject_ratio=max_reject_ratio,
         warnings=[*plan.warnings, *([UNKNOWN] if source["digest"].startswith("unknown") else [])],
         elsewhere=elsewhere,
+        keep_previous=keep_previous,
     )
 
 
@@ -196,14 +216,15 @@ def code_digest(plan: Plan) -> str:
     return code.digest({name: path for files in [code.job_files(None), *own] for name, path in files.items()})
 
 
-def check_output(run: Run, *, overwrite: bool) -> bool:
-    """Return True when the output already holds this very run, False when the run is to be done.
+def check_output(run: Run, *, overwrite: bool) -> tuple[bool, str]:
+    """Return whether the output already holds this very run, and the sha256 of the manifest that is there, or "".
 
     Raises:
       OutputExistsError: the output is something else's, or another run's and `overwrite` is not given.
     """
     try:
-        manifest = read_manifest(run.output)
+        data = storage.see(storage.join(run.output, MANIFEST)).data
+        manifest = parse_manifest(run.output, data)
     except DataError as error:
         if error.__cause__ is not None and not storage.is_local(run.output):
             raise  # the store was not reached, which says nothing of what is there
@@ -215,11 +236,11 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
                 f"{run.output} is not empty and was not written by this program (it holds {foreign[0]}); "
                 "choose another --output"
             )
-        return False
+        return False, ""
     if manifest["job"] != run.job:
         raise OutputExistsError(f"{run.output} holds a run of the job {manifest['job']}; choose another --output")
     if manifest["run"] == run.id and is_finished(run.output) and not missing_paths(run.output, manifest):
-        return True
+        return True, digest_of(data)
     if manifest["run"] != run.id and not overwrite:
         raise OutputExistsError(
             f"{run.output} holds a finished run with other {_difference(run, manifest)}; "
@@ -230,42 +251,57 @@ def check_output(run: Run, *, overwrite: bool) -> bool:
         raise OutputExistsError(
             f"{run.output} holds a file that no run lists ({foreign[0]}); move it away, then run again"
         )
-    return False
+    return False, digest_of(data)
 
 
 def _foreign_files(output: str, listed: set[str]) -> list[str]:
-    """Return what is in an output beside the listed paths, its own working files, and shards of a commit cut short."""
+    """Return what is in an output beside the listed paths, its own working files, and data files of other attempts."""
     return [p for p in relative_paths(output) if not (p in listed or p.startswith(WORKING) or SHARD.fullmatch(p))]
 
 
 def leftovers(output: str) -> list[str]:
-    """Return the relative paths of working files and unlisted shards, which only a killed run leaves behind."""
+    """Return the relative paths of what only killed runs leave: working files, and data files that may be deleted.
+
+    In a store a data file that no run lists may be one that another run is about to publish: the next commit knows.
+    """
     manifest = read_manifest(output)
-    listed = listed_paths(manifest) if manifest else set()
-    paths = relative_paths(output)
-    return [p for p in paths if p.startswith(WORKING) or (SHARD.fullmatch(p) and p not in listed)]
+    kept = listed_paths(manifest) | previous_paths(manifest) if manifest else set()
+    garbage = set(garbage_of(manifest)) if manifest else set()
+    local = storage.is_local(output)
+    return [
+        path
+        for path in relative_paths(output)
+        if path.startswith(WORKING) or path in garbage or (local and SHARD.fullmatch(path) and path not in kept)
+    ]
 
 
-def clean(run: Run) -> None:
-    """Delete what killed runs left behind, but for what this run can take up; only for the holder of the lock."""
-    clear_staging(run, begun=True)
-    for path in leftovers(run.output):
+def clean(output: str) -> None:
+    """Delete what killed runs left behind; for who holds the lock, and has nothing to publish."""
+    for path in leftovers(output):
         if path != LOCK and not path.startswith(f"{STAGING}/"):
-            storage.delete_file(storage.join(run.output, path))
+            storage.delete_file(storage.join(output, path))
+    storage.delete_tree(storage.join(output, STAGING))
 
 
-def clear_staging(run: Run, *, begun: bool = False) -> None:
-    """Delete the staging area, but for what finished work units of this run left for the next attempt at it.
+def clear_staging(run: Run, *, units: bool = False) -> None:
+    """Delete what this attempt staged, and of its work units what is not finished: the next attempt takes up the rest.
 
     Args:
-      begun: keep the notes of units at work too: they were left by a process that died.
+      units: delete the finished ones too.
     """
-    kept = kept_paths(run.units, begun=begun)
-    if not kept:
-        storage.delete_tree(storage.join(run.output, STAGING))
-    for file in storage.list_tree(storage.join(run.output, STAGING)) if kept else []:
+    storage.delete_tree(run.staging, below=run.output)
+    kept = set() if units else kept_paths(run.units, begun=False)
+    for file in storage.list_tree(run.units):
         if file.path not in kept:
             storage.delete_file(file.path, below=run.output)
+
+
+def note_error(run: Run, text: str) -> None:
+    """Leave why a run failed in its output, for who asks later; as far as that can be written."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    noted = {"when": when, "host": socket.gethostname(), "run": run.id, "error": text}
+    with contextlib.suppress(DataError):
+        storage.write_bytes(storage.join(run.output, LAST_ERROR), json.dumps(noted).encode() + b"\n")
 
 
 def _difference(run: Run, manifest: Mapping[str, Any]) -> str:

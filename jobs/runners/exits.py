@@ -15,7 +15,7 @@ from molino.jobs.options import DATA
 from molino.jobs.runners.failures import explain_failure
 from molino.jobs.runners.temporary import remove_temporary_files
 
-INTERRUPTED, TERMINATED = 130, 143
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 
 
 def fail(error: BaseException) -> int:
@@ -29,22 +29,35 @@ def fail(error: BaseException) -> int:
     return DATA
 
 
+def describe(error: BaseException) -> str:
+    """Return what stopped a run, in one line."""
+    if isinstance(error, SystemExit):
+        return f"stopped by signal {int(error.code or 0) - 128}"
+    return explain_failure(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+def stop_signals() -> list[int]:
+    """Return the signals that end a command; not SIGHUP where it is ignored, as under nohup."""
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else [])]
+
+
 @contextlib.contextmanager
 def signals_as_exits() -> Iterator[list[int]]:
-    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up.
+    """Turn SIGTERM, SIGHUP and Ctrl-C into SystemExit with 143, 129 and 130, so that what was begun is tidied up.
 
     Yields a list that gets the exit code: a worker in this very thread makes an error of its own of the exit.
     """
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        received.append(TERMINATED if number == signal.SIGTERM else INTERRUPTED)
+        received.append(128 + number)
         # a terminal sends Ctrl-C to workers and job servers too: of their end logs and threads would tell
         logging.disable(logging.CRITICAL)
         threading.excepthook = lambda _: None
         raise SystemExit(received[0])
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, stop) for number in stop_signals()}
     try:
         yield received
     finally:

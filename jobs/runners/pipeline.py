@@ -24,14 +24,31 @@ KEPT_BYTES, ARENAS = 1 << 26, 2
 
 
 def run_pipeline(
-    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
+    build: Callable,
+    runner: str,
+    options: Any,
+    *,
+    worker_mode: str,
+    cluster: "Cluster | None" = None,
+    submitted: Callable[[Any], None] = lambda result: None,
 ) -> None:
-    """Build a pipeline, run it, and wait for its end; raise what stopped it."""
+    """Build a pipeline, run it, and wait for its end; raise what stopped it.
+
+    Args:
+      submitted: called with Beam's result of a job that another process does, as soon as that has it.
+    """
     with own_temporary_files():
-        _run_pipeline(build, runner, options, worker_mode, cluster)
+        _run_pipeline(build, runner, options, worker_mode, cluster, submitted)
 
 
-def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
+def _run_pipeline(
+    build: Callable,
+    runner: str,
+    options: Any,
+    worker_mode: str,
+    cluster: "Cluster | None",
+    tell_submitted: Callable[[Any], None],
+) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
 
@@ -56,6 +73,8 @@ def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, 
         on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()
         submitted.append(result)
+        if not is_embedded(runner):
+            tell_submitted(result)
         # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
         if signal.getsignal(signal.SIGINT) is not on_interrupt:
             signal.signal(signal.SIGINT, on_interrupt)

@@ -40,7 +40,7 @@ class Watch:
         self.total_bytes, self.quiet, self.noun, self.stages, self.ask = total_bytes, quiet, noun, stages, ask
         self.amounts: Counter[str] = Counter()
         self._started = self._shown = self._asked = time.monotonic()
-        self._answer = (0.0, "")
+        self._answer = self._last = (0.0, "")
 
     def __enter__(self) -> "Watch":
         self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
@@ -108,9 +108,14 @@ class Watch:
         text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s read"
         return min(1.0, shares[stage]), text
 
+    def told(self) -> str:
+        """Return how far the work is, as a person reads it; "" before anything is known."""
+        share, text = self._last
+        return f"{share:4.0%} {text}".strip() if text else ""
+
     def _show(self) -> None:
         now = time.monotonic()
-        share, text = self._tell(now)
+        share, text = self._last = self._tell(now)
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
             self._bar.n = round(100 * share)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from molino.transforms.errors import DataError
-from molino.transforms.files.objects import FileInfo, UnsupportedError, Upload
+from molino.transforms.files.objects import FileInfo, Seen, UnsupportedError, Upload
 
 NO_HADOOP = (
     "hdfs:// needs Hadoop's client on this machine, which was not found: install Java and Hadoop, and set JAVA_HOME, "
@@ -36,12 +36,15 @@ class Folders:
         with self.open(path) as file:
             return file.read()
 
-    def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        if new:
-            raise UnsupportedError("no conditional writes")
+    def put(self, path: str, data: bytes) -> None:
         with self.create(path) as file:
             file.write(data)
-        return True
+
+    def see(self, path: str) -> Seen:
+        return Seen(self.get(path) if self.look(path) else None)
+
+    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+        raise UnsupportedError("no conditional writes")
 
     def move(self, source: str, target: str) -> None:
         (files, _, name), (_, _, to) = self._split(source), self._split(target)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from molino.transforms.errors import OptionError
 from molino.transforms.files.accounts import connect_gs, connect_s3
 from molino.transforms.files.hadoop import Folders, connect_hdfs
-from molino.transforms.files.objects import FileInfo, Objects
+from molino.transforms.files.objects import FileInfo, Objects, Seen
 
 SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*)://")
 
@@ -20,10 +20,19 @@ class ObjectStore(Protocol):
     def get(self, path: str) -> bytes:
         """Return an object as it is at one moment, even while it is replaced."""
 
-    def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Write an object; a `new` one only where there is none, in one step. Return whether it was written.
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object, or replace it."""
 
-        An answer that is lost on the way can make this writer's own object look like another's: read it back.
+    def see(self, path: str) -> Seen:
+        """Return a small object, or that there is none, as its replacement can be conditional on."""
+
+    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+        """Replace an object, or write a new one, in one step, unless it is no longer as it was seen.
+
+        An answer that is lost on the way, or that tells of an earlier try, is no failure: what is there is read back.
+        Two writers of the same bytes may both be told that they wrote: let the bytes be one writer's alone.
+
+        Returns: what is there now; None where it was no longer as seen, and nothing was written.
 
         Raises:
           UnsupportedError: the store knows no such condition.

@@ -8,12 +8,13 @@ import dataclasses
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import obstore
 import pyarrow as pa
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from molino.transforms.files.accounts import known_options
 
@@ -21,7 +22,8 @@ from molino.transforms.files.accounts import known_options
 READ_FIRST, READ_ON, READ_MOST = 1 << 18, 1 << 20, 1 << 24
 PART, PARTS_AT_ONCE = 8 << 20, 4  # of an upload, whose memory they are
 UNSUPPORTED = ("400", "405", "501")  # HTTP: no such condition is known
-TRIES = 3
+PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)  # seconds before each try of a conditional write
+CERTAIN = (FileNotFoundError, PermissionDeniedError, UnauthenticatedError)  # nothing was written, nor will be
 LISTED = 1000  # objects at once, as many as an answer has
 TOO_LARGE = "larger than the maximum allowable size for a copy source"  # for S3, which copies 5 GB in one request
 NO_ACCOUNT = "no account is known here"
@@ -36,6 +38,19 @@ class FileInfo:
     path: str
     bytes: int
     modified: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A small file as it was at one moment, which its replacement is conditional on.
+
+    Attributes:
+      data: what it held; None where there was none.
+      version: its ETag, and its generation where the store has them.
+    """
+
+    data: bytes | None
+    version: tuple[tuple[str, str], ...] = ()
 
 
 class UnsupportedError(Exception):
@@ -68,23 +83,46 @@ class Objects:
         client, name = self.client(path)
         return bytes(client.get(name).bytes())
 
-    def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
+    def put(self, path: str, data: bytes) -> None:
         client, name = self.client(path)
-        for left in reversed(range(TRIES)):
+        client.put(name, data, mode="overwrite", use_multipart=False)
+
+    def see(self, path: str) -> Seen:
+        client, name = self.client(path)
+        try:
+            found = client.get(name)
+            return Seen(bytes(found.bytes()), _version(found.meta))
+        except FileNotFoundError:
+            return Seen(None)
+
+    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+        client, name = self.client(path)
+        failed: Exception | None = None
+        for pause in PAUSES:
+            time.sleep(pause)
             try:
-                client.put(name, data, mode="create" if new else "overwrite", use_multipart=False)
-                return True
-            except AlreadyExistsError:
-                # S3 says 409 to writers of the same moment too, of whom none need have written
-                if new and self.look(path):
-                    return False
-                if not left:
-                    raise
-            except BaseError as error:
-                if new and cause_of(error).startswith(UNSUPPORTED):
-                    raise UnsupportedError(cause_of(error)) from error
+                if failed:
+                    # whatever the answer was, or if none came: what is there tells. An earlier try may have landed, to
+                    # which the store answers 412, and of writers of one moment it may tell all 409 and write none
+                    there = self.see(path)
+                    if there.data == data:
+                        return there
+                    if (there.version, there.data is None) != (seen.version, seen.data is None):
+                        return None
+                mode: Any = dict(seen.version) if seen.data is not None else "create"
+                return Seen(data, _version(client.put(name, data, mode=mode, use_multipart=False)))
+            except CERTAIN:
                 raise
-        return False
+            except (BaseError, OSError) as error:
+                if cause_of(error).startswith(UNSUPPORTED):
+                    raise UnsupportedError(cause_of(error)) from error
+                failed = error
+        there = self.see(path)
+        if there.data == data:
+            return there
+        if failed and there.version == seen.version:
+            raise failed
+        return None
 
     def move(self, source: str, target: str) -> None:
         (client, name), (other, to) = self.client(source), self.client(target)
@@ -300,6 +338,10 @@ def _refuse_fork() -> None:
     _user = _user or os.getpid()
     if _user != os.getpid():
         raise OSError("this process was forked from one that had opened a store; start it anew")
+
+
+def _version(found: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((part, found[part]) for part in ("e_tag", "version") if found.get(part))
 
 
 def _info(path: str, found: Mapping[str, Any]) -> FileInfo:

@@ -23,7 +23,7 @@ from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files.accounts import S3_KEYS
 from molino.transforms.files.accounts import use_options as use_options
 from molino.transforms.files.object_stores import scheme_of, store_of
-from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, UnsupportedError, cause_of
+from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, Seen, UnsupportedError, cause_of
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
@@ -78,6 +78,11 @@ def is_local(path: str) -> bool:
     return not scheme_of(path)
 
 
+def folder(path: str) -> str:
+    """Return a folder's path as everything here writes it: absolute where it is local, without a slash at its end."""
+    return os.path.abspath(path) if is_local(path) else path.rstrip("/")
+
+
 def join(folder: str, *names: str) -> str:
     """Join a folder and names with "/", whatever the file system.
 
@@ -114,7 +119,7 @@ def explained(path: str, verb: str) -> Iterator[None]:
     """Turn the file system's errors inside the block into one that says the path and the remedy."""
     try:
         yield
-    except (DataError, OptionError):
+    except (DataError, OptionError, UnsupportedError):
         raise
     except (OSError, pa.ArrowException) as error:
         raise explain(error, path, verb) from error
@@ -214,21 +219,41 @@ def write_atomic(path: str, data: bytes) -> None:
             raise
 
 
-def create_exclusive(path: str, data: bytes) -> bool:
-    """Write a small object unless there is one, in one step; return False when there is one.
-
-    By S3's If-None-Match and Cloud Storage's generation 0. Where a store knows no such condition it is looked first:
-    then two writers of the same moment may both be told True, and the last one's object stays.
-    """
-    with explained(path, "write"):
-        if exists(path):
-            return False
+def see(path: str) -> Seen:
+    """Return a small file as it is at one moment, or that there is none."""
+    with explained(path, "read"):
         store = store_of(path)
         if store:
-            with contextlib.suppress(UnsupportedError):
-                return store.put(path, data, new=True)
-        write_bytes(path, data)
-        return True
+            return store.see(path)
+        try:
+            with open(path, "rb") as file:
+                return Seen(file.read())
+        except FileNotFoundError:
+            return Seen(None)
+
+
+def swap(path: str, data: bytes, seen: Seen, *, strict: bool = False) -> Seen | None:
+    """Replace a small file unless it is no longer as it was seen; return what is there now, None where it was not.
+
+    In one step by S3's If-Match and Cloud Storage's generation; see `ObjectStore.swap`. Elsewhere it is looked first,
+    and what is returned has no version: there a writer needs a lock. Let the bytes be one writer's alone: they tell
+    whose write it was.
+
+    Args:
+      strict: raise UnsupportedError where it cannot be done in one step.
+    """
+    with explained(path, "write"):
+        store = store_of(path)
+        if store:
+            try:
+                return store.swap(path, data, seen)
+            except UnsupportedError:
+                if strict:
+                    raise
+        if see(path).data != seen.data:
+            return None
+        write_atomic(path, data)
+        return Seen(data)
 
 
 @contextlib.contextmanager
@@ -337,6 +362,24 @@ def move(source: str, target: str) -> None:
                 os.replace(source, target)
 
 
+def place(source: str, target: str, *, size: int) -> None:
+    """Move a file to a name that stands for its content: where it is there with its size, it is left as it is.
+
+    So an object that readers may have open is not written again, and an attempt that was repeated finds its own.
+    """
+    with explained(target, "write"):
+        store = store_of(target)
+        if store:
+            there = store.look(target)
+            if there and there.bytes == size:
+                store.delete([source])
+            else:
+                store.move(source, target)
+        elif os.path.exists(source) or not os.path.exists(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.replace(source, target)
+
+
 def delete_file(path: str, *, below: str = "") -> None:
     """Delete a file; no error when it is not there.
 
@@ -349,21 +392,30 @@ def delete_file(path: str, *, below: str = "") -> None:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        folder = os.path.dirname(path)
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
-            while below and (folder := os.path.dirname(folder)).startswith(join(below, "")):
-                os.rmdir(folder)
+        _delete_empty(os.path.dirname(path), below)
 
 
-def delete_tree(folder: str) -> None:
-    """Delete a folder and all below it; no error when it is not there."""
+def delete_tree(folder: str, *, below: str = "") -> None:
+    """Delete a folder and all below it; no error when it is not there.
+
+    The folders above it go too when that leaves them empty, as far as they lie `below` another.
+    """
     with explained(folder, "delete"):
         store = store_of(folder)
         if not store:
             shutil.rmtree(folder, ignore_errors=True)
+            if below:
+                _delete_empty(os.path.dirname(folder), below)
         elif paths := [file.path for file in list_tree(folder)]:
             store.delete(paths)
+
+
+def _delete_empty(folder: str, below: str) -> None:
+    """Delete a folder, and those above it that lie below another, as long as they are empty."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+        while below and (folder := os.path.dirname(folder)).startswith(join(below, "")):
+            os.rmdir(folder)
 
 
 def _local_info(path: str) -> FileInfo:

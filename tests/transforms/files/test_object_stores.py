@@ -19,7 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import BaseError
 from obstore.store import MemoryStore
 
 from molino.transforms.errors import DataError, OptionError
@@ -142,8 +142,7 @@ def write_half(path, data):
 
 
 def test_an_object_is_written_moved_and_deleted(memory):
-    assert storage.create_exclusive("mem://mill/a", b"1")
-    assert not storage.create_exclusive("mem://mill/a", b"2")
+    storage.write_bytes("mem://mill/a", b"1")
     for _ in range(2):
         storage.move("mem://mill/a", "mem://mill/b/c")
     assert storage.read_bytes("mem://mill/b/c") == b"1"
@@ -274,28 +273,80 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error(memory):
             file.read()
 
 
-def test_a_conflict_is_not_taken_for_anothers_object(memory):
-    """S3 says 409 where two write at the same moment, and none of them may have written."""
-    asked = []
+class Faulty:
+    """A bucket whose writes meet what a list says: "lost" on the way there, "answer lost", or a status; "" is none.
 
-    class Conflict:
-        def put(self, name, data, **how):
-            asked.append(name)
-            if len(asked) < 3:
-                raise AlreadyExistsError("status code: 409 Conflict: ")
-            return memory.put(name, data, **how)
+    What is None in the list is done by `meanwhile`, before the write.
+    """
 
-        def head(self, name):
-            return memory.head(name)
+    def __init__(self, bucket, faults, meanwhile=None):
+        self.bucket, self.faults, self.meanwhile = bucket, list(faults), meanwhile
 
-    store = objects.Objects(lambda *_: Conflict())
-    assert store.put("mem://mill/a", b"1", new=True)
-    assert len(asked) == 3
-    asked.clear()
-    assert store.put("mem://mill/a", b"1")
-    assert len(asked) == 3
-    assert not store.put("mem://mill/a", b"2", new=True)
-    assert memory.get("a").bytes() == b"1"
+    def put(self, name, data, **how):
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault is None:
+            self.meanwhile()
+        if fault and fault.isdigit():
+            raise BaseError(f"status code: {fault} Somehow: ")
+        if fault == "lost":
+            raise BaseError("error sending request")
+        done = self.bucket.put(name, data, **how)
+        if fault == "answer lost":
+            raise BaseError("error sending request")
+        return done
+
+    def get(self, name, **how):
+        return self.bucket.get(name, **how)
+
+
+FAULTS = [["409"], ["412"], ["503", "503"], ["lost"], ["answer lost"], ["409", "answer lost"], ["lost", "503", "409"]]
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(objects, "PAUSES", (0.0,) * len(objects.PAUSES))
+
+
+@pytest.mark.parametrize("faults", FAULTS, ids=" ".join)
+@pytest.mark.parametrize("held", [None, b"0"], ids=["new", "replaced"])
+def test_a_conditional_write_lands_once_whatever_the_answer(held, faults, memory, hasty):
+    if held:
+        memory.put("a", held)
+    bucket = Faulty(memory, faults)
+    store = objects.Objects(lambda *_: bucket)
+    seen = store.see("mem://mill/a")
+    assert seen.data == held
+    now = store.swap("mem://mill/a", b"1", seen)
+    assert now == store.see("mem://mill/a")
+    assert (now.data, bucket.faults) == (b"1", [])
+    assert store.swap("mem://mill/a", b"2", now).data == b"2"
+
+
+@pytest.mark.parametrize("faults", [[None], ["409", None], ["lost", None], ["503", None]], ids=str)
+@pytest.mark.parametrize("held", [None, b"0"], ids=["new", "replaced"])
+def test_a_conditional_write_gives_way_to_a_rival(held, faults, memory, hasty):
+    if held:
+        memory.put("a", held)
+    store = objects.Objects(lambda *_: Faulty(memory, faults, lambda: memory.put("a", b"rival")))
+    assert store.swap("mem://mill/a", b"1", store.see("mem://mill/a")) is None
+    assert memory.get("a").bytes() == b"rival"
+
+
+def test_a_store_that_takes_no_write_is_told(memory, hasty):
+    memory.put("a", b"0")
+    store = objects.Objects(lambda *_: Faulty(memory, ["503"] * 9))
+    with pytest.raises(BaseError, match="503"):
+        store.swap("mem://mill/a", b"1", store.see("mem://mill/a"))
+    assert memory.get("a").bytes() == b"0"
+
+
+def test_an_object_that_stands_for_its_content_is_not_written_again(memory):
+    memory.put("staged", b"1")
+    memory.put("final", b"1")
+    before = memory.head("final")
+    storage.place("mem://mill/staged", "mem://mill/final", size=1)
+    assert memory.head("final") == before
+    assert [file.path for file in storage.list_tree("mem://mill")] == ["mem://mill/final"]
 
 
 def test_what_is_too_large_for_a_copy_is_sent_again():
@@ -333,8 +384,11 @@ def tree(tmp_path, monkeypatch):
 def test_the_folders_of_arrow(tree):
     root = "tree://host:8020/a b"
     assert not storage.exists(f"{root}/1")
-    assert storage.create_exclusive(f"{root}/1", b"1")
-    assert not storage.create_exclusive(f"{root}/1", b"2")
+    none = storage.see(f"{root}/1")
+    assert (none.data, storage.swap(f"{root}/1", b"1", none).data) == (None, b"1")
+    assert storage.swap(f"{root}/1", b"2", none) is None
+    with pytest.raises(objects.UnsupportedError):
+        storage.swap(f"{root}/1", b"2", storage.see(f"{root}/1"), strict=True)
     storage.write_atomic(f"{root}/1", b"one")
     with storage.open_output(f"{root}/c/2") as file:
         file.write(b"two")
@@ -431,7 +485,7 @@ def test_an_account_that_only_googles_library_reads_is_told(tmp_path, monkeypatc
 def answering(*answers):
     """Answer requests with these (status, body), the last one again and again; give the URL and the requests.
 
-    501 is the answer to a condition alone.
+    501 is the answer to a condition alone; without one there is no such object.
     """
     asked, left = [], list(answers)
 
@@ -441,7 +495,7 @@ def answering(*answers):
             asked.append((self.command, self.path, dict(self.headers)))
             status, body = left.pop(0) if len(left) > 1 else left[0]
             if status == 501 and not self.headers.get("If-None-Match"):
-                status, body = 200, ""
+                status, body = 200 if self.command == "PUT" else 404, ""
             self.send_response(status)
             for name, value in {"Content-Length": len(body), "ETag": '"1"'}.items():
                 self.send_header(name, str(value))
@@ -507,11 +561,14 @@ def test_a_store_that_throttles_is_asked_again(monkeypatch):
 
 
 def test_a_store_without_conditions_is_written_plainly(monkeypatch):
-    with answering((404, ""), (501, body("NotImplemented"))) as (url, asked):
+    with answering((501, body("NotImplemented"))) as (url, asked):
         monkeypatch.setattr(accounts, "_given", s3_at(url))
-        assert storage.create_exclusive("s3://mill/a", b"1")
+        written = storage.swap("s3://mill/a", b"1", objects.Seen(None))
+        with pytest.raises(objects.UnsupportedError):
+            storage.swap("s3://mill/a", b"2", objects.Seen(None), strict=True)
+    assert written == objects.Seen(b"1")  # without a version: it was written plainly
     told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
-    assert list(dict.fromkeys(told)) == [("HEAD", None), ("PUT", "*"), ("PUT", None)]
+    assert list(dict.fromkeys(told)) == [("PUT", "*"), ("GET", None), ("PUT", None)]
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])

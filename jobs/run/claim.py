@@ -1,0 +1,146 @@
+"""The claim in an output's `_lock`: which run is at work there, where, since when, and how far it is."""
+
+import dataclasses
+import functools
+import json
+import os
+import socket
+import time
+from typing import Any
+
+LENGTH = 1024  # of a claim: it is replaced in place, and one of another length could show half of both
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Who is at work in an output. The clock of its host is told to people, and never compared with another.
+
+    Attributes:
+      token: of the run; of one attempt alone.
+      host, pid, born: the process; when it was born as the system counts, for a number can be given away.
+      boot, pids: of the system and of its PID namespace: only where both are ours does `pid` mean anything here.
+      user: who started it.
+      started: when, in UTC.
+      beat: grows while the run is alive; None in a claim of version 0.1.0, which has none.
+      every: seconds between two beats.
+      engine, master, job: the runner, where its service is, and the job there, where it is not this process.
+      at: how far the run is, for people.
+      job_file: the job is described there, and launched by somebody else.
+      released: the run is done; the claim is about to be deleted.
+    """
+
+    token: str = ""
+    host: str = ""
+    pid: int = 0
+    born: str = ""
+    boot: str = ""
+    pids: str = ""
+    user: str = ""
+    started: str = ""
+    beat: int | None = None
+    every: float = 5.0
+    engine: str = ""
+    master: str = ""
+    job: str = ""
+    at: str = ""
+    job_file: str = ""
+    released: bool = False
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to have ended: seen by the system that would know it."""
+        here = self.host == socket.gethostname()
+        if self.beat is not None:
+            here = bool(self.boot and self.pids) and (self.boot, self.pids) == (_boot(), _pids())
+        return here and self.pid > 0 and not (_born(self.pid) == self.born and _is_there(self.pid))
+
+    def who(self) -> str:
+        """Return the run in words: its process, host and user, and since when it works."""
+        user = f" of {self.user}" if self.user else ""
+        since = f", since {self.started}" if self.started else ""
+        return f"process {self.pid or '?'} on {self.host or '?'}{user}{since}"
+
+    def where(self) -> str:
+        """Return where the run's workers are, in words; "" for those of its own host."""
+        return f"{self.engine} job {self.job} at {self.master}" if self.job else ""
+
+    def to_bytes(self) -> bytes:
+        """Return the claim as it stands in a file."""
+        told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", False, None)}
+        return json.dumps(told).encode().ljust(LENGTH - 1) + b"\n"
+
+
+KINDS: dict[str, tuple[type, ...]] = {"pid": (int,), "beat": (int,), "every": (int, float), "released": (bool,)}
+
+
+def read_claim(data: bytes) -> Claim | None:
+    """Return the claim that a lock holds; None where it holds none, or says nothing."""
+    try:
+        told = json.loads(data)
+        known = {field.name for field in dataclasses.fields(Claim)} & told.keys()
+        claim = Claim(**{name: told[name] for name in known if isinstance(told[name], KINDS.get(name, (str,)))})
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return claim if claim.token else None
+
+
+def new_claim(token: str, *, every: float) -> Claim:
+    """Return the claim of a run of this process."""
+    pid = os.getpid()
+    return Claim(
+        token=token,
+        host=socket.gethostname(),
+        pid=pid,
+        born=_born(pid),
+        boot=_boot(),
+        pids=_pids(),
+        user=_user(),
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        beat=0,
+        every=every,
+    )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a service's, which has no entry
+        return f"uid {os.getuid()}"
+
+
+@functools.cache
+def _boot() -> str:
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def _pids() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _born(pid: int) -> str:
+    """Return the start time of a process where the system tells, as it counts."""
+    words: list[Any] = _read(f"/proc/{pid}/stat").rsplit(")", 1)[-1].split()
+    return words[19] if len(words) > 19 else ""

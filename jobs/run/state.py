@@ -1,0 +1,154 @@
+"""What stands in an output: its run, who is at work, how far, and what went wrong last."""
+
+import contextlib
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from molino.jobs.run import runs
+from molino.jobs.run.claim import Claim, read_claim
+from molino.jobs.run.lock import BusyError, Lock, busy, changer
+from molino.jobs.run.manifest import LOCK, STAGING, is_finished, read_manifest
+from molino.transforms.files import storage
+from molino.transforms.files.locked_file import HeldError
+
+POLL = 0.2  # seconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """What stands in an output.
+
+    Attributes:
+      manifest: of the last run that was published; None before the first.
+      finished: whether its commit went through.
+      claim: of the run at work, or of a dead one; None where there is none.
+      locked: a lock is there, whether or not it can be read.
+      alive: whether the claim was seen to move; False where it stood still or its process has ended; None where it was
+        not watched, or has no heartbeat.
+      staged_bytes: in the staging folders, of whatever run.
+      last_error: when and why the last run failed, where none was published since.
+    """
+
+    manifest: dict[str, Any] | None
+    finished: bool
+    claim: Claim | None
+    locked: bool
+    alive: bool | None
+    staged_bytes: int
+    last_error: dict[str, str] | None
+
+
+def state_of(output: str) -> State:
+    """Return what stands in an output. A claim is watched for a heartbeat and a half.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    manifest = read_manifest(output)
+    held = _held(output)
+    claim = read_claim(held)
+    staged = storage.list_tree(storage.join(output, STAGING))
+    noted = storage.see(storage.join(output, runs.LAST_ERROR)).data
+    last_error = None
+    with contextlib.suppress(ValueError):
+        last_error = json.loads(noted) if noted else None
+    return State(
+        manifest=manifest,
+        finished=manifest is not None and is_finished(output),
+        claim=claim,
+        locked=bool(held),
+        alive=_is_alive(output, held, 1.5) if claim and claim.beat is not None else None,
+        staged_bytes=sum(file.bytes for file in staged),
+        last_error=last_error if isinstance(last_error, dict) else None,
+    )
+
+
+def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[str]:
+    """Take the lock from whoever has it, and delete what killed runs left; return what was done, in words.
+
+    Raises:
+      BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
+    """
+    held = _held(output)
+    claim = read_claim(held)
+    told = []
+    if held:
+        if claim and not force and not claim.job_file:
+            if claim.beat is None and not claim.is_dead:
+                raise BusyError(f"{busy(output, claim)}; it has no heartbeat to look at; --force frees it all the same")
+            if _is_alive(output, held, Lock.BEATS):
+                raise BusyError(f"{busy(output, claim)}; its heartbeat moves; --force frees it all the same")
+        if claim and claim.job:
+            end_job(claim.engine, claim.master, claim.job)
+        try:
+            changer(output)(lambda now: b"" if force or now == held else now)
+        except HeldError:
+            raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
+        told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
+    left = sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)))
+    with Lock(output, uuid.uuid4().hex):
+        runs.clean(output)
+    if left:
+        told.append(f"deleted {left:,} bytes that killed runs had left")
+    return told or [f"{output} is not locked"]
+
+
+def _held(output: str) -> bytes:
+    return storage.see(storage.join(output, LOCK)).data or b""
+
+
+def _is_alive(output: str, held: bytes, beats: float) -> bool:
+    """Return whether a claim changes within so many of its heartbeats."""
+    claim = read_claim(held)
+    if claim is None or claim.is_dead or claim.beat is None:
+        return False
+    limit = time.monotonic() + claim.every * beats
+    while time.monotonic() < limit:
+        now = _held(output)
+        if now != held:
+            return bool(now)
+        time.sleep(POLL)
+    return False
+
+
+def lines(output: str, state: State) -> Sequence[tuple[str, str]]:
+    """Return what a person reads of an output: names and texts."""
+    found: list[tuple[str, str]] = [("output", output)]
+    if state.manifest:
+        made = state.manifest
+        cut = (
+            ""
+            if state.finished
+            else "; its commit was cut short or is under way: its rows are whole, its views need not be"
+        )
+        found.append(("holds", f"a run of {made['job']}, begun {made['started']}, {made['run'][:16]}{cut}"))
+    else:
+        found.append(("holds", "no finished run"))
+    claim = state.claim
+    if claim and claim.job_file:
+        found.append(("kept for", f"the job that {claim.job_file} describes"))
+    elif claim:
+        signs = {True: "its heartbeat moves", False: "no heartbeat seen", None: "it has no heartbeat"}
+        dead = "; its process has ended" if claim.is_dead else ""
+        found.append(("at work", f"{claim.who()}; {signs[state.alive]}{dead}"))
+        if claim.where():
+            found.append(("workers", claim.where()))
+        found.append(("how far", claim.at or "not known yet"))
+        if not state.alive:
+            found.append(("remedy", f"run again, or molino unlock {output}"))
+    elif state.locked:
+        found.append(("at work", f"a lock that says nothing; molino unlock {output} removes it"))
+    else:
+        found.append(("at work", "nobody"))
+    if state.staged_bytes and not state.alive:
+        found.append(
+            ("left over", f"{state.staged_bytes:,} bytes of runs that did not end; the next commit deletes them")
+        )
+    if state.last_error:
+        error = state.last_error
+        found.append(("last error", f"{error.get('when', '?')} on {error.get('host', '?')}: {error.get('error', '?')}"))
+    return found

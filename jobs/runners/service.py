@@ -1,0 +1,59 @@
+"""The service that does a run's work elsewhere, Flink or Dataflow: where a job is there, and how it is ended."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from molino.jobs.runners.flags import DATAFLOW, FLINK
+from molino.jobs.runners.flink import Cluster
+
+END_SECONDS = 60.0
+LOOK_SECONDS = 2.0
+ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")  # states of Dataflow in which no worker is at work
+
+
+def place_of(runner: str, options: Any, result: Any) -> dict[str, str]:
+    """Return where a job is that Dataflow has taken: engine, master and job; nothing for other runners."""
+    if runner != DATAFLOW or not getattr(result, "has_job", False):
+        return {}
+    from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+    cloud = options.view_as(GoogleCloudOptions)
+    return {"engine": runner, "master": f"{cloud.project}/{cloud.region}", "job": result.job_id()}
+
+
+def end_job(engine: str, master: str, job: str, *, flags: Sequence[str]) -> None:
+    """End the job of a dead run, which would keep workers busy for nothing, and wait for its end.
+
+    What cannot be ended is told, and no more: it can publish nothing once its output has been taken over.
+
+    Args:
+      engine, master, job: as the run's claim has them.
+      flags: this command's for Beam.
+    """
+    print(f"molino: ending the {engine} job {job} at {master}, which a dead run has left", file=sys.stderr)
+    try:
+        if engine == FLINK:
+            Cluster(master, job).cancel()
+        elif engine == DATAFLOW:
+            _end_on_dataflow(master, job, flags)
+    except Exception as error:
+        print(f"molino: cannot end it: {' '.join(str(error).split())[:200]}; end it yourself", file=sys.stderr)
+
+
+def _end_on_dataflow(master: str, job: str, flags: Sequence[str]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+
+    project, region = master.split("/")
+    given = [flag for flag in flags if not flag.startswith(("--project", "--region"))]
+    client = DataflowApplicationClient(PipelineOptions([*given, f"--project={project}", f"--region={region}"]))
+    client.modify_job_state(job, "JOB_STATE_CANCELLED")
+    limit = time.monotonic() + END_SECONDS
+    while time.monotonic() < limit:
+        state = client.get_job(job).current_state.name
+        if state.removeprefix("JOB_STATE_") in ENDED:
+            return
+        time.sleep(LOOK_SECONDS)
+    raise TimeoutError(f"it is still there after {END_SECONDS:.0f} s")
