@@ -66,7 +66,7 @@ class Claim:
 
     def to_bytes(self) -> bytes:
         """Return the claim as it stands in a file."""
-        told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", False, None)}
+        told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", None)}
         return json.dumps(told).encode().ljust(LENGTH - 1) + b"\n"
 
 

@@ -38,7 +38,7 @@ from molino.jobs.run.manifest import (
     read_manifest,
     relative_paths,
 )
-from molino.jobs.run.runs import Run, check_inputs
+from molino.jobs.run.runs import UNITS, Run, check_inputs
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked
@@ -77,8 +77,9 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     with _held(run):
         seen = storage.see(storage.join(run.output, MANIFEST))
         present = parse_manifest(run.output, seen.data)
+        listing = relative_paths(run.output)
         if present and _holds(run, present):  # this step was done before, as far as that
-            _finish(run, present, staged, crash)
+            _finish(run, present, staged, listing, crash)
             return present
         if digest_of(seen.data) != run.parent:
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
@@ -86,7 +87,6 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         for file in files:
             _check_staged(file, storage.join(run.output, names[file.path]))
         crash("verified")
-        listing = relative_paths(run.output)
         for file in (file for file in files if file.dataset):
             storage.place(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
@@ -97,7 +97,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         if not storage.swap(storage.join(run.output, MANIFEST), _json(manifest), seen):
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
         crash("manifest")
-        _finish(run, manifest, staged, crash)
+        _finish(run, manifest, staged, listing, crash)
     return manifest
 
 
@@ -111,11 +111,10 @@ def complete(run: Run) -> bool:
             manifest = read_manifest(run.output)
             if not manifest or manifest.get("attempt") != run.token:
                 return False
-            if not is_finished(run.output):
-                found = storage.list_tree(storage.join(run.staging, "views"))
-                hashes = {storage.hash_file(file.path)[1]: file.path for file in found}
-                staged = {view["path"]: hashes.get(view["sha256"], "") for view in manifest["views"]}
-                _finish(run, manifest, staged, crash_point)
+            found = storage.list_tree(storage.join(run.staging, "views"))
+            hashes = {storage.hash_file(file.path)[1]: file.path for file in found}
+            staged = {view["path"]: hashes.get(view["sha256"], "") for view in manifest["views"]}
+            _finish(run, manifest, staged, relative_paths(run.output), crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
         manifest = read_manifest(run.output)
@@ -152,10 +151,15 @@ def _held(run: Run) -> Iterator[None]:
         raise TakenError(f"another process has {path} open for {HOLD_SECONDS:.0f} s; nothing was published") from None
 
 
-def _finish(run: Run, manifest: Mapping[str, Any], staged: Mapping[str, str], crash: Crash) -> None:
+def _finish(
+    run: Run, manifest: Mapping[str, Any], staged: Mapping[str, str], listing: Sequence[str], crash: Crash
+) -> None:
     """Put the views in place, say that the commit is through, and delete what no run needs any more.
 
     Where another run has replaced the manifest by now, its own steps follow, and these stop.
+
+    Args:
+      listing: what was in the output before the commit.
     """
     data = _json(manifest)
 
@@ -174,25 +178,14 @@ def _finish(run: Run, manifest: Mapping[str, Any], staged: Mapping[str, str], cr
         return
     crash("success")
     for path in garbage_of(manifest):
-        delete_garbage(run.output, path)
+        storage.delete_file(storage.join(run.output, path))
         crash("deleted")
-    for folder in others_units(run) if is_ours() else ():
-        storage.delete_tree(folder)
-
-
-def delete_garbage(output: str, path: str) -> None:
-    """Delete a data file, or all that is in a staging folder."""
-    whole = storage.join(output, path)
-    if path.startswith(f"{STAGING}/") and not path.endswith(".json"):
-        storage.delete_tree(whole)
-    else:
-        storage.delete_file(whole)
-
-
-def others_units(run: Run) -> list[str]:
-    """Return the folders of finished work units that are of no use to this run."""
-    parts = {path.split("/")[1] for path in relative_paths(run.output) if path.startswith(f"{STAGING}/units-")}
-    return [path for part in sorted(parts) if (path := storage.join(run.output, STAGING, part)) != run.units]
+    for part in sorted({path.split("/")[1] for path in listing if path.startswith(f"{STAGING}/")}):
+        folder = storage.join(run.output, STAGING, part)
+        # of another run, work units are taken up by name: a run that has begun since may be at work on them
+        if folder not in (run.staging, run.units) and (not part.startswith(UNITS) or is_ours()):
+            storage.delete_tree(folder, below=run.output)
+            storage.delete_file(folder, below=run.output)
 
 
 def _put(source: str, target: str, is_ours: Callable[[], bool]) -> bool:
@@ -315,8 +308,6 @@ def _manifest(
     previous = [paths for paths in before[: run.keep_previous] if paths]
     kept = {path for paths in [list(names.values()), *previous] for path in paths}
     unlisted = [path for path in listing if SHARD.fullmatch(path)]
-    parts = {path.split("/")[1] for path in listing if path.startswith(f"{STAGING}/")} - {run.token[:16]}
-    stale = [f"{STAGING}/{part}" for part in sorted(parts) if not part.startswith("units-")]
     drafts = [path for path in listing if path.startswith(DRAFTS)]
     parents = [run.parent, *(() if is_finished(run.output) else present.get("parents", ()))] if present else []
     views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in shards.get("", [])]
@@ -332,7 +323,7 @@ def _manifest(
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
         "replaced_views": sorted(set(earlier) - {view["path"] for view in views}),
-        "garbage": [*sorted(set(unlisted) - kept), *stale, *drafts],
+        "garbage": [*sorted(set(unlisted) - kept), *drafts],
         # what earlier runs' readers may still have open
         "previous": previous,
         # the manifest that this one replaces, and before it those whose commits were cut short

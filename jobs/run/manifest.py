@@ -106,8 +106,13 @@ def previous_paths(manifest: Mapping[str, Any]) -> set[str]:
     return {path for paths in manifest.get("previous", ()) for path in paths}
 
 
+def owned_paths(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the relative paths of all that stands in an output while no run is at work there."""
+    return listed_paths(manifest) | previous_paths(manifest)
+
+
 def garbage_of(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the data files of no run any more, and the staging folders of runs before: what the commit deletes."""
+    """Return the files that no run needs any more, which the commit deletes, and whoever comes later if it did not."""
     return list(manifest.get("garbage", ()))
 
 

@@ -13,8 +13,7 @@ from molino.jobs.run.manifest import (
     STAGING,
     SUCCESS,
     is_finished,
-    listed_paths,
-    previous_paths,
+    owned_paths,
     read_manifest,
     relative_paths,
 )
@@ -51,7 +50,7 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
         wrong.append(f"the counters do not add up: {whole} is not the sum of {', '.join(parts)}")
     if not is_finished(output):
         wrong.append(f"{SUCCESS} is missing or not of this manifest: a commit was cut short; repeat the run")
-    kept = listed_paths(manifest) | previous_paths(manifest)
+    kept = owned_paths(manifest)
     # what runs keep there while they work, and data files of attempts that were killed in their commit
     own = (f"{STAGING}/", LOCK)
     extra = [p for p in relative_paths(output) if not (p in kept or p.startswith(own) or SHARD.fullmatch(p))]

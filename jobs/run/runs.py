@@ -26,8 +26,8 @@ from molino.jobs.run.manifest import (
     is_finished,
     listed_paths,
     missing_paths,
+    owned_paths,
     parse_manifest,
-    previous_paths,
     read_manifest,
     relative_paths,
 )
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+UNITS = "units-"  # how the staging folder of work units begins
 CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
 UNKNOWN = "the source of this job was not found, so no earlier run is taken for this one; name it: Plan(code=[...])"
 Input = storage.FileInfo | Listing
@@ -147,7 +148,7 @@ class Run:
     @property
     def units(self) -> str:
         """Folder for what finished work units staged; the same for every attempt at this run."""
-        return storage.join(self.output, STAGING, f"units-{self.work[:16]}")
+        return storage.join(self.output, STAGING, UNITS + self.work[:16])
 
 
 def plan_run(
@@ -265,7 +266,7 @@ def leftovers(output: str) -> list[str]:
     In a store a data file that no run lists may be one that another run is about to publish: the next commit knows.
     """
     manifest = read_manifest(output)
-    kept = listed_paths(manifest) | previous_paths(manifest) if manifest else set()
+    kept = owned_paths(manifest) if manifest else set()
     garbage = set(garbage_of(manifest)) if manifest else set()
     local = storage.is_local(output)
     return [

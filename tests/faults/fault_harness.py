@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,13 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import MANIFEST, data_files, listed_paths
+from molino.jobs.run.manifest import MANIFEST, STAGING, data_files, owned_paths
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = (
     "from molino.jobs import names; names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
 )
 DEADLINE = 120
+MARK = re.compile(r"(-[0-9a-f]{8,})+\.parquet$")  # what a data file's name has besides its number
+NOTE = f"{STAGING}/last_error.json"  # what a failed run leaves besides finished work units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +105,17 @@ def files_below(folder: Path) -> set[str]:
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, str]]:
-    """Return time of change and sha256 of every file."""
+    """Return time of change and sha256 of every file, but for the note of a run that failed."""
     return {
         path: ((folder / path).stat().st_mtime_ns, sha256(folder / path))
-        for path in files_below(folder)
+        for path in files_below(folder) - {NOTE}
         if not path.endswith("/")
     }
+
+
+def is_untouched(output: Path) -> bool:
+    """Return whether an output that was not there holds nothing but the note of a run that failed."""
+    return not output.exists() or files_below(output) == {NOTE}
 
 
 def sha256(path: Path) -> str:
@@ -121,10 +129,9 @@ def manifest_of(output: Path) -> dict:
 
 
 def bytes_of(output: Path) -> dict[str, str]:
-    """Return the sha256 of all that the manifest lists, without the run's id in the names of shards."""
+    """Return the sha256 of all that the manifest lists, without what stands for content in the names of shards."""
     manifest = manifest_of(output)
-    mark = f"-{manifest['run'][:8]}.parquet"
-    return {f["path"].removesuffix(mark): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
+    return {MARK.sub("", f["path"]): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
 
 
 def digests_of(output: Path) -> dict[str, str]:
@@ -133,10 +140,10 @@ def digests_of(output: Path) -> dict[str, str]:
 
 
 def assert_complete(output: Path, like: Path) -> None:
-    """Assert that an output is whole, is nothing but its manifest's files, and holds what the run `like` holds."""
+    """Assert that an output is whole, has nothing but its manifest's files, and holds what the run `like` holds."""
     manifest, wrong = recheck.verify(str(output))
     assert wrong == []
-    assert files_below(output) == listed_paths(manifest)
+    assert files_below(output) == owned_paths(manifest)
     assert digests_of(output) == digests_of(like)
     assert manifest["digest"] == manifest_of(like)["digest"]
     assert bytes_of(output) == bytes_of(like)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.faults.fault_harness import assert_gone, descendants, end, environment, start, wait_until
+from tests.faults.fault_harness import assert_gone, descendants, end, environment, is_untouched, start, wait_until
 
 SLOW_IMPORT = """
 import pathlib, sys, time
@@ -25,7 +25,9 @@ if "molino.jobs.runners.worker" in sys.orig_argv:
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["TERM", "INT", "HUP"]
+)
 @pytest.mark.parametrize("words", [["names"], ["plan", "names"], ["verify"], ["train", "titles"]], ids=" ".join)
 def test_stopped_while_it_is_imported(words, number, code, sample, tmp_path):
     # what a command of these loads that takes a while
@@ -40,6 +42,20 @@ def test_stopped_while_it_is_imported(words, number, code, sample, tmp_path):
     assert ended.err.startswith("molino: stopped")
     assert ended.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_nohup_is_respected(sample, tmp_path):
+    """What is started to outlive its terminal does not hear of the terminal's end."""
+    env = environment(
+        tmp_path, SLOW_IMPORT.format(module="apache_beam", mark=str(tmp_path / "mark")).replace("60", "2")
+    )
+    given = ["names", "--input", str(sample), "--output", str(tmp_path / "out"), "--quiet"]
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "molino", *given], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wait_until((tmp_path / "mark").exists, process)
+    os.kill(process.pid, signal.SIGHUP)
+    assert end(process, 60).code == 0
 
 
 def test_a_sample_that_is_stopped_leaves_nothing(tmp_path):
@@ -61,7 +77,7 @@ def test_stopped_while_its_workers_start(number, sample, tmp_path):
     os.kill(process.pid, number)
     assert end(process, 30).code == (-9 if number == signal.SIGKILL else 128 + number)
     assert_gone(workers)
-    assert number == signal.SIGKILL or not (tmp_path / "out").exists()
+    assert number == signal.SIGKILL or is_untouched(tmp_path / "out")
 
 
 def test_closed_standard_output(sample, tmp_path):

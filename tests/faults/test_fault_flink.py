@@ -7,9 +7,9 @@ import time
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import listed_paths
+from molino.jobs.run.manifest import owned_paths
 from tests.every_job import JOBS, digests, molino, prepare, run_embedded
-from tests.faults.fault_harness import files_below, state_of, wait_until
+from tests.faults.fault_harness import files_below, is_untouched, state_of, wait_until
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -67,7 +67,7 @@ def test_a_job_recovers_from_a_kill(job, kill, flink, tmp_path):
     assert digests(tmp_path / "flink") == expected
     manifest, wrong = recheck.verify(str(tmp_path / "flink"))
     assert wrong == []
-    assert files_below(tmp_path / "flink") == listed_paths(manifest)
+    assert files_below(tmp_path / "flink") == owned_paths(manifest)
 
 
 def test_a_job_whose_jobmanager_is_gone_fails_and_leaves_the_earlier_output(flink, tmp_path):
@@ -99,7 +99,7 @@ def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
     assert ended == code
     assert "molino: stopped" in said
     last_word(flink, job, "CANCELED")
-    assert not (tmp_path / "flink").exists()
+    assert is_untouched(tmp_path / "flink")
 
 
 def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, tmp_path):
@@ -111,4 +111,4 @@ def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, 
     (line,) = said.splitlines()
     assert "records were rejected" in line
     assert "nothing was published" in line
-    assert not (tmp_path / "flink").exists()
+    assert is_untouched(tmp_path / "flink")

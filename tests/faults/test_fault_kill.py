@@ -15,6 +15,7 @@ from tests.faults.fault_harness import (
     descendants,
     end,
     environment,
+    is_untouched,
     names,
     start,
     state_of,
@@ -70,7 +71,9 @@ def test_the_driver_is_killed(old, sample, endless, undisturbed, undisturbed_oth
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["TERM", "INT", "HUP"]
+)
 def test_a_signal_stops_the_run_and_tidies_up(number, code, mode, sample, endless, finished_other, undisturbed):
     before = state_of(finished_other)
     process = start_endless(sample, finished_other, endless, "--overwrite", "--worker-mode", mode)
@@ -99,7 +102,7 @@ def test_ctrl_c_reaches_the_workers_too(sample, endless, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     assert end(process, 30).code == 130
     assert_gone(workers)
-    assert not output.exists()
+    assert is_untouched(output)
     assert not list(temporary.iterdir())
 
 

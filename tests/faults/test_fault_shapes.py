@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from molino.jobs.run.manifest import LOCK, STAGING, listed_paths
+from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
 from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
@@ -140,7 +140,7 @@ def test_another_sweep_takes_nothing_up(sweep, killed, tmp_path):
     output = shutil.copytree(killed, tmp_path / "out")
     assert shapes(sweep, output, "--problem", "ring").code == 0
     assert manifest_of(output)["counters"]["units.resumed"] == 0
-    assert files_below(output) == listed_paths(manifest_of(output))
+    assert files_below(output) == owned_paths(manifest_of(output))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,7 +9,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from molino.jobs.run.manifest import LOCK, STAGING, listed_paths
+from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.faults.fault_harness import (
     assert_complete,
@@ -157,7 +157,7 @@ def test_another_run_takes_nothing_up(sea, killed, tmp_path):
     output = shutil.copytree(killed, tmp_path / "out")
     assert whales(sea, output, "--bins", 8).code == 0
     assert manifest_of(output)["counters"]["units.resumed"] == 0
-    assert files_below(output) == listed_paths(manifest_of(output))
+    assert files_below(output) == owned_paths(manifest_of(output))
 
 
 def test_too_many_rejects_lose_no_work(sea, calm, tmp_path):

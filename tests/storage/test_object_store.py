@@ -6,7 +6,7 @@ import pytest
 
 from molino.jobs import names
 from molino.jobs.run import commit, lock
-from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
@@ -57,7 +57,7 @@ def below(folder):
 def digest():
     manifest, wrong = verify(OUTPUT)
     assert wrong == []
-    assert below(OUTPUT) == listed_paths(manifest)
+    assert below(OUTPUT) == owned_paths(manifest)
     return manifest["digest"]
 
 
@@ -97,15 +97,20 @@ def test_a_commit_that_ends_half_way_is_the_old_or_the_new(step, old, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(commit, "crash_point", stop)
-        with pytest.raises((Stopped, SystemExit)):
-            run("--overwrite")
+        if step in ("verified", "moved"):
+            with pytest.raises((Stopped, SystemExit)):
+                run("--overwrite", "--keep-previous", "0")
+        else:  # the command sees that the manifest is its own, and does the rest
+            patched.setattr(exits, "end_workers", lambda: patched.setattr(commit, "crash_point", lambda step: None))
+            assert run("--overwrite", "--keep-previous", "0") == 0
+            digest()
     present = read_manifest(OUTPUT)
     if step in ("verified", "moved"):
         assert present == (before if old else None)
     # what the manifest lists is there, whole, at every moment
     for file in [file for dataset in (present or {"datasets": {}})["datasets"].values() for file in dataset["files"]]:
         assert len(OBJECTS[f"{OUTPUT}/{file['path']}"][0]) == file["bytes"]
-    assert run("--overwrite") == 0
+    assert run("--overwrite", "--keep-previous", "0") == 0
     again = digest()
     for path in [path for path in OBJECTS if path.startswith(OUTPUT)]:
         del OBJECTS[path]
@@ -116,7 +121,9 @@ def test_a_commit_that_ends_half_way_is_the_old_or_the_new(step, old, monkeypatc
 def test_two_runs_are_kept_apart(capsys):
     claim = {"token": "rival", "host": "elsewhere", "pid": 1, "born": ""}
     storage.write_atomic(f"{OUTPUT}/_lock", json.dumps(claim).encode())
-    assert run() == 3
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 75
     assert "another run is at work" in capsys.readouterr().err
     assert below(OUTPUT) == {"_lock"}
 
@@ -134,9 +141,10 @@ def test_a_lock_that_was_taken_over_stops_the_commit(monkeypatch, capsys):
         return whole(run, files, counters, claim)
 
     monkeypatch.setattr(commit, "publish", publish)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         run()
-    assert "no longer holds the lock" in capsys.readouterr().err
+    assert stopped.value.code == 75
+    assert f"this run has lost {OUTPUT}, to another run" in capsys.readouterr().err
     assert read_manifest(OUTPUT) is None
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from molino.jobs import pca
 from molino.jobs.run import lock
-from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.jobs.run.recheck import verify
 from molino.transforms.files import storage
 from molino.transforms.pca.sample import sample_vectors
@@ -42,7 +42,7 @@ def test_the_digest_is_that_of_a_disk(points, tmp_path):
     assert run("mem://bucket/in/*.parquet", OUTPUT) == 0
     assert digest(OUTPUT) == digest(tmp_path / "out")
     below = {path[len(OUTPUT) + 1 :] for path in OBJECTS if path.startswith(OUTPUT)}
-    assert below == listed_paths(read_manifest(OUTPUT))
+    assert below == owned_paths(read_manifest(OUTPUT))
     # a finished run in the store, rotated once more
     assert run(OUTPUT, "mem://bucket/again") == 0
     assert run(tmp_path / "out", tmp_path / "again") == 0

@@ -8,7 +8,7 @@ import pytest
 
 from molino.jobs import whales
 from molino.jobs.run import lock
-from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
@@ -61,7 +61,7 @@ def test_the_digest_is_that_of_a_disk(source, sea, tmp_path):
     [listed] = read_manifest(OUTPUT)["inputs"]
     assert listed["files"] == 7
     below = {path[len(OUTPUT) + 1 :] for path in OBJECTS if path.startswith(OUTPUT)}
-    assert below == listed_paths(read_manifest(OUTPUT))
+    assert below == owned_paths(read_manifest(OUTPUT))
 
 
 def test_units_are_resumed(sea, capsys):

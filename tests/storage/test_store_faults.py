@@ -5,7 +5,7 @@ import json
 import pytest
 
 from molino.jobs import names
-from molino.jobs.run.manifest import listed_paths, read_manifest
+from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.transforms.names.sample import sample_names
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -169,7 +169,7 @@ def test_a_killed_run_is_not_seen_and_is_repeated(step, store, digests):
     assert code == 0, wrong
     again = store.manifest(step)
     assert again["digest"] == digests[0]
-    assert store.objects(step) == listed_paths(again)
+    assert store.objects(step) == owned_paths(again)
     assert store.molino("verify", store.url(step))[0] == 0
 
 
@@ -183,7 +183,7 @@ def test_of_two_runs_one_wins_and_the_other_is_told(store, digests, tmp_path):
     first = store.start(WAITS, *words(store, "two"), GO=str(tmp_path / "go"))
     first.wait_for("staged")
     code, _, wrong = store.molino("names", *words(store, "two", *OLD, "--overwrite"))
-    assert code == 3
+    assert code == 75
     assert f"another run is at work in {store.url('two')}" in wrong
     assert store.manifest("two") is None
     (tmp_path / "go").touch()
@@ -191,7 +191,7 @@ def test_of_two_runs_one_wins_and_the_other_is_told(store, digests, tmp_path):
     assert code == 0, wrong
     manifest = store.manifest("two")
     assert manifest["digest"] == digests[0]
-    assert store.objects("two") == listed_paths(manifest)
+    assert store.objects("two") == owned_paths(manifest)
 
 
 def test_a_lock_has_one_holder(store):
@@ -214,7 +214,7 @@ print(storage.create_exclusive(sys.argv[1], b"late"))
 """
     assert store.run(program, store.url("held/_lock"), claim)[1].split() == ["True", "False"]
     code, _, wrong = store.molino("names", *words(store, "held"))
-    assert code == 3
+    assert code == 75
     assert f"another run is at work in {store.url('held')} (process 1 on elsewhere)" in wrong
 
 

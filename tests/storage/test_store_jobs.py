@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from molino.jobs.run.manifest import listed_paths
+from molino.jobs.run.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
@@ -73,7 +73,7 @@ def test_every_job_and_training_from_and_to_a_store(store, home, local, tmp_path
     found = store.tell(JOBS, store.url("in"), store.url("out"), home, tmp_path / "classifier")
     assert {job: made["digest"] for job, made in found.items()} == {job: made["digest"] for job, made in local.items()}
     for job, manifest in found.items():
-        assert store.objects("out", job) == listed_paths(manifest)
+        assert store.objects("out", job) == owned_paths(manifest)
     metrics = [
         json.loads((folder / "metrics.json").read_text()) for folder in (home / "classifier", tmp_path / "classifier")
     ]
