@@ -147,7 +147,7 @@ def _run(
                     submitted=lambda result: lock.tell(**service.place_of(given.runner, options, result)),
                 )
         except BaseException as error:
-            _recover(run, lock, error)
+            recover(run, lock, error)
         if job_file:
             lock.tell(job_file=job_file)
             return [f"{job_file} describes the job; {output} is kept for it"]
@@ -158,7 +158,7 @@ def _run(
     return list(tell(output, manifest, summarize))
 
 
-def _recover(run: Any, lock: Any, error: BaseException) -> None:
+def recover(run: Any, lock: Any, error: BaseException) -> None:
     """Tidy up after a failure and raise it; return where the commit was through all the same.
 
     Raises:
@@ -178,7 +178,7 @@ def _recover(run: Any, lock: Any, error: BaseException) -> None:
     runs.clear_staging(run)
     lost = lock.lost_to()
     if lost:
-        raise BusyError(f"this run has lost {run.output}, {lost}; it published nothing; run again later") from error
+        raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again") from error
     runs.note_error(run, exits.describe(error))
     raise error
 

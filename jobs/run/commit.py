@@ -79,7 +79,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         present = parse_manifest(run.output, seen.data)
         listing = relative_paths(run.output)
         if present and _holds(run, present):  # this step was done before, as far as that
-            _finish(run, present, staged, listing, crash)
+            _finish(run, seen.data or b"", staged, listing, crash)
             return present
         if digest_of(seen.data) != run.parent:
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
@@ -94,10 +94,11 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         missing = missing_paths(run.output, manifest, views=False)
         if missing:
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
-        if not storage.swap(storage.join(run.output, MANIFEST), _json(manifest), seen):
+        data = _json(manifest)
+        if not storage.swap(storage.join(run.output, MANIFEST), data, seen):
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
         crash("manifest")
-        _finish(run, manifest, staged, listing, crash)
+        _finish(run, data, staged, listing, crash)
     return manifest
 
 
@@ -108,13 +109,14 @@ def complete(run: Run) -> bool:
     """
     try:
         with _held(run):
-            manifest = read_manifest(run.output)
+            data = storage.see(storage.join(run.output, MANIFEST)).data or b""
+            manifest = parse_manifest(run.output, data or None)
             if not manifest or manifest.get("attempt") != run.token:
                 return False
             found = storage.list_tree(storage.join(run.staging, "views"))
             hashes = {storage.hash_file(file.path)[1]: file.path for file in found}
             staged = {view["path"]: hashes.get(view["sha256"], "") for view in manifest["views"]}
-            _finish(run, manifest, staged, relative_paths(run.output), crash_point)
+            _finish(run, data, staged, relative_paths(run.output), crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
         manifest = read_manifest(run.output)
@@ -151,23 +153,23 @@ def _held(run: Run) -> Iterator[None]:
         raise TakenError(f"another process has {path} open for {HOLD_SECONDS:.0f} s; nothing was published") from None
 
 
-def _finish(
-    run: Run, manifest: Mapping[str, Any], staged: Mapping[str, str], listing: Sequence[str], crash: Crash
-) -> None:
+def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[str], crash: Crash) -> None:
     """Put the views in place, say that the commit is through, and delete what no run needs any more.
 
     Where another run has replaced the manifest by now, its own steps follow, and these stop.
 
     Args:
+      data: the manifest, as it was written.
+      staged: where the views are staged, by their paths in the output.
       listing: what was in the output before the commit.
     """
-    data = _json(manifest)
+    manifest = json.loads(data)
 
     def is_ours() -> bool:
         return storage.see(storage.join(run.output, MANIFEST)).data == data
 
     for view in manifest["views"]:
-        if not _put(staged.get(view["path"], ""), storage.join(run.output, view["path"]), is_ours):
+        if not _put(staged.get(view["path"], ""), storage.join(run.output, view["path"]), view, is_ours):
             return
         crash("view")
     for path in manifest["replaced_views"]:
@@ -188,16 +190,17 @@ def _finish(
             storage.delete_file(folder, below=run.output)
 
 
-def _put(source: str, target: str, is_ours: Callable[[], bool]) -> bool:
+def _put(source: str, target: str, view: Mapping[str, Any], is_ours: Callable[[], bool]) -> bool:
     """Put a staged view in place; return False where the output has been replaced meanwhile.
 
     Nothing is done where it was moved before. In a store the view is written on condition that nobody wrote it since
     the output was seen to be this run's.
     """
     if not source or not storage.exists(source):
-        if not storage.exists(target):
+        there = storage.exists(target) and storage.hash_file(target) == (view["bytes"], view["sha256"])
+        if not there and is_ours():
             raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
-        return is_ours()
+        return there
     if storage.is_local(target):
         storage.move(source, target)
         return True

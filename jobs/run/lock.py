@@ -68,16 +68,16 @@ class Lock:
             self._take()
         except HeldError:
             raise BusyError(f"another run is publishing in {self.output} just now; try again later") from None
-        self._thread = threading.Thread(target=self._beat_on, daemon=True)
-        self._thread.start()
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
-        if not self.claim.job_file:
-            with contextlib.suppress(DataError, HeldError):  # a claim that stays is one that stands still
-                self._change(lambda held: b"" if self._is_ours(held) else held)
+        if self.claim.job_file:
+            return
+        # one that stays is a claim that stands still
+        with self._turn, contextlib.suppress(DataError, HeldError):
+            self._change(lambda held: b"" if self._is_ours(held) else held)
 
     def tell(self, **facts: Any) -> None:
         """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
@@ -97,6 +97,9 @@ class Lock:
         claim = read_claim(held)
         return claim is not None and claim.token == self.claim.token
 
+    def _start(self) -> None:
+        threading.Thread(target=self._beat_on, daemon=True).start()
+
     def _beat_on(self) -> None:
         while not self._over.wait(self.BEAT):
             # a full disk, a store that does not answer, a commit under way: none of them ends the run, or the beats
@@ -105,6 +108,8 @@ class Lock:
 
     def _beat(self, *, seconds: float = 0) -> None:
         with self._turn:
+            if self._over.is_set():
+                return
             self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
             ours = self.claim.to_bytes()
             self._change(lambda held: ours if self._is_ours(held) else held, seconds=0)
@@ -133,8 +138,8 @@ class Lock:
                 raise BusyError(busy(self.output, claim))
             if claim.is_dead or now - since >= lease:
                 strict = not claim.is_dead
-                # where locks reach one machine alone, a run that stands still may be in its commit on another
-                why = why_locks_fail(self.output) if strict and storage.is_local(self.output) else ""
+                # where locks reach one machine alone, another may take it over at the same moment
+                why = why_locks_fail(self.output) if storage.is_local(self.output) else ""
                 if why:
                     raise BusyError(self._untaken(claim, why))
                 if claim.job:
@@ -149,7 +154,7 @@ class Lock:
 
     def _untaken(self, claim: Claim, why: str) -> str:
         return (
-            f"{self.output} is held by {claim.who()}, whose heartbeat stands still; it is not taken over by itself, "
+            f"{self.output} is held by {claim.who()}, of which no heartbeat is seen; it is not taken over by itself, "
             f"for {why}; when you know that the run is gone: molino unlock {self.output}"
         )
 
@@ -165,6 +170,8 @@ def changer(output: str, *, pause: float = Lock.PAUSE) -> Callable[..., bytes]:
     def change_file(decide: Decide, *, strict: bool = False, seconds: float = 2.0) -> bytes:
         with locked(path, seconds=seconds) as file:
             held = file.read()
+            if not held and not file.is_new and why_locks_fail(output):
+                held = b" "  # of a run on another machine that is about to write its claim
             claim = decide(held)
             if claim != held:
                 with storage.explained(path, "write"):

@@ -223,12 +223,20 @@ def check_output(run: Run, *, overwrite: bool) -> tuple[bool, str]:
     Raises:
       OutputExistsError: the output is something else's, or another run's and `overwrite` is not given.
     """
+    path = storage.join(run.output, MANIFEST)
+    while True:
+        data = storage.see(path).data
+        try:
+            return _check_output(run, data, overwrite=overwrite), digest_of(data)
+        except OutputExistsError:
+            if storage.see(path).data == data:  # else a commit came in between
+                raise
+
+
+def _check_output(run: Run, data: bytes | None, *, overwrite: bool) -> bool:
     try:
-        data = storage.see(storage.join(run.output, MANIFEST)).data
         manifest = parse_manifest(run.output, data)
     except DataError as error:
-        if error.__cause__ is not None and not storage.is_local(run.output):
-            raise  # the store was not reached, which says nothing of what is there
         raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
     if manifest is None:
         foreign = _foreign_files(run.output, set())
@@ -237,11 +245,11 @@ def check_output(run: Run, *, overwrite: bool) -> tuple[bool, str]:
                 f"{run.output} is not empty and was not written by this program (it holds {foreign[0]}); "
                 "choose another --output"
             )
-        return False, ""
+        return False
     if manifest["job"] != run.job:
         raise OutputExistsError(f"{run.output} holds a run of the job {manifest['job']}; choose another --output")
     if manifest["run"] == run.id and is_finished(run.output) and not missing_paths(run.output, manifest):
-        return True, digest_of(data)
+        return True
     if manifest["run"] != run.id and not overwrite:
         raise OutputExistsError(
             f"{run.output} holds a finished run with other {_difference(run, manifest)}; "
@@ -252,7 +260,7 @@ def check_output(run: Run, *, overwrite: bool) -> tuple[bool, str]:
         raise OutputExistsError(
             f"{run.output} holds a file that no run lists ({foreign[0]}); move it away, then run again"
         )
-    return False, digest_of(data)
+    return False
 
 
 def _foreign_files(output: str, listed: set[str]) -> list[str]:

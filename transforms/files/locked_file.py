@@ -39,9 +39,14 @@ class HeldError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class LockedFile:
-    """An open file that nobody else changes meanwhile."""
+    """An open file that nobody else changes meanwhile.
+
+    Attributes:
+      is_new: it was not there. That holds without locks, too: of two who find none, one makes it.
+    """
 
     descriptor: int
+    is_new: bool
 
     def read(self) -> bytes:
         """Return what it holds; empty where it is new."""
@@ -65,35 +70,45 @@ def locked(path: str, *, seconds: float) -> Iterator[LockedFile]:
       HeldError: somebody has it still.
       DataError: it cannot be opened or made.
     """
-    descriptor = _open(path, time.monotonic() + seconds)
+    file = _open(path, time.monotonic() + seconds)
     try:
-        file = LockedFile(descriptor)
         yield file
         with explained(path, "delete"):
             if not file.read():
                 os.unlink(path)  # while it is locked: who waits for it looks whether it is still the file of that name
     finally:
-        os.close(descriptor)
+        os.close(file.descriptor)
 
 
-def _open(path: str, limit: float) -> int:
+def _open(path: str, limit: float) -> LockedFile:
     while True:
         with explained(path, "write"):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except FileNotFoundError:  # the folder was deleted just now
+                file = _open_or_make(path)
+            except FileNotFoundError:  # it was deleted just now, or its folder
                 continue
         try:
-            if _lock(descriptor) and _is_named(descriptor, path):
-                return descriptor
+            if _lock(file.descriptor) and _is_named(file.descriptor, path):
+                return file
         except BaseException:
-            os.close(descriptor)
+            os.close(file.descriptor)
             raise
-        os.close(descriptor)
+        os.close(file.descriptor)
         if time.monotonic() >= limit:
             raise HeldError(path)
         time.sleep(POLL)
+
+
+def _open_or_make(path: str) -> LockedFile:
+    try:
+        return LockedFile(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), True)
+    except FileExistsError:
+        pass
+    try:
+        return LockedFile(os.open(path, os.O_RDWR | os.O_CLOEXEC), False)
+    except PermissionError:  # another user's: it can be locked, and what it holds is theirs to change
+        return LockedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), False)
 
 
 def _lock(descriptor: int) -> bool:
