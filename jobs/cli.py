@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from molino import VERSION
+from molino import VERSION, environment
 from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
 PIPE = 128 + signal.SIGPIPE
@@ -65,6 +65,7 @@ def command() -> int:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    environment.prepare()
     try:
         code = main()
         sys.stdout.flush()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from molino import environment
 from molino.jobs.options import DONE, EMBEDDED, EXISTS, Parser
 from molino.jobs.runners import exits, quiet
 from molino.jobs.runners.flags import (
@@ -21,6 +22,7 @@ from molino.jobs.runners.flags import (
     workers_of,
 )
 from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch
 
 BLOCKS_PER_SHARD = 8
@@ -44,6 +46,7 @@ def run_command(
     started = time.time()
     # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
     gc.set_threshold(GARBAGE_OBJECTS)
+    environment.prepare()
     quiet.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
     from molino.jobs.run.lock import OutputExistsError
@@ -91,6 +94,7 @@ def _run(
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import carry, storage
 
+    check_temporary_files()
     storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = output_folder(given.output, inputs)
