@@ -34,10 +34,12 @@ FROM python:3.11.14-slim-bookworm AS environment
 COPY --from=packages /usr/local /usr/local
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 # What workers write besides the output: models, compiled loops and fonts; and Beam's boot makes an environment for each
-# worker. The folders are open to any user, for a cluster may choose one.
+# worker. The folders are open to any user, for a cluster may choose one. Beam's boot starts workers before this program
+# could see to it that they call their runner on the same machine through no proxy; a list of one's own needs these too.
 ENV MOLINO_CACHE=/var/cache/molino \
     NUMBA_CACHE_DIR=/var/cache/molino/numba \
     MPLCONFIGDIR=/var/cache/molino/matplotlib \
+    no_grpc_proxy=localhost,127.0.0.1,::1 \
     PYTHONUNBUFFERED=1
 RUN install -d -m 1777 /var/cache/molino /opt/apache/beam-venv \
     && useradd --uid 10001 --user-group --create-home molino

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from molino import VERSION
+from molino import VERSION, environment
 from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
 PIPE = 128 + signal.SIGPIPE
@@ -68,6 +68,7 @@ def command() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup has it ignored
             signal.signal(number, _stop)
+    environment.prepare()
     try:
         code = main()
         sys.stdout.flush()

@@ -208,6 +208,8 @@ def place(text: str) -> str:
     """
     if not text:
         raise argparse.ArgumentTypeError("must not be empty; is a variable unset?")
+    if text.split("/")[0] == "~":
+        raise argparse.ArgumentTypeError(f"no shell has read the ~ of {text}; write the home folder in full")
     if found := re.match(r"(gs|s3|hdfs):/(?!/)", text):
         raise argparse.ArgumentTypeError(f"{text} lacks a slash; write {found[1]}://{text[found.end() :]}")
     return text
@@ -326,7 +328,7 @@ def add_run_options(
         metavar="NAME",
         help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
     )
-    run.add_argument("--workers", type=workers, metavar="N", help="of the embedded runner (default: one a core)")
+    run.add_argument("--workers", type=workers, metavar="N", help="of the embedded runner (default: one a usable core)")
     run.add_argument(
         "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
     )

@@ -25,7 +25,7 @@ EVERYTHING = {"schemas", "transforms", *SHARED, *DOMAINS}
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "molino": ({"jobs"}, set()),
     "schemas": (set(), {"pyarrow"}),
-    "transforms": ({"molino"}, set()),
+    "transforms": ({"molino"}, {"numba"}),
     "transforms/files": (BASE, {"pyarrow", "obstore", "google"}),
     "transforms/rows": (BASE | {"transforms/files"}, ARROW | {"xxhash"}),
     "transforms/text": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW),
@@ -46,7 +46,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"molino", "jobs", "jobs/runners", "jobs/forecast", "schemas", "transforms"} | SHARED,
         {"apache_beam", "pyarrow"},
     ),
-    "jobs/runners": ({"jobs", "transforms", "transforms/files"}, {"apache_beam", "pyarrow", "tqdm"}),
+    "jobs/runners": ({"molino", "jobs", "transforms", "transforms/files"}, {"apache_beam", "pyarrow", "tqdm"}),
     "jobs/forecast": ({"jobs", "transforms", *SHARED}, set()),
     "training": ({"molino", "schemas"}, {"pyarrow", "numpy", "keras", "tensorflow", "tqdm"}),
 }

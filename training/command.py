@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from molino import environment
 from molino.stderr import no_stderr
 
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
@@ -129,6 +130,7 @@ def run_command(
       explain: what a user reads of an error, or None where it is the program's own.
     """
     started = time.monotonic()
+    environment.prepare()
     try:
         with _signals_as_exits():
             told = work()
@@ -235,6 +237,8 @@ def check_output(path: str, *, overwrite: bool, mark: str, kind: str) -> str:
     """
     if re.match(r"\w+:/", path):  # with one slash it would be a folder here that nobody means
         raise TrainingError(f"--output {path}: a {kind} is written to a local folder; copy it from there")
+    if path.split("/")[0] == "~":
+        raise TrainingError(f"--output {path}: no shell has read the ~; write the home folder in full")
     folder = os.path.abspath(path)
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         if not os.path.isfile(os.path.join(folder, mark)):

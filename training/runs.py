@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from molino import caches, machine
 from molino.schemas import name_of
 
 MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
@@ -132,7 +133,7 @@ def open_run(
       folder: local path, or a URI that pyarrow.fs knows: gs://, s3://, hdfs://.
       datasets: schema name and version that each data set must have; None takes what the manifest says.
       verify: False compares sizes, footers and versions, but no sha256.
-      cache: folder to remember in; None remembers nothing. By default $XDG_CACHE_HOME/molino, or ~/.cache/molino.
+      cache: folder to remember in; None remembers nothing. By default that of `molino.caches`.
 
     Raises:
       UnfinishedError, MissingFileError, ChangedFileError, VersionError, OutsideError: as their docs say.
@@ -315,7 +316,7 @@ def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
     marks = {file["path"]: _mark(run, file["path"]) for file in entries}
     todo = [file for file in entries if known.get(file["path"]) != [file["sha256"], *marks[file["path"]]]]
     stop = threading.Event()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, machine.cpus())) as pool:
         try:
             for file, found in zip(todo, pool.map(functools.partial(_sha256, run, stop), todo), strict=True):
                 if found != file["sha256"]:
@@ -350,10 +351,11 @@ def _mark(run: Run, relative: str) -> list[int]:
 def _cache_file(run: Run, cache: str | os.PathLike | None) -> Path | None:
     if cache is None:
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(cache or os.path.join(home, "molino"))
+    folder = cache or caches.cache_folder()
+    if not folder:
+        return None
     identity = f"{run.filesystem.type_name}:{os.path.realpath(run.root)}:{run.sha256}"
-    return folder / f"verified-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+    return Path(folder) / f"verified-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
 
 
 def _recall(cache: Path | None) -> dict[str, list]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import molino
-from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser
+from molino import machine
+from molino.caches import in_home
+from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
 from molino.jobs.runners import quiet
 from molino.jobs.runners.flags import is_embedded
 
@@ -57,14 +59,7 @@ def _machine() -> Iterator[tuple[str, str, str]]:
     yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
     free = shutil.disk_usage(os.getcwd()).free
-    yield OK, "machine", f"{os.cpu_count()} cores, {_memory()} of memory, {free / 1e9:,.0f} GB free in this folder"
-
-
-def _memory() -> str:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:,.0f} GB"
-    except (ValueError, OSError):
-        return "an unknown amount"
+    yield OK, "machine", f"{machine.describe()}; {free / 1e9:,.0f} GB free in this folder"
 
 
 def _packages() -> Iterator[tuple[str, str, str]]:
@@ -107,7 +102,11 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
         also = (
             "" if name == EMBEDDED else f" ({name} would let Beam choose among three engines; here it is always this)"
         )
-        yield OK, "runner", f"embedded: Beam's FnApiRunner in this process, {os.cpu_count()} worker threads{also}"
+        yield (
+            OK,
+            "runner",
+            f"embedded: Beam's FnApiRunner in this process, {many(machine.cpus(), 'worker thread')}{also}",
+        )
     elif name == "PrismRunner":
         yield from _prism(prism)
     elif name in ("FlinkRunner", "SparkRunner", "PortableRunner"):
@@ -124,8 +123,8 @@ def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
         known = OK if _version(DATAFLOW_CLIENT) else WRONG
         yield known, "runner", f"Dataflow: needs {DISTRIBUTION}[dataflow], a project and a region"
         given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-        default = Path.home() / ".config/gcloud/application_default_credentials.json"
-        known = given or (str(default) if default.exists() else "")
+        default = in_home(".config/gcloud/application_default_credentials.json")
+        known = given or (default if os.path.exists(default) else "")
         missing = "none found; run: gcloud auth application-default login"
         yield OK if known else MISSING, "credentials", known or missing
 
@@ -154,7 +153,7 @@ def _java() -> tuple[str, str, str]:
 
 
 def _jars() -> tuple[str, str, str]:
-    cache = Path.home() / ".apache_beam/cache/jars"
+    cache = Path(in_home(".apache_beam/cache/jars") or os.devnull)
     jars = sorted(path.name for path in cache.glob("beam-runners-flink-*.jar")) if cache.is_dir() else []
     how = "Beam fetches it from Maven Central at the first run; without network give --flink_job_server_jar=FILE"
     return (
@@ -164,7 +163,7 @@ def _jars() -> tuple[str, str, str]:
 
 def _local_cluster() -> tuple[str, str, str]:
     """Return what deploy/flink/fetch has brought; deploy/flink/settings has the same places."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    cache = os.environ.get("XDG_CACHE_HOME") or in_home(".cache") or "/.cache"
     place = Path(os.environ.get("MOLINO_FLINK_CACHE") or Path(cache) / "molino/flink")
     found = [sorted(place.glob(f"{name}-*[0-9]"))[-1:] for name in ("flink", "beam", "boot")]
     if not all(found):

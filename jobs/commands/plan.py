@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from molino import machine
 from molino.jobs.options import DONE, EXISTS, EXIT_CODES, Parser, many
 from molino.jobs.runners import exits, quiet
 from molino.jobs.runners.flags import check_flags, check_reachable, is_embedded
+from molino.jobs.runners.temporary import check_temporary_files
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
@@ -143,6 +145,7 @@ def _plan_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     from molino.transforms.files import storage
 
     module = importlib.import_module(f"molino.jobs.{job}")
+    check_temporary_files()
     storage.use_options(flags)
     check_flags(given.runner, flags)
     here, given.output = given.output is None, given.output or "."
@@ -175,8 +178,12 @@ def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tu
     yield "written", show_bytes(found.written_bytes)
     yield "disk", f"{show_bytes(found.disk_bytes)} needed{_free(given.output, found.disk_bytes) if here else ''}"
     all_ = f", {show_bytes(found.memory_bytes)} for {found.workers:,}" if found.workers > 1 else ""
-    short = _memory(found.memory_bytes) if here else ""
+    short = "; too little" if here and 0 < machine.memory_share().usable < found.memory_bytes else ""
     yield "memory", f"{show_bytes(found.worker_bytes)} for one worker{all_}{short}"
+    if here:
+        yield "machine", machine.describe()
+        if found.workers > machine.cpus():
+            yield "note", f"{many(found.workers, 'worker')} would share {many(machine.cpus(), 'core')}"
     pieces = f"{found.pieces:,} pieces" if found.pieces != 1 else "one piece"
     yield "widest stage", f"{found.widest}: {show_bytes(found.width)} in {pieces}"
     if found.pieces < found.workers:
@@ -211,12 +218,6 @@ def _free(output: str, needed: float) -> str:
         folder = os.path.dirname(folder)
     free = shutil.disk_usage(folder).free
     return f", {show_bytes(free)} free" + ("; too little" if free < needed else "")
-
-
-def _memory(needed: float) -> str:
-    """Return a warning where this machine has less memory than is needed."""
-    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"; this machine has {show_bytes(has)}: too little" if needed > has else ""
 
 
 def show_bytes(size: float) -> str:

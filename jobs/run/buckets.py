@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 
 from molino.jobs.runners.temporary import make_folder
@@ -18,8 +17,7 @@ def bucket_folder(staging: str, *, embedded: bool) -> Iterator[str]:
     if storage.is_local(staging) or not embedded:
         yield storage.join(staging, "shuffle")
         return
-    with storage.explained(tempfile.gettempdir(), "write"):
-        folder = make_folder()
+    folder = make_folder()
     try:
         yield folder
     finally:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from molino import environment
 from molino.jobs.options import BUSY, DONE, EMBEDDED, EXISTS, Parser, many
 from molino.jobs.runners import exits, quiet, service
 from molino.jobs.runners.flags import (
@@ -22,6 +23,7 @@ from molino.jobs.runners.flags import (
     workers_of,
 )
 from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch
 
 BLOCKS_PER_SHARD = 8
@@ -45,6 +47,7 @@ def run_command(
     started = time.time()
     # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
     gc.set_threshold(GARBAGE_OBJECTS)
+    environment.prepare()
     quiet.silence_beam()
     given, beam_flags = parser.parse_strictly(arguments)
     from molino.jobs.run.lock import BusyError, OutputExistsError
@@ -95,6 +98,7 @@ def _run(
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import carry, storage
 
+    check_temporary_files()
     storage.use_options(beam_flags)
     inputs = list_inputs(given)
     output = output_folder(given.output, inputs)

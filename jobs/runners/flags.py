@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from molino import machine
 from molino.jobs.options import EMBEDDED, RUNNERS
+from molino.jobs.runners.loopback import check_loopback
 
 DATAFLOW = "DataflowRunner"
 FLINK = "FlinkRunner"
@@ -22,13 +24,14 @@ CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n
 
 
 def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None) -> Any:
-    """Return Beam's options; the embedded runner gets `workers` workers, one a core by default."""
+    """Return Beam's options; the embedded runner gets `workers` workers, by default one for each CPU it may use."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
     if not is_embedded(runner):
         check_flags(runner, flags)
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
+            check_loopback()
         if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
             from molino.transforms.errors import OptionError
 
@@ -45,7 +48,7 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
         return PipelineOptions([*flags, *named, f"--runner={runner}"])
     options = _remember_views(PipelineOptions(list(flags)))
     direct = options.view_as(DirectOptions)
-    direct.direct_num_workers = workers or os.cpu_count() or 1
+    direct.direct_num_workers = workers or machine.cpus()
     direct.direct_running_mode = "in_memory"  # what the workers are is a matter of the environment: see run_pipeline
     return options
 
@@ -96,7 +99,7 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
 
     if is_embedded(runner):
-        return asked or os.cpu_count() or 1
+        return asked or machine.cpus()
     options = PipelineOptions(list(flags))
     told = 0
     if runner == FLINK:

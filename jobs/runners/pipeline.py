@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import DATA_ERROR
 from molino.jobs.runners.flags import is_embedded
+from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
 
@@ -139,6 +140,8 @@ def _environment(worker_mode: str, workers: int) -> Any:
 
     from molino.transforms.processes import python_path
 
+    if worker_mode == "processes" or workers > 1:
+        check_loopback()
     if worker_mode == "processes":
         _end_late_workers()
         command = f"PYTHONPATH={shlex.quote(python_path())} exec {shlex.quote(sys.executable)} -P "

@@ -25,17 +25,44 @@ def own_temporary_files() -> Iterator[None]:
         tempfile.tempdir = before
 
 
+def check_temporary_files() -> None:
+    """Look whether temporary files can be written, without which Beam is not even imported.
+
+    Raises:
+      DataError: they cannot.
+    """
+    with _explained():
+        tempfile.gettempdir()
+
+
 def make_folder() -> str:
-    """Return a new folder in TMPDIR for this user alone; it is deleted at the end of this process at the latest."""
-    _sweep(tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix=PREFIX)
-    atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
-    _folders.append(folder)
-    # locked for as long as this process lives; nobody sees the lock before it is held
-    fresh = os.path.join(folder, f"{LOCK}.new")
-    fcntl.flock(os.open(fresh, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
-    os.rename(fresh, os.path.join(folder, LOCK))
-    return folder
+    """Return a new folder in TMPDIR for this user alone; it is deleted at the end of this process at the latest.
+
+    Raises:
+      DataError: none can be made.
+    """
+    with _explained():
+        _sweep(tempfile.gettempdir())
+        folder = tempfile.mkdtemp(prefix=PREFIX)
+        atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
+        _folders.append(folder)
+        # locked for as long as this process lives; nobody sees the lock before it is held
+        fresh = os.path.join(folder, f"{LOCK}.new")
+        fcntl.flock(os.open(fresh, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+        os.rename(fresh, os.path.join(folder, LOCK))
+        return folder
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        from molino.transforms.errors import DataError
+
+        raise DataError(
+            f"cannot write temporary files: {error.strerror}; name a folder for them in TMPDIR, or make room"
+        ) from None
 
 
 def remove_temporary_files() -> None:

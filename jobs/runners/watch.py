@@ -44,13 +44,19 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
+        self._folder, self._socket = "", socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         if not self.quiet:
-            self._folder = tempfile.mkdtemp(prefix="molino-")
-            path = os.path.join(self._folder, "progress")
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.bind(path)
+            # a run goes on without reports, too: where no temporary folder can be written, or where its path is too
+            # long for a socket; then it is silent, but for what the runner is asked
+            try:
+                self._folder = tempfile.mkdtemp(prefix="molino-")
+                path = os.path.join(self._folder, "progress")
+                self._socket.bind(path)
+                os.environ[ENVIRONMENT] = path
+            except OSError:
+                self.quiet = self.ask is None
+        if not self.quiet:
             self._socket.settimeout(0.2)
-            os.environ[ENVIRONMENT] = path
             self._bar = self._make_bar() if self._screen.isatty() else None
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -58,13 +64,14 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.environ.pop(ENVIRONMENT, None)
         if not self.quiet:
-            os.environ.pop(ENVIRONMENT, None)
             self._end.set()
             self._thread.join()
-            self._socket.close()
             if self._bar is not None:
                 self._bar.close()
+        self._socket.close()
+        if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _make_bar(self):

@@ -114,6 +114,15 @@ def test_a_place_that_cannot_be_written_is_no_error(run_folder, tmp_path):
     open_run(run_folder, ASKED, cache=tmp_path / "file" / "cache")
 
 
+def test_what_was_found_right_is_remembered_in_the_cache(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "mine"))
+    open_run(run_folder, ASKED)
+    (remembered,) = (tmp_path / "mine").iterdir()
+    assert remembered.name.startswith("verified-")
+    monkeypatch.setattr(runs.caches, "cache_folder", lambda: None)
+    open_run(run_folder, ASKED)
+
+
 def test_a_broken_memory_is_no_error(run_folder, tmp_path):
     open_run(run_folder, ASKED)
     (remembered,) = (tmp_path / "cache" / "molino").iterdir()

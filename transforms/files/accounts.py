@@ -11,6 +11,7 @@ from typing import Any
 
 from obstore.store import GCSStore, S3Store
 
+from molino.caches import in_home
 from molino.transforms.errors import DataError, OptionError
 
 # A store that throttles or restarts is asked again for half a minute, with pauses of up to 5 seconds; a runner repeats
@@ -99,8 +100,8 @@ def _profile() -> Any:
     """
     known = os.environ
     profile = known.get("AWS_PROFILE") or known.get("AWS_DEFAULT_PROFILE")
-    keys = known.get("AWS_SHARED_CREDENTIALS_FILE") or os.path.expanduser("~/.aws/credentials")
-    config = known.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config")
+    keys = known.get("AWS_SHARED_CREDENTIALS_FILE") or in_home(".aws", "credentials")
+    config = known.get("AWS_CONFIG_FILE") or in_home(".aws", "config")
     if not profile and not os.path.exists(keys) and not os.path.exists(config):
         return None
     if importlib.util.find_spec("boto3"):
@@ -133,8 +134,9 @@ def connect_gs(bucket: str, _: Mapping[str, str]) -> Any:
             retry_config=RETRY,
         )
     config: dict[str, Any] = {}
-    gcloud = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
-    account = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or f"{gcloud}/application_default_credentials.json"
+    gcloud = os.environ.get("CLOUDSDK_CONFIG") or in_home(".config", "gcloud")
+    default = gcloud and f"{gcloud}/application_default_credentials.json"
+    account = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or default
     if os.path.exists(account):
         with open(account, "rb") as file:
             kind = json.load(file).get("type")

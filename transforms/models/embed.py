@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino import machine
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
 from molino.transforms.models import model_files, nnlm
@@ -106,7 +107,7 @@ def plan_models(
     urls = [location for location in locations.values() if model_files.is_url(location)]
     resolved = dict(zip(urls, ask_tensorflow([("resolve", {"url": url}) for url in urls]), strict=True))
     folders = {name: model_files.find_model(resolved.get(at, at)) for name, at in locations.items()}
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(machine.cpus()) as threads:
         digests = dict(zip(folders, threads.map(model_files.digest_model, folders.values()), strict=True))
     for name, digest in digests.items():
         model_files.check_digest(name, digest, pinned.get(name))

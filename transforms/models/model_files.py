@@ -8,6 +8,7 @@ import uuid
 import zipfile
 import zlib
 
+from molino import caches
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
 
@@ -18,11 +19,17 @@ MAX_MEMBERS = 10_000
 
 
 def cache_folder(*names: str) -> str:
-    """Return a folder of the cache: MOLINO_CACHE, else `molino` in XDG_CACHE_HOME, else in ~/.cache. Not made here."""
-    root = os.environ.get("MOLINO_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "molino"
-    )
-    return os.path.join(os.path.abspath(root), *names)
+    """Return a folder of the cache, which is not made here.
+
+    Raises:
+      DataError: there is no place for a cache.
+    """
+    folder = caches.cache_folder(*names)
+    if folder is None:
+        raise DataError(
+            "models need a cache, and neither a home nor a temporary folder can be written; set MOLINO_CACHE"
+        )
+    return folder
 
 
 def is_url(location: str) -> bool:

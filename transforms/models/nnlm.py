@@ -11,15 +11,15 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from molino.transforms.compiled import compiler
 
 CODE_POINTS = 0x110000
 # a token of at most this many bytes lies in its slot whole; a longer one is compared with the vocabulary
@@ -35,8 +35,8 @@ LINE_BYTES = 64
 LINE_FLOATS = LINE_BYTES // 4
 FILES = {"table": np.float32, "slots": np.uint64, "words": np.uint8, "offsets": np.int64, "punctuation": np.uint8}
 
-compiled: Callable[[Callable], Any] = numba.njit(nogil=True, cache=True, error_model="numpy")
-inlined: Callable[[Callable], Any] = numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+compiled = compiler(error_model="numpy")
+inlined = compiler(error_model="numpy", inline="always")
 
 
 # --- memory

@@ -10,13 +10,11 @@ All numbers are float32. The order of all additions is fixed and no operation is
 for the exponential, which is that of the C library.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
-compiled: Callable[[Callable], Any] = numba.njit(nogil=True, cache=True, error_model="numpy")
+from molino.transforms.compiled import compiler
+
+compiled = compiler(error_model="numpy")
 
 ZERO, ONE = np.float32(0), np.float32(1)
 NODES = 512  # at a time: their weights and sums stay in the first-level cache

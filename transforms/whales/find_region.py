@@ -10,10 +10,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numba import njit
 
+from molino.transforms.compiled import compiler
 from molino.transforms.images.decode import Header, decode
 from molino.transforms.whales.mark_blocks import mark_blocks
+
+_compiled = compiler()
 
 FAST_PIXELS = 200_000  # least that a reduced image has
 
@@ -200,7 +202,7 @@ def _outer_contours(marks: np.ndarray) -> list[np.ndarray]:
     return list(cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0])
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _area(rows, columns, cells):
     """Return the pixels of the cells that are marked."""
     widths = columns[1:] - columns[:-1]
@@ -213,7 +215,7 @@ def _area(rows, columns, cells):
     return area
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _keep_squares(rows, columns, cells, kernel):
     """Keep the cells that a marked rectangle of at least `kernel` pixels a side covers.
 
@@ -238,7 +240,7 @@ def _keep_squares(rows, columns, cells, kernel):
     return kept
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _keep_runs(columns, cells, kernel, first, last, line, kept):
     """Keep the columns marked in all rows from `first` to `last` where they stand side by side for `kernel` pixels."""
     some = np.uint8(0)

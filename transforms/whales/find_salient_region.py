@@ -9,11 +9,12 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numba import njit
 
+from molino.transforms.compiled import compiler
 from molino.transforms.whales.find_region import Mask, Region
 
 cv2.setNumThreads(1)
+_compiled = compiler()
 
 # Lengths are in units of the image's longer side, distances of colour in standard deviations of the water.
 SMALLEST = 16  # pixels of the shorter side of the working copy, below which there is no water to know
@@ -186,7 +187,7 @@ def _fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 # Places in the surface's polynomial, 1, x, y, x^2, xy, y^2, run from -1 to 1 over the image.
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _sum_products(colours, kept):
     """Return the normal equations of the surface through the kept colours: (6, 6) and (6, 2)."""
     height, width = kept.shape
@@ -208,7 +209,7 @@ def _sum_products(colours, kept):
     return squares, products
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _row(surface, y):
     """Return the surface at a height as a polynomial of x: (3, 2), the constant first."""
     row = np.empty((3, 2))
@@ -219,7 +220,7 @@ def _row(surface, y):
     return row
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _sum_scatter(colours, kept, surface):
     """Return the covariance of the kept colours around the surface."""
     height, width = kept.shape
@@ -238,7 +239,7 @@ def _sum_scatter(colours, kept, surface):
     return np.array([[aa, ab], [ab, bb]]) / count
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _measure(colours, surface, precision):
     """Return each pixel's Mahalanobis distance from the surface."""
     height, width = colours.shape[:2]
@@ -314,7 +315,7 @@ def _gaussian(shape: tuple[int, ...], x: float, y: float, sigma: float) -> np.nd
     return down[:, None] * across
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _second_moments(saliency, mask):
     """Return the centroid, (x, y), and the covariance, (xx, xy, yy), of the masked pixels."""
     height, width = mask.shape
@@ -335,7 +336,7 @@ def _second_moments(saliency, mask):
     return x, y, sxx / total - x * x, sxy / total - x * y, syy / total - y * y
 
 
-@njit(cache=True, nogil=True)
+@_compiled
 def _third_moment(saliency, mask, x, y, along_x, along_y):
     """Return the third central moment of the masked pixels along an axis."""
     height, width = mask.shape

@@ -17,7 +17,9 @@ import functools
 import math
 
 import numpy as np
-from numba import float32, int32, int64, njit, uint8, uint32, uint64
+from numba import float32, int32, int64, uint8, uint32, uint64
+
+from molino.transforms.compiled import compiler
 
 BLACK, WHITE, UNSURE = 0, 1, 2
 
@@ -32,9 +34,9 @@ MOST_KEPT = 80 << 20  # bytes of histograms; beyond, they are counted twice and 
 MOST_PIXELS = 1 << 26  # a quarter of it is the most that OpenCV's float32 histograms count exactly
 EPSILON = float(np.finfo(np.float64).eps)  # compareHist takes a smaller product of variances for 0
 
-_fast = njit(cache=True, nogil=True, error_model="numpy")
+_fast = compiler(error_model="numpy")
 # a sum in any order: the terms are integers, or the result is used with a margin
-_sums = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+_sums = compiler(error_model="numpy", fastmath={"reassoc"})
 
 
 def halve(length: int, times: int) -> np.ndarray:

@@ -1,11 +1,13 @@
 """What `molino doctor` says of the packages, and of a Flink cluster on this machine."""
 
 import importlib.metadata
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from molino import machine
 from molino.jobs.commands import doctor
 
 
@@ -33,6 +35,24 @@ def test_the_pieces_are_found(cache, capsys):
     line = local_cluster(capsys)
     assert line.startswith("ok  local cluster")
     assert f"flink-1.19.3, beam-2.70.0, boot-2.77.0 in {cache}" in line
+
+
+def test_what_may_be_used_of_the_machine_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "cpu_share", lambda root="/": machine.Share(2, 64, "affinity"))
+    monkeypatch.setattr(machine, "memory_share", lambda root="/": machine.Share(8 * 10**9, 256 * 10**9, "cgroup limit"))
+    doctor.main([])
+    told = capsys.readouterr().out
+    assert "2 of 64 cores: affinity; 8 of 256 GB of memory: cgroup limit; " in told
+    assert "in this process, 2 worker threads" in told
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "DataflowRunner"])
+def test_a_user_without_a_home_is_told_what_is_missing(runner, monkeypatch, capsys):
+    for name in ("HOME", "XDG_CACHE_HOME", "MOLINO_FLINK_CACHE", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    doctor.main(["--runner", runner])
+    assert re.search("no jar" if runner == "FlinkRunner" else "none found", capsys.readouterr().out)
 
 
 def test_every_package_that_setup_requires_is_looked_at(capsys):

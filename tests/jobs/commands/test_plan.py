@@ -3,12 +3,14 @@
 import gzip
 import json
 import os
+import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from molino import machine
 from molino.jobs import cli, names, pca, shapes, titles, whales
 from molino.jobs.runners.flags import workers_of
 from molino.transforms.names.sample import sample_names
@@ -163,6 +165,27 @@ def test_it_tells_and_writes_nothing(payroll, tmp_path, capsys):
     assert "cost" not in lines
     assert "free" in lines["disk"]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_machine_that_has_too_little_is_told(payroll, capsys, monkeypatch):
+    words = ["plan", "names", "--input", str(payroll)]
+    monkeypatch.setattr(machine, "cpu_share", lambda root="/": machine.Share(2, 64, "cgroup quota"))
+    monkeypatch.setattr(machine, "memory_share", lambda root="/": machine.Share(10**12, 10**12))
+    assert cli.main(words) == 0
+    told = capsys.readouterr().out
+    assert "2 of 64 cores: cgroup quota; 1e+03 GB of memory" in told
+    assert " for 2" in told
+    assert "would share" not in told
+    assert "too little" not in told
+    monkeypatch.setattr(machine, "memory_share", lambda root="/": machine.Share(10**8, 10**12, "cgroup limit"))
+    assert cli.main([*words, "--workers", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "note  3 workers would share 2 cores" in told
+    assert re.search(r"memory  .* for 3; too little", told)
+    assert cli.main([*words, "--workers", "3", "--runner", "FlinkRunner", "--parallelism", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "machine" not in told
+    assert "too little" not in told
 
 
 def test_prices_give_a_cost(payroll, capsys):

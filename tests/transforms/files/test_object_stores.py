@@ -467,6 +467,20 @@ def test_a_profile_without_boto3_is_told(given, tmp_path, monkeypatch):
         storage.exists("s3://mill/a")
 
 
+def test_a_user_without_a_home_has_no_files_of_accounts(tmp_path, monkeypatch):
+    """Not even where a folder is named ~."""
+    for name in (".aws", ".config/gcloud"):
+        (tmp_path / "~" / name).mkdir(parents=True)
+    (tmp_path / "~/.aws/credentials").write_text("[default]")
+    (tmp_path / "~/.config/gcloud/application_default_credentials.json").write_text('{"type": "external_account"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(accounts, "_federated", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(accounts, "GCSStore", lambda bucket, **how: how)
+    assert accounts._profile() is None
+    assert "application_credentials" not in accounts.connect_gs("mill", {})
+
+
 def test_an_account_that_only_googles_library_reads_is_told(tmp_path, monkeypatch):
     (tmp_path / "key.json").write_text('{"type": "external_account"}')
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))

@@ -122,12 +122,8 @@ def test_the_digest_is_of_names_and_content(tmp_path):
     assert len(digests) == 4
 
 
-def test_where_the_cache_is(monkeypatch):
-    monkeypatch.setenv("MOLINO_CACHE", "/x/y")
-    assert cache_folder("models") == "/x/y/models"
-    monkeypatch.delenv("MOLINO_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/z")
-    assert cache_folder() == "/z/molino"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setenv("HOME", "/home/ana")
-    assert cache_folder("models", "x") == "/home/ana/.cache/molino/models/x"
+def test_without_a_cache_one_line_says_so(monkeypatch):
+    assert cache_folder("models").endswith("/cache/models")
+    monkeypatch.setattr(model_files.caches, "cache_folder", lambda *names: None)
+    with pytest.raises(DataError, match=r"models need a cache, .*; set MOLINO_CACHE"):
+        cache_folder("models")
