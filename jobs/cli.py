@@ -65,9 +65,8 @@ def command() -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this, who wants none of it
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup has it ignored
-            signal.signal(number, _stop)
+    for number in environment.stop_signals():
+        signal.signal(number, _stop)
     environment.prepare()
     try:
         code = main()

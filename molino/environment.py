@@ -1,6 +1,7 @@
 """What libraries read of the environment when they are loaded: set where a command begins, and for what it starts."""
 
 import os
+import signal
 
 from molino import machine
 
@@ -51,3 +52,9 @@ def limit_threads() -> None:
     if share.usable < share.host:
         for name in THREADS:
             os.environ.setdefault(name, str(share.usable))
+
+
+def stop_signals() -> list[int]:
+    """Return the signals that end a command in good order; not SIGHUP where it is ignored, as under nohup."""
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else [])]

@@ -86,7 +86,7 @@ exit codes:
   {DATA}  the input or the disk does not allow it; {UNTOUCHED}
   {USAGE}  the command line is wrong
   {EXISTS}  something is at --output, and --overwrite is not given or it is no {kind}
-  130, 143  stopped by Ctrl-C or SIGTERM; {UNTOUCHED}
+  129, 130, 143  stopped by SIGHUP, Ctrl-C or SIGTERM; {UNTOUCHED}
 """
 
 
@@ -174,12 +174,12 @@ def explain(error: Exception) -> str | None:
 
 @contextlib.contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit(143) and Ctrl-C into SystemExit(130), so that what was begun is tidied up."""
+    """Turn SIGTERM, SIGHUP and Ctrl-C into SystemExit with 143, 129 and 130, so that what was begun is tidied up."""
 
     def stop(number: int, _: Any) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, stop) for number in environment.stop_signals()}
     try:
         yield
     finally:

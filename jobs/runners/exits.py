@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator
 
+from molino import environment
 from molino.jobs.options import DATA
 from molino.jobs.runners.failures import explain_failure
 from molino.jobs.runners.temporary import remove_temporary_files
@@ -36,12 +37,6 @@ def describe(error: BaseException) -> str:
     return explain_failure(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
-def stop_signals() -> list[int]:
-    """Return the signals that end a command; not SIGHUP where it is ignored, as under nohup."""
-    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else [])]
-
-
 @contextlib.contextmanager
 def signals_as_exits() -> Iterator[list[int]]:
     """Turn SIGTERM, SIGHUP and Ctrl-C into SystemExit with 143, 129 and 130, so that what was begun is tidied up.
@@ -57,7 +52,7 @@ def signals_as_exits() -> Iterator[list[int]]:
         threading.excepthook = lambda _: None
         raise SystemExit(received[0])
 
-    before = {number: signal.signal(number, stop) for number in stop_signals()}
+    before = {number: signal.signal(number, stop) for number in environment.stop_signals()}
     try:
         yield received
     finally:

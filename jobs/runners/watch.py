@@ -19,7 +19,7 @@ ASK_SECONDS = 1.0
 
 
 class Watch:
-    """Listens to the workers' reports and shows them on standard error.
+    """Listens to the workers' reports, tells them who asks, and shows them on standard error unless it is to be quiet.
 
     Attributes:
       total_bytes: size of the input: what the reading is measured by.
@@ -45,19 +45,19 @@ class Watch:
     def __enter__(self) -> "Watch":
         self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
         self._folder, self._socket = "", socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        if not self.quiet:
-            # a run goes on without reports, too: where no temporary folder can be written, or where its path is too
-            # long for a socket; then it is silent, but for what the runner is asked
-            try:
-                self._folder = tempfile.mkdtemp(prefix="molino-")
-                path = os.path.join(self._folder, "progress")
-                self._socket.bind(path)
-                os.environ[ENVIRONMENT] = path
-            except OSError:
-                self.quiet = self.ask is None
-        if not self.quiet:
+        # a run goes on without reports, too: where no temporary folder can be written, or where its path is too long
+        # for a socket; then nothing is known but what the runner is asked
+        try:
+            self._folder = tempfile.mkdtemp(prefix="molino-")
+            path = os.path.join(self._folder, "progress")
+            self._socket.bind(path)
+            os.environ[ENVIRONMENT] = path
+            self._listens = True
+        except OSError:
+            self._listens = self.ask is not None
+        if self._listens:
             self._socket.settimeout(0.2)
-            self._bar = self._make_bar() if self._screen.isatty() else None
+            self._bar = self._make_bar() if self._screen.isatty() and not self.quiet else None
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._listen, daemon=True)
             self._thread.start()
@@ -65,7 +65,7 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         os.environ.pop(ENVIRONMENT, None)
-        if not self.quiet:
+        if self._listens:
             self._end.set()
             self._thread.join()
             if self._bar is not None:
@@ -127,6 +127,6 @@ class Watch:
             self._bar.set_description_str(text, refresh=False)
             self._bar.n = round(100 * share)
             self._bar.refresh()
-        elif now - self._shown >= LINE_SECONDS:
+        elif now - self._shown >= LINE_SECONDS and not self.quiet:
             self._shown = now
             print(f"molino: {share:4.0%} {text}, {now - self._started:.0f} s", file=self._screen, flush=True)
