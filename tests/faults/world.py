@@ -186,9 +186,10 @@ class World:
         """Start a reader: it opens what a manifest lists, file after file."""
 
         def work():
+            finished = self.finished
             made = manifest.read_finished(self.output)
             if made is None:
-                assert not self.finished, "a reader found no run"
+                assert not finished, "a reader found no run"
                 return
             since = len(self.history)
             for file in manifest.data_files(made):

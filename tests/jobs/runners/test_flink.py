@@ -232,7 +232,7 @@ def test_a_cluster_that_is_gone_is_told(capsys):
 
 def test_progress_is_what_the_cluster_says_until_workers_report(monkeypatch):
     monkeypatch.setattr("molino.jobs.runners.watch.ASK_SECONDS", 0.0)
-    watch = Watch(100, quiet=True, noun="rows", stages={"read": "reading"}, ask=lambda: (0.25, "2 of 8 tasks"))
+    watch = Watch(100, quiet=False, noun="rows", stages={"read": "reading"}, ask=lambda: (0.25, "2 of 8 tasks"))
     watch._screen, watch._bar, watch._shown = io.StringIO(), None, -60.0
     watch._show()
     assert watch._screen.getvalue().startswith("molino:  25% 2 of 8 tasks, ")

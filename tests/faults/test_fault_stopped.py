@@ -1,0 +1,157 @@
+"""Processes that are stopped at every step of a commit, in PID namespaces of their own, while others take the output.
+
+The signal is SIGSTOP: the process holds what it holds, and goes on later as if nothing had been.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from molino.jobs.run import manifest, recheck
+from tests.faults.fault_harness import ROOT, end, environment, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+# An attempt that stops itself at a step, and a lease of a second.
+PROGRAM = """
+import os, signal, sys
+from molino.jobs.run import lock
+from molino.jobs.run.lock import BusyError
+from molino.transforms.errors import DataError
+from tests.faults import protocol
+
+output, content, at = sys.argv[1:]
+lock.Lock.BEAT, lock.Lock.POLL = 0.15, 0.05
+left = [at]
+def crash(step):
+    if left == [step]:
+        left.clear()
+        os.kill(os.getpid(), signal.SIGSTOP)
+if at == "claimed":
+    stage = protocol.stage
+    protocol.stage = lambda *arguments: (crash("claimed"), stage(*arguments))[1]
+try:
+    print(protocol.attempt(output, content, crash=crash))
+except BusyError as error:
+    print(error, file=sys.stderr)
+    sys.exit(75)
+except DataError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+"""
+STEPS = ("claimed", "verified", "moved", "manifest", "view", "success")
+
+
+def can_unshare():
+    """Return whether this machine lets a process have process numbers of its own."""
+    tried = ["unshare", "-p", "-f", "--mount-proc", "true"]
+    return shutil.which("unshare") and subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+# the first process of a namespace cannot stop itself
+APART = ["unshare", "-p", "-f", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"] if can_unshare() else []
+
+
+def start(output, content, at=""):
+    """Start an attempt, in a PID namespace of its own where that can be."""
+    words = [*APART, sys.executable, "-c", PROGRAM, str(output), content, at]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=pipe, stderr=pipe, start_new_session=True)
+
+
+def stopped_below(process):
+    """Return the number of the stopped process that a command started, 0 while there is none."""
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as file:
+                words = file.read().rsplit(")", 1)[1].split()
+            if words[0] == "T" and os.getsid(int(entry)) == process.pid:
+                return int(entry)
+        except OSError:
+            continue
+    return 0
+
+
+def look(output):
+    """Return what the output says, after looking that it is whole."""
+    made, wrong = recheck.verify(str(output))
+    assert [line for line in wrong if ".parquet" in line] == []
+    assert manifest.missing_paths(str(output), made, views=False) == []
+    return made["options"]["content"], wrong
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["first", "over"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_that_is_stopped_in_its_run(step, old, tmp_path):
+    """In its commit it keeps the output, and rivals are told to come again. Before it is taken over, and told so."""
+    output = tmp_path / "out"
+    if old:
+        assert end(start(output, "old")).code == 0
+    first = start(output, "first", step)
+    wait_until(lambda: stopped_below(first), first)
+    stopped = stopped_below(first)
+    rival = end(start(output, "rival"), 60)
+    if step == "claimed":
+        assert rival.code == 0, rival.err
+        assert look(output) == ("rival", [])
+    else:
+        assert rival.code == 75, rival.err
+        assert "is publishing in" in rival.err
+        if old or step not in ("verified", "moved"):
+            assert look(output)[0] == ("old" if step in ("verified", "moved") else "first")
+    os.kill(stopped, signal.SIGCONT)
+    ended = end(first, 60)
+    if step == "claimed":
+        assert ended.code == 75, ended.err
+        assert "this run has lost" in ended.err
+        assert look(output) == ("rival", [])
+    else:
+        assert ended.code == 0, ended.err
+        assert look(output) == ("first", [])
+    assert end(start(output, "last")).code == 0
+    assert look(output) == ("last", [])
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "killed while stopped"])
+def test_a_process_that_is_killed_in_its_run(step, number, tmp_path):
+    """Its lock of the file goes with it, wherever it was; the next run waits for its heartbeat, and replaces it."""
+    output = tmp_path / "out"
+    assert end(start(output, "old")).code == 0
+    first = start(output, "first", step)
+    wait_until(lambda: stopped_below(first), first)
+    rival = start(output, "rival") if number == signal.SIGSTOP else None
+    os.killpg(first.pid, signal.SIGKILL)
+    end(first)
+    assert look(output)[0] == ("old" if step in ("claimed", "verified", "moved") else "first") or rival
+    if rival:
+        assert end(rival, 60).code in (0, 75)
+    assert end(start(output, "last")).code == 0
+    assert look(output) == ("last", [])
+
+
+def test_runs_in_namespaces_of_their_own_by_turns(tmp_path):
+    """Twelve that start together, each stopped for a while somewhere: what is published is always whole."""
+    output, steps = tmp_path / "out", itertools.cycle(STEPS)
+    running = [start(output, f"run {number}", next(steps)) for number in range(12)]
+    codes = []
+    while running:
+        for process in [*running]:
+            stopped = stopped_below(process)
+            if stopped:
+                os.kill(stopped, signal.SIGCONT)
+            if process.poll() is not None:
+                codes.append(end(process).code)
+                running.remove(process)
+        if (output / manifest.MANIFEST).exists():
+            look(output)
+        time.sleep(0.3)
+    assert set(codes) <= {0, 75}, codes
+    assert 0 in codes
+    assert end(start(output, "last")).code == 0
+    assert look(output) == ("last", [])
