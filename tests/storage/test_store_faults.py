@@ -1,12 +1,16 @@
 """The names job on S3 and Cloud Storage, disturbed: nobody sees half a run, and a repeated one is as if undisturbed."""
 
 import json
+import os
+import signal
 
 import pytest
 
 from molino.jobs import names
 from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.transforms.names.sample import sample_names
+from tests.faults.fault_harness import wait_until
+from tests.faults.test_fault_stopped import PROGRAM, STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 OPTIONS = ["--runner", "embedded", "--workers", "1", "--quiet"]
@@ -50,7 +54,7 @@ options = sys.argv[1:]
 for turn in range(4):
     assert names.main([*options, "--overwrite", "--min-count", str(1 + turn % 2)]) == 0
 """
-# what a reader sees while it polls: a whole run, or that none is finished
+# what a reader sees while it polls: a whole run, or, at first, that none is finished
 POLLS = """
 import hashlib, json, os, sys
 import pyarrow.parquet as pq
@@ -62,12 +66,12 @@ while not os.path.exists(os.environ["STOP"]):
         rows = [people.open(0).read().to_pylist() for people in run.datasets.values()]
         seen.setdefault(run.sha256, set()).add(hashlib.sha256(repr(rows).encode()).hexdigest())
     except RunError as error:
-        states.add(f"{type(error).__name__}: {error}")
+        states.add(f"{'late ' if seen else ''}{type(error).__name__}: {error}")
 print(json.dumps([{run: sorted(found) for run, found in seen.items()}, sorted(states)]))
 """
 LOCKS = """
 import sys, threading
-from molino.jobs.run.lock import Lock, OutputExistsError
+from molino.jobs.run.lock import BusyError, Lock
 from molino.transforms.files import storage
 storage.use_options([])
 told, start = [], threading.Barrier(6)
@@ -78,7 +82,7 @@ def take(number):
         with lock:
             told.append("taken")
             done.wait(60)
-    except OutputExistsError as error:
+    except BusyError as error:
         told.append(str(error))
         if len([line for line in told if line != "taken"]) == 5:
             done.set()
@@ -108,6 +112,8 @@ for number in range(int(sys.argv[2])):
 storage.delete_tree(folder)
 assert storage.list_tree(folder) == []
 """
+
+OF_STORES = "from molino.transforms.files import storage\nstorage.use_options([])\n" + PROGRAM
 
 
 @pytest.fixture(scope="module")
@@ -209,13 +215,49 @@ def test_a_lock_of_another_host_is_told(store):
 import sys
 from molino.transforms.files import storage
 storage.use_options([])
-print(storage.create_exclusive(sys.argv[1], sys.argv[2].encode()))
-print(storage.create_exclusive(sys.argv[1], b"late"))
+none = storage.see(sys.argv[1])
+first = storage.swap(sys.argv[1], sys.argv[2].encode(), none)
+print(first == storage.see(sys.argv[1]), storage.swap(sys.argv[1], b"late", none))
+second = storage.swap(sys.argv[1], sys.argv[2].encode() + b" ", first)
+print(second == storage.see(sys.argv[1]), storage.swap(sys.argv[1], b"late", first))
 """
-    assert store.run(program, store.url("held/_lock"), claim)[1].split() == ["True", "False"]
+    assert store.run(program, store.url("held/_lock"), claim)[1].split() == ["True", "None", "True", "None"]
     code, _, wrong = store.molino("names", *words(store, "held"))
     assert code == 75
     assert f"another run is at work in {store.url('held')} (process 1 on elsewhere)" in wrong
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_that_is_stopped_is_taken_over_and_publishes_nothing_later(step, store, tmp_path):
+    """No lock of a store can be held for good. An output stays whole, for its manifest is written conditionally.
+
+    A run that had published before it was stopped has done its work; the rest of it is left.
+    """
+    name = f"stopped-{step}"
+    assert store.run(OF_STORES, store.url(name), "old", "")[0] == 0
+    first = store.start(OF_STORES, store.url(name), "first", step)
+    wait_until(lambda: is_stopped(first.process))
+    code, out, wrong = store.run(OF_STORES, store.url(name), "rival", "")
+    assert (code, out) == (0, "rival\n"), wrong
+    os.kill(first.process, signal.SIGCONT)
+    code, out, wrong = first.end()
+    if step in ("claimed", "verified", "moved"):
+        assert code == 75, wrong
+        assert "this run has lost" in wrong
+    else:
+        assert code in (0, 75), wrong
+    code, _, wrong = store.molino("verify", store.url(name))
+    assert code == 0, wrong
+    made = store.manifest(name)
+    assert made["options"] == {"content": "rival"}
+    assert owned_paths(made) <= store.objects(name)
+    assert store.run(OF_STORES, store.url(name), "last", "")[0] == 0
+    assert store.objects(name) == owned_paths(store.manifest(name))
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def test_a_reader_sees_whole_runs_while_they_replace_each_other(store, tmp_path):
@@ -232,5 +274,6 @@ def test_a_reader_sees_whole_runs_while_they_replace_each_other(store, tmp_path)
     # four manifests, for each names the time of its run; the rows of each are always the same
     assert 2 <= len(seen) <= 4
     assert all(len(found) == 1 for found in seen.values()), seen
-    allowed = ("MissingFileError: ", "UnfinishedError: ", "RunError: there is no folder ")
+    # before the first run is done; after it a reader meets nothing but whole runs
+    allowed = ("UnfinishedError: ", "RunError: there is no folder ")
     assert all(state.startswith(allowed) for state in states), states
