@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.runners.exits import end_workers
-from molino.jobs.runners.failures import DATA_ERROR
+from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.flags import is_embedded
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
@@ -51,7 +51,7 @@ def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, 
             raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
     quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
-    refused = cluster.ended_by_data(DATA_ERROR) if cluster else contextlib.nullcontext()
+    refused = cluster.ended_at_once(explain_hopeless) if cluster else contextlib.nullcontext()
     with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()
