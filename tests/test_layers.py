@@ -46,7 +46,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"molino", "jobs", "jobs/runners", "jobs/forecast", "schemas", "transforms"} | SHARED,
         {"apache_beam", "pyarrow"},
     ),
-    "jobs/runners": ({"jobs", "transforms", "transforms/files"}, {"apache_beam", "pyarrow", "tqdm"}),
+    "jobs/runners": ({"molino", "jobs", "transforms", "transforms/files"}, {"apache_beam", "pyarrow", "tqdm"}),
     "jobs/forecast": ({"jobs", "transforms", *SHARED}, set()),
     "training": ({"molino", "schemas"}, {"pyarrow", "numpy", "keras", "tensorflow", "tqdm"}),
 }

@@ -130,6 +130,7 @@ def _run(
                     options,
                     worker_mode=given.worker_mode,
                     cluster=cluster,
+                    sources=runs.sources(plan),
                 )
         except BaseException:
             # workers outlive a failure: what is deleted now must not be written again

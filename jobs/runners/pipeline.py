@@ -5,12 +5,13 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.flags import is_embedded
+from molino.jobs.runners.proof import attach, make_proof
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
 
@@ -24,14 +25,31 @@ KEPT_BYTES, ARENAS = 1 << 26, 2
 
 
 def run_pipeline(
-    build: Callable, runner: str, options: Any, *, worker_mode: str, cluster: "Cluster | None" = None
+    build: Callable,
+    runner: str,
+    options: Any,
+    *,
+    worker_mode: str,
+    cluster: "Cluster | None" = None,
+    sources: tuple[str | None, Sequence[str]] | None = None,
 ) -> None:
-    """Build a pipeline, run it, and wait for its end; raise what stopped it."""
+    """Build a pipeline, run it, and wait for its end; raise what stopped it.
+
+    Args:
+      sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
+    """
     with own_temporary_files():
-        _run_pipeline(build, runner, options, worker_mode, cluster)
+        _run_pipeline(build, runner, options, worker_mode, cluster, sources)
 
 
-def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, cluster: "Cluster | None") -> None:
+def _run_pipeline(
+    build: Callable,
+    runner: str,
+    options: Any,
+    worker_mode: str,
+    cluster: "Cluster | None",
+    sources: tuple[str | None, Sequence[str]] | None,
+) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
 
@@ -50,6 +68,8 @@ def _run_pipeline(build: Callable, runner: str, options: Any, worker_mode: str, 
         except ValueError as error:  # what the runner's options lack
             raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
+    if sources and (worker_mode == "processes" or not is_embedded(runner)):
+        attach(pipeline, make_proof(*sources))
     quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
     refused = cluster.ended_at_once(explain_hopeless) if cluster else contextlib.nullcontext()
     with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
