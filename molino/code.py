@@ -17,6 +17,8 @@ SOURCES = (".py", ".json", ".html", ".css", ".txt")
 # what nothing of a run's output comes from, and in jobs/ what is no pipeline besides
 APART, NO_PIPELINES = {"cli", "commands", "training"}, {"__init__", "cli", "options"}
 
+MARK = 12  # digits of a module's digest
+
 Files = dict[str, Path]
 
 
@@ -87,6 +89,43 @@ def digest(files: Mapping[str, Path]) -> str:
     for name, path in sorted(files.items()):
         state.update(name.encode(errors="surrogatepass") + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return state.hexdigest()
+
+
+def module_digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return a digest of every module among files that other processes import, by the name under which they would.
+
+    Not of what is run as a program, which travels by value. The names are as of files: {"town_jobs/counting.py": ...}.
+    """
+    program = getattr(sys.modules.get("__main__"), "__file__", None) or "-"
+    loaded = {
+        Path(file).absolute(): name.replace(".", "/")
+        for name, module in [*sys.modules.items()]
+        if name != "__main__" and (file := getattr(module, "__file__", None))
+    }
+    found = {}
+    for name, path in files.items():
+        if path.suffix == ".py" and path.resolve() != Path(program).resolve():
+            own = loaded.get(path.absolute())
+            name = f"{own}/__init__.py" if own and path.stem == "__init__" else f"{own}.py" if own else name
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:MARK]
+    return found
+
+
+def digest_here(name: str, default: str) -> str:
+    """Return the digest of a module as this process would import it, by its name of `module_digests`.
+
+    Args:
+      default: what to return where there is none of that name: what needs it fails by itself.
+    """
+    try:
+        spec = importlib.util.find_spec(name.split("/")[0].removesuffix(".py"))
+    except (ImportError, ValueError):
+        spec = None
+    places = [*(spec.submodule_search_locations or [spec.origin or ""])] if spec else []
+    for path in (Path(place).parent / name for place in places):
+        if path.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:MARK]
+    return default
 
 
 def _files_in(folder: Path) -> Files:

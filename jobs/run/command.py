@@ -149,6 +149,7 @@ def _run(
                     worker_mode=given.worker_mode,
                     cluster=cluster,
                     submitted=lambda result: lock.tell(**service.place_of(given.runner, options, result)),
+                    sources=runs.sources(plan),
                 )
         except BaseException as error:
             recover(run, lock, error)

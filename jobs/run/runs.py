@@ -208,13 +208,17 @@ def code_digest(plan: Plan) -> str:
     A job of this package counts what all jobs share and what is its own. One from elsewhere counts all of this package,
     and its own top-level package or file, or the modules that `Plan.code` names.
     """
-    module = code.module_of(plan.build)
-    if module == f"molino.jobs.{plan.job}":
-        return code.digest(code.job_files(plan.job))
-    own = [code.files_of(name) for name in plan.code or [module]]
+    job, modules = sources(plan)
+    own = [code.files_of(name) for name in modules]
     if not all(own):
         return f"unknown-{uuid.uuid4().hex}"
-    return code.digest({name: path for files in [code.job_files(None), *own] for name, path in files.items()})
+    return code.digest({name: path for files in [code.job_files(job), *own] for name, path in files.items()})
+
+
+def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:
+    """Return the job of this package that a plan is of, or None; and the modules from elsewhere that it depends on."""
+    module = code.module_of(plan.build)
+    return (plan.job, []) if module == f"molino.jobs.{plan.job}" else (None, plan.code or [module])
 
 
 def check_output(run: Run, *, overwrite: bool) -> tuple[bool, str]:

@@ -5,13 +5,25 @@ import traceback
 from typing import Any
 
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
-PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)")
+PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)", re.DOTALL)
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
-NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
+# Python's own words, and those of `python -m`
+NO_MODULE = re.compile(r"No module named '?(\w+(?:\.\w+)*)")
+NO_NAME = re.compile(r"(?:Can't get attribute|cannot import name) '([\w.<>]+)' (?:on <module|from) '([\w.]+)'")
+NO_IMPORT = re.compile(r"\bImportError: (.*)")
 # what brings a package that the base install lacks
 LOCKS = {"cv2": "images.txt", "simplejpeg": "images.txt", "tensorflow": "tensorflow.txt"}
 LOCKS["numba"] = "shapes.txt for shapes, images.txt for whales, tensorflow.txt for titles and predict"
 DATA_ERROR = re.compile(r"(?:molino\.transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
+# where a cause begins: behind the frames of a Python traceback, unless it is cut there, or where Java says so
+CAUSE = re.compile(
+    r"(?:Traceback \(most recent call last\):|^Traceback[^\n]*)\n(?:[ \t][^\n]*\n|\n)*(?=\S)|^Caused by: ", re.MULTILINE
+)
+# where it ends: at an empty line, at what Java puts below it, or with a text that it is quoted in
+AFTER = re.compile(r"\n\s*\n|\n\t+(?:at |\.\.\. )|\n\s*(?:Suppressed|Caused by): |\n[\"')]")
+ESCAPED = {r"\n": "\n", r"\t": "\t", r"\'": "'", r"\"": '"'}  # in a text within another
+LINE_LENGTH = 500
+WORKERS, ANYWHERE = "on the workers", "here or on a worker"
 
 
 def explain_failure(error: BaseException) -> str:
@@ -24,17 +36,16 @@ def explain_failure(error: BaseException) -> str:
     found = DATA_ERROR.search(text)
     if found:
         return found[1]
-    module = NO_MODULE.search(text)
-    if module and module[1] in LOCKS:
-        return f"the package {module[1]} is not installed here: pip install -r requirements/{LOCKS[module[1]]}"
-    if module:
-        return f"there is no module {module[1]}, here or on a worker: install it, or name its folder in PYTHONPATH"
+    missing = _explain_missing(innermost(text), "here" if isinstance(error, ImportError) else ANYWHERE)
+    if missing:
+        return missing
     jar = JAR_ERROR.search(text)
     if jar:
         return f"cannot fetch Beam's job server, {jar[1]}: {jar[2]}; give it as a file: --flink_job_server_jar FILE"
     ended = PORTABLE_ERROR.search(text)
     if ended:
-        return f"the job ended in the state {ended[1]}: {ended[2]}; the output is as its last complete run left it"
+        cause = innermost(ended[2])
+        return f"the job ended in the state {ended[1]}: {cause}; the output is as its last complete run left it"
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "DataflowRuntimeException" in kinds:
         return _explain_dataflow(error)
@@ -48,10 +59,61 @@ def explain_failure(error: BaseException) -> str:
     return ""
 
 
+def explain_hopeless(text: str) -> str:
+    """Return the line for what a worker would meet again however often it is tried, "" for anything else.
+
+    Args:
+      text: of a runner: an error as it came from a worker, with all that the runner put around it.
+    """
+    found = DATA_ERROR.search(text)
+    return found[1] if found else _explain_missing(innermost(text), WORKERS)
+
+
+def innermost(text: str) -> str:
+    """Return in one line the last cause that a text tells: Python's tracebacks within Java's, each within another.
+
+    >>> innermost("java.lang.Exception: lost\\n\\tat a.B(B.java:1)\\nCaused by: java.io.IOException: full\\n\\t... 9")
+    'java.io.IOException: full'
+    """
+    text = re.sub(r"\\[nt'\"]", lambda found: ESCAPED[found[0]], text).strip()
+    start = max((found.end() for found in CAUSE.finditer(text)), default=0)
+    return " ".join(AFTER.split(text[start:], maxsplit=1)[0].split())[:LINE_LENGTH]
+
+
+def _explain_missing(line: str, where: str) -> str:
+    """Return what to do about a module, or a name in one, that was not found; "" where a line tells of none."""
+    found, name = NO_MODULE.search(line), NO_NAME.search(line)
+    module = found[1] if found else name[2] if name else ""
+    top = module.split(".")[0]
+    here = where == "here"
+    if module == "molino" and not name:
+        return (
+            "the workers lack this program, they have no module molino: build it into their image, "
+            "or add --setup_file ./setup.py"
+        )
+    if top == "molino" and not here:
+        what = f"{name[1]} in {module}" if name else module
+        return (
+            f"the workers have other code of molino than this command, they lack {what}: rebuild their image from the "
+            "code of this command, or reinstall it on them"
+        )
+    if top in LOCKS:
+        return f"the package {top} is not installed {where}: pip install -r requirements/{LOCKS[top]}"
+    if found and where == WORKERS:
+        return f"there is no module {module} on the workers: install it in their image, or bring it by --setup_file"
+    if found:
+        return f"there is no module {module}, here or on a worker: install it, or name its folder in PYTHONPATH"
+    if name:
+        what = f"the module {module} has no {name[1]}, {where}"
+        return f"{what}: it is another version than the command's, or was not sent; reinstall it"
+    loaded = NO_IMPORT.search(line)
+    return f"a module cannot be loaded, {where}: {loaded[1]}" if loaded else ""
+
+
 def _explain_dataflow(error: Any) -> str:
     """Return what the service said last of a job that it ended."""
     said = str(error).partition("Error:\n")[2].strip()
-    last = said.splitlines()[-1].strip()[:500] if said and said != "None" else "it gave no reason"
+    last = innermost(said) if said and said != "None" else "it gave no reason"
     name = error.result.job_id()
     return (
         f"the Dataflow job {name} ended in the state {error.result.state}: {last}; the output is as its last complete "

@@ -7,7 +7,6 @@ running when its command is stopped; and Flink tries again what the data does no
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 import threading
@@ -15,9 +14,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from molino.jobs.runners.failures import innermost
 from molino.jobs.runners.flags import FLINK
 
 ANSWER_SECONDS = 10.0
@@ -25,7 +25,6 @@ LOOK_SECONDS = 2.0
 LATE_SECONDS = 3.0  # how long a job that was being submitted may take to appear
 END_SECONDS = 60.0
 CAUSE_LENGTH = 90
-CAUSED_BY = re.compile(r"^Caused by: (.*)$", re.MULTILINE)
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
@@ -117,8 +116,7 @@ class Cluster:
     def _cause(self, job: dict[str, Any]) -> str:
         """Return why a job's tasks were lost: the innermost cause in Flink's words, as far as they fit in a line."""
         with contextlib.suppress(OSError, ValueError, KeyError):
-            told = self._exception(job).strip()
-            if cause := [told.partition("\n")[0], *CAUSED_BY.findall(told)][-1]:
+            if cause := innermost(self._exception(job)):
                 return f" after {cause[:CAUSE_LENGTH]}"
         return ""
 
@@ -142,11 +140,11 @@ class Cluster:
             )
 
     @contextlib.contextmanager
-    def ended_by_data(self, pattern: re.Pattern) -> Iterator[None]:
-        """End the job at the first error of its data, which Flink would meet again with every restart.
+    def ended_at_once(self, explain: Callable[[str], str]) -> Iterator[None]:
+        """End the job at the first error that it would meet again with every restart.
 
         Args:
-          pattern: finds the error in Flink's text; its first group is what a person reads.
+          explain: returns what a person reads of such an error in Flink's text, "" where there is none.
 
         Raises:
           DataError: the job was ended so.
@@ -160,8 +158,8 @@ class Cluster:
             while not found and not over.wait(LOOK_SECONDS):
                 with contextlib.suppress(OSError, ValueError, KeyError):
                     job = self._job()
-                    told = self._exception(job) if job else ""
-                    found.extend(match[1] for match in [pattern.search(told)] if match)
+                    line = explain(self._exception(job)) if job else ""
+                    found.extend([line] if line else [])
             if found:
                 self.cancel()
 
@@ -186,8 +184,10 @@ class Cluster:
         return max(ours, key=lambda job: job["start-time"], default={})
 
     def _exception(self, job: dict[str, Any]) -> str:
-        """Return Flink's text of what first went wrong in a job, empty where nothing did."""
-        return self._ask(f"/v1/jobs/{job['jid']}/exceptions").get("root-exception") or ""
+        """Return Flink's text of what last went wrong in a job, empty where nothing did."""
+        told = self._ask(f"/v1/jobs/{job['jid']}/exceptions")
+        history = told.get("exceptionHistory", {}).get("entries", [])  # Flink 2 has nothing else
+        return told.get("root-exception") or next((entry["stacktrace"] for entry in history), "")
 
     def _ask(self, path: str, method: str = "GET") -> Any:
         # without a proxy, as Beam's own client of Flink

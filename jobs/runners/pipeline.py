@@ -5,13 +5,14 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.runners.exits import end_workers
-from molino.jobs.runners.failures import DATA_ERROR
+from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.flags import is_embedded
 from molino.jobs.runners.loopback import check_loopback
+from molino.jobs.runners.proof import attach, make_proof
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
 
@@ -32,14 +33,16 @@ def run_pipeline(
     worker_mode: str,
     cluster: "Cluster | None" = None,
     submitted: Callable[[Any], None] = lambda result: None,
+    sources: tuple[str | None, Sequence[str]] | None = None,
 ) -> None:
     """Build a pipeline, run it, and wait for its end; raise what stopped it.
 
     Args:
       submitted: called with Beam's result of a job that another process does, as soon as that has it.
+      sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
     """
     with own_temporary_files():
-        _run_pipeline(build, runner, options, worker_mode, cluster, submitted)
+        _run_pipeline(build, runner, options, worker_mode, cluster, submitted, sources)
 
 
 def _run_pipeline(
@@ -49,6 +52,7 @@ def _run_pipeline(
     worker_mode: str,
     cluster: "Cluster | None",
     tell_submitted: Callable[[Any], None],
+    sources: tuple[str | None, Sequence[str]] | None,
 ) -> None:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import DirectOptions
@@ -68,8 +72,10 @@ def _run_pipeline(
         except ValueError as error:  # what the runner's options lack
             raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
+    if sources and (worker_mode == "processes" or not is_embedded(runner)):
+        attach(pipeline, make_proof(*sources))
     quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
-    refused = cluster.ended_by_data(DATA_ERROR) if cluster else contextlib.nullcontext()
+    refused = cluster.ended_at_once(explain_hopeless) if cluster else contextlib.nullcontext()
     with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
         result = pipeline.run()

@@ -18,6 +18,7 @@ def silence_beam() -> None:
     # a failed bundle is raised as well: its traceback need not be logged before, here or by a job server
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(lambda record: record.module != "portable_runner")
+    handler.addFilter(lambda record: record.funcName != "log_stdout")  # nor by Prism
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@
 It prints its port. Beam's client asks for objects by the JSON interface, the program by the XML interface.
 FOLDER/objects/BUCKET/ holds the objects, their names quoted; FOLDER/jobs/ what was submitted. A job is run from what
 was staged and nothing else: its pipeline on Beam's embedded runner, its packages by their archive or, where none was
-staged, as the image has them. FOLDER/verdict.json, {"state": ..., "message": ...}, says how jobs end without being run.
+staged, as the image has them: FOLDER/image, or this checkout. FOLDER/verdict.json, {"state": ..., "message": ...},
+says how jobs end without being run.
 Templates are launched: see templates_stand_in.py.
 """
 
@@ -213,7 +214,7 @@ class Dataflow:
         folder = self.folder / "jobs" / key
         folder.mkdir()
         package = self.storage.file(bucket, f"{os.path.dirname(name)}/{ARCHIVE}")
-        source = IMAGE
+        source = self.folder / "image" if (self.folder / "image").exists() else IMAGE
         if package.exists():
             with tarfile.open(package) as archive:
                 archive.extractall(folder, filter="data")

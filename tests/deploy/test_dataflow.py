@@ -9,6 +9,7 @@ import bz2
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.deploy.dataflow_user import JOBS, ROOT, SECRET, options_of
+from tests.faults.fault_harness import changed_copy
 
 IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
 TOKEN = "a-token-of-the-stand-in"
@@ -76,12 +78,12 @@ def staged(google, job):
 
 
 def unpacked(data):
-    """Return bytes and all that is packed in them: Beam packs what it pickles."""
+    """Return bytes and all that is packed in them, and in that: Beam packs what it pickles."""
     found = [data]
     for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", data):
         for open_ in (zlib.decompress, bz2.decompress):
             try:
-                found.append(open_(base64.b64decode(text)))
+                found.append(unpacked(open_(base64.b64decode(text))))
             except (ValueError, OSError, zlib.error):
                 continue
     return b"\n".join(found)
@@ -253,6 +255,19 @@ def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(google)
     assert "records were rejected" in said
     assert "nothing was published" in said
     assert "Traceback" not in said
+
+
+def test_workers_whose_image_has_other_code_end_the_job(google):
+    image = changed_copy(google.folder / "image")
+    code, said = google.submit("names", "--sdk_container_image", IMAGE, output="out/other")
+    shutil.rmtree(image)
+    assert code == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("molino: ")]
+    assert re.search(
+        r"worker \S+ has other code of molino \S+ than this command: \w{12} there, \w{12} here; rebuild", line
+    )
+    assert "Traceback" not in said
+    assert not list((google.folder / "objects/bucket").glob("out%2Fother%2F*"))
 
 
 def test_done_without_the_output_is_no_success(google):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def environment(folder: Path | None = None, patch: str = "", **variables: str) -
         path = f"{place}{os.pathsep}{path}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOLINO_")}
     return kept | {"PYTHONPATH": path, **variables}
+
+
+def changed_copy(place: Path) -> Path:
+    """Make a copy of the package in a folder, with other code by one line, and return the folder."""
+    shutil.copytree(ROOT / "molino", place / "molino", ignore=shutil.ignore_patterns("__pycache__"))  # links as folders
+    with (place / "molino/transforms/names/people.py").open("a") as file:
+        file.write("ADDED = 1\n")
+    return place
 
 
 def start(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None, **how) -> subprocess.Popen:

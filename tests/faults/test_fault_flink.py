@@ -1,6 +1,8 @@
 """Kills on a Flink cluster: the job recovers and holds what an undisturbed run holds, or fails and leaves what was."""
 
+import json
 import os
+import re
 import signal
 import time
 
@@ -9,7 +11,8 @@ import pytest
 from molino.jobs.run import recheck
 from molino.jobs.run.manifest import owned_paths
 from tests.every_job import JOBS, digests, molino, prepare, run_embedded
-from tests.faults.fault_harness import files_below, is_untouched, state_of, wait_until
+from tests.faults.fault_harness import changed_copy, files_below, is_untouched, state_of, wait_until
+from tests.flink_cluster import SCRIPTS
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -112,3 +115,57 @@ def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, 
     assert "records were rejected" in line
     assert "nothing was published" in line
     assert is_untouched(tmp_path / "flink")
+
+
+def worker_with(place, folder):
+    """Return the option for workers that find their modules in a place, and not where the command does."""
+    text = (SCRIPTS / "worker").read_text()
+    for old, new in (('"$(dirname "${BASH_SOURCE[0]}")/settings"', f"{SCRIPTS}/settings"), ("=$ROOT", f"={place}")):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "worker").write_text(text)
+    (folder / "worker").chmod(0o755)
+    return "--environment_config", json.dumps({"command": f"{folder}/worker"})
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["a-line", "a-module"])
+def test_workers_with_other_code_end_the_job(older, flink, tmp_path):
+    """With other code in a line, or without the module that compares it."""
+    prepare("names", tmp_path)
+    molino("names", *JOBS["names"][1], "--min-count", "7", "--output", "flink", "--quiet", cwd=tmp_path)
+    earlier = state_of(tmp_path / "flink")
+    copy = changed_copy(tmp_path / "copy")
+    if older:
+        (copy / "molino/jobs/runners/proof.py").unlink()
+    given = (*JOBS["names"][1], "--output", "flink", "--overwrite", "--quiet", *worker_with(copy, tmp_path))
+    line, number = fails_at_once(flink, given, tmp_path)
+    if older:
+        assert "they lack molino.jobs.runners.proof" in line
+    else:
+        assert re.search(r"worker \S+ has other code of molino \S+ than this command: \w{12} there, \w{12} here;", line)
+    assert "rebuild" in line
+    assert state_of(tmp_path / "flink") == earlier
+    last_word(flink, number, "CANCELED")
+
+
+def test_workers_without_the_package_end_the_job(flink, tmp_path):
+    prepare("names", tmp_path)
+    (tmp_path / "nothing").mkdir()
+    given = (*JOBS["names"][1], "--output", "flink", "--quiet", *worker_with(tmp_path / "nothing", tmp_path))
+    line, number = fails_at_once(flink, given, tmp_path)
+    assert "no module molino" in line
+    assert "--setup_file" in line
+    assert not (tmp_path / "flink").exists()
+    last_word(flink, number, "CANCELED")
+
+
+def fails_at_once(flink, given, folder):
+    """Run the names job, which must fail before Flink tries it again; return its line, and Flink's id of the job."""
+    begun = time.monotonic()
+    code, said = flink.run_job("names", *given, cwd=folder)
+    seconds = time.monotonic() - begun
+    assert code == 1, said + flink.log()
+    (line,) = said.splitlines()
+    assert seconds < 60, line
+    print(f"{seconds:.1f} s: {line}")
+    return line, flink.jobs()[0]["jid"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from molino.jobs.runners import flink
-from molino.jobs.runners.failures import DATA_ERROR
+from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
 from tests.faults.fault_harness import is_untouched
@@ -194,7 +194,7 @@ def test_a_job_whose_data_is_refused_is_ended(server, cluster, jobs, monkeypatch
     server.says["/v1/jobs/ours/exceptions"] = {"root-exception": text}
 
     def wait():
-        with cluster.ended_by_data(DATA_ERROR):
+        with cluster.ended_at_once(explain_hopeless):
             while not server.patched:
                 time.sleep(0.05)
             raise RuntimeError("Pipeline failed in state CANCELLED")
@@ -208,7 +208,7 @@ def test_a_job_that_fails_otherwise_is_tried_again(server, cluster, jobs, monkey
     monkeypatch.setattr(flink, "LOOK_SECONDS", 0.05)
     jobs.append(job("ours", state="RESTARTING"))
     server.says["/v1/jobs/ours/exceptions"] = {"root-exception": "TaskManager lost", "exceptionHistory": {}}
-    with cluster.ended_by_data(DATA_ERROR):
+    with cluster.ended_at_once(explain_hopeless):
         time.sleep(0.5)
     assert server.patched == []
 

@@ -1,0 +1,181 @@
+"""Proof that a worker has the code of its command: with other code it would write other rows under the command's name.
+
+It travels with every function of a pipeline, and is looked at where a worker unpickles one: before the first element.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import re
+import socket
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from molino import VERSION, code
+from molino.transforms.errors import DataError
+
+PACKAGES = ("apache-beam", "pyarrow", "numpy")
+SHOWN = 12  # digits of a digest
+REBUILD = "rebuild the workers' image from the code of this command, or reinstall it on the workers"
+_known: set[str] = set()  # proofs that this process made or has passed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a worker's code is to be. Unpickled it is None, or raises DataError in a process that has other code.
+
+    Attributes:
+      job: whose files count; None for a job from elsewhere.
+      version: of this program.
+      digest: of its files.
+      packages: versions of packages that can change an output's bytes.
+      modules: digests of the modules of a job from elsewhere. See `code.module_digests`.
+      token: tells this proof from others.
+    """
+
+    job: str | None
+    version: str
+    digest: str
+    packages: Mapping[str, str]
+    modules: Mapping[str, str]
+    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a dictionary, which another version of this program can read too
+        return prove, (dataclasses.asdict(self),)
+
+
+def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
+    """Return the proof of a job of this program, or of one from elsewhere with its modules. Reads all their files."""
+    made = Proof(
+        job=job,
+        version=VERSION,
+        digest=code.digest(code.job_files(job)),
+        packages=_versions(),
+        modules={name: mark for each in modules for name, mark in code.module_digests(code.files_of(each)).items()},
+    )
+    _known.add(made.token)
+    return made
+
+
+def attach(pipeline: Any, proof: Proof) -> None:
+    """Let every function of a pipeline that workers unpickle carry a proof."""
+    import apache_beam as beam
+    from apache_beam.pipeline import PipelineVisitor
+
+    class Visitor(PipelineVisitor):
+        def visit_transform(self, node: Any) -> None:
+            step = node.transform
+            if isinstance(step, beam.ParDo):
+                step._do_fn_info = functools.partial(_seal, step._do_fn_info, proof, step.get_restriction_coder())
+            elif isinstance(function := getattr(step, "fn", None), beam.CombineFn):
+                function._proof = proof
+
+        enter_composite_transform = visit_transform  # CombinePerKey is one, and is sent as a whole
+
+    pipeline.visit(Visitor())
+
+
+def _seal(make: Callable[[], Any], proof: Proof, restriction: Any) -> Any:
+    """Return what Beam sends of a DoFn, packed once more."""
+    from apache_beam.internal import pickler
+    from apache_beam.transforms import core
+
+    made = make()
+    if not isinstance(made, core.PickledDoFnInfo):
+        return made  # one of Beam's own, which goes by its name
+    sealed = _Sealed(made.serialized_dofn_data(), dataclasses.asdict(proof), restriction is not None)
+    return core.PickledDoFnInfo(pickler.dumps(sealed))
+
+
+class _Sealed:
+    """A DoFn and its arguments, packed, that a worker unpickles as such, or as a DoFn that tells why it cannot.
+
+    It is to tell with an element. Where unpickling itself fails, Flink waits three minutes for the worker to ask for
+    elements, and then tells of these minutes alone (Beam 2.77, GrpcDataService.createOutboundAggregator).
+    """
+
+    def __init__(self, packed: bytes, facts: Mapping[str, Any], splittable: bool):
+        self.content = packed, facts, splittable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a function in a function travels by value, and what it uses it imports: a worker may lack this program
+        def open_sealed(packed, facts, splittable):
+            import traceback
+
+            from apache_beam import DoFn
+            from apache_beam.internal import pickler
+
+            class Refusal(DoFn):
+                def __init__(self, why):
+                    self.why = why
+
+                def process(self, element, *_, **__):
+                    raise RuntimeError(self.why)
+
+            try:
+                from molino.jobs.runners.proof import prove
+
+                prove(facts)
+                return pickler.loads(packed)
+            except Exception:
+                if splittable:  # Beam asks such a one for more than `process`
+                    raise
+                return Refusal(traceback.format_exc().strip()), (), {}, None, None
+
+        return open_sealed, self.content
+
+
+def prove(facts: Mapping[str, Any]) -> None:
+    """Raise DataError when this process has other code than the one that sent a proof; look once.
+
+    Args:
+      facts: the proof's fields.
+    """
+    if facts["token"] in _known:
+        return
+    if told := _difference(facts):
+        raise DataError(f"worker {socket.gethostname()} {told}")
+    _known.add(facts["token"])
+
+
+def _difference(facts: Mapping[str, Any]) -> str:
+    """Return what is other here than with the command, and what to do; "" where nothing is."""
+    there, version = facts["digest"][:SHOWN], facts["version"]
+    here = code.digest(code.job_files(facts["job"]))[:SHOWN]
+    if here != there and version != VERSION:
+        return (
+            f"has molino {VERSION} with the code {here}, this command molino {version} with the code {there}; "
+            f"{_remedy('molino', VERSION, version)}"
+        )
+    if here != there:
+        return f"has other code of molino {VERSION} than this command: {here} there, {there} here; {REBUILD}"
+    for name, found in _versions().items():
+        if found != facts["packages"].get(name, found):
+            wanted = facts["packages"][name]
+            return f"has {name} {found}, this command {name} {wanted}; {_remedy(name, found, wanted)}"
+    for name, digest in facts["modules"].items():
+        if digest != (mark := code.digest_here(name, digest)):
+            return f"has another {name} than this command: {mark} there, {digest} here; {REBUILD}"
+    return ""
+
+
+def _remedy(name: str, workers: str, command: str) -> str:
+    if _numbers(workers) < _numbers(command):
+        return f"the workers are older: rebuild their image with {name} {command}, or install that on them"
+    return f"this command is older: update it to {name} {workers}, or rebuild the workers' image with {command}"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # what lies there without an installation tells no version
+            continue
+    return found
