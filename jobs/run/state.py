@@ -51,7 +51,6 @@ def state_of(output: str) -> State:
     manifest = read_manifest(output)
     held = _held(output)
     claim = read_claim(held)
-    staged = storage.list_tree(storage.join(output, STAGING))
     noted = storage.see(storage.join(output, runs.LAST_ERROR)).data
     last_error = None
     with contextlib.suppress(ValueError):
@@ -62,7 +61,7 @@ def state_of(output: str) -> State:
         claim=claim,
         locked=bool(held),
         alive=_is_alive(output, held, 1.5) if claim and claim.beat is not None else None,
-        staged_bytes=sum(file.bytes for file in staged),
+        staged_bytes=_staged_bytes(output),
         last_error=last_error if isinstance(last_error, dict) else None,
     )
 
@@ -72,7 +71,9 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
 
     Raises:
       BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
+      DataError: the folder is no output of this program.
     """
+    runs.check_ours(output)
     held = _held(output)
     claim = read_claim(held)
     told = []
@@ -89,12 +90,18 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
         except HeldError:
             raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
-    left = sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)))
+    left = _staged_bytes(output)
     with Lock(output, uuid.uuid4().hex):
         runs.clean(output)
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]
+
+
+def _staged_bytes(output: str) -> int:
+    """Return the size of what runs have staged, without the note of a failed one."""
+    note = storage.join(output, runs.LAST_ERROR)
+    return sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)) if file.path != note)
 
 
 def _held(output: str) -> bytes:
