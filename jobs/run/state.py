@@ -48,9 +48,14 @@ def state_of(output: str) -> State:
     Raises:
       DataError: it cannot be read.
     """
+    while True:
+        held = _held(output)
+        claim = read_claim(held)
+        alive = _is_alive(output, held, 1.5) if claim and claim.beat is not None else None
+        now = read_claim(_held(output)) if claim else None
+        if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
+            break
     manifest = read_manifest(output)
-    held = _held(output)
-    claim = read_claim(held)
     noted = storage.see(storage.join(output, runs.LAST_ERROR)).data
     last_error = None
     with contextlib.suppress(ValueError):
@@ -60,7 +65,7 @@ def state_of(output: str) -> State:
         finished=manifest is not None and is_finished(output),
         claim=claim,
         locked=bool(held),
-        alive=_is_alive(output, held, 1.5) if claim and claim.beat is not None else None,
+        alive=alive,
         staged_bytes=_staged_bytes(output),
         last_error=last_error if isinstance(last_error, dict) else None,
     )

@@ -8,6 +8,7 @@ import pytest
 from molino.jobs.run import state
 from molino.jobs.run.claim import new_claim
 from molino.jobs.run.lock import Lock
+from molino.jobs.run.manifest import LOCK
 from tests.faults.fault_harness import files_below, sha256
 from tests.jobs.commands.outputs import dead, fail, far, finish, old, stage, told, write
 
@@ -83,6 +84,24 @@ def test_a_run_at_work_is_seen_to_be_alive(output, status, monkeypatch):
     assert said["how far"] == "36% 28 of 78 tasks"
     assert said["workers"] == "FlinkRunner job molino-names-1 at http://flink.example:8081"
     assert {"remedy", "left over"} & set(said) == set()
+
+
+def test_a_run_that_ends_while_it_is_watched_is_nobody(output, status, monkeypatch):
+    finish(output)
+    write(output, far(every=2.0))
+    whole, looks = state._held, []
+
+    def held(folder):
+        looks.append(folder)
+        if len(looks) == 3:
+            (output / LOCK).unlink()
+        return whole(folder)
+
+    monkeypatch.setattr(state, "_held", held)
+    said = status(stands=False)
+    assert len(looks) > 3
+    assert said["at work"] == "nobody"
+    assert {"remedy", "how far"} & set(said) == set()
 
 
 def test_a_heartbeat_that_stands_still(output, status):
