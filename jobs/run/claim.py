@@ -67,7 +67,9 @@ class Claim:
     def to_bytes(self) -> bytes:
         """Return the claim as it stands in a file."""
         told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", None)}
-        return json.dumps(told).encode().ljust(LENGTH - 1) + b"\n"
+        while len(text := json.dumps(told)) >= LENGTH and told.get("at"):  # letters beyond ASCII take six bytes
+            told["at"] = told["at"][:-1]
+        return text.encode().ljust(LENGTH - 1) + b"\n"
 
 
 KINDS: dict[str, tuple[type, ...]] = {"pid": (int,), "beat": (int,), "every": (int, float), "released": (bool,)}
@@ -79,7 +81,7 @@ def read_claim(data: bytes) -> Claim | None:
         told = json.loads(data)
         known = {field.name for field in dataclasses.fields(Claim)} & told.keys()
         claim = Claim(**{name: told[name] for name in known if isinstance(told[name], KINDS.get(name, (str,)))})
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
     return claim if claim.token else None
 
@@ -133,7 +135,7 @@ def _read(path: str) -> str:
 def _is_there(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no number of a process
         return False
     except PermissionError:
         return True

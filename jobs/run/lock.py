@@ -112,7 +112,7 @@ class Lock:
                 return
             self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
             ours = self.claim.to_bytes()
-            self._change(lambda held: ours if self._is_ours(held) else held, seconds=0)
+            self._change(lambda held: ours if self._is_ours(held) else held, seconds=seconds)
 
     def _take(self) -> None:
         ours = self.claim.to_bytes()

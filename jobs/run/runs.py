@@ -272,6 +272,13 @@ def _foreign_files(output: str, listed: set[str]) -> list[str]:
     return [p for p in relative_paths(output) if not (p in listed or p.startswith(WORKING) or SHARD.fullmatch(p))]
 
 
+def check_ours(output: str) -> None:
+    """Raise DataError where a folder holds files, but none of the kinds that runs leave, and no manifest."""
+    foreign = _foreign_files(output, set()) if read_manifest(output) is None else []
+    if foreign:
+        raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
+
+
 def leftovers(output: str) -> list[str]:
     """Return the relative paths of what only killed runs leave: working files, and data files that may be deleted.
 

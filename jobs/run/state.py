@@ -48,10 +48,14 @@ def state_of(output: str) -> State:
     Raises:
       DataError: it cannot be read.
     """
+    while True:
+        held = _held(output)
+        claim = read_claim(held)
+        alive = _is_alive(output, held, 1.5) if claim and claim.beat is not None else None
+        now = read_claim(_held(output)) if claim else None
+        if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
+            break
     manifest = read_manifest(output)
-    held = _held(output)
-    claim = read_claim(held)
-    staged = storage.list_tree(storage.join(output, STAGING))
     noted = storage.see(storage.join(output, runs.LAST_ERROR)).data
     last_error = None
     with contextlib.suppress(ValueError):
@@ -61,8 +65,8 @@ def state_of(output: str) -> State:
         finished=manifest is not None and is_finished(output),
         claim=claim,
         locked=bool(held),
-        alive=_is_alive(output, held, 1.5) if claim and claim.beat is not None else None,
-        staged_bytes=sum(file.bytes for file in staged),
+        alive=alive,
+        staged_bytes=_staged_bytes(output),
         last_error=last_error if isinstance(last_error, dict) else None,
     )
 
@@ -72,7 +76,9 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
 
     Raises:
       BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
+      DataError: the folder is no output of this program.
     """
+    runs.check_ours(output)
     held = _held(output)
     claim = read_claim(held)
     told = []
@@ -89,12 +95,18 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
         except HeldError:
             raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
-    left = sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)))
+    left = _staged_bytes(output)
     with Lock(output, uuid.uuid4().hex):
         runs.clean(output)
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]
+
+
+def _staged_bytes(output: str) -> int:
+    """Return the size of what runs have staged, without the note of a failed one."""
+    note = storage.join(output, runs.LAST_ERROR)
+    return sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)) if file.path != note)
 
 
 def _held(output: str) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from molino.jobs.runners.failures import explain_failure
 from molino.jobs.runners.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
+STOPPED = re.compile(r"SystemExit: (129|130|143)\b")  # as a worker in the command's own thread tells of a signal
 
 
 def fail(error: BaseException) -> int:
@@ -32,8 +34,11 @@ def fail(error: BaseException) -> int:
 
 def describe(error: BaseException) -> str:
     """Return what stopped a run, in one line."""
-    if isinstance(error, SystemExit):
-        return f"stopped by signal {int(error.code or 0) - 128}"
+    code = error.code if isinstance(error, SystemExit) else None
+    if code is None and (stopped := STOPPED.match(str(error))):
+        code = stopped[1]
+    if code is not None:
+        return f"stopped by {signal.Signals(int(code) - 128).name}"
     return explain_failure(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 

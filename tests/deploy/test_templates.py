@@ -280,7 +280,7 @@ class TestLaunched:
         assert options["region"] == "europe-west1"
         # the output is kept for it
         code, said = google.submit("pca", "--setup_file", "./setup.py", output="out/classic")
-        assert code == 3
+        assert code == 75
         assert "is kept for the job of gs://bucket/templates/pca" in said
         status, _ = post(google, "templates", {"jobName": "later", "gcsPath": "gs://bucket/templates/pca"})
         assert status == 200

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -183,6 +184,15 @@ def test_the_heartbeat_survives_what_fails(hasty, tmp_path, monkeypatch):
         assert len(failing) > 3
 
 
+def test_what_a_run_tells_waits_for_a_rival_that_looks_at_the_lock(tmp_path):
+    with Lock(str(tmp_path), "mine") as held:
+        with contextlib.ExitStack() as rival:
+            rival.enter_context(locked_file.locked(str(tmp_path / LOCK), seconds=0))
+            threading.Timer(0.3, rival.pop_all().close).start()
+            held.tell(job="molino-names-1")
+        assert claim_of(tmp_path).job == "molino-names-1"
+
+
 def test_a_run_that_lost_its_lock_does_not_take_it_back(hasty, tmp_path):
     with Lock(str(tmp_path), "mine") as held:
         rival = other_claim(tmp_path, beat=5, every=60.0)
@@ -210,9 +220,10 @@ def test_where_locks_reach_one_machine_alone_nothing_is_taken_over(hasty, tmp_pa
         pass
     assert claim_of(tmp_path).token == "other"
     dead = dataclasses.replace(new_claim("other", every=1), born="0")
-    (tmp_path / LOCK).write_bytes(dead.to_bytes())  # of this machine, which knows that the process has ended
-    with Lock(str(tmp_path), "mine"):
-        assert claim_of(tmp_path).token == "mine"
+    (tmp_path / LOCK).write_bytes(dead.to_bytes())  # this machine knows it, and another may be unlocking it just now
+    with pytest.raises(BusyError, match=r"nfs with nolock .* molino unlock"), Lock(str(tmp_path), "mine"):
+        pass
+    assert claim_of(tmp_path).token == "other"
 
 
 def test_a_process_that_is_paused_in_its_commit_keeps_the_output(hasty, tmp_path):

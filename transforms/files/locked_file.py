@@ -168,5 +168,7 @@ def _can_lock(folder: str) -> bool:
     try:
         return child.wait(PROBE_SECONDS) == 0
     except subprocess.TimeoutExpired:
-        child.kill()  # and is not waited for: a process that a server holds up does not end
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process that a server holds up does not end
+            child.wait(1)
         return False
