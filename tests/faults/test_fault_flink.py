@@ -155,7 +155,7 @@ def test_workers_without_the_package_end_the_job(flink, tmp_path):
     line, number = fails_at_once(flink, given, tmp_path)
     assert "no module molino" in line
     assert "--setup_file" in line
-    assert not (tmp_path / "flink").exists()
+    assert is_untouched(tmp_path / "flink")
     last_word(flink, number, "CANCELED")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.every_job import JOBS, ROOT, digests, find_prism, molino, prepare, run_embedded
-from tests.faults.fault_harness import assert_failed, changed_copy, names
+from tests.faults.fault_harness import assert_failed, changed_copy, is_untouched, names
 
 PRISM = find_prism()
 
@@ -74,4 +74,4 @@ def test_workers_of_prism_prove_their_code(program, pool, tmp_path):
     told = {"other": "has other code of molino ", "none": "the workers lack this program"}[program]
     assert_failed(ended, 1, told)
     assert len(ended.err.splitlines()) == 1
-    assert not (tmp_path / "out").exists()
+    assert is_untouched(tmp_path / "out")
