@@ -14,7 +14,9 @@ KINDS = ("disk", "nfs", "store")
 MOMENTS = st.tuples(
     st.integers(0, 3),
     st.one_of(st.integers(0, 6), st.integers(0, 70)),
-    st.sampled_from(["", "kill", "begin", "overtake", "overtake", "read", "sleep", "fault", "fault", "free"]),
+    st.sampled_from(
+        ["", "kill", "begin", "overtake", "overtake", "read", "sleep", "fault", "fault", "trouble", "free"]
+    ),
     st.integers(0, 4),
     st.integers(0, 90),
 )
@@ -53,6 +55,8 @@ def test_no_schedule_leaves_a_mixture_or_loses_an_update(kind, schedule, tmp_pat
                 world.now += (3.0, 8.0, 40.0)[which % 3]
             elif event == "fault" and kind == "store":
                 world.faults.append(FAULTS[which])
+            elif event == "trouble":
+                world.troubles.append(FAULTS[which])
             elif event == "free" and which == 0:
                 world.free()
         world.close()

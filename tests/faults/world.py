@@ -103,7 +103,7 @@ class Beating(Lock):
 
 
 class Bucket:
-    """A bucket whose next writes meet the world's faults."""
+    """A bucket whose next conditional writes meet the world's faults, and whose next requests its troubles."""
 
     def __init__(self, world):
         self.world, self.store = world, MemoryStore()
@@ -120,14 +120,26 @@ class Bucket:
         return done
 
     def __getattr__(self, name):
-        return getattr(self.store, name)
+        request = getattr(self.store, name)
+
+        def ask(*arguments, **how):
+            trouble = self.world.troubles.pop(0) if self.world.troubles else ""
+            if trouble and trouble != "answer lost":
+                raise BaseError("status code: 503 Somehow: ")
+            done = request(*arguments, **how)
+            if trouble:
+                raise BaseError("error sending request")
+            return done
+
+        return ask
 
 
 class World:
     """An output on a disk, on an NFS without locks, or in a store, and all who are at work in it."""
 
     def __init__(self, kind, folder, patch):
-        self.kind, self.now, self.faults, self.broken, self.actors = kind, 0.0, [], [], []
+        self.kind, self.now, self.broken, self.actors = kind, 0.0, [], []
+        self.faults, self.troubles = [], []
         self.output = f"{kind}://mill/out" if kind == "store" else str(Path(folder, "out"))
         self.mine = threading.local()
         self.history = [""]  # the sha256 of all manifests that were there, one after the other
@@ -163,7 +175,13 @@ class World:
 
     def _stepped(self, function, *arguments, **how):
         actor = getattr(self.mine, "actor", None)
-        if actor is None or actor.depth:
+        if actor is None:  # who looks at the world meets no trouble
+            kept, self.troubles = self.troubles, []
+            try:
+                return function(*arguments, **how)
+            finally:
+                self.troubles = kept
+        if actor.depth:
             return function(*arguments, **how)
         actor.step()
         actor.depth += 1
@@ -243,6 +261,13 @@ class World:
     def look(self):
         """Assert what must hold at every moment."""
         assert not self.broken, self.broken
+        kept, self.troubles = self.troubles, []
+        try:
+            self._look()
+        finally:
+            self.troubles = kept
+
+    def _look(self):
         data = self.whole["see"](storage.join(self.output, manifest.MANIFEST)).data
         made = manifest.parse_manifest(self.output, data)
         if made is None:
@@ -272,6 +297,7 @@ class World:
             if isinstance(actor.result, str) and actor.result != "killed":
                 assert actor.result in self.published, "who said that it was done had published nothing"
         self.faults.clear()
+        self.troubles.clear()
         if self.kind == "nfs":
             protocol.storage.delete_file(storage.join(self.output, manifest.LOCK))
         last = self.begin("last")
