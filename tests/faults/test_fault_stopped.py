@@ -135,9 +135,10 @@ def test_a_process_that_is_killed_in_its_run(step, number, tmp_path):
     assert look(output) == ("last", [])
 
 
-def test_runs_in_namespaces_of_their_own_by_turns(tmp_path):
+@pytest.mark.parametrize("turn", range(3))
+def test_runs_in_namespaces_of_their_own_by_turns(turn, tmp_path):
     """Twelve that start together, each stopped for a while somewhere: what is published is always whole."""
-    output, steps = tmp_path / "out", itertools.cycle(STEPS)
+    output, steps = tmp_path / "out", itertools.cycle(STEPS[turn:] + STEPS[:turn])
     running = [start(output, f"run {number}", next(steps)) for number in range(12)]
     codes = []
     while running:
