@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from molino import environment
 from molino.jobs.options import DATA
-from molino.jobs.runners.failures import explain_failure
+from molino.jobs.runners.failures import explain_failure, innermost
 from molino.jobs.runners.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
@@ -27,8 +27,9 @@ def fail(error: BaseException) -> int:
     if line:
         print(f"molino: {line}", file=sys.stderr)
     else:
-        traceback.print_exception(error)
-        print("molino: this should not happen; please report the lines above", file=sys.stderr)
+        text = "".join(traceback.format_exception(error))
+        told = f"molino: this should not happen: {innermost(text)}; please report the lines above"
+        print(text, told, sep="", file=sys.stderr)
     return DATA
 
 

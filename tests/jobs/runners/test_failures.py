@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure, explain_hopeless, innermost
 
 PYTHON = """Traceback (most recent call last):
@@ -127,6 +128,14 @@ def test_what_a_restart_may_heal_is_no_end(error):
 def test_what_is_missing_here_is_told_as_such():
     told = explain_failure(ModuleNotFoundError("No module named 'numba'", name="numba"))
     assert told.startswith("the package numba is not installed here: pip install -r requirements/")
+
+
+def test_what_nobody_foresaw_is_told_whole_and_by_its_last_line(capsys):
+    """As of a worker process here: the runner's error holds the worker's traceback as a text."""
+    assert exits.fail(RuntimeError(CHAINED + "KeyError: 7")) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "molino: this should not happen: KeyError: 7; please report the lines above"
+    assert "KeyError: 'Mérida'" in lines
 
 
 class DataflowRuntimeException(Exception):  # noqa: N818

@@ -187,11 +187,23 @@ def test_only_our_job_is_ended(server, cluster, jobs):
     assert server.patched == ["/v1/jobs/ours?mode=cancel"]
 
 
-def test_a_job_whose_data_is_refused_is_ended(server, cluster, jobs, monkeypatch):
-    monkeypatch.setattr(flink, "LOOK_SECONDS", 0.05)
+OF_ITS_DATA = "Error received from SDK\n  molino.transforms.errors.DataError: too many rejects [while running 'Verify']"
+OF_A_MODULE = (
+    "java.lang.RuntimeException: Traceback (most recent call last):\nModuleNotFoundError: No module named 'cv2'\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(OF_ITS_DATA, r"^too many rejects$"), (OF_A_MODULE, r"^the package cv2 is not installed on the workers")],
+    ids=["data", "module"],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_job_that_no_restart_would_heal_is_ended(text, told, version, server, cluster, jobs, monkeypatch):
+    monkeypatch.setattr("molino.jobs.runners.flink.LOOK_SECONDS", 0.05)
     jobs.append(job("ours", state="RESTARTING"))
-    text = "Error received from SDK\n  molino.transforms.errors.DataError: too many rejects [while running 'Verify']"
-    server.says["/v1/jobs/ours/exceptions"] = {"root-exception": text}
+    says = {"root-exception": text} if version == 1 else {"exceptionHistory": {"entries": [{"stacktrace": text}]}}
+    server.says["/v1/jobs/ours/exceptions"] = says
 
     def wait():
         with cluster.ended_at_once(explain_hopeless):
@@ -199,7 +211,7 @@ def test_a_job_whose_data_is_refused_is_ended(server, cluster, jobs, monkeypatch
                 time.sleep(0.05)
             raise RuntimeError("Pipeline failed in state CANCELLED")
 
-    with pytest.raises(DataError, match=r"^too many rejects$"):
+    with pytest.raises(DataError, match=told):
         wait()
     assert server.patched == ["/v1/jobs/ours?mode=cancel"]
 
