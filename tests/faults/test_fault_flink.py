@@ -93,7 +93,7 @@ def test_a_job_whose_jobmanager_is_gone_fails_and_leaves_the_earlier_output(flin
     assert digests(tmp_path / "flink") == expected
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
     prepare("names", tmp_path)
     command, job = start_and_wait(flink, "names", tmp_path)
@@ -103,6 +103,22 @@ def test_a_stopped_command_ends_its_job(number, code, flink, tmp_path):
     assert "molino: stopped" in said
     last_word(flink, job, "CANCELED")
     assert is_untouched(tmp_path / "flink")
+
+
+def test_the_job_of_a_killed_command_is_ended_by_the_next(flink, tmp_path):
+    """It would keep the slots, and the next command would wait for them."""
+    expected = run_embedded("names", tmp_path)
+    command, job = start_and_wait(flink, "names", tmp_path)
+    command.kill()
+    end(command)
+    code, said = flink.run_job("names", *JOBS["names"][1], "--output", "flink", "--quiet", cwd=tmp_path)
+    assert code == 0, said + flink.log()
+    assert "ending the FlinkRunner job molino-names-" in said
+    last_word(flink, job, "CANCELED")
+    assert digests(tmp_path / "flink") == expected
+    manifest, wrong = recheck.verify(str(tmp_path / "flink"))
+    assert wrong == []
+    assert files_below(tmp_path / "flink") == owned_paths(manifest)
 
 
 def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(flink, tmp_path):
