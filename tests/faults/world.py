@@ -84,7 +84,7 @@ class Actor:
             return False
         self.world.now += STEP_SECONDS
         self.turn.release()
-        assert self.stopped.acquire(timeout=30), "a step does not end"
+        assert self.stopped.acquire(timeout=120), "a step does not end"
         return True
 
 
@@ -238,7 +238,7 @@ class World:
         if actor.lock and len(self.dead) % 2 == 0:
             self.dead.add(actor.lock.claim.token)
         actor.turn.release()
-        assert actor.stopped.acquire(timeout=30)
+        assert actor.stopped.acquire(timeout=120)
         actor.thread.join()
 
     def go(self, actor, steps):

@@ -56,7 +56,6 @@ class LockedFile:
         """Replace what it holds, in place: in one write, so that a reader without the lock sees one state."""
         os.pwrite(self.descriptor, data, 0)
         os.ftruncate(self.descriptor, len(data))
-        os.fsync(self.descriptor)
 
 
 @contextlib.contextmanager
