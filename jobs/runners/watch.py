@@ -45,16 +45,16 @@ class Watch:
     def __enter__(self) -> "Watch":
         self._screen = sys.stderr  # as it is now: it is turned aside while the pipeline runs
         self._folder, self._socket = "", socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        # a run goes on without reports, too: where no temporary folder can be written, or where its path is too long
-        # for a socket; then nothing is known but what the runner is asked
-        try:
-            self._folder = tempfile.mkdtemp(prefix="molino-")
-            path = os.path.join(self._folder, "progress")
-            self._socket.bind(path)
-            os.environ[ENVIRONMENT] = path
-            self._listens = True
-        except OSError:
-            self._listens = self.ask is not None
+        self._listens = self.ask is not None
+        if not (self.quiet and os.environ.get(ENVIRONMENT)):  # else whoever started this listens to the workers
+            # a run goes on without reports, too: where no temporary folder can be written, or where its path is too
+            # long for a socket; then nothing is known but what the runner is asked
+            with contextlib.suppress(OSError):
+                self._folder = tempfile.mkdtemp(prefix="molino-")
+                path = os.path.join(self._folder, "progress")
+                self._socket.bind(path)
+                os.environ[ENVIRONMENT] = path
+                self._listens = True
         if self._listens:
             self._socket.settimeout(0.2)
             self._bar = self._make_bar() if self._screen.isatty() and not self.quiet else None
@@ -64,7 +64,8 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.environ.pop(ENVIRONMENT, None)
+        if self._folder:
+            os.environ.pop(ENVIRONMENT, None)
         if self._listens:
             self._end.set()
             self._thread.join()
