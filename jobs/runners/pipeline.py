@@ -12,7 +12,7 @@ from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.flags import is_embedded
 from molino.jobs.runners.loopback import check_loopback
-from molino.jobs.runners.proof import attach, make_proof
+from molino.jobs.runners.proof import make_proof, proving
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
 
@@ -72,13 +72,14 @@ def _run_pipeline(
         except ValueError as error:  # what the runner's options lack
             raise OptionError(" ".join(str(error).split())) from None
     build(pipeline)
-    if sources and (worker_mode == "processes" or not is_embedded(runner)):
-        attach(pipeline, make_proof(*sources))
+    here = is_embedded(runner) and worker_mode != "processes"
+    proved = contextlib.nullcontext() if here or not sources else proving(make_proof(*sources))
     quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
     refused = cluster.ended_at_once(explain_hopeless) if cluster else contextlib.nullcontext()
     with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
-        result = pipeline.run()
+        with proved:
+            result = pipeline.run()
         submitted.append(result)
         if not is_embedded(runner):
             tell_submitted(result)

@@ -3,13 +3,13 @@
 It travels with every function of a pipeline, and is looked at where a worker unpickles one: before the first element.
 """
 
+import contextlib
 import dataclasses
-import functools
 import importlib.metadata
 import re
 import socket
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from molino import VERSION, code
@@ -59,34 +59,32 @@ def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
     return made
 
 
-def attach(pipeline: Any, proof: Proof) -> None:
-    """Let every function of a pipeline that workers unpickle carry a proof."""
-    import apache_beam as beam
-    from apache_beam.pipeline import PipelineVisitor
+@contextlib.contextmanager
+def proving(proof: Proof) -> Iterator[None]:
+    """Let a proof travel with every function of a pipeline that is run meanwhile.
 
-    class Visitor(PipelineVisitor):
-        def visit_transform(self, node: Any) -> None:
-            step = node.transform
-            if isinstance(step, beam.ParDo):
-                step._do_fn_info = functools.partial(_seal, step._do_fn_info, proof, step.get_restriction_coder())
-            elif isinstance(function := getattr(step, "fn", None), beam.CombineFn):
-                function._proof = proof
-
-        enter_composite_transform = visit_transform  # CombinePerKey is one, and is sent as a whole
-
-    pipeline.visit(Visitor())
-
-
-def _seal(make: Callable[[], Any], proof: Proof, restriction: Any) -> Any:
-    """Return what Beam sends of a DoFn, packed once more."""
-    from apache_beam.internal import pickler
+    Beam is changed for that, and not the pipeline: for some runners it makes another of it before it is sent.
+    """
     from apache_beam.transforms import core
 
-    made = make()
-    if not isinstance(made, core.PickledDoFnInfo):
-        return made  # one of Beam's own, which goes by its name
-    sealed = _Sealed(made.serialized_dofn_data(), dataclasses.asdict(proof), restriction is not None)
-    return core.PickledDoFnInfo(pickler.dumps(sealed))
+    make, send = core.ParDo._do_fn_info, core.CombineFn.to_runner_api
+
+    def seal(step: Any) -> Any:
+        made = make(step)
+        if not isinstance(made, core.PickledDoFnInfo):
+            return made  # one of Beam's own, which goes by its name
+        sealed = _Sealed(made.serialized_dofn_data(), dataclasses.asdict(proof), bool(step.get_restriction_coder()))
+        return core.PickledDoFnInfo(core.pickler.dumps(sealed))
+
+    def send_with_proof(function: Any, context: Any) -> Any:
+        function._proof = proof
+        return send(function, context)
+
+    core.ParDo._do_fn_info, core.CombineFn.to_runner_api = seal, send_with_proof
+    try:
+        yield
+    finally:
+        core.ParDo._do_fn_info, core.CombineFn.to_runner_api = make, send
 
 
 class _Sealed:

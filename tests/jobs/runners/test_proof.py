@@ -15,7 +15,7 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from molino import VERSION, code
 from molino.jobs.runners import proof
-from molino.jobs.runners.proof import attach, make_proof, prove
+from molino.jobs.runners.proof import make_proof, prove, proving
 from molino.transforms.errors import DataError
 
 
@@ -117,17 +117,24 @@ class _Largest(beam.CombineFn):
         return held
 
 
-@pytest.fixture
-def steps():
-    """The functions of a pipeline's steps as they are sent: one in another, of Beam's own, with a side input."""
+@pytest.fixture(params=[False, True], ids=["as-built", "made-anew"])
+def steps(request):
+    """The functions of a pipeline's steps as they are sent: of Beam's own, with a side input, with a CombineFn.
+
+    As they are, and where Beam makes the pipeline anew, as for Dataflow.
+    """
     pipeline = beam.Pipeline()
     pairs = pipeline | beam.Create([1, 2], reshuffle=False) | beam.ParDo(_Twice()) | beam.Map(lambda n: (n % 2, n))
     largest = pairs | "Large" >> beam.CombinePerKey(_Largest())
     _ = pairs | "Side" >> beam.Map(lambda pair, all_: (pair, all_), all_=beam.pvalue.AsList(largest))
     made = make_proof("names", [])
-    attach(pipeline, made)
+    with proving(made):
+        if request.param:
+            pipeline = beam.Pipeline.from_runner_api(
+                pipeline.to_runner_api(use_fake_coders=True), pipeline.runner, pipeline.options
+            )
+        sent = pipeline.to_runner_api().components.transforms.values()
     proof._known.discard(made.token)
-    sent = pipeline.to_runner_api().components.transforms.values()
     kinds = {"beam:transform:pardo:v1": beam_runner_api_pb2.ParDoPayload, "beam:transform:combine_per_key:v1":
              beam_runner_api_pb2.CombinePayload}  # fmt: skip
     payloads = [kinds[step.spec.urn].FromString(step.spec.payload) for step in sent if step.spec.urn in kinds]
