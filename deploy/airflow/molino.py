@@ -15,7 +15,9 @@ import subprocess
 
 from airflow.sdk import DAG, Param, PokeReturnValue, task
 
-RETRIED = 1  # molino's exit code for data or disk; a wrong command line (2) or another's output (3) no retry mends
+# molino's exit codes for data or disk, and for another run at work in the output; a wrong command line (2) or another's
+# output (3) no retry mends
+RETRIED = (1, 75)
 
 
 @task
@@ -33,10 +35,10 @@ def molino(*arguments: str, program: str) -> None:
         except BaseException:  # the task is stopped: so is the run, which leaves the output as it was
             running.terminate()
             raise
-    if running.returncode > RETRIED or running.returncode < 0:
-        raise AirflowFailException(f"molino ended with the exit code {running.returncode}")
-    if running.returncode:
+    if running.returncode in RETRIED:
         raise RuntimeError(f"molino ended with the exit code {running.returncode}; this is tried again")
+    if running.returncode:
+        raise AirflowFailException(f"molino ended with the exit code {running.returncode}")
 
 
 @task.sensor(poke_interval=60, timeout=6 * 3600, mode="reschedule")
@@ -51,7 +53,7 @@ with DAG(
     schedule="@daily",
     start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
     catchup=False,
-    max_active_runs=1,  # two runs in one folder would be refused
+    max_active_runs=1,  # of two runs in one folder the second would wait for its retry
     default_args={"retries": 3, "retry_delay": datetime.timedelta(minutes=5), "retry_exponential_backoff": True},
     render_template_as_native_obj=False,
     doc_md=__doc__,

@@ -17,7 +17,7 @@ import yaml
 
 from molino import VERSION
 from molino.jobs import names
-from molino.jobs.options import beam_parser
+from molino.jobs.options import EXISTS, USAGE, beam_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 FLINK = ROOT / "deploy/flink"
@@ -151,6 +151,17 @@ def test_the_job_s_command_line_is_right():
     assert int(port) in [each["port"] for each in service["spec"]["ports"]]
     assert host == one("FlinkDeployment", "molino-flink")["metadata"]["name"] + "-rest"  # as the operator names it
     assert options.parallelism == one("Deployment", "molino-flink-taskmanager", FILES[1])["spec"]["replicas"]
+
+
+def test_the_job_fails_at_once_where_no_retry_helps_and_a_second_pod_is_not_bound_to_a_name():
+    job = one("Job", "molino-names")["spec"]
+    (rule,) = job["podFailurePolicy"]["rules"]
+    (container,) = job["template"]["spec"]["containers"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [USAGE, EXISTS]}
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # what a podFailurePolicy needs
+    assert job["backoffLimit"] > 0
+    assert "hostname" not in job["template"]["spec"]
 
 
 def test_both_clusters_restart_jobs_as_the_tested_one():

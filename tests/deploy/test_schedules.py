@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from molino.jobs.options import BUSY, DATA, EXISTS, USAGE
+from molino.jobs.run.lock import Lock
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "deploy/cron/run-molino"
 pytestmark = pytest.mark.skipif(shutil.which("flock") is None, reason="there is no flock: util-linux is not installed")
@@ -54,6 +57,15 @@ def test_a_failure_has_its_code_and_the_end_of_its_log(code, start):
     assert "molino: no disk" in err
     assert "earlier trouble" not in err
     assert len(err.splitlines()) <= 22
+
+
+def test_a_run_that_another_holds_up_is_busy_and_did_not_fail(start, tmp_path):
+    start("echo 'molino: earlier trouble'; exit 1", "names").communicate()
+    line = "molino: another run is at work in /data/names (process 7 on far); wait for it"
+    run = start(f"echo 'molino: /data/names is held'; echo '{line}' >&2; echo more; exit 75", "names")
+    told = f"molino job is busy: {line.removeprefix('molino: ')}\n"
+    assert (*run.communicate(), run.returncode) == ("", told, 75)
+    assert (tmp_path / "logs/job.log").read_text().endswith(" exit code 75\n")
 
 
 def test_a_signal_is_passed_on_and_the_end_is_waited_for(start, tmp_path):
@@ -113,6 +125,22 @@ def test_the_real_command_runs_and_its_refusal_is_noticed(tmp_path):
     assert "no file" in done.stderr
 
 
+def test_the_real_command_is_busy_where_another_run_is_at_work(tmp_path):
+    (tmp_path / "sep.txt").write_text("CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\nX|A|B|C\n")
+    places = {"MOLINO": f"{tmp_path}/molino", "MOLINO_LOGS": str(tmp_path), "MOLINO_LOCKS": str(tmp_path)}
+    program = tmp_path / "molino"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m molino "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, **places, "PYTHONPATH": str(ROOT)}
+    arguments = [RUN, "names", "names", "--input", tmp_path / "sep.txt", "--output", tmp_path / "out"]
+    with Lock(str(tmp_path / "out"), "other"):
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 75
+    assert re.fullmatch(
+        rf"molino names is busy: another run is at work in \S+ \(process {os.getpid()} .*\n", done.stderr
+    )
+
+
 def test_lines_of_the_crontab_name_jobs_and_options_that_there_are():
     lines = (ROOT / "deploy/cron/molino.crontab").read_text().splitlines()
     entries = [line.split(None, 6) for line in lines if re.match(r"[\d*]", line)]
@@ -127,6 +155,14 @@ def test_lines_of_the_crontab_name_jobs_and_options_that_there_are():
         ).stdout
         for option in (word for word in options if word.startswith("--")):
             assert option in told
+
+
+def test_systemd_tries_again_what_may_do_later_and_nothing_else():
+    text = (ROOT / "deploy/systemd/molino-names.service").read_text()
+    given_up = set(map(int, re.search(r"^RestartPreventExitStatus=(.*)$", text, re.MULTILINE)[1].split()))
+    assert "\nRestart=on-failure\n" in text
+    assert {USAGE, EXISTS} == given_up
+    assert not {DATA, BUSY} & given_up
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")

@@ -229,9 +229,9 @@ def test_reasons_statuses_and_counters_of_the_whales_job():
 
 
 def test_exit_codes():
-    from molino.jobs.options import DATA, DONE, EXISTS, USAGE
+    from molino.jobs.options import BUSY, DATA, DONE, EXISTS, USAGE
 
-    codes = {DONE, DATA, USAGE, EXISTS, cli.PIPE, exits.INTERRUPTED, exits.TERMINATED}
+    codes = {DONE, DATA, USAGE, EXISTS, BUSY, cli.PIPE, exits.HUNG_UP, exits.INTERRUPTED, exits.TERMINATED}
     table = section(page_of("runs.md"), "Exit codes")
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 

@@ -22,6 +22,7 @@ from molino.transforms.files.accounts import known_options
 READ_FIRST, READ_ON, READ_MOST = 1 << 18, 1 << 20, 1 << 24
 PART, PARTS_AT_ONCE = 8 << 20, 4  # of an upload, whose memory they are
 UNSUPPORTED = ("400", "405", "501")  # HTTP: no such condition is known
+SLOW = "RequestTimeout"  # S3's, with 400: it has waited for the bytes
 PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)  # seconds before each try of a conditional write
 CERTAIN = (FileNotFoundError, PermissionDeniedError, UnauthenticatedError)  # nothing was written, nor will be
 LISTED = 1000  # objects at once, as many as an answer has
@@ -67,6 +68,7 @@ class Objects:
     def __init__(self, connect: Callable[[str, Mapping[str, str]], Any]):
         self._connect = connect
         self._made: dict[Any, Any] = {}
+        self._unsupported: set[str] = set()  # buckets without conditional writes
 
     def client(self, path: str) -> tuple[Any, str]:
         """Return the client of a path's bucket, and the object's name."""
@@ -97,6 +99,8 @@ class Objects:
 
     def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
         client, name = self.client(path)
+        if path.split("/")[2] in self._unsupported:
+            raise UnsupportedError("no conditional writes, as it has said before")
         failed: Exception | None = None
         for pause in PAUSES:
             time.sleep(pause)
@@ -114,7 +118,8 @@ class Objects:
             except CERTAIN:
                 raise
             except (BaseError, OSError) as error:
-                if cause_of(error).startswith(UNSUPPORTED):
+                if cause_of(error).startswith(UNSUPPORTED) and SLOW not in str(error):
+                    self._unsupported.add(path.split("/")[2])  # the client asks for half a minute until it says so
                     raise UnsupportedError(cause_of(error)) from error
                 failed = error
         there = self.see(path)

@@ -1,12 +1,14 @@
 """`molino unlock`: what a dead run left is freed and deleted; a live one keeps its output, but for --force."""
 
 import pytest
+from obstore.store import MemoryStore
 
-from molino.jobs.run import recheck, state
+from molino.jobs.run import recheck, runs, state
 from molino.jobs.run.claim import new_claim
 from molino.jobs.run.lock import BusyError, Lock
 from molino.jobs.run.manifest import LOCK
 from molino.jobs.runners import service
+from molino.transforms.files import object_stores, objects, storage
 from molino.transforms.files.locked_file import locked
 from tests.faults.fault_harness import files_below
 from tests.faults.protocol import attempt
@@ -171,3 +173,31 @@ def test_a_folder_of_something_else_is_left_alone(output, unlock):
     assert (code, out) == (1, "")
     assert "was not written by this program (it holds thesis.tex)" in err
     assert files_below(output) == before
+
+
+def test_in_a_store(capsys, monkeypatch):
+    """What a dead run left there goes, and a run that is alive keeps its output, but for --force."""
+    monkeypatch.setattr(state, "POLL", 0.01)
+    monkeypatch.setattr(Lock, "BEAT", 0.2)
+    bucket = MemoryStore()
+    monkeypatch.setitem(object_stores.STORES, "mem", objects.Objects(lambda *_: bucket))
+    output = "mem://mill/out"
+    assert told(capsys, "unlock", output)[0] == 1
+    attempt(output, "a")
+    before = runs.relative_paths(output)
+    storage.write_bytes(f"{output}/_lock", far().to_bytes())
+    storage.write_bytes(f"{output}/_staging/0123456789abcdef/0.parquet", b"x" * 1234)
+    said = told(capsys, "status", output)[1]
+    assert "no heartbeat seen" in said
+    assert "1,234 bytes" in said
+    code, out, _ = told(capsys, "unlock", output)
+    assert (code, "deleted 1,234 bytes" in out) == (0, True)
+    assert runs.relative_paths(output) == before
+    with Lock(output, "alive") as lock:
+        assert "its heartbeat moves" in told(capsys, "status", output)[1]
+        assert told(capsys, "unlock", output)[0] == 75
+        assert lock.lost_to() == ""
+        assert told(capsys, "unlock", output, "--force")[0] == 0
+        assert lock.lost_to() == "for its lock was deleted"
+    assert runs.relative_paths(output) == before
+    assert recheck.verify(output)[1] == []

@@ -286,7 +286,7 @@ class Faulty:
         fault = self.faults.pop(0) if self.faults else ""
         if fault is None:
             self.meanwhile()
-        if fault and fault.isdigit():
+        if fault and fault[0].isdigit():
             raise BaseError(f"status code: {fault} Somehow: ")
         if fault == "lost":
             raise BaseError("error sending request")
@@ -299,7 +299,16 @@ class Faulty:
         return self.bucket.get(name, **how)
 
 
-FAULTS = [["409"], ["412"], ["503", "503"], ["lost"], ["answer lost"], ["409", "answer lost"], ["lost", "503", "409"]]
+FAULTS = [
+    ["409"],
+    ["412"],
+    ["400 RequestTimeout"],
+    ["503", "503"],
+    ["lost"],
+    ["answer lost"],
+    ["409", "answer lost"],
+    ["lost", "503", "409"],
+]
 
 
 @pytest.fixture
@@ -583,6 +592,7 @@ def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     assert written == objects.Seen(b"1")  # without a version: it was written plainly
     told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
     assert list(dict.fromkeys(told)) == [("PUT", "*"), ("GET", None), ("PUT", None)]
+    assert [command for command, condition in told[told.index(("PUT", None)) :]] == ["PUT"]  # it is asked once for all
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
