@@ -308,7 +308,9 @@ def _manifest(
     }
     earlier = [*(view["path"] for view in present["views"]), *present["replaced_views"]] if present else []
     before = [[file["path"] for file in data_files(present)], *present.get("previous", ())] if present else []
-    previous = [paths for paths in before[: run.keep_previous] if paths]
+    there = set(listing)
+    kept_runs = [[path for path in paths if path in there] for paths in before[: run.keep_previous]]
+    previous = [paths for paths in kept_runs if paths]
     kept = {path for paths in [list(names.values()), *previous] for path in paths}
     unlisted = [path for path in listing if SHARD.fullmatch(path)]
     drafts = [path for path in listing if path.startswith(DRAFTS)]

@@ -12,6 +12,7 @@ from molino.jobs.run import runs
 from molino.jobs.run.claim import Claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock, busy, changer
 from molino.jobs.run.manifest import LOCK, STAGING, is_finished, read_manifest
+from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
 
@@ -51,7 +52,9 @@ def state_of(output: str) -> State:
     while True:
         held = _held(output)
         claim = read_claim(held)
-        alive = _is_alive(output, held, 1.5) if claim and claim.beat is not None else None
+        alive = None
+        if claim and claim.beat is not None:
+            alive = _is_alive(output, held, 1.5) or _is_publishing(output)
         now = read_claim(_held(output)) if claim else None
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break
@@ -111,6 +114,17 @@ def _staged_bytes(output: str) -> int:
 
 def _held(output: str) -> bytes:
     return storage.see(storage.join(output, LOCK)).data or b""
+
+
+def _is_publishing(output: str) -> bool:
+    """Return whether a process has the lock of a local output open, as in its commit, where no heartbeat is written."""
+    try:
+        with contextlib.suppress(DataError):
+            if storage.is_local(output):
+                changer(output)(lambda held: held, seconds=0)
+    except HeldError:
+        return True
+    return False
 
 
 def _is_alive(output: str, held: bytes, beats: float) -> bool:

@@ -9,6 +9,7 @@ from molino.jobs.run import state
 from molino.jobs.run.claim import new_claim
 from molino.jobs.run.lock import Lock
 from molino.jobs.run.manifest import LOCK
+from molino.transforms.files.locked_file import locked
 from tests.faults.fault_harness import files_below, sha256
 from tests.jobs.commands.outputs import dead, fail, far, finish, old, stage, told, write
 
@@ -70,6 +71,15 @@ def test_a_dead_run_is_seen_at_once_and_has_a_remedy(output, status):
     assert said["how far"] == "50% of 3.0 GB"
     assert said["remedy"] == f"run again, or molino unlock {output}"
     assert said["left over"].startswith("1,234 bytes")
+
+
+def test_a_long_commit_is_no_dead_run(output, status):
+    """Its heartbeat stands still, for the process has the lock's file open."""
+    write(output, far(every=0.05))
+    with locked(str(output / LOCK), seconds=0):
+        said = status()
+    assert "remedy" not in said
+    assert "no heartbeat seen" not in said["at work"]
 
 
 def test_a_run_at_work_is_seen_to_be_alive(output, status, monkeypatch):
