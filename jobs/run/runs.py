@@ -310,7 +310,10 @@ def clear_staging(run: Run, *, units: bool = False) -> None:
       units: delete the finished ones too.
     """
     storage.delete_tree(run.staging, below=run.output)
-    kept = set() if units else kept_paths(run.units, begun=False)
+    if units:
+        storage.delete_tree(run.units, below=run.output)
+        return
+    kept = kept_paths(run.units, begun=False)
     for file in storage.list_tree(run.units):
         if file.path not in kept:
             storage.delete_file(file.path, below=run.output)

@@ -8,7 +8,7 @@ import pytest
 
 from molino.jobs import names, titles
 from molino.jobs.run import command
-from molino.jobs.run.lock import Lock, OutputExistsError
+from molino.jobs.run.lock import BusyError, Lock
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.runners import exits
 from molino.jobs.runners.flags import are_elsewhere
@@ -206,11 +206,11 @@ def test_no_model_in_a_store_is_said(tmp_path, monkeypatch):
 
 def test_a_lock_that_was_handed_over_stays(tmp_path):
     with Lock("mem://bucket/out", "token") as lock:
-        lock.hand_over("gs://bucket/names.json")
+        lock.tell(job_file="gs://bucket/names.json")
     claim = json.loads(OBJECTS["mem://bucket/out/_lock"][0])
-    assert claim == {"token": "token", "job_file": "gs://bucket/names.json"}
+    assert (claim["token"], claim["job_file"]) == ("token", "gs://bucket/names.json")
     with (
-        pytest.raises(OutputExistsError, match=r"is kept for the job of gs://bucket/names\.json"),
+        pytest.raises(BusyError, match=r"is kept for the job of gs://bucket/names\.json"),
         Lock("mem://bucket/out", "another"),
     ):
         pass
