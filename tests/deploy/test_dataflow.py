@@ -291,7 +291,8 @@ def test_a_stopped_command_cancels_its_job(google):
     google.judge("", "")
     assert process.returncode == 143, said
     assert (google.folder / "jobs/cancelled").read_text().split() == [f"job-{before}"]
-    assert not list((google.folder / "objects/bucket").glob("out%2Fstopped%2F*"))
+    left = [path.name for path in (google.folder / "objects/bucket").glob("out%2Fstopped%2F*")]
+    assert left == ["out%2Fstopped%2F_staging%2Flast_error.json"]
 
 
 @pytest.mark.parametrize(
