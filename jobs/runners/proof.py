@@ -140,15 +140,15 @@ def prove(facts: Mapping[str, Any]) -> None:
 
 def _difference(facts: Mapping[str, Any]) -> str:
     """Return what is other here than with the command, and what to do; "" where nothing is."""
-    there, version = facts["digest"][:SHOWN], facts["version"]
-    here = code.digest(code.job_files(facts["job"]))[:SHOWN]
-    if here != there and version != VERSION:
+    sent, version = facts["digest"][:SHOWN], facts["version"]
+    own = code.digest(code.job_files(facts["job"]))[:SHOWN]
+    if own != sent and version != VERSION:
         return (
-            f"has molino {VERSION} with the code {here}, this command molino {version} with the code {there}; "
+            f"has molino {VERSION} with the code {own}, this command molino {version} with the code {sent}; "
             f"{_remedy('molino', VERSION, version)}"
         )
-    if here != there:
-        return f"has other code of molino {VERSION} than this command: {here} there, {there} here; {REBUILD}"
+    if own != sent:
+        return f"has other code of molino {VERSION} than this command: {own} there, {sent} here; {REBUILD}"
     for name, found in _versions().items():
         if found != facts["packages"].get(name, found):
             wanted = facts["packages"][name]
