@@ -14,9 +14,10 @@ from tests.faults.fault_harness import MARK, ROOT, environment, sha256
 
 OVERWRITES = 20
 WRITER = """
-import sys
+import sys, time
 from tests.faults import protocol
 for turn in range(int(sys.argv[2])):
+    time.sleep(0.7)  # what is read stays until the commit after the next
     protocol.attempt(sys.argv[1], f"run {turn}")
 """
 
