@@ -223,7 +223,7 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
         known = {sha256, *manifest.get("parents", ())}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a manifest of this program") from None
-    if success.strip() not in known:
+    if success not in known:
         raise UnfinishedError(
             f"{folder} is not finished: {SUCCESS} names another manifest, so a commit was cut short, or {MANIFEST} was "
             "changed; wait for the run, or repeat it"

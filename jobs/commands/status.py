@@ -1,6 +1,5 @@
 """What an output holds, and who is at work in it."""
 
-import sys
 from collections.abc import Sequence
 
 from molino.jobs.options import DONE, Parser
@@ -35,5 +34,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.fail(error)
     for name, text in found:
         print(f"{name:>10}  {text}")
-    sys.stdout.flush()
     return DONE

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from molino.jobs.run.claim import read_claim
+from molino.jobs.run.lock import is_of, read_lock
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
@@ -138,15 +138,13 @@ def _held(run: Run) -> Iterator[None]:
     path = storage.join(run.output, LOCK)
     gone = TakenError(f"this run no longer holds the lock of {run.output}; nothing was published")
     if not storage.is_local(run.output):
-        claim = read_claim(storage.see(path).data or b"")
-        if not claim or claim.token != run.token:
+        if not is_of(read_lock(run.output), run.token):
             raise gone
         yield
         return
     try:
         with locked(path, seconds=HOLD_SECONDS) as file:
-            claim = read_claim(file.read())
-            if not claim or claim.token != run.token:
+            if not is_of(file.read(), run.token):
                 raise gone
             yield
     except HeldError:

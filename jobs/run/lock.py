@@ -77,7 +77,7 @@ class Lock:
             return
         # one that stays is a claim that stands still
         with self._turn, contextlib.suppress(DataError, HeldError):
-            self._change(lambda held: b"" if self._is_ours(held) else held)
+            release(self._change, self.claim.token)
 
     def tell(self, **facts: Any) -> None:
         """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
@@ -87,15 +87,10 @@ class Lock:
 
     def lost_to(self) -> str:
         """Return in words who has the output now; "" while this run does."""
-        held = storage.see(storage.join(self.output, LOCK)).data or b""
-        claim = read_claim(held)
+        claim = read_claim(read_lock(self.output))
         if claim and claim.token == self.claim.token:
             return ""
         return f"to another run ({claim.who()})" if claim else "for its lock was deleted"
-
-    def _is_ours(self, held: bytes) -> bool:
-        claim = read_claim(held)
-        return claim is not None and claim.token == self.claim.token
 
     def _start(self) -> None:
         threading.Thread(target=self._beat_on, daemon=True).start()
@@ -112,7 +107,7 @@ class Lock:
                 return
             self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
             ours = self.claim.to_bytes()
-            self._change(lambda held: ours if self._is_ours(held) else held, seconds=seconds)
+            self._change(lambda held: ours if is_of(held, self.claim.token) else held, seconds=seconds)
 
     def _take(self) -> None:
         ours = self.claim.to_bytes()
@@ -201,6 +196,22 @@ def changer(output: str, *, pause: float = Lock.PAUSE) -> Callable[..., bytes]:
         raise DataError(f"{path} changes all the time; try again later")
 
     return change_file if storage.is_local(output) else change_object
+
+
+def read_lock(output: str) -> bytes:
+    """Return what the lock of an output holds, empty where there is none."""
+    return storage.see(storage.join(output, LOCK)).data or b""
+
+
+def is_of(held: bytes, token: str) -> bool:
+    """Return whether what a lock holds is the claim of a run."""
+    claim = read_claim(held)
+    return claim is not None and claim.token == token
+
+
+def release(change: Callable[..., bytes], token: str) -> None:
+    """Give up a lock, by what `changer` returns, as far as it is still that run's."""
+    change(lambda held: b"" if is_of(held, token) else held)
 
 
 def busy(output: str, claim: Claim) -> str:

@@ -7,10 +7,8 @@ import apache_beam as beam
 
 from molino.jobs.run import commit
 from molino.jobs.run.claim import read_claim
-from molino.jobs.run.lock import changer
-from molino.jobs.run.manifest import LOCK
-from molino.jobs.run.runs import Run
-from molino.transforms.files import storage
+from molino.jobs.run.lock import changer, read_lock, release
+from molino.jobs.run.runs import Run, clear_staging
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.rows.gather import Gather
@@ -19,11 +17,10 @@ from molino.transforms.rows.gather import Gather
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
     ordered = sorted(files, key=lambda f: (f.dataset, f.key, f.name))
     commit.publish(run, ordered, sum_counters(counters), commit.crash_point)
-    claim = read_claim(storage.see(storage.join(run.output, LOCK)).data or b"")
+    claim = read_claim(read_lock(run.output))
     if claim and claim.token == run.token and claim.job_file:  # no command waits for the end to tidy up
-        storage.delete_tree(run.staging)
-        storage.delete_tree(run.units)
-        changer(run.output)(lambda held: b"" if (found := read_claim(held)) and found.token == run.token else held)
+        clear_staging(run, units=True)
+        release(changer(run.output), run.token)
     return run.id
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from molino.jobs.run import runs
 from molino.jobs.run.claim import Claim, read_claim
-from molino.jobs.run.lock import BusyError, Lock, busy, changer
-from molino.jobs.run.manifest import LOCK, STAGING, is_finished, read_manifest
+from molino.jobs.run.lock import BusyError, Lock, busy, changer, read_lock
+from molino.jobs.run.manifest import STAGING, is_finished, read_manifest
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
@@ -50,12 +50,12 @@ def state_of(output: str) -> State:
       DataError: it cannot be read.
     """
     while True:
-        held = _held(output)
+        held = read_lock(output)
         claim = read_claim(held)
         alive = None
         if claim and claim.beat is not None:
             alive = _is_alive(output, held, 1.5) or _is_publishing(output)
-        now = read_claim(_held(output)) if claim else None
+        now = read_claim(read_lock(output)) if claim else None
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break
     manifest = read_manifest(output)
@@ -82,7 +82,7 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
       DataError: the folder is no output of this program.
     """
     runs.check_ours(output)
-    held = _held(output)
+    held = read_lock(output)
     claim = read_claim(held)
     told = []
     if held:
@@ -112,10 +112,6 @@ def _staged_bytes(output: str) -> int:
     return sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)) if file.path != note)
 
 
-def _held(output: str) -> bytes:
-    return storage.see(storage.join(output, LOCK)).data or b""
-
-
 def _is_publishing(output: str) -> bool:
     """Return whether a process has the lock of a local output open, as in its commit, where no heartbeat is written."""
     try:
@@ -134,7 +130,7 @@ def _is_alive(output: str, held: bytes, beats: float) -> bool:
         return False
     limit = time.monotonic() + claim.every * beats
     while time.monotonic() < limit:
-        now = _held(output)
+        now = read_lock(output)
         if now != held:
             return bool(now)
         time.sleep(POLL)

@@ -99,7 +99,7 @@ def test_a_run_at_work_is_seen_to_be_alive(output, status, monkeypatch):
 def test_a_run_that_ends_while_it_is_watched_is_nobody(output, status, monkeypatch):
     finish(output)
     write(output, far(every=2.0))
-    whole, looks = state._held, []
+    whole, looks = state.read_lock, []
 
     def held(folder):
         looks.append(folder)
@@ -107,7 +107,7 @@ def test_a_run_that_ends_while_it_is_watched_is_nobody(output, status, monkeypat
             (output / LOCK).unlink()
         return whole(folder)
 
-    monkeypatch.setattr(state, "_held", held)
+    monkeypatch.setattr(state, "read_lock", held)
     said = status(stands=False)
     assert len(looks) > 3
     assert said["at work"] == "nobody"
