@@ -51,10 +51,10 @@ ENOUGH = {
 
 # what the base install cannot do, and the package that is named then
 LACKING = {
-    "titles --input sep.txt --model m=none --output t": "numba",
-    "plan titles --input sep.txt --model m=none": "numba",
-    "predict --input sep.txt --model none --output p": "numba",
-    "model inspect none": "numba",
+    "titles --input sep.txt --model m=none --output t": "(numba|llvmlite)",
+    "plan titles --input sep.txt --model m=none": "(numba|llvmlite)",
+    "predict --input sep.txt --model none --output p": "(numba|llvmlite)",
+    "model inspect none": "(numba|llvmlite)",
     "model train --input sep.txt --output m": "Keras",
     "sample whales --output sea --images 1": "cv2",
     "whales --input random.py --output w": "(cv2|numba|simplejpeg)",

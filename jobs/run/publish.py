@@ -18,8 +18,10 @@ def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Ru
     ordered = sorted(files, key=lambda f: (f.dataset, f.key, f.name))
     commit.publish(run, ordered, sum_counters(counters), commit.crash_point)
     claim = read_claim(read_lock(run.output))
-    if claim and claim.token == run.token and claim.job_file:  # no command waits for the end to tidy up
+    launched = bool(claim and claim.token == run.token and claim.job_file)
+    if launched or not claim:  # the first time or once more: no command waits for the end to tidy up
         clear_staging(run, units=True)
+    if launched:
         release(changer(run.output), run.token)
     return run.id
 

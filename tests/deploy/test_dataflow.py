@@ -267,7 +267,8 @@ def test_workers_whose_image_has_other_code_end_the_job(google):
         r"worker \S+ has other code of molino \S+ than this command: \w{12} there, \w{12} here; rebuild", line
     )
     assert "Traceback" not in said
-    assert not list((google.folder / "objects/bucket").glob("out%2Fother%2F*"))
+    left = [path.name for path in (google.folder / "objects/bucket").glob("out%2Fother%2F*")]
+    assert left == ["out%2Fother%2F_staging%2Flast_error.json"]
 
 
 def test_done_without_the_output_is_no_success(google):

@@ -21,6 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = (
     "from molino.jobs import names; names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
 )
+# Python only prints what goes wrong in this file, and the run would go on undisturbed
+DISTURB = """
+import os, traceback
+try:
+    import disturbance
+except Exception:
+    traceback.print_exc()
+    os._exit(70)
+"""
 DEADLINE = 120
 MARK = re.compile(r"(-[0-9a-f]{8,})+\.parquet$")  # what a data file's name has besides its number
 NOTE = f"{STAGING}/last_error.json"  # what a failed run leaves besides finished work units
@@ -41,7 +50,8 @@ def environment(folder: Path | None = None, patch: str = "", **variables: str) -
     if patch:
         place = folder / f"patch-{hashlib.sha256(patch.encode()).hexdigest()[:8]}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / "sitecustomize.py").write_text(patch)
+        (place / "disturbance.py").write_text(patch)
+        (place / "sitecustomize.py").write_text(DISTURB)
         path = f"{place}{os.pathsep}{path}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOLINO_")}
     return kept | {"PYTHONPATH": path, **variables}

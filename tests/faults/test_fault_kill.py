@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 # Workers that never come to an end, and write one unfinished file after the other.
 ENDLESS = """
 import time
-import molino.transforms.parquet.write
+from molino.transforms.parquet import shards
 
 def write_again_and_again(*arguments, **options):
     for _ in range(60000):
