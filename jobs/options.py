@@ -337,9 +337,10 @@ def add_run_options(
     else:
         parser.set_defaults(shuffle="runner")
     run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    safety = parser.add_argument_group("safety")
+    safety.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
     if not inputs:
         return
-    safety = parser.add_argument_group("safety")
     safety.add_argument(
         "--max-reject-ratio",
         type=ratio,

@@ -101,6 +101,7 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
     from molino.transforms.shapes.points import SPLITS
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
+    from molino.transforms.warnings import DataWarning
 
     points = chosen_points(given)
     blocks = read_sweep(given.sweep)
@@ -129,7 +130,13 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
             plots=not given.no_plots,
             known={"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)},
         ),
-        warnings=[f"{again:,} of the sweep's networks are there before; each is trained once"] if again else [],
+        warnings=[
+            DataWarning(
+                "sweep.repeated", f"networks of the sweep that are there before, trained once: {again:,}", again
+            )
+        ]
+        if again
+        else [],
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},

@@ -137,6 +137,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.transforms.errors import DataError
     from molino.transforms.images.list_images import list_images
+    from molino.transforms.warnings import DataWarning
 
     how = extraction(given)
     units = list_images(listings, how.columns)
@@ -150,7 +151,10 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
-        warnings=[f"skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(units.skipped.items())],
+        warnings=[
+            DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", n)
+            for reason, n in sorted(units.skipped.items())
+        ],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},

@@ -4,8 +4,12 @@ import os
 import warnings
 
 import pytest
+from hypothesis import settings
 
 from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
+
+settings.register_profile("molino", deadline=None)  # a machine at work is no fault of the code
+settings.load_profile("molino")
 
 
 @pytest.fixture(scope="session")

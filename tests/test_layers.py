@@ -30,7 +30,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "transforms/rows": (BASE | {"transforms/files"}, ARROW | {"xxhash"}),
     "transforms/text": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW),
     "transforms/parquet": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW | {"zlib_ng"}),
-    "transforms/report": (set(), {"numpy", "jinja2", "markupsafe", "matplotlib", "PIL"}),
+    "transforms/report": ({"transforms"}, {"numpy", "jinja2", "markupsafe", "matplotlib", "PIL"}),
     "transforms/models": (
         BASE | {"transforms/files", "transforms/rows"},
         {"pyarrow", "numpy", "numba", "llvmlite", "tensorflow", "tensorflow_hub", "google"},

@@ -27,6 +27,7 @@ from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch
 
 BLOCKS_PER_SHARD = 8
+LONG = 30.0  # seconds that people do not wait for to read a warning
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
@@ -97,6 +98,7 @@ def _run(
     from molino.jobs.runners import flink
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import carry, storage
+    from molino.transforms.warnings import print_warnings
 
     check_temporary_files()
     storage.use_options(beam_flags)
@@ -114,12 +116,16 @@ def _run(
         max_reject_ratio=given.max_reject_ratio,
         elsewhere=elsewhere,
         keep_previous=given.keep_previous,
+        strict=given.strict,
     )
+    refuse_warnings(run)
     options = pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     if runs.check_output(run, overwrite=given.overwrite)[0] and not runs.leftovers(output):
-        return [f"{output} {DONE_BEFORE}"]
+        return _tell_done(output, strict=given.strict)
     forecast = expect(plan, given, beam_flags)
     run = dataclasses.replace(run, started=started, expected=forecast.plan() if forecast else {})
+    if forecast and (forecast.seconds or 0) > LONG:  # a person may want to stop it now
+        print_warnings(run.warnings)
     embedded = is_embedded(given.runner)
     cluster = None if embedded else flink.cluster_of(given.runner, options)
     if cluster:
@@ -132,7 +138,7 @@ def _run(
         done, parent = runs.check_output(run, overwrite=given.overwrite)
         if done:
             runs.clean(output)
-            return [f"{output} {DONE_BEFORE}"]
+            return _tell_done(output, strict=given.strict)
         run = dataclasses.replace(run, buckets=spill or "", parent=parent)
         try:
             ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
@@ -188,6 +194,38 @@ def recover(run: Any, lock: Any, error: BaseException) -> None:
     raise error
 
 
+def refuse_warnings(run: Any) -> None:
+    """Raise DataError where a strict run has warnings before it begins, after printing them."""
+    from molino.transforms.errors import DataError
+    from molino.transforms.warnings import print_warnings
+
+    if run.strict and run.warnings:
+        print_warnings(run.warnings)
+        raise DataError(f"nothing was read, for --strict is given, and there {_are(run.warnings)}")
+
+
+def _are(warnings: Sequence) -> str:
+    return "is a warning" if len(warnings) == 1 else f"are {len(warnings):,} warnings"
+
+
+def _tell_done(output: str, *, strict: bool) -> list[str]:
+    """Return what the user reads of a run that was done before; print its warnings.
+
+    Raises:
+      DataError: it has warnings, and the command is strict.
+    """
+    from molino.jobs.run.manifest import read_manifest
+    from molino.transforms.errors import DataError
+    from molino.transforms.warnings import from_json, print_warnings
+
+    manifest = read_manifest(output)
+    warnings = from_json(manifest["warnings"]) if manifest else []
+    print_warnings(warnings)
+    if strict and warnings:
+        raise DataError(f"{output} {DONE_BEFORE}; but --strict is given, and there {_are(warnings)}")
+    return [f"{output} {DONE_BEFORE}"]
+
+
 def expect(plan: Any, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     """Return the Forecast of a plan; None for a job that tells nothing of its size, or was never measured.
 
@@ -241,34 +279,40 @@ def find_inputs(patterns: Sequence[str]) -> list:
     return [found[path] for path in sorted(found)]
 
 
-def check_empty(sources: Sequence, *, allow_empty: bool) -> list[str]:
-    """Return a warning for every source without records.
+def check_empty(sources: Sequence, *, allow_empty: bool) -> list:
+    """Return a warning where sources hold no records.
 
     Raises:
       DataError: none of them has any, and that is not allowed.
     """
     from molino.transforms.errors import DataError
+    from molino.transforms.warnings import DataWarning
 
     empty = [source.label for source in sources if source.empty]
     if len(empty) == len(sources) and not allow_empty:
         raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
-    return [f"{label} holds no records" for label in empty]
+    told = f"{len(empty):,} of {many(len(sources), 'file')} without a record"
+    return [DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete")] if empty else []
 
 
-def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list[str]]:
+def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list]:
     """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
 
     They follow from the size of the input, never from the machine. A block is the unit of an output's order.
     """
+    from molino.transforms.warnings import DataWarning
+
     blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
     shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
-    few = [f"the input is too small for {asked} shards; it has {blocks}"] if asked and asked > blocks else []
+    told = f"the input is too small for {asked} shards; it has {blocks}"
+    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if asked and asked > blocks else []
     return blocks, min(shards, blocks), few
 
 
 def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator[str]:
-    """Yield the summary of a finished run."""
+    """Yield the summary of a finished run; its warnings go to standard error."""
     from molino.jobs.run.manifest import MANIFEST
+    from molino.transforms.warnings import from_json, print_warnings
 
     read, seconds = manifest["balance"][0], manifest["seconds"]
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
@@ -276,7 +320,7 @@ def tell(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator
     lines = [*summarize(manifest), ("time", f"{seconds:.1f} s, {shown} {read.removesuffix('_read')}/s")]
     if manifest["plan"]:
         lines += [("of the plan", ", ".join(f"{what} {part:.2f}" for what, part in compare(manifest)))]
-    lines += [("warning", warning) for warning in manifest["warnings"]]
+    print_warnings(from_json(manifest["warnings"]))
     if kept := sum(len(paths) for paths in manifest["previous"]):
         why = f"for who still reads them; open what {MANIFEST} lists, not a glob"
         lines += [("kept", f"{many(kept, 'file')} of earlier runs, {why}")]

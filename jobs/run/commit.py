@@ -44,6 +44,7 @@ from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
+from molino.transforms.warnings import to_json
 
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
@@ -71,6 +72,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             storage.delete_file(file.path, below=run.output)
         return present
     check_counters(run, counters)
+    check_warnings(run, counters)
     check_inputs(run)
     check_rows(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
@@ -242,6 +244,15 @@ def check_counters(run: Run, counters: Mapping[str, int]) -> None:
         )
 
 
+def check_warnings(run: Run, counters: Mapping[str, int]) -> None:
+    """Raise DataError where there are warnings and the run is a strict one."""
+    warnings = run.warnings_of(counters) if run.strict else []
+    if warnings:
+        shown = "; ".join(str(warning) for warning in warnings[:5])
+        more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
+        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
+
+
 def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
     """Raise DataError unless every counted data set has as many rows as were counted."""
     rows: Counter[str] = Counter()
@@ -321,7 +332,7 @@ def _manifest(
         "digest": combine_digests([f"{name}:{d['digest']};" for name, d in datasets.items()]),
         "counters": dict(sorted(counters.items())),
         "balance": [run.balance[0], list(run.balance[1])],
-        "warnings": list(run.warnings),
+        "warnings": to_json(run.warnings_of(counters)),
         "datasets": datasets,
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them

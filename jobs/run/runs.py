@@ -37,6 +37,7 @@ from molino.transforms.files import storage
 from molino.transforms.files.list_files import Listing, list_files
 from molino.transforms.parquet.units import kept_paths
 from molino.transforms.progress import STAGES
+from molino.transforms.warnings import DataWarning
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -45,7 +46,12 @@ LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with 
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 UNITS = "units-"  # how the staging folder of work units begins
 CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
-UNKNOWN = "the source of this job was not found, so no earlier run is taken for this one; name it: Plan(code=[...])"
+UNKNOWN = DataWarning(
+    "code.unknown",
+    "the source of this job was not found, so no earlier run is taken for this one",
+    remedy="name it: Plan(code=[...])",
+)
+Warn = Callable[[Mapping[str, int]], Sequence[DataWarning]]
 Input = storage.FileInfo | Listing
 
 
@@ -60,7 +66,8 @@ class Plan:
       balance: a counter and those that must add up to it.
       counted: data sets whose rows are counted under the same name.
       build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
-      warnings: what the user should know before trusting the output.
+      warnings: what the user should know before trusting the output, as far as it is known before the run.
+      warn: from the run's counters to what else the user should know; called by workers.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
@@ -77,7 +84,8 @@ class Plan:
     balance: tuple[str, tuple[str, ...]]
     counted: tuple[str, ...]
     build: Callable[["beam.Pipeline", "Run", str | None], None]
-    warnings: Sequence[str] = ()
+    warnings: Sequence[DataWarning] = ()
+    warn: Warn | None = None
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
@@ -104,7 +112,8 @@ class Run:
       counted: data sets whose rows are counted under the same name.
       max_reject_ratio: the largest share of rejects that is accepted.
       token: of this run's lock.
-      warnings: what the user should know before trusting the output.
+      warnings, warn: as the plan's.
+      strict: nothing is published where there are warnings.
       work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
       started: when its command began, in seconds since 1970.
       expected: what the run was expected to meet and to take before it began; no part of its id.
@@ -125,7 +134,9 @@ class Run:
     balance: tuple[str, tuple[str, ...]]
     counted: tuple[str, ...]
     max_reject_ratio: float
-    warnings: Sequence[str] = ()
+    warnings: Sequence[DataWarning] = ()
+    warn: Warn | None = None
+    strict: bool = False
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: float = dataclasses.field(default_factory=time.time)
     work: str = ""
@@ -134,6 +145,10 @@ class Run:
     elsewhere: bool = False
     parent: str = ""
     keep_previous: int = 1
+
+    def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
+        """Return all warnings of a run with these counters."""
+        return [*self.warnings, *(self.warn(counters) if self.warn else ())]
 
     @property
     def staging(self) -> str:
@@ -159,6 +174,7 @@ def plan_run(
     max_reject_ratio: float,
     elsewhere: bool = False,
     keep_previous: int = 1,
+    strict: bool = False,
 ) -> Run:
     """Return the run of a plan, with the id that it, its inputs and the code give."""
     source = {"version": VERSION, "digest": code_digest(plan)}
@@ -183,6 +199,8 @@ def plan_run(
         warnings=[*plan.warnings, *([UNKNOWN] if source["digest"].startswith("unknown") else [])],
         elsewhere=elsewhere,
         keep_previous=keep_previous,
+        strict=strict,
+        warn=plan.warn,
     )
 
 

@@ -13,7 +13,9 @@ NO_NAME = re.compile(r"(?:Can't get attribute|cannot import name) '([\w.<>]+)' (
 NO_IMPORT = re.compile(r"\bImportError: (.*)")
 # what brings a package that the base install lacks
 LOCKS = {"cv2": "images.txt", "simplejpeg": "images.txt", "tensorflow": "tensorflow.txt"}
-LOCKS["numba"] = LOCKS["llvmlite"] = "shapes.txt for shapes, images.txt for whales, tensorflow.txt for titles and predict"
+LOCKS["numba"] = LOCKS["llvmlite"] = (
+    "shapes.txt for shapes, images.txt for whales, tensorflow.txt for titles and predict"
+)
 DATA_ERROR = re.compile(r"(?:molino\.transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 # where a cause begins: behind the frames of a Python traceback, unless it is cut there, or where Java says so
 CAUSE = re.compile(

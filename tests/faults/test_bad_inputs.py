@@ -157,7 +157,8 @@ def test_empty_inputs_are_warned_of(sample, tmp_path):
     assert [d["rows"] for d in manifest_of(tmp_path / "alone")["datasets"].values()] == [0] * 6
     for output in ("alone", "beside"):
         [warning] = manifest_of(tmp_path / output)["warnings"]
-        assert "empty.txt holds no records" in warning
+        assert warning["kind"] == "input.empty"
+        assert "empty.txt" in warning["example"]
     assert "empty.txt holds no records" in beside.out
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from molino.transforms.report.charts import Series, bar_plot, line_plot
 from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+from molino.transforms.warnings import DataWarning
 
 TOP = 20
 TOP_REPAIRS = 30
@@ -67,7 +68,7 @@ def names_report(
     counters: Mapping[str, int],
     options: Mapping[str, object],
     inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[str],
+    warnings: Sequence[DataWarning],
     repairs: pa.Table | None,
     expected: Mapping[str, Any] | None = None,
 ) -> str:
@@ -166,7 +167,7 @@ def _summary(
     return counted + [(title, format_cell(table.num_rows, "count")) for title, table in sizes]
 
 
-def _warnings(warnings: Sequence[str], counters: Mapping[str, int]) -> list[str]:
+def _warnings(warnings: Sequence[DataWarning], counters: Mapping[str, int]) -> list[str]:
     """Return the warnings to show, led by one when rows were lost or invented."""
     shown = shown_warnings(warnings)
     balance = _balance(counters)

@@ -65,7 +65,7 @@ def write_tables(
         counters=totals,
         options=run.options,
         inputs=run.inputs,
-        warnings=run.warnings,
+        warnings=run.warnings_of(totals),
         expected=run.expected,
         repairs=tables.repairs,
     )

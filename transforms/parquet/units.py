@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile
+from molino.transforms.warnings import Sighting
 
 RECORD = ".json"
 BEGUN = ".begun"  # a unit at work; where its process died, this is left
@@ -50,7 +51,7 @@ def _record(done: Done, folder: str) -> bytes:
     start = len(storage.join(folder, ""))
     record = {
         "files": [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files],
-        "counters": dict(done.counters),
+        "counters": {n: [int(v), v.place] if isinstance(v, Sighting) else v for n, v in done.counters.items()},
         "amounts": dict(done.amounts),
     }
     return json.dumps(record).encode()
@@ -72,9 +73,13 @@ def read_record(path: str, folder: str) -> Done | None:
             )
             for entry in record["files"]
         ]
-        return Done(files=tuple(files), counters=record["counters"], amounts=record["amounts"])
+        return Done(files=tuple(files), counters=_counters(record["counters"]), amounts=record["amounts"])
     except (DataError, ValueError, KeyError, TypeError):
         return None
+
+
+def _counters(recorded: Mapping[str, int | list]) -> dict[str, int]:
+    return {name: Sighting(*value) if isinstance(value, list) else value for name, value in recorded.items()}
 
 
 def kept_paths(folder: str, *, begun: bool) -> set[str]:

@@ -11,6 +11,7 @@ from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, dra
 from molino.transforms.report.charts import Series, bar_plot, compact, line_plot, scatter_plot
 from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+from molino.transforms.warnings import DataWarning
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
@@ -44,7 +45,7 @@ def pca_report(
     counters: Mapping[str, int],
     options: Mapping[str, Any],
     inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[str],
+    warnings: Sequence[DataWarning],
     expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.

@@ -19,6 +19,7 @@ def write_findings(
     """Stage components, errors, summary and report, and count what was found."""
     known = {"numbers": len(found.components.singular), "components": found.kept, "refined": int(found.refined)}
     yield beam.pvalue.TaggedOutput("counters", known)
+    totals = sum_counters([*counters, known])
     yield from stage_components(found, run.staging)
     summary = print_variance(found.components, found.kept)
     yield write_view(summary.encode(), folder=run.staging, name="summary.txt")
@@ -27,10 +28,10 @@ def write_findings(
         found.sample,
         found.stored,
         found.errors.to_pylist(),
-        counters=sum_counters([*counters, known]),
+        counters=totals,
         options=run.options,
         inputs=run.inputs,
-        warnings=run.warnings,
+        warnings=run.warnings_of(totals),
         expected=run.expected,
     )
     yield write_view(report.encode(), folder=run.staging, name="report.html")

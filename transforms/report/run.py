@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from molino.transforms.report.page import Cell, Column, Section, Table, Term
+from molino.transforms.warnings import DataWarning
 
 MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
@@ -99,9 +100,9 @@ def plan_table(expected: Mapping[str, Any], counters: Mapping[str, int], whole: 
     return Table(columns, rows, "Plan and fact")
 
 
-def shown_warnings(warnings: Sequence[str]) -> list[str]:
+def shown_warnings(warnings: Sequence[DataWarning]) -> list[str]:
     """Return the first warnings, and how many more there are."""
-    shown = list(warnings[:MOST_LINES])
+    shown = [str(warning) for warning in warnings[:MOST_LINES]]
     return shown + ([f"… and {len(warnings) - MOST_LINES:,} more."] if len(warnings) > MOST_LINES else [])
 
 

@@ -1,11 +1,12 @@
 """The element that travels: an Arrow RecordBatch of thousands of rows, never a row."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from molino.transforms.warnings import add_sightings
 
 # A whole shard: its place in the data set, and its rows, a batch per block.
 Shard = tuple[int, list[pa.RecordBatch]]
@@ -39,7 +40,8 @@ def first_appearance_codes(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
 
 def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Add up counters of the same name."""
-    total: Counter[str] = Counter()
+    total: dict[str, int] = {}
     for counter in counters:
-        total.update(counter)
-    return dict(total)
+        for name, value in counter.items():
+            total[name] = add_sightings(total.get(name, 0), value)
+    return total

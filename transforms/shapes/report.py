@@ -22,6 +22,7 @@ from molino.transforms.report.page import (
 )
 from molino.transforms.report.run import counter_table, plan_table, run_section, shown_warnings
 from molino.transforms.shapes.points import PROBLEMS
+from molino.transforms.warnings import DataWarning
 
 MOST_SETUPS = 40  # in the table of seeds
 COUNTERS = {
@@ -63,7 +64,7 @@ def shapes_report(
     *,
     counters: Mapping[str, int],
     options: Mapping[str, object],
-    warnings: Sequence[str],
+    warnings: Sequence[DataWarning],
     expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page. Its bytes depend on the arguments only.

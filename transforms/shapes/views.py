@@ -24,7 +24,9 @@ def write_report(
     # how many units were resumed is of this attempt, and times are of this machine
     totals = {name: n for name, n in sum_counters(counters).items() if not name.startswith("units")}
     plain = cards.drop_columns(["seconds"])
-    html = shapes_report(plain, counters=totals, options=run.options, warnings=run.warnings, expected=run.expected)
+    html = shapes_report(
+        plain, counters=totals, options=run.options, warnings=run.warnings_of(totals), expected=run.expected
+    )
     yield write_view(html.encode(), folder=run.staging, name="report.html")
 
 

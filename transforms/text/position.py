@@ -1,9 +1,12 @@
 """A record's place in the input: its source and its line."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+
+from molino.transforms.warnings import Sighting
 
 POSITION = "position"  # name of the column that batches carry it in, int64
 LINE_BITS = 40  # a position is span << LINE_BITS | line: 8 million spans of a million million lines
@@ -30,3 +33,14 @@ class LineTable:
         spans = values >> LINE_BITS
         labels = pa.array(self.sources, pa.string()).take(pa.array(self.source_of[spans]))
         return labels, pa.array(self.first_line[spans] + (values & ((1 << LINE_BITS) - 1)), pa.int64())
+
+
+def locate_sightings(counters: Mapping[str, int], lines: LineTable) -> dict[str, int]:
+    """Return counters with the positions of rows turned into sources and lines."""
+    located = dict(counters)
+    for name, value in counters.items():
+        if isinstance(value, Sighting) and isinstance(value.place, int):
+            labels, numbers = lines.locate(pa.array([value.place], pa.int64()))
+            source = lines.sources.index(labels[0].as_py())
+            located[name] = Sighting(int(value), (source, numbers[0].as_py(), labels[0].as_py()))
+    return located

@@ -13,6 +13,7 @@ from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Te
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, share, shown_warnings
 from molino.transforms.titles.glance import LONGEST, Glance, Known
 from molino.transforms.titles.keys import SPLITS
+from molino.transforms.warnings import DataWarning
 
 TOP = 20
 TOP_LANGUAGES = 12
@@ -77,7 +78,7 @@ def titles_report(
     counters: Mapping[str, int],
     options: Mapping[str, object],
     inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[str],
+    warnings: Sequence[DataWarning],
     expected: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.

@@ -19,14 +19,15 @@ def write_report(
     glances: list[Glance], labels: Labels, counters: list[Mapping[str, int]], run: Any, models: Sequence[Model]
 ) -> StagedFile:
     """Stage the report; nothing but the data and the options goes into it."""
+    totals = sum_counters(counters)
     report = titles_report(
         add_up(glances),
         labels.table,
         models=[dataclasses.asdict(model) for model in models],
-        counters=sum_counters(counters),
+        counters=totals,
         options=run.options,
         inputs=run.inputs,
-        warnings=run.warnings,
+        warnings=run.warnings_of(totals),
         expected=run.expected,
     )
     return write_view(report.encode(), folder=run.staging, name="report.html")

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from molino.transforms.report.charts import bar_plot
 from molino.transforms.report.page import Cell, Column, Grid, Picture, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
+from molino.transforms.warnings import DataWarning
 
 PER_PAGE = 200
 MOST_FAILURES = 50  # in the table; the rejects have them all
@@ -50,7 +51,7 @@ def whales_report(
     counters: Mapping[str, int],
     options: Mapping[str, object],
     inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[str],
+    warnings: Sequence[DataWarning],
     most: int,
     expected: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, str]]:

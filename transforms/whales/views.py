@@ -47,7 +47,7 @@ def write_report(
         counters=totals,
         options=run.options,
         inputs=run.inputs,
-        warnings=run.warnings,
+        warnings=run.warnings_of(totals),
         expected=run.expected,
         most=most,
     )

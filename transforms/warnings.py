@@ -1,0 +1,85 @@
+"""What is doubtful about an input or a result, and did not stop the run: told before it, or counted by workers."""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MOST_PRINTED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class DataWarning:
+    """What a person should know before trusting an output.
+
+    Attributes:
+      kind: a name for programs, such as `text.encoding`.
+      text: what is doubtful, in words, with how often.
+      count: of the records, files or options that it is said of.
+      example: where one of them is: a file, and its line where it has lines; "" where there is no place.
+      remedy: what to do about it; the complete option or command where there is one.
+    """
+
+    kind: str
+    text: str
+    count: int = 1
+    example: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        first = f"first: {self.example}" if self.count > 1 else self.example
+        return "; ".join(part for part in (self.text, first if self.example else "", self.remedy) if part)
+
+
+class Sighting(int):
+    """A counter's value that knows one place of what it counts. Adding keeps the smaller place.
+
+    Attributes:
+      place: text, such as an image's key; of a row of text its `position`, until `locate_sightings` has made
+        (source, line, label) of it. Places of one counter are all of one kind.
+    """
+
+    place: Any
+
+    def __new__(cls, count: int, place: Any) -> "Sighting":
+        made = super().__new__(cls, count)
+        made.place = place
+        return made
+
+    def __reduce__(self) -> tuple:
+        return Sighting, (int(self), self.place)
+
+    @property
+    def example(self) -> str:
+        """The place as a person reads it."""
+        return f"{self.place[2]} line {self.place[1]}" if isinstance(self.place, tuple) else str(self.place)
+
+
+def add_sightings(one: int, other: int) -> int:
+    """Return the sum of a counter's two values, with the smaller of their places."""
+    places = [value.place for value in (one, other) if value and isinstance(value, Sighting)]
+    return Sighting(int(one) + int(other), min(places)) if places else int(one) + int(other)
+
+
+def example_of(counters: Mapping[str, int], name: str) -> str:
+    """Return the place of one of those that a counter counts, "" where none is known."""
+    value = counters.get(name, 0)
+    return value.example if isinstance(value, Sighting) else ""
+
+
+def to_json(warnings: Iterable[DataWarning]) -> list[dict[str, Any]]:
+    """Return warnings as a manifest holds them."""
+    return [dataclasses.asdict(warning) for warning in warnings]
+
+
+def from_json(values: Iterable[Any]) -> list[DataWarning]:
+    """Return the warnings of a manifest; those of version 0.1.0 are plain text."""
+    return [DataWarning("", value) if isinstance(value, str) else DataWarning(**value) for value in values]
+
+
+def print_warnings(warnings: Sequence[DataWarning]) -> None:
+    """Print warnings on standard error."""
+    for warning in warnings[:MOST_PRINTED]:
+        print(f"molino: warning: {warning}", file=sys.stderr)
+    if len(warnings) > MOST_PRINTED:
+        print(f"molino: and {len(warnings) - MOST_PRINTED:,} more warnings", file=sys.stderr)
