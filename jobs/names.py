@@ -36,7 +36,7 @@ COLUMNS = {
     "segundo_apellido": "SEGUNDOAPELLIDO",
     "nombre": "NOMBRESTRABAJADOR",
 }
-JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_"]
+JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_", "\\N"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 NAME_BYTES = 72  # of a row of molino.transforms.names.count.COUNTS: eight numbers, and a name
@@ -69,6 +69,7 @@ class Options:
       min_count: a name borne by fewer people is in no table.
       junk: values that are no names.
       reject_invalid: send rows with a wrong CURP to the rejects.
+      missing: what rows without a valid CURP are: one person for each value, a person each, or rejects.
       repair: add tables in which broken spellings of Ñ are merged.
       curp: what the output shows of CURPs: keep, hash or drop.
       shards: files of the people.
@@ -81,6 +82,7 @@ class Options:
     min_count: int
     junk: tuple[str, ...]
     reject_invalid: bool
+    missing: str
     repair: bool
     curp: str
     shards: int
@@ -111,7 +113,14 @@ def parser() -> Parser:
         nargs="*",
         default=JUNK,
         metavar="VALUE",
-        help="values that are no names (default: NULL, empty, - . 0 / \\ _)",
+        help="values that are no names (default: NULL, \\N, empty or blank, - . 0 / \\ _)",
+    )
+    rows.add_argument(
+        "--missing-curp",
+        choices=("one", "each", "reject"),
+        default="one",
+        help="rows whose CURP is empty, a placeholder or invalid: those of one value are one person (default, the "
+        "lower bound), each is a person (the upper bound), or rejects",
     )
     rows.add_argument(
         "--invalid-curp",
@@ -157,9 +166,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.runs import Plan
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
+    from molino.transforms.names.doubts import warn_of_names
     from molino.transforms.text.sources import list_sources
 
-    text = text_format(given, COLUMNS)
+    # a null CURP is a reject, unless each row without one is a person; of a name it is an empty one
+    blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
+    text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
     key = curp_key(given)
     sources = list_sources(files, text)
     empty = check_empty(sources, allow_empty=given.allow_empty)
@@ -179,6 +191,9 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
+        warn=functools.partial(
+            warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
+        ),
         total_bytes=total_bytes,
         size=functools.partial(names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         here_only=key_here(key),
@@ -194,6 +209,7 @@ def make_options(given: argparse.Namespace, text: "TextFormat", blocks: int, sha
         min_count=given.min_count,
         junk=tuple(given.junk),
         reject_invalid=given.invalid_curp == "reject",
+        missing=given.missing_curp,
         repair=given.repair_names,
         curp=given.curp,
         shards=shards,
@@ -255,18 +271,19 @@ def build(
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
+    import pyarrow as pa
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.names import CONFLICTS, PEOPLE
     from molino.schemas.rejects import REJECTS
     from molino.transforms.names import people as people_
     from molino.transforms.names.count import CountNames, GatherBirths
-    from molino.transforms.names.curp import VerifyCurp
+    from molino.transforms.names.curp import VerifyCurp, key_missing
     from molino.transforms.names.views import WriteTables
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.keep_first import KeepFirstPerKey
     from molino.transforms.rows.partition import PartitionRows
-    from molino.transforms.text.position import POSITION
+    from molino.transforms.text.position import POSITION, locate_sightings
     from molino.transforms.text.read import GatherRejects, ReadDelimited
 
     def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
@@ -274,11 +291,17 @@ def build(
 
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     lines = beam.pvalue.AsSingleton(read["lines"])
-    verified = read["rows"] | "Verify" >> VerifyCurp(reject=options.reject_invalid)
+    verified = read["rows"] | "Verify" >> VerifyCurp(
+        reject_invalid=options.reject_invalid, missing=options.missing, mask=options.curp != "keep"
+    )
     rejects = (read["rejects"], verified.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
+    rows = verified.rows
+    if options.missing == "each":
+        keyed = verified.missing | "KeyMissing" >> beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
+        rows = (rows, keyed) | "AllRows" >> beam.Flatten()
     kept = (
-        verified.rows
+        rows
         | "ByCurp"
         >> PartitionRows(
             key=people_.curp_of,
@@ -296,16 +319,17 @@ def build(
     shown = {"lines": lines, "mode": options.curp, "key": key}
     files = [
         people.people
-        | "FinishPeople" >> beam.Map(people_.finish_people, **shown)
+        | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
         | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
         kept.conflicts
         | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
         | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
         rejected["shards"] | "Rejected" >> write("rejects", REJECTS),
     ]
+    shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)
     counters = (
         read["counters"],
-        verified.counters,
+        (verified.counters, shared) | "Sighted" >> beam.Flatten() | "Locate" >> beam.Map(locate_sightings, lines=lines),
         rejected["counters"],
         kept.counters,
         people.counters,
@@ -352,6 +376,18 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
             f"{datasets['mujeres']['rows']:,} women's",
         )
     ]
+    wrong = f"{counters.get('curp.format', 0):,} of a wrong form, {counters.get('curp.check_digit', 0):,} check digits"
+    missing = ", ".join(f"{counters.get(f'curp.{kind}', 0):,} {kind}" for kind in ("empty", "placeholder", "invalid"))
+    lines.append(("CURPs", f"{missing}; {wrong}"))
+    unknown = counters.get("birth_year.unknown", 0) + counters.get("age.negative", 0)
+    century = "of character 17" if manifest["options"]["century"] else "1900s for everyone"
+    lines.append(
+        (
+            "ages",
+            f"in {manifest['options']['reference_year']}; century {century}; {counters.get('age.over_100', 0):,} over "
+            f"100, {unknown:,} unknown; sex X {counters.get('sex.x', 0):,}",
+        )
+    )
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines

@@ -100,6 +100,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
     from molino.transforms.predict.predict_titles import plan_classifier
+    from molino.transforms.text.read import warn_of_text
     from molino.transforms.text.sources import list_sources
 
     text = text_format(given, COLUMNS, OPTIONAL)
@@ -120,6 +121,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, classifier=classifier, sources=sources, span_bytes=given.span_bytes
         ),
         warnings=[*empty, *few],
+        warn=warn_of_text,
         total_bytes=total_bytes,
         size=functools.partial(predict_size, sources, text, span_bytes=given.span_bytes, shards=shards),
         sends={classifier.digest: classifier.path},

@@ -180,6 +180,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
+    from molino.transforms.text.read import warn_of_text
     from molino.transforms.text.sources import list_sources
 
     if given.validation + given.test >= 1:
@@ -216,6 +217,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         counted=tuple(datasets),
         build=functools.partial(build, options=options, models=models, sources=sources, span_bytes=given.span_bytes),
         warnings=[*empty, *few],
+        warn=warn_of_text,
         total_bytes=total_bytes,
         size=functools.partial(
             titles_size,

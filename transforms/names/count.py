@@ -113,6 +113,8 @@ def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str
     `apellidos`: both frequencies, 0 where below `min_count`. `hombres` and `mujeres`: nombre, frec, age_sum, age_n.
     """
     names = pa.Table.from_batches([counts])
+    if "" in junk:  # a field of fixed width is blank where it is empty
+        names = names.filter(pc.not_equal(pc.utf8_trim_whitespace(names["name"]), ""))
     names = names.filter(pc.invert(pc.is_in(names["name"], pa.array(junk, pa.string()))))
     surnames, given = (names.filter(pc.equal(names["kind"], kind)) for kind in (APELLIDO, NOMBRE))
     kept = {}

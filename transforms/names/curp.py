@@ -1,6 +1,6 @@
 """The CURP, the key of Mexico's population registry: what it says of a person, and whether it can be right.
 
-Eighteen characters: four letters of the names, birth date (yymmdd), sex (H or M), two letters of the state, three
+Eighteen characters: four letters of the names, birth date (yymmdd), sex (H, M or X), two letters of the state, three
 consonants of the names, a character that tells homonyms apart (a digit for births before 2000, a letter after) and a
 check digit. Source: Instructivo normativo para la asignación de la CURP, RENAPO, 2006.
 """
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.rows.partition import lengths_and_bytes
-from molino.transforms.text.lines import RAW_REJECTS, show_shape
-from molino.transforms.text.position import POSITION
+from molino.transforms.text.lines import MARKS, reject_rows
+from molino.transforms.text.position import POSITION, LineTable
+from molino.transforms.warnings import Sighting
 
 LENGTH = 18
 STATES = tuple(
@@ -27,12 +28,27 @@ STATES = tuple(
 ALPHABET = (
     "0123456789ABCDEFGHIJKLMN\0OPQRSTUVWXYZ"  # values of the check digit; Ñ has a place but never stands in a CURP
 )
-SEX = {"H": "H", "M": "M"}
+# A registry key, whole or cut short, wherever a shifted column or a file name has put it.
+CURP = r"(?i)[A-ZÑ]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]{0,2}"
+
+# What stands for a CURP that is not known. Compared without blanks and signs: S/N is SN, and \N is N.
+PLACEHOLDER = "^(?:{})$".format(
+    "|".join(
+        [
+            "NULL|NULO|NONE|NAN|NIL|NA|ND|SN|SC|SD|CURP|SINCURP|SINDATOS?|SINREGISTRO|SININFORMACION|NOTIENE|NOTIENECURP|REF|VALOR",
+            "NOAPLICA|NODISPONIBLE|NOREGISTRAD[AO]|NOCUENTA|PENDIENTE|ENTRAMITE|DESCONOCID[AO]|NINGUN[AO]|VACIO",
+            "EXTRANJER[AO]|UNKNOWN|MISSING|[X0]+|1?234567890?.*",
+            *(f"{c}+" for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"),
+            "X[AE]XX010101.*",  # of the tax office, for whoever has none; XEXX010101HNEXXXA4 is even valid
+        ]
+    )
+)
+EMPTY, FILLER, SYMBOLS, INVALID = 1, 2, 3, 4
 
 _UPPER, _DIGIT = set(range(ord("A"), ord("Z") + 1)), set(range(ord("0"), ord("9") + 1))
 _VOWELS = {ord(c) for c in "AEIOUX"}
 # what may stand at each of the 18 places; dates and states are looked at as a whole besides
-PLACES = [_UPPER, _VOWELS, _UPPER, _UPPER, *[_DIGIT] * 6, {ord("H"), ord("M")}, _UPPER, _UPPER]
+PLACES = [_UPPER, _VOWELS, _UPPER, _UPPER, *[_DIGIT] * 6, {ord("H"), ord("M"), ord("X")}, _UPPER, _UPPER]
 PLACES += [_UPPER - {ord(c) for c in "AEIOU"}] * 3 + [_UPPER | _DIGIT, _DIGIT]
 ALLOWED = np.array([[byte in place for byte in range(256)] for place in PLACES])
 # Characters are looked up in pairs: half as many steps over all rows. A pair is the number that its two bytes are in
@@ -80,11 +96,11 @@ def curp_matrix(curps: pa.Array) -> np.ndarray:
 
 
 def normalize_curp(curps: pa.Array) -> tuple[pa.Array, int]:
-    """Return the CURPs in upper case without white space around them, and how many that changed."""
+    """Return the CURPs in upper case without white space and byte order marks around them, and how many changed."""
     text = np.frombuffer(curps.buffers()[2] or b"", np.uint8)
     if not (text - np.uint8(0x21) >= 0x40).any():  # nothing but "!" to "`": neither blanks nor lower case
         return curps, 0
-    clean = pc.ascii_upper(pc.utf8_trim_whitespace(curps))
+    clean = pc.ascii_upper(pc.utf8_trim_whitespace(pc.utf8_trim(curps, "".join(MARKS))))
     changed = pc.sum(pc.not_equal(clean, curps)).as_py() or 0
     return (clean, changed) if changed else (curps, 0)
 
@@ -105,6 +121,60 @@ def curp_faults(curps: pa.Array) -> np.ndarray:
     ok[late] = _number(m[late], DAY) <= MONTH_DAYS[_number(m[late], MONTH)]
     digit = (10 - total % 10) % 10 == m[:, LENGTH - 1] - ord("0")
     return np.where(ok, np.where(digit, 0, 2), 1).astype(np.uint8)
+
+
+def missing_kinds(curps: pa.Array, faults: np.ndarray) -> np.ndarray:
+    """Return why a CURP tells of nobody: (n,) uint8, 0 it tells, EMPTY, FILLER, SYMBOLS or INVALID.
+
+    SYMBOLS is a filler of nothing but signs: a ruler, a comment. INVALID is of a wrong form or check digit.
+
+    >>> curps = pa.array(["HEGG560427MVZRRL04", "", "SIN CURP", "------", "XEXX010101HNEXXXA4", "HEGG560427MVZRRL05"])
+    >>> missing_kinds(curps, curp_faults(curps)).tolist()
+    [0, 1, 2, 3, 2, 4]
+    """
+    kinds = np.where(faults > 0, INVALID, 0).astype(np.uint8)
+    doubtful = np.flatnonzero((faults > 0) | (curp_matrix(curps)[:, 0] == ord("X")))
+    if not len(doubtful):
+        return kinds
+    texts = curps.take(pa.array(doubtful))
+    words = pc.replace_substring_regex(texts, r"[^\pL\pN]+", "")
+    filler = pc.match_substring_regex(words, PLACEHOLDER).to_numpy(zero_copy_only=False)
+    signs = pc.or_(pc.equal(words, ""), pc.starts_with(texts, "#"))
+    kinds[doubtful[signs.to_numpy(zero_copy_only=False)]] = SYMBOLS
+    kinds[doubtful[filler]] = FILLER
+    kinds[doubtful[pc.equal(texts, "").to_numpy(zero_copy_only=False)]] = EMPTY
+    return kinds
+
+
+def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
+    """Return rows without a CURP under keys of their own: what there is of it, then file and line, behind zero bytes.
+
+    The keys depend neither on how the files were cut nor on the order in which they were named.
+    """
+    labels, numbers = lines.locate(rows[POSITION])
+    parts = zip(curp_matrix(rows["curp"]), numbers.to_pylist(), labels.to_pylist(), strict=True)
+    keys = pa.array([f"{bytes(text).decode()}\0{line}\0{label}" for text, line, label in parts], pa.string())
+    return rows.set_column(0, rows.schema.field("curp"), keys)
+
+
+def hide_missing(shown: pa.Array, keys: pa.Array) -> pa.Array:
+    """Return the CURPs as they are shown, null where the key is one of `key_missing`."""
+    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), shown)
+
+
+def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    """Return rows with [CURP] for every CURP that stands in another column, and how many rows have one."""
+    masked = np.zeros(rows.num_rows, bool)
+    for place, name in enumerate(rows.schema.names):
+        if name in ("curp", POSITION):
+            continue
+        _, text = lengths_and_bytes(rows[name])
+        if not (text - np.uint8(ord("0")) < 10).any():  # names have no digits
+            continue
+        found = pc.match_substring_regex(rows[name], CURP).to_numpy(zero_copy_only=False)
+        masked |= found
+        rows = rows.set_column(place, rows.schema.field(name), pc.replace_substring_regex(rows[name], CURP, "[CURP]"))
+    return rows, int(masked.sum())
 
 
 def _number(m: np.ndarray, place: int) -> np.ndarray:
@@ -128,6 +198,7 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
         digits &= later | ((m[:, 16] >= ord("0")) & (m[:, 16] <= ord("9")))
     age = reference_year - year
     negative = digits & (age < 0)
+    either = (m[:, 10] == ord("X")) & digits
     sexes = pa.DictionaryArray.from_arrays(
         pa.array(np.where(man, 0, 1).astype(np.int8), mask=~(man | woman)), pa.array(["H", "M"])
     )
@@ -138,9 +209,11 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
     }
     counts = Counter(
         {
-            "sex.unknown": int((~(man | woman)).sum()),
+            "sex.x": int(either.sum()),
+            "sex.unknown": int((~(man | woman | either)).sum()),
             "birth_year.unknown": int((~digits).sum()),
             "age.negative": int(negative.sum()),
+            "age.over_100": int((digits & (age > 100)).sum()),
         }
     )
     return columns, counts
@@ -156,45 +229,83 @@ def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
 
 
 class _Verify(beam.DoFn):
-    def __init__(self, reject: bool):
-        self.reject = reject
+    def __init__(self, reject_invalid: bool, missing: str, mask: bool):
+        self.reject_invalid, self.missing, self.mask = reject_invalid, missing, mask
 
     def process(self, batch: pa.RecordBatch) -> Iterator[object]:
         curps, changed = normalize_curp(batch["curp"])
         if changed:
             batch = batch.set_column(0, batch.schema.field("curp"), curps)
         faults = curp_faults(curps)
-        format_, check = int((faults == 1).sum()), int((faults == 2).sum())
-        counters = {"curp.normalized": changed, "curp.format": format_, "curp.check_digit": check}
+        kinds = missing_kinds(curps, faults)
+        counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
+        if self.mask:
+            batch, counters["curp.in_name"] = mask_curps(batch)
         yield beam.pvalue.TaggedOutput("counters", counters)
-        if self.reject and faults.any():
-            yield beam.pvalue.TaggedOutput("rejects", _reject_faulty(batch, faults))
-            batch = batch.filter(pa.array(faults == 0))
+        reasons = reject_reasons(faults, kinds, reject_invalid=self.reject_invalid, missing=self.missing)
+        if (reasons != "").any():
+            yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
+        kept = reasons == ""
+        if self.missing == "each" and (apart := kept & (kinds > 0)).any():
+            told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+            rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
+            yield beam.pvalue.TaggedOutput("missing", rows)
+            kept &= ~apart
+        if not kept.all():
+            batch = batch.filter(pa.array(kept))
         if batch.num_rows:
             yield batch
 
 
-def _reject_faulty(batch: pa.RecordBatch, faults: np.ndarray) -> pa.RecordBatch:
-    bad = batch.filter(pa.array(faults > 0))
-    reasons = pa.array(["", "curp_format", "curp_check_digit"]).take(pa.array(faults[faults > 0]))
-    texts = zip(*(bad[name].to_pylist() for name in bad.schema.names if name != POSITION), strict=True)
-    shapes = pa.array([show_shape("|".join(text).encode(), "utf-8") for text in texts], pa.string())
-    return pa.RecordBatch.from_arrays([bad[POSITION], reasons, shapes], schema=RAW_REJECTS)
+def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) -> dict[str, int]:
+    """Return what is wrong with the CURPs of a batch, by kind, with the position of the first of each kind."""
+
+    def sighted(which: np.ndarray) -> int:
+        return Sighting(int(which.sum()), batch[POSITION][int(which.argmax())].as_py()) if which.any() else 0
+
+    counters = {"curp.format": int((faults == 1).sum()), "curp.check_digit": int((faults == 2).sum())}
+    counters |= {
+        "curp.empty": sighted(kinds == EMPTY),
+        "curp.placeholder": sighted((kinds == FILLER) | (kinds == SYMBOLS)),
+        "curp.symbols": sighted(kinds == SYMBOLS),
+        "curp.invalid": sighted(kinds == INVALID),
+    }
+    if counters["curp.invalid"]:
+        quoted = pc.match_substring_regex(batch["curp"], "^(\".*\"|'.*')$").to_numpy(zero_copy_only=False)
+        counters["curp.quoted"] = sighted((kinds == INVALID) & quoted)
+    counters["curp.letter_17"] = sighted((kinds == 0) & (curp_matrix(batch["curp"])[:, 16] >= ord("A")))
+    return counters
+
+
+def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: bool, missing: str) -> np.ndarray:
+    """Return for each row the reason to reject it, or ""."""
+    told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
+    told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
+    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
+    if reject_invalid:
+        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
+    return np.where(rejected, told, "")
 
 
 @dataclasses.dataclass(kw_only=True)
 class VerifyCurp(beam.PTransform):
-    """Bring CURPs to one spelling, and count those whose format or check digit is wrong.
+    """Bring CURPs to one spelling, and count those that tell of nobody: empty, placeholders, invalid.
 
-    Input: batches whose first column is `curp`. Output: `rows`, `rejects` and `counters`.
+    Input: batches whose first column is `curp`. Output: `rows`, `missing`, `rejects` and `counters`.
 
     Attributes:
-      reject: send rows with a wrong CURP to the rejects.
+      reject_invalid: send rows whose CURP has a wrong form or check digit to the rejects.
+      missing: what becomes of rows whose CURP tells of nobody. `one`: they are rows as any; `each`: they go to
+        `missing`, for `key_missing`; `reject`: they go to the rejects.
+      mask: write [CURP] for CURPs that stand in other columns.
     """
 
-    reject: bool = False
+    reject_invalid: bool = False
+    missing: str = "one"
+    mask: bool = False
 
     def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return rows | "Verify" >> beam.ParDo(_Verify(self.reject)).with_output_types(
-            pa.RecordBatch, rejects=pa.RecordBatch
-        ).with_outputs("rejects", "counters", main="rows")
+        verify = _Verify(self.reject_invalid, self.missing, self.mask)
+        return rows | "Verify" >> beam.ParDo(verify).with_output_types(
+            pa.RecordBatch, rejects=pa.RecordBatch, missing=pa.RecordBatch
+        ).with_outputs("missing", "rejects", "counters", main="rows")

@@ -4,14 +4,18 @@ import dataclasses
 from collections.abc import Iterator
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
-from molino.transforms.names.curp import parse_curp, protect_curp
+from molino.transforms.names.curp import hide_missing, parse_curp, protect_curp
 from molino.transforms.rows.batches import Shard
 from molino.transforms.text.position import POSITION, LineTable
+from molino.transforms.warnings import Sighting
 
+MANY = 5  # rows of one CURP that share no name with its first row: it is hardly one person's
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
 
 
@@ -55,12 +59,29 @@ class DescribePeople(beam.PTransform):
         ).with_outputs("counters", main="people")
 
 
-def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None) -> Shard:
-    """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them."""
+def count_shared(shard: Shard) -> dict[str, int]:
+    """Return in how many rows of conflicts a CURP that has many such rows shares no name with its first row."""
+    found, first = 0, []
+    for batch in shard[1]:
+        apart = pc.equal(pc.list_value_length(batch["differs"]), len(NAMES))
+        places, counts = np.unique(batch[f"kept_{POSITION}"].filter(apart).to_numpy(), return_counts=True)
+        found += int(counts[counts >= MANY].sum())
+        first += places[counts >= MANY][:1].tolist()
+    return {"curp.shared": Sighting(found, min(first))} if found else {}
+
+
+def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None, each: bool) -> Shard:
+    """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them.
+
+    With `each`, rows whose keys are those of `key_missing` have no CURP, and the rows of a batch are put in order.
+    """
     finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
+        batch = batch.sort_by(POSITION) if each else batch
         sources, numbers = lines.locate(batch[POSITION])
-        columns = {"curp": protect_curp(batch["curp"], mode, secret), "source": sources, "line": numbers}
+        curps = protect_curp(batch["curp"], mode, secret)
+        curps = hide_missing(curps, batch["curp"]) if each else curps
+        columns = {"curp": curps, "source": sources, "line": numbers}
         arrays = [columns[name] if name in columns else batch[name] for name in PEOPLE.names]
         finished.append(pa.RecordBatch.from_arrays(arrays, PEOPLE.names))
     return shard[0], finished

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.transforms.names.curp import CURP
 from molino.transforms.report.charts import Series, bar_plot, line_plot
 from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
@@ -19,8 +20,7 @@ CURVE_POINTS = 150  # of a rank-frequency curve; a hundred thousand names look t
 AGE_STEP = 5
 OLDEST = 100  # first age of the last, open group
 
-# A registry key, whole or cut short, wherever a shifted column or a file name has put it.
-CURP = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]{0,2}", re.IGNORECASE)
+CURP_TEXT = re.compile(CURP)
 
 SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
 
@@ -33,20 +33,36 @@ COUNTERS = {
     "curp.normalized": "CURPs that had to be put in capitals or freed of spaces before use.",
     "curp.format": "CURPs that do not have the shape of a CURP.",
     "curp.check_digit": "CURPs whose last digit does not follow from the others: mistyped, or issued by hand.",
-    "sex.unknown": "People whose CURP says neither H nor M; they are in no table of given names.",
+    "curp.empty": "Rows without a CURP.",
+    "curp.placeholder": "Rows with what stands for no CURP: SIN CURP, NULL, XXXX, or nothing but signs.",
+    "curp.symbols": "Of these, rows whose CURP is nothing but signs, or a comment.",
+    "curp.invalid": "Rows with any other CURP of a wrong shape or last digit.",
+    "curp.quoted": "Of these, rows whose CURP stands in quotes.",
+    "curp.shared": "Rows that share no name with the first row of their CURP, where it has five such rows or more.",
+    "curp.in_name": "Rows in which a CURP stood in a column of names, and was masked.",
+    "curp.letter_17": "Rows with a valid CURP of someone born from 2000 on.",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter.",
+    "sex.x": "People whose CURP says X; they are in no table of given names.",
+    "sex.unknown": "People whose CURP says neither H, M nor X; they are in no table of given names.",
     "birth_year.unknown": "People whose CURP holds no birth year.",
     "age.negative": "People born after the reference year; their age counts as unknown.",
+    "age.over_100": "People who were over 100 years old in the reference year.",
 }
 REASONS = {
     "too_few_fields": "Fewer fields than the header.",
     "too_many_fields": "More fields than the header.",
+    "trailing_delimiter": "One empty field more than the header, at the end.",
+    "header_line": "The header once more.",
     "empty_line": "Nothing on the line.",
     "line_too_long": "A line longer than the option allows.",
     "nul_byte": "A zero byte, as in a damaged file.",
     "bad_encoding": "Bytes that are no text in the encoding of the option.",
     "unclosed_quote": "A quote that is opened and never closed.",
-    "bad_quoting": "Quotes where no quote can be.",
+    "bad_quoting": "Quotes where no quote can be, or where they may stand for a lost delimiter.",
     "null_value": "A null, in Parquet.",
+    "curp_empty": "No CURP; rejected by option.",
+    "curp_placeholder": "What stands for no CURP; rejected by option.",
+    "curp_symbols": "A CURP of nothing but signs, or a comment; rejected by option.",
     "curp_format": "A CURP that does not have the shape of one; rejected by option.",
     "curp_check_digit": "A CURP whose last digit does not follow from the others; rejected by option.",
 }
@@ -89,10 +105,11 @@ def names_report(
       repairs: schemas.names.REPAIRS, or None when the job ran without them.
       expected: rows that were reckoned with, see `report_run.run_section`.
     """
+    year = f"in {options['reference_year']}" if "reference_year" in options else "in the reference year"
     sections = [
         _surnames(apellidos),
-        _given_names(hombres, mujeres),
-        _ages(births),
+        _given_names(hombres, mujeres, year),
+        _ages(births, year),
         _spread(apellidos, hombres, mujeres),
         _quality(counters),
         *([] if repairs is None else [_repairs(repairs)]),
@@ -114,7 +131,7 @@ def hide_curps(text: str) -> str:
     >>> hide_curps("row of HEGG560427MVZRRL04.csv"), hide_curps("HERNANDEZ")
     ('row of [CURP].csv', 'HERNANDEZ')
     """
-    return CURP.sub("[CURP]", text)
+    return CURP_TEXT.sub("[CURP]", text)
 
 
 def top_rows(table: pa.Table, by: str, name: str, count: int) -> list[dict[str, Any]]:
@@ -212,15 +229,15 @@ def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
     return Table(columns, rows, caption)
 
 
-def _given_names(hombres: pa.Table, mujeres: pa.Table) -> Section:
+def _given_names(hombres: pa.Table, mujeres: pa.Table, year: str) -> Section:
     text = (
-        f"The {TOP} most common of each sex. Share is the probability of the name within its table; the mean age is of "
-        "everyone who bears the name, of either sex."
+        f"The {TOP} most common of each sex. Share is the probability of the name within its table; the mean age, "
+        f"{year}, is of everyone who bears the name, of either sex."
     )
-    return Section("Given names", text, [_top_names(hombres, "Men"), _top_names(mujeres, "Women")])
+    return Section("Given names", text, [_top_names(hombres, "Men", year), _top_names(mujeres, "Women", year)])
 
 
-def _top_names(nombres: pa.Table, caption: str) -> Table:
+def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
     rows = [
         (rank, row["nombre"], row["frec"], row["edad_media"], row["prob"])
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
@@ -229,21 +246,21 @@ def _top_names(nombres: pa.Table, caption: str) -> Table:
         Column(title="#", unit="count"),
         Column(title="Name"),
         Column(title="People", unit="count"),
-        Column(title="Mean age", unit="mean"),
+        Column(title=f"Mean age {year}", unit="mean"),
         Column(title="Share", unit="share", bar=True),
     )
     return Table(columns, rows, caption)
 
 
-def _ages(births: pa.Table) -> Section:
+def _ages(births: pa.Table, year: str) -> Section:
     text = (
         "Both come from the CURP, which writes the year with two digits: the century is that of its 17th character, or "
         "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
     )
-    return Section("Age and birth year", text, [_age_plot(births), _birth_plot(births)])
+    return Section("Age and birth year", text, [_age_plot(births, year), _birth_plot(births)])
 
 
-def _age_plot(births: pa.Table) -> Plot:
+def _age_plot(births: pa.Table, year: str) -> Plot:
     groups: dict[str, dict[int, int]] = {}
     for sex, ages in _by_sex(people_by(births, "age", lowest=0)):
         into = groups.setdefault(sex, {})
@@ -255,9 +272,9 @@ def _age_plot(births: pa.Table) -> Plot:
     return bar_plot(
         [_age_group(group) for group in span],
         {sex: [ages.get(group, 0) for group in span] for sex, ages in groups.items()},
-        x_label="Age, years",
+        x_label=f"Age {year}, years",
         y_label="People",
-        caption=f"People by age.{_unknown(births, 'age')}",
+        caption=f"People by age {year}.{_unknown(births, 'age')}",
         alt="Bars of people in five-year groups of age. " + _peaks(groups, _age_group, "are most numerous at"),
     )
 

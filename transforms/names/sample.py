@@ -111,8 +111,10 @@ HOSTILE = {
         b"9|XXXX800101AB1\n",
         b"TOTAL\n",
     ),
-    "too_many_fields": (
+    "trailing_delimiter": (
         b"9|XXXX800102AB1|XXXX800102HDFXXX00|GARCIA|LOPEZ|JUAN|09E0281000001|09DPR0001A|20|1000.00|\n",
+    ),
+    "too_many_fields": (
         b"9|XXXX800103AB1|XXXX800103HDFXXX00|GARCIA|LOPEZ|JUAN|PABLO|09E0281000001|09DPR0001A|20|1000.00|0|0\n",
     ),
     "nul_byte": (

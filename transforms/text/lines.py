@@ -2,10 +2,11 @@
 
 import codecs
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from molino.transforms.errors import DataError
@@ -14,6 +15,7 @@ from molino.transforms.text.sources import Source, TextFormat
 
 CLIP = 200  # characters of a rejected row that are kept
 NEWLINE = ord("\n")
+MARKS = ("\ufeff", "ï»¿")  # a byte order mark, as UTF-8 and as latin-1 has it; files put together have it within
 
 # What a rejected row shows of itself: its shape. Names and CURPs are personal data.
 SHAPE = {ord(c): "A" if c.isalpha() else "9" for c in map(chr, range(0x250)) if c.isalnum()}
@@ -25,7 +27,7 @@ RAW_REJECTS = pa.schema([(POSITION, pa.int64()), ("reason", pa.string()), ("row"
 class Chunk:
     """What a piece of a span held: rows and rejects, and how many records, lines and bytes it had in all.
 
-    `records` is counted apart from the rows and rejects, so that a lost line shows.
+    `records` is counted apart from the rows and rejects, so that a lost line shows. `counters` are of doubtful rows.
     """
 
     rows: pa.RecordBatch
@@ -33,13 +35,14 @@ class Chunk:
     records: int
     lines: int
     bytes: int
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int, first_line: int) -> Chunk:
     """Parse whole lines of unquoted text; the last may lack its end.
 
     The first of them is line `first_line` of its span. Lines that are empty, too long, of another number of fields
-    than the header, undecodable or with a NUL byte become rejects.
+    than the header, undecodable or with a NUL byte become rejects. What a line gives depends on no other.
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -69,7 +72,7 @@ def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: Tex
     if table is None:
         raise DataError(f"{source.path}: {len(good)} lines passed every check but could not be parsed; report this")
     starts = ends - lengths
-    shapes = [show_shape(data[starts[i] : min(ends[i], starts[i] + CLIP)], text.encoding) for i in bad]
+    shapes = [show_line(data[starts[i] : ends[i]], text) for i in bad]
     rejects = raw_rejects(position + bad, reasons[bad].tolist(), shapes)
     rows = with_position(table, position + good)
     return Chunk(rows=rows, rejects=rejects, records=len(ends), lines=len(ends), bytes=len(data))
@@ -83,6 +86,8 @@ def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) ->
     reasons = np.full(len(ends), "", dtype=object)
     reasons[delimiters < fields - 1] = "too_few_fields"
     reasons[delimiters > fields - 1] = "too_many_fields"
+    last = values[np.maximum(ends - 2, 0)] == ord(text.delimiter)
+    reasons[(delimiters == fields) & last] = "trailing_delimiter"
     if text.encoding != "latin-1":
         for i in np.flatnonzero(_count_in_lines(values >= 0x80, ends)):
             try:
@@ -108,6 +113,37 @@ def show_shape(row: bytes, encoding: str) -> str:
     """
     shown = row.rstrip(b"\n").decode(encoding, "replace").translate(SHAPE)
     return "".join("A" if c.isalpha() else "9" if c.isalnum() else c for c in shown)[:CLIP]
+
+
+def show_line(line: bytes, text: TextFormat) -> str:
+    """Return the shape of a rejected line. Of one that is too long no more than what every way of reading holds."""
+    return show_shape(line[: min(CLIP, text.max_line_bytes)], text.encoding)
+
+
+def reject_headers(chunk: Chunk, source: Source, text: TextFormat) -> Chunk:
+    """Return a chunk with the rows that repeat the header, in all the wanted columns, among the rejects.
+
+    Files that were put together have their headers within, each behind its byte order mark.
+    """
+    again = np.ones(chunk.rows.num_rows, bool)
+    for name, column in text.found(source.header).items():
+        if not again.any():
+            return chunk
+        marked = [mark + quote + column + quote for mark in MARKS for quote in {"", text.quote}]
+        values = pa.array([column, *marked])
+        again &= pc.is_in(chunk.rows[name], values).to_numpy(zero_copy_only=False)
+    if not again.any():
+        return chunk
+    rejects = pa.concat_batches([chunk.rejects, reject_rows(chunk.rows, np.where(again, "header_line", ""))])
+    return dataclasses.replace(chunk, rows=chunk.rows.filter(pa.array(~again)), rejects=rejects)
+
+
+def reject_rows(rows: pa.RecordBatch, reasons: np.ndarray) -> pa.RecordBatch:
+    """Return the rejects among rows: those whose reason is not empty, with the shape of their wanted columns."""
+    bad = rows.filter(pa.array(reasons != ""))
+    texts = zip(*(bad[name].fill_null("").to_pylist() for name in bad.schema.names if name != POSITION), strict=True)
+    shapes = [show_shape("|".join(values).encode(), "utf-8") for values in texts]
+    return raw_rejects(bad[POSITION], reasons[reasons != ""].tolist(), shapes)
 
 
 def _to_utf8(data: bytes, encoding: str) -> bytes | None:
@@ -137,6 +173,8 @@ def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> 
 
     if not data:
         return text.schema.remove(len(text.columns)).empty_table()
+    if data.startswith(codecs.BOM_UTF8):
+        data = codecs.BOM_UTF8 + data  # Arrow drops one where its input begins, which may be any line
     table = pa_csv.read_csv(
         pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(

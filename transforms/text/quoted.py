@@ -11,15 +11,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from molino.transforms.text.lines import CLIP, NEWLINE, Chunk, parse_clean, raw_rejects, show_shape, with_position
+from molino.transforms.rows.batches import sum_counters
+from molino.transforms.text.lines import NEWLINE, Chunk, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
+from molino.transforms.warnings import Sighting
 
 LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
 RETURN = ord("\r")
 WINDOW = 1 << 18  # bytes parsed at once: after an odd record what follows is looked at again
 ODD_RUN = 256  # records after which the fast way is tried again
 CHUNK_RECORDS = 65536
+STRAY = "quotes.unquoted"  # the counter of records in which a quote within an unquoted field was taken for a letter
 
 
 class _BadLineError(Exception):
@@ -99,6 +102,7 @@ def _join(chunks: Sequence[Chunk]) -> Chunk:
         records=sum(chunk.records for chunk in chunks),
         lines=sum(chunk.lines for chunk in chunks),
         bytes=sum(chunk.bytes for chunk in chunks),
+        counters=sum_counters(chunk.counters for chunk in chunks),
     )
 
 
@@ -180,7 +184,8 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
 def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: int, ended: bool) -> Chunk:
     """Parse one or more records at the start of a text with Python's csv module.
 
-    Stops where the text may hold only a part of the next record.
+    Stops where the text may hold only a part of the next record. A quote within an unquoted field is a letter, and
+    counted, unless it may as well open a field that has lost its delimiter: then the record is a reject.
     """
     feed = _Lines(data, text)
     limit = len(data) if ended else len(data) - 2 * text.max_line_bytes - 8
@@ -188,6 +193,7 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
     rows: list[list[str | None]] = []
     positions: list[int] = []
     bad: list[tuple[int, str, str]] = []
+    letters: list[int] = []
     reader = _csv_reader(feed, text)
     while len(rows) + len(bad) < ODD_RUN and (feed.bytes <= limit or not feed.number):
         place, reason = position + feed.number, ""
@@ -200,16 +206,17 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
         except csv.Error as error:
             reason = "unclosed_quote" if "end of data" in str(error) else "bad_quoting"
         if reason:
-            bad.append((place, reason, show_shape(feed.accept(1)[:CLIP], text.encoding)))
+            bad.append((place, reason, show_line(feed.accept(1), text)))
             reader = _csv_reader(feed, text)
             continue
         record = feed.accept()
-        if len(fields) == len(source.header):
-            rows.append([fields[i] if i >= 0 else None for i in wanted])
-            positions.append(place)
-        else:
-            reason = "too_many_fields" if len(fields) > len(source.header) else "too_few_fields"
-            bad.append((place, reason if fields else "empty_line", show_shape(record[:CLIP], text.encoding)))
+        reason, letter = judge_record(fields, record, len(source.header), text)
+        if reason:
+            bad.append((place, reason, show_line(record, text)))
+            continue
+        rows.append([fields[i] if i >= 0 else None for i in wanted])
+        positions.append(place)
+        letters += [place] if letter else []
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),
@@ -217,7 +224,35 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
         records=len(rows) + len(bad),
         lines=feed.number,
         bytes=feed.bytes,
+        counters={STRAY: Sighting(len(letters), letters[0])} if letters else {},
     )
+
+
+def judge_record(fields: list[str], record: bytes, count: int, text: TextFormat) -> tuple[str, bool]:
+    """Return why to reject a record that the csv module has parsed, or "", and whether a quote is a letter in it.
+
+    Of `24" LCD,"new, boxed"` the first quote is a letter. Of `$78"Table, 48"` it may be one, or what is left of
+    `$78,"Table, 48"`: the text from it to a quote that ends a field holds a delimiter.
+    """
+    if len(fields) != count:
+        if not fields:
+            return "empty_line", False
+        if len(fields) == count + 1 and fields[-1] == "":
+            return "trailing_delimiter", False
+        return "too_many_fields" if len(fields) > count else "too_few_fields", False
+    if text.quote.encode() not in record:
+        return "", False
+    line = record.decode(text.encoding).rstrip("\r\n")
+    delimiter, quote = re.escape(text.delimiter), re.escape(text.quote)
+    quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*{quote}(?=$|{delimiter})"
+    letter = False
+    for unquoted in re.finditer(f"(?:^|{delimiter})(?:{quoted}|([^{delimiter}]*))", line, re.DOTALL):
+        for at in re.finditer(quote, unquoted[1] or ""):
+            letter = True
+            opened = re.compile(quoted, re.DOTALL).match(line, unquoted.start(1) + at.start())
+            if opened and text.delimiter in opened[0]:
+                return "bad_quoting", False
+    return "", letter
 
 
 def _csv_reader(feed: _Lines, text: TextFormat) -> Iterator[list[str]]:

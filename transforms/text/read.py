@@ -7,7 +7,7 @@ line's number within it. The line's number in its file is known only when all sp
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -19,12 +19,13 @@ from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.gather import Gather
-from molino.transforms.text.lines import Chunk, parse_lines
-from molino.transforms.text.position import LINE_BITS, POSITION, LineTable
-from molino.transforms.text.quoted import parse_quoted
+from molino.transforms.text.lines import Chunk, parse_lines, reject_headers
+from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
+from molino.transforms.text.quoted import STRAY, parse_quoted
 from molino.transforms.text.row_groups import read_groups
 from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat, split_sources
 from molino.transforms.text.unpack import line_end, unpacked_blocks
+from molino.transforms.warnings import DataWarning, example_of
 
 
 def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
@@ -33,6 +34,10 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
     Raises:
       DataError: the file is damaged, or became shorter.
     """
+    return (reject_headers(chunk, span.source, text) for chunk in _read_span(span, text, block_bytes))
+
+
+def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
     source = span.source
     if source.kind == PARQUET:
         yield from read_groups(span, text)
@@ -95,6 +100,15 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
         yield held
 
 
+def warn_of_text(counters: Mapping[str, int]) -> list[DataWarning]:
+    """Return what is doubtful about delimited text that was read, from the counters of the run."""
+    found = counters.get(STRAY, 0)
+    if not found:
+        return []
+    text = f"{found:,} records have a quote within a field that is not quoted; it was taken for a letter"
+    return [DataWarning("text.quotes", text, found, example_of(counters, STRAY), "write it twice, in a quoted field")]
+
+
 def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
     """Return the table of where spans start, from the (span number, lines) of every span.
 
@@ -123,7 +137,7 @@ class _ReadSpan(beam.DoFn):
         for chunk in read_span(span, self.text, self.block_bytes):
             lines += chunk.lines
             progress.report("read", rows=chunk.records, bytes=chunk.bytes)
-            yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records})
+            yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records, **chunk.counters})
             if chunk.rejects.num_rows:
                 yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
             if chunk.rows.num_rows:
@@ -136,7 +150,7 @@ class ReadDelimited(beam.PTransform):
     """Read delimited text and Parquet in batches.
 
     Output: `rows`, batches of `text.schema`; `rejects`, batches of position, reason and shape; `lines`, one
-    LineTable; `counters`, `rows_read` of every chunk.
+    LineTable; `counters`, `rows_read` of every chunk and what is doubtful.
 
     Attributes:
       sources: the texts and tables, from `list_sources`.
@@ -162,7 +176,8 @@ class ReadDelimited(beam.PTransform):
         table = read.lines | "Lines" >> Gather(
             into=line_table, arguments={"spans": spans, "sources": list(self.sources)}
         )
-        return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": read.counters}
+        counters = read.counters | "Located" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(table))
+        return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": counters}
 
 
 def sort_rejects(

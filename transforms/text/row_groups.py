@@ -58,6 +58,8 @@ def check_rows(batch: pa.RecordBatch, text: TextFormat, position: int, size: int
             continue
         # a view, not a cast: bytes that are no UTF-8 must come as far as this
         array = _as_strings(batch[column])
+        if array.null_count and name in text.blank:
+            array = array.fill_null("")
         if array.null_count and name not in text.optional:
             reasons[array.is_null().to_numpy(zero_copy_only=False)] = "null_value"
         if not _is_utf8(array):

@@ -33,6 +33,7 @@ class TextFormat:
       max_line_bytes: longer lines are rejects, and are never held in memory whole.
       optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
         is null. Text holds no nulls: an empty field is an empty string.
+      blank: names of those columns whose nulls are empty strings.
 
     A Parquet file is told by its first bytes; of all this only `columns` and `optional` matter to it.
     """
@@ -43,6 +44,7 @@ class TextFormat:
     quote: str = ""
     max_line_bytes: int = 65536
     optional: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
@@ -57,6 +59,8 @@ class TextFormat:
             raise OptionError(f"no such encoding: {self.encoding!r}; try utf-8, latin-1 or cp1252") from None
         if not name.startswith(SPLITTABLE_CODECS):
             raise OptionError(f"cannot read {self.encoding!r}: only UTF-8 and encodings of one byte a character")
+        if name == "utf-8-sig":  # would drop a mark wherever a piece of the text begins
+            object.__setattr__(self, "encoding", "utf-8")
 
     @property
     def schema(self) -> pa.Schema:

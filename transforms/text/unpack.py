@@ -33,6 +33,12 @@ def unpacked_blocks(path: str, kind: str, member: str, size: int) -> Iterator[by
                 with zipfile.ZipFile(raw) as archive, archive.open(member) as file:
                     while block := file.read(size):
                         yield block
+            except NotImplementedError:
+                method = archive.getinfo(member).compress_type
+                name = "deflate64" if method == 9 else "unknown here"
+                raise DataError(
+                    f"cannot read {path}: {member} is packed by method {method} ({name}); unpack it first"
+                ) from None
             except (zipfile.BadZipFile, zlib.error, EOFError) as error:
                 raise DataError(f"cannot read {path}!{member}: damaged ({error}); fetch it again") from None
         else:

@@ -17,7 +17,7 @@ from molino.transforms.names.curp import VerifyCurp, curp_faults, curp_matrix, n
 DIGITS = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"
 FORM = re.compile(
     r"[A-Z][AEIOUX][A-Z]{2}\d{2}(?:(?:0[13578]|1[02])(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)(?:0[1-9]|[12]\d|30)|02(?:0[1-9]|[12]\d))"
-    r"[HM](?:" + "|".join(curp.STATES) + r")[B-DF-HJ-NP-TV-Z]{3}[A-Z\d]\d"
+    r"[HMX](?:" + "|".join(curp.STATES) + r")[B-DF-HJ-NP-TV-Z]{3}[A-Z\d]\d"
 )
 
 
@@ -28,7 +28,9 @@ def check_digit(text):
 @st.composite
 def well_formed(draw):
     text = (
-        draw(st.from_regex(r"[A-Z][AEIOUX][A-Z]{2}[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])[HM]", fullmatch=True))
+        draw(
+            st.from_regex(r"[A-Z][AEIOUX][A-Z]{2}[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])[HMX]", fullmatch=True)
+        )
         + draw(st.sampled_from(curp.STATES))
         + draw(st.from_regex(r"[BCDFGX]{3}[0-9A-Z]", fullmatch=True))
     )
@@ -63,7 +65,11 @@ def test_sex_year_and_age_are_the_characters(texts, century, reference_year):
             year = year + 100 if "A" <= mark <= "Z" else year if mark.isdigit() and mark else None
         age = reference_year - year if year is not None and year <= reference_year else None
         assert [columns[name][i].as_py() for name in ("sex", "birth_year", "age")] == [sex, year, age]
-    assert counts["sex.unknown"] == columns["sex"].null_count
+    assert counts["sex.unknown"] + counts["sex.x"] == columns["sex"].null_count
+    assert counts["sex.x"] == sum(
+        text[10:11] == "X" and re.fullmatch("[0-9]{2}", text[4:6]) is not None for text in texts
+    )
+    assert counts["age.over_100"] == sum(age > 100 for age in columns["age"].to_pylist() if age is not None)
     assert counts["birth_year.unknown"] == columns["birth_year"].null_count
     assert counts["age.negative"] == columns["age"].null_count - columns["birth_year"].null_count
 
@@ -91,11 +97,12 @@ def test_verify_counts_and_rejects_by_option():
     for reject in (False, True):
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             batches = pipeline | beam.Create([0]) | beam.Map(lambda _: batch).with_output_types(pa.RecordBatch)
-            out = batches | VerifyCurp(reject=reject)
+            out = batches | VerifyCurp(reject_invalid=reject)
             assert_that(
                 out.counters,
                 lambda found: np.testing.assert_equal(
-                    found, [{"curp.normalized": 1, "curp.format": 1, "curp.check_digit": 1}]
+                    [{name: n for name, n in counters.items() if n} for counters in found],
+                    [{"curp.normalized": 1, "curp.format": 1, "curp.check_digit": 1, "curp.invalid": 2}],
                 ),
             )
             kept = [good, good] if reject else [good, good, wrong, odd]
