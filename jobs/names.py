@@ -153,18 +153,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
-    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.command import cut
     from molino.jobs.run.runs import Plan
+    from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.text.sources import list_sources
 
     text = text_format(given, COLUMNS)
     key = curp_key(given)
-    sources = list_sources(files, text)
-    empty = check_empty(sources, allow_empty=given.allow_empty)
-    total_bytes = sum(source.bytes for source in sources)
-    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    texts = text_input(given, files, text)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     options = make_options(given, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
@@ -177,10 +175,11 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
-        warnings=[*empty, *few],
-        total_bytes=total_bytes,
-        size=functools.partial(names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
+        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
+        warnings=[*texts.warnings, *few],
+        seen=texts.seen,
+        total_bytes=texts.bytes,
+        size=functools.partial(names_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
         here_only=key_here(key),
     )
 

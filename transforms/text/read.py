@@ -33,7 +33,7 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
     Raises:
       DataError: the file is damaged, or became shorter.
     """
-    source = span.source
+    source, text = span.source, span.source.format_of(text)
     if source.kind == PARQUET:
         yield from read_groups(span, text)
         return
