@@ -179,7 +179,7 @@ def test_clean_chunks_and_chunks_with_rejects_parse_alike(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"A|b_\n1|2\n", ["lacks the column 'B': its first line has 2 columns, among them 'b_'", "--B-column b_"]),
+        (b"A|b_\n1|2\n", ["lacks the column 'B': its first line has 2 columns, among them 'b_'", "-column b_"]),
         (b"A|B|B\n1|2|3\n", ["more than one column 'B'"]),
         ("A|B\n1|2\n".encode("utf-16"), ["UTF-16", "iconv"]),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 100, ["a PNG picture"]),
