@@ -77,7 +77,8 @@ def _present(given: argparse.Namespace) -> str:
     """Return what stands where a sample would be written, "" where nothing does."""
     if given.job == "whales":
         return given.output if os.path.isdir(given.output) and os.listdir(given.output) else ""
-    parts = [f"{given.output}-{number:05d}-of-{given.files:05d}" for number in range(getattr(given, "files", 1))]
+    files = getattr(given, "files", 1)
+    parts = [f"{given.output}-{number:05d}-of-{files:05d}" for number in range(files)]
     return next((path for path in (given.output, *parts) if os.path.isfile(path)), "")
 
 

@@ -350,7 +350,7 @@ def _manifest(
         "job": run.job,
         "run": run.id,
         "digest": combine_digests([f"{name}:{d['digest']};" for name, d in datasets.items()]),
-        "counters": dict(sorted(counters.items())),
+        "counters": {name: n for name, n in sorted(counters.items()) if not name.startswith("_")},
         "balance": [run.balance[0], list(run.balance[1])],
         "warnings": to_json(warnings),
         "datasets": datasets,

@@ -151,8 +151,10 @@ class Run:
     keep_previous: int = 1
 
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
-        """Return all warnings of a run with these counters."""
-        return [*self.warnings, *(self.warn(counters) if self.warn else ())]
+        """Return all warnings of a run with these counters; what was told before it is not told again."""
+        before = {warning.kind for warning in self.warnings}
+        counted = self.warn(counters) if self.warn else ()
+        return [*self.warnings, *(warning for warning in counted if warning.kind not in before)]
 
     @property
     def staging(self) -> str:

@@ -427,7 +427,10 @@ def _delete_empty(folder: str, below: str) -> None:
 
 
 def check_regular(path: str) -> None:
-    """Raise DataError for what is there and is no regular file: to open it may wait for ever, whatever the signal."""
+    """Raise DataError for a local path of a pipe, a socket, a device, or a link that leads nowhere.
+
+    To open a pipe may wait for ever, and no signal ends that.
+    """
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

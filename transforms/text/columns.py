@@ -69,7 +69,7 @@ def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line
 
 def _better_options(line: str, text: "TextFormat") -> dict[str, str]:
     """Return the delimiter, the quote and the columns' names with which a header line has all columns, if any do."""
-    for quote in dict.fromkeys((text.quote, '"' if '"' in line else text.quote)):
+    for quote in dict.fromkeys(('"' if '"' in line else text.quote, text.quote)):
         for delimiter in dict.fromkeys((text.delimiter, *DELIMITERS)):
             if quote == delimiter:
                 continue

@@ -3,11 +3,11 @@
 import contextlib
 import csv
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.encodings import better_encoding, is_in
 from molino.transforms.text.sources import PARQUET, Source, TextFormat
 from molino.transforms.text.unpack import unpacked_blocks
 from molino.transforms.warnings import DataWarning
@@ -18,12 +18,7 @@ MOST_LINES = 1000  # of a block
 MOST = 0.5  # share of the lines, or of the bytes, above which they are said to be so
 DELIMITERS = ",;|\t"
 QUOTES = "\"'"
-# letters beyond ASCII of the languages that the data is in, which a right encoding shows within words
-LETTERS = frozenset("’ÁÉÍÓÚÜÑáéíóúüñÀÂÃÇÊÔÕàâãçêôõ")
-GUESSES = ("cp1252", "cp850", "mac-roman")  # what is taken for latin-1
-IN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]|[\x80-\xff](?=[A-Za-z])")
 Found = DataWarning | None
-CONTROL = re.compile(rb"[\x80-\x9f]")  # control characters of latin-1 that no text has
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,49 +77,7 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
     block = b"\n".join(lines)
     if block.isascii():
         return "ASCII so far"
-    return "UTF-8" if _decodes(block, "utf-8") else f"not UTF-8, read as {text.encoding}"
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def better_encoding(block: bytes, encoding: str) -> str:
-    """Return the encoding that the bytes of a text speak for, "" where they do not contradict the one given.
-
-    >>> better_encoding("MUÑOZ".encode(), "latin-1"), better_encoding("MUÑOZ".encode("cp850"), "latin-1")
-    ('utf-8', 'cp850')
-    """
-    if block.isascii():
-        return ""
-    is_utf8 = _decodes(block, "utf-8")
-    if encoding == "utf-8":
-        return "" if is_utf8 else _best_guess(block, ("latin-1", *GUESSES))
-    if is_utf8:
-        return "utf-8"
-    control = encoding == "iso8859-1" and CONTROL.search(block)
-    if control or not _decodes(block, encoding):
-        return _best_guess(block, GUESSES)
-    letters, others = _letters(block, encoding)
-    best = _best_guess(block, ("latin-1", *GUESSES)) if others > letters else ""
-    return best if best and _letters(block, best)[0] > letters else ""
-
-
-def _best_guess(block: bytes, encodings: Sequence[str]) -> str:
-    """Return the encoding in which the most bytes within words are letters; of equal ones the first."""
-    able = [encoding for encoding in encodings if _decodes(block, encoding)]
-    return max(able, key=lambda encoding: _letters(block, encoding)[0], default="")
-
-
-def _letters(block: bytes, encoding: str) -> tuple[int, int]:
-    """Return how many bytes within words are letters in an encoding, and how many are something else."""
-    decoded = [byte.decode(encoding, "replace") for byte in IN_WORD.findall(block)]
-    letters = sum(character in LETTERS for character in decoded)
-    return letters, len(decoded) - letters
+    return "UTF-8" if is_in(block, "utf-8") else f"not UTF-8, read as {text.encoding}"
 
 
 def _check_encoding(
