@@ -162,21 +162,19 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
-    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.command import cut
     from molino.jobs.run.runs import Plan
+    from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
     from molino.transforms.names.doubts import warn_of_names
-    from molino.transforms.text.sources import list_sources
 
     # a null CURP is a reject, unless each row without one is a person; of a name it is an empty one
     blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
     text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
     key = curp_key(given)
-    sources = list_sources(files, text)
-    empty = check_empty(sources, allow_empty=given.allow_empty)
-    total_bytes = sum(source.bytes for source in sources)
-    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    texts = text_input(given, files, text)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     options = make_options(given, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
@@ -189,13 +187,14 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=sources, span_bytes=given.span_bytes),
-        warnings=[*empty, *few],
+        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
+        warnings=[*texts.warnings, *few],
         warn=functools.partial(
             warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
         ),
-        total_bytes=total_bytes,
-        size=functools.partial(names_size, sources, text, span_bytes=given.span_bytes, shards=shards),
+        seen=texts.seen,
+        total_bytes=texts.bytes,
+        size=functools.partial(names_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
         here_only=key_here(key),
     )
 

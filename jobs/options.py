@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from molino.transforms.text.command_line import CommandLine
+
 if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
@@ -111,6 +113,7 @@ class Parser(argparse.ArgumentParser):
         options, rest = self.parse_known_args(arguments)
         if rest:
             self._check_beam(rest)
+        options.command = CommandLine(self.prog, tuple(self.words))
         return options, rest
 
     def _check_beam(self, rest: list[str]) -> None:

@@ -95,19 +95,17 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
-    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.command import cut
     from molino.jobs.run.runs import Plan
+    from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
     from molino.transforms.predict.predict_titles import plan_classifier
     from molino.transforms.text.read import warn_of_text
-    from molino.transforms.text.sources import list_sources
 
     text = text_format(given, COLUMNS, OPTIONAL)
-    sources = list_sources(files, text)
-    empty = check_empty(sources, allow_empty=given.allow_empty)
-    total_bytes = sum(source.bytes for source in sources)
-    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    texts = text_input(given, files, text)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     classifier = plan_classifier(given.model, sha256=given.model_sha256, trust=given.trust_model)
     options = Options(text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
     datasets = {"predictions": PREDICTED, "rejects": REJECTS}
@@ -118,12 +116,13 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),
         build=functools.partial(
-            build, options=options, classifier=classifier, sources=sources, span_bytes=given.span_bytes
+            build, options=options, classifier=classifier, sources=texts.sources, span_bytes=given.span_bytes
         ),
-        warnings=[*empty, *few],
+        warnings=[*texts.warnings, *few],
         warn=warn_of_text,
-        total_bytes=total_bytes,
-        size=functools.partial(predict_size, sources, text, span_bytes=given.span_bytes, shards=shards),
+        seen=texts.seen,
+        total_bytes=texts.bytes,
+        size=functools.partial(predict_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
         sends={classifier.digest: classifier.path},
     )
 

@@ -174,23 +174,21 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or a model cannot be used.
     """
-    from molino.jobs.run.command import check_empty, cut
+    from molino.jobs.run.command import cut
     from molino.jobs.run.runs import Plan
+    from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
     from molino.transforms.text.read import warn_of_text
-    from molino.transforms.text.sources import list_sources
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
     locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
-    sources = list_sources(files, text)
-    empty = check_empty(sources, allow_empty=given.allow_empty)
-    total_bytes = sum(source.bytes for source in sources)
-    blocks, shards, few = cut(total_bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
+    texts = text_input(given, files, text)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
     if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
@@ -215,13 +213,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, models=models, sources=sources, span_bytes=given.span_bytes),
-        warnings=[*empty, *few],
+        build=functools.partial(
+            build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
+        ),
+        warnings=[*texts.warnings, *few],
         warn=warn_of_text,
-        total_bytes=total_bytes,
+        seen=texts.seen,
+        total_bytes=texts.bytes,
         size=functools.partial(
             titles_size,
-            sources,
+            texts.sources,
             text,
             models=models,
             number_bytes=2 if options.vector_type == "float16" else 4,

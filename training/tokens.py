@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -79,6 +80,8 @@ def read_file(path: str, *, title: str, category: str) -> Iterator[Titles]:
     Raises:
       TitlesError: the file is missing, is not such a file, or has no such column.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may wait for ever
+        raise TitlesError(f"{path} is no regular file; name a Parquet file or a CSV file")
     try:
         with open(path, "rb") as file:
             parquet = file.read(4) == b"PAR1"

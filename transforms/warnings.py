@@ -34,6 +34,8 @@ class DataWarning:
 class Sighting(int):
     """A counter's value that knows one place of what it counts. Adding keeps the smaller place.
 
+    A counter whose name begins with "_" is for warnings alone: neither manifest nor report show it.
+
     Attributes:
       place: text, such as an image's key; of a row of text its `position`, until `locate_sightings` has made
         (source, line, label) of it. Places of one counter are all of one kind.

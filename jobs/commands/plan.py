@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
-from molino.jobs.options import DONE, EXISTS, EXIT_CODES, Parser, many
+from molino.jobs.options import DATA, DONE, EXISTS, EXIT_CODES, Parser, many
 from molino.jobs.runners import exits, quiet
 from molino.jobs.runners.flags import check_flags, check_reachable, is_embedded
 from molino.jobs.runners.temporary import check_temporary_files
@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, flags = parser.parse_strictly(words[1:])
     from molino.jobs.run.lock import OutputExistsError
     from molino.transforms.errors import OptionError
+    from molino.transforms.warnings import print_warnings, to_json
 
     try:
-        found = look(job, given, flags)
+        plan, found = look(job, given, flags)
     except OptionError as error:
         parser.error(str(error))
     except OutputExistsError as error:
@@ -64,11 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return exits.fail(error)
     if given.json:
-        print(json.dumps(whole(found, given), indent=1))
+        print(json.dumps(whole(found, given) | {"seen": plan.seen, "warnings": to_json(plan.warnings)}, indent=1))
     else:
-        for name, text in tell(found, given, ROWS.get(job, "row")):
+        for name, text in [*(("seen", line) for line in plan.seen), *tell(found, given, ROWS.get(job, "row"))]:
             print(f"{name:>17}  {text}")
-    return DONE
+    print_warnings(plan.warnings)
+    return DATA if given.strict and plan.warnings else DONE
 
 
 def whole(found: "Forecast", given: argparse.Namespace) -> dict[str, Any]:
@@ -120,8 +122,8 @@ def _price(text: str) -> float:
     return number
 
 
-def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Forecast":
-    """Return what a run with these options will take.
+def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> tuple[Any, "Forecast"]:
+    """Return the plan of a run with these options, and what it will take.
 
     Raises:
       OptionError, DataError, OutputExistsError: as the run itself would raise them.
@@ -129,10 +131,11 @@ def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Forecast
     from molino.jobs.run import command
     from molino.transforms.errors import DataError
 
-    found = command.expect(_plan_of(job, given, flags), given, flags)
+    plan = _plan_of(job, given, flags)
+    found = command.expect(plan, given, flags)
     if found is None:
         raise DataError(f"the job {job} was not measured; run: python benchmarks/constants.py --only {job}")
-    return found
+    return plan, found
 
 
 def size_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Size":

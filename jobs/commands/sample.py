@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="molino sample", description=DESCRIPTION, epilog=EPILOG)
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, (about, add_options, _) in SAMPLES.items():
-        add_options(jobs.add_parser(name, help=about, description=about))
+        sample = jobs.add_parser(name, help=about, description=about)
+        add_options(sample)
+        sample.add_argument("--overwrite", action="store_true", help="replace what is at --output")
     given = parser.parse_args(arguments)
     quiet.silence_beam()
     from molino.transforms.files import storage
@@ -44,8 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return EXISTS
+    there = "" if given.overwrite else _present(given)
+    if there:
+        print(f"molino: {there} is there; add --overwrite to replace it, or write elsewhere", file=sys.stderr)
+        return EXISTS
     try:
         with exits.signals_as_exits(), storage.explained(given.output, "write"):
+            _check_target(given)
             wrote = SAMPLES[given.job][2](given)
     except OptionError as error:
         parser.error(str(error))
@@ -55,8 +62,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
+def _check_target(given: argparse.Namespace) -> None:
+    """Raise DataError where a folder is in the way of a file, or something else than a folder in that of a folder."""
+    from molino.transforms.errors import DataError
+
+    is_folder = os.path.isdir(given.output)
+    if given.job != "whales" and (is_folder or given.output.endswith("/")):
+        raise DataError(f"cannot write {given.output}: it is a folder; name a file in it")
+    if os.path.lexists(given.output) and not (is_folder or os.path.isfile(given.output)):
+        raise DataError(f"cannot write {given.output}: it is no regular file; choose another --output")
+
+
+def _present(given: argparse.Namespace) -> str:
+    """Return what stands where a sample would be written, "" where nothing does."""
+    if given.job == "whales":
+        return given.output if os.path.isdir(given.output) and os.listdir(given.output) else ""
+    files = getattr(given, "files", 1)
+    parts = [f"{given.output}-{number:05d}-of-{files:05d}" for number in range(files)]
+    return next((path for path in (given.output, *parts) if os.path.isfile(path)), "")
+
+
 def _names_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
     parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
     parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
     parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
@@ -77,7 +104,7 @@ def _sample_names(given: argparse.Namespace) -> str:
 
 
 def _titles_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
     parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
     parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
     parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
@@ -121,7 +148,7 @@ def _sample_whales(given: argparse.Namespace) -> str:
 
 
 def _vectors_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write, or replace")
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write")
     parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
     parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
     parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")

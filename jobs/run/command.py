@@ -115,6 +115,7 @@ def _run(
         inputs=inputs,
         max_reject_ratio=given.max_reject_ratio,
         elsewhere=elsewhere,
+        globs=[storage.folder(path) for path in given.input if set(path) & set("*?[")],
         keep_previous=given.keep_previous,
         strict=given.strict,
     )
@@ -178,6 +179,7 @@ def recover(run: Any, lock: Any, error: BaseException) -> None:
     from molino.jobs.run import commit, runs
     from molino.jobs.run.lock import BusyError
     from molino.transforms.files import storage
+    from molino.transforms.warnings import print_warnings
 
     # workers outlive a failure: what is deleted now must not be written again
     exits.end_workers()
@@ -191,6 +193,7 @@ def recover(run: Any, lock: Any, error: BaseException) -> None:
     if lost:
         raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again") from error
     runs.note_error(run, exits.describe(error))
+    print_warnings(run.warnings)  # they may be the reason
     raise error
 
 
@@ -279,22 +282,6 @@ def find_inputs(patterns: Sequence[str]) -> list:
     return [found[path] for path in sorted(found)]
 
 
-def check_empty(sources: Sequence, *, allow_empty: bool) -> list:
-    """Return a warning where sources hold no records.
-
-    Raises:
-      DataError: none of them has any, and that is not allowed.
-    """
-    from molino.transforms.errors import DataError
-    from molino.transforms.warnings import DataWarning
-
-    empty = [source.label for source in sources if source.empty]
-    if len(empty) == len(sources) and not allow_empty:
-        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
-    told = f"{len(empty):,} of {many(len(sources), 'file')} without a record"
-    return [DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete")] if empty else []
-
-
 def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list]:
     """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
 
@@ -346,7 +333,12 @@ def compare(manifest: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def output_folder(output: str, inputs: Sequence) -> str:
-    """Return the output folder as an absolute path where it is local, after looking that it holds no input."""
+    """Return the output folder as an absolute path where it is local, after looking that it holds no input.
+
+    Raises:
+      OutputExistsError: it lies inside another run.
+    """
+    from molino.jobs.run.lock import OutputExistsError
     from molino.transforms.errors import DataError, OptionError
     from molino.transforms.files import storage
 
@@ -364,7 +356,23 @@ def output_folder(output: str, inputs: Sequence) -> str:
     if storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
         what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
         raise DataError(f"cannot write {folder}: {what}; choose another --output")
+    if above := run_above(folder):
+        raise OutputExistsError(f"{folder} lies inside the run in {above}; choose another --output")
     return folder
+
+
+def run_above(output: str) -> str:
+    """Return the folder above an output that holds a run, "" where none does, or none can be seen."""
+    from molino.jobs.run.manifest import MANIFEST
+    from molino.transforms.errors import DataError
+    from molino.transforms.files import storage
+
+    above = output
+    while (above := os.path.dirname(above)).strip("/") and not above.endswith(":/"):
+        with contextlib.suppress(DataError):
+            if storage.exists(storage.join(above, MANIFEST)):
+                return above
+    return ""
 
 
 def _spills(shuffle: str, embedded: bool) -> bool:

@@ -38,13 +38,13 @@ from molino.jobs.run.manifest import (
     read_manifest,
     relative_paths,
 )
-from molino.jobs.run.runs import UNITS, Run, check_inputs
+from molino.jobs.run.runs import UNITS, Run, check_inputs, late_inputs
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
-from molino.transforms.warnings import to_json
+from molino.transforms.warnings import DataWarning, to_json
 
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
@@ -71,8 +71,9 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         for file in (file for file in files if file.dataset):
             storage.delete_file(file.path, below=run.output)
         return present
-    check_counters(run, counters)
-    check_warnings(run, counters)
+    check_counters(run, counters, files)
+    warnings = [*run.warnings_of(counters), *late_inputs(run)]
+    check_warnings(run, warnings)
     check_inputs(run)
     check_rows(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
@@ -92,7 +93,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         for file in (file for file in files if file.dataset):
             storage.place(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
-        manifest = _manifest(run, files, names, counters, present, listing)
+        manifest = _manifest(run, files, names, counters, warnings, present, listing)
         missing = missing_paths(run.output, manifest, views=False)
         if missing:
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
@@ -226,8 +227,12 @@ ASKED = {
 }
 
 
-def check_counters(run: Run, counters: Mapping[str, int]) -> None:
-    """Raise DataError unless every record is accounted for and the rejects are few enough."""
+def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[StagedFile] = ()) -> None:
+    """Raise DataError unless every record is accounted for and the rejects are few enough.
+
+    Args:
+      files: what was staged, for the places of the first rejects.
+    """
     whole, parts = run.balance
     total = counters.get(whole, 0)
     if total != sum(counters.get(part, 0) for part in parts):
@@ -240,14 +245,28 @@ def check_counters(run: Run, counters: Mapping[str, int]) -> None:
         ask = ASKED.get(reasons[0][1].removeprefix("rejects."), "") if reasons else ""
         raise DataError(
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
-            f"{run.max_reject_ratio:g} allows; nothing was published; {ask}mend the input or raise the limit"
+            f"{run.max_reject_ratio:g} allows; nothing was published; first: {', '.join(first_rejects(files))}; "
+            f"{ask}mend the input, or raise --max-reject-ratio"
         )
 
 
-def check_warnings(run: Run, counters: Mapping[str, int]) -> None:
+def first_rejects(files: Sequence[StagedFile]) -> list[str]:
+    """Return the places and reasons of the first five rejects among staged files."""
+    found: list[str] = []
+    for file in sorted((file for file in files if file.dataset == "rejects"), key=lambda file: file.key):
+        with storage.open_input(file.path) as data:
+            rows = pq.ParquetFile(data).read_row_group(0, columns=["source", "line", "reason"]).slice(0, 5).to_pylist()
+        for row in rows:
+            line = f" line {row['line']}" if row["line"] else ""
+            found.append(f"{row['source']}{line} ({row['reason']})")
+        if len(found) >= 5:
+            break
+    return found[:5]
+
+
+def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
     """Raise DataError where there are warnings and the run is a strict one."""
-    warnings = run.warnings_of(counters) if run.strict else []
-    if warnings:
+    if run.strict and warnings:
         shown = "; ".join(str(warning) for warning in warnings[:5])
         more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
         raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
@@ -297,6 +316,7 @@ def _manifest(
     files: Sequence[StagedFile],
     names: Mapping[str, str],
     counters: Mapping[str, int],
+    warnings: Sequence[DataWarning],
     present: Mapping[str, Any] | None,
     listing: Sequence[str],
 ) -> dict:
@@ -330,9 +350,9 @@ def _manifest(
         "job": run.job,
         "run": run.id,
         "digest": combine_digests([f"{name}:{d['digest']};" for name, d in datasets.items()]),
-        "counters": dict(sorted(counters.items())),
+        "counters": {name: n for name, n in sorted(counters.items()) if not name.startswith("_")},
         "balance": [run.balance[0], list(run.balance[1])],
-        "warnings": to_json(run.warnings_of(counters)),
+        "warnings": to_json(warnings),
         "datasets": datasets,
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them

@@ -68,6 +68,7 @@ class Plan:
       build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
       warnings: what the user should know before trusting the output, as far as it is known before the run.
       warn: from the run's counters to what else the user should know; called by workers.
+      seen: what a look at the input saw, for who plans a run.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
@@ -86,6 +87,7 @@ class Plan:
     build: Callable[["beam.Pipeline", "Run", str | None], None]
     warnings: Sequence[DataWarning] = ()
     warn: Warn | None = None
+    seen: Sequence[str] = ()
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
@@ -121,6 +123,7 @@ class Run:
       elsewhere: workers may be on other machines than the one that submits.
       parent: sha256 of the manifest that was there when the run began; "" where there was none. What its commit is
         conditional on.
+      globs: what was asked for as globs, so that files which they match later are noticed.
       keep_previous: how many earlier runs' data files stay for their readers.
     """
 
@@ -144,11 +147,14 @@ class Run:
     buckets: str = ""
     elsewhere: bool = False
     parent: str = ""
+    globs: Sequence[str] = ()
     keep_previous: int = 1
 
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
-        """Return all warnings of a run with these counters."""
-        return [*self.warnings, *(self.warn(counters) if self.warn else ())]
+        """Return all warnings of a run with these counters; what was told before it is not told again."""
+        before = {warning.kind for warning in self.warnings}
+        counted = self.warn(counters) if self.warn else ()
+        return [*self.warnings, *(warning for warning in counted if warning.kind not in before)]
 
     @property
     def staging(self) -> str:
@@ -173,6 +179,7 @@ def plan_run(
     inputs: Sequence[Input],
     max_reject_ratio: float,
     elsewhere: bool = False,
+    globs: Sequence[str] = (),
     keep_previous: int = 1,
     strict: bool = False,
 ) -> Run:
@@ -198,6 +205,7 @@ def plan_run(
         max_reject_ratio=max_reject_ratio,
         warnings=[*plan.warnings, *([UNKNOWN] if source["digest"].startswith("unknown") else [])],
         elsewhere=elsewhere,
+        globs=globs,
         keep_previous=keep_previous,
         strict=strict,
         warn=plan.warn,
@@ -218,6 +226,15 @@ def check_inputs(run: Run) -> None:
         found: Sequence[Input] = [list_files(path)] if "files" in listed else storage.match(path)
         if [_entry(item) for item in found] != [dict(listed)]:
             raise DataError(f"{path} changed while it was read; run again when it is complete")
+
+
+def late_inputs(run: Run) -> list[DataWarning]:
+    """Return a warning where files that the globs of `--input` match have come while the run was at work."""
+    listed = {entry["path"] for entry in run.inputs}
+    late = sorted({file.path for glob in run.globs if glob not in listed for file in storage.match(glob)})
+    late = [path for path in late if path not in listed]
+    told = f"files that match --input and came while the run was at work, not read: {len(late):,}"
+    return [DataWarning("input.late", told, len(late), late[0], "run again when all is there")] if late else []
 
 
 def code_digest(plan: Plan) -> str:

@@ -97,7 +97,7 @@ CASES = {
     ),
     "empty": content("e.txt", b"", "holds any records", "--allow-empty"),
     "header only": content("h.txt", HEADER, "holds any records", "--allow-empty"),
-    "picture": content("p.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "lacks the column"),
+    "picture": content("p.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "a PNG picture"),
     "binary": content("b.txt", bytes(range(256)) * 99, "header"),
     "UTF-16": content("u.txt", (HEADER + ROW).decode().encode("utf-16"), "UTF-16", "iconv"),
     "cut gzip": content("g.gz", gzip.compress(HEADER + ROW * 9999)[:-20], "cut short"),

@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 import shutil
+import stat
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,7 @@ STORES = {
 }
 
 
+NO_FILES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _opening = threading.Lock()
 _closed: set[str] = set()
 
@@ -134,7 +136,10 @@ def open_input(path: str) -> pa.NativeFile:
     """Open a file for random access."""
     with explained(path, "read"):
         store = store_of(path)
-        return store.open(path) if store else pa.OSFile(path, "rb")
+        if store:
+            return store.open(path)
+        check_regular(path)
+        return pa.OSFile(path, "rb")
 
 
 def open_output(path: str) -> IO[bytes]:
@@ -225,6 +230,7 @@ def see(path: str) -> Seen:
         store = store_of(path)
         if store:
             return store.see(path)
+        check_regular(path)
         try:
             with open(path, "rb") as file:
                 return Seen(file.read())
@@ -289,8 +295,12 @@ def match(pattern: str) -> list[FileInfo]:
             if store:
                 found = store.look(pattern)
                 return [found] if found else []
-            return [_local_info(pattern)] if os.path.exists(pattern) else []
-        files, glob = store.find(fixed) if store else _walk(os.path.dirname(fixed)), glob_regex(pattern)
+            return [_input_info(pattern)] if os.path.lexists(pattern) else []
+        glob = glob_regex(pattern)
+        if not store:
+            paths = (path for path in _walk(os.path.dirname(fixed)) if glob.match(path))
+            return [_input_info(path) for path in sorted(paths)]
+        files = store.find(fixed)
         return sorted((file for file in files if glob.match(file.path)), key=lambda f: f.path)
 
 
@@ -321,12 +331,10 @@ def _one_of(characters: str) -> str:
     return f"[^{quoted}]" if characters.startswith("!") else f"[{quoted}]"
 
 
-def _walk(folder: str) -> Iterator[FileInfo]:
-    """Yield what is below a folder and is none; what goes meanwhile, or leads nowhere, is left out."""
+def _walk(folder: str) -> Iterator[str]:
+    """Yield the paths of what is below a folder and is none."""
     for top, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                yield _local_info(os.path.join(top, name))
+        yield from (os.path.join(top, name) for name in names)
 
 
 def list_tree(folder: str) -> list[FileInfo]:
@@ -416,6 +424,29 @@ def _delete_empty(folder: str, below: str) -> None:
         os.rmdir(folder)
         while below and (folder := os.path.dirname(folder)).startswith(join(below, "")):
             os.rmdir(folder)
+
+
+def check_regular(path: str) -> None:
+    """Raise DataError for a local path of a pipe, a socket, a device, or a link that leads nowhere.
+
+    To open a pipe may wait for ever, and no signal ends that.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise DataError(f"{path} is a link to {os.readlink(path)}, which is not there; leave it out") from None
+        return  # whoever opens it says so
+    except OSError:
+        return
+    kind = NO_FILES.get(stat.S_IFMT(mode))
+    if kind:
+        raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")
+
+
+def _input_info(path: str) -> FileInfo:
+    check_regular(path)
+    return _local_info(path)
 
 
 def _local_info(path: str) -> FileInfo:

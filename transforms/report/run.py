@@ -21,7 +21,7 @@ def counter_table(
       apart: counters that are no part of the whole.
     """
     names = [key for key in known if key in counters]
-    names += sorted(key for key in counters if key not in known and not key.startswith("rejects."))
+    names += sorted(key for key in counters if key not in known and not key.startswith(("rejects.", "_")))
     total = counters.get(whole, 0)
     rows: list[tuple[Cell, ...]] = [
         (Term(key, known.get(key, "")), counters[key], None if key in apart else share(counters[key], total))

@@ -61,6 +61,7 @@ def read_sweep(name: str) -> list[Block]:
         return parse_sweep(SWEEPS[name], name)
     import yaml
 
+    storage.check_regular(name)
     try:
         with open(name, "rb") if storage.is_local(name) else storage.open_input(name) as file:
             data = file.read(MOST_BYTES + 1)

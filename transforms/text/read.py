@@ -34,6 +34,7 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
     Raises:
       DataError: the file is damaged, or became shorter.
     """
+    text = span.source.format_of(text)
     return (reject_headers(chunk, span.source, text) for chunk in _read_span(span, text, block_bytes))
 
 

@@ -1,9 +1,8 @@
 """What there is to read: texts among the input files, their headers, and where they can be cut."""
 
 import codecs
-import csv
 import dataclasses
-import difflib
+import shlex
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,11 +12,16 @@ import pyarrow.parquet as pq
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder
+from molino.transforms.text.columns import check_columns, split_header
+from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
 from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_bytes
 
 GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
+UNKNOWN = CommandLine()
+WORKBOOK = ("xl/workbook", "content.xml")  # members that tell a workbook from other zip files
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
 
@@ -63,6 +67,11 @@ class TextFormat:
             object.__setattr__(self, "encoding", "utf-8")
 
     @property
+    def codec(self) -> str:
+        """Python's own name of the encoding."""
+        return codecs.lookup(self.encoding).name
+
+    @property
     def schema(self) -> pa.Schema:
         """Schema of the batches: the wanted columns as strings, then `position`."""
         return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
@@ -83,6 +92,7 @@ class Source:
       header: the header's column names.
       start: offset of the first byte after the header.
       empty: whether no data follows the header.
+      encoding: what its byte order mark says; "" where it has none.
       groups: rows and bytes of every row group of a Parquet file.
     """
 
@@ -94,7 +104,12 @@ class Source:
     header: tuple[str, ...]
     start: int
     empty: bool
+    encoding: str = ""
     groups: tuple[tuple[int, int], ...] = ()
+
+    def format_of(self, text: TextFormat) -> TextFormat:
+        """Return how this text is written: as all are, but in the encoding that its byte order mark says."""
+        return dataclasses.replace(text, encoding=self.encoding) if self.encoding else text
 
     @property
     def first_line(self) -> int:
@@ -117,14 +132,20 @@ class Span:
     end: int
 
 
-def list_sources(files: Sequence[storage.FileInfo], text: TextFormat) -> list[Source]:
+def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: CommandLine = UNKNOWN) -> list[Source]:
     """Look at the first bytes of every file and return the texts to read, in the order of the files.
 
+    A text that begins with the byte order mark of UTF-8 is read as UTF-8.
+
+    Args:
+      command: what the user typed, for the remedies.
+
     Raises:
-      DataError: a file is neither text nor Parquet, is UTF-16, or lacks a wanted column.
+      DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a byte order
+        mark that contradicts the encoding that was asked for.
     """
     root = common_folder([file.path for file in files])
-    return [source for file in files for source in _sources_of(file, file.path[len(root) :], text)]
+    return [source for file in files for source in _sources_of(file, file.path[len(root) :], text, command)]
 
 
 def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
@@ -152,19 +173,19 @@ def _ranges(source: Source, span_bytes: int, quoted: bool) -> Iterator[tuple[int
         yield start, min(start + step, source.bytes)
 
 
-def _sources_of(file: storage.FileInfo, label: str, text: TextFormat) -> Iterator[Source]:
+def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: CommandLine) -> Iterator[Source]:
     with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
         magic = raw.read(4)
         head = magic + raw.read(GZIP_HEAD_BYTES) if magic.startswith(b"\x1f\x8b") else b""
     if head:
-        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text)
+        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text, command)
     elif magic.startswith(b"PK\x03\x04"):
         for member, size in _zip_members(file.path):
-            yield _source(file.path, f"{label}!{member}", "zip", member, size, text)
+            yield _source(file.path, f"{label}!{member}", "zip", member, size, text, command)
     elif magic == b"PAR1":
-        yield _parquet_source(file.path, label, text)
+        yield _parquet_source(file.path, label, text, command)
     else:
-        yield _source(file.path, label, "plain", "", file.bytes, text)
+        yield _source(file.path, label, "plain", "", file.bytes, text, command)
 
 
 def _zip_members(path: str) -> list[tuple[str, int]]:
@@ -173,6 +194,8 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
             members = [info for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
+    if any(info.filename.startswith(WORKBOOK) for info in members):
+        raise DataError(f"{path} is an Excel or Calc workbook, not delimited text; save its sheet as CSV in UTF-8")
     for info in members:
         if info.flag_bits & 1:
             raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
@@ -185,7 +208,7 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
     return sorted((info.filename, info.file_size) for info in members)
 
 
-def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat) -> Source:
+def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat, command: CommandLine) -> Source:
     blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
     head = b""
     while (end := line_end(head)) < 0 or end == len(head):  # a member of a gzip file may end in the header
@@ -193,17 +216,39 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         head += block
         if not block or (end < 0 and len(head) > 2 * text.max_line_bytes):
             break
-    header, start = _read_header(head, path if not member else f"{path}!{member}", text)
-    empty = len(head) <= start
-    return Source(path=path, label=label, kind=kind, member=member, bytes=size, header=header, start=start, empty=empty)
+    name = path if not member else f"{path}!{member}"
+    marked = head.startswith(codecs.BOM_UTF8)
+    if marked and text.codec != "utf-8" and command.names("--encoding"):
+        raise DataError(
+            f"{name} begins with the byte order mark of UTF-8, but --encoding {text.encoding} is given; "
+            f"right would be: {command.changed(encoding='utf-8')}"
+        )
+    format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
+    header, start = _read_header(head, name, format_, command)
+    return Source(
+        path=path,
+        label=label,
+        kind=kind,
+        member=member,
+        bytes=size,
+        header=header,
+        start=start,
+        empty=len(head) <= start,
+        encoding="utf-8" if marked else "",
+    )
 
 
-def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], int]:
+def _read_header(head: bytes, path: str, text: TextFormat, command: CommandLine) -> tuple[tuple[str, ...], int]:
     """Return the column names and the length of the header line with its end; ((), 0) for a text of no bytes."""
     if not head:
         return (), 0
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path} looks like UTF-16; convert it first, for example: iconv -f UTF-16 -t UTF-8")
+    wide = wide_encoding(head)
+    if wide:
+        to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
+        raise DataError(f"{path} looks like {wide}; convert it first, and read that as utf-8: {to} > FILE")
+    kind, remedy = kind_of(head)
+    if kind:
+        raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
@@ -213,15 +258,12 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
-    if text.quote:
-        names = next(csv.reader([decoded], delimiter=text.delimiter, quotechar=text.quote), [])
-    else:
-        names = decoded.split(text.delimiter)
-    _check_columns(names, path, text)
+    names = split_header(decoded, text.delimiter, text.quote)
+    check_columns(names, path, text, command, line=decoded)
     return tuple(names), end if end >= 0 else len(head)
 
 
-def _parquet_source(path: str, label: str, text: TextFormat) -> Source:
+def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
     with storage.open_input(path) as raw:
         try:
             file = pq.ParquetFile(raw)
@@ -230,7 +272,7 @@ def _parquet_source(path: str, label: str, text: TextFormat) -> Source:
             raise DataError(
                 f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
             ) from None
-    _check_columns(schema.names, path, text)
+    check_columns(schema.names, path, text, command)
     wanted = text.found(schema.names)
     for column in wanted.values():
         if not _is_text(schema.field(column).type):
@@ -258,16 +300,3 @@ def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         return _is_text(type_.value_type)
     return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
-
-
-def _check_columns(names: Sequence[str], path: str, text: TextFormat) -> None:
-    """Raise DataError unless the header has every column that is not optional, and none of them twice."""
-    for name, wanted in text.columns.items():
-        if names.count(wanted) > 1 or (wanted not in names and name not in text.optional):
-            what = "lacks the column" if wanted not in names else "has more than one column"
-            # only what resembles the wanted name is shown: a file without a header has a person there
-            near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in names], 3)
-            shown = f", among them {', '.join(repr(name) for name in names if name.lower() in near)}" if near else ""
-            count = "one column" if len(names) == 1 else f"{len(names)} columns"
-            remedy = "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
-            raise DataError(f"{path} {what} {wanted!r}: its first line has {count}{shown}; {remedy}")

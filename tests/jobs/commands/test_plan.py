@@ -204,7 +204,7 @@ def test_prices_give_a_cost(payroll, capsys):
         (["names", "--input", "{payroll}", "--runner", "FlinkRuner"], 2, "did you mean FlinkRunner?"),
         (["names", "--input", "{payroll}", "--price-core-hour", "-1"], 2, "must be a number from 0"),
         (["names", "--input", "{payroll}", "--curp-key-file", "k"], 2, "of no use without --curp hash"),
-        (["titles", "--input", "{payroll}"], 1, "lacks the column 'title'"),
+        (["titles", "--input", "{payroll}"], 1, "lacks the columns 'title', 'category'"),
         (["pca", "--input", "{payroll}", "--column", "v"], 1, "sep.txt"),
         (["shapes", "--sweep", "nowhere.yaml"], 1, "cannot read the sweep nowhere.yaml"),
         (["names", "--input", "{payroll}", "--runner", "FlinkRunner", "--parallelism", "0"], 2, "at least 1, not 0"),

@@ -1,0 +1,49 @@
+"""What a job that reads text finds in its input before it runs."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from molino.jobs.options import many
+from molino.transforms.errors import DataError
+from molino.transforms.files.storage import FileInfo
+from molino.transforms.text.look import look_at
+from molino.transforms.text.sources import Source, TextFormat, list_sources
+from molino.transforms.warnings import DataWarning
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextInput:
+    """The texts to read, and what a look at them saw.
+
+    Attributes:
+      sources: all of them, in the order of the files.
+      bytes: of all texts.
+      seen: what they are, for who plans a run.
+      warnings: what is doubtful about them.
+    """
+
+    sources: list[Source]
+    bytes: int
+    seen: tuple[str, ...]
+    warnings: tuple[DataWarning, ...]
+
+
+def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextFormat) -> TextInput:
+    """Look at the input of a job.
+
+    Raises:
+      DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
+    """
+    sources = list_sources(files, text, given.command)
+    empty = [source.label for source in sources if source.empty]
+    if len(empty) == len(sources) and not given.allow_empty:
+        raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
+    look = look_at(sources, text, given.command)
+    warnings = list(look.warnings)
+    if empty:
+        told = f"{len(empty):,} of {many(len(sources), 'text')} without a record"
+        warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
+    return TextInput(
+        sources=sources, bytes=sum(source.bytes for source in sources), seen=look.seen, warnings=tuple(warnings)
+    )

@@ -1,0 +1,173 @@
+"""What a look at the first block of a text says against the options, and what it leaves alone."""
+
+import gzip
+import zipfile
+
+import pytest
+
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, encoding_warnings
+from molino.transforms.text.kinds import SIGNATURES
+from molino.transforms.text.look import look_at
+from molino.transforms.text.sources import TextFormat, list_sources
+
+COLUMNS = {"key": "KEY", "name": "NAME"}
+TEXT = TextFormat(columns=COLUMNS)
+QUOTED = TextFormat(columns=COLUMNS, delimiter=",", quote='"')
+COMMAND = CommandLine("molino names", ("--input", "a.txt"))
+PEOPLE = ["MUÑOZ", "PEÑA", "GARCÍA", "NÚÑEZ", "LÓPEZ", "ÁVILA"]
+
+
+def lines(names=PEOPLE, delimiter="|", head="KEY|NAME", end=""):
+    rows = [f"{i}{delimiter}{name}{end}" for i, name in enumerate(names)]
+    return "\n".join([head.replace("|", delimiter), *rows]) + "\n"
+
+
+def see(tmp_path, data, text=TEXT, command=COMMAND, name="a.txt"):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return look_at(list_sources(storage.match(str(path)), text, command), text, command)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp850", "mac-roman"])
+def test_text_in_another_encoding_is_told_with_the_right_command(encoding, tmp_path):
+    names = [*PEOPLE, "O’NEIL"] if encoding == "cp1252" else PEOPLE
+    (warning,) = see(tmp_path, lines(names).encode(encoding)).warnings
+    assert warning.kind == "text.encoding"
+    assert warning.example == "a.txt line 2"
+    assert warning.remedy == f"right would be: molino names --input a.txt --encoding {encoding}"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (lines().encode("latin-1"), TEXT),
+        (lines(["ANA", "EVA"]).encode(), TEXT),
+        (lines().encode(), TextFormat(columns=COLUMNS, encoding="utf-8")),
+        (lines().encode("cp1252"), TextFormat(columns=COLUMNS, encoding="cp1252")),
+        (lines().encode("cp850"), TextFormat(columns=COLUMNS, encoding="cp850")),
+        (lines(['"A, B"', "C"], ",").encode(), QUOTED),
+        (b'KEY,NAME\n1,"two\nlines, and more"\n2,"three\n\n\nlines"\n', QUOTED),
+        (b"KEY|NAME\n", TEXT),
+    ],
+)  # fmt: skip
+def test_what_is_as_the_options_say_is_no_warning(data, text, tmp_path):
+    assert see(tmp_path, data, text).warnings == ()
+
+
+def test_utf8_is_asked_for_where_latin_1_is_told_to_be_utf8(tmp_path):
+    text = TextFormat(columns=COLUMNS, encoding="utf-8")
+    (warning,) = see(tmp_path, lines().encode("latin-1"), text).warnings
+    assert warning.remedy.endswith("--encoding latin-1")
+
+
+def test_a_byte_order_mark_decides_unless_an_encoding_is_named(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + lines().encode())
+    (source,) = list_sources(storage.match(str(path)), TEXT, COMMAND)
+    assert (source.encoding, source.header) == ("utf-8", ("KEY", "NAME"))
+    named = CommandLine("molino names", ("--encoding", "latin-1", "--input", "a.txt"))
+    with pytest.raises(DataError, match=r"right would be: molino names --encoding utf-8 --input a\.txt"):
+        list_sources(storage.match(str(path)), TEXT, named)
+
+
+@pytest.mark.parametrize("packed", ["gz", "zip"])
+def test_packed_text_is_looked_at_too(packed, tmp_path):
+    path = tmp_path / f"a.{packed}"
+    if packed == "gz":
+        path.write_bytes(gzip.compress(lines().encode()))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", lines().encode())
+    look = look_at(list_sources(storage.match(str(path)), TEXT, COMMAND), TEXT, COMMAND)
+    assert [warning.kind for warning in look.warnings] == ["text.encoding"]
+    assert look.seen[0].startswith("1 file: ")
+
+
+def test_quotes_a_delimiter_and_a_trailing_one_are_told(tmp_path):
+    (quoted,) = see(tmp_path, lines(['"ANA"', '"EVA"']).encode()).warnings
+    assert (quoted.kind, quoted.remedy) == ("text.quote", "right would be: molino names --input a.txt --quote '\"'")
+    (trailing,) = see(tmp_path, lines(["ANA", "EVA"], end="|").encode()).warnings
+    assert (trailing.kind, trailing.example) == ("text.trailing_delimiter", "a.txt line 2")
+    (other,) = see(tmp_path, b"KEY|NAME\n1;ANA\n2;EVA\n").warnings
+    assert (other.kind, other.remedy) == (
+        "text.delimiter",
+        "right would be: molino names --input a.txt --delimiter ';'",
+    )
+
+
+def test_many_files_with_one_fault_are_one_warning(tmp_path):
+    for i in range(300):
+        (tmp_path / f"{i:03d}.txt").write_bytes(lines().encode())
+    sources = list_sources(storage.match(f"{tmp_path}/*.txt"), TEXT, COMMAND)
+    look = look_at(sources, TEXT, COMMAND)
+    (warning,) = look.warnings
+    assert (warning.count, warning.example) == (200, "000.txt line 2")
+    assert look.seen == ("200 files: UTF-8, delimiter '|', unquoted, 2 columns",)
+    assert look == look_at(sources, TEXT, COMMAND)
+
+
+@pytest.mark.parametrize(
+    ("head", "right"),
+    [
+        ("KEY;NAME", "--delimiter ';'"),
+        ("key|Name ", "--key-column key --name-column 'Name '"),
+        ('"Key","NAME"', "--delimiter , --quote '\"' --key-column Key"),
+        ("1|ANA", "header line"),
+        ('{"KEY": 1, "NAME": "ANA"}', "JSON"),
+        ("sep=;", "delete this line"),
+        ("A|B", "map columns"),
+        ("KEY", "is --delimiter right?"),
+    ],
+)
+def test_missing_columns_are_told_with_the_options_that_would_do(head, right, tmp_path):
+    with pytest.raises(DataError) as error:
+        see(tmp_path, f"{head}\n1|ANA\n".encode())
+    assert right in str(error.value)
+    assert "ANA" not in str(error.value).replace("'NAME'", "")
+
+
+@pytest.mark.parametrize("signature", [signature for signature, *_ in SIGNATURES])
+def test_a_known_format_is_called_by_its_name(signature, tmp_path):
+    kind = next(name for known, name, _ in SIGNATURES if known == signature)
+    with pytest.raises(DataError, match=kind.split("(")[0]):
+        see(tmp_path, signature + bytes(300))
+    with pytest.raises(DataError, match=kind.split("(")[0]):
+        see(tmp_path, gzip.compress(signature + bytes(300)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_wide_encodings_have_their_own_names(encoding, tmp_path):
+    with pytest.raises(DataError, match=rf"{encoding.upper()[:6]}.*iconv -f {encoding.upper()[:6]}"):
+        see(tmp_path, lines().encode(encoding))
+
+
+@pytest.mark.parametrize("members", [["xl/workbook.xml", "[Content_Types].xml"], ["mimetype", "content.xml"]])
+def test_a_workbook_is_no_archive_of_texts(members, tmp_path):
+    path = tmp_path / "a.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in members:
+            archive.writestr(name, "x")
+    with pytest.raises(DataError, match="workbook"):
+        list_sources(storage.match(str(path)), TEXT, COMMAND)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_that_speak_against_the_encoding_are_counted_line_by_line(end):
+    data = end.join(["ANA", "MUÑOZ", "PEÑA", "EVA", "NÚÑEZ"]).encode()
+    counts = count_doubts(data, "iso8859-1", 100)
+    assert (counts[UTF8], counts[UTF8].place, counts[OTHER]) == (3, 101, 0)
+    (warning,) = encoding_warnings(counts, "latin-1", COMMAND)
+    assert warning.remedy.endswith("--encoding utf-8")
+    assert encoding_warnings(count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0), "latin-1", COMMAND) == []
+    (controls,) = encoding_warnings(count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7), "latin-1", COMMAND)
+    assert (controls.count, controls.example) == (1, "8")
+    mixed = ("PEÑA\n" * 5).encode("latin-1") + "MUÑOZ\n".encode()
+    assert encoding_warnings(count_doubts(mixed, "iso8859-1", 0), "latin-1", COMMAND) == []
+
+
+def test_an_encoding_that_does_as_well_is_no_better():
+    assert better_encoding("¿QUE?".encode("latin-1"), "iso8859-1") == ""
+    assert better_encoding(b"", "utf-8") == ""

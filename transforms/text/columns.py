@@ -1,0 +1,98 @@
+"""Whether a header has the columns that a job wants, and which options would make it have them."""
+
+import csv
+import difflib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from molino.transforms.errors import DataError
+from molino.transforms.text.command_line import CommandLine
+
+if TYPE_CHECKING:
+    from molino.transforms.text.sources import TextFormat
+
+DELIMITERS = ("|", ",", ";", "\t")
+NUMBER = re.compile(r"[-+.\d]*\d")
+
+
+def split_header(line: str, delimiter: str, quote: str) -> list[str]:
+    """Return the column names of a header line."""
+    if quote:
+        return next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+    return line.split(delimiter)
+
+
+def check_columns(
+    names: Sequence[str], path: str, text: "TextFormat", command: CommandLine, *, line: str | None = None
+) -> None:
+    """Raise DataError unless the header has every column that is not optional, and none of them twice.
+
+    The message names all that is missing, and the complete command where other options would do.
+
+    Args:
+      line: the header as it stands in a text.
+    """
+    for column in text.columns.values():
+        if names.count(column) > 1:
+            raise DataError(f"{path} has more than one column {column!r}; rename all but one of them in its header")
+    missing = {name: column for name, column in text.columns.items() if column not in names}
+    missing = {name: column for name, column in missing.items() if name not in text.optional}
+    if not missing:
+        return
+    what = f"the column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing.values()))}"
+    # only what resembles a wanted name is shown: a file without a header has a person there
+    wanted = [column.lower() for column in missing.values()]
+    near = [name for name in names if difflib.get_close_matches(_plain(name), wanted, 1)]
+    shown = f", among them {', '.join(map(repr, near))}" if near else ""
+    count = "one column" if len(names) == 1 else f"{len(names)} columns"
+    raise DataError(f"{path} lacks {what}: its first line has {count}{shown}; {_remedy(names, text, command, line)}")
+
+
+def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line: str | None) -> str:
+    if line is not None:
+        head = line.lstrip().lower()
+        if head.startswith(("{", "[{")):
+            return "it looks like JSON; convert it to delimited text or Parquet first"
+        if head.startswith("sep="):
+            return "that is a mark for Excel: delete this line"
+        better = _better_options(line, text)
+        if better:
+            return f"right would be: {command.changed(**better)}"
+        fields = split_header(line, text.delimiter, text.quote)
+        if any(NUMBER.fullmatch(field.strip()) for field in fields):
+            return "is there no header line? Add one with the columns' names"
+        return "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
+    options = _renamed(names, text) or {}
+    return f"right would be: {command.changed(**options)}" if options else "map columns with --*-column"
+
+
+def _better_options(line: str, text: "TextFormat") -> dict[str, str]:
+    """Return the delimiter, the quote and the columns' names with which a header line has all columns, if any do."""
+    for quote in dict.fromkeys(('"' if '"' in line else text.quote, text.quote)):
+        for delimiter in dict.fromkeys((text.delimiter, *DELIMITERS)):
+            if quote == delimiter:
+                continue
+            names = split_header(line, delimiter, quote)
+            renamed = _renamed(names, text)
+            if renamed is not None and len(names) > 1:
+                changed = {"delimiter": delimiter} if delimiter != text.delimiter else {}
+                return changed | ({"quote": quote} if quote != text.quote else {}) | renamed
+    return {}
+
+
+def _renamed(names: Sequence[str], text: "TextFormat") -> dict[str, str] | None:
+    """Return the options that name the columns where they differ by case, blanks or quotes; None where one lacks."""
+    found: dict[str, str] = {}
+    for name, column in text.columns.items():
+        if column in names:
+            continue
+        alike = [other for other in names if _plain(other) == _plain(column)]
+        if not alike and name not in text.optional:
+            return None
+        found |= {f"{name}_column": other for other in alike[:1]}
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\"'\ufeff]+", "", name).lower()

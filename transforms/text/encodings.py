@@ -1,0 +1,106 @@
+"""Whether bytes contradict the encoding that they are read in, and which one they speak for."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from molino.transforms.text.command_line import CommandLine
+from molino.transforms.warnings import DataWarning, Sighting, example_of
+
+# letters beyond ASCII of the languages that the data is in, which a right encoding shows within words
+LETTERS = frozenset("’ÁÉÍÓÚÜÑáéíóúüñÀÂÃÇÊÔÕàâãçêôõ")
+GUESSES = ("cp1252", "cp850", "mac-roman")  # what is taken for latin-1
+IN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]|[\x80-\xff](?=[A-Za-z])")
+CONTROL = re.compile(rb"[\x80-\x9f]")  # control characters of latin-1 that no text has
+MOST = 0.9  # share of the lines beyond ASCII above which a text is said to be UTF-8
+UTF8, CONTROLS, OTHER = "_lines.utf8", "_lines.controls", "_lines.other"  # counters
+
+
+def is_in(data: bytes, encoding: str) -> bool:
+    """Return whether bytes are text in an encoding."""
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def better_encoding(block: bytes, encoding: str) -> str:
+    """Return the encoding that the bytes of a text speak for, "" where they do not contradict the one given.
+
+    >>> better_encoding("MUÑOZ".encode(), "latin-1"), better_encoding("MUÑOZ".encode("cp850"), "latin-1")
+    ('utf-8', 'cp850')
+    """
+    if block.isascii():
+        return ""
+    is_utf8 = is_in(block, "utf-8")
+    if encoding == "utf-8":
+        return "" if is_utf8 else _best_guess(block, ("latin-1", *GUESSES))
+    if is_utf8:
+        return "utf-8"
+    control = encoding == "iso8859-1" and CONTROL.search(block)
+    if control or not is_in(block, encoding):
+        return _best_guess(block, GUESSES)
+    letters, others = _letters(block, encoding)
+    best = _best_guess(block, ("latin-1", *GUESSES)) if others > letters else ""
+    return best if best and _letters(block, best)[0] > letters else ""
+
+
+def _best_guess(block: bytes, encodings: Sequence[str]) -> str:
+    """Return the encoding in which the most bytes within words are letters; of equal ones the first."""
+    able = [encoding for encoding in encodings if is_in(block, encoding)]
+    return max(able, key=lambda encoding: _letters(block, encoding)[0], default="")
+
+
+def _letters(block: bytes, encoding: str) -> tuple[int, int]:
+    """Return how many bytes within words are letters in an encoding, and how many are something else."""
+    decoded = [byte.decode(encoding, "replace") for byte in IN_WORD.findall(block)]
+    letters = sum(character in LETTERS for character in decoded)
+    return letters, len(decoded) - letters
+
+
+def count_doubts(data: bytes, codec: str, position: int) -> dict[str, int]:
+    """Count, of whole lines that are read in an encoding of one byte a character, those that speak against it.
+
+    Args:
+      codec: Python's name of the encoding.
+      position: of the first line.
+
+    Returns:
+      Lines beyond ASCII: those that are valid UTF-8, of the rest those with control characters, and the rest.
+    """
+    if codec == "utf-8" or data.isascii():
+        return {}
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    values = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(values == ord("\n"))
+    beyond = np.flatnonzero(values >= 0x80)
+    lines = np.unique(np.searchsorted(ends, beyond))
+    # without a byte from 0x80 to 0xBF a line is neither UTF-8 nor has it a control character
+    doubtful = np.unique(np.searchsorted(ends, beyond[values[beyond] < 0xC0]))
+    found: dict[str, list[int]] = {UTF8: [], CONTROLS: []}
+    for number in doubtful.tolist():
+        line = data[ends[number - 1] + 1 if number else 0 : ends[number] if number < len(ends) else len(data)]
+        if is_in(line, "utf-8"):
+            found[UTF8].append(number)
+        elif codec == "iso8859-1" and CONTROL.search(line):
+            found[CONTROLS].append(number)
+    counts: dict[str, int] = {OTHER: len(lines) - sum(map(len, found.values()))}
+    return counts | {name: Sighting(len(numbers), position + numbers[0]) for name, numbers in found.items() if numbers}
+
+
+def encoding_warnings(counters: Mapping[str, int], encoding: str, command: CommandLine) -> list[DataWarning]:
+    """Return what the lines of all texts, as `count_doubts` counted them, say against the encoding."""
+    utf8, controls, other = (counters.get(name, 0) for name in (UTF8, CONTROLS, OTHER))
+    warnings = []
+    if utf8 and utf8 > MOST * (utf8 + controls + other):
+        told = f"of {utf8 + controls + other:,} lines beyond ASCII, read as {encoding}, {int(utf8):,} are valid UTF-8"
+        remedy = f"right would be: {command.changed(encoding='utf-8')}"
+        warnings.append(DataWarning("text.encoding", told, int(utf8), example_of(counters, UTF8), remedy))
+    if controls:
+        told = f"lines with characters that latin-1 has for no text (0x80 to 0x9F): {int(controls):,}"
+        remedy = "is it cp1252, cp850 or mac-roman? Choose --encoding"
+        warnings.append(DataWarning("text.encoding", told, int(controls), example_of(counters, CONTROLS), remedy))
+    return warnings
