@@ -189,9 +189,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
         warnings=[*texts.warnings, *few],
-        warn=functools.partial(
-            warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
-        ),
+        warn=[
+            texts.warn,
+            functools.partial(
+                warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
+            ),
+        ],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(names_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),

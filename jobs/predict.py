@@ -101,7 +101,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
     from molino.transforms.predict.predict_titles import plan_classifier
-    from molino.transforms.text.read import warn_of_text
 
     text = text_format(given, COLUMNS, OPTIONAL)
     texts = text_input(given, files, text)
@@ -119,7 +118,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, classifier=classifier, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=warn_of_text,
+        warn=[texts.warn],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(predict_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),

@@ -181,7 +181,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
-    from molino.transforms.text.read import warn_of_text
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
@@ -217,7 +216,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=warn_of_text,
+        warn=[texts.warn],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(

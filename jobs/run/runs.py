@@ -67,7 +67,7 @@ class Plan:
       counted: data sets whose rows are counted under the same name.
       build: adds the job to a pipeline, given the run and the folder for bucket files (None: the runner's shuffle).
       warnings: what the user should know before trusting the output, as far as it is known before the run.
-      warn: from the run's counters to what else the user should know; called by workers.
+      warn: functions from the run's counters to what else the user should know; called by workers.
       seen: what a look at the input saw, for who plans a run.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
@@ -86,7 +86,7 @@ class Plan:
     counted: tuple[str, ...]
     build: Callable[["beam.Pipeline", "Run", str | None], None]
     warnings: Sequence[DataWarning] = ()
-    warn: Warn | None = None
+    warn: Sequence[Warn] = ()
     seen: Sequence[str] = ()
     total_bytes: int = 0
     noun: str = "rows"
@@ -138,7 +138,7 @@ class Run:
     counted: tuple[str, ...]
     max_reject_ratio: float
     warnings: Sequence[DataWarning] = ()
-    warn: Warn | None = None
+    warn: Sequence[Warn] = ()
     strict: bool = False
     token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: float = dataclasses.field(default_factory=time.time)
@@ -153,7 +153,7 @@ class Run:
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
         """Return all warnings of a run with these counters; what was told before it is not told again."""
         before = {warning.kind for warning in self.warnings}
-        counted = self.warn(counters) if self.warn else ()
+        counted = [warning for warn in self.warn for warning in warn(counters)]
         return [*self.warnings, *(warning for warning in counted if warning.kind not in before)]
 
     @property

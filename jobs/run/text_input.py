@@ -2,11 +2,14 @@
 
 import argparse
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from molino.jobs.options import many
+from molino.jobs.run.runs import Warn
 from molino.transforms.errors import DataError
 from molino.transforms.files.storage import FileInfo
+from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.look import look_at
 from molino.transforms.text.sources import Source, TextFormat, list_sources
 from molino.transforms.warnings import DataWarning
@@ -21,12 +24,14 @@ class TextInput:
       bytes: of all texts.
       seen: what they are, for who plans a run.
       warnings: what is doubtful about them.
+      warn: from the counters of a run to what its workers saw.
     """
 
     sources: list[Source]
     bytes: int
     seen: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
+    warn: Warn
 
 
 def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextFormat) -> TextInput:
@@ -45,5 +50,9 @@ def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextF
         told = f"{len(empty):,} of {many(len(sources), 'text')} without a record"
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
     return TextInput(
-        sources=sources, bytes=sum(source.bytes for source in sources), seen=look.seen, warnings=tuple(warnings)
+        sources=sources,
+        bytes=sum(source.bytes for source in sources),
+        seen=look.seen,
+        warnings=tuple(warnings),
+        warn=functools.partial(warn_of_text, encoding=text.encoding, command=given.command),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from molino.transforms.text.read import warn_of_text
 from molino.transforms.warnings import DataWarning, example_of
 
 SHARE = 0.01  # of the rows, or of the people: less is usual
@@ -16,7 +15,7 @@ def warn_of_names(
     counters: Mapping[str, int], *, missing: str, century: bool, reference_year: int
 ) -> list[DataWarning]:
     """Return what is doubtful about a run of the names job, from its counters and options."""
-    found = warn_of_text(counters)
+    found: list[DataWarning] = []
     found += _warn_of_missing(counters, missing) if missing in BECOMES else []
     if shared := counters.get("curp.shared", 0):
         text = f"{shared:,} rows share no name with the first row of their CURP, which has many such rows"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.quoted import STRAY
 from molino.transforms.warnings import DataWarning, Sighting, example_of
 
 # letters beyond ASCII of the languages that the data is in, which a right encoding shows within words
@@ -60,12 +61,13 @@ def _letters(block: bytes, encoding: str) -> tuple[int, int]:
     return letters, len(decoded) - letters
 
 
-def count_doubts(data: bytes, codec: str, position: int) -> dict[str, int]:
+def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[str, int]:
     """Count, of whole lines that are read in an encoding of one byte a character, those that speak against it.
 
     Args:
       codec: Python's name of the encoding.
       position: of the first line.
+      longest: bytes of a line; longer ones are not read, nor counted.
 
     Returns:
       Lines beyond ASCII: those that are valid UTF-8, of the rest those with control characters, and the rest.
@@ -75,19 +77,22 @@ def count_doubts(data: bytes, codec: str, position: int) -> dict[str, int]:
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     values = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(values == ord("\n"))
+    ends = np.append(np.flatnonzero(values == ord("\n")), len(data))
+    starts = np.append(0, ends[:-1] + 1)
     beyond = np.flatnonzero(values >= 0x80)
+    beyond = beyond[(ends - starts <= longest)[np.searchsorted(ends, beyond)]]
     lines = np.unique(np.searchsorted(ends, beyond))
     # without a byte from 0x80 to 0xBF a line is neither UTF-8 nor has it a control character
     doubtful = np.unique(np.searchsorted(ends, beyond[values[beyond] < 0xC0]))
     found: dict[str, list[int]] = {UTF8: [], CONTROLS: []}
     for number in doubtful.tolist():
-        line = data[ends[number - 1] + 1 if number else 0 : ends[number] if number < len(ends) else len(data)]
+        line = data[starts[number] : ends[number]]
         if is_in(line, "utf-8"):
             found[UTF8].append(number)
         elif codec == "iso8859-1" and CONTROL.search(line):
             found[CONTROLS].append(number)
-    counts: dict[str, int] = {OTHER: len(lines) - sum(map(len, found.values()))}
+    rest = len(lines) - sum(map(len, found.values()))
+    counts: dict[str, int] = {OTHER: rest} if rest else {}
     return counts | {name: Sighting(len(numbers), position + numbers[0]) for name, numbers in found.items() if numbers}
 
 
@@ -104,3 +109,14 @@ def encoding_warnings(counters: Mapping[str, int], encoding: str, command: Comma
         remedy = "is it cp1252, cp850 or mac-roman? Choose --encoding"
         warnings.append(DataWarning("text.encoding", told, int(controls), example_of(counters, CONTROLS), remedy))
     return warnings
+
+
+def warn_of_text(counters: Mapping[str, int], *, encoding: str, command: CommandLine) -> list[DataWarning]:
+    """Return what is doubtful about delimited text that was read, from the counters of the run."""
+    warnings = encoding_warnings(counters, encoding, command)
+    found = counters.get(STRAY, 0)
+    if not found:
+        return warnings
+    text = f"{found:,} records have a quote within a field that is not quoted; it was taken for a letter"
+    remedy = "write it twice, in a quoted field"
+    return [*warnings, DataWarning("text.quotes", text, int(found), example_of(counters, STRAY), remedy)]

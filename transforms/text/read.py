@@ -17,15 +17,15 @@ from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.rows.batches import concat
+from molino.transforms.rows.batches import concat, empty, sum_counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.text.lines import Chunk, parse_lines, reject_headers
+from molino.transforms.text.encodings import count_doubts
+from molino.transforms.text.lines import Chunk, parse_lines, raw_rejects, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
-from molino.transforms.text.quoted import STRAY, parse_quoted
+from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
 from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat, split_sources
 from molino.transforms.text.unpack import line_end, unpacked_blocks
-from molino.transforms.warnings import DataWarning, example_of
 
 
 def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
@@ -43,18 +43,37 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
     if source.kind == PARQUET:
         yield from read_groups(span, text)
         return
+    doubts: list[Mapping[str, int]] = []
     if source.kind == "plain" and not text.quote:
-        yield parse_lines(_span_bytes(span, text.max_line_bytes), source, text, span.number, 0)
-        return
-    blocks = _line_blocks(source, block_bytes, text.max_line_bytes)
-    if text.quote:
-        yield from parse_quoted(blocks, source, text, span.number)
-        return
+        whole = iter([_span_bytes(span, text.max_line_bytes)])
+        blocks = _doubted(whole, text, span.number << LINE_BITS, doubts)
+        yield parse_lines(next(blocks), source, text, span.number, 0)
+    else:
+        lines = _line_blocks(source, block_bytes, text.max_line_bytes)
+        blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
+        yield from (parse_quoted if text.quote else _parse_blocks)(blocks, source, text, span.number)
+    if any(doubts):
+        none = raw_rejects([], [], [])
+        yield Chunk(rows=empty(text.schema), rejects=none, records=0, lines=0, bytes=0, counters=sum_counters(doubts))
+
+
+def _parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:
     line = 0
     for block in blocks:
-        chunk = parse_lines(block, source, text, span.number, line)
+        chunk = parse_lines(block, source, text, span_number, line)
         line += chunk.lines
         yield chunk
+
+
+def _doubted(
+    blocks: Iterator[bytes], text: TextFormat, position: int, doubts: list[Mapping[str, int]]
+) -> Iterator[bytes]:
+    """Yield blocks of whole lines, and append what in them speaks against the encoding."""
+    for block in blocks:
+        doubts.append(count_doubts(block, text.codec, position, text.max_line_bytes))
+        ends = block.count(b"\n")
+        position += ends + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
+        yield block
 
 
 def _span_bytes(span: Span, max_line: int) -> bytes:
@@ -99,15 +118,6 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
             held, cutting = b"", True
     if held:
         yield held
-
-
-def warn_of_text(counters: Mapping[str, int]) -> list[DataWarning]:
-    """Return what is doubtful about delimited text that was read, from the counters of the run."""
-    found = counters.get(STRAY, 0)
-    if not found:
-        return []
-    text = f"{found:,} records have a quote within a field that is not quoted; it was taken for a letter"
-    return [DataWarning("text.quotes", text, found, example_of(counters, STRAY), "write it twice, in a quoted field")]
 
 
 def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:

@@ -1,17 +1,22 @@
 """What a look at the first block of a text says against the options, and what it leaves alone."""
 
+import dataclasses
 import gzip
 import zipfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, encoding_warnings
 from molino.transforms.text.kinds import SIGNATURES
 from molino.transforms.text.look import look_at
-from molino.transforms.text.sources import TextFormat, list_sources
+from molino.transforms.text.read import read_span
+from molino.transforms.text.sources import TextFormat, list_sources, split_sources
 
 COLUMNS = {"key": "KEY", "name": "NAME"}
 TEXT = TextFormat(columns=COLUMNS)
@@ -157,15 +162,36 @@ def test_a_workbook_is_no_archive_of_texts(members, tmp_path):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_that_speak_against_the_encoding_are_counted_line_by_line(end):
     data = end.join(["ANA", "MUÑOZ", "PEÑA", "EVA", "NÚÑEZ"]).encode()
-    counts = count_doubts(data, "iso8859-1", 100)
-    assert (counts[UTF8], counts[UTF8].place, counts[OTHER]) == (3, 101, 0)
+    counts = count_doubts(data, "iso8859-1", 100, 80)
+    assert (counts[UTF8], counts[UTF8].place, counts.get(OTHER)) == (3, 101, None)
     (warning,) = encoding_warnings(counts, "latin-1", COMMAND)
     assert warning.remedy.endswith("--encoding utf-8")
-    assert encoding_warnings(count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0), "latin-1", COMMAND) == []
-    (controls,) = encoding_warnings(count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7), "latin-1", COMMAND)
+    assert (
+        encoding_warnings(count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0, 80), "latin-1", COMMAND) == []
+    )
+    (controls,) = encoding_warnings(count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7, 80), "latin-1", COMMAND)
     assert (controls.count, controls.example) == (1, "8")
     mixed = ("PEÑA\n" * 5).encode("latin-1") + "MUÑOZ\n".encode()
-    assert encoding_warnings(count_doubts(mixed, "iso8859-1", 0), "latin-1", COMMAND) == []
+    assert encoding_warnings(count_doubts(mixed, "iso8859-1", 0, 80), "latin-1", COMMAND) == []
+    assert count_doubts(mixed, "utf-8", 0, 80) == count_doubts(b"ANA", "iso8859-1", 0, 80) == {}
+    assert count_doubts(mixed, "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
+
+
+ROWS = [b"ANA", b"PE\xd1A", "PEÑA".encode(), b"O\x92N", b"", b"x" * 30 + b"\xd1"]
+
+
+@given(st.lists(st.sampled_from(ROWS)), st.integers(1, 40))
+def test_doubts_are_the_same_for_every_cut(tmp_path_factory, rows, span_bytes):
+    path = tmp_path_factory.mktemp("cut") / "a.txt"
+    path.write_bytes(b"KEY|NAME\n" + b"\n".join(b"1|" + row for row in rows))
+    text = dataclasses.replace(TEXT, max_line_bytes=25)
+    sources = list_sources(storage.match(str(path)), text, COMMAND)
+    totals = []
+    for size in (span_bytes, 1 << 20):
+        chunks = (chunk for span in split_sources(sources, size) for chunk in read_span(span, text, size))
+        totals.append(sum_counters(chunk.counters for chunk in chunks))
+    assert totals[0] == totals[1]
+    assert totals[1].get(UTF8, 0) == rows.count("PEÑA".encode())
 
 
 def test_an_encoding_that_does_as_well_is_no_better():
