@@ -233,7 +233,8 @@ def test_a_row_group_is_of_one_split(output):
 def test_without_a_model_the_titles_are_the_same_but_for_the_vectors(output, sample, tmp_path):
     assert run("--input", sample[0], "--output", tmp_path / "out", *OPTIONS) == 0
     without = frame(tmp_path / "out", "titles")
-    assert list(without) == ["id", "title", "language", "label_quality", "category", "label", "split", "count"]
+    old = ["id", "title", "language", "label_quality", "category", "label", "split", "count"]
+    assert list(without) == [*old, "source", "record"]
     pd.testing.assert_frame_equal(without, frame(output, "titles")[list(without)])
     assert verify(str(tmp_path / "out"))[1] == []
     report = (tmp_path / "out/report.html").read_text()
