@@ -107,9 +107,16 @@ def test_everything_is_counted(sea, output):
     assert counters["rejects"] == sum(n for name, n in counters.items() if name.startswith("rejects."))
     assert counters["duplicates"] == len(sea[1]["row"]) - 4 - 1  # the good ones with odd names are one image
     assert (counters["skipped.link"], counters["skipped.special"]) == (1, 1)
-    assert len(manifest["warnings"]) == 2
+    assert {w["kind"]: w["count"] for w in manifest["warnings"]} == {
+        "skipped.link": 1,
+        "skipped.no_photograph": 2,
+        "skipped.special": 1,
+    }
     [listed] = manifest["inputs"]
-    assert (listed["path"], listed["files"]) == (str(sea[0]), counters["images_read"])
+    assert (listed["path"], listed["files"]) == (
+        str(sea[0]),
+        counters["images_read"] + counters["skipped.no_photograph"],
+    )
 
 
 def test_orientation_and_keys(sea, output):

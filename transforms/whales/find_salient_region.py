@@ -26,6 +26,11 @@ _COARSE = 4  # the water is fitted, and the place sought, on a copy smaller by t
 _CAP = 20.0  # a distance counts no more than this
 _SPOT = 0.03  # sigma of the spot that is sought: a few hundredths of the side, about half a whale's breadth
 _CLOSE = 0.02  # foam that parts an animal is narrower
+# of the presence; the two numbers were chosen on real photographs: docs/whales-presence.md
+PRESENCE_SIZE = 192  # pixels of the working copy's longer side
+MASS_POWER = 0.25
+HALF = 0.26  # evidence at which the presence is a half
+PRESENT = 0.5  # from here on an animal is taken to be there
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,9 @@ class SalientOptions:
         for name in ("toward_centre", "away_from_tail", "head"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is negative or no number")
+
+
+ANYWHERE = SalientOptions(centre=100.0, toward_centre=0.0)  # nobody aimed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +130,26 @@ def find_salient_region(
         marked=marked,
         mask=_enlarge(body.mask, height, width),
     )
+
+
+def measure_presence(image: np.ndarray, *, half: float = HALF, power: float = MASS_POWER) -> float:
+    """Return a score from 0 to 1 of whether an animal is in (height, width, 3) uint8, BGR, at any size; no probability.
+
+    Wherever it is, the likeliest body is taken. Two things speak for an animal: that the body has most of all that is
+    unlike water, its `score`; and that there is much of it, its mass: the saliency in it, summed, per pixel of the
+    image. The evidence is score * mass ** power, and the presence evidence / (evidence + half). It is 0 where nothing
+    differs from the water in colour: in one colour, in shades of gray, or where a side is too short.
+    """
+    small = shrink(image, PRESENCE_SIZE)
+    if min(small.shape[:2]) < SMALLEST:
+        return 0.0
+    saliency = measure_saliency(small)
+    body = find_body(saliency, ANYWHERE)
+    if body is None:
+        return 0.0
+    mass = float(np.minimum(saliency, np.float32(_CAP))[body.mask].sum(dtype=np.float64)) / saliency.size
+    evidence = body.score * mass**power
+    return evidence / (evidence + half)
 
 
 def choose_scale(shape: tuple[int, int], options: SalientOptions = SalientOptions()) -> Literal[1, 2, 4, 8]:

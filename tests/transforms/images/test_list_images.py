@@ -151,7 +151,7 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
     how = Columns(name=columns[0], data=columns[1])
     units = listed(tmp_path, columns=how, unit_bytes=1)
     assert units.images["unit"].to_pylist() == [0] * 7 + [1] * 7 + [2] * 6
-    expected = {f"s.parquet!{name}": "empty_file" if data is None else data for name, data in rows}
+    expected = {f"s.parquet!{name}": "null_bytes" if data is None else data for name, data in rows}
     assert contents(units, columns=how) == expected
     write_units(units, str(tmp_path / "u"))
     assert list(read_images(read_unit(str(tmp_path / "u"), 1), how, max_bytes=9))[5].error.reason == "too_many_bytes"

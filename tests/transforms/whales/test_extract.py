@@ -35,6 +35,7 @@ HOW = Extraction(
     parameters=OriginalOptions(kernel=9, smallest=6),
     max_pixels=1_000_000,
     max_bytes=1_000_000,
+    damaged="reject",
     crop_quality=80,
     crop_size=16,
     mask="rle",
