@@ -132,24 +132,30 @@ def find_salient_region(
     )
 
 
-def measure_presence(image: np.ndarray, *, half: float = HALF, power: float = MASS_POWER) -> float:
+def measure_presence(image: np.ndarray) -> float:
     """Return a score from 0 to 1 of whether an animal is in (height, width, 3) uint8, BGR, at any size; no probability.
 
-    Wherever it is, the likeliest body is taken. Two things speak for an animal: that the body has most of all that is
-    unlike water, its `score`; and that there is much of it, its mass: the saliency in it, summed, per pixel of the
-    image. The evidence is score * mass ** power, and the presence evidence / (evidence + half). It is 0 where nothing
-    differs from the water in colour: in one colour, in shades of gray, or where a side is too short.
+    Two things speak for an animal: that the likeliest body, wherever it is, has most of all that is unlike water; and
+    that there is much of it. Their product, the second to a power, is the evidence, and the presence
+    evidence / (evidence + half). It is 0 where nothing differs from the water in colour: in one colour, in shades of
+    gray, or where a side is too short.
     """
+    score, mass = weigh_body(image)
+    evidence = score * mass**MASS_POWER
+    return evidence / (evidence + HALF)
+
+
+def weigh_body(image: np.ndarray) -> tuple[float, float]:
+    """Return the likeliest body's `score` and its mass: the saliency in it, summed, per pixel of the image."""
     small = shrink(image, PRESENCE_SIZE)
     if min(small.shape[:2]) < SMALLEST:
-        return 0.0
+        return 0.0, 0.0
     saliency = measure_saliency(small)
     body = find_body(saliency, ANYWHERE)
     if body is None:
-        return 0.0
-    mass = float(np.minimum(saliency, np.float32(_CAP))[body.mask].sum(dtype=np.float64)) / saliency.size
-    evidence = body.score * mass**power
-    return evidence / (evidence + half)
+        return 0.0, 0.0
+    mass = np.minimum(saliency, np.float32(_CAP))[body.mask].sum(dtype=np.float64)
+    return body.score, float(mass) / saliency.size
 
 
 def choose_scale(shape: tuple[int, int], options: SalientOptions = SalientOptions()) -> Literal[1, 2, 4, 8]:
