@@ -14,16 +14,18 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 
 .PHONY: demo test flink-pieces flink-test test-all check faults bench docs lock clean
 
-demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/model $(DEMO)/sea
+demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/sea
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
-	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/titles
-	$(BIN)/molino pca --input $(DEMO)/titles --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
+	$(BIN)/molino titles --input $(DEMO)/titles.csv --output $(DEMO)/titles
+	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --architecture phrases \
+	  --output $(DEMO)/classifier
+	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
+	test -e $(DEMO)/model || $(BIN)/molino model train --input $(DEMO)/titles --output $(DEMO)/model --dim 50 --epochs 2
+	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/vectors
+	$(BIN)/molino pca --input $(DEMO)/vectors --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
 	  --label-column title
 	$(BIN)/molino whales --input $(DEMO)/sea/images --output $(DEMO)/whales
 	$(BIN)/molino shapes --output $(DEMO)/shapes --rows 20000 --sweep sweeps/demo.yaml
-	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --model small=$(DEMO)/model \
-	  --epochs 6 --output $(DEMO)/classifier
-	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
 
 test: $(VENV)/installed
 	@echo "Without the tests on Flink: make flink-test"
@@ -66,9 +68,6 @@ $(DEMO)/sep.txt: | $(VENV)/installed
 
 $(DEMO)/titles.csv: | $(VENV)/installed
 	$(BIN)/molino sample titles --output $@ --rows 20000
-
-$(DEMO)/model: $(DEMO)/titles.csv
-	$(BIN)/molino model train --input $(DEMO)/titles.csv --output $@ --dim 50 --epochs 2
 
 $(DEMO)/sea: | $(VENV)/installed
 	$(BIN)/molino sample whales --output $@ --images 20

@@ -221,8 +221,8 @@ def place(text: str) -> str:
 def natural(text: str) -> int:
     """Parse a whole number from 0."""
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, not {text}")
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {2**63 - 1:,}, not {text}")
     return number
 
 
@@ -277,17 +277,36 @@ def add_text_options(
     for name, column in columns.items():
         shown = f"{column}, where there is one" if name in optional else column
         text.add_argument(
-            f"--{name.replace('_', '-')}-column", metavar="NAME", help=f"column of the header (default {shown})"
+            f"--{name.replace('_', '-')}-column",
+            metavar="NAME",
+            help=f"column of the header (default {shown}{'; empty for none' if name in optional else ''})",
         )
+
+
+def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
+    """Add what becomes of numbers of a model that are not finite."""
+    group.add_argument(
+        "--not-finite",
+        choices=("reject", "zero", "keep"),
+        default="reject",
+        help=f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
+    )
 
 
 def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
-    from molino.transforms.text.sources import TextFormat
+    from molino.transforms.errors import OptionError
+    from molino.transforms.text.sources import NO_COLUMN, TextFormat
 
     named = {name: getattr(given, f"{name}_column") for name in columns}
+    for name in columns:
+        if named[name] == "" and name not in optional:
+            raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
+    chosen = {
+        name: column if named[name] is None else named[name] or NO_COLUMN + name for name, column in columns.items()
+    }
     return TextFormat(
-        columns={name: named[name] or column for name, column in columns.items()},
+        columns=chosen,
         delimiter=given.delimiter,
         encoding=given.encoding,
         quote=given.quote,

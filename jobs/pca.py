@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,12 @@ def parser() -> Parser:
     )
     vectors = made.add_argument_group("vectors")
     vectors.add_argument("--column", required=True, metavar="NAME", help="column of vectors: lists of numbers")
+    vectors.add_argument(
+        "--numbers",
+        type=positive,
+        metavar="N",
+        help="of a vector (default: the commonest of a sample); others are rejects",
+    )
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
     kept.add_argument(
@@ -84,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_files(given: argparse.Namespace) -> list["FileInfo"]:
-    """Return the Parquet files that paths, globs and finished runs name; of a run those that hold the column.
+    """Return the Parquet files that paths, globs and finished runs name, in their order, each once.
+
+    Of a run those that hold the column, in the order of its manifest; of a glob in natural order.
 
     Raises:
       OptionError: the output would lie inside a run.
@@ -97,14 +106,26 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
     from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
 
-    found = {}
+    found: dict[str, FileInfo] = {}
     for path in given.input:
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
         if is_run and os.path.abspath(given.output).startswith(os.path.abspath(path) + "/"):
             raise OptionError(f"--output {given.output} lies inside --input {path}; choose another --output")
-        for file in find_run_files(path, given.column) if is_run else find_inputs([path]):
-            found[file.path] = file
-    return [found[path] for path in sorted(found)]
+        files = find_run_files(path, given.column) if is_run else sorted(find_inputs([path]), key=natural_order)
+        for file in files:
+            found.setdefault(file.path, file)
+    return list(found.values())
+
+
+def natural_order(file: "FileInfo") -> list[Any]:
+    """Return what files of a glob are ordered by: numbers in their names count as numbers.
+
+    >>> from molino.transforms.files.storage import FileInfo
+    >>> [file.path for file in sorted([FileInfo("p10", 1, ""), FileInfo("p9", 1, "")], key=natural_order)]
+    ['p9', 'p10']
+    """
+    parts = re.split(r"([0-9]+)", file.path)
+    return [*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)), file.path]
 
 
 def find_run_files(folder: str, column: str) -> list["FileInfo"]:
@@ -163,7 +184,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.pca.read_vectors import list_vectors
     from molino.transforms.pca.rotate import Rotation
 
-    vectors = list_vectors(files, given.column)
+    vectors = list_vectors(files, given.column, given.numbers)
     if not vectors.rows and not given.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
     if given.components and given.components > vectors.numbers:

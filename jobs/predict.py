@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size, text_size
-from molino.jobs.options import Parser, add_run_options, add_text_options, tell_rejects, text_format
+from molino.jobs.options import (
+    Parser,
+    add_not_finite,
+    add_run_options,
+    add_text_options,
+    place,
+    tell_rejects,
+    text_format,
+)
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -45,12 +53,14 @@ class Options:
     Attributes:
       text: format of the input.
       classifier: digest of the SavedModel.
+      not_finite: what becomes of titles whose scores are not finite.
       shards: files of the predictions.
       blocks: blocks of the predictions.
     """
 
     text: "TextFormat"
     classifier: str
+    not_finite: str
     shards: int
     blocks: int
 
@@ -63,6 +73,7 @@ def parser() -> Parser:
     model = made.add_argument_group("the classifier")
     model.add_argument(
         "--model",
+        type=place,
         required=True,
         metavar="DIR",
         help="output of molino train titles, or the SavedModel in it, also on gs://",
@@ -71,6 +82,7 @@ def parser() -> Parser:
     model.add_argument(
         "--trust-model", action="store_true", help="take one whose operations can touch files or the network"
     )
+    add_not_finite(model, "scores")
     return made
 
 
@@ -100,13 +112,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
+    from molino.transforms.models.finite import warn
     from molino.transforms.predict.predict_titles import plan_classifier
 
     text = text_format(given, COLUMNS, OPTIONAL)
     texts = text_input(given, files, text)
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     classifier = plan_classifier(given.model, sha256=given.model_sha256, trust=given.trust_model)
-    options = Options(text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
+    options = Options(
+        text=text, classifier=classifier.digest, not_finite=given.not_finite, shards=shards, blocks=blocks
+    )
     datasets = {"predictions": PREDICTED, "rejects": REJECTS}
     return Plan(
         job=JOB,
@@ -118,7 +133,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, classifier=classifier, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[texts.warn],
+        warn=[texts.warn, functools.partial(warn, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(predict_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
@@ -150,7 +165,6 @@ def build(
     if run.sent:
         classifier = as_sent(classifier, run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    rejected = read["rejects"] | "Rejects" >> GatherRejects(lines=read["lines"])
     predicted = (
         read["rows"]
         | "ByLine"
@@ -162,8 +176,11 @@ def build(
             order_by=POSITION,
             spill=spill,
         )
-        | "Predict" >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging)
+        | "Predict"
+        >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging, not_finite=options.not_finite)
     )
+    rejects = (read["rejects"], predicted.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
     counters = (read["counters"], rejected["counters"], predicted.counters) | "Counters" >> beam.Flatten()
     files = (
         predicted.files,

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size, text_size
-from molino.jobs.options import Parser, add_run_options, add_text_options, natural, ratio, tell_rejects, text_format
+from molino.jobs.options import (
+    Parser,
+    add_not_finite,
+    add_run_options,
+    add_text_options,
+    natural,
+    ratio,
+    tell_rejects,
+    text_format,
+)
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "lang
 OPTIONAL = ("label_quality", "language")
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
 MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
+MORE_FACTS = ("output", "grown_on")  # where there is something to say
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -57,6 +67,7 @@ class Options:
       vector_type: float32 or float16.
       model_text: with a column of what models with normalization see.
       tokens: with the token ids of every model.
+      not_finite: what becomes of titles whose vectors are not finite.
       without_category: keep titles that have no category.
       validation, test: shares of the titles.
       seed: of shuffle and split.
@@ -70,6 +81,7 @@ class Options:
     vector_type: str
     model_text: bool
     tokens: bool
+    not_finite: str
     without_category: bool
     validation: float
     test: float
@@ -90,8 +102,9 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME=PATH_OR_URL",
-        help="column of vectors, and its model: folder or archive of a SavedModel, also on gs://, or TF Hub URL; "
-        "may be repeated; without any the titles have labels and splits, and molino model train can grow a model",
+        help="column of vectors, and its model: folder or archive of a SavedModel, also on gs://, or TF Hub URL, "
+        "with #OUTPUT or #SIGNATURE/OUTPUT where it has several; may be repeated; "
+        "without any the titles have labels and splits, and molino model train can grow a model",
     )
     models.add_argument(
         "--model-sha256",
@@ -120,6 +133,7 @@ def parser() -> Parser:
         action="store_true",
         help="add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
     )
+    add_not_finite(models, "vectors")
     rows = made.add_argument_group("titles and labels")
     rows.add_argument(
         "--without-category",
@@ -181,6 +195,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
+    from molino.transforms.models.finite import warn
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
@@ -193,11 +208,15 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
     options = Options(
         text=text,
-        models=tuple({key: getattr(model, key) for key in MODEL_FACTS} for model in models),
+        models=tuple(
+            {key: getattr(model, key) for key in (*MODEL_FACTS, *(key for key in MORE_FACTS if getattr(model, key)))}
+            for model in models
+        ),
         exact=given.exact,
         vector_type=given.vector_type,
         model_text=given.write_model_text,
         tokens=given.write_tokens,
+        not_finite=given.not_finite,
         without_category=given.without_category,
         validation=given.validation,
         test=given.test,
@@ -216,7 +235,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[texts.warn],
+        warn=[texts.warn, functools.partial(warn, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -285,9 +304,16 @@ def build(
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     half = options.vector_type == "float16"
     models = [as_sent(model, run.sent) for model in models] if run.sent else models
-    columns = Columns(models=tuple(models), half=half, model_text=options.model_text, tokens=options.tokens)
+    columns = Columns(
+        models=tuple(models),
+        half=half,
+        model_text=options.model_text,
+        tokens=options.tokens,
+        not_finite=options.not_finite,
+    )
+    unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category)
+    keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
     rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
     parts = keyed.rows | "ByTitle" >> PartitionRows(
@@ -298,7 +324,9 @@ def build(
         | "CountCategories" >> beam.Map(count_categories, draw=draw)
         | "Label" >> LabelCategories(folder=run.staging)
     )
-    written = parts | "Write" >> WriteTitles(labels=labeled["labels"], draw=draw, columns=columns, folder=run.staging)
+    written = parts | "Write" >> WriteTitles(
+        labels=labeled["labels"], lines=read["lines"], draw=draw, columns=columns, folder=run.staging
+    )
     counters = (
         read["counters"],
         rejected["counters"],

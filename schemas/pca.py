@@ -5,8 +5,21 @@ import pyarrow as pa
 from molino.schemas import field, schema
 
 
+def place_names(fields: pa.Schema) -> tuple[str, str]:
+    """Return the names of the columns of a row's file and place: `input_` stands first where the input has the name.
+
+    >>> place_names(pa.schema([("source", pa.string())]))
+    ('input_source', 'row')
+    """
+
+    def free(name: str) -> str:
+        return free(f"input_{name}") if name in fields.names else name
+
+    return free("source"), free("row")
+
+
 def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:
-    """Return the schema of the rotated vectors: that of the input, with other vectors in `column`.
+    """Return the schema of the rotated vectors: that of the input with other vectors in `column`, then file and row.
 
     Args:
       fields: of the input, in its order.
@@ -16,7 +29,9 @@ def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataT
     of = pa.field("element", type_, nullable=False)
     rotated = field(column, pa.list_(of, numbers), "Scores of the vector on the first components")
     kept = [rotated if one.name == column else one for one in fields]
-    return schema("pca.vectors", 1, *kept)
+    source, row = place_names(fields)
+    place = field(source, pa.string(), "Input file, relative to the inputs' common folder")
+    return schema("pca.vectors", 2, *kept, place, field(row, pa.int64(), "Row in that file, from 1"))
 
 
 def components_schema(numbers: int) -> pa.Schema:

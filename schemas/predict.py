@@ -3,10 +3,11 @@
 import pyarrow as pa
 
 from molino.schemas import field, schema
+from molino.schemas.titles import RECORD_DOC
 
 PREDICTED = schema(
     "predict.predictions",
-    1,
+    2,
     field("source", pa.string(), "Input file, relative to the inputs' common folder"),
     field("line", pa.int64(), "Line in that file; the header is line 1"),
     field("title", pa.string(), "Title, as written"),
@@ -19,6 +20,13 @@ PREDICTED = schema(
     field(
         "top_probabilities",
         pa.list_(pa.field("element", pa.float32(), nullable=False)),
-        "What the classifier gives them; all categories together have 1",
+        "How likely they are; all categories have 1 together. Null where the classifier is balanced and not calibrated",
+        nullable=True,
+    ),
+    field("record", pa.int64(), RECORD_DOC),
+    field(
+        "top_scores",
+        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        "What they are ordered by; all categories have 1 together. Balanced: as if all were equally frequent",
     ),
 )

@@ -8,6 +8,7 @@ ID_DOC = (
     "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "
     "0 stands for the fingerprint of no category"
 )
+RECORD_DOC = "Number of the record in that file, from 1; a record may have several lines, and the header is none"
 TOKENS = 32  # of a title that are written; further ones are left out
 SPLIT_DOC = "train, validation or test; titles that are nearly the same have the same one"
 
@@ -40,7 +41,7 @@ def titles_schema(
     text = field("model_text", pa.string(), "The title without punctuation, as models with normalization see it")
     return schema(
         "titles.titles",
-        1,
+        2,
         field("id", pa.int64(), ID_DOC),
         field("title", pa.string(), "Title, as written"),
         *([text] if model_text else []),
@@ -50,6 +51,8 @@ def titles_schema(
         field("label", pa.int32(), "Number of the category in the labels; -1 when training has no title of it"),
         field("split", pa.string(), SPLIT_DOC),
         field("count", pa.int32(), "Rows of the input with this title and category"),
+        field("source", pa.string(), "Input file of the first of them, relative to the inputs' common folder"),
+        field("record", pa.int64(), RECORD_DOC),
         *(
             field(name, pa.list_(of, size), f"Vector of the title by the model {name}")
             for name, size in dimensions.items()

@@ -8,7 +8,7 @@ TOP = 5
 
 PREDICTIONS = schema(
     "training.predictions",
-    1,
+    2,
     field("id", pa.int64(), "Id of the title in the run"),
     field("split", pa.string(), "validation or test"),
     field("label", pa.int32(), "Number of its category in the run's labels; -1 when training has no title of it"),
@@ -17,7 +17,13 @@ PREDICTIONS = schema(
     field(
         "top_probabilities",
         pa.list_(pa.field("element", pa.float32(), nullable=False)),
-        "What the model gives them; all labels together have 1",
+        "How likely they are; all labels have 1 together. Null where the model is balanced and not calibrated",
+        nullable=True,
+    ),
+    field(
+        "top_scores",
+        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        "What they are ordered by; all labels have 1 together. Balanced: as if all categories were equally frequent",
     ),
 )
 

@@ -77,6 +77,9 @@ class Learner(Protocol):
     def settle(self) -> None:
         """Bring the model up to date after variables were set."""
 
+    def plain_model(self) -> Any:
+        """Return the model as plain Keras loads it: of Keras's own layers, without what training compiled into it."""
+
     def ask(self, batch: Batch) -> np.ndarray:
         """Return the logits of a batch, (n, classes) float32."""
 
@@ -108,32 +111,22 @@ ARCHITECTURES = {
 }
 
 
-@keras.saving.register_keras_serializable("molino")
-class TokenVectors(keras.layers.Layer):
-    """Token ids in, padded with -1, the vector of the title out: the sum of its tokens' over the root of their number.
+def sum_vectors(ids: Any, table: np.ndarray, name: str) -> Any:
+    """Return the vectors of titles, (n, dim): the sum of their tokens' over the root of their number.
 
-    Attributes:
-      table: a vector for each token.
+    Of Keras's own layers, so that a saved model loads without this program.
+
+    Args:
+      ids: token ids (n, tokens), padded with -1.
+      table: a vector for each token, from which training begins.
+      name: of the layer that holds it.
     """
-
-    def __init__(self, rows: int, dim: int, **more: Any):
-        super().__init__(**more)
-        self.rows, self.dim = rows, dim
-
-    def build(self, _: Any) -> None:
-        """Make the table."""
-        self.table = self.add_weight(shape=(self.rows, self.dim), name="table")
-
-    def call(self, ids: Any) -> Any:
-        """Return (n, dim) vectors of (n, tokens) ids."""
-        there = keras.ops.cast(ids >= 0, self.compute_dtype)
-        vectors = keras.ops.take(keras.ops.convert_to_tensor(self.table), keras.ops.maximum(ids, 0), axis=0)
-        count = keras.ops.maximum(keras.ops.sum(there, 1, keepdims=True), 1.0)
-        return keras.ops.sum(vectors * there[:, :, None], 1) / keras.ops.sqrt(count)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer again."""
-        return {**super().get_config(), "rows": self.rows, "dim": self.dim}
+    layer = keras.layers.Embedding(*table.shape, name=name)
+    vectors = layer(keras.ops.maximum(ids, 0))
+    layer.set_weights([table])
+    there = keras.ops.cast(keras.ops.greater_equal(ids, 0), layer.compute_dtype)
+    count = keras.ops.maximum(keras.ops.sum(there, 1, keepdims=True), 1.0)
+    return keras.ops.sum(vectors * keras.ops.expand_dims(there, 2), 1) / keras.ops.sqrt(count)
 
 
 def build_model(
@@ -153,9 +146,7 @@ def build_model(
     parts = []
     for each in inputs:
         if each.name in tokens:
-            layer = TokenVectors(*tokens[each.name].shape, name=f"{each.name}_vectors")
-            parts.append(layer(each))
-            layer.table.assign(tokens[each.name])
+            parts.append(sum_vectors(each, tokens[each.name], f"{each.name}_vectors"))
         else:
             parts.append(each)
     made = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
@@ -258,6 +249,10 @@ class ByVectors:
 
     def settle(self) -> None:
         """Do nothing: what is trained is the model."""
+
+    def plain_model(self) -> Any:
+        """Return the model without its loss."""
+        return keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
 
     def ask(self, batch: Batch) -> np.ndarray:
         """Return the logits of a batch."""

@@ -105,6 +105,13 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return parse
 
 
+def place(text: str) -> str:
+    """Parse a path, which an unset variable of the shell would make empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty; is a variable unset?")
+    return text
+
+
 def share(text: str) -> float:
     """Parse a number from 0 up to, but not, 1."""
     number = float(text)
@@ -167,7 +174,9 @@ def explain(error: Exception) -> str | None:
         return (
             f"cannot write {error.filename or 'the output'}: {error.strerror or error}; write elsewhere, or make room"
         )
-    if isinstance(error, MemoryError):
+    if isinstance(error, UnicodeEncodeError):
+        return f"a name is not UTF-8: {error.object!a}; rename it"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "there is not enough memory; a smaller --batch takes less"
     return None
 

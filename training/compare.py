@@ -21,6 +21,7 @@ from molino.training.command import (
     explain,
     load_keras,
     peak_bytes,
+    place,
     run_command,
     whole,
 )
@@ -58,7 +59,7 @@ def parser() -> Parser:
     where.add_argument(
         "--metadata", metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
     )
-    where.add_argument("--output", required=True, metavar="DIR", help="folder; made when it is not there")
+    where.add_argument("--output", type=place, required=True, metavar="DIR", help="folder; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a comparison that is there")
     titles.add_recipe(made, several="each on its own")
     how = made.add_argument_group("certainty")
@@ -132,6 +133,7 @@ def compare_run(
 
     source = titles.open_source(given.input)
     embeddings = titles.choose_embeddings(source, given) or [titles.PHRASES]
+    titles.warn(titles.find_leaks(source, embeddings))
     backend = load_keras()
     import keras
 
@@ -301,18 +303,18 @@ def compare(
     means = [float(figures[own].mean()) for own in members]
     best = int(np.argmax(means))
     models: list[dict[str, Any]] = []
-    for place, (name, own) in enumerate(zip(names, members, strict=True)):
+    for number, (name, own) in enumerate(zip(names, members, strict=True)):
         repeats = certainty.interval(certainty.means_of(figures, chosen[name])) if len(own) > 1 else (None, None)
         titles, all_ = certainty.interval(drawn[:, own].mean(1)), certainty.interval(both[name])
         # as many comparisons with the best as there are other models
         level = 1 - (1 - certainty.LEVEL) / max(1, len(names) - 1)
-        behind = (0.0, 0.0) if place == best else certainty.interval(both[names[best]] - both[name], level)
+        behind = (0.0, 0.0) if number == best else certainty.interval(both[names[best]] - both[name], level)
         models.append(
             {
                 "model": name,
-                **traits[place],
+                **traits[number],
                 "repeats": len(own),
-                "balanced_accuracy": means[place],
+                "balanced_accuracy": means[number],
                 "deviation": float(figures[own].std(ddof=1)) if len(own) > 1 else None,
                 "low_titles": titles[0],
                 "high_titles": titles[1],
@@ -320,7 +322,7 @@ def compare(
                 "high_repeats": repeats[1],
                 "low": all_[0],
                 "high": all_[1],
-                "below_best": means[best] - means[place],
+                "below_best": means[best] - means[number],
                 "below_best_low": behind[0],
                 "below_best_high": behind[1],
             }

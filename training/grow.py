@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from molino.training.command import (
     check_output,
     drafted,
     load_tensorflow,
+    place,
     rate,
     run_command,
     share,
@@ -34,7 +36,7 @@ UNTOLD = ("input", "output", "overwrite", "quiet")  # options that do not change
 MAX_BATCH, STEPS = 2048, 256  # titles in a step; steps in an epoch of few titles
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
-hub.load, hub.KerasLayer and `molino titles` take.
+hub.load, keras.layers.TFSMLayer and `molino titles` take.
 
 Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
 in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
@@ -51,8 +53,12 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino model train", description=DESCRIPTION, epilog=EPILOG, kind="model")
     where = made.add_argument_group("where")
-    where.add_argument("--input", required=True, metavar="PATH", help="a finished run of the titles job, CSV, Parquet")
-    where.add_argument("--output", required=True, metavar="DIR", help="folder of the model; made when it is not there")
+    where.add_argument(
+        "--input", type=place, required=True, metavar="PATH", help="a finished run of the titles job, CSV, Parquet"
+    )
+    where.add_argument(
+        "--output", type=place, required=True, metavar="DIR", help="folder of the model; made when it is not there"
+    )
     where.add_argument("--overwrite", action="store_true", help="replace a model that is there")
     titles = made.add_argument_group("titles")
     titles.add_argument("--split", default="train", metavar="NAME", help="of a run, to train on (default train)")
@@ -64,11 +70,15 @@ def parser() -> Parser:
         "--validation", type=share, default=0.05, metavar="R", help="share of a file's titles to measure by (.05)"
     )
     model = made.add_argument_group("the model")
-    model.add_argument("--dim", type=whole(1), default=128, metavar="N", help="numbers of a vector (default 128)")
+    model.add_argument(
+        "--dim", type=whole(1, 1 << 16), default=128, metavar="N", help="numbers of a vector (default 128)"
+    )
     model.add_argument("--normalization", action="store_true", help="the model removes punctuation; case always stays")
     model.add_argument("--vocabulary", type=whole(1), default=1_000_000, metavar="N", help="words at most (1000000)")
     model.add_argument("--min-count", type=whole(1), default=2, metavar="N", help="times a word is seen at least (2)")
-    model.add_argument("--buckets", type=whole(1), metavar="N", help="rows of unknown words (a 40th of the vocabulary)")
+    model.add_argument(
+        "--buckets", type=whole(1, 1 << 28), metavar="N", help="rows of unknown words (a 40th of the vocabulary)"
+    )
     how = made.add_argument_group("training")
     how.add_argument(
         "--epochs", type=whole(1), default=4, metavar="N", help="times that each title is seen (default 4)"
@@ -100,7 +110,7 @@ def explain(error: Exception) -> str | None:
 
     if isinstance(error, TitlesError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "there is not enough memory; a smaller --vocabulary or --dim takes less"
     return command.explain(error)
 
@@ -170,6 +180,21 @@ class Grown:
     model: "ByCategory | ByNeighbours"
 
 
+def describe_input(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what a model is grown on, for who must know which titles it has seen; no name or path is in it.
+
+    Of a run its manifest's `sha256`, the `split`, and how the run split: `seed`, and `test`, the share of that split.
+    """
+    from molino.training.runs import is_run, open_run
+
+    if is_run(given.input):
+        run = open_run(given.input, {})
+        how = {name: run.manifest.get("options", {}).get(name) for name in ("seed", "test")}
+        return {"sha256": run.sha256, "split": given.split, **how}
+    with open(given.input, "rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
 def keep_known(corpus: "Corpus") -> "Corpus":
     """Return the titles whose category some title for training has."""
     import numpy as np
@@ -224,6 +249,7 @@ def train(corpus: "Corpus", given: argparse.Namespace, progress: "Progress", *, 
     history = words.train(model, measured, progress.show)
     options = {name: value for name, value in vars(given).items() if name not in UNTOLD}
     metrics = {
+        "grown_on": describe_input(given),
         "titles": len(texts),
         "validation_titles": len(measured),
         "categories": len(corpus.categories) if supervised else 0,

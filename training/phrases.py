@@ -88,6 +88,20 @@ class Phrases(keras.layers.Layer):
         known = places >= 0
         return add_up(self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles))
 
+    def features(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the rows of each title's features and what each weighs, (n, features): 0 and 0.0 behind the last."""
+        hashes, owners = find_features(tf.reshape(titles, [-1]), self.bits)
+        places = tf.gather(self.places.value, hashes)
+        owners, places = tf.boolean_mask(owners, places >= 0), tf.boolean_mask(places, places >= 0)
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(owners, tf.float32), owners, KINDS * tf.size(titles))
+        weights = tf.math.rsqrt(tf.gather(counts, owners))
+        count = tf.size(titles, out_type=tf.int64)
+        rows, shares = (
+            tf.RaggedTensor.from_value_rowids(of, tf.cast(owners // KINDS, tf.int64), count).to_tensor()
+            for of in (places, weights)
+        )
+        return {"rows": rows, "weights": shares}
+
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
         """Return the shape of the vectors."""
         return (shape[0], self.dim)
@@ -219,6 +233,18 @@ class ByPhrases:
         self.phrases.table.assign(self.table.values)
         self.output.kernel.assign(tf.reshape(self.kernel, (-1, self.kernel.shape[2])) / self.recipe.members)
         self.output.bias.assign(tf.reduce_mean(self.bias, (0, 1)))
+
+    def plain_model(self) -> keras.Model:
+        """Return a model of a title's features, as `Phrases.features` gives them: Keras has no layer for the title."""
+        rows = keras.Input((None,), dtype="int32", name="rows")
+        weights = keras.Input((None,), name="weights")
+        table = keras.layers.Embedding(self.phrases.rows, self.phrases.dim, name="phrases")
+        vectors = keras.ops.sum(table(rows) * keras.ops.expand_dims(weights, 2), 1)
+        output = keras.layers.Dense(self.output.units, name="logits")
+        model = keras.Model([rows, weights], output(vectors), name="phrases")
+        table.set_weights([self.phrases.table.value])
+        output.set_weights(self.output.get_weights())
+        return model
 
     def ask(self, batch: dict) -> np.ndarray:
         """Return the logits of a reader's batch."""

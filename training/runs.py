@@ -118,7 +118,7 @@ _REMEDY = "move the run away and make it again (molino verify lists every fault)
 
 def open_run(
     folder: str | os.PathLike,
-    datasets: Mapping[str, tuple[str, int] | None],
+    datasets: Mapping[str, tuple | None],
     *,
     verify: bool = True,
     cache: str | os.PathLike | None = "",
@@ -131,7 +131,8 @@ def open_run(
 
     Args:
       folder: local path, or a URI that pyarrow.fs knows: gs://, s3://, hdfs://.
-      datasets: schema name and version that each data set must have; None takes what the manifest says.
+      datasets: schema name and version that each data set must have, or several that it may have; None takes what the
+        manifest says.
       verify: False compares sizes, footers and versions, but no sha256.
       cache: folder to remember in; None remembers nothing. By default that of `molino.caches`.
 
@@ -250,17 +251,18 @@ def _inside(run: Run, relative: str) -> str:
 # --- its files
 
 
-def _open_dataset(run: Run, name: str, expected: tuple[str, int] | None) -> Dataset:
+def _open_dataset(run: Run, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
     if name not in run.manifest["datasets"]:
         listed = ", ".join(run.manifest["datasets"])
         raise RunError(f"{run.folder} has no data set {name}; it has: {listed}")
     entry = run.manifest["datasets"][name]
     said = (entry["schema"], entry["version"])
-    if expected is not None and said != tuple(expected):
+    if expected is not None and (said[0] != expected[0] or said[1] not in expected[1:]):
+        read = f"{expected[0]} version {' or '.join(map(str, expected[1:]))}"
         raise VersionError(
-            f"{name} of {run.folder} has schema {said[0]} version {said[1]}, this program reads {expected[0]} version "
-            f"{expected[1]}; make the run again with the program that reads it"
+            f"{name} of {run.folder} has schema {said[0]} version {said[1]}, this program reads {read}; make the run "
+            "again with the program that reads it"
         )
     paths = [_inside(run, file["path"]) for file in entry["files"]]
     with explained(run.folder):

@@ -6,7 +6,7 @@ TensorFlow alone serves it, whatever backend trained. Where TensorFlow is not th
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,18 +48,48 @@ def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[
     titles = tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)
     encoders = {}
     for name in embeddings:
+        near = NEAR.get(str(source.titles.schema.field(name).type.value_type), NEAR["float"])
+        place = folders[name] if os.path.exists(folders[name]) else folders[name].partition("#")[0]
         try:
-            encoders[name] = tf.saved_model.load(folders[name])
-            found = encoders[name](titles).numpy()
+            found = next((each for each in _encoders(place) if _gives(each, titles, batch[name], near)), None)
         except Exception as error:
             cause = " ".join(str(error).split())[:200]
             raise TrainingError(f"--model {name}={folders[name]} cannot be loaded as a model: {cause}") from None
-        wanted = batch[name]
-        near = NEAR.get(str(source.titles.schema.field(name).type.value_type), NEAR["float"])
-        far = np.linalg.norm(found - wanted, axis=1) if found.shape == wanted.shape else np.full(1, np.inf)
-        if (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any():
+        if found is None:
             raise TrainingError(f"--model {name}={folders[name]} gives other vectors than the run has; name its own")
+        encoders[name] = found
     return encoders
+
+
+def _encoders(folder: str) -> Iterator[Any]:
+    """Yield what a SavedModel has that may give vectors: its own call, or outputs of its signatures of one input."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(folder)
+    if callable(loaded):
+        yield loaded
+
+    class Output(tf.Module):
+        def __init__(self, signature: Any, key: str) -> None:
+            super().__init__()
+            self.loaded, self.signature, self.key = loaded, signature, key
+
+        def __call__(self, titles: Any) -> Any:
+            return self.signature(**{next(iter(self.signature.structured_input_signature[1])): titles})[self.key]
+
+    for _, signature in sorted(loaded.signatures.items()):
+        if [each.dtype for each in signature.structured_input_signature[1].values()] == [tf.string]:
+            for key in sorted(signature.structured_outputs):
+                yield Output(signature, key)
+
+
+def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
+    """Return whether what an encoder gives are the vectors of the run."""
+    given = encoder(titles)
+    if isinstance(given, dict) or given.shape != wanted.shape:
+        return False
+    far = np.linalg.norm(given.numpy() - wanted, axis=1)
+    return not (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any()
 
 
 def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
@@ -92,16 +122,19 @@ def write(
     recipe: "Recipe",
     embeddings: Sequence[str],
     encoders: Mapping[str, Any],
+    temperatures: Mapping[str | None, float],
 ) -> str:
     """Write the SavedModel, and return what the user is told of it.
 
     Its signatures: `serving_default` takes `title`, strings (n,), and gives `label` (n,) int32 and `category` (n,)
-    strings, and `labels`, `categories` and `probabilities` (n, up to 5), the likeliest first; `with_language` takes
-    `language` too; `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That
+    strings, and `labels`, `categories` and `scores` (n, up to 5), the highest score first, with `probabilities` where
+    they are known; `with_language` takes `language` too; `features` gives what the Keras model of `phrases` takes;
+    `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That
     graph stands in `assets.extra/transform`, where a SavedModel keeps what is its user's.
 
     Args:
       learners: that of all titles under None; those of a language, which its titles are given to, under its name.
+      temperatures: of the calibrated probabilities of each; none without.
     """
     if embeddings and not encoders:
         return "not written: it needs the embedding; name it by --model NAME=DIR"
@@ -109,17 +142,18 @@ def write(
         import tensorflow as tf
     except ImportError:
         return "not written: TensorFlow is not there"
+    import keras
+
     from molino.training.checkpoint import to_numpy
-    from molino.training.classifier import TokenVectors
 
     with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
         for layer in learners[None].model.layers:
-            if isinstance(layer, TokenVectors):  # a table that was trained too
-                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(to_numpy(layer.table))
+            if isinstance(layer, keras.layers.Embedding):  # a table that was trained too
+                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(to_numpy(layer.weights[0]))
         graph = _unpack_transform(source, work)
         if not os.path.isdir(graph):
             return "not written: the run has no label vocabulary (transform/)"
-        module = _module(source, learners, recipe, encoders)
+        module = _module(source, learners, recipe, encoders, temperatures)
         _compare(module, tf.saved_model.load(graph), source)
         title = tf.TensorSpec([None], tf.string, name="title")
         language = tf.TensorSpec([None], tf.string, name="language")
@@ -130,6 +164,10 @@ def write(
                 tf.TensorSpec([None], tf.string, name="category")
             ),
         }
+        for name, classifier in module.classifiers.items():
+            if hasattr(classifier, "features"):
+                function = tf.function(classifier.features).get_concrete_function(title)
+                signatures[f"features{'_' + name if name else ''}"] = function
         tf.saved_model.save(module, folder, signatures=signatures)
         shutil.copytree(os.path.join(work, TRANSFORM), os.path.join(folder, EXTRA, TRANSFORM))
     return os.path.basename(folder)
@@ -163,12 +201,18 @@ def _compare(module: Any, graph: Any, source: "Source") -> None:
 
 
 def _module(
-    source: "Source", learners: Mapping[str | None, "Learner"], recipe: "Recipe", encoders: Mapping[str, Any]
+    source: "Source",
+    learners: Mapping[str | None, "Learner"],
+    recipe: "Recipe",
+    encoders: Mapping[str, Any],
+    temperatures: Mapping[str | None, float],
 ) -> Any:
     """Return the tf.Module that is saved."""
     import tensorflow as tf
 
-    prior = source.prior() if recipe.balance == "logits" else 0 * source.prior()
+    # of the logits: the shares are taken away for the scores, or added for probabilities
+    away = source.prior() if recipe.balance == "logits" else 0 * source.prior()
+    added = source.prior() if recipe.balance == "loss" else 0 * source.prior()
     top = min(TOP, len(source.categories))
 
     class Serving(tf.Module):
@@ -180,30 +224,36 @@ def _module(
             )
             self.numbers = tf.lookup.StaticHashTable(names, -1)
             self.categories = tf.constant(source.categories)
-            self.prior = tf.constant(prior)
+            self.away, self.added = tf.constant(away), tf.constant(added)
             self.classifiers = {name or "": _classifier(learner) for name, learner in learners.items()}
 
-        def logits(self, titles: Any, languages: Any) -> Any:
+        def logits(self, titles: Any, languages: Any) -> tuple[Any, Any]:
             vectors = [self.encoders[name](titles) for name in encoders]
             found = self.classifiers[""](titles, vectors, languages)
+            heat = tf.fill((tf.shape(titles)[0], 1), np.float32(temperatures.get(None, 1)))
             for name, classifier in self.classifiers.items():
                 if name:
                     own = tf.equal(languages, name)[:, None]
                     found = tf.where(own, classifier(titles, vectors, languages), found)
-            return found - self.prior
+                    heat = tf.where(own, np.float32(temperatures.get(name, 1)), heat)
+            return found, heat
 
         def serve(self, title: Any, language: Any = None) -> dict[str, Any]:
             languages = tf.fill(tf.shape(title), "") if language is None else language
-            probabilities = tf.nn.softmax(self.logits(title, languages))
-            chances, labels = tf.math.top_k(probabilities, top)
+            logits, heat = self.logits(title, languages)
+            scores, labels = tf.math.top_k(tf.nn.softmax(logits - self.away), top)
             names = tf.gather(self.categories, labels)
-            return {
+            found = {
                 "label": labels[:, 0],
                 "category": names[:, 0],
                 "labels": labels,
                 "categories": names,
-                "probabilities": chances,
+                "scores": scores,
             }
+            if temperatures or recipe.balance == "none":
+                probabilities = tf.nn.softmax((logits + self.added) / heat)
+                found["probabilities"] = tf.gather(probabilities, labels, batch_dims=1)
+            return found
 
         def number(self, category: Any) -> dict[str, Any]:
             return {"label": self.numbers.lookup(category)}
@@ -228,6 +278,9 @@ def _classifier(learner: "Learner") -> Any:
 
             def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
                 return self.model(titles, training=False)
+
+            def features(self, title: Any) -> Any:
+                return self.model.get_layer("phrases").features(title)
 
         return Phrases()
 

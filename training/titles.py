@@ -20,6 +20,7 @@ from molino.training.command import (
     drafted,
     explain,
     load_keras,
+    place,
     rate,
     run_command,
     share,
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 
 METRICS, REPORT, PREDICTIONS, SERVING = "metrics.json", "report.html", "predictions.parquet", "serving"
 TOKENS = 32  # of a title, as schemas.titles has them
-TITLES, LABELS = ("titles.titles", 1), ("titles.labels", 1)
-OWN = {"id", "title", "model_text", "language", "label_quality", "category", "label", "split", "count"}
+TITLES, LABELS = ("titles.titles", 1, 2), ("titles.labels", 1)
 PHRASES = "phrases"
 VECTORS = ("linear", "mlp-512", "mlp-2048")
 ONLY_PHRASES = ("dim", "members", "min_count", "leave_out")
@@ -46,6 +46,7 @@ ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
 STEPS = 100  # of an epoch of few titles
 DRAWS = 1000  # of the interval over titles
+CELLS = 1 << 25  # logits that the temperature is chosen by
 # what changes nothing but where a training is written, and what is seen of it
 UNTOLD = ("input", "output", "overwrite", "quiet", "model")
 DEFAULTS = {"batch": 4096, "rate": 0.001, "epochs": 10}
@@ -70,8 +71,8 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino train titles", description=DESCRIPTION, epilog=EPILOG, kind="classifier")
     where = made.add_argument_group("where")
-    where.add_argument("--input", required=True, metavar="DIR", help="a finished run of the titles job")
-    where.add_argument("--output", required=True, metavar="DIR", help="folder; made when it is not there")
+    where.add_argument("--input", type=place, required=True, metavar="DIR", help="a finished run of the titles job")
+    where.add_argument("--output", type=place, required=True, metavar="DIR", help="folder; made when it is not there")
     where.add_argument("--overwrite", action="store_true", help="replace a classifier that is there")
     add_recipe(made)
     more = made.add_argument_group("what is made")
@@ -85,6 +86,12 @@ def parser() -> Parser:
         default=[],
         metavar="NAME=DIR",
         help="the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
+    )
+    more.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="give probabilities beside the scores: corrected by the categories' shares, with a temperature chosen on "
+        "validation",
     )
     more.add_argument("--fine-tune", action="store_true", help="train the tables of the embeddings too; needs --model")
     more.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
@@ -105,8 +112,10 @@ def add_recipe(made: Parser, *, several: str = "joined") -> None:
         default="loss",
         help="correct the categories' shares while training, after it, or not (default loss)",
     )
-    model.add_argument("--dim", type=whole(1), default=128, metavar="N", help="of phrases: numbers of a vector (128)")
-    model.add_argument("--members", type=whole(1), default=1, metavar="N", help="of phrases: averaged (default 1)")
+    model.add_argument(
+        "--dim", type=whole(1, 1 << 16), default=128, metavar="N", help="of phrases: numbers of a vector (128)"
+    )
+    model.add_argument("--members", type=whole(1, 64), default=1, metavar="N", help="of phrases: averaged (default 1)")
     model.add_argument("--min-count", type=whole(1), default=2, metavar="N", help="of phrases: times seen at least (2)")
     model.add_argument(
         "--leave-out", type=share, default=0.0, metavar="R", help="of phrases: share of the features (default 0)"
@@ -266,6 +275,33 @@ def choose_embeddings(source: Source, given: argparse.Namespace) -> list[str]:
     return chosen
 
 
+def find_leaks(source: Source, embeddings: Sequence[str]) -> list[str]:
+    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on.
+
+    A title's split follows from its words, the seed and the shares: where seed and share are the same, what was split
+    off for testing before is so here, whatever the input.
+    """
+    options, told = source.run.manifest.get("options", {}), []
+    for model in options.get("models", ()):
+        grown = json.loads(model.get("grown_on") or "null")
+        if grown is None or model["name"] not in embeddings:
+            continue
+        if "split" not in grown:
+            what = "on a whole file"
+        elif grown["split"] == "test":
+            what = "on the split test of a run"
+        elif grown["seed"] != options.get("seed") or (grown["test"] or 0) < options.get("test", 0):
+            what = "on a run that was split in another way"
+        else:
+            continue
+        told.append(
+            f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose figures "
+            f"are too good then; grow it by molino model train --input {source.run.folder}, and make the run again "
+            "with that model"
+        )
+    return told
+
+
 def make_recipe(given: argparse.Namespace, titles: int, **more: Any) -> "Recipe":
     """Return how the classifier is trained, as the options say; of few titles a batch has fewer."""
     from molino.training.classifier import Recipe
@@ -344,8 +380,9 @@ class Answers:
       ids: int64.
       labels: as the run has them, int32.
       truth: the labels; a category without one has a number of its own after them, and no category -1.
-      top: (n, up to 5) int32 labels, the likeliest first.
-      probabilities: of these, float32.
+      top: (n, up to 5) int32 labels, the highest score first.
+      scores: of these, float32; under balance not their probabilities.
+      probabilities: of these, float32; None where they are not known.
       languages: of each title, or None.
       loss: mean cross-entropy of the titles that have a label.
     """
@@ -354,7 +391,8 @@ class Answers:
     labels: "np.ndarray"
     truth: "np.ndarray"
     top: "np.ndarray"
-    probabilities: "np.ndarray"
+    scores: "np.ndarray"
+    probabilities: "np.ndarray | None"
     languages: "np.ndarray"
     loss: float
 
@@ -367,8 +405,16 @@ class Answers:
         return self.truth[known], self.top[known]
 
 
-def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe", language: str | None = None) -> Answers:
-    """Return what a classifier says of a split, or of its titles in one language."""
+def read_logits(
+    source: Source, learner: "Learner", split: str, recipe: "Recipe", language: str | None = None
+) -> Iterator[tuple[Any, "np.ndarray", "np.ndarray"]]:
+    """Yield batches of a split, the logits of their scores, and those of their probabilities: (n, classes) float32.
+
+    They differ by the logarithm of the categories' shares where the classifier is balanced.
+
+    Args:
+      language: only titles in it.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -378,9 +424,6 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe", langua
     shift = prior if recipe.balance == "logits" else 0 * prior
     criterion = prior if recipe.balance != "none" else 0 * prior
     columns = ["id", "label", "category", FLAG, *learner.columns]
-    made: dict[str, list] = {name: [] for name in ("ids", "labels", "truth", "top", "probabilities", "languages")}
-    others: dict[str, int] = {}
-    losses = labeled = 0.0
     batch: Any
     for batch in source.read(split, columns, shuffle=False, batch=ASKED).epoch():
         if language is not None:
@@ -393,29 +436,76 @@ def ask(source: Source, learner: "Learner", split: str, recipe: "Recipe", langua
                 continue
         logits = learner.ask(batch) - shift
         logits -= logits.max(1, keepdims=True)
+        yield batch, logits, logits + criterion
+
+
+def find_temperature(source: Source, learner: "Learner", recipe: "Recipe", language: str | None) -> float:
+    """Return the temperature of the probabilities, chosen on the first titles of the validation split."""
+    import numpy as np
+
+    from molino.training.scores import fit_temperature
+
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for batch, _, logits in read_logits(source, learner, "validation", recipe, language):
+        known = batch["label"] >= 0
+        held.append((logits[known], batch["label"][known]))
+        if sum(len(labels) for _, labels in held) * logits.shape[1] >= CELLS:
+            break
+    if not sum(len(labels) for _, labels in held):
+        return 1.0
+    return fit_temperature(*(np.concatenate(parts) for parts in zip(*held, strict=True)))
+
+
+def ask(
+    source: Source,
+    learner: "Learner",
+    split: str,
+    recipe: "Recipe",
+    language: str | None = None,
+    temperature: float | None = None,
+) -> Answers:
+    """Return what a classifier says of a split, or of its titles in one language.
+
+    Args:
+      temperature: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
+    """
+    import numpy as np
+
+    from molino.training.classifier import FLAG
+
+    made: dict[str, list] = {
+        name: [] for name in ("ids", "labels", "truth", "top", "scores", "probabilities", "languages")
+    }
+    others: dict[str, int] = {}
+    losses = labeled = 0.0
+    for batch, logits, adjusted in read_logits(source, learner, split, recipe, language):
         labels = batch["label"]
-        top, probabilities = take_top(logits)
+        top, scores = take_top(logits)
+        probabilities = take_at(adjusted / np.float32(temperature or 1), top)
         known = np.flatnonzero(labels >= 0)
-        adjusted = logits[known] + criterion
-        chosen = adjusted[np.arange(len(known)), labels[known]]
-        losses += float(np.sum(np.log(np.exp(adjusted).sum(1, dtype=np.float64)) - chosen))
+        chosen = adjusted[known, labels[known]]
+        losses += float(np.sum(np.log(np.exp(adjusted[known]).sum(1, dtype=np.float64)) - chosen))
         labeled += len(known)
         truth = labels.copy()
-        for place in np.flatnonzero(labels < 0):
-            category = batch["category"][place].as_py()
+        for row in np.flatnonzero(labels < 0):
+            category = batch["category"][row].as_py()
             if category is not None:
-                truth[place] = len(source.categories) + others.setdefault(category, len(others))
+                truth[row] = len(source.categories) + others.setdefault(category, len(others))
         languages = batch[FLAG].to_numpy(zero_copy_only=False)
-        for name, value in zip(made, (batch["id"], labels, truth, top, probabilities, languages), strict=True):
+        values = (batch["id"], labels, truth, top, scores, probabilities, languages)
+        for name, value in zip(made, values, strict=True):
             made[name].append(value)
     if not made["ids"]:
         what = f"{language} titles" if language else "titles"
         raise TrainingError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
-    return Answers(**{name: np.concatenate(parts) for name, parts in made.items()}, loss=losses / max(labeled, 1))
+    joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in made.items()}
+    if temperature is None and recipe.balance != "none":
+        joined["probabilities"] = None
+    return Answers(**joined, loss=losses / max(labeled, 1))
 
 
 def take_top(logits: "np.ndarray", count: int = TOP) -> tuple["np.ndarray", "np.ndarray"]:
-    """Return the likeliest labels and their probabilities, in order; of equals among them the smaller label.
+    """Return the labels of the largest logits and the softmax there, in order; of equals among them the smaller label.
 
     >>> import numpy as np
     >>> top, chances = take_top(np.log(np.array([[0.25, 0.5, 0.25]])), 2)
@@ -424,13 +514,20 @@ def take_top(logits: "np.ndarray", count: int = TOP) -> tuple["np.ndarray", "np.
     """
     import numpy as np
 
-    powers = np.exp(logits - logits.max(1, keepdims=True))
     count = min(count, logits.shape[1])
     near = np.sort(np.argpartition(-logits, count - 1, 1)[:, :count], 1)
     order = np.argsort(-np.take_along_axis(logits, near, 1), 1, kind="stable")
     top = np.take_along_axis(near, order, 1).astype(np.int32)
+    return top, take_at(logits, top)
+
+
+def take_at(logits: "np.ndarray", top: "np.ndarray") -> "np.ndarray":
+    """Return the softmax of logits at some labels of each row, float32."""
+    import numpy as np
+
+    powers = np.exp(logits - logits.max(1, keepdims=True))
     chances = np.take_along_axis(powers, top, 1) / powers.sum(1, keepdims=True, dtype=np.float64)
-    return top, chances.astype(np.float32)
+    return chances.astype(np.float32)
 
 
 def measure(answers: Answers) -> dict[str, float]:
@@ -517,13 +614,20 @@ def train(
                 histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress, language)
             progress.part(0, 1)
             progress.show(1, 1, "measuring")
-            chosen, answers, choice = choose(source, learners, recipe)
-            found = {
+            temperatures = {
+                language: find_temperature(source, learner, recipe, language)
+                for language, learner in (learners.items() if given.calibrate else ())
+            }
+            chosen, answers, choice = choose(source, learners, recipe, temperatures)
+            plain = {name: learner.plain_model() for name, learner in learners.items() if name is None or chosen}
+            found: dict[str, Any] = {
                 "run": source.run.sha256,
+                "warnings": find_leaks(source, embeddings),
                 "backend": backend,
                 "options": told | {"embedding": embeddings, **dataclasses.asdict(recipe)},
                 "categories": len(source.categories),
-                "parameters": int(learners[None].model.count_params()),
+                "parameters": int(plain[None].count_params()),
+                "temperatures": {name or "all": value for name, value in temperatures.items()},
                 "epochs": histories,
                 "choice": choice,
                 **{split: summarize(answers[split]) for split in answers},
@@ -533,11 +637,20 @@ def train(
             with drafted(folder, overwrite=given.overwrite) as draft:
                 os.makedirs(draft)
                 write(draft, found, source, answers, page)
-                used = {name: learner for name, learner in learners.items() if name is None or chosen}
-                for language, learner in used.items():
-                    save_keras(os.path.join(draft, f"model{f'-{language}' if language else ''}.keras"), learner, source)
-                served = serving.write(os.path.join(draft, SERVING), source, used, recipe, embeddings, encoders)
+                for language, model in plain.items():
+                    save_keras(os.path.join(draft, f"model{f'-{language}' if language else ''}.keras"), model, source)
+                used = {name: learners[name] for name in plain}
+                served = serving.write(
+                    os.path.join(draft, SERVING), source, used, recipe, embeddings, encoders, temperatures
+                )
+    warn(found["warnings"])
     return tell(found, served)
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Print warnings on standard error."""
+    for text in warnings:
+        print(f"molino: warning: {text}", file=sys.stderr)
 
 
 def find_languages(source: Source) -> list[str]:
@@ -560,14 +673,17 @@ def find_languages(source: Source) -> list[str]:
 
 
 def choose(
-    source: Source, learners: Mapping[str | None, "Learner"], recipe: "Recipe"
+    source: Source, learners: Mapping[str | None, "Learner"], recipe: "Recipe", temperatures: Mapping[str | None, float]
 ) -> tuple[bool, dict[str, Answers], dict[str, Any]]:
     """Return whether the classifiers of each language are better than the one of all, the answers, and the figures.
 
     It is chosen on the validation split. The test split is asked once of each.
     """
     answers = {
-        language: {split: ask(source, learner, split, recipe) for split in ("validation", "test")}
+        language: {
+            split: ask(source, learner, split, recipe, temperature=temperatures.get(language))
+            for split in ("validation", "test")
+        }
         for language, learner in learners.items()
     }
     one = answers[None]
@@ -597,23 +713,34 @@ def _of_language(answers: Answers, language: str | None) -> float:
 
 def merge(answers: Mapping[str | None, Answers]) -> Answers:
     """Return the answers of each language's own classifier; of titles of no such language, those of the one of all."""
-    top, chances = answers[None].top.copy(), answers[None].probabilities.copy()
-    for language, own in answers.items():
-        if language is not None:
-            there = own.languages == language
-            top[there], chances[there] = own.top[there], own.probabilities[there]
-    return dataclasses.replace(answers[None], top=top, probabilities=chances, loss=float("nan"))
+    import numpy as np
+
+    made: dict[str, Any] = {}
+    for name in ("top", "scores", "probabilities"):
+        made[name] = getattr(answers[None], name)
+        for language, own in answers.items():
+            if language is not None and made[name] is not None:
+                made[name] = np.where((own.languages == language)[:, None], getattr(own, name), made[name])
+    return dataclasses.replace(answers[None], **made, loss=float("nan"))
 
 
 def summarize(answers: Answers) -> dict[str, Any]:
     """Return the figures of a split with the interval of the balanced accuracy over titles."""
     from molino.training.certainty import Trial, interval, resample_titles
+    from molino.training.scores import calibration_error
 
     truth, top = answers.scored()
     trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])
     low, high = interval(resample_titles([trial], DRAWS, 0)[:, 0])
     figures = {name: value for name, value in measure(answers).items() if value == value}
-    return {"titles": len(truth), **figures, "low": low, "high": high}
+    known, right = answers.truth >= 0, truth == top[:, 0]
+    sure = {"scores": answers.scores, "probabilities": answers.probabilities}
+    errors = {
+        f"calibration_error_of_{name}": calibration_error(each[known, 0], right)
+        for name, each in sure.items()
+        if each is not None
+    }
+    return {"titles": len(truth), **figures, "low": low, "high": high, **errors}
 
 
 def name_mistakes(source: Source, answers: Answers) -> list[dict[str, Any]]:
@@ -665,23 +792,30 @@ def write_predictions(path: str, answers: Mapping[str, Answers]) -> None:
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         for split, each in answers.items():
             ends = np.arange(0, each.top.size + 1, each.top.shape[1], dtype=np.int32)
-            lists = [pa.array(values.ravel()) for values in (each.top, each.probabilities)]
+            nothing = pa.nulls(len(each), SCHEMA.field("top_probabilities").type)
+            lists = {
+                name: nothing
+                if of is None
+                else pa.ListArray.from_arrays(ends, of.ravel(), type=SCHEMA.field(name).type)
+                for name, of in (
+                    ("top_labels", each.top),
+                    ("top_probabilities", each.probabilities),
+                    ("top_scores", each.scores),
+                )
+            }
             columns = [
                 pa.array(each.ids),
                 pa.array([split] * len(each)),
                 pa.array(each.labels),
                 pa.array(each.top[:, 0].copy()),
-                *(
-                    pa.ListArray.from_arrays(pa.array(ends), values, type=SCHEMA.field(name).type)
-                    for name, values in zip(("top_labels", "top_probabilities"), lists, strict=True)
-                ),
+                *lists.values(),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=SCHEMA))
 
 
-def save_keras(path: str, learner: "Learner", source: Source) -> None:
+def save_keras(path: str, model: Any, source: Source) -> None:
     """Save a model as `.keras`, with the run's manifest digest and the categories inside, in `molino.json`."""
-    learner.model.save(path)
+    model.save(path)
     with zipfile.ZipFile(path, "a") as archive:
         inside = {"manifest_sha256": source.run.sha256, "categories": source.categories}
         archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))

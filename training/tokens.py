@@ -17,7 +17,7 @@ PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once
 COUNTED = 1 << 22  # tokens that are counted at once
 FIELD_BYTES = 1 << 20
-TITLES = ("titles.titles", 1)  # schema and version of the titles that are read here
+TITLES = ("titles.titles", 1, 2)  # schema and versions of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
 
@@ -83,6 +83,8 @@ def read_file(path: str, *, title: str, category: str) -> Iterator[Titles]:
     if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may wait for ever
         raise TitlesError(f"{path} is no regular file; name a Parquet file or a CSV file")
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise TitlesError(f"{path} is no file; check --input")
         with open(path, "rb") as file:
             parquet = file.read(4) == b"PAR1"
         yield from (_read_parquet if parquet else _read_csv)(path, title, category)

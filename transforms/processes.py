@@ -20,6 +20,7 @@ from molino.transforms.errors import DataError
 
 LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
 START_SECONDS = 60  # for a new process to import what it needs
+SAFE = {"PYTHONSAFEPATH": "1"}  # as -P, for all that it starts too: the current folder is not looked into
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
     here, there = context.Pipe(duplex=False)
-    os.environ.setdefault("PYTHONSAFEPATH", "1")  # as -P, which cannot be given to it
+    os.environ.update(SAFE)  # what is spawned has the environment of this process, and no arguments of ours
     process = context.Process(target=_serve, args=(there, pickle.dumps((function, dict(arguments)))), daemon=True)
     process.start()
     there.close()
@@ -68,15 +69,18 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
         here.close()
 
 
-def python_path() -> str:
-    """Return PYTHONPATH for a process that finds what this one does: a job's own modules beside its script, say.
+def child_environment() -> dict[str, str]:
+    """Return what every process that this one starts has in its environment beside what this one has.
 
-    Start it with -P, too: what is in the current folder is no module unless it is for this process.
+    It finds what this one does, a job's own modules beside its script, say, and nothing that merely lies in the current
+    folder: "", which `python -c` and notebooks have for it, is left out.
     """
-    # what Python has of itself stays behind the standard library; "" is the current folder, of `python -c`
+    # what Python has of itself stays behind the standard library
     own = tuple({os.path.join(os.path.realpath(place), "") for place in (sys.prefix, sys.base_prefix)})
-    known = (os.path.abspath(place) for place in [*sys.path, str(Path(molino.__file__).resolve().parents[1])])
-    return os.pathsep.join(dict.fromkeys(place for place in known if not os.path.realpath(place).startswith(own)))
+    places = [*filter(None, sys.path), str(Path(molino.__file__).resolve().parents[1])]
+    known = dict.fromkeys(map(os.path.abspath, places))
+    path = os.pathsep.join(place for place in known if not os.path.realpath(place).startswith(own))
+    return {"PYTHONPATH": path, **SAFE}
 
 
 def run_module(
@@ -92,10 +96,10 @@ def run_module(
     Returns: exit code, standard output, and the last line of standard error that is none of TensorFlow's log.
     """
     done = subprocess.run(
-        [sys.executable, "-P", "-m", module],
+        [sys.executable, "-m", module],
         input=request,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
+        env={**os.environ, **child_environment(), **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

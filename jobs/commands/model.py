@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
     inspect = actions.add_parser("inspect", help=about, description=about)
-    inspect.add_argument("location", metavar="PATH_OR_URL", help="folder, archive or TF Hub URL")
+    inspect.add_argument(
+        "location",
+        metavar="PATH_OR_URL",
+        help="folder, archive or TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT where it has several",
+    )
     inspect.add_argument("--model-sha256", metavar="HEX", help="fail when the model has another digest")
     inspect.add_argument(
         "--trust-model", action="store_true", help="take a model whose operations can touch files or the network"

@@ -145,14 +145,15 @@ def _environment(worker_mode: str, workers: int) -> Any:
     """
     from apache_beam.transforms import environments
 
-    from molino.transforms.processes import python_path
+    from molino.transforms.processes import child_environment
 
     if worker_mode == "processes" or workers > 1:
         check_loopback()
     if worker_mode == "processes":
         _end_late_workers()
-        command = f"PYTHONPATH={shlex.quote(python_path())} exec {shlex.quote(sys.executable)} -P "
-        command += f"-m molino.jobs.runners.worker {os.getpid()} 2>{os.devnull}"
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in child_environment().items())
+        command = f"{variables} exec {shlex.quote(sys.executable)} -m molino.jobs.runners.worker {os.getpid()} "
+        command += f"2>{os.devnull}"
         return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
     if workers == 1:
         return None

@@ -56,7 +56,7 @@ def test_every_error_stands_there():
 
 @pytest.fixture
 def made_run(tmp_path, monkeypatch):
-    """A folder with demo/titles, a finished run as the examples read it."""
+    """A folder with demo/vectors, a finished run as the examples read it."""
     import sys
 
     monkeypatch.syspath_prepend(ROOT / "tests/training")
@@ -65,7 +65,7 @@ def made_run(tmp_path, monkeypatch):
     item = pa.field("element", pa.float32(), nullable=False)
     titles = schema(
         "titles.titles",
-        1,
+        2,
         field("title", pa.string(), "Title"),
         field("label", pa.int32(), "Label"),
         field("split", pa.string(), "Split"),
@@ -80,7 +80,7 @@ def made_run(tmp_path, monkeypatch):
     ]
     labels = schema("titles.labels", 1, field("label", pa.int32(), "Label"))
     numbers = pa.table([pa.array(range(8), pa.int32())], schema=labels)
-    folder = tmp_path / "demo/titles"
+    folder = tmp_path / "demo/vectors"
     manifest = write_tables(folder, "titles", titles, [pa.table(columns, schema=titles)])
     manifest["datasets"] |= write_tables(folder, "labels", labels, [numbers])["datasets"]
     publish(folder, manifest)

@@ -110,8 +110,34 @@ def test_all_other_columns_are_carried(output, source):
     found = table(output, "vectors")
     folder = source.rpartition("/")[0]
     given = pa.concat_tables([pq.read_table(f"{folder}/v-{n}.parquet") for n in (0, 1)])
-    assert found.column_names == given.column_names
-    assert found.drop("double").to_pylist() == given.drop("double").to_pylist()
+    assert found.column_names == [*given.column_names, "source", "row"]
+    assert found.drop(["double", "source", "row"]).to_pylist() == given.drop("double").to_pylist()
+    half = ROWS // 2
+    assert found["source"].to_pylist() == ["v-0.parquet"] * half + ["v-1.parquet"] * half
+    assert found["row"].to_pylist() == [*range(1, half + 1)] * 2
+
+
+def test_rows_stand_in_the_order_given(tmp_path, vectors):
+    for number in range(12):
+        rows = pa.table({"n": [number] * 3, "v": lists(vectors[3 * number : 3 * number + 3], np.float32)})
+        pq.write_table(rows, tmp_path / f"part.{number}.parquet")
+    for name, given, wanted in (
+        ("glob", [tmp_path / "part.*.parquet"], list(range(12))),
+        ("files", [tmp_path / f"part.{number}.parquet" for number in (2, 11, 1)], [2, 11, 1]),
+        ("both", [tmp_path / "part.3.parquet", tmp_path / "part.?.parquet"], [3, 0, 1, 2, 4, 5, 6, 7, 8, 9]),
+    ):
+        assert run("--input", *given, "--column", "v", "--output", tmp_path / name) == 0
+        found = table(tmp_path / name, "vectors")
+        assert found["n"].to_pylist() == [number for number in wanted for _ in range(3)]
+        assert found["source"].to_pylist() == [f"part.{number}.parquet" for number in wanted for _ in range(3)]
+
+
+def test_columns_of_the_names_of_ours_stay(output, tmp_path):
+    assert run("--input", output, "--column", "double", "--output", tmp_path / "again") == 0
+    found = table(tmp_path / "again", "vectors")
+    assert found.column_names[-4:] == ["source", "row", "input_source", "input_row"]
+    assert found["source"].equals(table(output, "vectors")["source"])
+    assert found["input_row"].to_pylist() == list(range(1, ROWS // 2 + 1)) * 2
 
 
 def test_the_schemas_are_the_documented_ones(output):

@@ -68,7 +68,8 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
     for row in pq.read_table(tmp_path / "out" / file["path"]).to_pylist():
         assert row["prediction"] in [row["title"][:1] + language for language in ("s", "p", "")]
         assert row["top_categories"] == [row["prediction"], "OTHER"]
-        assert row["top_probabilities"] == [0.75, 0.25]
+        # what a classifier of an earlier version calls probabilities
+        assert (row["top_scores"], row["top_probabilities"]) == ([0.75, 0.25], None)
 
 
 @pytest.mark.slow
@@ -123,3 +124,49 @@ def test_the_digest_must_be_one(capsys):
         run("--model", "m", "--input", "t", "--output", "o", "--model-sha256", "xyz")
     assert stopped.value.code == 2
     assert "64 digits of a sha256" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def odd_classifier(tmp_path_factory, hub):
+    """A classifier whose scores of titles with x in them are NaN."""
+    import tensorflow as tf
+
+    class Odd(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.string, name="title"),
+                tf.TensorSpec([None], tf.string, name="language"),
+            ]
+        )
+        def classify(self, title, language):
+            odd = tf.strings.regex_full_match(title, ".*x.*")[:, None]
+            scores = tf.where(odd, tf.constant([[float("nan")]]), tf.constant([[0.75, 0.25]]))
+            names = tf.tile([["A", "B"]], [tf.size(title), 1])
+            return {"categories": names, "scores": scores, "probabilities": scores}
+
+    folder = tmp_path_factory.mktemp("odd")
+    module = Odd()
+    tf.saved_model.save(module, str(folder / "serving"), signatures={"with_language": module.classify})
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["reject", "zero", "keep"])
+def test_scores_that_are_not_finite_are_counted_and_told(odd_classifier, here, tmp_path, capsys, way):
+    (tmp_path / "t.csv").write_text('title\n"Mesa\nlarga"\nMixta\nSilla\n')
+    words = ["--input", tmp_path / "t.csv", "--output", tmp_path / "out", "--quiet", "--workers", "1"]
+    assert run("--model", odd_classifier, *words, "--not-finite", way, "--max-reject-ratio", "0.5") == 0
+    told = capsys.readouterr().err
+    manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert [each["count"] for each in manifest["warnings"]] == [1]
+    assert "not finite" in told
+    (file,) = manifest["datasets"]["predictions"]["files"]
+    rows = pq.read_table(tmp_path / "out" / file["path"]).to_pylist()
+    assert [row["record"] for row in rows] == ([1, 3] if way == "reject" else [1, 2, 3])
+    assert [row["line"] for row in rows][-1] == 5
+    assert rows[0]["top_scores"] == rows[0]["top_probabilities"] == [0.75, 0.25]
+    if way == "reject":
+        assert manifest["counters"]["rejects.not_finite"] == 1
+    else:
+        assert "t.csv line 4" in told
+        assert str(rows[1]["top_scores"]) == ("[0.0, 0.0]" if way == "zero" else "[nan, nan]")

@@ -267,3 +267,29 @@ print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.mo
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_model_says_what_it_was_grown_on(tmp_path):
+    import argparse
+    import hashlib
+
+    from molino.training.grow import describe_input
+    from tests.training.made_run import write_run
+
+    (tmp_path / "t.csv").write_text("title\nMesa\n")
+    given = argparse.Namespace(input=str(tmp_path / "t.csv"), split="train")
+    assert describe_input(given) == {"sha256": hashlib.sha256(b"title\nMesa\n").hexdigest()}
+    write_run(tmp_path / "run")
+    given = argparse.Namespace(input=str(tmp_path / "run"), split="train")
+    sha256 = (tmp_path / "run/_SUCCESS").read_text().strip()
+    assert describe_input(given) == {"sha256": sha256, "split": "train", "seed": None, "test": None}
+
+
+@pytest.mark.parametrize("place", ["pipe", "folder"])
+def test_what_is_no_file_of_titles_is_one_line(tmp_path, capsys, place):
+    from molino.training import grow
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    assert grow.main(["--input", str(tmp_path / place), "--output", str(tmp_path / "out"), "--quiet"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from molino.training.reader import Reader
 from molino.training.runs import RunError, open_run
-from tests.training.made_run import DIM, ROWS, make_rows, vectors, write_run
+from tests.training.made_run import DIM, ROWS, make_rows, vectors, write_run, write_tables
 
 ROWS_IN_ALL = 126
 COLUMNS = ("id", "wide", "half", "label", "title")
@@ -190,3 +190,27 @@ def test_the_vectors_of_a_row_group_are_not_copied(dataset):
     sliced = column.slice(3, 5)
     np.testing.assert_array_equal(_to_numpy(sliced, ""), array[3:8])
     assert sliced.type == vectors(pa.float32())
+
+
+@pytest.mark.parametrize("name", ["wide", "half"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, name, bad):
+    table = make_rows(0, 40)
+    numbers = table[name].combine_chunks().flatten().to_numpy().copy()
+    numbers[DIM * 20 + 1] = bad
+    spoilt = pa.FixedSizeListArray.from_arrays(pa.array(numbers), type=table.schema.field(name).type)
+    place = table.schema.get_field_index(name)
+    write_tables(tmp_path / "run", "rows", ROWS, [table.set_column(place, table.schema.field(name), spoilt)])
+    dataset = open_run(tmp_path / "run", {"rows": None}, cache=None).datasets["rows"]
+    with pytest.raises(RunError, match=rf"{name} of .* not finite .* in row 5 of a row group; .*--not-finite reject"):
+        read(dataset, ["id", name], shuffle=False)
+
+
+def test_large_numbers_are_finite(tmp_path):
+    table = make_rows(0, 4)
+    huge = pa.array(np.full(4 * DIM, 3e38, np.float32))
+    vectors_ = pa.FixedSizeListArray.from_arrays(huge, type=table.schema.field("wide").type)
+    place = table.schema.get_field_index("wide")
+    write_tables(tmp_path / "run", "rows", ROWS, [table.set_column(place, table.schema.field("wide"), vectors_)])
+    dataset = open_run(tmp_path / "run", {"rows": None}, cache=None).datasets["rows"]
+    assert read(dataset, ["wide"])[0]["wide"].max() == np.float32(3e38)

@@ -17,6 +17,7 @@ import pytest
 
 from molino.schemas.training import PREDICTIONS
 from molino.training import titles
+from tests.training.made_run import publish
 from tests.training.made_titles import WORDS, write_titles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,14 +81,16 @@ def test_merge_takes_each_language_from_its_own():
             labels=np.zeros(3, np.int32),
             truth=np.zeros(3, np.int32),
             top=np.full((3, 2), value, np.int32),
-            probabilities=np.full((3, 2), value, np.float32),
+            scores=np.full((3, 2), value, np.float32),
+            probabilities=None,
             languages=np.array(["es", "pt", None], object),
             loss=0.0,
         )
 
     merged = titles.merge({None: answers(0), "es": answers(1), "pt": answers(2)})
     assert merged.top[:, 0].tolist() == [1, 2, 0]
-    assert merged.probabilities[:, 0].tolist() == [1, 2, 0]
+    assert merged.scores[:, 0].tolist() == [1, 2, 0]
+    assert merged.probabilities is None
 
 
 @pytest.mark.slow
@@ -104,6 +107,8 @@ def test_a_classifier_is_trained_and_written(tmp_path, run_of_titles, capsys, ar
     figure = metrics["test"]["balanced_accuracy"]
     assert metrics["test"]["low"] - 1e-9 <= figure <= metrics["test"]["high"] + 1e-9
     assert len(metrics["epochs"]["all"]) == 3
+    errors = {name for name in metrics["test"] if name.startswith("calibration_error")}
+    assert errors == {"calibration_error_of_scores"}
     table = pq.read_table(tmp_path / "out/predictions.parquet")
     assert table.schema.equals(PREDICTIONS, check_metadata=True)
     rows = pq.read_table(run_of_titles / "titles", columns=["id", "label", "split"], partitioning=None).to_pylist()
@@ -114,8 +119,9 @@ def test_a_classifier_is_trained_and_written(tmp_path, run_of_titles, capsys, ar
     for row in table.to_pylist():
         assert row["prediction"] == row["top_labels"][0]
         assert sorted(row["top_labels"]) == [0, 1, 2, 3]
-        assert sum(row["top_probabilities"]) == pytest.approx(1, abs=1e-5)
-        assert row["top_probabilities"] == sorted(row["top_probabilities"], reverse=True)
+        assert sum(row["top_scores"]) == pytest.approx(1, abs=1e-5)
+        assert row["top_scores"] == sorted(row["top_scores"], reverse=True)
+        assert row["top_probabilities"] is None
         right[row["split"]].append(row["prediction"] == row["label"])
     assert np.mean(right["test"]) == pytest.approx(metrics["test"]["accuracy"])
     with zipfile.ZipFile(tmp_path / "out/model.keras") as archive:
@@ -211,7 +217,8 @@ def test_balance_after_training_takes_the_shares_away(tmp_path, run_of_titles):
     if one_best == other_best:
         for id_, row in one.items():
             plain = np.empty(4)
-            plain[row["top_labels"]] = np.log(row["top_probabilities"])
+            assert row["top_probabilities"] == row["top_scores"]
+            plain[row["top_labels"]] = np.log(row["top_scores"])
             assert np.argmax(plain - prior) == other[id_]["prediction"]
 
 
@@ -246,7 +253,7 @@ def spoil_shard(folder):
 
 
 def spoil_version(folder):
-    write_titles(folder, version=2)
+    write_titles(folder, version=3)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +262,7 @@ def spoil_version(folder):
         (spoil_unfinished, "is not finished: there is no _SUCCESS"),
         (spoil_byte, "part-00001-of-00002-0123abcd.parquet changed after it was written"),
         (spoil_shard, "part-00001-of-00002-0123abcd.parquet is missing"),
-        (spoil_version, "has schema titles.titles version 2, this program reads titles.titles version 1"),
+        (spoil_version, "has schema titles.titles version 3, this program reads titles.titles version 1 or 2"),
     ],
 )
 def test_a_run_that_is_not_what_was_written_is_refused(tmp_path, run_of_titles, capsys, spoil, message):
@@ -340,8 +347,8 @@ def test_a_language_s_classifier_is_trained_and_chosen_on_its_own_titles(tmp_pat
     asked = []
     ask = titles.ask
 
-    def listen(source, learner, split, recipe, language=None):
-        answers = ask(source, learner, split, recipe, language)
+    def listen(source, learner, split, recipe, language=None, **how):
+        answers = ask(source, learner, split, recipe, language, **how)
         asked.append((language, set(answers.languages), answers.loss))
         return answers
 
@@ -404,3 +411,49 @@ print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.mo
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+GROWN = {"sha256": "0" * 64, "split": "train", "seed": 1, "test": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("grown", "word"),
+    [
+        (None, ""),
+        (GROWN, ""),
+        (GROWN | {"split": "validation"}, ""),
+        (GROWN | {"test": 0.1}, ""),
+        ({"sha256": "0" * 64}, "on a whole file"),
+        (GROWN | {"split": "test"}, "on the split test of a run"),
+        (GROWN | {"seed": 2}, "on a run that was split in another way"),
+        (GROWN | {"test": 0.01}, "on a run that was split in another way"),
+    ],
+)
+def test_models_that_saw_the_test_split_are_told(run_of_titles, grown, word):
+    manifest = json.loads((run_of_titles / "_manifest.json").read_text())
+    model = {"name": "es"} | ({"grown_on": json.dumps(grown)} if grown else {})
+    publish(run_of_titles, manifest | {"options": {"seed": 1, "test": 0.05, "models": [model]}})
+    source = titles.open_source(str(run_of_titles))
+    told = titles.find_leaks(source, ["es", "en"])
+    assert [word in text for text in told] == ([True] if word else [])
+    assert titles.find_leaks(source, ["en"]) == []
+
+
+@pytest.mark.parametrize("option", ["--input", "--output"])
+def test_an_empty_path_is_an_unset_variable(tmp_path, capsys, option):
+    words = {"--input": str(tmp_path), "--output": str(tmp_path / "out")} | {option: ""}
+    with pytest.raises(SystemExit) as stopped:
+        titles.main([word for pair in words.items() for word in pair])
+    assert stopped.value.code == 2
+    assert "must not be empty; is a variable unset?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["/", ".", "file", "pipe", "o" * 300])
+def test_an_input_that_is_no_run_is_one_line(tmp_path, capsys, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    assert titles.main(["--input", place, "--output", str(tmp_path / "../out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("molino: ")
+    assert error.count("\n") == 1

@@ -37,6 +37,7 @@ log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 GENERIC_BATCH = 4096
 # after that long, what a killed process left in the cache is deleted
 STALE_SECONDS = 86_400
+Asked = tuple[str, str]  # a model's digest, and which of its outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class Model:
       vocabulary: tokens of a table.
       buckets: rows for all other tokens.
       suspects: what its graph can do besides computing, taken on trust.
+      output: which of several outputs, as the user named it; "" for the only one.
+      grown_on: what it was grown on, see `model_files.grown_on`.
+      finite: whether its vectors are finite whatever the title: known of tables alone.
       sent: where workers on other machines find the files of `path`.
     """
 
@@ -74,6 +78,9 @@ class Model:
     vocabulary: int = 0
     buckets: int = 0
     suspects: tuple[str, ...] = ()
+    output: str = ""
+    grown_on: str = ""
+    finite: bool = False
     sent: str = ""
 
 
@@ -84,7 +91,8 @@ def plan_model(
 
     Args:
       name: for messages, and the output's column.
-      location: folder of a SavedModel, archive of one, or TF Hub URL.
+      location: folder of a SavedModel, archive of one, or TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of
+        several.
       sha256: digest that the model must have.
       trust: take a model whose operations can touch files or the network.
       exact: bit-equality with the model, or the model itself.
@@ -104,23 +112,24 @@ def plan_models(
     for name in pinned:
         if name not in locations:
             raise OptionError(f"--model-sha256 names no model: {name}; there are {', '.join(locations)}")
-    urls = [location for location in locations.values() if model_files.is_url(location)]
+    places = {name: model_files.split_output(at) for name, at in locations.items()}
+    urls = [place for place, _ in places.values() if model_files.is_url(place)]
     resolved = dict(zip(urls, ask_tensorflow([("resolve", {"url": url}) for url in urls]), strict=True))
-    folders = {name: model_files.find_model(resolved.get(at, at)) for name, at in locations.items()}
+    folders = {name: model_files.find_model(resolved.get(place, place)) for name, (place, _) in places.items()}
     with concurrent.futures.ThreadPoolExecutor(machine.cpus()) as threads:
         digests = dict(zip(folders, threads.map(model_files.digest_model, folders.values()), strict=True))
     for name, digest in digests.items():
         model_files.check_digest(name, digest, pinned.get(name))
-    labels = {digests[name]: (folders[name], at) for name, at in locations.items()}
-    facts = _examine_all(labels, trust)
-    return [
-        _model(name, at, folders[name], digests[name], facts[digests[name]], exact) for name, at in locations.items()
-    ]
+    asked = {name: (digests[name], output) for name, (_, output) in places.items()}
+    facts = _examine_all({asked[name]: (folders[name], at) for name, at in locations.items()}, trust)
+    return [_model(name, at, folders[name], asked[name], facts[asked[name]], exact) for name, at in locations.items()]
 
 
-def _model(name: str, location: str, folder: str, digest: str, facts: dict[str, Any], exact: bool) -> Model:
+def _model(name: str, location: str, folder: str, asked: Asked, facts: dict[str, Any], exact: bool) -> Model:
     """Return the model, as a table if it is one and good enough."""
-    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True}
+    digest, output = asked
+    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True, "output": output}
+    about["grown_on"] = model_files.grown_on(folder)
     about |= {"bytes": model_files.size_of(folder), "suspects": tuple(facts["suspects"])}
     reason = facts["reason"]
     if not reason and exact and not facts["exact"]:
@@ -128,15 +137,16 @@ def _model(name: str, location: str, folder: str, digest: str, facts: dict[str, 
     if reason:
         log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
         return Model(**about, path=folder, kind="generic", reason=reason)
-    same = ("exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
-    return Model(**(about | {key: facts[key] for key in same}), path=_entry(digest), kind="table")
+    same = ("finite", "exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
+    return Model(**(about | {key: facts[key] for key in same}), path=_entry(*asked), kind="table")
 
 
 # --- the cache: what TensorFlow found out about a model, and its table
 
 
-def _entry(digest: str) -> str:
-    """Return the folder for a model's facts, as this code and these packages find them out."""
+def _entry(digest: str, output: str) -> str:
+    """Return the folder for the facts of a model's output, as this code and these packages find them out."""
+    digest = hashlib.sha256(f"{digest} {output}".encode()).hexdigest() if output else digest
     return model_files.cache_folder("models", f"{digest[:32]}-{_code()}")
 
 
@@ -152,30 +162,36 @@ def _code() -> str:
     return state.hexdigest()[:8]
 
 
-def _examine_all(models: dict[str, tuple[str, str]], trust: bool) -> dict[str, dict[str, Any]]:
-    """Return the facts of models, by their digest; those that the cache lacks are found out and put there.
+def _examine_all(models: dict[Asked, tuple[str, str]], trust: bool) -> dict[Asked, dict[str, Any]]:
+    """Return the facts of models; those that the cache lacks are found out and put there.
 
     Args:
-      models: folder and location, by digest.
+      models: folder and location of each.
     """
-    facts = {digest: _read_facts(_entry(digest)) for digest in models}
-    for digest, known in facts.items():
+    facts = {asked: _read_facts(_entry(*asked)) for asked in models}
+    for asked, known in facts.items():
         if known and known["suspects"] and not trust:
             from molino.transforms.models.graph_ops import untrusted
 
-            raise DataError(untrusted(models[digest][1], known["suspects"]))
-    missing = [digest for digest, known in facts.items() if not known]
-    targets = {digest: f"{_entry(digest)}.{uuid.uuid4().hex}.part" for digest in missing}
+            raise DataError(untrusted(models[asked][1], known["suspects"]))
+    missing = [asked for asked, known in facts.items() if not known]
+    targets = {asked: f"{_entry(*asked)}.{uuid.uuid4().hex}.part" for asked in missing}
     try:
         for target in targets.values():
             with storage.explained(target, "write"):
                 model_files.make_folder(target)
-        asked = [
-            ("examine", {"folder": models[digest][0], "label": models[digest][1], "trust": trust, "target": target})
-            for digest, target in targets.items()
+        how = [
+            {
+                "folder": models[asked][0],
+                "label": models[asked][1],
+                "trust": trust,
+                "target": target,
+                "output": asked[1],
+            }
+            for asked, target in targets.items()
         ]
-        for digest, known in zip(missing, ask_tensorflow(asked), strict=True):
-            facts[digest] = _keep_facts(digest, targets[digest], known)
+        for asked, known in zip(missing, ask_tensorflow([("examine", each) for each in how]), strict=True):
+            facts[asked] = _keep_facts(_entry(*asked), targets[asked], known)
     finally:
         for target in targets.values():
             shutil.rmtree(target, ignore_errors=True)
@@ -193,9 +209,8 @@ def _read_facts(entry: str) -> dict[str, Any]:
     return facts if found == facts["files"] else {}
 
 
-def _keep_facts(digest: str, target: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _keep_facts(entry: str, target: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Put what was found out in the cache, in one step, and delete what other code had found out."""
-    entry = _entry(digest)
     if facts["kind"] == "generic":
         shutil.rmtree(target)
         model_files.make_folder(target)
@@ -274,7 +289,7 @@ class Embedder:
         from molino.transforms.models import saved_model
 
         self._strings = saved_model.as_strings
-        self._call = saved_model.load(path, model.location)
+        self._call = saved_model.load(path, model.location, model.output)
 
     def embed(self, titles: pa.Array) -> np.ndarray:
         """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""

@@ -1,6 +1,8 @@
 """A model's files: where they are, unpacked when they come in an archive, and the digest that pins them."""
 
+import glob
 import hashlib
+import json
 import os
 import shutil
 import tarfile
@@ -16,6 +18,7 @@ SAVED_MODEL = "saved_model.pb"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_UNPACKED_BYTES = 16 << 30
 MAX_MEMBERS = 10_000
+MAX_DEPTH = 3  # of folders that a model is looked for in: / is a folder too
 
 
 def cache_folder(*names: str) -> str:
@@ -41,6 +44,16 @@ def is_url(location: str) -> bool:
     return location.startswith(("https://", "http://"))
 
 
+def split_output(location: str) -> tuple[str, str]:
+    """Return where a model is, and which of its outputs is meant; "" where none is named after a #.
+
+    >>> split_output("models/two#serving_default/query"), split_output("models/one")
+    (('models/two', 'serving_default/query'), ('models/one', ''))
+    """
+    place, _, output = location.rpartition("#")
+    return (place, output) if place and output and not os.path.exists(location) else (location, "")
+
+
 def find_model(location: str) -> str:
     """Return the local folder that holds a model's saved_model.pb; an archive is unpacked into the cache, once.
 
@@ -55,7 +68,7 @@ def find_model(location: str) -> str:
         return _root(os.path.abspath(location), location)
     if not os.path.exists(location):
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    if not location.lower().endswith(ARCHIVES):
+    if not (os.path.isfile(location) and location.lower().endswith(ARCHIVES)):
         raise DataError(f"{location} is no model: neither a folder nor an archive ({', '.join(ARCHIVES)})")
     with storage.explained(location, "read"):
         folder = cache_folder("archives", sha256_of(location))
@@ -102,6 +115,15 @@ def size_of(folder: str) -> int:
     return sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names)
 
 
+def grown_on(folder: str) -> str:
+    """Return what `molino model train` says of the titles that a model was grown on, as JSON; "" where it did not."""
+    try:
+        with open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file:
+            return json.dumps(json.load(file)["grown_on"], sort_keys=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def check_digest(name: str, found: str, wanted: str | None) -> None:
     """Compare a model's digest with the one that the user pinned.
 
@@ -133,7 +155,12 @@ def _root(folder: str, location: str) -> str:
     """Return the one folder at or below `folder` that holds a SavedModel."""
     if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
         return folder
-    found = sorted(top for top, _, names in os.walk(folder) if SAVED_MODEL in names)
+    nested = ["*/" * depth for depth in range(1, MAX_DEPTH + 1)]
+    found = sorted(
+        os.path.dirname(path)
+        for each in nested
+        for path in glob.iglob(os.path.join(glob.escape(folder), each, SAVED_MODEL))
+    )
     if len(found) > 1:
         raise DataError(f"{location} holds {len(found)} SavedModels; give one of them, for example {found[0]}")
     if not found:

@@ -31,6 +31,7 @@ TITLES_AT_ONCE = 2048
 # tokens whose slots, and tokens whose rows, are asked for ahead
 SLOTS_AHEAD = 128
 ROWS_AHEAD = 24
+HUGE = 1e30  # a title's vector is at most this times the root of its tokens
 LINE_BYTES = 64
 LINE_FLOATS = LINE_BYTES // 4
 FILES = {"table": np.float32, "slots": np.uint64, "words": np.uint8, "offsets": np.int64, "punctuation": np.uint8}
@@ -446,6 +447,10 @@ class Table:
     def release(self) -> None:
         """Give back the memory of the vectors; what is needed again is read again."""
         self._maps["table"].madvise(mmap.MADV_DONTNEED)
+
+    def is_finite(self) -> bool:
+        """Return whether every title has a finite vector: no number of the table is near what float32 cannot hold."""
+        return bool(max(abs(float(self._table.min())), abs(float(self._table.max()))) < HUGE)
 
     def words(self) -> list[bytes]:
         """Return the vocabulary, in the order of its rows."""

@@ -27,12 +27,12 @@ from molino.transforms.models import nnlm
 from molino.transforms.models.graph_ops import assets_of, find_suspects, untrusted
 
 Call = Callable[[np.ndarray], np.ndarray]
-Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 PROBES = ("hola mundo", "", "a  b")
 # what a worker needs of a model is one of these signatures, where the model itself cannot be called
 SIGNATURES = ("default", "serving_default")
-# of a classifier: of titles with their languages; what it gives of the likeliest categories
-CLASSIFY, GIVEN = "with_language", ("categories", "probabilities")
+# of a classifier: of titles with their languages
+CLASSIFY = "with_language"
 # how far a table's vector may be from the model's, of the vector's norm
 TOLERANCE = 1e-6
 PROBED_AT_ONCE = 16384
@@ -74,55 +74,103 @@ def resolve(url: str) -> str:
         ) from None
 
 
-def load(folder: str, label: str) -> Call:
+def load(folder: str, label: str, output: str = "") -> Call:
     """Load a model and return what calls it: `(n,)` strings in, `(n, dim) float32` out; n from 1.
 
-    Safe for threads.
+    The vectors are those of the model's own call, as reusable models have it, or else of its one signature that gives
+    some. Safe for threads.
+
+    Args:
+      output: which of several, as OUTPUT or SIGNATURE/OUTPUT; "" for the only one.
 
     Raises:
-      DataError: it cannot be loaded, or is no function from strings to vectors.
+      DataError: it cannot be loaded, is no function from strings to vectors, or gives several and `output` is none.
     """
     tf, hub = _tensorflow()
     try:
         model = hub.load(folder)
     except Exception as error:
         raise DataError(f"cannot load the model {label}: {_cause(error)}; fetch it again") from None
-    function = model if callable(model) else _signature(model, label)
+    function, key = _choose(model, label, output)
 
     def call(titles: np.ndarray) -> np.ndarray:
-        found = function(tf.constant(titles, tf.string))
-        if isinstance(found, dict):
-            found = found["default"] if "default" in found else next(iter(found.values()))
-        return found.numpy()
+        return function(tf.constant(titles, tf.string))[key].numpy()
 
     call.keep = model  # type: ignore[attr-defined]  # its tables live as long as it
-    _check_call(call, label)
     return call
 
 
-def _signature(model: Any, label: str) -> Any:
-    signatures = getattr(model, "signatures", {})
-    for name in SIGNATURES:
-        if name in signatures:
-            function = signatures[name]
-            _, named = function.structured_input_signature
-            if len(named) != 1:
-                raise DataError(f"the model {label} takes {len(named)} inputs, not one string tensor")
-            return lambda titles: function(**{next(iter(named)): titles})
-    raise DataError(f"the model {label} cannot be called: it has none of the signatures {', '.join(SIGNATURES)}")
+def _choose(model: Any, label: str, wanted: str) -> tuple[Callable[[Any], dict[str, Any]], str]:
+    """Return what gives the vectors of a model, and under which name: always the same ones.
 
-
-def _check_call(call: Call, label: str) -> None:
-    """Call a model on a few titles and look at what it gives."""
-    try:
-        found = call(np.array(PROBES, object))
-    except Exception as error:
-        raise DataError(f"the model {label} does not take a 1-D tensor of strings: {_cause(error)}") from None
-    if found.ndim != 2 or found.dtype != np.float32 or len(found) != len(PROBES) or not found.shape[1]:
+    Outputs are told apart by what they give: exporters write one function under two names.
+    """
+    tf, _ = _tensorflow()
+    functions = _functions(model)
+    if not functions:
+        raise DataError(f"the model {label} cannot be called: it has none of the signatures {', '.join(SIGNATURES)}")
+    if not wanted and CLASSIFY in functions:
+        raise DataError(f"{label} is a classifier of titles, not a model of vectors; give it to molino predict --model")
+    vectors: dict[str, np.ndarray] = {}
+    places: dict[str, tuple[Callable, str]] = {}
+    faults: list[str] = []
+    for name, function in functions.items():
+        try:
+            found = {key: np.asarray(value.numpy()) for key, value in function(tf.constant(PROBES)).items()}
+        except Exception as error:
+            faults.append(f"does not take a 1-D tensor of strings: {_cause(error)}")
+            continue
+        for key in sorted(found):
+            if _are_vectors(found[key]):
+                vectors[f"{name}/{key}".strip("/")], places[f"{name}/{key}".strip("/")] = found[key], (function, key)
+            else:
+                faults.append(
+                    f"gives {found[key].dtype} of the shape {found[key].shape} for {len(PROBES)} titles, not float32 "
+                    f"of the shape ({len(PROBES)}, dim)"
+                )
+        if not name and vectors and not wanted:
+            break  # it can be called: that is what it is for
+    if wanted:
+        chosen = [name for name in vectors if wanted in (name, name.partition("/")[2], name.partition("/")[0])]
+    else:
+        chosen = list(vectors)
+    chosen = [name for i, name in enumerate(chosen) if not any(_same(vectors[name], vectors[o]) for o in chosen[:i])]
+    shown = ", ".join(f"{name or 'its call'} ({vectors[name].shape[1]} numbers)" for name in sorted(vectors))
+    if wanted and not chosen:
+        raise DataError(f"the model {label} has no output {wanted!r} of vectors; it has: {shown or 'none'}")
+    if not chosen:
+        raise DataError(f"the model {label} {faults[0]}")
+    if len(chosen) > 1:
         raise DataError(
-            f"the model {label} gives {found.dtype} of the shape {found.shape} for {len(PROBES)} titles, not float32 "
-            f"of the shape ({len(PROBES)}, dim)"
+            f"the model {label} gives {len(chosen)} kinds of vectors: {shown}; choose one, for example "
+            f"{label.partition('#')[0]}#{sorted(chosen)[0]}"
         )
+    return places[chosen[0]]
+
+
+def _functions(model: Any) -> dict[str, Callable[[Any], dict[str, Any]]]:
+    """Return what takes one string tensor: "" for the model's own call, then signatures, those of SIGNATURES first."""
+    tf, _ = _tensorflow()
+
+    def named(found: Any) -> dict[str, Any]:
+        return found if isinstance(found, dict) else {"": found}
+
+    functions: dict[str, Callable] = {"": lambda titles: named(model(titles))} if callable(model) else {}
+    signatures = getattr(model, "signatures", {})
+    for name in dict.fromkeys([*(each for each in SIGNATURES if each in signatures), *sorted(signatures)]):
+        inputs = signatures[name].structured_input_signature[1]
+        if name == CLASSIFY or [spec.dtype for spec in inputs.values()] == [tf.string]:
+            given = next(iter(inputs))
+            functions[name] = lambda titles, function=signatures[name], given=given: function(**{given: titles})
+    return functions
+
+
+def _are_vectors(found: Any) -> bool:
+    return found.ndim == 2 and found.dtype == np.float32 and len(found) == len(PROBES) and found.shape[1] > 0
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def _cause(error: Exception) -> str:
@@ -132,7 +180,8 @@ def _cause(error: Exception) -> str:
 def load_classifier(folder: str, label: str) -> Classify:
     """Load a classifier and return what calls it: `(n,)` titles and languages in, the likeliest categories out.
 
-    Those are `(n, k)` names, as bytes, and `(n, k) float32` probabilities, the likeliest first.
+    Those are `(n, k)` names, as bytes, the highest score first; `(n, k) float32` scores; and as many probabilities, or
+    None where the classifier knows none. What those of earlier versions call probabilities are scores.
 
     Raises:
       DataError: it cannot be loaded, or is no classifier of titles.
@@ -147,18 +196,19 @@ def load_classifier(folder: str, label: str) -> Classify:
         raise DataError(f"{label} is no classifier of titles: it has no signature {CLASSIFY}; see molino train titles")
     function = signatures[CLASSIFY]
 
-    def call(titles: np.ndarray, languages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def call(titles: np.ndarray, languages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         found = function(title=tf.constant(titles, tf.string), language=tf.constant(languages, tf.string))
-        names, chances = (found[name].numpy() for name in GIVEN)
-        return names, chances
+        given = {name: found[name].numpy() for name in ("categories", "scores", "probabilities") if name in found}
+        chances = given.get("probabilities")
+        return given["categories"], *((given["scores"], chances) if "scores" in given else (chances, None))
 
     call.keep = model  # type: ignore[attr-defined]  # its tables live as long as it
     try:
-        names, chances = call(np.array(PROBES, object), np.array([""] * len(PROBES), object))
+        names, scores, _ = call(np.array(PROBES, object), np.array([""] * len(PROBES), object))
     except Exception as error:
         raise DataError(f"the classifier {label} does not take titles and languages: {_cause(error)}") from None
-    if names.shape != chances.shape or names.ndim != 2 or chances.dtype != np.float32 or len(names) != len(PROBES):
-        raise DataError(f"the classifier {label} does not give categories and probabilities; train it again")
+    if scores is None or names.shape != scores.shape or not _are_vectors(scores):
+        raise DataError(f"the classifier {label} does not give categories and scores; train it again")
     return call
 
 
@@ -178,7 +228,7 @@ def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any
     return {"suspects": suspects}
 
 
-def examine(folder: str, label: str, *, trust: bool, target: str) -> dict[str, Any]:
+def examine(folder: str, label: str, *, trust: bool, target: str, output: str = "") -> dict[str, Any]:
     """Look through a model, load it, and return what `molino.transforms.models.embed` has to know of it.
 
     If it is an NNLM table, its table is in the folder `target` then, and gives the model's vectors.
@@ -196,7 +246,7 @@ def examine(folder: str, label: str, *, trust: bool, target: str) -> dict[str, A
         reason = _write_table(saved, folder, target)
     except Exception as error:  # if the model cannot be loaded either, that is said next
         reason = f"its table cannot be read: {_cause(error)}"
-    call = load(folder, label)
+    call = load(folder, label, output)
     facts["dim"] = call(np.array(PROBES, object)).shape[1]
     if not reason:
         reason, found = _compare(call, nnlm.Table(target))
@@ -292,6 +342,7 @@ def _compare(call: Call, table: nnlm.Table) -> tuple[str, dict[str, Any]]:
             return f"it gives other vectors than its table, for example for {shown!r}", {}
         worst = max(worst, error.max(initial=0))
     found = {"vocabulary": table.vocabulary, "buckets": table.buckets, "exact": bool(worst == 0)}
+    found["finite"] = table.is_finite()
     return "", {**found, **dataclasses.asdict(how)}
 
 

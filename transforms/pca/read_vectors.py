@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from molino.transforms.rows.digest import digest
 
 BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the rows alone
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
+SAMPLED_FILES, SAMPLED_ROWS = 16, 1024  # that tell how long vectors are: the first rows of files spread over all
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
 
 NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
@@ -68,7 +70,7 @@ class Vectors:
     Attributes:
       numbers: of a vector.
       type: of each number, as read.
-      schema: of all columns, as they are carried: strings and binaries plain, dictionaries decoded.
+      schema: of all columns, as they are carried: see `plain_field`.
       rows, bytes: of all files; bytes unpacked.
     """
 
@@ -88,14 +90,26 @@ class Vectors:
         """Bytes of all row groups, unpacked."""
         return sum(size for file in self.files for _, size in file.groups)
 
-    def numbers_of(self, column: str) -> int:
-        """Return how many numbers the vectors of another column have.
+    def numbers_of(self, column: str, wanted: int | None = None) -> int:
+        """Return how many numbers the vectors of a column have; `wanted` where some of a sample have as many.
 
         Raises:
-          DataError: it holds no vectors.
+          DataError: it holds no vectors, or none of that length.
         """
-        check_is_vectors(self.schema, column, self.files[0].path)
-        return _numbers(self.schema, column, self.files)
+        path = self.files[0].path
+        check_is_vectors(self.schema, column, path)
+        type_ = self.schema.field(column).type
+        fixed = pa.types.is_fixed_size_list(type_)
+        lengths = Counter({type_.list_size: 1}) if fixed else _count_lengths(column, self.files)
+        lengths.pop(0, None)
+        if not lengths:
+            raise DataError(f"the column {column!r} of {path} holds no vector with a number; check --input")
+        common = max(lengths, key=lambda size: (lengths[size], size))
+        if wanted and wanted not in lengths:
+            raise DataError(
+                f"--numbers {wanted}: no sampled vector in {column!r} of {path} has so many; most have {common}"
+            )
+        return wanted or common
 
     def spans(self, *, sample: int, seed: int) -> list[VectorSpan]:
         """Return the pieces of work, and in them `sample` rows drawn from all; cut by the size of the input alone."""
@@ -136,10 +150,13 @@ def use_own_pool() -> None:
             return
 
 
-def list_vectors(files: Sequence[storage.FileInfo], column: str) -> Vectors:
+def list_vectors(files: Sequence[storage.FileInfo], column: str, numbers: int | None = None) -> Vectors:
     """Look at the footers of Parquet files and return what they hold.
 
-    The length of a vector is that of its type, or where lists may have any length that of the first one.
+    The length of a vector is that of its type, or where lists may have any length the commonest of a sample.
+
+    Args:
+      numbers: of a vector, if the user says so.
 
     Raises:
       DataError: a file is no Parquet, has no such column or one without vectors, or other columns than the first.
@@ -147,37 +164,39 @@ def list_vectors(files: Sequence[storage.FileInfo], column: str) -> Vectors:
     root = common_folder([file.path for file in files])
     found, schema, first = [], None, ""
     for info in files:
-        with _open(info.path) as file:
-            read, metadata = file.schema_arrow, file.metadata
-            groups = tuple(
-                (metadata.row_group(i).num_rows, metadata.row_group(i).total_byte_size)
-                for i in range(metadata.num_row_groups)
-            )
+        read, groups = _footer(info.path)
         if schema is None:
             schema, first = read, info.path
-            if len(set(schema.names)) < len(schema.names):
-                twice = next(name for name in schema.names if schema.names.count(name) > 1)
-                raise DataError(f"{info.path} has two columns {twice!r}; rename one")
             check_is_vectors(schema, column, info.path)
-        elif not read.equals(schema):
+        elif (joined := join_schemas(schema, read)) is None:
             raise DataError(f"{info.path} has other columns than {first}: {_difference(schema, read)}; run them apart")
+        else:
+            schema = joined
         found.append(VectorFile(path=info.path, label=info.path[len(root) :], groups=groups))
     assert schema is not None
-    carried = pa.schema([one.with_type(_plain(one.type)) for one in schema])
-    for one in carried:
+    for one in schema:
         try:
             digest(empty(pa.schema([one])))
         except (TypeError, pa.ArrowException):
             raise DataError(
                 f"{first}: the column {one.name!r} is {one.type}, which is not carried along; write the file without it"
             ) from None
-    return Vectors(
-        column=column,
-        numbers=_numbers(carried, column, found),
-        type=carried.field(column).type.value_type,
-        schema=carried,
-        files=tuple(found),
+    made = Vectors(
+        column=column, numbers=0, type=schema.field(column).type.value_type, schema=schema, files=tuple(found)
     )
+    return dataclasses.replace(made, numbers=made.numbers_of(column, numbers))
+
+
+def _footer(path: str) -> tuple[pa.Schema, tuple[tuple[int, int], ...]]:
+    """Return the columns of a file as they are carried, and rows and bytes of its row groups."""
+    with _open(path) as file:
+        read, metadata = file.schema_arrow, file.metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    if len(set(read.names)) < len(read.names):
+        twice = next(name for name in read.names if read.names.count(name) > 1)
+        raise DataError(f"{path} has two columns {twice!r}; rename one")
+    carried = pa.schema([plain_field(one) for one in read])
+    return carried, tuple((group.num_rows, group.total_byte_size) for group in groups)
 
 
 def read_schema(path: str) -> pa.Schema:
@@ -188,7 +207,8 @@ def read_schema(path: str) -> pa.Schema:
 
 def is_vectors(type_: pa.DataType) -> bool:
     """Return whether values of a type can be vectors: lists of floats, or of integers that float64 can hold."""
-    if not (pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_)):
+    type_ = _plain(type_)
+    if not (pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_)):
         return False
     of = type_.value_type
     return pa.types.is_floating(of) or (pa.types.is_integer(of) and of.bit_width <= 32)
@@ -207,39 +227,82 @@ def check_is_vectors(schema: pa.Schema, column: str, path: str) -> None:
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
-    """Return the type that a column is carried as."""
+    """Return the type that a column is carried as: extensions by their storage, and no large types, at any depth."""
+    if isinstance(type_, pa.BaseExtensionType):
+        return _plain(type_.storage_type)
     if pa.types.is_dictionary(type_):
         return _plain(type_.value_type)
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return pa.string()
     if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
         return pa.binary()
+    return _rebuilt(type_, plain_field)
+
+
+def plain_field(field: pa.Field) -> pa.Field:
+    """Return a field as it is carried; what says that it is an extension is left out."""
+    metadata = {key: value for key, value in (field.metadata or {}).items() if not key.startswith(b"ARROW:extension")}
+    return field.with_type(_plain(field.type)).with_metadata(metadata or None)
+
+
+def _loose(field: pa.Field) -> pa.Field:
+    """Return a field that may be null, at any depth."""
+    return field.with_type(_rebuilt(field.type, _loose)).with_nullable(True)
+
+
+def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
+    """Return a type with the fields in it changed; all kinds of lists but those of fixed size are plain lists then."""
+    if pa.types.is_struct(type_):
+        return pa.struct([change(one) for one in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(change(type_.key_field).with_nullable(False), change(type_.item_field), type_.keys_sorted)
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(change(type_.value_field), type_.list_size)
+    if pa.types.is_nested(type_) and hasattr(type_, "value_field"):
+        return pa.list_(change(type_.value_field))
     return type_
+
+
+def join_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
+    """Return the schema that holds the rows of both, in the order of the first; None where there is none.
+
+    Columns may stand in another order, and may be null in one alone.
+    """
+    if set(one.names) != set(other.names):
+        return None
+    fields = []
+    for field in one:
+        also = other.field(field.name)
+        if not field.equals(also):
+            field, also = _loose(field), _loose(also)
+        if not field.type.equals(also.type):
+            return None
+        fields.append(field)
+    return pa.schema(fields)
 
 
 def _difference(one: pa.Schema, other: pa.Schema) -> str:
     names = [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]
     if names:
         return repr(names[0])
-    types = [(a.name, a.type, b.type) for a, b in zip(one, other, strict=True) if not a.equals(b)]
-    return f"{types[0][0]!r} is {types[0][2]}, not {types[0][1]}" if types else "their order"
+    pairs = [(_loose(field), _loose(other.field(field.name))) for field in one]
+    return next(f"{a.name!r} is {b.type}, not {a.type}" for a, b in pairs if not a.type.equals(b.type))
 
 
-def _numbers(schema: pa.Schema, column: str, files: Sequence[VectorFile]) -> int:
-    type_ = schema.field(column).type
-    if pa.types.is_fixed_size_list(type_):
-        size = type_.list_size
-    else:
-        size = next((n for file in files for n in _lengths(file.path, column)), 0)
-    if not size:
-        raise DataError(f"the column {column!r} of {files[0].path} holds no vector with a number; check --input")
-    return size
-
-
-def _lengths(path: str, column: str) -> Iterator[int]:
-    with _open(path) as file:
-        for batch in file.iter_batches(1024, columns=[column], use_threads=False):
-            yield from pc.list_value_length(batch[column].drop_null()).to_pylist()[:1]
+def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
+    """Return how often vectors of each length stand at the start of some files; of all, where these have no numbers."""
+    found: Counter[int] = Counter()
+    for some, whole in ((files[:: -(-len(files) // SAMPLED_FILES)], False), (files, True)):
+        for file in some:
+            with _open(file.path) as opened:
+                for batch in opened.iter_batches(SAMPLED_ROWS, columns=[column], use_threads=False):
+                    lengths = pc.list_value_length(_as_plain(batch)[column].drop_null())
+                    found.update(lengths.to_pylist())
+                    if not whole or any(found):
+                        break
+        if any(found):
+            break
+    return found
 
 
 class _open:  # noqa: N801
@@ -314,10 +377,10 @@ def _batches(
     except pa.ArrowInvalid as error:
         if NULL_AMONG_FIXED not in str(error):
             raise
-        schema = file.schema_arrow
+        schema = pa.schema([plain_field(one) for one in file.schema_arrow])
         for batch in _cut(_read_loosely(path), group, columns):
             if done <= 0:
-                yield _as_plain(_tighten(batch, schema, column, path))
+                yield _tighten(_as_plain(batch), schema, column, path)
             done -= batch.num_rows
 
 
@@ -369,7 +432,7 @@ def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -
 
 
 def _as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    schema = pa.schema([one.with_type(_plain(one.type)) for one in batch.schema])
+    schema = pa.schema([plain_field(one) for one in batch.schema])
     arrays = []
     for array, one in zip(batch.columns, schema, strict=True):
         if pa.types.is_dictionary(array.type):

@@ -14,7 +14,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
+from molino.schemas.pca import CENTER, ERRORS, components_schema, place_names, vectors_schema
 from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
 from molino.transforms.errors import DataError
@@ -249,18 +249,21 @@ class _Write(beam.DoFn):
     def process(self, span: VectorSpan, turn: Turn) -> Iterator[StagedFile]:
         column, numbers = self.vectors.column, self.vectors.numbers
         schema = vectors_schema(self.vectors.schema, column, turn.axes.shape[1], FLOATS[self.how.vector_type])
+        source, row = place_names(self.vectors.schema)
         rejects: list[tuple[int, str, str]] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for block in read_blocks(span, column, numbers, schema.names):
+            for block in read_blocks(span, column, numbers, self.vectors.schema.names):
                 rejects.extend(block.rejects)
                 progress.report("write", rows=block.records)
                 if not len(block.vectors):
                     continue
                 with np.errstate(over="ignore", invalid="ignore"):
                     scores = rotate_vectors(block.vectors, turn.axes, turn.mean)
-                lists = to_lists(scores, self.how.vector_type)
-                arrays = [lists if name == column else block.rows[name] for name in schema.names]
+                made = {column: to_lists(scores, self.how.vector_type)}
+                made[source] = pa.array([span.label]).take(pa.array(np.zeros(len(scores), np.int32)))
+                made[row] = pa.array(block.places - (span.row - span.line) + 1)
+                arrays = [made[name] if name in made else block.rows[name] for name in schema.names]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
         yield from stage(batches(), schema, self.folder, "vectors", (span.number,), group_rows=BLOCK_ROWS)

@@ -16,12 +16,16 @@ from molino.transforms.errors import DataError
 from molino.transforms.files import carry, storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
+from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import write_shard
 from molino.transforms.rows.partition import Parts
-from molino.transforms.text.position import POSITION, LineTable
+from molino.transforms.text.lines import reject_titles
+from molino.transforms.text.position import POSITION, LineTable, locate_sightings
+from molino.transforms.warnings import Sighting, add_sightings
 
 SERVING = "serving"  # where `molino train titles` puts the classifier, in its output
 AT_ONCE = 4096  # titles that the classifier gets in one call, and rows of a row group
+CLASSIFIER = f"{COUNTER}the classifier"
 RUN_LINES = 12  # bits of the lines that stay together
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -115,44 +119,76 @@ def spread(rows: pa.RecordBatch) -> pa.Array:
     return pa.array((mixed ^ (mixed >> np.uint64(29))) * FACTOR)
 
 
-def predict_titles(rows: pa.RecordBatch, classifier: Classifier, lines: LineTable) -> pa.RecordBatch:
-    """Return titles with their likeliest categories, as PREDICTED.
+def predict_titles(
+    rows: pa.RecordBatch, classifier: Classifier, lines: LineTable, not_finite: str
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Return titles with their likeliest categories, as PREDICTED, and those whose numbers are not finite.
 
     Args:
       rows: `title`, `language` (an empty one is none) and position.
+      not_finite: "reject" leaves the others out of the first; "zero" and "keep" do so with their numbers.
     """
     call = open_classifier(classifier)
     languages = rows["language"].fill_null("") if "language" in rows.schema.names else pa.array([""] * rows.num_rows)
-    names, chances = call(rows["title"].to_numpy(zero_copy_only=False), languages.to_numpy(zero_copy_only=False))
+    names, *numbers = call(rows["title"].to_numpy(zero_copy_only=False), languages.to_numpy(zero_copy_only=False))
+    good = np.logical_and.reduce([np.isfinite(each).all(axis=1) for each in numbers if each is not None])
+    odd = rows.filter(pa.array(~good))
+    if odd.num_rows and not_finite == "reject":
+        rows, names = rows.filter(pa.array(good)), names[good]
+        numbers = [each if each is None else each[good] for each in numbers]
+    elif not_finite == "zero":
+        numbers = [each if each is None else np.where(good[:, None], each, np.float32(0)) for each in numbers]
+    scores, chances = numbers
+    return _predicted(rows, lines, names, scores, chances), odd
+
+
+def _predicted(
+    rows: pa.RecordBatch, lines: LineTable, names: np.ndarray, scores: np.ndarray, chances: np.ndarray | None
+) -> pa.RecordBatch:
+    """Return predictions as PREDICTED."""
     sources, numbers = lines.locate(rows[POSITION])
     count = names.shape[1]
     ends = pa.array(np.arange(0, names.size + 1, count, dtype=np.int32))
     texts = pa.array(names.ravel(), pa.binary()).cast(pa.string())
+    of = PREDICTED.field("top_scores").type
+
+    def numbers_of(values: np.ndarray | None) -> pa.Array:
+        return pa.nulls(len(names), of) if values is None else pa.ListArray.from_arrays(ends, values.ravel(), type=of)
+
     columns = [
         sources,
         numbers,
         rows["title"],
         texts.take(pa.array(np.arange(0, names.size, count))),
         pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type),
-        pa.ListArray.from_arrays(ends, pa.array(chances.ravel()), type=PREDICTED.field("top_probabilities").type),
+        numbers_of(chances),
+        lines.records(rows[POSITION]),
+        numbers_of(scores),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=PREDICTED)
 
 
 class _Predict(beam.DoFn):
-    def __init__(self, classifier: Classifier, folder: str):
-        self.classifier, self.folder = classifier, folder
+    def __init__(self, classifier: Classifier, folder: str, not_finite: str):
+        self.classifier, self.folder, self.not_finite = classifier, folder, not_finite
 
     def process(self, parts: Parts, lines: LineTable) -> Iterator[object]:
-        counters = {"predictions": 0}
+        counters: dict[str, int] = {"predictions": 0}
+        rejects: list[pa.RecordBatch] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
             for rows in parts:
                 # from the start of a block: a title's probabilities are the same to the last bit however it was carried
                 for start in range(0, rows.num_rows, AT_ONCE):
-                    made = predict_titles(rows.slice(start, AT_ONCE), self.classifier, lines)
+                    made, odd = predict_titles(rows.slice(start, AT_ONCE), self.classifier, lines, self.not_finite)
                     counters["predictions"] += made.num_rows
-                    yield made
+                    if odd.num_rows and self.not_finite == "reject":
+                        rejects.append(reject_titles(odd, REASON))
+                    elif odd.num_rows:
+                        seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
+                        counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
+                    if made.num_rows:
+                        yield made
                 progress.report("write", rows=rows.num_rows)
 
         made = batches()
@@ -166,27 +202,31 @@ class _Predict(beam.DoFn):
                 key=(parts.shard,),
                 plain=["line", "title"],
             )
-        yield beam.pvalue.TaggedOutput("counters", counters)
+        for batch in rejects:
+            yield beam.pvalue.TaggedOutput("rejects", batch)
+        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
 
 
 @dataclasses.dataclass(kw_only=True)
 class PredictTitles(beam.PTransform):
     """Predict the category of every title and write a shard for each `Parts`.
 
-    Input: `Parts` of titles. Output: `files` (StagedFile) and `counters`. Memory: the rows of one block per worker
-    thread, and the classifier.
+    Input: `Parts` of titles. Output: `files` (StagedFile), `rejects` and `counters`. Memory: the rows of one block per
+    worker thread, and the classifier.
 
     Attributes:
       classifier: as planned.
       lines: the LineTable of the read, one element.
       folder: the run's staging folder.
+      not_finite: what becomes of titles whose scores are not finite.
     """
 
     classifier: Classifier
     lines: beam.PCollection
     folder: str
+    not_finite: str = "reject"
 
     def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return parts | "PredictTitles" >> beam.ParDo(
-            _Predict(self.classifier, self.folder), lines=beam.pvalue.AsSingleton(self.lines)
-        ).with_outputs("counters", main="files")
+            _Predict(self.classifier, self.folder, self.not_finite), lines=beam.pvalue.AsSingleton(self.lines)
+        ).with_outputs("counters", "rejects", main="files")

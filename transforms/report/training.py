@@ -28,7 +28,13 @@ def training_report(found: Mapping[str, Any]) -> str:
     sections = [_figures(found), _curves(found), *_languages(found), _mistakes(found), _speed(found), _made(found)]
     what = found["options"]["architecture"]
     subtitle = f"The architecture {what}, trained on the training split and chosen on the validation split."
-    return page("Classifier of titles", subtitle=subtitle, summary=summary, sections=sections)
+    return page(
+        "Classifier of titles",
+        subtitle=subtitle,
+        summary=summary,
+        sections=sections,
+        warnings=found.get("warnings", ()),
+    )
 
 
 def _figures(found: Mapping[str, Any]) -> Section:
@@ -37,6 +43,7 @@ def _figures(found: Mapping[str, Any]) -> Section:
         "becomes when titles are drawn again, with replacement, within their category."
     )
     top = next((name for name in found["test"] if name[:3] == "top"), "")
+    sure = [what for what in ("scores", "probabilities") if f"calibration_error_of_{what}" in found["test"]]
     columns = (
         Column(title="Split"),
         Column(title="Titles", unit="count"),
@@ -44,6 +51,7 @@ def _figures(found: Mapping[str, Any]) -> Section:
         Column(title="Interval"),
         Column(title="Accuracy"),
         Column(title=f"Among the first {top.partition('_')[0][3:]}"),
+        *(Column(title=f"Calibration error of {what}") for what in sure),
     )
     rows = [
         (
@@ -53,6 +61,7 @@ def _figures(found: Mapping[str, Any]) -> Section:
             f"{each['low']:.4f} to {each['high']:.4f}",
             f"{each['accuracy']:.4f}",
             f"{each[top]:.4f}" if top else None,
+            *(f"{each[f'calibration_error_of_{what}']:.4f}" for what in sure),
         )
         for split, each in ((split, found[split]) for split in ("validation", "test"))
     ]

@@ -42,6 +42,9 @@ def _update(state: "hashlib._Hash", column: pa.Array) -> None:
     """Feed one column to a hash."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_map(column.type):
+        pairs = [("key", column.type.key_type), ("value", column.type.item_type)]
+        column = column.cast(pa.list_(pa.struct(pairs)))
     state.update(column.null_count.to_bytes(8, "little"))
     if column.null_count:
         state.update(np.packbits(np.asarray(column.is_valid())).data)

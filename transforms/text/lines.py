@@ -213,6 +213,12 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
+def reject_titles(rows: pa.RecordBatch, reason: str) -> pa.RecordBatch:
+    """Return rows with a `title` and a position as rejects."""
+    shapes = [show_shape(title.encode(), "utf-8") for title in rows["title"].to_pylist()]
+    return raw_rejects(rows[POSITION].to_numpy(), [reason] * rows.num_rows, shapes)
+
+
 def raw_rejects(positions: Sequence[int] | np.ndarray, reasons: Sequence[str], rows: Sequence[str]) -> pa.RecordBatch:
     arrays = [pa.array(positions, pa.int64()), pa.array(reasons, pa.string()), pa.array(rows, pa.string())]
     return pa.RecordBatch.from_arrays(arrays, schema=RAW_REJECTS)

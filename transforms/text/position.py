@@ -21,11 +21,14 @@ class LineTable:
       source_of: (spans,) int32, the source of each span.
       first_line: (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet,
         the number of the row, from 1.
+      starts: of spans in which a record has several lines, by number: the line in the span at which each record
+        starts, ascending. Such spans are whole sources.
     """
 
     sources: tuple[str, ...]
     source_of: np.ndarray
     first_line: np.ndarray
+    starts: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def locate(self, positions: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return (source labels, line numbers) of positions."""
@@ -33,6 +36,17 @@ class LineTable:
         spans = values >> LINE_BITS
         labels = pa.array(self.sources, pa.string()).take(pa.array(self.source_of[spans]))
         return labels, pa.array(self.first_line[spans] + (values & ((1 << LINE_BITS) - 1)), pa.int64())
+
+    def records(self, positions: pa.Array) -> pa.Array:
+        """Return the number of the record in its source of each position, int64; the first after the header is 1."""
+        values = positions.to_numpy()
+        spans, lines = values >> LINE_BITS, values & ((1 << LINE_BITS) - 1)
+        first_span = np.searchsorted(self.source_of, self.source_of[spans])  # spans stand in the order of sources
+        numbers = self.first_line[spans] - self.first_line[first_span] + lines + 1
+        for span in self.starts.keys() & set(np.unique(spans).tolist()):
+            own = spans == span
+            numbers[own] = np.searchsorted(self.starts[span], lines[own], side="right")
+        return pa.array(numbers, pa.int64())
 
 
 def locate_sightings(counters: Mapping[str, int], lines: LineTable) -> dict[str, int]:

@@ -120,23 +120,27 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
         yield held
 
 
-def line_table(lines: Iterable[tuple[int, int]], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
+def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
     """Return the table of where spans start, from the (span number, lines) of every span.
+
+    A third value is where its records start, where they are fewer than its lines.
 
     Raises:
       DataError: a span's count is missing. No other sum would show it: only the line numbers would be wrong.
     """
-    held = dict(lines)
+    given = [(number, count, where) for number, count, *where in lines]
+    held = {number: count for number, count, _ in given}
+    starts = {number: where[0] for number, _, where in given if where and where[0] is not None}
     lost = [span.number for span in spans if span.number not in held]
     if lost:
         raise DataError(f"the runner lost the line counts of {len(lost)} spans; nothing was published; run again")
-    count = np.array([held[span.number] for span in spans], np.int64)
+    counts = np.array([held[span.number] for span in spans], np.int64)
     source_of = np.array([span.source_number for span in spans], np.int32)
-    before = np.cumsum(count) - count
-    starts = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
-    base = np.repeat(before[starts], np.diff(np.append(starts, len(spans))))
+    before = np.cumsum(counts) - counts
+    heads = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
+    base = np.repeat(before[heads], np.diff(np.append(heads, len(spans))))
     first = np.array([source.first_line for source in sources], np.int64)[source_of]
-    return LineTable(tuple(source.label for source in sources), source_of, before - base + first)
+    return LineTable(tuple(source.label for source in sources), source_of, before - base + first, starts)
 
 
 class _ReadSpan(beam.DoFn):
@@ -144,16 +148,20 @@ class _ReadSpan(beam.DoFn):
         self.text, self.block_bytes = text, block_bytes
 
     def process(self, span: Span) -> Iterator[object]:
-        lines = 0
+        lines, starts, quoted = 0, [np.zeros(0, np.int64)], bool(self.text.quote) and span.source.kind != PARQUET
         for chunk in read_span(span, self.text, self.block_bytes):
             lines += chunk.lines
+            if quoted:
+                held = np.concatenate([rows[POSITION].to_numpy() for rows in (chunk.rows, chunk.rejects)])
+                starts.append(np.sort(held) & ((1 << LINE_BITS) - 1))
             progress.report("read", rows=chunk.records, bytes=chunk.bytes)
             yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records, **chunk.counters})
             if chunk.rejects.num_rows:
                 yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
             if chunk.rows.num_rows:
                 yield chunk.rows
-        yield beam.pvalue.TaggedOutput("lines", (span.number, lines))
+        at = np.concatenate(starts)
+        yield beam.pvalue.TaggedOutput("lines", (span.number, lines, at if quoted and len(at) < lines else None))
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -20,6 +20,7 @@ from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_by
 
 GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
+NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
 WORKBOOK = ("xl/workbook", "content.xml")  # members that tell a workbook from other zip files
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
@@ -274,9 +275,14 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
             ) from None
     check_columns(schema.names, path, text, command)
     wanted = text.found(schema.names)
-    for column in wanted.values():
+    for name, column in wanted.items():
         if not _is_text(schema.field(column).type):
-            raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, not text; see --*-column")
+            flag = f"--{name.replace('_', '-')}-column"
+            none = f", or none by {flag} ''" if name in text.optional else ""
+            raise DataError(
+                f"{path}: the column {column!r} is {schema.field(column).type}, not text; write it as text (in pandas "
+                f".astype(str)), or name another by {flag} NAME{none}"
+            )
     groups = []
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
@@ -299,4 +305,5 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
 def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         return _is_text(type_.value_type)
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    plain = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return plain or pa.types.is_null(type_)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -11,9 +11,11 @@ import pyarrow.compute as pc
 
 from molino.transforms import progress
 from molino.transforms.errors import DataError
+from molino.transforms.models.embed import Model
+from molino.transforms.models.finite import REASON, are_finite
 from molino.transforms.rows.batches import first_appearance_codes
 from molino.transforms.rows.partition import Parts
-from molino.transforms.text.lines import RAW_REJECTS, show_shape
+from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles.keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
 
@@ -78,8 +80,8 @@ def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 class _Key(beam.DoFn):
-    def __init__(self, without_category: bool):
-        self.without_category = without_category
+    def __init__(self, without_category: bool, models: Sequence[Model] = ()):
+        self.without_category, self.models = without_category, models
 
     def process(self, rows: pa.RecordBatch) -> Iterator[object]:
         keyed = key_titles(rows)
@@ -90,17 +92,14 @@ class _Key(beam.DoFn):
         if pc.any(broken).as_py():
             faults["bad_category"] = broken.take(category.indices).fill_null(False)
         for reason, rows_at in faults.items():
-            yield beam.pvalue.TaggedOutput("rejects", _reject(keyed.filter(rows_at), reason))
+            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
         if faults:
             keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
+        if self.models and not (good := are_finite(keyed["title"], self.models)).all():
+            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(pa.array(~good)), REASON))
+            keyed = keyed.filter(pa.array(good))
         if keyed.num_rows:
             yield keyed
-
-
-def _reject(rows: pa.RecordBatch, reason: str) -> pa.RecordBatch:
-    shapes = [show_shape(title.encode(), "utf-8") for title in rows["title"].to_pylist()]
-    reasons = pa.array([reason] * rows.num_rows, pa.string())
-    return pa.RecordBatch.from_arrays([rows[POSITION], reasons, pa.array(shapes, pa.string())], schema=RAW_REJECTS)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -109,12 +108,14 @@ class KeyTitles(beam.PTransform):
 
     Attributes:
       without_category: keep titles that have no category; else they are rejects.
+      models: of which titles whose vectors are not finite are rejects.
     """
 
     without_category: bool = False
+    models: Sequence[Model] = ()
 
     def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return rows | "Key" >> beam.ParDo(_Key(self.without_category)).with_output_types(
+        return rows | "Key" >> beam.ParDo(_Key(self.without_category, self.models)).with_output_types(
             pa.RecordBatch, rejects=pa.RecordBatch
         ).with_outputs("rejects", main="rows")
 

@@ -50,6 +50,7 @@ REASONS = {
     "null_value": "A title that is null, in Parquet.",
     "no_category": "No category; such titles are kept by option.",
     "bad_category": "A category with a line end in it.",
+    "not_finite": "A vector with a number that is not finite (NaN or infinite); others by option.",
 }
 
 
@@ -293,10 +294,13 @@ def _map(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _map_plot(sample: pa.Table, name: str) -> Plot:
+    if len(sample):
+        vectors = sample[name].combine_chunks().flatten().to_numpy().reshape(len(sample), -1).astype(np.float64)
+        finite = np.isfinite(vectors).all(axis=1)
+        sample, vectors = sample.filter(pa.array(finite)), vectors[finite]
     if len(sample) < 3:
         return Plot("", f"{name}: too few titles.", "No map: there are too few titles.")
-    dim = sample[name].type.list_size
-    points, shares = project(sample[name].combine_chunks().flatten().to_numpy().reshape(-1, dim).astype(np.float64))
+    points, shares = project(vectors)
     categories = sample["category"].to_pylist()
     common = sorted(Counter(c for c in categories if c is not None).items(), key=lambda item: (-item[1], item[0]))
     series = []

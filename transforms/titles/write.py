@@ -14,16 +14,19 @@ from molino.schemas.titles import CONFLICTS, TOKENS, titles_schema
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
+from molino.transforms.models.finite import COUNTER
 from molino.transforms.parquet.shards import StagedFile, write_shard
 from molino.transforms.rows.partition import Parts
+from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.titles.glance import Glance, add_up, glance_at
 from molino.transforms.titles.keys import SPLITS, split_names
 from molino.transforms.titles.labels import Labels
 from molino.transforms.titles.merge import NULLABLE, Draw, find_conflicts, merge_titles
+from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
 # with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
-CODED = ("language", "label_quality", "category", "label", "split", "count")
+CODED = ("language", "label_quality", "category", "label", "split", "count", "source")
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -36,12 +39,14 @@ class Columns:
       half: vectors of float16, else float32.
       model_text: with a column of what models with normalization see.
       tokens: with the token ids of the models, all of which are tables.
+      not_finite: what becomes of vectors that are not finite: "reject", "zero" or "keep".
     """
 
     models: tuple[Model, ...]
     half: bool = False
     model_text: bool = False
     tokens: bool = False
+    not_finite: str = "reject"
 
     @property
     def schema(self) -> pa.Schema:
@@ -51,21 +56,32 @@ class Columns:
         return titles_schema(dimensions, vector_type=half, model_text=self.model_text, tokens=self.tokens)
 
 
-def embed_titles(titles: pa.Array, columns: Columns) -> dict[str, pa.FixedSizeListArray]:
+def embed_titles(titles: pa.Array, columns: Columns) -> tuple[dict[str, pa.FixedSizeListArray], dict[str, np.ndarray]]:
     """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
 
+    With them, for each model that gives some: the places of the titles whose vectors are not finite.
+
     Raises:
-      DataError: float16 cannot hold a number.
+      DataError: float16 cannot hold a number, or a vector is not finite that was so before.
     """
+    made, found = {}, {}
     vectors = embed_many([open_embedder(model) for model in columns.models], titles)
-    return {model.name: _lists(of, model, columns.half) for model, of in zip(columns.models, vectors, strict=True)}
+    for model, of in zip(columns.models, vectors, strict=True):
+        if not model.finite and len(bad := np.flatnonzero(~np.isfinite(of).all(axis=1))):
+            if columns.not_finite == "reject":
+                raise DataError(f"{model.name} gives a title another vector each time; use --not-finite zero or keep")
+            found[model.name] = bad
+            if columns.not_finite == "zero":
+                of[bad] = 0
+        made[model.name] = _lists(of, model, columns.half)
+    return made, found
 
 
 def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArray:
     if half:
         with np.errstate(over="ignore"):
-            vectors = vectors.astype(np.float16)
-        if np.isinf(vectors).any():
+            wide, vectors = vectors, vectors.astype(np.float16)
+        if (np.isinf(vectors) & np.isfinite(wide)).any():
             raise DataError(f"float16 cannot hold the vectors of {model.name}; use --vector-type float32")
     of = pa.float16() if half else pa.float32()
     numbers = pa.Array.from_buffers(of, vectors.size, [None, pa.py_buffer(vectors)])
@@ -109,15 +125,22 @@ def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
             start += len(part)
 
 
-def finish_titles(group: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
-    """Return labeled titles as `columns.schema` has them: with vectors, and the names of their splits."""
-    made = {"split": split_names(group["split"].to_numpy()), **embed_titles(group["title"], columns)}
+def finish_titles(
+    group: pa.RecordBatch, columns: Columns, lines: LineTable
+) -> tuple[pa.RecordBatch, dict[str, Sighting]]:
+    """Return labeled titles as `columns.schema` has them, with vectors, and counters of those that are not finite."""
+    vectors, odd = embed_titles(group["title"], columns)
+    made: dict[str, Any] = {"split": split_names(group["split"].to_numpy()), **vectors}
+    made["source"], made["record"] = lines.locate(group[POSITION])[0], lines.records(group[POSITION])
+    places = group[POSITION].to_numpy()
+    counters = {f"{COUNTER}{name}": Sighting(len(at), int(places[at].min())) for name, at in odd.items()}
     if columns.model_text:
         made["model_text"] = pc.replace_substring_regex(group["title"], PUNCTUATION, "")
     if columns.tokens:
         made |= list_tokens(group["title"], columns)
     schema = columns.schema
-    return pa.RecordBatch.from_arrays([made[n] if n in made else group[n] for n in schema.names], schema=schema)
+    arrays = [made[name] if name in made else group[name] for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), counters
 
 
 def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
@@ -131,10 +154,10 @@ class _Write(beam.DoFn):
     def __init__(self, draw: Draw, columns: Columns, folder: str):
         self.draw, self.columns, self.folder = draw, columns, folder
 
-    def process(self, parts: Parts, labels: Labels) -> Iterator[object]:
+    def process(self, parts: Parts, labels: Labels, lines: LineTable) -> Iterator[object]:
         conflicts: list[pa.RecordBatch] = []
         glances: list[Glance] = []
-        counters = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
+        counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
 
         def blocks() -> Iterator[pa.RecordBatch]:
             for rows in parts:
@@ -150,13 +173,16 @@ class _Write(beam.DoFn):
                     glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
                 # a row group at a time: its vectors are written while they are in the cache
                 for group in group_titles(label_titles(kept, labels)):
-                    yield finish_titles(group, self.columns)
+                    made, odd = finish_titles(group, self.columns, lines)
+                    for name, count in odd.items():
+                        counters[name] = add_sightings(counters.get(name, 0), count)
+                    yield made
                 progress.report("write", rows=rows.num_rows)
 
         yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
         held = (batch for batch in conflicts if batch.num_rows)
         yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
-        yield beam.pvalue.TaggedOutput("counters", counters)
+        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
         yield beam.pvalue.TaggedOutput("glances", add_up(glances))
 
     def _stage(
@@ -186,17 +212,21 @@ class WriteTitles(beam.PTransform):
 
     Attributes:
       labels: the numbers of the categories, one element.
+      lines: the LineTable of the read, one element.
       draw: order and split.
       columns: what is written.
       folder: the run's staging folder.
     """
 
     labels: beam.PCollection
+    lines: beam.PCollection
     draw: Draw
     columns: Columns
     folder: str
 
     def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         return parts | "WriteTitles" >> beam.ParDo(
-            _Write(self.draw, self.columns, self.folder), labels=beam.pvalue.AsSingleton(self.labels)
+            _Write(self.draw, self.columns, self.folder),
+            labels=beam.pvalue.AsSingleton(self.labels),
+            lines=beam.pvalue.AsSingleton(self.lines),
         ).with_outputs("counters", "glances", main="files")

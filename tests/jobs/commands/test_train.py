@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -48,14 +49,46 @@ def made(tmp_path_factory):
 def trained(made, request):
     """A trained classifier of each kind."""
     output = made / request.param
+    calibrate = ["--calibrate"] if request.param != "mlp-512" else []
     words = ["--input", made / "run", "--output", output, "--epochs", "4", "--quiet", "--rate", "0.01", "--batch", "64"]
     model = ["--model", f"es={made / 'model'}"]
     more = {
         "phrases": ["--architecture", "phrases"],
         "fine-tune": [*model, "--architecture", "linear", "--fine-tune"],
     }.get(request.param, [*model, "--architecture", request.param])
-    assert run("train", "titles", *words, *more) == 0
+    assert run("train", "titles", *words, *more, *calibrate) == 0
     return output
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def calibrated(folder):
+    return ["--calibrate"] if json.loads((folder / "metrics.json").read_text())["temperatures"] else []
+
+
+@pytest.mark.slow
+def test_the_keras_model_loads_without_this_program(made, trained):
+    """With `features` of the SavedModel where titles are what it takes: Keras has no layer for them."""
+    program = """
+import sys, json
+import numpy as np, keras, tensorflow as tf
+model = keras.saving.load_model(sys.argv[1] + "/model.keras")
+served = tf.saved_model.load(sys.argv[1] + "/serving")
+title = tf.constant(["Mesa Ratona", "zzz", ""])
+print(json.dumps([[each.name for each in model.inputs], list(served.signatures)]))
+if "features" in served.signatures:
+    found = served.signatures["features"](title)
+    logits = model([found["rows"], found["weights"]])
+    order = np.argmax(logits.numpy(), 1).tolist()
+    assert order == served.signatures["serving_default"](title)["label"].numpy().tolist(), order
+assert not [name for name in sys.modules if name.startswith("molino")]
+"""
+    words = [sys.executable, "-P", "-c", program, str(trained)]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.slow
@@ -71,8 +104,14 @@ def test_serving_gives_the_predictions(made, trained, hub):
         title=tf.constant([row["title"] for row in asked]),
         language=tf.constant([row["language"] or "" for row in asked]),
     )
-    chances = np.array([row["top_probabilities"] for row in rows])
-    np.testing.assert_allclose(found["probabilities"].numpy(), chances, atol=2e-4)
+    chances = np.array([row["top_scores"] for row in rows])
+    np.testing.assert_allclose(found["scores"].numpy(), chances, atol=2e-4)
+    assert ("probabilities" in found) == ("--calibrate" in calibrated(trained))
+    if "probabilities" in found:
+        likely = np.array([row["top_probabilities"] for row in rows])
+        np.testing.assert_allclose(found["probabilities"].numpy(), likely, atol=2e-4)
+    else:
+        assert {row["top_probabilities"] for row in rows} == {None}
     same = found["label"].numpy() == [row["prediction"] for row in rows]
     assert (same | (np.diff(chances[:, :2]).ravel() > -1e-3)).all()
     names = [name.decode() for name in found["category"].numpy()]
@@ -95,11 +134,14 @@ def test_predict_is_serving_by_the_run_protocol(made, trained, tmp_path, capsys)
     one, two = (table(tmp_path / name, "predictions") for name in ("one", "two"))
     assert one.equals(two)
     assert verify(str(tmp_path / "one"))[1] == []
-    open_run(tmp_path / "one", {"predictions": ("predict.predictions", 1)}, cache=None)
+    open_run(tmp_path / "one", {"predictions": ("predict.predictions", 2)}, cache=None)
     rows = one.to_pylist()
     assert len({row["line"] for row in rows}) == 2500
     assert all(row["prediction"] == row["top_categories"][0] for row in rows)
-    assert all(row["top_probabilities"] == sorted(row["top_probabilities"], reverse=True) for row in rows)
+    assert all(row["top_scores"] == sorted(row["top_scores"], reverse=True) for row in rows)
+    assert sorted(row["record"] for row in rows) == list(range(1, 2501))
+    by_record = sorted(rows, key=lambda row: row["record"])
+    assert [row["title"] for row in by_record] == [row["title"] for row in read_csv(made / "titles.csv")]
     known = {row["title"]: row for row in rows}
     categories = [row["category"] for row in table(made / "run", "labels").to_pylist() if row["label"] >= 0]
     titles = {row["id"]: row["title"] for row in table(made / "run", "titles").to_pylist()}

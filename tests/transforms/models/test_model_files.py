@@ -127,3 +127,13 @@ def test_without_a_cache_one_line_says_so(monkeypatch):
     monkeypatch.setattr(model_files.caches, "cache_folder", lambda *names: None)
     with pytest.raises(DataError, match=r"models need a cache, .*; set MOLINO_CACHE"):
         cache_folder("models")
+
+
+@pytest.mark.parametrize("place", ["", ".", "file.txt", "pipe", "pipe.zip", "#", "a#", "#b", "n\udcffame"])
+def test_a_place_without_a_model_is_one_line(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").touch()
+    for name in ("pipe", "pipe.zip"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=r"^(there is no model|.* is no (model|SavedModel))[^\n]*$"):
+        model_files.find_model(model_files.split_output(place)[0])

@@ -183,3 +183,70 @@ print(saved_model.load({small["dim5"].folder!r}, "m")(np.array(["hola"], object)
 
 def test_strings_for_tensorflow():
     assert saved_model.as_strings(pa.array(["a", "ñ"])).tolist() == ["a", "ñ"]
+
+
+class Several:
+    """Signatures of one string each, by name: a dict of functions of titles."""
+
+    def __init__(self, tf, **signatures):
+        self.tf, self.signatures = tf, signatures
+
+    def save(self, folder):
+        tf, module = self.tf, self.tf.Module()
+        spec = tf.TensorSpec([None], tf.string, name="text")
+        made = {}
+        for name, outputs in self.signatures.items():
+            function = tf.function(lambda text, outputs=outputs: {key: of(text) for key, of in outputs.items()})
+            made[name] = function.get_concrete_function(spec)
+        tf.saved_model.save(module, str(folder), signatures=made)
+        return str(folder)
+
+
+def constant(tf, value, size=2):
+    return lambda text: tf.fill([tf.size(text), size], np.float32(value))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_outputs_are_refused_until_one_is_chosen(tf, tmp_path, size):
+    both = {"query": constant(tf, 1), "passage": constant(tf, 2, size)}
+    folder = Several(tf, serving_default=both).save(tmp_path / "two")
+    with pytest.raises(DataError) as told:
+        saved_model.load(folder, "two")
+    assert str(told.value) == (
+        f"the model two gives 2 kinds of vectors: serving_default/passage ({size} numbers), serving_default/query (2 "
+        "numbers); choose one, for example two#serving_default/passage"
+    )
+    for output in ("query", "serving_default/query"):
+        assert saved_model.load(folder, "two", output)(np.array(["a"], object)).tolist() == [[1, 1]]
+    with pytest.raises(DataError, match=r"has no output 'querry' of vectors; it has: serving_default/passage \("):
+        saved_model.load(folder, "two", "querry")
+    with pytest.raises(DataError, match="gives 2 kinds of vectors"):
+        saved_model.load(folder, "two", "serving_default")
+
+
+def test_several_signatures_are_refused_until_one_is_chosen(tf, tmp_path):
+    folder = Several(tf, one={"v": constant(tf, 1)}, other={"v": constant(tf, 2)}).save(tmp_path / "two")
+    with pytest.raises(
+        DataError,
+        match=r"2 kinds of vectors: one/v \(2 numbers\), other/v \(2 numbers\); choose one, for example two#one/v",
+    ):
+        saved_model.load(folder, "two")
+    with pytest.raises(DataError, match="2 kinds of vectors"):
+        saved_model.load(folder, "two", "v")
+    assert saved_model.load(folder, "two", "other")(np.array(["a"], object)).tolist() == [[2, 2]]
+
+
+def test_the_only_vectors_need_no_choice(tf, tmp_path):
+    label = {
+        "vectors": constant(tf, 1),
+        "length": lambda text: tf.strings.length(text),
+        "score": lambda text: tf.ones([3]),
+    }
+    folder = Several(tf, serving_default=label, serve={"again": constant(tf, 1)}).save(tmp_path / "one")
+    assert saved_model.load(folder, "one")(np.array(["a"], object)).tolist() == [[1, 1]]
+
+
+def test_a_classifier_is_named_as_one(tf, tmp_path):
+    folder = Several(tf, with_language={"probabilities": constant(tf, 1)}).save(tmp_path / "classifier")
+    with pytest.raises(DataError, match="is a classifier of titles, not a model of vectors; give it to molino predict"):
+        saved_model.load(folder, "out/serving")

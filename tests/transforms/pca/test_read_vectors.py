@@ -123,10 +123,84 @@ def test_spans_hold_each_row_and_each_sampled_row_once(tmp_path, monkeypatch):
     assert vectors.spans(sample=60, seed=2)[0].sampled != spans[0].sampled
 
 
-def test_a_list_of_any_length_has_that_of_the_first(tmp_path):
-    rows = [None, [1.0, 2.0, 3.0], [1.0]]
+def test_a_list_of_any_length_has_the_commonest_of_a_sample(tmp_path):
+    rows = [[], None, [1.0], [1.0, 2.0, 3.0], [1.0, 2.0, 4.0]]
     pq.write_table(pa.table({"v": pa.array(rows, pa.list_(pa.float32()))}), tmp_path / "a.parquet")
-    assert list_vectors(storage.match(str(tmp_path / "a.parquet")), "v").numbers == 3
+    files = storage.match(str(tmp_path / "a.parquet"))
+    assert list_vectors(files, "v").numbers == 3
+    assert list_vectors(files, "v", 1).numbers == 1
+    with pytest.raises(DataError, match=r"--numbers 9: no sampled vector in 'v' of .* has so many; most have 3"):
+        list_vectors(files, "v", 9)
+    [block] = read_blocks(list_vectors(files, "v").spans(sample=0, seed=1)[0], "v", 3, ["v"])
+    assert [(line, reason) for line, reason, _ in block.rejects] == [
+        (1, "wrong_length"), (2, "null_vector"), (3, "wrong_length"),
+    ]  # fmt: skip
+
+
+def test_vectors_far_from_the_start_are_found(tmp_path):
+    rows = [[]] * 3000 + [[1.0, 2.0]]
+    pq.write_table(pa.table({"v": pa.array(rows, pa.list_(pa.float32()))}), tmp_path / "a.parquet")
+    assert list_vectors(storage.match(str(tmp_path / "a.parquet")), "v").numbers == 2
+
+
+UUID = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16, b"y" * 16], pa.binary(16)))
+TENSOR = pa.ExtensionArray.from_storage(
+    pa.fixed_shape_tensor(pa.float32(), [1, 2]), pa.array([[1, 2], [3, 4]], pa.list_(pa.float32(), 2))
+)
+CARRIED = {
+    "uuid": (UUID, pa.binary(16)),
+    "json": (pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}", None])), pa.string()),
+    "bool8": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8())), pa.int8()),
+    "tensor": (TENSOR, pa.list_(pa.float32(), 2)),
+    "list of uuid": (pa.ListArray.from_arrays([0, 1, 2], UUID), pa.list_(pa.binary(16))),
+    "struct of uuid": (pa.StructArray.from_arrays([UUID], ["a"]), pa.struct([("a", pa.binary(16))])),
+    "tags": (pa.array([["x"], None], pa.large_list(pa.large_string())), pa.list_(pa.string())),
+    "struct": (
+        pa.array([{"a": [{"b": "x"}]}, None], pa.struct([("a", pa.large_list(pa.struct([("b", pa.large_string())])))])),
+        pa.struct([("a", pa.list_(pa.struct([("b", pa.string())])))]),
+    ),
+    "map": (
+        pa.array([[("k", b"v")], None], pa.map_(pa.large_string(), pa.large_binary())),
+        pa.map_(pa.string(), pa.binary()),
+    ),
+    "coded list": (
+        pa.ListArray.from_arrays([0, 1, 2], pa.array(["x", "y"]).dictionary_encode()),
+        pa.list_(pa.string()),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_any_type_is_carried_as_a_plain_one(tmp_path, name):
+    array, wanted = CARRIED[name]
+    pq.write_table(pa.table({"v": TENSOR, "x": array}), tmp_path / "a.parquet")
+    vectors = list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+    assert vectors.numbers == 2
+    assert vectors.schema.field("x").type.equals(wanted)
+    assert not [key for one in vectors.schema for key in one.metadata or {} if key.startswith(b"ARROW:extension")]
+    [block] = read_blocks(vectors.spans(sample=0, seed=1)[0], "v", 2, ["v", "x"])
+    assert block.rows.schema.field("x").type.equals(wanted)
+    assert block.rows["x"].equals(array.cast(wanted))
+    np.testing.assert_array_equal(block.vectors, [[1, 2], [3, 4]])
+
+
+def test_parts_may_differ_in_nulls_and_in_the_order_of_columns(tmp_path):
+    v = pa.array([[1.0], [2.0]], pa.list_(pa.float32(), 1))
+    strict = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("v", v.type), pa.field("t", pa.string())])
+    loose = pa.schema([pa.field("v", v.type), pa.field("t", pa.large_string()), pa.field("id", pa.int64())])
+    pq.write_table(pa.table([pa.array([1, 2]), v, pa.array(["a", "b"])], schema=strict), tmp_path / "a.parquet")
+    pq.write_table(pa.table([v, pa.array(["c", "d"]), pa.array([3, None])], schema=loose), tmp_path / "b.parquet")
+    files = storage.match(str(tmp_path / "*.parquet"))
+    vectors = list_vectors(sorted(files, key=lambda file: file.path), "v")
+    assert vectors.schema.names == ["id", "v", "t"]
+    assert vectors.schema.field("id").nullable
+    blocks = [
+        block for span in vectors.spans(sample=0, seed=1) for block in read_blocks(span, "v", 1, ["id", "t", "v"])
+    ]
+    assert [row["id"] for block in blocks for row in block.rows.to_pylist()] == [1, 2, 3, None]
+    pq.write_table(pa.table({"id": pa.array([1.5]), "v": v[:1], "t": ["a"]}), tmp_path / "c.parquet")
+    with pytest.raises(DataError, match=r"c\.parquet has other columns than .*: 'id' is double, not int64"):
+        list_vectors(sorted(storage.match(str(tmp_path / "*.parquet")), key=lambda file: file.path), "v")
 
 
 def test_columns_are_carried_in_plain_types(tmp_path):

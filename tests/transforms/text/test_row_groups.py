@@ -97,3 +97,29 @@ def test_damage_is_told_of(tmp_path):
     [span] = sources.split_sources(found, 1 << 30)
     with pytest.raises(DataError, match=r"f\.parquet: a damaged Parquet file"):
         list(module.read_span(span, TEXT, 1 << 20))
+
+
+def test_a_column_of_the_type_null_is_one_of_nulls(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"title": ["a", "b"], "quality": pa.nulls(2)}), path)
+    text = sources.TextFormat(columns={"title": "title", "quality": "quality"}, optional=("quality",))
+    [source] = sources.list_sources(storage.match(str(path)), text)
+    [span] = sources.split_sources([source], 1 << 20)
+    [chunk] = module.read_span(span, text, 1 << 20)
+    assert chunk.rows.select(["title", "quality"]).to_pylist() == [
+        {"title": "a", "quality": None},
+        {"title": "b", "quality": None},
+    ]
+
+
+def test_numbers_in_a_column_of_text_are_told_with_a_remedy(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"title": ["a"], "label_quality": [1]}), path)
+    columns = {"title": "title", "label_quality": "label_quality"}
+    told = r"'label_quality' is int64, not text; write it as text \(in pandas .astype\(str\)\), or name another by "
+    for optional, end in (
+        (("label_quality",), "--label-quality-column NAME, or none by --label-quality-column ''$"),
+        ((), "NAME$"),
+    ):
+        with pytest.raises(DataError, match=told + ".*" + end):
+            sources.list_sources(storage.match(str(path)), sources.TextFormat(columns=columns, optional=optional))

@@ -152,3 +152,11 @@ def test_a_category_with_a_line_end_is_a_reject():
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]
+
+
+def test_titles_whose_vectors_are_not_finite_are_rejects_of_that_reason_alone(monkeypatch):
+    monkeypatch.setattr(module, "are_finite", lambda titles, _: np.array([t != "" for t in titles.to_pylist()], bool))
+    keyed = list(module._Key(False, ["a model"]).process(read([("", "A", ""), ("b", "B", ""), ("", "", "")])))
+    rejects = [out.value["reason"].to_pylist() for out in keyed if isinstance(out, beam.pvalue.TaggedOutput)]
+    assert rejects == [["no_category"], ["not_finite"]]
+    assert keyed[-1]["title"].to_pylist() == ["b"]

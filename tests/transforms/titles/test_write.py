@@ -11,7 +11,7 @@ from apache_beam.testing.util import assert_that
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.rows.partition import Parts
-from molino.transforms.text.position import POSITION
+from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import glance
 from molino.transforms.titles import write as write_module
 from molino.transforms.titles.labels import number_categories
@@ -112,8 +112,11 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
     columns = Columns(models=(model("m", 3), model("n-2", 2)), half=half, model_text=True)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         given = pipeline | "Labels" >> beam.Create([labels])
+        lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
         written = (
-            pipeline | beam.Create(parts) | WriteTitles(labels=given, draw=DRAW, columns=columns, folder=str(tmp_path))
+            pipeline
+            | beam.Create(parts)
+            | WriteTitles(labels=given, lines=lines, draw=DRAW, columns=columns, folder=str(tmp_path))
         )
         counts = written.counters | beam.Map(lambda c: (c["titles"], c["duplicates"], c["conflicts"]))
         assert_that(counts, lambda got: np.testing.assert_equal(np.sum(got, axis=0).tolist(), [301, 2, 2]))
@@ -141,4 +144,21 @@ def test_what_float16_cannot_hold_is_an_error():
     columns = Columns(models=(model("m", 1),), half=True)
     with pytest.raises(DataError, match="float16 cannot hold the vectors of m; use --vector-type float32"):
         write_module.embed_titles(pa.array(["x" * 70_000]), columns)
-    assert write_module.embed_titles(pa.array([], pa.string()), columns)["m"].type.list_size == 1
+    assert write_module.embed_titles(pa.array([], pa.string()), columns)[0]["m"].type.list_size == 1
+
+
+@pytest.mark.parametrize(("way", "wanted"), [("zero", [1, 0, 0]), ("keep", [1, np.nan, np.inf])])
+def test_vectors_that_are_not_finite_are_zero_or_kept(way, wanted, monkeypatch):
+    class Odd:
+        def embed(self, titles):
+            return np.array([[float(title)] for title in titles.to_pylist()], np.float32)
+
+    monkeypatch.setattr(write_module, "open_embedder", lambda model: Odd())
+    monkeypatch.setattr(write_module, "embed_many", lambda held, titles: [one.embed(titles) for one in held])
+    for half in (False, True):
+        columns = Columns(models=(model("m", 1),), half=half, not_finite=way)
+        made, odd = write_module.embed_titles(pa.array(["1", "nan", "inf"]), columns)
+        np.testing.assert_array_equal(made["m"].flatten().to_numpy(), np.array(wanted, np.float16 if half else "f4"))
+        assert odd["m"].tolist() == [1, 2]
+    with pytest.raises(DataError, match="gives a title another vector each time"):
+        write_module.embed_titles(pa.array(["nan"]), Columns(models=(model("m", 1),)))
