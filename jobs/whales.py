@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
@@ -28,7 +28,8 @@ DESCRIPTION = """
 The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
 
 Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
-decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box.
+decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
+nothing of an animal: whether one is there says the column presence.
 """
 EPILOG = """
 examples:
@@ -75,10 +76,22 @@ def parser() -> Parser:
         "--kernel", type=positive, default=40, metavar="PX", help="side of what a mark must hold (default 40)"
     )
     how.add_argument(
-        "--max-pixels", type=positive, default=50_000_000, metavar="N", help="larger images are rejects (default 50 M)"
+        "--max-pixels",
+        type=positive,
+        default=160_000_000,
+        metavar="N",
+        help="larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 M "
+        "pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 GB",
     )
     how.add_argument(
-        "--max-bytes", type=positive, default=100_000_000, metavar="N", help="larger files are rejects (default 100 M)"
+        "--max-bytes", type=positive, default=250_000_000, metavar="N", help="larger files are rejects (default 250 M)"
+    )
+    how.add_argument(
+        "--damaged",
+        choices=("reject", "keep"),
+        default="reject",
+        help="a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row with "
+        "damaged set, whose box and crop may be of the damage",
     )
     out = made.add_argument_group("what to write")
     out.add_argument(
@@ -137,12 +150,12 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.transforms.errors import DataError
     from molino.transforms.images.list_images import list_images
-    from molino.transforms.warnings import DataWarning
 
     how = extraction(given)
     units = list_images(listings, how.columns)
     if not units.images.num_rows and not given.allow_empty:
-        raise DataError("no input holds an image or any other file; check the paths, or add --allow-empty")
+        skipped = "".join(f"; {warning}" for warning in _skipped(units))
+        raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
     shown = json.loads(json.dumps(dataclasses.asdict(how)))
     return Plan(
         job=JOB,
@@ -151,10 +164,8 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
-        warnings=[
-            DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", n)
-            for reason, n in sorted(units.skipped.items())
-        ],
+        warnings=_skipped(units),
+        warn=[warn],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -162,10 +173,36 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     )
 
 
+def _skipped(units: "Units") -> list:
+    from molino.transforms.warnings import DataWarning, example_of
+
+    return [
+        DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", int(n), example_of(units.skipped, reason))
+        for reason, n in sorted(units.skipped.items())
+    ]
+
+
+def warn(counters: Mapping[str, int]) -> list:
+    """Return what is doubtful about the rows of a run."""
+    from molino.transforms.warnings import DataWarning, example_of
+
+    told = {
+        "damaged": ("damaged photographs are rows, by --damaged keep: {:,}", "leave out the rows with damaged set"),
+        "gray": ("photographs in shades of gray, of which presence cannot tell: {:,}", "look at these yourself"),
+    }
+    return [
+        DataWarning(f"whales.{name}", text.format(counters[name]), counters[name], example_of(counters, name), remedy)
+        for name, (text, remedy) in told.items()
+        if counters.get(name)
+    ]
+
+
 SKIPPED = {
     "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
     "special": "pipes, sockets or devices",
+    "no_photograph": "what is no photograph by its name (records, videos, files of programs)",
+    "raw": "raw files beside a photograph of the same name",
     "replaced": "members of a tar that later ones of the same name replace",
 }
 
@@ -201,6 +238,7 @@ def extraction(given: argparse.Namespace) -> "Extraction":
         parameters=made,
         max_pixels=given.max_pixels,
         max_bytes=given.max_bytes,
+        damaged=given.damaged,
         crop_quality=given.crop_quality,
         crop_size=given.crop_size,
         mask=given.mask,
@@ -305,7 +343,8 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     resumed = counters.get("units.resumed", 0)
     return [
         ("images read", f"{counters.get('images_read', 0):,}"),
-        ("found", f"{counters.get('status.found', 0):,}"),
+        ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
+        ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
         ("rejects", tell_rejects(counters)),
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),

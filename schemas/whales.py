@@ -4,9 +4,23 @@ import pyarrow as pa
 
 from molino.schemas import field, schema
 
+EXIF = (
+    field(
+        "taken",
+        pa.timestamp("ms"),
+        "By the camera's clock: EXIF's DateTimeOriginal, else DateTimeDigitized, else DateTime; null where it has none",
+        nullable=True,
+    ),
+    field("utc_offset", pa.int16(), "Minutes of that clock before UTC; null where EXIF does not say", nullable=True),
+    field("latitude", pa.float64(), "Degrees north by EXIF; null without a longitude", nullable=True),
+    field("longitude", pa.float64(), "Degrees east by EXIF; null without a latitude", nullable=True),
+    field("altitude", pa.float64(), "Metres above the sea, or the ellipsoid, by EXIF", nullable=True),
+    field("camera", pa.string(), "Make and model by EXIF", nullable=True),
+)
+
 REGIONS = schema(
     "whales.regions",
-    1,
+    2,
     field("key", pa.string(), "Path of the image relative to the inputs' common folder; SHARD!NAME inside a shard"),
     field("sha256", pa.string(), "Of the image's bytes, in hexadecimal"),
     field("bytes", pa.int64(), "Size of the image file"),
@@ -18,7 +32,20 @@ REGIONS = schema(
     field("mirrored", pa.bool_(), "Whether the stored pixels are flipped left to right before they are turned"),
     field("width", pa.int32(), "Pixels as displayed, that is turned as EXIF says"),
     field("height", pa.int32(), "Pixels as displayed"),
-    field("status", pa.string(), "found; or why there is no box: no_region, one_colour, no_colour or too_small"),
+    field("damaged", pa.bool_(), "Whether the decoder warned of its pixels: some are wrong; with --damaged keep only"),
+    *EXIF,
+    field(
+        "presence",
+        pa.float64(),
+        "Whether an animal is there, from 0 to 1: 0.5 and more for yes. A score, no probability, of the photograph and "
+        "not of the box. 0 in shades of gray, of which it cannot tell",
+    ),
+    field(
+        "status",
+        pa.string(),
+        "found: a box was drawn, which says nothing of an animal; or why there is none: no_region, one_colour, "
+        "no_colour or too_small",
+    ),
     field("x", pa.int32(), "Left of the box, in displayed pixels; null without a box", nullable=True),
     field("y", pa.int32(), "Top of the box", nullable=True),
     field("box_width", pa.int32(), "Width of the box", nullable=True),
@@ -29,7 +56,8 @@ REGIONS = schema(
     field(
         "score",
         pa.float64(),
-        "How sure the method is of the box, from 0 to 1; methods do not agree on what it measures",
+        "How much lies together, from 0 to 1: of original and fast the part of the mask that lies in the box, of "
+        "saliency the part of all that is unlike water that lies in the animal. Whether one is there is presence",
         nullable=True,
     ),
     field("method", pa.string(), "original, fast or saliency"),

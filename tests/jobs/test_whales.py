@@ -1,9 +1,11 @@
 """The whales job from its command line, against the method called directly and against the published program."""
 
+import datetime
 import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import tarfile
 
@@ -12,10 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from molino.jobs import whales
 from molino.jobs.run.recheck import verify
 from molino.schemas.whales import REGIONS
+from molino.transforms.errors import DataError
+from molino.transforms.images.encode import encode_jpeg
 from molino.transforms.whales.crop import crop_square
 from molino.transforms.whales.find_region import OriginalOptions, find_region_original
 from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
@@ -107,9 +112,16 @@ def test_everything_is_counted(sea, output):
     assert counters["rejects"] == sum(n for name, n in counters.items() if name.startswith("rejects."))
     assert counters["duplicates"] == len(sea[1]["row"]) - 4 - 1  # the good ones with odd names are one image
     assert (counters["skipped.link"], counters["skipped.special"]) == (1, 1)
-    assert len(manifest["warnings"]) == 2
+    assert {w["kind"]: w["count"] for w in manifest["warnings"]} == {
+        "skipped.link": 1,
+        "skipped.no_photograph": 2,
+        "skipped.special": 1,
+    }
     [listed] = manifest["inputs"]
-    assert (listed["path"], listed["files"]) == (str(sea[0]), counters["images_read"])
+    assert (listed["path"], listed["files"]) == (
+        str(sea[0]),
+        counters["images_read"] + counters["skipped.no_photograph"],
+    )
 
 
 def test_orientation_and_keys(sea, output):
@@ -222,6 +234,66 @@ def test_saliency_finds_the_heads(tmp_path):
     assert hits >= 6
 
 
+@pytest.mark.parametrize("method", whales.METHODS)
+def test_every_row_has_a_presence_and_the_report_follows_it(method, tmp_path):
+    sample_whales(str(tmp_path), images=PLAIN, width=900, height=600)
+    assert run("--input", tmp_path / "images", "--output", tmp_path / "out", "--method", method) == 0
+    found = {row["key"]: row["presence"] for row in rows(tmp_path / "out")}
+    truth = {row["key"]: row["x"] is not None for row in pq.read_table(tmp_path / "truth.parquet").to_pylist()}
+    assert all(0 <= presence <= 1 for presence in found.values())
+    assert min(found, key=lambda key: found[key]) == next(key for key, whale in truth.items() if not whale)
+    assert manifest_of(tmp_path / "out")["counters"]["present"] == sum(p >= 0.5 for p in found.values())
+    page = (tmp_path / "out/report.html").read_text()
+    assert sorted(found, key=lambda key: (-found[key], key)) == re.findall(r'alt="(w_\d+.jpg)"', page)
+
+
+def test_odd_and_damaged_files_of_a_card(tmp_path, capsys):
+    good = encode_jpeg(np.random.default_rng(0).integers(0, 256, (100, 150, 3)).astype(np.uint8), quality=90)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("Thumbs.db", "DJI_1.DNG", "DJI_1.SRT", "clip.mp4"):
+        (folder / name).write_bytes(b"no photograph")
+    (folder / "DJI_1.JPG").write_bytes(good)
+    (folder / "DJI_2.JPG").write_bytes(good[:2000] + bytes(300) + good[2300:])
+    (folder / "gray.jpg").write_bytes(cv2.imencode(".jpg", np.eye(40, dtype=np.uint8) * 200)[1].tobytes())
+    assert run("--input", folder, "--output", tmp_path / "out", "--damaged", "keep") == 0
+    assert {row["key"]: row["damaged"] for row in rows(tmp_path / "out")} == {
+        "DJI_1.JPG": False,
+        "DJI_2.JPG": True,
+        "gray.jpg": False,
+    }
+    told = {warning["kind"]: warning["example"] for warning in manifest_of(tmp_path / "out")["warnings"]}
+    assert told == {
+        "skipped.no_photograph": "DJI_1.SRT",
+        "skipped.raw": "DJI_1.DNG",
+        "whales.damaged": "DJI_2.JPG",
+        "whales.gray": "gray.jpg",
+    }
+    assert "molino: warning: skipped raw files" in capsys.readouterr().err
+    arguments = ["--max-pixels", 14_999, "--max-reject-ratio", 1]
+    assert run("--input", folder, "--output", tmp_path / "few", *arguments) == 0
+    [told] = {row["row"] for row in rows(tmp_path / "few", "rejects") if row["reason"] == "too_many_pixels"}
+    assert told == "150 x 100 pixels, more than --max-pixels 14999"
+
+
+def test_a_folder_without_a_photograph_says_what_it_has(tmp_path):
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    given = whales.parser().parse_args(["--input", str(tmp_path), "--output", "out"])
+    with pytest.raises(DataError, match=r"no input holds an image; .*: 1; Thumbs\.db; check the paths"):
+        whales.plan(given, whales.find_listings(given))
+
+
+def test_exif_is_in_the_rows(tmp_path):
+    exif = Image.Exif()
+    exif.update({0x10F: "DJI", 0x110: "FC6310", 0x132: "2015:07:04 10:11:12"})
+    exif.get_ifd(0x8825).update({1: "S", 2: (41.0, 30.0, 0.0), 3: "W", 4: (64.0, 0.0, 0.0)})
+    Image.new("RGB", (60, 40)).save(tmp_path / "w.jpg", exif=exif)
+    assert run("--input", tmp_path / "w.jpg", "--output", tmp_path / "out") == 0
+    [row] = rows(tmp_path / "out")
+    assert (row["camera"], row["latitude"], row["longitude"], row["altitude"]) == ("DJI FC6310", -41.5, -64.0, None)
+    assert row["taken"] == datetime.datetime(2015, 7, 4, 10, 11, 12)
+
+
 def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, capsys):
     before = (output / "_manifest.json").stat().st_mtime_ns
     same = ["--crop-size", 32, "--mask", "png", "--write-images", "--max-reject-ratio", 1, *SMALL]
@@ -246,6 +318,7 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, caps
         (["--method", "saliency", "--write-images"], "--write-images is of no use"),
         (["--crop-quality", "101"], "--crop-quality 101 is above 100"),
         (["--crop-size", "5000"], "--crop-size 5000 is above 4096"),
+        (["--damaged", "mend"], "--damaged"),
         (["--method", "slow"], "--method"),
         (["--crop_quality", "5"], "did you mean --crop-quality?"),
         (["--shuffle", "files"], "no such option"),

@@ -2,7 +2,11 @@
 
 The header is read first, in plain Python, so that an image of too many pixels never reaches a decoder. The pixels are
 those of `cv2.imread`: turned as EXIF says, three channels, 8 bits. JPEGs are decoded by libjpeg-turbo without OpenCV
-around it, which gives the same pixels sooner and says what was wrong.
+around it, which gives the same pixels sooner and says what was wrong. Only where it cannot (CMYK, odd samplings of
+colour) OpenCV does it, and what libjpeg then prints is read.
+
+libjpeg tells only the first thing that it finds odd. So what is odd in a header and changes no pixel is put right, and
+the image decoded once more: what is told then is of the pixels.
 
 The only module that imports simplejpeg. OpenCV keeps to the thread that calls it: a job has a thread for each core.
 """
@@ -10,6 +14,7 @@ The only module that imports simplejpeg. OpenCV keeps to the thread that calls i
 import contextlib
 import dataclasses
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,21 +24,42 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from molino.stderr import no_stderr
+from molino.stderr import no_stderr, record_stderr
+from molino.transforms.images.exif import read_orientation
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 160_000_000
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_OTHERS = {  # first bytes of what is an image, but none that is read here
+_IMAGES = {  # first bytes of what is an image, but none that is read here
     b"GIF8": "GIF",
     b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"RIFF": "WebP",
+    b"II*\0": "TIFF, or a raw format that is one",
+    b"MM\0*": "TIFF, or a raw format that is one",
+    b"II+\0": "BigTIFF",
+    b"MM\0+": "BigTIFF",
+    b"IIU\0": "raw (RW2)",
+    b"IIRO": "raw (ORF)",
+    b"FUJIFILMCCD-RAW": "raw (RAF)",
     b"\0\0\1\0": "icon",
     b"\0\0\0\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
     b"8BPS": "PSD",
 }
+_NO_IMAGES = {
+    b"\x1a\x45\xdf\xa3": "a Matroska or WebM video",
+    b"\0\0\1\xba": "an MPEG video",
+    b"\0\0\1\xb3": "an MPEG video",
+    b"FLV\1": "a Flash video",
+    b"%PDF": "a PDF",
+    b"PK\3\4": "a zip",
+    b"\xd0\xcf\x11\xe0": "a Microsoft compound file, such as Thumbs.db",
+}
+_BRANDS = {  # of ISO media: what is no video
+    b"avif": "AVIF", b"avis": "AVIF", b"crx ": "raw (CR3)", b"heic": "HEIF", b"heix": "HEIF", b"hevc": "HEIF",
+    b"hevx": "HEIF", b"heim": "HEIF", b"heis": "HEIF", b"mif1": "HEIF", b"msf1": "HEIF", b"jxl ": "JPEG XL",
+}  # fmt: skip
 _STRIP = 64  # rows that are composited or turned at once
 
 cv2.setNumThreads(1)
@@ -43,8 +69,8 @@ class ImageError(Exception):
     """An image that cannot be used.
 
     Attributes:
-      reason: empty_file, not_an_image (neither JPEG nor PNG nor a format known by its first bytes), unsupported
-        (another format, or a JPEG that is lossless, arithmetic or not of 8 bits), bad_header, too_many_pixels,
+      reason: empty_file, not_an_image (a video, or no format known by its first bytes), unsupported (an image of
+        another format, or a JPEG that is lossless, arithmetic or not of 8 bits), bad_header, too_many_pixels,
         truncated (the end is missing) or damaged (the decoder says so).
       detail: what was found, in a few words.
     """
@@ -66,6 +92,7 @@ class Header:
       orientation: EXIF's, 1 to 8; 1 where there is none or it is none of these.
       mode: what is stored; a palette counts as colour, and transparency of any kind as alpha.
       bits: per channel, as stored: 1 to 16.
+      exif: the first block of EXIF, from the byte order on; empty where there is none.
     """
 
     format: Literal["jpeg", "png"]
@@ -74,6 +101,7 @@ class Header:
     orientation: int
     mode: Literal["gray", "colour", "cmyk", "alpha"]
     bits: int
+    exif: bytes = dataclasses.field(default=b"", repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,12 +124,25 @@ def read_header(data: bytes) -> Header:
     for magic in (_JPEG, _PNG):
         if magic.startswith(data):
             raise ImageError("truncated", f"{len(data)} bytes")
-    for magic, name in _OTHERS.items():
-        if data.startswith(magic):
-            raise ImageError("unsupported", name)
+    raise _other_kind(data)
+
+
+def _other_kind(data: bytes) -> ImageError:
+    """Return what a file that is neither JPEG nor PNG is, by its first bytes."""
+    if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"\0\0\0\0", b""):
+        return ImageError("unsupported", "WebP")
+    if data[:4] == b"RIFF":
+        return ImageError("not_an_image", "an AVI video" if data[8:12] == b"AVI " else "a RIFF file")
     if data[4:8] == b"ftyp":
-        raise ImageError("unsupported", "HEIF or AVIF")
-    raise ImageError("not_an_image", "neither JPEG nor PNG")
+        name = _BRANDS.get(data[8:12])
+        return ImageError("unsupported", name) if name else ImageError("not_an_image", "an MP4 or QuickTime video")
+    if data[4:8] in (b"moov", b"mdat", b"wide"):
+        return ImageError("not_an_image", "a QuickTime video")
+    for names, reason in ((_IMAGES, "unsupported"), (_NO_IMAGES, "not_an_image")):
+        for magic, name in names.items():
+            if data.startswith(magic):
+                return ImageError(reason, name)
+    return ImageError("not_an_image", "neither JPEG nor PNG")
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4, 8] = 1) -> np.ndarray:
@@ -119,18 +160,34 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4,
     Raises:
       ImageError: the image cannot be used; see its reasons.
     """
+    image, damage = decode_damaged(data, max_pixels=max_pixels, scale=scale)
+    if damage:
+        raise ImageError("damaged", damage)
+    return image
+
+
+def decode_damaged(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4, 8] = 1
+) -> tuple[np.ndarray, str]:
+    """Return what `decode` does, and what the decoder says of damage among the pixels: "" of a sound image.
+
+    Of a damaged JPEG the pixels before the damage are right; behind it some are, or none. A PNG that is damaged is an
+    error here too.
+
+    Raises:
+      ImageError: there are no pixels, or the end is missing.
+    """
     header = read_header(data)
     if header.width * header.height > max_pixels:
-        raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {max_pixels}")
-    if header.format == "png":
-        _check_png(data)
-    if header.format == "jpeg" and header.mode != "cmyk":
+        raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than --max-pixels {max_pixels}")
+    if header.format == "jpeg":
         return _decode_jpeg(data, header, scale)
+    _check_png(data)
     if header.mode == "alpha":
-        image = _shrink(_lay_on_white(_decode_other(data, cv2.IMREAD_UNCHANGED)), scale)
+        image = _lay_on_white(_decode_other(data, cv2.IMREAD_UNCHANGED))
     else:
-        image = _shrink(_decode_other(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), scale)
-    return turn(_of_size(image, header, scale), header.orientation)
+        image = _decode_other(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return turn(_of_size(_shrink(image, scale), header, scale), header.orientation), ""
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -147,7 +204,7 @@ def turn(image: np.ndarray, orientation: int) -> np.ndarray:
 def _read_jpeg_header(data: bytes) -> Header:
     """Walk the segments to the first frame header; EXIF may also stand behind it, before the scan."""
     frame: tuple[int, int, int, int] | None = None
-    orientation = 0
+    exif = b""
     for marker, start, end in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if marker > 0xC2:
@@ -155,8 +212,8 @@ def _read_jpeg_header(data: bytes) -> Header:
             if end - start < 6:
                 raise ImageError("bad_header", "a frame header that is too short")
             frame = struct.unpack_from(">BHHB", data, start)
-        elif marker == 0xE1 and not orientation and data[start : start + 6] == b"Exif\0\0":
-            orientation = _exif_orientation(data[start + 6 : end])
+        elif marker == 0xE1 and not read_orientation(exif) and data[start : start + 6] == b"Exif\0\0":
+            exif = data[start + 6 : end]
         elif marker == 0xDA:
             break
     else:
@@ -169,7 +226,7 @@ def _read_jpeg_header(data: bytes) -> Header:
     if channels not in (1, 3, 4):
         raise ImageError("unsupported", f"JPEG of {channels} channels")
     mode: dict[int, Literal["gray", "colour", "cmyk"]] = {1: "gray", 3: "colour", 4: "cmyk"}
-    return _header("jpeg", width, height, orientation, mode[channels], bits)
+    return _header("jpeg", width, height, exif, mode[channels], bits)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -206,12 +263,12 @@ def _read_png_header(data: bytes) -> Header:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, start)
     if colour not in (0, 2, 3, 4, 6) or bits not in (1, 2, 4, 8, 16):
         raise ImageError("bad_header", f"colour type {colour} of {bits} bits")
-    alpha, orientation = colour >= 4, 0
+    alpha, exif = colour >= 4, b""
     for kind, start, end in chunks:
         alpha |= kind == b"tRNS"
-        if kind == b"eXIf":
-            orientation = orientation or _exif_orientation(data[start:end])
-    return _header("png", width, height, orientation, "alpha" if alpha else "colour" if colour else "gray", bits)
+        if kind == b"eXIf" and not read_orientation(exif):
+            exif = data[start:end]
+    return _header("png", width, height, exif, "alpha" if alpha else "colour" if colour else "gray", bits)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -228,49 +285,90 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = end + 4
 
 
-def _header(format: Any, width: int, height: int, orientation: int, mode: Any, bits: int) -> Header:
+def _header(format: Any, width: int, height: int, exif: bytes, mode: Any, bits: int) -> Header:
     if not width or not height:
         raise ImageError("bad_header", f"{width} x {height} pixels")
-    orientation = orientation if 1 <= orientation <= 8 else 1
-    return Header(format=format, width=width, height=height, orientation=orientation, mode=mode, bits=bits)
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Return the value of tag 0x112 in the first directory, or 0. Like OpenCV it does not look at the value's type."""
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(tiff[place : place + size], order)
-
-    if tiff[:2] not in (b"II", b"MM") or number(2, 2) != 42:
-        return 0
-    first = number(4, 4)
-    for entry in range(first + 2, min(first + 2 + 12 * number(first, 2), len(tiff) - 9), 12):
-        if number(entry, 2) == 0x112:
-            return number(entry + 8, 2)
-    return 0
+    found = read_orientation(exif)
+    orientation = found if 1 <= found <= 8 else 1
+    return Header(format=format, width=width, height=height, orientation=orientation, mode=mode, bits=bits, exif=exif)
 
 
 # --- pixels
 
 
-def _decode_jpeg(data: bytes, header: Header, scale: int) -> np.ndarray:
+def _decode_jpeg(data: bytes, header: Header, scale: int) -> tuple[np.ndarray, str]:
+    way = _decode_by_opencv if header.mode == "cmyk" else _decode_by_libjpeg
+    image, told = way(data, header, scale)
+    if told:
+        data = _mend_header(data)
+        image, told = way(data, header, scale)
+    damage = _damage(data, told) if told else ""
+    if image is None:
+        raise ImageError("damaged", damage)
+    return image, damage
+
+
+def _decode_by_libjpeg(data: bytes, header: Header, scale: int) -> tuple[np.ndarray | None, str]:
+    """Return the pixels, if there are any, and the first thing that libjpeg finds odd, "" for nothing."""
     height, width = -(-header.height // scale), -(-header.width // scale)
     memory = _pages(3 * height * width) if header.orientation >= 5 else None
-    try:
-        image = simplejpeg.decode_jpeg(data, "BGR", min_height=height, min_width=width, buffer=memory)
-    except ValueError as error:
-        told = str(error)
+    told = ""
+    for strict in (True, False):
+        try:
+            image = simplejpeg.decode_jpeg(
+                data, "BGR", min_height=height, min_width=width, buffer=memory, strict=strict
+            )
+            break
+        except ValueError as error:
+            if "subsampling" in str(error):
+                return _decode_by_opencv(data, header, scale)
+            told = told or str(error)
     else:
-        image = _of_size(image, header, scale)
-        return (
-            _turn_strips(image, header.orientation, memory) if memory is not None else turn(image, header.orientation)
-        )
-    if "extraneous bytes" in told:  # harmless, and OpenCV skips them
-        flag = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-        image = _decode_other(data, flag.get(scale, cv2.IMREAD_REDUCED_COLOR_8) | cv2.IMREAD_IGNORE_ORIENTATION)
-        return turn(_of_size(image, header, scale), header.orientation)
-    raise _jpeg_error(data, told)
+        return None, told
+    image = _of_size(image, header, scale)
+    turned = turn(image, header.orientation) if memory is None else _turn_strips(image, header.orientation, memory)
+    return turned, told
+
+
+def _decode_by_opencv(data: bytes, header: Header, scale: int) -> tuple[np.ndarray | None, str]:
+    """Do as `_decode_by_libjpeg`, by the libjpeg of OpenCV, which prints what it finds odd."""
+    if header.mode == "cmyk":  # a reduced one has other colours
+        flags, shrink = cv2.IMREAD_COLOR, scale
+    else:
+        reduced = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+        flags, shrink = reduced.get(scale, cv2.IMREAD_COLOR), 1
+    with record_stderr() as printed:
+        image = _decode_other(data, flags | cv2.IMREAD_IGNORE_ORIENTATION, loud=True)
+    told = next((line for text in printed for line in text.splitlines() if _SAID.search(line)), "")
+    return turn(_of_size(_shrink(image, shrink), header, scale), header.orientation), told
+
+
+def _mend_header(data: bytes) -> bytes:
+    """Return a JPEG without what is odd before and in the headers of scans and changes no pixel.
+
+    That is: bytes between segments, a JFIF of another revision, an Adobe marker with an unknown transform, which all
+    decoders take for YCC, and the spectral range of a sequential scan, which can only be one.
+    """
+    parts, channels, sequential = [data[:2]], 3, False
+    for marker, start, end in _jpeg_segments(data):
+        body = data[start:end]
+        if marker in (0xC0, 0xC1, 0xC2):
+            channels, sequential = body[5], marker != 0xC2
+        elif marker == 0xE0 and body[:5] == b"JFIF\0":
+            body = body[:5] + b"\1\2" + body[7:]
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and body[11] not in (0, channels // 2):
+            body = body[:11] + bytes([channels // 2]) + body[12:]
+        elif 0xE1 <= marker <= 0xED or marker == 0xEF:
+            continue
+        if marker == 0xDA:
+            scans = data[start - 4 :]
+            return b"".join(parts) + (_SCAN_HEADER.sub(b"\\1\0?\0", scans) if sequential else scans)
+        parts.append(b"\xff" + bytes([marker]) + (len(body) + 2).to_bytes(2, "big") + body)
+    return data
+
+
+_SCAN_HEADER = re.compile(rb"(\xff\xda\0(?:\x08\x01..|\x0a\x02.{4}|\x0c\x03.{6}|\x0e\x04.{8}))...", re.DOTALL)
+_SAID = re.compile("JPEG|JFIF|Adobe|SOS|Inconsistent progression")  # in all warnings of libjpeg, and in little else
 
 
 def _pages(size: int) -> mmap.mmap | None:
@@ -303,11 +401,32 @@ def _of_size(image: np.ndarray, header: Header, scale: int) -> np.ndarray:
     return image
 
 
-def _jpeg_error(data: bytes, told: str) -> ImageError:
+def _damage(data: bytes, told: str) -> str:
+    """Return what libjpeg's first warning says of the pixels, given a JPEG of a mended header; "" for nothing.
+
+    Raises:
+      ImageError: the end is missing.
+    """
     scan = next(start for marker, start, _ in _jpeg_segments(data) if marker == 0xDA)
-    if "Premature end" in told or data.find(b"\xff\xd9", scan) < 0:
-        return ImageError("truncated", "no end of image")
-    return ImageError("damaged", told.split("\n")[0][:80])
+    end = data.find(b"\xff\xd9", scan)
+    if "Premature end" in told or end < 0:
+        raise ImageError("truncated", "no end of image")
+    extra = re.search("([0-9]+) extraneous bytes before marker 0xd9", told)
+    return "" if extra and _is_padding(data, end - int(extra[1]), end) else told.split("\n")[0][:80]
+
+
+def _is_padding(data: bytes, start: int, end: int) -> bool:
+    """Return whether bytes before the end of a JPEG that its scans did not need are padding: zeros, or a short period.
+
+    What a decoder leaves over after damage looks like the rest of the scan. If that is a hole of zeros, they begin
+    well before what is left over.
+    """
+    extra = data[start:end]
+    for period in range(1, 17):
+        if extra[period:] == extra[:-period] and (len(extra) >= 2 * period or not any(extra)):
+            before = data[start - 4 - period : start]
+            return before[period:] != before[:-period]
+    return False
 
 
 def _check_png(data: bytes) -> None:
@@ -320,18 +439,17 @@ def _check_png(data: bytes) -> None:
         raise ImageError("truncated", "no end of image")
 
 
-def _decode_other(data: bytes, flags: int) -> np.ndarray:
+def _decode_other(data: bytes, flags: int, *, loud: bool = False) -> np.ndarray:
     """Decode with OpenCV, which tells a bad image by None or by an exception."""
     try:
-        with no_stderr():
+        with contextlib.nullcontext() if loud else no_stderr():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ImageError("damaged", str(error.err)[:80]) from None
-    if image is not None:
-        return image
-    if data.startswith(_JPEG):
-        raise _jpeg_error(data, "the decoder refuses it")
-    raise ImageError("damaged", "the decoder refuses it")
+    if image is None:
+        told = "the decoder refuses it"
+        raise ImageError("damaged", _damage(data, told) if data.startswith(_JPEG) else told)
+    return image
 
 
 def _lay_on_white(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ name inside it. Images are in the order of the keys of files, and inside a shard
 import dataclasses
 import itertools
 import os
+import re
 import tarfile
 import unicodedata
 from collections import Counter
@@ -23,12 +24,25 @@ from molino.transforms.files import storage
 from molino.transforms.files.list_files import HIDDEN, LINK, SPECIAL, Listing, common_folder
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.rows.batches import concat
+from molino.transforms.warnings import Sighting, add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
 NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
+NO_PHOTOGRAPH = "no_photograph"  # skipped: by its name a video, a record beside photographs, or a program's own file
+RAW = "raw"  # skipped: a raw file beside a photograph of the same name
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+OWN_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "picasa.ini")
+RECORDS = """txt csv tsv json jsonl geojson xml xmp yaml yml ini cfg log md html htm pdf doc docx xls xlsx db sqlite gpx
+    kml kmz nmea srt sub ass vtt thm lrv aux jgw pgw tfw prj dbf shp shx cpg bak tmp md5 sha256 lnk url"""
+VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg mts m2ts wmv flv 3gp insv wav mp3 m4a aac"
+RAW_FILES = "dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw raw rwl iiq 3fr fff gpr"
+NO_PHOTOGRAPHS, RAWS = (
+    tuple(f".{ending}" for ending in endings.split()) for endings in (f"{RECORDS} {VIDEOS}", RAW_FILES)
+)
+PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png")
+HERE = re.compile(r"(?:(?<=/)|^)(?:\./+)+")  # in a member's path
 LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
 
@@ -67,7 +81,7 @@ class Units:
 
     Attributes:
       images: LISTED, in order; the units are runs of rows.
-      skipped: entries of folders and shards that are not read, by reason.
+      skipped: entries of folders and shards that are not read, by reason; with the place of one where it is known.
     """
 
     images: pa.RecordBatch
@@ -90,21 +104,41 @@ def list_images(
       DataError: a Parquet shard lacks a column or has no name for a row, two images have the same key, or a packed
         archive was named.
     """
-    skipped = Counter({reason: n for listing in listings for reason, n in listing.skipped.items()})
+    skipped: dict[str, int] = {}
+    for listing in listings:
+        for reason, n in listing.skipped.items():
+            skipped[reason] = skipped.get(reason, 0) + n
     root = common_folder([listing.root for listing in listings])
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
-    spots = [
-        spot
-        for key, file in sorted(zip(keys, files.values(), strict=True), key=lambda pair: pair[0])
-        for spot in _spots(key, file, columns, skipped)
-    ]
+    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: pair[0])
+    kept = _photographs(keys, skipped)
+    spots = [spot for key, file in named if key in kept for spot in _spots(key, file, columns, skipped)]
     _check_keys(spots)
     size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
     units = pack(spots, size, unit_images)
     arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
     images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)
-    return Units(images=images, skipped=dict(skipped))
+    return Units(images=images, skipped=skipped)
+
+
+def _skip(skipped: dict[str, int], reason: str, key: str) -> None:
+    skipped[reason] = add_sightings(skipped.get(reason, 0), Sighting(1, key))
+
+
+def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "") -> set[str]:
+    """Return the keys whose names do not say that they are no photographs; count the others."""
+    stems = {key[: key.rindex(".")] for key in keys if key.lower().endswith(PHOTOGRAPHS)}
+    kept = set()
+    for key in keys:
+        lower = key.lower()
+        if lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
+            _skip(skipped, NO_PHOTOGRAPH, prefix + key)
+        elif lower.endswith(RAWS) and key[: key.rindex(".")] in stems:
+            _skip(skipped, RAW, prefix + key)
+        else:
+            kept.add(key)
+    return kept
 
 
 def file_keys(paths: Sequence[bytes]) -> list[str]:
@@ -141,7 +175,7 @@ def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
     return units
 
 
-def _spots(key: str, file: FileInfo, columns: Columns, skipped: Counter[str]) -> Iterator[Spot]:
+def _spots(key: str, file: FileInfo, columns: Columns, skipped: dict[str, int]) -> Iterator[Spot]:
     """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
     lower = key.lower()
     if lower.endswith(PACKED):
@@ -161,9 +195,14 @@ def _is_tar(path: str) -> bool:
     return head[257:262] == b"ustar" or (len(head) == 512 and not any(head))
 
 
-def _tar_spots(key: str, file: FileInfo, skipped: Counter[str]) -> Iterator[Spot]:
-    """Yield the regular members of a tar, from its headers; nothing is extracted, and no name is used as a path."""
+def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Spot]:
+    """Yield the regular members of a tar, from its headers; nothing is extracted, and no name is used as a path.
+
+    A hard link is the member before it that it names, as when it is unpacked.
+    """
     found: dict[str, Spot] = {}
+    places: dict[str, tuple[int, int]] = {}  # of all members so far, the hidden ones too
+    path = os.fsencode(file.path)
     with (
         storage.open_input(file.path) as raw,
         storage.explained(file.path, "read"),
@@ -172,23 +211,38 @@ def _tar_spots(key: str, file: FileInfo, skipped: Counter[str]) -> Iterator[Spot
         for number, member in enumerate(_members(tar)):
             if member.isdir():
                 continue
-            (name,) = file_keys([os.fsencode(member.name)])
-            if not member.isreg() or member.issparse():
-                skipped[LINK if member.issym() or member.islnk() else SPECIAL] += 1
-            elif any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                skipped[HIDDEN] += 1
+            name = _member_key(member.name)
+            place: tuple[int, int] | None = (member.offset_data, member.size)
+            if member.islnk():
+                place = places.get(_member_key(member.linkname))
+            if not place or not (member.isreg() or member.islnk()) or member.issparse():
+                _skip(skipped, LINK if member.issym() or member.islnk() else SPECIAL, f"{key}!{name}")
+                continue
+            places[name] = place
+            if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
+                _skip(skipped, HIDDEN, f"{key}!{name}")
             else:
                 if found.pop(name, None) is not None:
-                    skipped[REPLACED] += 1
-                path = os.fsencode(file.path)
-                found[name] = Spot(f"{key}!{name}", path, member.offset_data, member.size, 0)
+                    _skip(skipped, REPLACED, f"{key}!{name}")
+                found[name] = Spot(f"{key}!{name}", path, *place, 0)
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
         raw.seek(tar.offset)  # where a header or the end should be
         whole = raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    yield from found.values()
+    kept = _photographs(list(found), skipped, f"{key}!")
+    yield from (spot for name, spot in found.items() if name in kept)
     if not whole:
-        yield Spot(key, os.fsencode(file.path), NO_END, 0, 0)
+        yield Spot(key, path, NO_END, 0, 0)
+
+
+def _member_key(name: str) -> str:
+    """Return the key of a member of a tar, which may have been made from within its folder.
+
+    >>> _member_key("./2015/./w_1.jpg"), _member_key("../w_1.jpg"), _member_key("a./w_1.jpg")
+    ('2015/w_1.jpg', '../w_1.jpg', 'a./w_1.jpg')
+    """
+    (key,) = file_keys([os.fsencode(HERE.sub("", name))])
+    return key
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -69,7 +69,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 def _limited(key: str, size: int, max_bytes: int) -> ImageBytes | None:
     if size <= max_bytes:
         return None
-    return ImageBytes(key, b"", ImageError("too_many_bytes", f"{size:,} bytes, more than {max_bytes:,}"))
+    return ImageBytes(key, b"", ImageError("too_many_bytes", f"{size} bytes, more than --max-bytes {max_bytes}"))
 
 
 def _read_file(path: str, size: int) -> bytes:
@@ -118,6 +118,6 @@ def _read_parquet(path: str, spots: list[tuple[str, int, int]], columns: Columns
         for (key, _, _), value in zip(spots, values, strict=True):
             data = value.as_py()
             if data is None:
-                yield ImageBytes(key, b"", ImageError("empty_file", "null"))
+                yield ImageBytes(key, b"", ImageError("null_bytes", "the row has no bytes"))
             else:
                 yield _limited(key, len(data), limit) or ImageBytes(key, data)

@@ -191,6 +191,7 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
     m = curp_matrix(curps)
     man, woman = m[:, 10] == ord("H"), m[:, 10] == ord("M")
     digits = ALLOWED[4][m[:, 4]] & ALLOWED[5][m[:, 5]]
+    either = (m[:, 10] == ord("X")) & digits  # and not XXXX...
     year = 1900 + _number(m, 4)
     if century:
         later = (m[:, 16] >= ord("A")) & (m[:, 16] <= ord("Z"))
@@ -198,7 +199,6 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
         digits &= later | ((m[:, 16] >= ord("0")) & (m[:, 16] <= ord("9")))
     age = reference_year - year
     negative = digits & (age < 0)
-    either = (m[:, 10] == ord("X")) & digits
     sexes = pa.DictionaryArray.from_arrays(
         pa.array(np.where(man, 0, 1).astype(np.int8), mask=~(man | woman)), pa.array(["H", "M"])
     )

@@ -1,12 +1,14 @@
 """From the bytes of photographs to rows of regions: what was found in each, or why it is a reject."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
@@ -20,8 +22,9 @@ from molino.schemas.whales import REGIONS, with_pixels
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.images.decode import Header, ImageError, decode, read_header
+from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_damaged, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
+from molino.transforms.images.exif import read_exif
 from molino.transforms.images.list_images import Columns, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
@@ -29,6 +32,7 @@ from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
 from molino.transforms.rows.gather import Gather
+from molino.transforms.warnings import Sighting, add_sightings
 from molino.transforms.whales.crop import crop, crop_square, draw_thumbnail, mask_runs
 from molino.transforms.whales.find_region import (
     OriginalOptions,
@@ -37,7 +41,14 @@ from molino.transforms.whales.find_region import (
     find_region_original,
     reduction,
 )
-from molino.transforms.whales.find_salient_region import SMALLEST, SalientOptions, choose_scale, find_salient_region
+from molino.transforms.whales.find_salient_region import (
+    PRESENT,
+    SMALLEST,
+    SalientOptions,
+    choose_scale,
+    find_salient_region,
+    measure_presence,
+)
 
 FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL = "found", "no_region", "one_colour", "no_colour", "too_small"
 STATUSES = (FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL)
@@ -69,8 +80,12 @@ CARDS = schema(
     field("share", pa.float64(), "Of the box", nullable=True),
     field("regions", pa.int32(), "Separate regions", nullable=True),
     field("score", pa.float64(), "Of the box", nullable=True),
+    field("presence", pa.float64(), "Of an animal", nullable=True),
+    field("damaged", pa.bool_(), "Whether some pixels are wrong", nullable=True),
     field("thumbnail", pa.binary(), "JPEG", nullable=True),
 )
+
+CARDED = ("width", "height", "share", "regions", "score", "presence", "damaged")  # of a row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +96,7 @@ class Extraction:
       method: original, fast or saliency.
       parameters: of the method.
       max_pixels, max_bytes: an image of more is a reject, and is not decoded.
+      damaged: reject, or keep as rows with the flag.
       crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
       crop_size: side of the crop for training; 0 for none.
       mask: none, png or rle.
@@ -94,6 +110,7 @@ class Extraction:
     parameters: OriginalOptions | SalientOptions
     max_pixels: int
     max_bytes: int
+    damaged: str
     crop_quality: int
     crop_size: int
     mask: str
@@ -117,29 +134,53 @@ class Extract(NamedTuple):
     files: dict[str, bytes]
 
 
+_room = threading.Condition()
+_at_work = 0  # pixels of the images that threads of this process work on
+
+
+@contextlib.contextmanager
+def _pixels_at_work(pixels: int) -> Iterator[None]:
+    """Wait until an image fits beside those at work: all threads together hold one, or MAX_PIXELS."""
+    global _at_work
+    with _room:
+        _room.wait_for(lambda: not _at_work or _at_work + pixels <= MAX_PIXELS)
+        _at_work += pixels
+    try:
+        yield
+    finally:
+        with _room:
+            _at_work -= pixels
+            _room.notify_all()
+
+
 def extract_region(image: ImageBytes, how: Extraction) -> Extract:
     """Return what one image comes to. No image makes it raise."""
     try:
-        return _extract(image, how)
+        if image.error is not None:
+            raise image.error
+        header = read_header(image.data)
+        pixels = header.width * header.height
+        if pixels > how.max_pixels:
+            told = f"{header.width} x {header.height} pixels, more than --max-pixels {how.max_pixels}"
+            raise ImageError("too_many_pixels", told)
+        with _pixels_at_work(pixels):
+            return _extract(image, header, how)
     except ImageError as error:
         reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}
         return Extract(None, reject, _card(image, error.reason, error.detail[:CLIP]), {})
 
 
-def _extract(image: ImageBytes, how: Extraction) -> Extract:
-    if image.error is not None:
-        raise image.error
+def _extract(image: ImageBytes, header: Header, how: Extraction) -> Extract:
     start = time.perf_counter()
-    header = read_header(image.data)
-    if header.width * header.height > how.max_pixels:
-        raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than {how.max_pixels:,}")
     scale, find = way_of(how, header)
-    pixels = decode(image.data, max_pixels=how.max_pixels, scale=scale)
+    pixels, damage = decode_damaged(image.data, max_pixels=how.max_pixels, scale=scale)
+    if damage and how.damaged == "reject":
+        raise ImageError("damaged", damage)
     decoded = time.perf_counter()
     region = find(pixels, shape=header.shape)
     found = time.perf_counter()
     # what is cut out has the full resolution; an image that is only looked at is never decoded at it
-    whole = functools.cache(lambda: pixels if scale == 1 else decode(image.data, max_pixels=how.max_pixels))
+    whole = functools.cache(lambda: pixels if scale == 1 else decode_damaged(image.data, max_pixels=how.max_pixels)[0])
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
@@ -158,6 +199,9 @@ def _extract(image: ImageBytes, how: Extraction) -> Extract:
         "mirrored": mirrored,
         "width": width,
         "height": height,
+        "damaged": bool(damage),
+        **read_exif(header.exif),
+        "presence": measure_presence(pixels),
         "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
         "x": x,
         "y": y,
@@ -210,7 +254,7 @@ def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: Original
 
 
 def _card(image: ImageBytes, status: str, detail: str, row: dict[str, Any] | None = None) -> dict[str, Any]:
-    known = {name: row[name] for name in ("width", "height", "share", "regions", "score")} if row else {}
+    known = {name: row[name] for name in CARDED} if row else {}
     card = dict.fromkeys(CARDS.names) | known
     return card | {"key": image.key, "sha256": image.sha256, "status": status, "detail": detail, "failed": row is None}
 
@@ -236,10 +280,13 @@ def extract_unit(
       tell: called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
-    counters: Counter[str] = Counter()
+    counters: dict[str, int] = {}
     cards: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     pictures: list[StagedFile] = []
+
+    def count(name: str, key: str) -> None:
+        counters[name] = add_sightings(counters.get(name, 0), Sighting(1, key))
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
@@ -254,9 +301,10 @@ def extract_unit(
                 pictures.append(write_view(data, folder=folder, name=file_name(image.key, name)))
             if found.reject is not None:
                 rejects.append(found.reject)
-                counters["rejects." + found.reject["reason"]] += 1
+                count("rejects." + found.reject["reason"], image.key)
             if found.row is not None:
-                counters["status." + found.row["status"]] += 1
+                for name in counted(found.row):
+                    count(name, image.key)
                 yield found.row
             progress.report("read", rows=1, bytes=len(image.data))
 
@@ -267,6 +315,17 @@ def extract_unit(
     files += _stage(batches(iter(cards), CARDS), CARDS, folder, "_cards", number)
     amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
     return Done(files=(*files, *pictures), counters=counters, amounts=amounts)
+
+
+def counted(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the counters that a row adds to."""
+    yield "status." + row["status"]
+    if row["presence"] >= PRESENT:
+        yield "present"
+    if row["damaged"]:
+        yield "damaged"
+    if row["mode"] == "gray":
+        yield "gray"
 
 
 def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extraction) -> Done:

@@ -26,6 +26,11 @@ _COARSE = 4  # the water is fitted, and the place sought, on a copy smaller by t
 _CAP = 20.0  # a distance counts no more than this
 _SPOT = 0.03  # sigma of the spot that is sought: a few hundredths of the side, about half a whale's breadth
 _CLOSE = 0.02  # foam that parts an animal is narrower
+# of the presence; the two numbers were chosen on real photographs: docs/whales-presence.md
+PRESENCE_SIZE = 192  # pixels of the working copy's longer side
+MASS_POWER = 0.25
+HALF = 0.26  # evidence at which the presence is a half
+PRESENT = 0.5  # from here on an animal is taken to be there
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,9 @@ class SalientOptions:
         for name in ("toward_centre", "away_from_tail", "head"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} {getattr(self, name)} is negative or no number")
+
+
+ANYWHERE = SalientOptions(centre=100.0, toward_centre=0.0)  # nobody aimed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,6 +130,34 @@ def find_salient_region(
         marked=marked,
         mask=_enlarge(body.mask, height, width),
     )
+
+
+def measure_presence(image: np.ndarray) -> float:
+    """Return a score from 0 to 1 of whether an animal is in (height, width, 3) uint8, BGR, at any size; no probability.
+
+    Two things speak for an animal: that the likeliest body, wherever it is, has most of all that is unlike water; and
+    that there is much of it. Their product, the second to a power, is the evidence, and the presence
+    evidence / (evidence + half). It is 0 where nothing differs from the water in colour: in one colour, in shades of
+    gray, or where a side is too short.
+    """
+    score, mass = weigh_body(image)
+    evidence = score * mass**MASS_POWER
+    return evidence / (evidence + HALF)
+
+
+def weigh_body(image: np.ndarray) -> tuple[float, float]:
+    """Return the likeliest body's `score` and its mass: the saliency in it, summed, per pixel of the image."""
+    if max(image.shape[:2]) > 8 * PRESENCE_SIZE:  # means of 16 pixels each are as good, and of all take long
+        image = shrink(image, 4 * PRESENCE_SIZE, cv2.INTER_NEAREST)
+    small = shrink(image, PRESENCE_SIZE)
+    if min(small.shape[:2]) < SMALLEST:
+        return 0.0, 0.0
+    saliency = measure_saliency(small)
+    body = find_body(saliency, ANYWHERE)
+    if body is None:
+        return 0.0, 0.0
+    mass = np.minimum(saliency, np.float32(_CAP))[body.mask].sum(dtype=np.float64)
+    return body.score, float(mass) / saliency.size
 
 
 def choose_scale(shape: tuple[int, int], options: SalientOptions = SalientOptions()) -> Literal[1, 2, 4, 8]:
@@ -396,14 +432,14 @@ def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:
     return Mask(rows=rows, columns=columns, cells=marks.astype(np.uint8) * 255)
 
 
-def shrink(image: np.ndarray, size: int) -> np.ndarray:
+def shrink(image: np.ndarray, size: int, how: int = cv2.INTER_AREA) -> np.ndarray:
     """Return an image whose longer side has no more pixels than `size`."""
     height, width = image.shape[:2]
     if max(height, width) <= size:
         return image
     scale = size / max(height, width)
     shape = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, shape, interpolation=how)
 
 
 def _coarse(height: int, width: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The report of the whales job: a contact sheet, the images that the method is least sure of first."""
+"""The report of the whales job: a contact sheet, the photographs that are likeliest to show an animal first."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,10 @@ COUNTERS = {
     "regions": "Rows written: one for each image that could be decoded.",
     "rejects": "What could not be decoded; the rejects have each one with its reason.",
     "duplicates": "Images whose bytes are those of another. They stay.",
-    "status.found": "Images with a box.",
+    "present": "Rows with a presence of 0.5 or more: an animal is taken to be there.",
+    "damaged": "Rows of which the decoder warned: some pixels are wrong.",
+    "gray": "Rows in shades of gray: presence cannot tell of them.",
+    "status.found": "Images with a box. It says nothing of an animal.",
     "status.no_region": "Images in which no part is unlike the rest.",
     "status.one_colour": "Images of a single colour.",
     "status.no_colour": "Images in shades of gray, in which nothing was found.",
@@ -28,11 +31,14 @@ COUNTERS = {
     "skipped.hidden": "Entries whose name begins with a dot.",
     "skipped.link": "Symbolic links.",
     "skipped.special": "Pipes, sockets and devices.",
+    "skipped.no_photograph": "Files that are no photographs by their names: records, videos, files of programs.",
+    "skipped.raw": "Raw files beside a photograph of the same name.",
     "skipped.replaced": "Members of a tar that a later one of the same name replaces.",
 }
 REASONS = {
     "empty_file": "No bytes.",
-    "not_an_image": "The first bytes are those of no image.",
+    "null_bytes": "Null in Parquet: a picture that was never there.",
+    "not_an_image": "A video, or first bytes that are those of no image.",
     "unsupported": "An image, but neither JPEG nor PNG, or a JPEG of a rare kind.",
     "bad_header": "A header that contradicts itself.",
     "too_many_pixels": "More pixels than the option allows; not decoded.",
@@ -69,7 +75,7 @@ def whales_report(
       most: images in the sheet.
       expected: rows that were reckoned with, see `report_run.run_section`.
     """
-    order = least_sure(cards)[:most]
+    order = by_presence(cards)[:most]
     pictures = thumbnails(order.tolist())
     pages = [order[start : start + PER_PAGE] for start in range(0, len(order), PER_PAGE)] or [order]
     for number, rows in enumerate(pages, 1):
@@ -85,10 +91,10 @@ def whales_report(
             _page_name(1),
             page(
                 "Whales",
-                subtitle="The region of every photograph that is least like the rest of it.",
+                subtitle="Whether a whale is in every photograph, and what is least like the rest of it.",
                 summary=_summary(counters),
                 sections=[
-                    _distributions(cards),
+                    _distributions(cards, str(options.get("method", ""))),
                     _failures(cards, counters),
                     *([sheet] if most else []),
                     _quality(counters),
@@ -102,11 +108,11 @@ def whales_report(
         )
 
 
-def least_sure(cards: pa.Table) -> np.ndarray:
-    """Return the rows of images that are no rejects: those without a box, then by score from 0 up, then by key."""
-    sure = pa.table({"row": np.arange(len(cards)), "key": cards["key"], "score": pc.fill_null(cards["score"], -1.0)})
-    kept = sure.filter(pc.invert(cards["failed"]))
-    return kept.sort_by([("score", "ascending"), ("key", "ascending")])["row"].to_numpy()
+def by_presence(cards: pa.Table) -> np.ndarray:
+    """Return the rows of images that are no rejects, by presence from 1 down, then by key."""
+    table = pa.table({"row": np.arange(len(cards)), "key": cards["key"], "presence": cards["presence"]})
+    kept = table.filter(pc.invert(cards["failed"]))
+    return kept.sort_by([("presence", "descending"), ("key", "ascending")])["row"].to_numpy()
 
 
 def _page_name(number: int) -> str:
@@ -130,8 +136,13 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
         for row, card in zip(rows.tolist(), cards.take(pa.array(rows)).to_pylist(), strict=True)
     ]
     good = len(cards) - pc.sum(cards["failed"]).as_py() if len(cards) else 0
-    text = "Red: the box. Yellow: the edge of the mask. "
-    text += "Images without a box come first, then those of the lowest score: the method is least sure of them."
+    text = (
+        "The likeliest to show an animal come first: by presence, a score from 0 to 1, and from 0.5 on one is taken to "
+    )
+    text += (
+        "be there. Look around that value. Red: the box, which is drawn with or without an animal. Yellow: the edge "
+    )
+    text += "of the mask."
     if shown < good:
         text += f" The sheet has the first {shown:,} of {good:,} images; --report-images sets how many."
     caption = f"{first + 1:,} to {first + len(rows):,} of {shown:,}" if len(rows) else ""
@@ -140,16 +151,18 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
 
 def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
     size = f"{card['width']} × {card['height']}"
-    if card["share"] is None:
-        return Picture(jpeg=thumbnail, title=card["key"], note=size, mark=card["status"].replace("_", " "))
-    note = f"score {card['score']:.2f} · {card['share']:.1%} of {size}"
-    return Picture(jpeg=thumbnail, title=card["key"], note=note)
+    box = f"box {card['share']:.1%} of {size}" if card["share"] is not None else f"{size}"
+    marks = ["damaged"] if card["damaged"] else []
+    marks += [card["status"].replace("_", " ")] if card["share"] is None else []
+    note = f"presence {card['presence']:.2f} · {box}"
+    return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks))
 
 
 def _summary(counters: Mapping[str, int]) -> list[tuple[str, str]]:
     without = sum(counters.get(f"status.{status}", 0) for status in NO_BOX)
     shown = [
         ("images read", counters.get("images_read", 0)),
+        ("with an animal", counters.get("present", 0)),
         ("with a box", counters.get("status.found", 0)),
         ("without a box", without),
         ("rejected", counters.get("rejects", 0)),
@@ -158,16 +171,26 @@ def _summary(counters: Mapping[str, int]) -> list[tuple[str, str]]:
     return [(title, format_cell(number, "count")) for title, number in shown]
 
 
-def _distributions(cards: pa.Table) -> Section:
-    found = cards.filter(pc.is_valid(cards["share"]))
-    text = "Most boxes should have about the same share of their image; the outliers are worth a look."
-    shares, scores = (found[name].to_numpy() for name in ("share", "score"))
+SCORES = {
+    "saliency": ("Part of what is unlike water, %", "How much of what is unlike water the animal has"),
+    "": ("Part of the mask, %", "How much of the mask lies in the box"),
+}
+
+
+def _distributions(cards: pa.Table, method: str) -> Section:
+    kept, found = cards.filter(pc.invert(cards["failed"])), cards.filter(pc.is_valid(cards["share"]))
+    text = (
+        "Presence tells photographs with an animal, from 0.5 up, from those without. Most boxes should have about the "
+    )
+    text += "same share of their image; the outliers are worth a look. The third number is of the box alone, and tells "
+    text += "nothing of an animal."
     return Section(
-        "Boxes",
+        "Presence and boxes",
         text,
         [
-            _histogram(shares, 20, "Share of the image, %", "How large the boxes are"),
-            _histogram(scores, 10, "Score, %", "How sure the method is"),
+            _histogram(kept["presence"].to_numpy(), 10, "Presence, %", "Whether an animal is there"),
+            _histogram(found["share"].to_numpy(), 20, "Share of the image, %", "How large the boxes are"),
+            _histogram(found["score"].to_numpy(), 10, *SCORES.get(method, SCORES[""])),
         ],
     )
 

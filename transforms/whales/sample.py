@@ -203,14 +203,14 @@ def _write_hostile(folder: Path, seed: int) -> dict[str, list[str]]:
         path.unlink(missing_ok=True)
     link.symlink_to("/etc/passwd")
     os.mkfifo(pipe)
-    return wrote | {"skipped": [link.name, pipe.name]}
+    return wrote | {"skipped": [*wrote["skipped"], link.name, pipe.name]}
 
 
 def hostile_files(seed: int = 2015) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (what must become of it, name, content) of files that a job must survive.
 
     A `row` is a good image, perhaps with a name that breaks a careless program, or without a region; the others become
-    rejects, for the reason that stands in the place of their fate.
+    rejects, for the reason that stands in the place of their fate, or are `skipped`.
     """
     sea = draw_sea(480, 320, np.random.default_rng([seed, 1 << 32]))
     good = encode_jpeg(sea.image, quality=QUALITY)
@@ -236,7 +236,9 @@ def hostile_files(seed: int = 2015) -> Iterator[tuple[str, bytes, bytes]]:
     yield "truncated", b"cut.png", encode_png(sea.image)[:-2000]
     yield "not_an_image", b"page.jpg", b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
     yield "unsupported", b"moving.jpg", b"GIF89a" + bytes(64)
-    yield "not_an_image", b"notes.txt", b"Flight 7, camera 2.\n"
+    yield "not_an_image", b"notes.jpg", b"Flight 7, camera 2.\n"
+    yield "skipped", b"notes.txt", b"Flight 7, camera 2.\n"
+    yield "skipped", b"Thumbs.db", b"\xd0\xcf\x11\xe0" + bytes(64)
     yield "too_many_pixels", b"bomb.png", png_of_zeros(16384, 16384)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from molino.transforms.images import decode as module
-from molino.transforms.images.decode import ImageError, decode, read_header
+from molino.transforms.images.decode import ImageError, decode, decode_damaged, read_header
 
 PHOTOGRAPHS = sorted((Path(__file__).resolve().parents[4] / "shared/data/whales").glob("*.jpg"))
 REASONS = {"empty_file", "not_an_image", "unsupported", "bad_header", "too_many_pixels", "truncated", "damaged"}
@@ -246,6 +246,116 @@ def test_other_kinds_of_transparency():
     np.testing.assert_array_equal(decode(turned), imread(turned))
 
 
+# --- what is odd, and what is damage
+
+
+def segment(marker, body):
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def codes(table):
+    """Return the code of each symbol of a Huffman table as it stands in a file: (value, bits)."""
+    found, code, place = {}, 0, 16
+    for bits, count in enumerate(table[:16], 1):
+        for symbol in table[place : place + count]:
+            found[symbol] = (code, bits)
+            code += 1
+        code, place = code << 1, place + count
+    return found
+
+
+def of_flat_blocks(sampling, width=93, height=61):
+    """Return a JPEG with odd sampling factors whose 8 by 8 blocks are of one colour each."""
+    data, tables, quantized = GOOD["jpeg"], {}, b""
+    for marker, start, end in module._jpeg_segments(data):
+        if marker == 0xC4:
+            tables[data[start]] = data[start + 1 : end]
+        elif marker == 0xDB:
+            quantized = quantized or segment(0xDB, data[start : start + 65])
+    lengths, (end_code, end_bits) = codes(tables[0]), codes(tables[16])[0]
+    across, down = (max(factors[i] for factors in sampling) * 8 for i in (0, 1))
+    bits, rng = "", np.random.default_rng(0)
+    for _ in range(-(-width // across) * -(-height // down) * sum(h * v for h, v in sampling)):
+        step = int(rng.integers(-7, 8))
+        size = abs(step).bit_length()
+        code, length = lengths[size]
+        bits += f"{code:0{length}b}" + (f"{step if step > 0 else step + (1 << size) - 1:0{size}b}" if size else "")
+        bits += f"{end_code:0{end_bits}b}"
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    frame = struct.pack(">BHHB", 8, height, width, 3)
+    frame += b"".join(bytes([i, h << 4 | v, 0]) for i, (h, v) in enumerate(sampling, 1))
+    parts = [
+        quantized,
+        segment(0xC0, frame),
+        *(segment(0xC4, bytes([k]) + t) for k, t in tables.items() if k in (0, 16)),
+    ]
+    return b"\xff\xd8" + b"".join(parts) + segment(0xDA, b"\3\1\0\2\0\3\0\0\x3f\0") + scan + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+@pytest.mark.parametrize("sampling", ["42 11 11", "32 11 11", "22 22 11", "31 11 11", "13 11 11", "21 12 11"])
+def test_any_sampling_of_colours_is_read(sampling, scale):
+    data = of_flat_blocks([tuple(map(int, pair)) for pair in sampling.split()])
+    expected = imread(data)
+    assert expected is not None
+    image, told = decode_damaged(data, scale=scale)
+    assert told == ""
+    assert image.shape == (-(-61 // scale), -(-93 // scale), 3)
+    if scale == 1:
+        np.testing.assert_array_equal(image, expected)
+    hole = data.index(b"\xff\xda") + 40
+    assert reason(data[:hole] + bytes(len(data) - hole - 22) + data[-22:]) == "damaged"
+
+
+def odd_headers(data):
+    """Return a JPEG as odd encoders write its headers: all have the same pixels."""
+    scan, jfif = data.index(b"\xff\xda"), data.index(b"JFIF\0")
+    range_ = scan + 2 + struct.unpack(">H", data[scan + 2 : scan + 4])[0] - 3
+    adobe = segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, 7))
+    revision = data[:jfif] + b"JFIF\0\7\7" + data[jfif + 7 : scan]
+    return {
+        "range of the scan": data[:range_] + b"\0\0\0" + data[range_ + 3 :],
+        "JFIF revision": data[: jfif + 5] + b"\0\2" + data[jfif + 7 :],
+        "Adobe transform": data[:2] + adobe + data[20:],
+        "all": revision + b"junk" + adobe + data[scan:range_] + b"\0\0\1" + data[range_ + 3 :],
+        "bytes before the end": data[:-2] + b"\x12\x34\x56\x78" * 8 + data[-2:],
+        "a zero before the end": data[:-2] + b"\0" + data[-2:],
+    }
+
+
+@pytest.mark.parametrize("name", odd_headers(GOOD["jpeg"]))
+@pytest.mark.parametrize("kind", ["jpeg", "restarts"])
+def test_what_is_odd_and_changes_no_pixel_is_no_damage(kind, name, capfd):
+    data = odd_headers(ORDINARY[kind])[name]
+    np.testing.assert_array_equal(decode(data), imread(ORDINARY[kind]))
+    assert decode_damaged(data, scale=4)[1] == ""
+
+
+def test_damage_is_told_behind_an_odd_header_too(capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3)).astype(np.uint8)
+    for how in ({}, {"restart_marker_rows": 1}, {"progressive": True}, {"mode": "CMYK"}):
+        data = encode(noise, quality=90, **how)
+        middle = len(data) // 2
+        lost = data[:middle] + bytes(512) + data[middle + 512 :]
+        files = [lost, *(odd_headers(lost).values() if how == {} else ())]
+        for file in files:
+            for scale in (1, 4):
+                image, told = decode_damaged(file, scale=scale)
+                assert "Corrupt JPEG data" in told
+                assert image.shape == (160 // scale, 240 // scale, 3)
+            assert reason(file) == "damaged"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_hole_at_the_end_of_the_scan_is_no_padding():
+    data = encode(np.random.default_rng(0).integers(0, 256, (160, 240, 3)).astype(np.uint8), quality=90)
+    for size in (200, 1000, 3000):
+        assert reason(data[: -2 - size] + bytes(size) + data[-2:]) == "damaged"
+    rest = data[:-2] + data[-700:-2] + data[-2:]  # what is left over looks like a scan
+    assert reason(rest) == "damaged"
+
+
 # --- what cannot be decoded
 
 
@@ -266,6 +376,30 @@ def test_what_is_no_image():
     assert reason(encode(scene(), "GIF", "P")) == "unsupported"
     for start in SIGNED:
         assert reason(start + bytes(100)) == "unsupported"
+
+
+@pytest.mark.parametrize(
+    ("start", "expected", "name"),
+    [
+        (b"\0\0\0\x20ftypisom", "not_an_image", "video"),
+        (b"\0\0\0\x14ftypqt  ", "not_an_image", "video"),
+        (b"\0\0\0\x1cftyp3gp5", "not_an_image", "video"),
+        (b"RIFF\x88\x13\0\0AVI LIST", "not_an_image", "AVI"),
+        (b"\x1a\x45\xdf\xa3", "not_an_image", "Matroska"),
+        (b"\0\0\0\x18ftypcrx ", "unsupported", "CR3"),
+        (b"\0\0\0\x18ftypheic", "unsupported", "HEIF"),
+        (b"\0\0\0\x18ftypavif", "unsupported", "AVIF"),
+        (b"RIFF\x88\x13\0\0WEBP", "unsupported", "WebP"),
+        (b"MM\0*", "unsupported", "TIFF"),
+        (b"II+\0", "unsupported", "BigTIFF"),
+        (b"\xd0\xcf\x11\xe0", "not_an_image", "Thumbs.db"),
+    ],
+)
+def test_what_is_not_read_has_its_right_name(start, expected, name):
+    with pytest.raises(ImageError) as caught:
+        read_header(start + bytes(100))
+    assert caught.value.reason == expected
+    assert name in caught.value.detail
 
 
 def _frame(data, **fields):

@@ -103,6 +103,48 @@ def test_a_tar_lists_its_regular_members_where_they_stand(tmp_path):
     assert list(contents(units).values()) == [b"up", b"new", b"long", b""]
 
 
+def test_a_tar_made_from_within_its_folder_has_the_same_keys(tmp_path):
+    dot = tarfile.TarInfo("./")
+    dot.type = tarfile.DIRTYPE
+    write_tar(
+        tmp_path / "s.tar", [dot, ("./a.jpg", b"old"), ("./b/./c.jpg", b"c"), ("a.jpg", b"a"), ("d./e.jpg", b"e")]
+    )
+    units = listed(tmp_path)
+    assert contents(units) == {"s.tar!b/c.jpg": b"c", "s.tar!a.jpg": b"a", "s.tar!d./e.jpg": b"e"}
+    assert units.skipped == {"replaced": 1}
+
+
+def hard_link(name, target):
+    link = tarfile.TarInfo(name)
+    link.type, link.linkname = tarfile.LNKTYPE, target
+    return link
+
+
+def test_hard_links_are_followed_as_when_a_tar_is_unpacked(tmp_path):
+    links = [hard_link("two.jpg", "./one.jpg"), hard_link("three.jpg", "two.jpg"), hard_link("shown.jpg", ".x.jpg")]
+    members = [("./one.jpg", b"one"), (".x.jpg", b"hidden"), *links, ("one.jpg", b"new"), hard_link("no.jpg", "gone")]
+    units = listed(write_tar(tmp_path / "s.tar", members))
+    expected = {"two": b"one", "three": b"one", "shown": b"hidden", "one": b"new"}
+    assert contents(units) == {f"s.tar!{name}.jpg": data for name, data in expected.items()}
+    assert units.skipped == {"hidden": 1, "replaced": 1, "link": 1}
+
+
+def test_what_is_no_photograph_by_its_name_is_skipped_and_told(tmp_path):
+    names = ["Thumbs.db", "a.XMP", "a.json", "clip.MP4", "desktop.ini", "DJI_1.DNG", "DJI_1.JPG", "DJI_2.DNG", "notes"]
+    for name in (*names, "a/dji_3.jpeg", "a/DJI_1.dng", "txt.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    units = listed(tmp_path)
+    assert keys(units) == ["DJI_1.JPG", "DJI_2.DNG", "a/DJI_1.dng", "a/dji_3.jpeg", "notes", "txt.jpg"]
+    assert units.skipped == {"no_photograph": 5, "raw": 1}
+    assert {name: value.example for name, value in units.skipped.items()} == {
+        "no_photograph": "Thumbs.db",
+        "raw": "DJI_1.DNG",
+    }
+    members = [("0.jpg", b"x"), ("0.json", b"x"), ("0.txt", b"x"), ("0.cr2", b"x")]
+    assert keys(listed(write_tar(tmp_path / "s.tar", members)))[-1] == "s.tar!0.jpg"
+
+
 def test_what_is_named_like_a_shard_and_is_none_is_a_file(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"no tar at all")
     (tmp_path / "b.parquet").write_bytes(b"no Parquet either")
@@ -151,7 +193,7 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
     how = Columns(name=columns[0], data=columns[1])
     units = listed(tmp_path, columns=how, unit_bytes=1)
     assert units.images["unit"].to_pylist() == [0] * 7 + [1] * 7 + [2] * 6
-    expected = {f"s.parquet!{name}": "empty_file" if data is None else data for name, data in rows}
+    expected = {f"s.parquet!{name}": "null_bytes" if data is None else data for name, data in rows}
     assert contents(units, columns=how) == expected
     write_units(units, str(tmp_path / "u"))
     assert list(read_images(read_unit(str(tmp_path / "u"), 1), how, max_bytes=9))[5].error.reason == "too_many_bytes"

@@ -47,6 +47,8 @@ def reject_reason(line):
     if not line:
         return "empty_line"
     bars = line.count(b"|")
+    if bars == 10 and line.endswith(b"|"):
+        return "trailing_delimiter"
     return "too_few_fields" if bars < 9 else "too_many_fields" if bars > 9 else None
 
 

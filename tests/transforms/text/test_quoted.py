@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from molino.transforms.text import quoted, sources
 from molino.transforms.text.position import LINE_BITS
+from molino.transforms.text.read import warn_of_text
 
 TEXT = sources.TextFormat(
     columns={"b": "B", "a": "A", "none": "N"}, optional=("none",), delimiter=",", encoding="utf-8", quote='"',
@@ -98,3 +99,33 @@ def test_an_odd_record_costs_no_more_than_its_neighbours(monkeypatch):
     rows, rejects = parse(b"a,b,c\n" * 30_000 + b'TV 32" LED,b,c\n' + b"a,b,c\n" * 30_000)
     assert (len(rows), len(rejects), len(calls)) == (60_001, 0, 1)
     assert rows[30_000] == (30_000, {"a": 'TV 32" LED', "b": "c", "none": None})
+
+
+@pytest.mark.parametrize(
+    ("record", "reason", "letter"),
+    [
+        (b'24" LCD,x,y', "", True),
+        (b'24" x 32" LCD,"new, boxed",y', "", True),
+        (b'24" LCD,"""new"", boxed",y', "", True),
+        (b'"a ""b"" c",d,"e,f"', "", False),
+        (b'$78"Table, 48""",x,y', "too_many_fields", False),
+        (b'$78"Table, 48""",x', "bad_quoting", False),
+        (b'x,$33"Shirt\', plaid"', "bad_quoting", False),
+        (b"a,b,c,", "trailing_delimiter", False),
+        (b"a,b,c,d", "too_many_fields", False),
+    ],
+)
+def test_a_quote_within_an_unquoted_field_is_a_letter_or_a_reject(record, reason, letter):
+    rows, rejects, counters = [], [], {}
+    for chunk in quoted.parse_quoted(iter([b"a,b,c\n" * 3 + record + b"\na,b,c\n"]), SOURCE, TEXT, 3):
+        rows += chunk.rows["position"].to_pylist()
+        rejects += zip(chunk.rejects["position"].to_pylist(), chunk.rejects["reason"].to_pylist(), strict=True)
+        counters = dict(chunk.counters)
+    place = (3 << LINE_BITS) + 3
+    assert rejects == ([(place, reason)] if reason else [])
+    assert (place in rows) == (not reason)
+    assert counters == ({quoted.STRAY: 1} if letter else {})
+    if letter:
+        assert counters[quoted.STRAY].place == place
+        [warning] = warn_of_text(counters)
+        assert warning.count == 1

@@ -198,6 +198,16 @@ def test_what_is_no_table_is_refused_with_its_path(tmp_path, data, words):
     assert "\n" not in str(error.value)
 
 
+def test_a_zip_of_an_unknown_method_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "f.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m.txt", b"A|B\n1|2\n")
+    data = (tmp_path / "f.zip").read_bytes()
+    central = data.index(b"PK\1\2")
+    data = data[:8] + b"\t" + data[9 : central + 10] + b"\t" + data[central + 11 :]
+    with pytest.raises(DataError, match=r"f\.zip: m\.txt is packed by method 9 \(deflate64\); unpack it first"):
+        sources.list_sources(write(tmp_path / "f.zip", data), TEXT)
+
+
 def test_a_gzip_that_is_cut_short_is_an_error_not_an_end(tmp_path):
     data = gzip.compress(b"A|B\n" + b"".join(b"%d|x\n" % n for n in range(10000)))
     files = write(tmp_path / "f.gz", data[: len(data) // 2])

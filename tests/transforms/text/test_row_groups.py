@@ -64,6 +64,15 @@ def test_nulls_and_bytes_that_are_no_text_are_rejects(tmp_path):
     assert rejects == [("f", 2, "bad_encoding"), ("f", 3, "null_value"), ("f", 4, "null_value")]
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_bytes_that_are_no_text_are_rejects_in_every_type_of_strings(tmp_path, kind):
+    binary = pa.array([b"ok", b"\xff\xfe", b"ok"], pa.large_binary() if kind == pa.large_string() else pa.binary())
+    bad = binary.view(kind) if kind == pa.large_string() else binary.view(pa.string()).dictionary_encode()
+    rows, rejects = read(write(tmp_path / "f", TITLE=bad, category=["c"] * 3))
+    assert [row[1] for row in rows] == [1, 3]
+    assert rejects == [("f", 2, "bad_encoding")]
+
+
 def test_no_rows_are_an_empty_source(tmp_path):
     [source] = sources.list_sources(
         write(tmp_path / "f", TITLE=pa.array([], pa.string()), category=pa.array([], pa.string())), TEXT

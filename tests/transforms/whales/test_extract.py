@@ -1,6 +1,8 @@
 """From bytes to rows: no image raises, every image is a row or a reject, and batches are cut by rows alone."""
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,7 @@ from molino.transforms.whales.extract import (
     TURNS,
     Extraction,
     batches,
+    counted,
     extract_region,
     why_nothing,
 )
@@ -35,6 +38,7 @@ HOW = Extraction(
     parameters=OriginalOptions(kernel=9, smallest=6),
     max_pixels=1_000_000,
     max_bytes=1_000_000,
+    damaged="reject",
     crop_quality=80,
     crop_size=16,
     mask="rle",
@@ -63,6 +67,9 @@ def assert_row_or_reject(data, how):
             batch.validate(full=True)
             assert batch.schema == schema
     row = found.row
+    if row is not None:
+        assert 0 <= row["presence"] <= 1
+        assert row["damaged"] is (how.damaged == "keep" and row["damaged"])
     if row is not None and row["x"] is not None:
         assert 0 <= row["x"] < row["x"] + row["box_width"] <= row["width"]
         assert 0 <= row["y"] < row["y"] + row["box_height"] <= row["height"]
@@ -142,3 +149,38 @@ def test_an_image_over_the_limit_is_a_reject():
     small = dataclasses.replace(HOW, max_pixels=150 * 100 - 1)
     assert assert_row_or_reject(FILES[0], small).reject["reason"] == "too_many_pixels"
     assert assert_row_or_reject(FILES[0], dataclasses.replace(HOW, max_pixels=150 * 100)).row is not None
+
+
+def test_a_damaged_photograph_is_a_reject_or_a_row_with_a_flag():
+    noise = np.random.default_rng(0).integers(0, 256, (100, 150, 3)).astype(np.uint8)
+    data = encode_jpeg(noise, quality=90)
+    data = data[: len(data) // 2] + bytes(300) + data[len(data) // 2 + 300 :]
+    for how in METHODS:
+        found = assert_row_or_reject(data, how)
+        assert found.reject["reason"] == "damaged"
+        assert "Corrupt JPEG data" in found.reject["row"]
+        kept = assert_row_or_reject(data, dataclasses.replace(how, damaged="keep"))
+        assert kept.row["damaged"]
+        assert kept.card["damaged"]
+        assert list(counted(kept.row))[-1] == "damaged"
+        assert (
+            assert_row_or_reject(data[:-300], dataclasses.replace(how, damaged="keep")).reject["reason"] == "truncated"
+        )
+
+
+def test_threads_hold_one_image_or_so_many_pixels_at_once(monkeypatch):
+    monkeypatch.setattr(module, "MAX_PIXELS", 10)
+    held, most = [], []
+
+    def work(pixels):
+        with module._pixels_at_work(pixels):
+            held.append(pixels)
+            most.append(list(held))
+            time.sleep(0.002)
+            held.remove(pixels)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [3, 4, 25, 5, 6, 3, 10, 1, 2, 30, 4] * 5))
+    assert all(sum(at_once) <= 10 or len(at_once) == 1 for at_once in most)
+    assert max(map(len, most)) > 1
+    assert module._at_work == 0

@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 from molino.transforms.images.decode import decode
 from molino.transforms.whales import find_salient_region as module
 from molino.transforms.whales.find_salient_region import (
+    HALF,
+    PRESENT,
     Body,
     SalientOptions,
     choose_scale,
     find_body,
     find_salient_region,
+    measure_presence,
     measure_saliency,
     place_box,
+    weigh_body,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -364,3 +368,46 @@ def test_the_floor_on_real_photographs():
             inside += share == 0.15 and holds(box, (*middle, *middle))
     assert {share: held[share] / len(heads) for share in floors if held[share] / len(heads) < floors[share]} == {}
     assert inside / len(heads) >= 0.96
+
+
+# --- presence
+
+
+@pytest.mark.parametrize("place", [(0.5, 0.5), (0.25, 0.3), (0.8, 0.75)])
+@pytest.mark.parametrize("glare", [0.0, 1.0])
+def test_presence_tells_a_drawn_animal_from_drawn_water(place, glare):
+    for seed in range(3):
+        there, gone = (draw(place=place, glare=glare, animal=a, seed=seed)[0] for a in (True, False))
+        assert measure_presence(there) >= PRESENT > measure_presence(gone)
+        assert measure_presence(there) == pytest.approx(measure_presence(there[::-1, ::-1]), abs=0.05)
+
+
+def test_presence_is_what_its_formula_says():
+    score, mass = weigh_body(draw()[0])
+    evidence = score * mass**0.25
+    assert measure_presence(draw()[0]) == evidence / (evidence + HALF)
+    assert 0 < score <= 1
+    assert 0 < mass < 20
+
+
+def test_presence_is_hardly_of_the_size_of_the_image():
+    image = draw(size=(1024, 1536))[0]
+    small = cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    assert measure_presence(image) == pytest.approx(measure_presence(small), abs=0.02)
+
+
+def test_where_nothing_differs_in_colour_presence_is_0():
+    gray = draw()[0][:, :, :1].repeat(3, axis=2)
+    for image in (gray, np.full((90, 120, 3), 70, np.uint8), draw()[0][:10], np.zeros((1, 1, 3), np.uint8)):
+        assert measure_presence(image) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="no ../shared/data/whales")
+def test_presence_of_real_whales_and_of_plain_water():
+    table = (ROOT / "benchmarks/whales_waters.csv").read_text().splitlines()[1:]
+    waters = [(name, *map(int, place)) for name, *place in (line.split(",") for line in table)]
+    images = {path.name: decode(path.read_bytes()) for path in sorted(PHOTOGRAPHS.glob("w_*.jpg"))}
+    assert sum(measure_presence(image) >= PRESENT for image in images.values()) >= len(images) - 1
+    cuts = [images[name][y : y + height, x : x + width] for name, x, y, width, height in waters]
+    assert sum(measure_presence(cut) >= PRESENT for cut in cuts) <= 2

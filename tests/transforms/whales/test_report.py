@@ -1,10 +1,10 @@
-"""The contact sheet: the least sure first, paged, bounded, and harmless whatever a file is called."""
+"""The contact sheet: by presence, paged, bounded, and harmless whatever a file is called."""
 
 import pyarrow as pa
 import pytest
 
 from molino.transforms.whales.extract import CARDS
-from molino.transforms.whales.report import NO_BOX, PER_PAGE, REASONS, least_sure, whales_report
+from molino.transforms.whales.report import NO_BOX, PER_PAGE, REASONS, by_presence, whales_report
 from tests.transforms.report.test_page import HOSTILE, assert_harmless
 
 COUNTERS = {
@@ -17,8 +17,8 @@ COUNTERS = {
 }
 
 
-def card(key, score=None, *, status="found", failed=False, detail=""):
-    share = None if score is None else 0.125
+def card(key, presence=None, *, status="found", failed=False, detail="", damaged=False):
+    score = share = None if status != "found" or presence is None else 0.125
     return {
         "key": key,
         "sha256": key,
@@ -30,6 +30,8 @@ def card(key, score=None, *, status="found", failed=False, detail=""):
         "share": share,
         "regions": 1,
         "score": score,
+        "presence": presence,
+        "damaged": None if failed else damaged,
         "thumbnail": None,
     }
 
@@ -50,20 +52,28 @@ def pages(cards, most=2000, **changes):
     return dict(whales_report(table(cards), thumbnails, most=most, **(known | changes))), asked
 
 
-def test_the_least_sure_come_first():
-    cards = [card("b", 0.9), card("a", 0.9), card("c", 0.1), card("d", status="no_region"), card("e", failed=True)]
-    assert least_sure(table(cards)).tolist() == [3, 2, 1, 0]
+def test_the_likeliest_to_show_an_animal_come_first():
+    cards = [
+        card("b", 0.9),
+        card("a", 0.9),
+        card("c", 0.1),
+        card("d", 0.6, status="no_region", damaged=True),
+        card("e", failed=True, status="damaged"),
+    ]
+    assert by_presence(table(cards)).tolist() == [1, 0, 3, 2]
     made, asked = pages(cards)
     found = assert_harmless(made["report.html"])
-    assert [alt for _, alt in found.photographs()] == ["d", "c", "a", "b"]
-    assert [jpeg for jpeg, _ in found.photographs()] == [b"\xff\xd8%d" % row for row in (3, 2, 1, 0)]
-    assert asked == [3, 2, 1, 0]
-    assert "score 0.10 · 12.5% of 30 × 20" in found.text
-    assert "no region" in found.text
+    assert [alt for _, alt in found.photographs()] == ["a", "b", "d", "c"]
+    assert [jpeg for jpeg, _ in found.photographs()] == [b"\xff\xd8%d" % row for row in (1, 0, 3, 2)]
+    assert asked == [1, 0, 3, 2]
+    assert "presence 0.10 · box 12.5% of 30 × 20" in found.text
+    assert "presence 0.60 · 30 × 20" in found.text
+    assert "damaged, no region" in found.text
+    assert "sure" not in found.text
 
 
 def test_the_sheet_is_paged_and_bounded():
-    cards = [card(f"{i:04d}", i / 1000) for i in range(PER_PAGE * 3)]
+    cards = [card(f"{i:04d}", 1 - i / 1000) for i in range(PER_PAGE * 3)]
     made, _ = pages(cards, most=PER_PAGE * 2 + 1)
     assert list(made) == ["report.html", "report/page-0002.html", "report/page-0003.html"]
     shown = [[alt for _, alt in assert_harmless(html).photographs()] for html in made.values()]
@@ -82,7 +92,11 @@ def test_the_sheet_is_paged_and_bounded():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_name_is_shown_and_does_nothing(text):
-    cards = [card(text, 0.5), card(text + "2", status=text), card(text + "3", failed=True, status=text, detail=text)]
+    cards = [
+        card(text, 0.5),
+        card(text + "2", 0.1, status=text),
+        card(text + "3", failed=True, status=text, detail=text),
+    ]
     made, _ = pages(cards, warnings=[text], options={text: text}, inputs=[{"path": text, "bytes": 1}])
     found = assert_harmless(made["report.html"])
     assert found.text.count(text) >= 7
@@ -114,4 +128,4 @@ def test_statuses_and_reasons_are_those_of_the_code():
 
     assert {FOUND, *NO_BOX} == set(STATUSES)
     listed = (ImageError.__doc__ or "").split("reason: ")[1].split("detail:")[0]
-    assert {name for name in REASONS if name in listed} == REASONS.keys() - {"too_many_bytes", "crashed"}
+    assert {name for name in REASONS if name in listed} == REASONS.keys() - {"too_many_bytes", "crashed", "null_bytes"}
