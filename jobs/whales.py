@@ -165,7 +165,7 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         counted=("regions", "rejects"),
         build=functools.partial(build, how=how, units=units, shown=given.report_images),
         warnings=_skipped(units),
-        warn=warn,
+        warn=[warn],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
