@@ -224,6 +224,9 @@ def _replace(path: str, data: bytes, is_ours: Callable[[], bool]) -> bool:
 ASKED = {
     "bad_encoding": "is --encoding right? Else ",
     "no_category": "are titles without a category wanted? Then add --without-category; else ",
+    "too_many_pixels": "--max-pixels sets the limit; ",
+    "too_many_bytes": "--max-bytes sets the limit; ",
+    "damaged": "--damaged keep makes rows of damaged photographs; ",
 }
 
 
