@@ -215,7 +215,9 @@ def test_reject_reasons_are_those_of_the_code():
         strings = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-        given |= {s for s in strings if re.fullmatch(r"(too|empty|line|null?|bad|unclosed|curp)_[a-z_]+", s)}
+        given |= {
+            s for s in strings if re.fullmatch(r"(too|empty|line|null?|bad|unclosed|curp|header|trailing)_[a-z_]+", s)
+        }
     assert given == set(REASONS)
 
 

@@ -243,9 +243,10 @@ class _Verify(beam.DoFn):
             batch, counters["curp.in_name"] = mask_curps(batch)
         yield beam.pvalue.TaggedOutput("counters", counters)
         reasons = reject_reasons(faults, kinds, reject_invalid=self.reject_invalid, missing=self.missing)
-        if (reasons != "").any():
+        kept = np.ones(batch.num_rows, bool)
+        if reasons is not None:
             yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
-        kept = reasons == ""
+            kept = reasons == ""
         if self.missing == "each" and (apart := kept & (kinds > 0)).any():
             told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
             rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
@@ -277,13 +278,15 @@ def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) ->
     return counters
 
 
-def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: bool, missing: str) -> np.ndarray:
-    """Return for each row the reason to reject it, or ""."""
-    told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
-    told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
+def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: bool, missing: str) -> np.ndarray | None:
+    """Return for each row the reason to reject it, or ""; None where none is rejected."""
     rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
     if reject_invalid:
         rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
+    if not rejected.any():
+        return None
+    told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
+    told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
     return np.where(rejected, told, "")
 
 

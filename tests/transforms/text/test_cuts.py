@@ -72,8 +72,7 @@ def test_a_text_gives_the_same_for_every_cut(tmp_path, encoding, end):
         archive.writestr("f", data)
     for path in (tmp_path / "f.gz", tmp_path / "f.zip"):
         for span_bytes in SIZES[1::3]:
-            rows, rejects, totals = read(path, text, span_bytes)
-            assert (rows, rejects, totals) == whole
+            assert strip_label(read(path, text, span_bytes)) == strip_label(whole)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.text import quoted, sources
+from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.position import LINE_BITS
-from molino.transforms.text.read import warn_of_text
 
 TEXT = sources.TextFormat(
     columns={"b": "B", "a": "A", "none": "N"}, optional=("none",), delimiter=",", encoding="utf-8", quote='"',
@@ -127,5 +128,5 @@ def test_a_quote_within_an_unquoted_field_is_a_letter_or_a_reject(record, reason
     assert counters == ({quoted.STRAY: 1} if letter else {})
     if letter:
         assert counters[quoted.STRAY].place == place
-        [warning] = warn_of_text(counters)
+        [warning] = warn_of_text(counters, encoding="utf-8", command=CommandLine())
         assert warning.count == 1
