@@ -201,6 +201,7 @@ class _Predict(beam.DoFn):
                 dataset="predictions",
                 key=(parts.shard,),
                 plain=["line", "title"],
+                encodings={"record": "DELTA_BINARY_PACKED"},
             )
         for batch in rejects:
             yield beam.pvalue.TaggedOutput("rejects", batch)

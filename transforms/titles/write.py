@@ -196,7 +196,9 @@ class _Write(beam.DoFn):
             tokens = [
                 name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
             ]
-            raw = [name for name in schema.names if name not in CODED and name not in tokens]
+            packed = {*CODED, *tokens, "record"}
+            how["plain"].append("record")
+            raw = [name for name in schema.names if name not in packed]
             how |= {"raw": raw, "loose": CODED, "group_rows": GROUP_ROWS}
         batches = itertools.chain([first], batches)
         yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
