@@ -2,9 +2,9 @@
 
 import gzip
 import json
-import re
 import os
 import pathlib
+import re
 import resource
 import warnings
 import zipfile
