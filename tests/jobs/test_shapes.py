@@ -155,7 +155,7 @@ def test_a_network_that_stands_twice_is_warned_of(tmp_path, capsys):
     path = tmp_path / "s.yaml"
     path.write_text("- {problem: ring, hidden: 2, batch: 5, steps: 5, seed: [1, 1, 2]}")
     assert run(tmp_path / "out", "--sweep", path, "--rows", 100, "--no-plots") == 0
-    assert "1 of the sweep's networks are there before" in capsys.readouterr().out
+    assert "trained once: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
