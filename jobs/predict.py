@@ -36,7 +36,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 DESCRIPTION = """
 The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first, and
-the first five with their probabilities. Every row that can be read has a prediction; the others are listed in rejects/.
+the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
 """
 EPILOG = """
 examples:

@@ -201,6 +201,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
     locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
+    text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
     texts = text_input(given, files, text)
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)

@@ -36,16 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if not storage.is_local(given.output):
         parser.error(f"--output {given.output}: a sample is written to a local path")
-    from molino.jobs.run.manifest import MANIFEST
+    from molino.jobs.run.command import run_above
     from molino.transforms.errors import OptionError
 
-    for folder in (given.output, os.path.dirname(given.output)):
-        if os.path.exists(os.path.join(folder, MANIFEST)):
-            print(
-                f"molino: --output {given.output}: {folder or '.'} holds a finished run; write elsewhere",
-                file=sys.stderr,
-            )
-            return EXISTS
+    folder = run_above(os.path.join(os.path.abspath(given.output), "file"))
+    if folder:
+        print(f"molino: --output {given.output}: {folder} holds a finished run; write elsewhere", file=sys.stderr)
+        return EXISTS
     there = "" if given.overwrite else _present(given)
     if there:
         print(f"molino: {there} is there; add --overwrite to replace it, or write elsewhere", file=sys.stderr)

@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name:>20}  {dataset['rows']:>12,} rows in {files}  {dataset['digest'][:16]}")
     print(f"{'run':>20}  {manifest['job']} {manifest['run'][:16]}, digest {manifest['digest'][:16]}")
     if wrong:
-        print(f"molino: {given.output} is not as it was written: {many(len(wrong), 'fault')}", file=sys.stderr)
+        faults = many(len(wrong), "fault")
+        remedy = "delete the files named above, then give the run's own command again, which makes them anew"
+        print(f"molino: {given.output} is not as it was written: {faults}; {remedy}", file=sys.stderr)
         return DATA
     print(f"{'verified':>20}  everything is as it was written")
     return DONE

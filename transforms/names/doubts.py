@@ -28,6 +28,10 @@ def warn_of_names(
         )
         remedy = "--century-from-curp"
         found.append(DataWarning("curp.century", text, letters, example_of(counters, "curp.letter_17"), remedy))
+    unborn = counters.get("age.negative", 0)
+    if unborn > SHARE * counters.get("people", 0):
+        text = f"{unborn:,} of {counters['people']:,} people were not born in {reference_year}; they have no age"
+        found.append(DataWarning("age.negative", text, unborn, remedy="is --reference-year right?"))
     old, people = counters.get("age.over_100", 0), counters.get("people", 0)
     if old > SHARE * people:
         text = f"{old:,} of {people:,} people were over 100 years old in {reference_year}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
+NAMES = "name the header's columns with --*-column; is there no header line? Add one"
 NUMBER = re.compile(r"[-+.\d]*\d")
 
 
@@ -62,9 +63,9 @@ def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line
         fields = split_header(line, text.delimiter, text.quote)
         if any(NUMBER.fullmatch(field.strip()) for field in fields):
             return "is there no header line? Add one with the columns' names"
-        return "map columns with --*-column" if len(names) > 1 else "is --delimiter right?"
+        return NAMES if len(names) > 1 else "is --delimiter right?"
     options = _renamed(names, text) or {}
-    return f"right would be: {command.changed(**options)}" if options else "map columns with --*-column"
+    return f"right would be: {command.changed(**options)}" if options else NAMES
 
 
 def _better_options(line: str, text: "TextFormat") -> dict[str, str]:

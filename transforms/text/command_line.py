@@ -22,6 +22,12 @@ class CommandLine:
         """Return whether an option, such as `--encoding`, is given."""
         return any(word == option or word.startswith(f"{option}=") for word in self.words)
 
+    def again(self, **options: str) -> str:
+        """Return the command as `changed` does, for after this one has published its run: it replaces that."""
+        over = self.names("--output") and not (self.names("--overwrite") or self.names("--strict"))
+        words = (*self.words, "--overwrite") if over else self.words
+        return dataclasses.replace(self, words=words).changed(**options)
+
     def changed(self, **options: str) -> str:
         """Return the whole command with options of one value changed or added; these alone where it is long.
 

@@ -102,7 +102,7 @@ def encoding_warnings(counters: Mapping[str, int], encoding: str, command: Comma
     warnings = []
     if utf8 and utf8 > MOST * (utf8 + controls + other):
         told = f"of {utf8 + controls + other:,} lines beyond ASCII, read as {encoding}, {int(utf8):,} are valid UTF-8"
-        remedy = f"right would be: {command.changed(encoding='utf-8')}"
+        remedy = f"right would be: {command.again(encoding='utf-8')}"
         warnings.append(DataWarning("text.encoding", told, int(utf8), example_of(counters, UTF8), remedy))
     if controls:
         told = f"lines with characters that latin-1 has for no text (0x80 to 0x9F): {int(controls):,}"

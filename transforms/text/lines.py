@@ -129,8 +129,9 @@ def reject_headers(chunk: Chunk, source: Source, text: TextFormat) -> Chunk:
     for name, column in text.found(source.header).items():
         if not again.any():
             return chunk
-        marked = [mark + quote + column + quote for mark in MARKS for quote in {"", text.quote}]
-        values = pa.array([column, *marked])
+        spelt = {column, column.lower(), column.upper(), column.title()}
+        marked = [mark + quote + name + quote for mark in MARKS for quote in {"", text.quote} for name in spelt]
+        values = pa.array([*spelt, *marked])
         again &= pc.is_in(chunk.rows[name], values).to_numpy(zero_copy_only=False)
     if not again.any():
         return chunk

@@ -153,7 +153,7 @@ def _line(source: Source, number: int) -> str:
 
 
 def _right(command: CommandLine, **options: str) -> str:
-    return f"right would be: {command.changed(**options)}"
+    return f"right would be: {command.again(**options)}"
 
 
 CHECKS: Sequence[Callable[..., Found]] = (_check_encoding, _check_quotes, _check_fields)

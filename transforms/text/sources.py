@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+import re
 import shlex
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
+NO_TEXT = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Thumbs\.db$)")  # members that systems add
 WORKBOOK = ("xl/workbook", "content.xml")  # members that tell a workbook from other zip files
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
@@ -56,6 +58,9 @@ class TextFormat:
             raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
+        twice = {column for column in self.columns.values() if list(self.columns.values()).count(column) > 1}
+        if twice:
+            raise OptionError(f"two --*-column options name the column {min(twice)!r}; each is a column of its own")
         if self.quote == self.delimiter:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
         try:
@@ -192,9 +197,11 @@ def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: C
 def _zip_members(path: str) -> list[tuple[str, int]]:
     try:
         with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
+            members = [info for info in archive.infolist() if not (info.is_dir() or NO_TEXT.search(info.filename))]
     except (zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
+    if not members:
+        raise DataError(f"cannot read {path}: the zip file holds no text; fetch it again")
     if any(info.filename.startswith(WORKBOOK) for info in members):
         raise DataError(f"{path} is an Excel or Calc workbook, not delimited text; save its sheet as CSV in UTF-8")
     for info in members:

@@ -50,14 +50,17 @@ def test_a_warning_is_on_standard_error_in_the_manifest_and_first_in_the_report(
     said = capsys.readouterr()
     (line,) = [line for line in said.err.splitlines() if "valid UTF-8" in line]
     assert line.startswith("molino: warning: ")
-    assert (
-        f"right would be: molino names --input {doubtful} --output {out} --workers 1 --quiet --encoding utf-8" in line
-    )
+    right = f"molino names --input {doubtful} --output {out} --workers 1 --quiet --overwrite --encoding utf-8"
+    assert line.endswith(f"right would be: {right}")
     kept = json.loads((out / "_manifest.json").read_text())["warnings"]
     (warning,) = [one for one in kept if one["kind"] == "text.encoding"]
     assert (warning["count"], warning["example"]) == (1, "a.txt line 2")
     report = (out / "report.html").read_text()
     assert 0 < report.index("valid UTF-8") < report.index("<dl>")
+    assert run(*right.split()[1:]) == 0
+    assert "UTF-8" not in capsys.readouterr().err
+    assert names(doubtful, out, "--overwrite") == 0
+    capsys.readouterr()
     # done before: told again, and refused by a strict command
     assert names(doubtful, out) == 0
     said = capsys.readouterr()

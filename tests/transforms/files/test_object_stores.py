@@ -98,14 +98,22 @@ def test_a_local_glob_finds_what_beam_finds(pattern, tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "link.txt").symlink_to("a.txt")
-    (tmp_path / "lost.txt").symlink_to("nothing")
     (tmp_path / "loop").symlink_to(tmp_path)
-    os.mkfifo(tmp_path / "pipe.txt")
     monkeypatch.chdir(tmp_path)
     for asked in (f"{tmp_path}/{pattern}", pattern):
         told = FileSystems.match([asked])[0].metadata_list
         expected = sorted((m.path, m.size_in_bytes, m.last_updated_in_seconds) for m in told)
         assert [(f.path, f.bytes, f.modified) for f in storage.match(asked)] == expected
+
+
+def test_a_local_glob_leaves_out_nothing_that_it_matches(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "lost.txt").symlink_to("nothing")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for pattern, why in (("*", "link to nothing"), ("l*", "link to nothing"), ("p*", "a pipe")):
+        with pytest.raises(DataError, match=why):
+            storage.match(f"{tmp_path}/{pattern}")
+    assert [file.path for file in storage.match(f"{tmp_path}/a*")] == [f"{tmp_path}/a.txt"]
 
 
 @pytest.mark.parametrize(

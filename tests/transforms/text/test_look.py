@@ -123,7 +123,7 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
         ("1|ANA", "header line"),
         ('{"KEY": 1, "NAME": "ANA"}', "JSON"),
         ("sep=;", "delete this line"),
-        ("A|B", "map columns"),
+        ("A|B", "--*-column"),
         ("KEY", "is --delimiter right?"),
     ],
 )
