@@ -54,7 +54,8 @@ def decode(data, **how):
         time.sleep(1000)
     return whole(data, **how)
 
-whole, molino.transforms.whales.extract.decode = molino.transforms.whales.extract.decode, decode
+extract = molino.transforms.whales.extract
+whole, extract.decode_damaged = extract.decode_damaged, decode
 molino.transforms.whales.extract.IMAGE_SECONDS = 2.0
 """
 OPTIONS = {"--kernel": 9, "--smallest": 6, "--max-reject-ratio": 1, "--workers": 2}
@@ -250,7 +251,7 @@ def pipes_only(folder):
 
 def no_images(folder):
     folder.mkdir()
-    (folder / "page.html").write_text("<html>")
+    (folder / "page").write_text("<html>")
     return folder, ["1 of 1 records", "not_an_image 1", "--max-reject-ratio"]
 
 
