@@ -84,6 +84,6 @@ def test_a_file_without_a_header_shows_nobody(sample, tmp_path):
     (tmp_path / "nohead.txt").write_bytes(b"\n".join(lines))
     ended = names(tmp_path / "nohead.txt", tmp_path / "out")
     assert ended.code == 1
-    assert "lacks the column 'CURP'" in ended.err
+    assert "lacks the columns 'CURP'" in ended.err
     for field in lines[0].decode("latin-1").split("|")[1:6]:
         assert field not in ended.err
