@@ -121,7 +121,7 @@ CASES = {
     "no column": content("c.csv", HEADER.replace(b"title", b"titel") + ROW, "lacks the column 'title'", "'titel'"),
     "two columns": content("c.csv", HEADER.replace(b"language", b"title") + ROW, "more than one column 'title'"),
     "no category": content("c.csv", b"title\nMesa\n", "lacks the column 'category'"),
-    "picture": content("p.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "not utf-8"),
+    "picture": content("p.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", "a PNG picture"),
     "binary": content("b.csv", bytes(range(256)) * 99, "header"),
     "UTF-16": content("u.csv", (HEADER + ROW).decode().encode("utf-16"), "UTF-16", "iconv"),
     "header not UTF-8": content("h.csv", HEADER[:-1] + b",a\xf1o\n" + ROW, "not utf-8", "--encoding"),
