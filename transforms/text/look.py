@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from molino.transforms.text.columns import DELIMITERS
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import better_encoding, is_in
 from molino.transforms.text.sources import PARQUET, Source, TextFormat
@@ -16,7 +17,6 @@ MOST_FILES = 200  # that are looked at, evenly spread over all
 BLOCK_BYTES = 1 << 16
 MOST_LINES = 1000  # of a block
 MOST = 0.5  # share of the lines, or of the bytes, above which they are said to be so
-DELIMITERS = ",;|\t"
 QUOTES = "\"'"
 Found = DataWarning | None
 
