@@ -83,8 +83,6 @@ def read_file(path: str, *, title: str, category: str) -> Iterator[Titles]:
     if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may wait for ever
         raise TitlesError(f"{path} is no regular file; name a Parquet file or a CSV file")
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise TitlesError(f"{path} is no file; check --input")
         with open(path, "rb") as file:
             parquet = file.read(4) == b"PAR1"
         yield from (_read_parquet if parquet else _read_csv)(path, title, category)

@@ -231,8 +231,8 @@ def check_inputs(run: Run) -> None:
 def late_inputs(run: Run) -> list[DataWarning]:
     """Return a warning where files that the globs of `--input` match have come while the run was at work."""
     listed = {entry["path"] for entry in run.inputs}
-    late = sorted({file.path for glob in run.globs if glob not in listed for file in storage.match(glob)})
-    late = [path for path in late if path not in listed]
+    globs = [glob for glob in run.globs if glob not in listed]  # one that was taken as a whole has a digest
+    late = sorted({file.path for glob in globs for file in storage.match(glob)} - listed)
     told = f"files that match --input and came while the run was at work, not read: {len(late):,}"
     return [DataWarning("input.late", told, len(late), late[0], "run again when all is there")] if late else []
 

@@ -60,8 +60,7 @@ def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line
         better = _better_options(line, text)
         if better:
             return f"right would be: {command.changed(**better)}"
-        fields = split_header(line, text.delimiter, text.quote)
-        if any(NUMBER.fullmatch(field.strip()) for field in fields):
+        if any(NUMBER.fullmatch(name.strip()) for name in names):
             return "is there no header line? Add one with the columns' names"
         return NAMES if len(names) > 1 else "is --delimiter right?"
     options = _renamed(names, text) or {}
