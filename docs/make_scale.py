@@ -17,7 +17,7 @@ from molino.jobs import names, pca, predict, shapes, titles, whales  # noqa: E40
 from molino.jobs.commands import plan  # noqa: E402
 from molino.jobs.forecast.estimate import forecast, read_constants  # noqa: E402
 from molino.jobs.forecast.sizes import Size  # noqa: E402
-from molino.jobs.run.command import cut  # noqa: E402
+from molino.jobs.run.output import cut  # noqa: E402
 from molino.jobs.runners.flags import FLINK  # noqa: E402
 
 PAGE = ROOT / "docs/scale.md"

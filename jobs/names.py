@@ -162,7 +162,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
@@ -264,7 +264,6 @@ def key_here(key: "SecretKey | None") -> list[str]:
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     key: "SecretKey | None",
@@ -311,7 +310,7 @@ def build(
             blocks=options.blocks,
             shards=options.shards,
             order_by=POSITION,
-            spill=spill,
+            spill=run.spill,
         )
         | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
     )
@@ -342,7 +341,7 @@ def build(
         junk=options.junk,
         repair=options.repair,
         partitions=max(1, options.blocks // 16),
-        spill=spill,
+        spill=run.spill,
     )
     births = people.people | "Births" >> GatherBirths()
     staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)

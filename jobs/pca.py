@@ -101,7 +101,7 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
     """
     import os
 
-    from molino.jobs.run.command import find_inputs
+    from molino.jobs.run.inputs import find_inputs
     from molino.jobs.run.manifest import MANIFEST
     from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
@@ -228,9 +228,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     )
 
 
-def build(
-    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, vectors: "Vectors", how: "Rotation", sample: int
-) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Rotation", sample: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 

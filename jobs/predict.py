@@ -107,7 +107,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
@@ -144,7 +144,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     classifier: "Classifier",
@@ -174,7 +173,7 @@ def build(
             blocks=options.blocks,
             shards=options.shards,
             order_by=POSITION,
-            spill=spill,
+            spill=run.spill,
         )
         | "Predict"
         >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging, not_finite=options.not_finite)

@@ -184,7 +184,6 @@ def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    _: str | None,
     *,
     points: "Points",
     problems: "Sequence[Problem]",

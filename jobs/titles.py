@@ -188,7 +188,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or a model cannot be used.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
@@ -280,7 +280,6 @@ def check_models(
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     models: Sequence[Any],
@@ -318,7 +317,7 @@ def build(
     rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
     parts = keyed.rows | "ByTitle" >> PartitionRows(
-        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=spill
+        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=run.spill
     )
     labeled = (
         parts

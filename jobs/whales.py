@@ -249,9 +249,7 @@ def extraction(given: argparse.Namespace) -> "Extraction":
     )
 
 
-def build(
-    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, how: "Extraction", units: "Units", shown: int
-) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "Units", shown: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 

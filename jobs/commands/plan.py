@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from molino import machine
 from molino.jobs.options import DATA, DONE, EXISTS, EXIT_CODES, Parser, many
 from molino.jobs.runners import exits, quiet
-from molino.jobs.runners.flags import check_flags, check_reachable, is_embedded
-from molino.jobs.runners.temporary import check_temporary_files
+from molino.jobs.runners.flags import is_embedded
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
@@ -128,40 +127,29 @@ def look(job: str, given: argparse.Namespace, flags: Sequence[str]) -> tuple[Any
     Raises:
       OptionError, DataError, OutputExistsError: as the run itself would raise them.
     """
-    from molino.jobs.run import command
     from molino.transforms.errors import DataError
 
-    plan = _plan_of(job, given, flags)
-    found = command.expect(plan, given, flags)
+    order = _order_of(job, given, flags)
+    found = order.forecast()
     if found is None:
         raise DataError(f"the job {job} was not measured; run: python benchmarks/constants.py --only {job}")
-    return plan, found
+    return order.plan, found
 
 
 def size_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> "Size":
     """Return how much a run with these options has to do."""
-    return _plan_of(job, given, flags).size()
+    return _order_of(job, given, flags).plan.size()
 
 
-def _plan_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
-    from molino.jobs.run import command
-    from molino.transforms.files import storage
+def _order_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
+    from molino.jobs.run.command import take_order
 
     module = importlib.import_module(f"molino.jobs.{job}")
-    check_temporary_files()
-    storage.use_options(flags)
-    check_flags(given.runner, flags)
-    here, given.output = given.output is None, given.output or "."
-    inputs = getattr(module, JOBS[job])(given) if JOBS[job] else command.find_inputs(given.input)
-    check_reachable(given.runner, [*([] if here else [given.output]), *given.input])
-    output = "" if here else command.output_folder(given.output, inputs)
-    plan = module.plan(given, inputs)
-    if output:
-        from molino.jobs.run import runs
-
-        run = runs.plan_run(plan, output=output, inputs=inputs, max_reject_ratio=given.max_reject_ratio)
-        runs.check_output(run, overwrite=given.overwrite)
-    return plan
+    order = take_order(given, flags, module.plan, getattr(module, JOBS[job]) if JOBS[job] else None)
+    if order.output:
+        order.look()
+    given.output = given.output or "."
+    return order
 
 
 def tell(found: "Forecast", given: argparse.Namespace, noun: str) -> Iterator[tuple[str, str]]:

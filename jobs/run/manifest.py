@@ -116,11 +116,10 @@ def garbage_of(manifest: Mapping[str, Any]) -> list[str]:
     return list(manifest.get("garbage", ()))
 
 
-def missing_paths(output: str, manifest: Mapping[str, Any], *, views: bool = True) -> list[str]:
-    """Return the files that are listed and not there with their size."""
+def missing_paths(output: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the data files that are listed and not there with their size."""
     there = {file.path[len(output.rstrip("/")) + 1 :]: file.bytes for file in storage.list_tree(output)}
-    listed = [*data_files(manifest), *(manifest["views"] if views else ())]
-    return [file["path"] for file in listed if there.get(file["path"]) != file["bytes"]]
+    return [file["path"] for file in data_files(manifest) if there.get(file["path"]) != file["bytes"]]
 
 
 def relative_paths(output: str) -> list[str]:
