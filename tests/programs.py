@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -40,6 +41,11 @@ class Process:
         self.stdin, self.stdout, self.stderr = files
         self._end = end
         self._readers = []
+
+    def __del__(self):
+        for file in (self._end, self.stdin, self.stdout, self.stderr):
+            if file and not self._readers:
+                file.close()
 
     def poll(self):
         """Return the exit code, negative for a signal; None while the program is at work."""
@@ -100,20 +106,18 @@ class _Reader(threading.Thread):
             self.file.close()
 
 
-def popen(words, *, env, libraries="beam", cwd=None, **how):
+def popen(words, *, env, libraries="beam", cwd=None, forks=True, **how):
     """Start `python -m ...` with pipes for what it writes: as a fork of a server, where nothing speaks against it.
 
     Args:
       words: the module and its arguments.
       libraries: which of LIBRARIES it finds imported.
+      forks: False where it matters how long the libraries are imported.
       how: as subprocess.Popen takes it; a fork takes `stdin=PIPE` and `start_new_session` alone.
     """
     words = [str(word) for word in words]
-    if (
-        SERVERS in os.environ
-        and how.keys() <= {"stdin", "start_new_session"}
-        and _at_start(env) == _at_start(os.environ)
-    ):
+    forks = forks and SERVERS in os.environ and how.keys() <= {"stdin", "start_new_session"}
+    if forks and _at_start(env) == _at_start(os.environ):
         return _fork(words, env=env, libraries=libraries, cwd=cwd, **how)
     files = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-m", *words], env=env, cwd=cwd, **files | how)
@@ -256,6 +260,7 @@ def _become(order):
     os.environ.clear()
     os.environ.update(order["environment"] | {SERVERS: servers})
     time.tzset()
+    tempfile.tempdir = None  # some library has asked for it
     places = [place for place in order["environment"].get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.path[:] = [*places, *sys.path]
     sys.argv = order["words"]
