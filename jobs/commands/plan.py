@@ -145,10 +145,11 @@ def _order_of(job: str, given: argparse.Namespace, flags: Sequence[str]) -> Any:
     from molino.jobs.run.command import take_order
 
     module = importlib.import_module(f"molino.jobs.{job}")
-    order = take_order(given, flags, module.plan, getattr(module, JOBS[job]) if JOBS[job] else None)
-    if order.output:
+    writes, given.output = given.output is not None, given.output or "."
+    list_inputs = getattr(module, JOBS[job]) if JOBS[job] else None
+    order = take_order(given, flags, module.plan, list_inputs, writes=writes)
+    if writes:
         order.look()
-    given.output = given.output or "."
     return order
 
 

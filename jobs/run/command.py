@@ -122,8 +122,13 @@ def take_order(
     beam_flags: Sequence[str],
     make_plan: Callable[[argparse.Namespace, Sequence], "Plan"],
     list_inputs: Callable[[argparse.Namespace], list] | None = None,
+    *,
+    writes: bool = True,
 ) -> Order:
     """Look at the options, the input and the machine; write nothing.
+
+    Args:
+      writes: False where the output's folder does not matter.
 
     Raises:
       OptionError, DataError: what is asked for cannot be.
@@ -139,7 +144,7 @@ def take_order(
     storage.use_options(beam_flags)
     engine = make_engine(given, beam_flags)
     inputs = list_inputs(given) if list_inputs else find_inputs(given.input)
-    output = output_folder(given.output, inputs) if given.output else ""
+    output = output_folder(given.output, inputs) if writes else ""
     engine.check_reachable([*([output] if output else []), *given.input])
     plan = make_plan(given, inputs)
     if engine.elsewhere and plan.here_only:

@@ -61,6 +61,7 @@ def late_inputs(run: "Run") -> list[DataWarning]:
     """Return a warning where files that the globs of `--input` match have come while the run was at work."""
     listed = {entry["path"] for entry in run.inputs}
     globs = [glob for glob in run.globs if glob not in listed]  # one that was taken as a whole has a digest
-    late = sorted({file.path for glob in globs for file in storage.match(glob)} - listed)
+    found = {file.path for glob in globs for file in storage.match(glob)} - listed
+    late = sorted(path for path in found if path.rpartition("/")[2][0] not in "._")  # not all jobs read these
     told = f"files that match --input and came while the run was at work, not read: {len(late):,}"
     return [DataWarning("input.late", told, len(late), late[0], "run again when all is there")] if late else []
