@@ -21,6 +21,12 @@ def started_quickly():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _nothing_stays_at_work():
+    yield
+    programs.end_started()
+
+
 @pytest.fixture(scope="session")
 def hub():
     """TF Hub, loaded once and without its chatter."""

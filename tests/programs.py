@@ -5,6 +5,7 @@ of it that gets arguments, environment, current folder and files of its own, and
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -22,6 +23,7 @@ import time
 import types
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {
     "beam": ("apache_beam.runners.portability.fn_api_runner", "numba", "obstore", "pyarrow.parquet", "numpy.random"),
@@ -29,6 +31,7 @@ LIBRARIES = {
 }
 # what an interpreter or a library reads when it starts: a program with another value is started as any other is
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MALLOC_", "ARROW_", "KERAS_", "NUMBA_")
+STARTED = []  # by the test at work
 LATER = ("PYTHONPATH", "PYTHONSAFEPATH")
 SERVERS = "TESTS_PROGRAMS"  # the variable that says where the servers listen
 
@@ -41,6 +44,7 @@ class Process:
         self.stdin, self.stdout, self.stderr = files
         self._end = end
         self._readers = []
+        STARTED.append(self)
 
     def __del__(self):
         for file in (self._end, self.stdin, self.stdout, self.stderr):
@@ -155,32 +159,37 @@ def _address(libraries):
     return os.path.join(os.environ[SERVERS], libraries)
 
 
+def end_started():
+    """End what a test has started and left at work, as one that fails does."""
+    while STARTED:
+        STARTED.pop().kill()
+
+
 @contextlib.contextmanager
 def serve(folder):
     """Let popen find servers for as long as the block lasts; one starts when it is first asked for anything."""
-    servers, listening = {}, {}
+    servers = []
     os.environ[SERVERS] = str(folder)
     for name in LIBRARIES:
-        listening[name] = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening[name].bind(os.path.join(folder, name))
-        listening[name].listen(64)
-        command = [sys.executable, __file__, name, str(listening[name].fileno())]
-        servers[name] = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdin=subprocess.PIPE,
-            pass_fds=[listening[name].fileno()],
-            start_new_session=True,
-        )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(os.path.join(folder, name))
+            listener.listen(64)
+            server = subprocess.Popen(
+                [sys.executable, __file__, name, str(listener.fileno())],
+                cwd=ROOT,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdin=subprocess.PIPE,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        servers.append(server)
     try:
         yield
     finally:
         del os.environ[SERVERS]
-        for name, server in servers.items():
-            server.stdin.close()  # the server ends when it reads that, and kills what is still at work
+        for server in servers:
+            server.stdin.close()  # the server ends when it reads that
             server.wait()
-            listening[name].close()
 
 
 class _Server:
@@ -212,9 +221,7 @@ class _Server:
                         return order
 
     def stop(self):
-        for pid in self.at_work:
-            os.kill(pid, signal.SIGKILL)
-        os._exit(0)
+        os._exit(0)  # and the kernel ends what is at work
 
     def reap(self):
         with contextlib.suppress(ChildProcessError):
@@ -227,10 +234,12 @@ class _Server:
     def start(self):
         """Take an order and fork; return the order in the new process."""
         connection, _ = self.listener.accept()
-        head, files, _, _ = socket.recv_fds(connection, 4, 3)
-        if not head:
+        try:
+            head, files, _, _ = socket.recv_fds(connection, 4, 3)
+            body = connection.recv(struct.unpack("i", head)[0], socket.MSG_WAITALL)
+            order = json.loads(body.decode("utf-8", "surrogateescape")) | {"files": files}
+        except (OSError, ValueError, struct.error):  # whoever asked was killed
             return None
-        body = connection.recv(struct.unpack("i", head)[0], socket.MSG_WAITALL)
         for name in self.libraries:  # not before they are asked for
             if name not in sys.modules:
                 importlib.import_module(name)
@@ -240,9 +249,10 @@ class _Server:
             connection.close()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return json.loads(body.decode("utf-8", "surrogateescape")) | {"files": files}
+            return order
         self.at_work[pid] = connection
-        connection.sendall(struct.pack("i", pid))
+        with contextlib.suppress(OSError):
+            connection.sendall(struct.pack("i", pid))
         for file in files:
             os.close(file)
         return None
@@ -250,6 +260,7 @@ class _Server:
 
 def _become(order):
     """Be the process of a program: its environment, folder, files and import path."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if order["session"]:
         os.setsid()
     for number, file in enumerate(order["files"]):
