@@ -289,8 +289,7 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     from molino.transforms.images.decode import ImageError, read_header
     from molino.transforms.images.read_images import read_images
 
-    images = units.images.num_rows
-    pixels = []
+    images, pixels = units.images.num_rows, []
     for place in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
         # of a Parquet shard the first image of the row group: reading ends there
         image = next(read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes))
@@ -300,9 +299,9 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     mean = sum(pixels) / max(1, len(pixels))
     return Size(
         rows=images,
+        datasets={"regions": images},
         files=pc.count_distinct(units.images["path"]).as_py(),
         read_bytes=pc.sum(units.images["bytes"]).as_py() or 0,
-        datasets={"regions": images},
         amounts={
             "images": images,
             "pixels": images * mean,

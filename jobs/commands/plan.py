@@ -1,7 +1,6 @@
 """What a job's run will take, told before it runs: the input is listed and sampled, and nothing is written."""
 
 import argparse
-import dataclasses
 import importlib
 import json
 import os
@@ -62,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return exits.fail(error)
     if given.json:
-        told = dataclasses.asdict(found) | {"seen": plan.seen, "warnings": to_json(plan.warnings)}
-        print(json.dumps(told, indent=1))
+        print(json.dumps(found.plan() | {"seen": plan.seen, "warnings": to_json(plan.warnings)}, indent=1))
     else:
         for name, text in [*(("seen", line) for line in plan.seen), *tell(found, given, plan.noun)]:
             print(f"{name:>12}  {text}")

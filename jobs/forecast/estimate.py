@@ -57,10 +57,7 @@ class Forecast(Size):
 
 @functools.cache
 def read_constants() -> Mapping[str, Any]:
-    """Return the constants: of jobs microseconds, bytes written, bytes of a process and of each worker, by amount.
-
-    Of runners seconds besides a job's own, how many times a job's work, and how many times more or less is usual.
-    """
+    """Return the constants: microseconds and bytes for each of an amount; of runners seconds, times and the spread."""
     with open(CONSTANTS, encoding="utf-8") as file:
         return json.load(file)
 

@@ -96,7 +96,7 @@ def test_plan_and_fact(job, tmp_path, capsys, request):
     else:
         given = globals()[f"make_{job}"](tmp_path)
         manifest = run(job, tmp_path / "out", *given)
-        assert re.search(r"took  .* s, .*/s; plan said .* (s|min)\n", capsys.readouterr().out)
+        assert re.search(r"took  .* (s|min), .*/s; plan said .* (s|min)\n", capsys.readouterr().out)
     found = planned(capsys, job, *given, "--workers", 1)
     counters, used = manifest["counters"], manifest["used"]
     assert found["rows"] == pytest.approx(counters[manifest["balance"][0]], rel=0.1)
@@ -106,8 +106,7 @@ def test_plan_and_fact(job, tmp_path, capsys, request):
     assert found["written_bytes"] == pytest.approx(used["written_bytes"], rel=0.4 if job == "whales" else 0.25)
     assert 0.4 < found["memory_bytes"] / used["peak_bytes"] < 2.5
     assert found["core_hours"] == pytest.approx(found["seconds"] / 3600)
-    assert set(manifest["plan"]) == set(found) - {"seen", "warnings", "amounts", "unknown"}
-    assert {name: found[name] for name in manifest["plan"]} == manifest["plan"]
+    assert {name: fact for name, fact in found.items() if name not in ("seen", "warnings")} == manifest["plan"]
     if job in ("names", "whales"):
         files = given[1:] if job == "names" else given[1].rglob("*.jpg")
         assert found["read_bytes"] == sum(os.path.getsize(path) for path in files)
@@ -256,14 +255,6 @@ def test_other_forms_are_planned_as_the_text(tmp_path, capsys):
         assert packed[what] == pytest.approx(plain[what], rel=0.1)
     assert (columns["rows"], columns["exact"], plain["exact"]) == (table.num_rows, True, False)
     assert columns["shuffle_bytes"] == pytest.approx(plain["shuffle_bytes"], rel=0.25)
-
-
-def test_help_teaches(capsys):
-    for words, expected in ((["--help"], "molino plan shapes"), (["names", "--help"], "--json")):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["plan", *words])
-        assert stop.value.code == 0
-        assert expected in capsys.readouterr().out
 
 
 def test_a_runner_that_was_not_measured_has_no_time(payroll, capsys):
