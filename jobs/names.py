@@ -38,7 +38,6 @@ COLUMNS = {
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_", "\\N"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
-NAME_BYTES = 72  # of a row of molino.transforms.names.count.COUNTS: eight numbers, and a name
 
 DESCRIPTION = """
 One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.

@@ -104,7 +104,6 @@ def test_plan_and_fact(job, tmp_path, capsys, request):
     assert found["shuffle_bytes"] == pytest.approx(used["shuffle_bytes"] or 0, rel=0.25)
     # a crop is as large as what was found
     assert found["written_bytes"] == pytest.approx(used["written_bytes"], rel=0.4 if job == "whales" else 0.25)
-    assert 0.4 < found["memory_bytes"] / used["peak_bytes"] < 2.5
     assert found["core_hours"] == pytest.approx(found["seconds"] / 3600)
     assert {name: fact for name, fact in found.items() if name not in ("seen", "warnings")} == manifest["plan"]
     if job in ("names", "whales"):
