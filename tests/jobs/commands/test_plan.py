@@ -103,7 +103,7 @@ def test_plan_and_fact(job, tmp_path, capsys, request):
     assert all(counters[name] <= 1.1 * rows <= 1.3 * counters[name] for name, rows in found["datasets"].items())
     assert found["shuffle_bytes"] == pytest.approx(used["shuffle_bytes"] or 0, rel=0.25)
     # a crop is as large as what was found
-    assert found["written_bytes"] == pytest.approx(used["written_bytes"], rel=0.4 if job == "whales" else 0.25)
+    assert found["written_bytes"] == pytest.approx(used["written_bytes"], rel=0.4 if job == "whales" else 0.3)
     assert found["core_hours"] == pytest.approx(found["seconds"] / 3600)
     assert {name: fact for name, fact in found.items() if name not in ("seen", "warnings")} == manifest["plan"]
     if job in ("names", "whales"):
