@@ -106,7 +106,7 @@ class Order:
         """Return what the run will take; what fails while that is reckoned is told in it, and ends no run."""
         from molino.jobs.forecast.estimate import Forecast, forecast
 
-        engine = {"runner": self.engine.runner, "workers": self.engine.workers}
+        engine: dict[str, Any] = {"runner": self.engine.runner, "workers": self.engine.workers}
         if self.plan.size is None:
             return Forecast(**engine, unknown="the job tells nothing of its size")
         try:
