@@ -244,13 +244,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         warnings=partition_warnings([file.label for file in vectors.files]),
         warn=[warn],
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
-        size=functools.partial(
-            pca_size,
-            vectors,
-            components=how.components,
-            vector_type=how.vector_type,
-            file_bytes=sum(file.bytes for file in files),
-        ),
+        size=functools.partial(pca_size, vectors, how=how, file_bytes=sum(file.bytes for file in files)),
     )
 
 
@@ -304,31 +298,19 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Ro
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
-def pca_size(vectors: "Vectors", *, components: int | None, vector_type: str, file_bytes: int) -> Size:
-    """Return what the pca job has to do; where an error decides how many components there are, all are reckoned with.
-
-    Args:
-      file_bytes: of the input files as they lie there.
-    """
+def pca_size(vectors: "Vectors", *, how: "Rotation", file_bytes: int) -> Size:
+    """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
-    read = vectors.type.bit_width // 8 * rows * numbers
-    written = int(vector_type.removeprefix("float")) // 8 * rows * (components or numbers)
+    carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there
+    written = int(how.vector_type.removeprefix("float")) // 8 * rows * (how.components or numbers)
     return Size(
-        files=len(vectors.files),
-        bytes=vectors.bytes,
         rows=rows,
-        exact=True,
-        amounts={
-            "rows": rows,
-            "numbers": rows * numbers,
-            "squares": rows * numbers**2,
-            "vectors": written,
-            "carried": max(0, file_bytes - read),
-            "table": numbers**2 * 8,
-        },
+        files=len(vectors.files),
+        read_bytes=vectors.bytes,
         datasets={"vectors": rows},
-        pieces={"read": spans, "write": spans, "finish": 1},
+        amounts={"rows": rows, "numbers": rows * numbers, "squares": rows * numbers**2, "written": written + carried},
+        parts={"read": spans, "write": spans},
     )
 
 

@@ -102,19 +102,17 @@ class Order:
         seen = look_at(self.output)
         return seen, seen.holds(self.identity, overwrite=self.given.overwrite)
 
-    def forecast(self) -> "Forecast | None":
-        """Return what the run will take; None for a job that tells nothing of its size, or was never measured."""
-        from molino.jobs.forecast.estimate import forecast, read_constants
+    def forecast(self) -> "Forecast":
+        """Return what the run will take; what fails while that is reckoned is told in it, and ends no run."""
+        from molino.jobs.forecast.estimate import Forecast, forecast
 
-        if self.plan.size is None or self.plan.job not in read_constants()["jobs"]:
-            return None
-        return forecast(
-            self.plan.job,
-            self.plan.size(),
-            workers=self.engine.workers,
-            runner=self.engine.runner,
-            spills=self.engine.spills,
-        )
+        engine: dict[str, Any] = {"runner": self.engine.runner, "workers": self.engine.workers}
+        if self.plan.size is None:
+            return Forecast(**engine, unknown="the job tells nothing of its size")
+        try:
+            return forecast(self.plan.job, self.plan.size(), spills=self.engine.spills, **engine)
+        except Exception as error:
+            return Forecast(**engine, unknown=exits.describe(error))
 
 
 def take_order(
@@ -273,9 +271,9 @@ def _expect(order: Order) -> dict[str, Any]:
     from molino.transforms.warnings import print_warnings
 
     forecast = order.forecast()
-    if forecast and (forecast.seconds or 0) > LONG:  # a person may want to stop it now
+    if (forecast.seconds or 0) > LONG:  # a person may want to stop it now
         print_warnings(warnings_before(order.plan, order.identity))
-    return forecast.plan() if forecast else {}
+    return forecast.plan()
 
 
 def _tell_done(seen: "Output", *, strict: bool) -> list[str]:
