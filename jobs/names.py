@@ -173,7 +173,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
     text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
     key = curp_key(given)
-    texts = text_input(given, files, text, words=[name for name in COLUMNS if name != "curp"], trimmed=["curp"])
+    texts = text_input(given, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     options = make_options(given, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}

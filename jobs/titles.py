@@ -203,7 +203,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
-    texts = text_input(given, files, text, words=["title"])
+    texts = text_input(given, files, text, words=["title"], loose=["title"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
     if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):

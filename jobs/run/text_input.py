@@ -41,12 +41,12 @@ def text_input(
     text: TextFormat,
     *,
     words: Sequence[str] = (),
-    trimmed: Sequence[str] = (),
+    loose: Sequence[str] = (),
 ) -> TextInput:
     """Look at the input of a job.
 
     Args:
-      words, trimmed: see `warn_of_fields`.
+      words, loose: see `warn_of_fields`.
 
     Raises:
       DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
@@ -72,7 +72,7 @@ def text_input(
                 warn_of_fields,
                 columns=text.found(headers),
                 words=words,
-                trimmed=trimmed,
+                loose=loose,
                 optional=text.optional,
                 command=given.command,
             ),

@@ -14,7 +14,7 @@ from molino.transforms.warnings import DataWarning, Sighting, example_of
 SHARE = 0.01  # of the rows: less is usual
 ROWS, FILLED, PADDED, NUMBERS, QUOTED = "_rows", "_filled.", "_padded.", "_numbers.", "_quoted"  # counters
 NOTHING = pa.array([None, "", "\\N", "NULL", "null", "NA", "N/A", "nan", "NaN", "None"], pa.string())
-NUMBER = r"^[^\pL]*\d[^\pL]*$"  # digits, and no letter
+NUMBER = r"^[^\pL]*[1-9][^\pL]*$"  # digits, and no letter; a mere 0 says that there is nothing
 
 
 def count_fields(rows: pa.RecordBatch, *, unquoted: bool) -> dict[str, int]:
@@ -72,7 +72,7 @@ def warn_of_fields(
     columns: Mapping[str, str],
     *,
     words: Sequence[str],
-    trimmed: Sequence[str],
+    loose: Sequence[str],
     optional: Sequence[str],
     command: CommandLine,
 ) -> list[DataWarning]:
@@ -81,7 +81,7 @@ def warn_of_fields(
     Args:
       columns: those that an input has: names in the batch, mapped to names in the header.
       words: names of those that hold no numbers.
-      trimmed: names of those in which the job takes off the blanks itself.
+      loose: names of those in which blanks around a value are usual, or taken off by the job.
       optional: names of those that an input may lack.
     """
     rows, found = counters.get(ROWS, 0), []
@@ -95,13 +95,13 @@ def warn_of_fields(
         if name in words and numbers > SHARE * rows:
             told = f"the column {column!r} holds numbers in {numbers:,} of {rows:,} rows"
             found.append(DataWarning("column.numbers", told, numbers, example_of(counters, NUMBERS + name), right))
-        if name not in trimmed and padded > SHARE * rows:
+        if name not in loose and padded > SHARE * rows:
             told = f"the column {column!r} has blanks around its values in {padded:,} of {rows:,} rows; with them and "
             told += "without them a value is two"
             remedy = "take them off where the file is made"
             found.append(DataWarning("column.padded", told, padded, example_of(counters, PADDED + name), remedy))
     if quoted := int(counters.get(QUOTED, 0)):
-        told = f'{quoted:,} values stand in ", which is read as a part of them'
+        told = f'values that stand in ", which is read as a part of them: {quoted:,}'
         remedy = f"right would be: {command.again(quote=chr(34))}"
         found.append(DataWarning("text.quote", told, quoted, example_of(counters, QUOTED), remedy))
     return found

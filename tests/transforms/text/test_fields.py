@@ -20,7 +20,7 @@ def batch(names, start=0):
 
 def warned(names, unquoted=True, optional=()):
     counters = count_fields(batch(names), unquoted=unquoted)
-    how = {"words": ["given_name"], "trimmed": ["key"], "optional": optional, "command": COMMAND}
+    how = {"words": ["given_name"], "loose": ["key"], "optional": optional, "command": COMMAND}
     return warn_of_fields(counters, COLUMNS, **how)
 
 
@@ -45,6 +45,7 @@ def test_a_column_that_is_empty_in_every_row_is_told(nothing):
         ('"ANA"', "text.quote"),
         ("ANA 2", ""),
         ("3M", ""),
+        ("0", ""),
         ('"', ""),
         ("Ñ", ""),
         ("", ""),
