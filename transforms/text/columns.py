@@ -3,7 +3,6 @@
 import csv
 import difflib
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -77,10 +76,10 @@ def _remedy(
     if options:
         return f"right would be: {command.changed(**options)}"
     unknown = ", ".join(f"{option_of(name)} NAME" for name in missing if name not in near)
-    no_header = "is there no header line? Add one" if line is not None else ""
-    guessed = shlex.join(word for name, column in near.items() for word in (option_of(name), column))
-    told = (f"did you mean {guessed}?" if guessed else "", f"name with {unknown}" if unknown else "", no_header)
-    return "; ".join(part for part in told if part)
+    if near:
+        guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
+        return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
+    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None else "")
 
 
 def option_of(name: str) -> str:

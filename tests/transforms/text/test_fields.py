@@ -14,7 +14,8 @@ COMMAND = CommandLine("molino names", ("--input", "a.txt"))
 
 
 def batch(names, start=0):
-    keys, at = [f" {i}" for i in range(len(names))], np.arange(start, start + len(names))
+    at = np.arange(start, start + len(names))
+    keys = [f" {i}" for i in at]
     return pa.record_batch({"key": pa.array(keys), "given_name": pa.array(names, pa.string()), POSITION: pa.array(at)})
 
 

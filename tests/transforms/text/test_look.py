@@ -151,9 +151,9 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
         ('{"KEY": 1, "NAME": "ANA"}', "JSON"),
         ("sep=;", "delete this line"),
         ("A|B", "name with --key-column NAME, --name-column NAME"),
-        ("KEY|NAMES", "did you mean --name-column NAMES?"),
-        ("KEYS|NAMED", "did you mean --key-column KEYS --name-column NAMED?"),
-        ("KEY|HOME", "name with --name-column NAME;"),
+        ("KEY|NAMES", "did you mean: molino names --input a.txt --name-column NAMES"),
+        ("KEYS|NAMED", "did you mean: molino names --input a.txt --key-column KEYS --name-column NAMED"),
+        ("KEYS|HOME", "--key-column KEYS, with --name-column NAME"),
         ("KEY", "is --delimiter right?"),
     ],
 )
