@@ -171,7 +171,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
     text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
     key = curp_key(given)
-    texts = text_input(given, files, text)
+    texts = text_input(given, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     options = make_options(given, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
@@ -188,7 +188,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
         warnings=[*texts.warnings, *few],
         warn=[
-            texts.warn,
+            *texts.warn,
             functools.partial(
                 warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
             ),

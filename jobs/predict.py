@@ -115,7 +115,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.predict.predict_titles import plan_classifier
 
     text = text_format(given, COLUMNS, OPTIONAL)
-    texts = text_input(given, files, text)
+    texts = text_input(given, files, text, words=["title"], loose=["title"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     classifier = plan_classifier(given.model, sha256=given.model_sha256, trust=given.trust_model)
     options = Options(
@@ -132,7 +132,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, classifier=classifier, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[texts.warn, functools.partial(warn, way=options.not_finite)],
+        warn=[*texts.warn, functools.partial(warn, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(

@@ -194,6 +194,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
     from molino.transforms.models.finite import warn
+    from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
     if given.validation + given.test >= 1:
@@ -201,7 +202,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
-    texts = text_input(given, files, text)
+    texts = text_input(given, files, text, words=["title"], loose=["title"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
     models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
     if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
@@ -236,7 +237,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[texts.warn, functools.partial(warn, way=options.not_finite)],
+        warn=[*texts.warn, functools.partial(warn, way=options.not_finite), warn_of_labels],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(

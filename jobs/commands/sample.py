@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if folder:
         print(f"molino: --output {given.output}: {folder} holds a finished run; write elsewhere", file=sys.stderr)
         return EXISTS
+    if getattr(given, "files", 1) > getattr(given, "rows", 1):
+        parser.error(f"--files {given.files:,}: there are --rows {given.rows:,} to part")
     there = "" if given.overwrite else _present(given)
     if there:
         print(f"molino: {there} is there; add --overwrite to replace it, or write elsewhere", file=sys.stderr)
@@ -74,9 +76,9 @@ def _present(given: argparse.Namespace) -> str:
     """Return what stands where a sample would be written, "" where nothing does."""
     if given.job == "whales":
         return given.output if os.path.isdir(given.output) and os.listdir(given.output) else ""
-    files = getattr(given, "files", 1)
-    parts = [f"{given.output}-{number:05d}-of-{files:05d}" for number in range(files)]
-    return next((path for path in (given.output, *parts) if os.path.isfile(path)), "")
+    from molino.transforms.names.sample import target_files
+
+    return next((str(path) for path in target_files(given.output, getattr(given, "files", 1)) if path.is_file()), "")
 
 
 def _names_options(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from molino.jobs.run.runs import Warn
 from molino.transforms.errors import DataError
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.text.encodings import warn_of_text
+from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
 from molino.transforms.text.sources import Source, TextFormat, list_sources
 from molino.transforms.warnings import DataWarning
@@ -25,7 +26,7 @@ class TextInput:
       bytes: of all texts.
       seen: what they are, for who plans a run.
       warnings: what is doubtful about them.
-      warn: from the counters of a run to what its workers saw.
+      warn: from the counters of a run to what its workers saw, in several parts.
     """
 
     sources: list[Source]
@@ -33,11 +34,21 @@ class TextInput:
     bytes: int
     seen: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
-    warn: Warn
+    warn: tuple[Warn, ...]
 
 
-def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextFormat) -> TextInput:
+def text_input(
+    given: argparse.Namespace,
+    files: Sequence[FileInfo],
+    text: TextFormat,
+    *,
+    words: Sequence[str] = (),
+    loose: Sequence[str] = (),
+) -> TextInput:
     """Look at the input of a job.
+
+    Args:
+      words, loose: see `warn_of_fields`.
 
     Raises:
       DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
@@ -51,11 +62,22 @@ def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextF
     if empty:
         told = f"{len(empty):,} of {many(len(sources), 'text')} without a record"
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
+    headers = sorted({name for source in sources for name in source.header})
     return TextInput(
         sources=sources,
         heads=look.heads,
         bytes=sum(source.bytes for source in sources),
         seen=look.seen,
         warnings=tuple(warnings),
-        warn=functools.partial(warn_of_text, encoding=text.encoding, command=given.command),
+        warn=(
+            functools.partial(warn_of_text, encoding=text.encoding, command=given.command),
+            functools.partial(
+                warn_of_fields,
+                columns=text.found(headers),
+                words=words,
+                loose=loose,
+                optional=text.optional,
+                command=given.command,
+            ),
+        ),
     )

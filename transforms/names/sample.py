@@ -629,10 +629,10 @@ def _repeats(
 # Files
 
 
-def _targets(path: str, files: int) -> list[Path]:
+def target_files(path: str, files: int) -> list[Path]:
     """Return the names of the files.
 
-    >>> [target.name for target in _targets("out/payroll.txt", 2)]
+    >>> [target.name for target in target_files("out/payroll.txt", 2)]
     ['payroll-00000-of-00002.txt', 'payroll-00001-of-00002.txt']
     """
     whole = Path(path)
@@ -688,7 +688,7 @@ def sample_names(
     """
     if rows < 0 or files < 1:
         raise ValueError(f"rows={rows} must be 0 or more and files={files} at least 1")
-    targets = _targets(path, files)
+    targets = target_files(path, files)
     counts, rejects, written = _Counts(), dict.fromkeys(HOSTILE, 0), 0
     blocks = _blocks(rows, seed, counts)
     rest: list[pa.Array] = []

@@ -3,7 +3,7 @@
 import csv
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from molino.transforms.errors import DataError
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
-NAMES = "name the header's columns with --*-column; is there no header line? Add one"
 NUMBER = re.compile(r"[-+.\d]*\d")
 
 
@@ -43,14 +42,23 @@ def check_columns(
         return
     what = f"the column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing.values()))}"
     # only what resembles a wanted name is shown: a file without a header has a person there
-    wanted = [column.lower() for column in missing.values()]
-    near = [name for name in names if difflib.get_close_matches(_plain(name), wanted, 1)]
-    shown = f", among them {', '.join(map(repr, near))}" if near else ""
+    near = _nearest(names, missing, text)
+    shown = f", among them {', '.join(map(repr, near.values()))}" if near else ""
     count = "one column" if len(names) == 1 else f"{len(names)} columns"
-    raise DataError(f"{path} lacks {what}: its first line has {count}{shown}; {_remedy(names, text, command, line)}")
+    remedy = _remedy(names, missing, near, text, command, line)
+    raise DataError(f"{path} lacks {what}: its first line has {count}{shown}; {remedy}")
 
 
-def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line: str | None) -> str:
+def _remedy(
+    names: Sequence[str],
+    missing: Mapping[str, str],
+    near: Mapping[str, str],
+    text: "TextFormat",
+    command: CommandLine,
+    line: str | None,
+) -> str:
+    if command.suits:
+        return f"{command.suits} has all with these options; write the headers alike"
     if line is not None:
         head = line.lstrip().lower()
         if head.startswith(("{", "[{")):
@@ -62,9 +70,31 @@ def _remedy(names: Sequence[str], text: "TextFormat", command: CommandLine, line
             return f"right would be: {command.changed(**better)}"
         if any(NUMBER.fullmatch(name.strip()) for name in names):
             return "is there no header line? Add one with the columns' names"
-        return NAMES if len(names) > 1 else "is --delimiter right?"
+        if len(names) < 2:
+            return "is --delimiter right?"
     options = _renamed(names, text) or {}
-    return f"right would be: {command.changed(**options)}" if options else NAMES
+    if options:
+        return f"right would be: {command.changed(**options)}"
+    unknown = ", ".join(f"{option_of(name)} NAME" for name in missing if name not in near)
+    if near:
+        guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
+        return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
+    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None else "")
+
+
+def option_of(name: str) -> str:
+    """Return the option that names a column."""
+    return f"--{name.replace('_', '-')}-column"
+
+
+def _nearest(names: Sequence[str], missing: Mapping[str, str], text: "TextFormat") -> dict[str, str]:
+    """Return for missing columns the one of the header, not wanted yet, that is most like each, where one is."""
+    free = {_plain(name): name for name in reversed(names) if name not in text.columns.values()}
+    near = {}
+    for name, column in missing.items():
+        for found in difflib.get_close_matches(_plain(column), free, 1):
+            near[name] = free.pop(found)
+    return near
 
 
 def _better_options(line: str, text: "TextFormat") -> dict[str, str]:

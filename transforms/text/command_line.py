@@ -13,10 +13,12 @@ class CommandLine:
     Attributes:
       program: what they follow, such as `molino names`.
       words: options and their values, as they were typed.
+      suits: a text that the options suit, so that they cannot be changed for another one; "" where none is known.
     """
 
     program: str = ""
     words: tuple[str, ...] = ()
+    suits: str = ""
 
     def names(self, option: str) -> bool:
         """Return whether an option, such as `--encoding`, is given."""

@@ -12,7 +12,8 @@ from molino.transforms.warnings import DataWarning, Sighting, example_of
 # letters beyond ASCII of the languages that the data is in, which a right encoding shows within words
 LETTERS = frozenset("’ÁÉÍÓÚÜÑáéíóúüñÀÂÃÇÊÔÕàâãçêôõ")
 GUESSES = ("cp1252", "cp850", "mac-roman")  # what is taken for latin-1
-IN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]|[\x80-\xff](?=[A-Za-z])")
+# 0xA0 is a no-break space of latin-1 or an á of cp850: within a word only before a small letter
+IN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\x9f\xa1-\xff]|[\x80-\x9f\xa1-\xff](?=[A-Za-z])|\xa0(?=[a-z])")
 CONTROL = re.compile(rb"[\x80-\x9f]")  # control characters of latin-1 that no text has
 MOST = 0.9  # share of the lines beyond ASCII above which a text is said to be UTF-8
 UTF8, CONTROLS, OTHER = "_lines.utf8", "_lines.controls", "_lines.other"  # counters

@@ -4,6 +4,9 @@ import codecs
 
 # signatures of formats that are no text, as their specifications give them, and what to do
 SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b\x08", "compressed by gzip", "unpack it first: gunzip -k"),  # within a packed file, as the next two
+    (b"PK\x03\x04", "a zip file", "unpack it first: unzip"),
+    (b"PAR1", "a Parquet file", "unpack it first"),
     (b"BZh", "compressed by bzip2", "unpack it first: bunzip2 -k"),
     (b"\xfd7zXZ\0", "compressed by xz", "unpack it first: unxz -k"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first: unzstd"),
@@ -26,7 +29,7 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program", "give delimited text, .gz, .zip or Parquet"),
 )
 # more than a few bytes of theirs may be the begin of a line: they count where a zero byte follows
-SHORT = {b"BZh", b"ORC", b"Obj\x01", b"PARE", b"ARROW1", b"\x1f\x9d", b"\xff\xd8\xff"}
+SHORT = {b"BZh", b"PAR1", b"ORC", b"Obj\x01", b"PARE", b"ARROW1", b"\x1f\x9d", b"\xff\xd8\xff"}
 MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head")
 TAR_MAGIC = slice(257, 262)
 UTF_MARKS = (

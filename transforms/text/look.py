@@ -3,10 +3,12 @@
 import contextlib
 import csv
 import dataclasses
+import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from molino.transforms.text.columns import DELIMITERS
+from molino.transforms.text.columns import DELIMITERS, option_of
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import better_encoding, is_in
 from molino.transforms.text.sources import PARQUET, Source, TextFormat
@@ -93,11 +95,17 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
 
 def _check_names(source: Source, text: TextFormat) -> Found:
     """Check whether another column has a wanted one's name in other letters."""
-    for column in text.found(source.header).values():
+    for name, column in text.found(source.header).items():
         for twin in source.header:
             if twin != column and twin.strip().lower() == column.strip().lower():
                 told = f"there is a column {twin!r} beside {column!r}; the latter is read"
-                return DataWarning("text.columns", told, 1, "header", "name the right one with --*-column")
+                return DataWarning(
+                    "text.columns",
+                    told,
+                    1,
+                    "header",
+                    f"is it the right one? {option_of(name)} {shlex.quote(twin)} names the other",
+                )
     return None
 
 
@@ -122,6 +130,29 @@ def _check_quotes(lines: Sequence[bytes], source: Source, text: TextFormat, comm
             told = f"fields that are {read} stand in {quote}"
             return DataWarning("text.quote", told, 1, _line(source, quoted.index(True)), _right(command, quote=quote))
     return None
+
+
+def _check_escapes(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
+    r"""Check whether a backslash stands for the quoting of what follows; a field may well end in one, as "C:\" does."""
+    mark, delimiter = text.quote or text.delimiter, text.delimiter.encode()
+    ends = rf"(?!$|[{re.escape(text.quote + text.delimiter)}])" if text.quote else ""
+    escaped = re.compile((re.escape("\\" + mark) + ends).encode())
+    found = [
+        number
+        for number, line in enumerate(lines)
+        if escaped.search(line) and (text.quote or line.count(delimiter) >= len(source.header))
+    ]
+    if not found:
+        return None
+    told = (
+        f"in {len(found):,} of the first {len(lines):,} lines {mark} stands behind a backslash; it is read as any other"
+    )
+    remedy = "write such fields in quotes, and give --quote"
+    if text.quote:
+        script = rf's/\\([\\{mark}])/$1 eq "\\" ? $1 : $1 x 2/ge'
+        path = source.path if source.kind == "plain" else "FILE"
+        remedy = f"double it instead: {shlex.join(['perl', '-pe', script, path])} > NEW"
+    return DataWarning("text.escape", told, len(found), _line(source, found[0]), remedy)
 
 
 def _check_fields(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
@@ -165,4 +196,4 @@ def _right(command: CommandLine, **options: str) -> str:
     return f"right would be: {command.again(**options)}"
 
 
-CHECKS: Sequence[Callable[..., Found]] = (_check_encoding, _check_quotes, _check_fields)
+CHECKS: Sequence[Callable[..., Found]] = (_check_encoding, _check_quotes, _check_escapes, _check_fields)

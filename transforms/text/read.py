@@ -20,6 +20,7 @@ from molino.transforms.files import storage
 from molino.transforms.rows.batches import concat, empty, sum_counters
 from molino.transforms.rows.gather import Gather
 from molino.transforms.text.encodings import count_doubts
+from molino.transforms.text.fields import count_fields
 from molino.transforms.text.lines import Chunk, parse_lines, raw_rejects, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
@@ -35,7 +36,10 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
       DataError: the file is damaged, or became shorter.
     """
     text = span.source.format_of(text)
-    return (reject_headers(chunk, span.source, text) for chunk in _read_span(span, text, block_bytes))
+    for chunk in _read_span(span, text, block_bytes):
+        found = reject_headers(chunk, span.source, text)
+        counts = count_fields(found.rows, unquoted=not text.quote and span.source.kind != PARQUET)
+        yield dataclasses.replace(found, counters={**found.counters, **counts})
 
 
 def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder
-from molino.transforms.text.columns import check_columns, split_header
+from molino.transforms.text.columns import check_columns, option_of, split_header
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
@@ -58,9 +58,9 @@ class TextFormat:
             raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
-        twice = {column for column in self.columns.values() if list(self.columns.values()).count(column) > 1}
-        if twice:
-            raise OptionError(f"two --*-column options name the column {min(twice)!r}; each is a column of its own")
+        for column in self.columns.values():
+            if len(twice := [option_of(name) for name, other in self.columns.items() if other == column]) > 1:
+                raise OptionError(f"{' and '.join(twice)} name one column, {column!r}; each is a column of its own")
         if self.quote == self.delimiter:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
         try:
@@ -151,7 +151,13 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
         mark that contradicts the encoding that was asked for.
     """
     root = common_folder([file.path for file in files])
-    return [source for file in files for source in _sources_of(file, file.path[len(root) :], text, command)]
+    found: list[Source] = []
+    for file in files:
+        for source in _sources_of(file, file.path[len(root) :], text, command):
+            found.append(source)
+            if not command.suits and source.header:
+                command = dataclasses.replace(command, suits=source.label)
+    return found
 
 
 def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
@@ -284,7 +290,7 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
     wanted = text.found(schema.names)
     for name, column in wanted.items():
         if not _is_text(schema.field(column).type):
-            flag = f"--{name.replace('_', '-')}-column"
+            flag = option_of(name)
             none = f", or none by {flag} ''" if name in text.optional else ""
             raise DataError(
                 f"{path}: the column {column!r} is {schema.field(column).type}, not text; write it as text (in pandas "

@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from molino.transforms.processes import run_module
 from molino.transforms.rows.gather import Gather
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.merge import sum_counts
+from molino.transforms.warnings import DataWarning
 
 GRAPH = "transform"  # the graph's folder in the output
 FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
@@ -73,6 +74,18 @@ def number_categories(counts: pa.Table) -> Labels:
     columns = [labels, listed, *([rows[c][i] for c in listed] for i in range(len(SPLITS)))]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, LABELS, strict=True)]
     return Labels(categories=pa.array(trained, pa.string()), table=pa.Table.from_arrays(arrays, schema=LABELS))
+
+
+def warn_of_labels(counters: Mapping[str, int]) -> list[DataWarning]:
+    """Return a warning where training has titles of fewer than two categories."""
+    unlabeled = counters.get("unlabeled", 0)
+    known = counters.get("labels", 0) - counters.get("unseen_categories", 0) - bool(unlabeled)
+    labeled = counters.get("titles", 0) - unlabeled
+    if known > 1 or not labeled:
+        return []
+    text = f"{labeled:,} titles have a category, and those of training {'one and the same' if known else 'none'}"
+    remedy = "a classifier has nothing to tell apart; is --category-column right?"
+    return [DataWarning("labels.few", text, labeled, remedy=remedy)]
 
 
 def make_graph(labels: Labels) -> dict[str, bytes]:

@@ -173,6 +173,10 @@ def test_a_sample_replaces_nothing_unasked(tmp_path, capsys):
     assert "add --overwrite" in capsys.readouterr().err
     assert run("sample", "names", "--output", path, "--rows", 100, "--overwrite") == 0
     assert path.read_text(encoding="latin-1") != "precious"
+    (tmp_path / "part-00001-of-00002.txt").write_text("precious")
+    assert run("sample", "names", "--output", tmp_path / "part.txt", "--rows", 100, "--files", 2) == 3
+    assert run("sample", "names", "--output", tmp_path / "part.txt", "--rows", 5, "--files", 9) == 2
+    capsys.readouterr()
     for folder in (tmp_path, ".", "/"):
         assert run("sample", "names", "--output", folder, "--rows", 100) == 1
         assert "name a file in it" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
 from molino.transforms.titles import labels as module
-from molino.transforms.titles.labels import count_labels, make_graph, number_categories
+from molino.transforms.titles.labels import count_labels, make_graph, number_categories, warn_of_labels
 from molino.transforms.titles.merge import COUNTS
 
 ROWS = st.dictionaries(
@@ -101,3 +101,22 @@ def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(DataError, match=message):
         make_graph(number_categories(counts_of({("A", 0): 2, ("B", 0): 1})))
+
+
+@pytest.mark.parametrize(
+    ("labels", "unseen", "unlabeled", "told"),
+    [
+        (2, 0, 0, ""),
+        (3, 1, 0, ""),
+        (1, 0, 0, "one"),
+        (2, 1, 0, "one"),
+        (2, 0, 3, "one"),
+        (2, 2, 0, "none"),
+        (1, 0, 9, ""),
+    ],
+)
+def test_fewer_than_two_categories_are_told(labels, unseen, unlabeled, told):
+    counters = {"titles": 9, "labels": labels, "unseen_categories": unseen, "unlabeled": unlabeled}
+    warnings = warn_of_labels(counters)
+    assert [warning.kind for warning in warnings] == (["labels.few"] if told else [])
+    assert all(told in warning.text for warning in warnings)
