@@ -1,10 +1,12 @@
 """Build a pipeline, run it on its runner, and wait for its end."""
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from molino.jobs.runners.engine import Engine
 
 STOP_SECONDS = 3.0  # that a worker process has, when all is done, to end by itself
+LOOK_SECONDS = 0.5
 NEVER_MS = 10**9  # twelve days
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of malloc.h
 KEPT_BYTES, ARENAS = 1 << 26, 2
@@ -147,7 +150,7 @@ def _environment(worker_mode: str, workers: int) -> Any:
     if worker_mode == "processes" or workers > 1:
         check_loopback()
     if worker_mode == "processes":
-        _end_late_workers()
+        _watch_workers()
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in child_environment().items())
         command = f"{variables} exec {shlex.quote(sys.executable)} -m molino.jobs.runners.worker {os.getpid()} "
         command += f"2>{os.devnull}"
@@ -159,16 +162,32 @@ def _environment(worker_mode: str, workers: int) -> Any:
     )
 
 
-def _end_late_workers() -> None:
-    """Let Beam end a worker process that does not end by itself: one that is told to before it has called waits on.
+def _watch_workers() -> None:
+    """Let Beam notice a worker process that dies before it has called, and end one that does not end by itself.
 
-    Beam would wait for it for ever: when a run is stopped, or fails, while its workers start.
+    Beam would wait for ever: for the first from its start on; for the second when a run is stopped, or fails, while its
+    workers start.
     """
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    handlers = worker_handlers.SubprocessSdkWorkerHandler
+    start = getattr(handlers.start_worker, "__wrapped__", handlers.start_worker)
+
+    @functools.wraps(start)
+    def start_worker(handler: Any) -> None:
+        handler.stopping = threading.Event()
+        start(handler)
+        threading.Thread(target=tell_of_death, args=(handler,), daemon=True).start()
+
+    def tell_of_death(handler: Any) -> None:
+        handler.worker_thread.join()
+        while not handler.stopping.wait(LOOK_SECONDS):  # whatever it is still asked for
+            handler.control_conn.abort(RuntimeError("Worker subprocess exited"))
 
     def stop_worker(handler: Any) -> None:
         handler.worker_thread.join(STOP_SECONDS)
         if handler.worker_thread.is_alive():
             end_workers()
+        handler.stopping.set()
 
-    worker_handlers.SubprocessSdkWorkerHandler.stop_worker = stop_worker
+    handlers.start_worker, handlers.stop_worker = start_worker, stop_worker

@@ -106,6 +106,13 @@ def test_ctrl_c_reaches_the_workers_too(sample, endless, tmp_path):
     assert not list(temporary.iterdir())
 
 
+def test_a_worker_process_that_dies_at_its_start_ends_the_run(sample, tmp_path):
+    env = environment(tmp_path, "import os, sys\nif 'molino.jobs.runners.worker' in sys.orig_argv: os._exit(9)")
+    ended = names(sample, tmp_path / "out", "--worker-mode", "processes", "--workers", 2, env=env)
+    assert_failed(ended, 1, "a worker process ended suddenly")
+    assert is_untouched(tmp_path / "out")
+
+
 def test_a_worker_process_is_killed(sample, finished_other, undisturbed, tmp_path):
     before = state_of(finished_other)
     # its fellow ends in a few seconds: the runner looks after one worker when it has heard from the other
