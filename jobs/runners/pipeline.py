@@ -168,6 +168,7 @@ def _watch_workers() -> None:
     Beam would wait for ever: for the first from its start on; for the second when a run is stopped, or fails, while its
     workers start.
     """
+    from apache_beam.portability.api import beam_fn_api_pb2
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
     handlers = worker_handlers.SubprocessSdkWorkerHandler
@@ -181,8 +182,10 @@ def _watch_workers() -> None:
 
     def tell_of_death(handler: Any) -> None:
         handler.worker_thread.join()
-        while not handler.stopping.wait(LOOK_SECONDS):  # whatever it is still asked for
-            handler.control_conn.abort(RuntimeError("Worker subprocess exited"))
+        while not handler.stopping.wait(LOOK_SECONDS):
+            # an answer to whatever it is asked for: who waits for its data looks at nothing else
+            for name, future in list(handler.control_conn._futures_by_id.items()):
+                future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error="Worker subprocess exited"))
 
     def stop_worker(handler: Any) -> None:
         handler.worker_thread.join(STOP_SECONDS)
