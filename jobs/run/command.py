@@ -172,7 +172,7 @@ def _do(order: Order, started: float, summarize: Callable) -> list[str]:
         # once more: another run may have finished just before the lock was taken
         seen, done = order.look()
         if done:
-            seen.clean()
+            seen.clean(lock.token)
             return _tell_done(seen, strict=order.given.strict)
         if not (manifest := _run(order, lock, parent=seen.parent, started=started, expected=expected)):
             return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
