@@ -270,6 +270,20 @@ def test_what_is_cleaned_is_never_what_another_run_publishes(hasty, tmp_path, mo
     assert (made["options"]["content"], wrong) == ("old", [])
 
 
+def test_who_has_lost_the_output_leaves_the_work_units_to_who_has_it(tmp_path):
+    output = str(tmp_path / "out")
+    unit = storage.join(protocol.make_run(output, "new").units, "half.parquet")
+
+    def lose(step):
+        storage.write_bytes(unit, b"half")
+        other_claim(tmp_path / "out")
+        raise DataError("late")
+
+    with pytest.raises(BusyError, match="has lost"):
+        protocol.attempt(output, "new", crash=lose)
+    assert storage.exists(unit)
+
+
 def test_many_claim_at_once_and_one_has_it(hasty, tmp_path):
     """Also over a claim that stands still, which all of them have watched."""
     other_claim(tmp_path)
