@@ -17,6 +17,9 @@ from molino.caches import in_home
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
 from molino.jobs.runners import quiet
 from molino.jobs.runners.flags import is_embedded
+from molino.jobs.runners.loopback import check_loopback
+from molino.jobs.runners.temporary import check_temporary_files
+from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -60,6 +63,11 @@ def _machine() -> Iterator[tuple[str, str, str]]:
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
     free = shutil.disk_usage(os.getcwd()).free
     yield OK, "machine", f"{machine.describe()}; {free / 1e9:,.0f} GB free in this folder"
+    for name, check in (("temporary files", check_temporary_files), ("loopback", check_loopback)):
+        try:
+            check()
+        except DataError as error:
+            yield WRONG, name, str(error)
 
 
 def _packages() -> Iterator[tuple[str, str, str]]:

@@ -172,7 +172,7 @@ def _do(order: Order, started: float, summarize: Callable) -> list[str]:
         # once more: another run may have finished just before the lock was taken
         seen, done = order.look()
         if done:
-            seen.clean()
+            seen.clean(lock.token)
             return _tell_done(seen, strict=order.given.strict)
         if not (manifest := _run(order, lock, parent=seen.parent, started=started, expected=expected)):
             return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
@@ -222,6 +222,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
         runs.clear_staging(run, units=True)
     manifest = read_manifest(output)
     if manifest is None or manifest["run"] != run.id:
+        _refuse_loss(run, lock)
         raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
     return manifest
 
@@ -233,7 +234,6 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
       BusyError: the output was taken over by another run, of which the failure tells nothing.
     """
     from molino.jobs.run import commit, runs
-    from molino.jobs.run.lock import BusyError
     from molino.transforms.files import storage
     from molino.transforms.warnings import print_warnings
 
@@ -244,13 +244,20 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
         return
     for folder in (run.staging, run.units):
         storage.close_folder(folder)
+    storage.delete_tree(run.staging, below=run.output)
+    _refuse_loss(run, lock)  # whoever has the output may be at work on the same units
     runs.clear_staging(run)
-    lost = lock.lost_to()
-    if lost:
-        raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again") from error
     runs.note_error(run, exits.describe(error))
     print_warnings(run.warnings)  # they may be the reason
     raise error
+
+
+def _refuse_loss(run: "Run", lock: "Lock") -> None:
+    """Raise BusyError where another run has the output now."""
+    from molino.jobs.run.lock import BusyError
+
+    if lost := lock.lost_to():
+        raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again")
 
 
 def _refuse_warnings(order: Order) -> None:

@@ -7,7 +7,6 @@ changed but new files put in place, under names that no manifest lists. After it
 then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
-import contextlib
 import importlib.metadata
 import json
 import os
@@ -16,13 +15,13 @@ import resource
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from molino.jobs.run.inputs import check_inputs, late_inputs
-from molino.jobs.run.lock import is_of, read_lock
+from molino.jobs.run.lock import TakenError, held
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
@@ -42,19 +41,13 @@ from molino.jobs.run.manifest import (
 from molino.jobs.run.runs import UNITS, Run
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.files.locked_file import HeldError, locked
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
-HOLD_SECONDS = 60.0  # to wait for who has the lock's file: a rival that looks at it has it for moments
 Crash = Callable[[str], None]
-
-
-class TakenError(DataError):
-    """The output is no longer this run's to change."""
 
 
 def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], crash: Crash) -> dict:
@@ -78,7 +71,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     check_inputs(run)
     check_rows(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
-    with _held(run):
+    with held(run.output, run.token):
         seen = storage.see(storage.join(run.output, MANIFEST))
         present = parse_manifest(run.output, seen.data)
         listing = relative_paths(run.output)
@@ -112,7 +105,7 @@ def complete(run: Run) -> bool:
     For who hears that the run failed, and cannot know how far its commit came. Waits for a commit that is at work.
     """
     try:
-        with _held(run):
+        with held(run.output, run.token):
             data = storage.see(storage.join(run.output, MANIFEST)).data or b""
             manifest = parse_manifest(run.output, data or None)
             if not manifest or manifest.get("attempt") != run.token:
@@ -130,29 +123,6 @@ def complete(run: Run) -> bool:
 def _holds(run: Run, manifest: Mapping[str, Any]) -> bool:
     """Return whether a manifest is of this run, by this attempt or another, and its data files are there."""
     return manifest["run"] == run.id and not missing_paths(run.output, manifest)
-
-
-@contextlib.contextmanager
-def _held(run: Run) -> Iterator[None]:
-    """Keep everybody else from the output where that can be, and look that its lock is this run's.
-
-    Raises:
-      DataError: it is not, or somebody else has it for long.
-    """
-    path = storage.join(run.output, LOCK)
-    gone = TakenError(f"this run no longer holds the lock of {run.output}; nothing was published")
-    if not storage.is_local(run.output):
-        if not is_of(read_lock(run.output), run.token):
-            raise gone
-        yield
-        return
-    try:
-        with locked(path, seconds=HOLD_SECONDS) as file:
-            if not is_of(file.read(), run.token):
-                raise gone
-            yield
-    except HeldError:
-        raise TakenError(f"another process has {path} open for {HOLD_SECONDS:.0f} s; nothing was published") from None
 
 
 def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[str], crash: Crash) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from molino.jobs.run.claim import Claim, new_claim, read_claim
@@ -21,11 +21,16 @@ from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked, why_locks_fail
 from molino.transforms.files.objects import UnsupportedError
 
+HOLD_SECONDS = 60.0  # to wait for who has the lock's file: a rival that looks at it has it for moments
 Decide = Callable[[bytes], bytes]  # from what a lock holds to what it is to hold; empty: none
 
 
 class OutputExistsError(Exception):
     """The output is another run's result, or something that is not ours."""
+
+
+class TakenError(DataError):
+    """The output is no longer this run's to change."""
 
 
 class BusyError(Exception):
@@ -218,6 +223,29 @@ def is_of(held: bytes, token: str) -> bool:
 def release(change: Callable[..., bytes], token: str) -> None:
     """Give up a lock, by what `changer` returns, as far as it is still that run's."""
     change(lambda held: b"" if is_of(held, token) else held)
+
+
+@contextlib.contextmanager
+def held(output: str, token: str) -> Iterator[None]:
+    """Keep everybody else from an output where that can be, and look that its lock is this run's.
+
+    Raises:
+      TakenError: it is not, or somebody else has it for long.
+    """
+    path = storage.join(output, LOCK)
+    gone = TakenError(f"this run no longer holds the lock of {output}; nothing was published")
+    if not storage.is_local(output):
+        if not is_of(read_lock(output), token):
+            raise gone
+        yield
+        return
+    try:
+        with locked(path, seconds=HOLD_SECONDS) as file:
+            if not is_of(file.read(), token):
+                raise gone
+            yield
+    except HeldError:
+        raise TakenError(f"another process has {path} open for {HOLD_SECONDS:.0f} s; nothing was published") from None
 
 
 def busy(output: str, claim: Claim) -> str:

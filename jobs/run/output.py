@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.run.lock import OutputExistsError
+from molino.jobs.run.lock import OutputExistsError, TakenError, held
 from molino.jobs.run.manifest import (
     LOCK,
     MANIFEST,
@@ -121,12 +121,17 @@ class Output:
             if path.startswith(WORKING) or path in garbage or (local and SHARD.fullmatch(path) and path not in kept)
         ]
 
-    def clean(self) -> None:
-        """Delete what killed runs left behind; for who holds the lock, and has nothing to publish."""
-        for path in self.leftovers():
-            if path != LOCK and not path.startswith(f"{STAGING}/"):
-                storage.delete_file(storage.join(self.path, path))
-        storage.delete_tree(storage.join(self.path, STAGING))
+    def clean(self, token: str) -> None:
+        """Delete what killed runs left behind; for the run that has the lock, and nothing to publish.
+
+        A data file that nobody lists may be one that the next run publishes under the same name, so nobody may come in
+        between. Where another run has the lock by now, its commit does it.
+        """
+        with contextlib.suppress(TakenError), held(self.path, token):
+            for path in look_at(self.path).leftovers():
+                if path != LOCK and not path.startswith(f"{STAGING}/"):
+                    storage.delete_file(storage.join(self.path, path))
+            storage.delete_tree(storage.join(self.path, STAGING))
 
 
 def look_at(path: str) -> Output:

@@ -102,8 +102,8 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
             raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
     left = _staged_bytes(output)
-    with Lock(output):
-        look_at(output).clean()
+    with Lock(output) as lock:
+        look_at(output).clean(lock.token)
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.deploy.dataflow_user import JOBS, ROOT, SECRET, options_of
-from tests.faults.fault_harness import changed_copy
+from tests.faults.fault_harness import changed_copy, wait_until
 
 IMAGE = "europe-docker.pkg.dev/proj/repo/molino:1"
 TOKEN = "a-token-of-the-stand-in"
@@ -294,6 +294,24 @@ def test_a_stopped_command_cancels_its_job(google):
     assert (google.folder / "jobs/cancelled").read_text().split() == [f"job-{before}"]
     left = [path.name for path in (google.folder / "objects/bucket").glob("out%2Fstopped%2F*")]
     assert left == ["out%2Fstopped%2F_staging%2Flast_error.json"]
+
+
+def test_the_job_of_a_killed_command_is_ended_by_the_next(google):
+    google.judge("JOB_STATE_RUNNING", "")
+    ended = f"job-{len(google.jobs())}"
+    command = google.command("shapes", "--output", "gs://bucket/out/killed", "--setup_file", "./setup.py")
+    process = subprocess.Popen(command, cwd=ROOT, env=google.environment, stderr=subprocess.PIPE, text=True)
+    lock = google.folder / "objects/bucket/out%2Fkilled%2F_lock"
+    wait_until(lambda: lock.exists() and f'"job": "{ended}"' in lock.read_text(), process)
+    process.kill()
+    process.communicate()
+    google.judge("", "")
+    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/killed")
+    assert code == 0, said
+    assert f"ending the DataflowRunner job {ended} at " in said
+    assert "cannot end it" not in said
+    assert (google.folder / "jobs/cancelled").read_text().split()[-1] == ended
+    assert json.loads(google.get("out/killed/_manifest.json"))["job"] == "shapes"
 
 
 @pytest.mark.parametrize(

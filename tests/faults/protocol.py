@@ -82,7 +82,7 @@ def attempt(output, content, *, crash=lambda step: None, lock=Lock, tries=1, kee
     with lock(output, run.token) as held:
         seen = look_at(output)
         if seen.holds(run, overwrite=True):
-            seen.clean()
+            seen.clean(run.token)
             return content
         run = dataclasses.replace(run, parent=seen.parent)
         try:

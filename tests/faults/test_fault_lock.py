@@ -12,11 +12,13 @@ import threading
 
 import pytest
 
-from molino.jobs.run import lock
+from molino.jobs.run import lock, recheck
 from molino.jobs.run.claim import Claim, new_claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock
 from molino.jobs.run.manifest import LOCK
-from molino.transforms.files import locked_file
+from molino.transforms.errors import DataError
+from molino.transforms.files import locked_file, storage
+from tests.faults import protocol
 from tests.faults.fault_harness import (
     ROOT,
     assert_complete,
@@ -235,6 +237,51 @@ def test_a_process_that_is_paused_in_its_commit_keeps_the_output(hasty, tmp_path
         assert claim_of(tmp_path).token == "other"
     with Lock(str(tmp_path), "mine"):
         assert claim_of(tmp_path).token == "mine"
+
+
+def test_what_is_cleaned_is_never_what_another_run_publishes(hasty, tmp_path, monkeypatch):
+    """Two attempts at one run give their files the same names: those of the first are garbage until the second comes.
+
+    Whoever deletes them is paused here for longer than its lease.
+    """
+    output, rivals = str(tmp_path / "out"), []
+    protocol.attempt(output, "old")
+
+    def fail(step):
+        if step == "moved":
+            raise DataError("the disk is full")
+
+    with pytest.raises(DataError, match="full"):
+        protocol.attempt(output, "new", crash=fail)
+    delete = storage.delete_file
+
+    def delete_late(path, **how):
+        if not rivals:
+            rivals.append(path)
+            with pytest.raises(BusyError, match="is publishing in"):
+                protocol.attempt(output, "new")
+        delete(path, **how)
+
+    monkeypatch.setattr(Lock, "_start", lambda held: None)
+    monkeypatch.setattr(storage, "delete_file", delete_late)
+    assert protocol.attempt(output, "old") == "old"
+    assert rivals
+    made, wrong = recheck.verify(output)
+    assert (made["options"]["content"], wrong) == ("old", [])
+
+
+def test_who_has_lost_the_output_leaves_the_work_units_to_who_has_it(tmp_path):
+    output = str(tmp_path / "out")
+    unit = storage.join(protocol.make_run(output, "new").units, "half.parquet")
+
+    def lose(step):
+        storage.write_bytes(unit, b"half")
+        other_claim(tmp_path / "out")
+        raise DataError("late")
+
+    with pytest.raises(BusyError, match="has lost"):
+        protocol.attempt(output, "new", crash=lose)
+    assert storage.exists(unit)
 
 
 def test_many_claim_at_once_and_one_has_it(hasty, tmp_path):

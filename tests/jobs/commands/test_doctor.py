@@ -3,12 +3,14 @@
 import importlib.metadata
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from molino import machine
 from molino.jobs.commands import doctor
+from molino.jobs.runners import loopback
 
 
 @pytest.fixture
@@ -44,6 +46,15 @@ def test_what_may_be_used_of_the_machine_is_told(monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "2 of 64 cores: affinity; 8 of 256 GB of memory: cgroup limit; " in told
     assert "in this process, 2 worker threads" in told
+
+
+def test_what_no_run_can_do_without_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: os.listdir("/nowhere"))
+    monkeypatch.setattr(loopback, "ADDRESSES", ("192.0.2.1",))  # of no machine
+    assert doctor.main([]) == 1
+    told = capsys.readouterr().out
+    assert re.search("!!  temporary files +cannot write temporary files: No such file", told)
+    assert re.search("!!  loopback +workers call .* which is down here", told)
 
 
 @pytest.mark.parametrize("runner", ["FlinkRunner", "DataflowRunner"])
