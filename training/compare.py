@@ -25,6 +25,7 @@ from molino.training.command import (
     run_command,
     whole,
 )
+from molino.training.recipe import PHRASES, make_recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,27 +132,31 @@ def compare_run(
     """
     import numpy as np
 
-    source = titles.open_source(given.input)
-    embeddings = titles.choose_embeddings(source, given) or [titles.PHRASES]
-    titles.warn(titles.find_leaks(source, embeddings))
+    from molino.training.source import choose_embeddings, find_leaks, open_source
+
+    source, phrases = open_source(given.input), given.architecture == PHRASES
+    embeddings = [PHRASES] if phrases else choose_embeddings(source, given.embedding)
+    titles.warn(find_leaks(source, embeddings))
     backend = load_keras()
     import keras
 
+    from molino.training.answers import ask
     from molino.training.certainty import Trial
     from molino.training.checkpoint import checkpoints
+    from molino.training.fit import fit, make_learner
 
     told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
     trials, facts = [], {}
     with checkpoints(folder, {"run": source.run.sha256, "options": told, "backend": backend}) as kept:
         for repeat in range(given.repeats):
-            recipe = titles.make_recipe(given, source.training_titles, seed=given.seed + REPEAT * repeat)
+            recipe = make_recipe(vars(given), source.training_titles, seed=given.seed + REPEAT * repeat)
             for place, embedding in enumerate(embeddings):
                 progress.part(repeat * len(embeddings) + place, given.repeats * len(embeddings))
                 name = f"{embedding} {repeat + 1}"
-                columns = [] if recipe.architecture == titles.PHRASES else [embedding]
-                learner = titles.make_learner(source, recipe, columns)
-                history, times = titles.fit(source, learner, recipe, kept, name, progress)
-                answers = titles.ask(source, learner, "test", recipe)
+                columns = [] if phrases else [embedding]
+                learner = make_learner(source, recipe, columns)
+                history, times = fit(source, learner, recipe, kept, name, progress)
+                answers = ask(source, learner, "test", recipe)
                 truth, top = answers.scored()
                 found = np.ascontiguousarray(top[:, 0])
                 trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))

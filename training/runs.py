@@ -83,7 +83,7 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -122,7 +122,7 @@ def open_run(
     *,
     verify: bool = True,
     cache: str | os.PathLike | None = "",
-) -> Run:
+) -> FinishedRun:
     """Return a finished run after comparing it with its manifest.
 
     Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
@@ -196,7 +196,7 @@ def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
 # --- the manifest
 
 
-def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
+def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> FinishedRun:
     path = f"{folder}/{MANIFEST}"
     with explained(folder):
         infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
@@ -231,14 +231,14 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
         )
     if strange:
         raise OutsideError(f"{path} lists a path that leads out of the run: {strange[0]!r}; do not trust this run")
-    return Run(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
+    return FinishedRun(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
 
 
 def _is_inside(relative: str) -> bool:
     return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
 
 
-def _inside(run: Run, relative: str) -> str:
+def _inside(run: FinishedRun, relative: str) -> str:
     """Return the path of a listed file; no link may lead it out of the run."""
     path = posixpath.join(run.root, relative)
     if isinstance(run.filesystem, pafs.LocalFileSystem):
@@ -251,7 +251,7 @@ def _inside(run: Run, relative: str) -> str:
 # --- its files
 
 
-def _open_dataset(run: Run, name: str, expected: tuple | None) -> Dataset:
+def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
     if name not in run.manifest["datasets"]:
         listed = ", ".join(run.manifest["datasets"])
@@ -311,7 +311,7 @@ def _footer(filesystem: pafs.FileSystem, path: str, shown: str) -> pq.FileMetaDa
         raise ChangedFileError(f"{shown} is not readable as Parquet ({why}); {_REMEDY}") from None
 
 
-def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
+def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
     """Compare the sha256 of every file that is not known to be right, in file order for the message."""
     known = _recall(cache)
     entries = [file for name in names for file in run.manifest["datasets"][name]["files"]]
@@ -331,7 +331,7 @@ def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
         _remember(cache, {**known, **{file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}})
 
 
-def _sha256(run: Run, stop: threading.Event, file: Mapping[str, Any]) -> str:
+def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
     shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
     with explained(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
         while not stop.is_set() and (block := stream.read(BLOCK)):
@@ -339,7 +339,7 @@ def _sha256(run: Run, stop: threading.Event, file: Mapping[str, Any]) -> str:
     return state.hexdigest()
 
 
-def _mark(run: Run, relative: str) -> list[int]:
+def _mark(run: FinishedRun, relative: str) -> list[int]:
     """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
     path = posixpath.join(run.root, relative)
     with explained(f"{run.folder}/{relative}"):
@@ -350,7 +350,7 @@ def _mark(run: Run, relative: str) -> list[int]:
         return [info.size, info.mtime_ns or 0]
 
 
-def _cache_file(run: Run, cache: str | os.PathLike | None) -> Path | None:
+def _cache_file(run: FinishedRun, cache: str | os.PathLike | None) -> Path | None:
     if cache is None:
         return None
     folder = cache or caches.cache_folder()

@@ -15,7 +15,7 @@ from molino.training.command import TrainingError, no_stderr
 
 if TYPE_CHECKING:
     from molino.training.classifier import Learner, Recipe
-    from molino.training.titles import Source
+    from molino.training.source import TitlesRun
 
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
 EXTRA = "assets.extra"
@@ -24,7 +24,7 @@ PROBES = 64  # titles by which a model is compared with the run's vectors
 NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
 
 
-def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[str, str]) -> dict[str, Any]:
+def open_encoders(source: "TitlesRun", embeddings: Sequence[str], folders: Mapping[str, str]) -> dict[str, Any]:
     """Return the models of the embeddings, by name, once their vectors are those of the run; {} where none is given.
 
     Raises:
@@ -92,7 +92,7 @@ def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
     return not (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any()
 
 
-def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
+def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
 
     Raises:
@@ -117,7 +117,7 @@ def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Seque
 
 def write(
     folder: str,
-    source: "Source",
+    source: "TitlesRun",
     learners: Mapping[str | None, "Learner"],
     recipe: "Recipe",
     embeddings: Sequence[str],
@@ -173,7 +173,7 @@ def write(
     return os.path.basename(folder)
 
 
-def _unpack_transform(source: "Source", folder: str) -> str:
+def _unpack_transform(source: "TitlesRun", folder: str) -> str:
     """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
     for view in source.run.manifest["views"]:
         if view["path"].startswith(TRANSFORM):
@@ -184,7 +184,7 @@ def _unpack_transform(source: "Source", folder: str) -> str:
     return os.path.join(folder, TRANSFORM, "transform_fn")
 
 
-def _compare(module: Any, graph: Any, source: "Source") -> None:
+def _compare(module: Any, graph: Any, source: "TitlesRun") -> None:
     """Raise TrainingError where the run's transform graph numbers categories in another way than the module."""
     import tensorflow as tf
 
@@ -201,7 +201,7 @@ def _compare(module: Any, graph: Any, source: "Source") -> None:
 
 
 def _module(
-    source: "Source",
+    source: "TitlesRun",
     learners: Mapping[str | None, "Learner"],
     recipe: "Recipe",
     encoders: Mapping[str, Any],
@@ -267,7 +267,7 @@ def _classifier(learner: "Learner") -> Any:
     import tensorflow as tf
 
     from molino.training.checkpoint import to_numpy
-    from molino.training.classifier import FLAG, FLAGS
+    from molino.training.source import FLAG, FLAGS
 
     if learner.model.name == "phrases":
 

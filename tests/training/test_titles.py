@@ -17,7 +17,6 @@ import pytest
 
 from molino.schemas.training import PREDICTIONS
 from molino.training import titles
-from tests.training.made_run import publish
 from tests.training.made_titles import WORDS, write_titles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,13 +27,6 @@ def quickly(folder, output, options):
     """Return the words of a command; of the quick options those that are not given otherwise."""
     words = ["--input", folder, "--output", output, "--quiet", *options]
     return [*map(str, words), *(word for flag, value in QUICK.items() if flag not in options for word in (flag, value))]
-
-
-@pytest.fixture
-def run_of_titles(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_titles(tmp_path / "run")
-    return tmp_path / "run"
 
 
 def train(folder, output, *options):
@@ -63,34 +55,6 @@ def figures(output):
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics.pop("times")["all"][0]["seconds"] > 0
     return metrics
-
-
-def test_take_top_is_that_of_a_sort():
-    logits = np.random.default_rng(0).normal(size=(50, 9)).astype(np.float32)
-    top, chances = titles.take_top(logits, 4)
-    order = np.argsort(-logits, 1)[:, :4]
-    np.testing.assert_array_equal(top, order)
-    whole = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(chances, np.take_along_axis(whole, order, 1), rtol=1e-5)
-
-
-def test_merge_takes_each_language_from_its_own():
-    def answers(value):
-        return titles.Answers(
-            ids=np.arange(3),
-            labels=np.zeros(3, np.int32),
-            truth=np.zeros(3, np.int32),
-            top=np.full((3, 2), value, np.int32),
-            scores=np.full((3, 2), value, np.float32),
-            probabilities=None,
-            languages=np.array(["es", "pt", None], object),
-            loss=0.0,
-        )
-
-    merged = titles.merge({None: answers(0), "es": answers(1), "pt": answers(2)})
-    assert merged.top[:, 0].tolist() == [1, 2, 0]
-    assert merged.scores[:, 0].tolist() == [1, 2, 0]
-    assert merged.probabilities is None
 
 
 @pytest.mark.slow
@@ -344,15 +308,16 @@ def test_phrases_need_features(tmp_path, run_of_titles, capsys):
 
 @pytest.mark.slow
 def test_a_language_s_classifier_is_trained_and_chosen_on_its_own_titles(tmp_path, run_of_titles, monkeypatch):
-    asked = []
-    ask = titles.ask
+    from molino.training import fit
+
+    asked, ask = [], fit.ask
 
     def listen(source, learner, split, recipe, language=None, **how):
         answers = ask(source, learner, split, recipe, language, **how)
         asked.append((language, set(answers.languages), answers.loss))
         return answers
 
-    monkeypatch.setattr(titles, "ask", listen)
+    monkeypatch.setattr(fit, "ask", listen)
     assert train(run_of_titles, tmp_path / "out", "--per-language", "--embedding", "es") == 0
     for language in ("portuguese", "spanish"):
         assert [of for one, of, _ in asked if one == language] == [{language}] * 3
@@ -411,32 +376,6 @@ print(sorted({"tensorflow", "keras", "pyarrow", "numpy", "apache_beam"} & sys.mo
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-GROWN = {"sha256": "0" * 64, "split": "train", "seed": 1, "test": 0.05}
-
-
-@pytest.mark.parametrize(
-    ("grown", "word"),
-    [
-        (None, ""),
-        (GROWN, ""),
-        (GROWN | {"split": "validation"}, ""),
-        (GROWN | {"test": 0.1}, ""),
-        ({"sha256": "0" * 64}, "on a whole file"),
-        (GROWN | {"split": "test"}, "on the split test of a run"),
-        (GROWN | {"seed": 2}, "on a run that was split in another way"),
-        (GROWN | {"test": 0.01}, "on a run that was split in another way"),
-    ],
-)
-def test_models_that_saw_the_test_split_are_told(run_of_titles, grown, word):
-    manifest = json.loads((run_of_titles / "_manifest.json").read_text())
-    model = {"name": "es"} | ({"grown_on": json.dumps(grown)} if grown else {})
-    publish(run_of_titles, manifest | {"options": {"seed": 1, "test": 0.05, "models": [model]}})
-    source = titles.open_source(str(run_of_titles))
-    told = titles.find_leaks(source, ["es", "en"])
-    assert [word in text for text in told] == ([True] if word else [])
-    assert titles.find_leaks(source, ["en"]) == []
 
 
 @pytest.mark.parametrize("option", ["--input", "--output"])
