@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from molino.training.certainty import Trial, interval, resample_titles
-from molino.training.command import TrainingError
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
 from molino.training.source import FLAG, TitlesRun
+from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
     from molino.training.classifier import Learner
@@ -135,7 +135,7 @@ def ask(
             made[name].append(value)
     if not made["ids"]:
         what = f"{language} titles" if language else "titles"
-        raise TrainingError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
+        raise DataError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
     joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in made.items()}
     if temperature is None and recipe.balance != "none":
         joined["probabilities"] = None

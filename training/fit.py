@@ -11,9 +11,10 @@ import pyarrow as pa
 from molino.training.answers import ask, measure
 from molino.training.checkpoint import Checkpoints
 from molino.training.classifier import ByVectors, Learner, columns_of
-from molino.training.command import Progress, TrainingError
+from molino.training.progress import Progress
 from molino.training.recipe import PHRASES, Recipe
 from molino.training.source import FLAG, TitlesRun, weigh
+from molino.transforms.errors import DataError
 
 TOKENS = 32  # of a title, as schemas.titles has them
 
@@ -38,14 +39,14 @@ def make_learner(
     columns = columns_of(recipe, embeddings, tokens=bool(tables), language=language is not None)
     reader = source.read("train", columns, batch=recipe.batch, seed=recipe.seed)
     if not reader.rows:
-        raise TrainingError(f"{source.run.folder} holds no titles to train on")
+        raise DataError(f"{source.run.folder} holds no titles to train on")
     dims = {name: TOKENS if tables else source.embeddings[name] for name in embeddings}
     return ByVectors(reader, recipe, dims, classes, prior, language=language, tables=tables, weighed=source.unlabeled)
 
 
 def _by_phrases(source: TitlesRun, recipe: Recipe, classes: int, prior: np.ndarray, language: str | None) -> Learner:
     if keras.backend.backend() != "tensorflow":
-        raise TrainingError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
+        raise DataError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
     from molino.training.phrases import BITS, ROWS, ByPhrases, Featured
 
     columns = ["title", "label", *([FLAG] if language else [])]
@@ -58,10 +59,10 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, classes: int, prior: np.ndarr
 
     train = Featured(batches(), BITS)
     if not len(train):
-        raise TrainingError(f"{source.run.folder} holds no titles to train on")
+        raise DataError(f"{source.run.folder} holds no titles to train on")
     learner = ByPhrases(train, recipe, classes, prior)
     if not len(train.rows):
-        raise TrainingError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
+        raise DataError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
     return learner
 
 
@@ -83,7 +84,7 @@ def fit(
     history, times = known.get("history", []), known.get("times", [])
     if history:
         learner.settle()
-        progress.note(f"{name}: goes on after epoch {len(history)}")
+        progress.resumed.append(f"{name} after epoch {len(history)}")
 
     def stale() -> int:
         figures = [epoch["validation_balanced_accuracy"] for epoch in history]

@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 
 from molino import caches, machine
 from molino.schemas import name_of
+from molino.transforms.manifest import MANIFEST, SUCCESS, parse_manifest
+from molino.transforms.manifest import OutsideError as OutsideError
+from molino.transforms.manifest import RunError as RunError
+from molino.transforms.manifest import VersionError as VersionError
 
-MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
-FORMAT = 1
 ATTEMPTS = 3  # a commit may replace the run between two looks
 BLOCK = 1 << 20
 _NO_ACCOUNT = (
@@ -31,10 +33,6 @@ _NO_ACCOUNT = (
     "GOOGLE_APPLICATION_CREDENTIALS"
 )
 RETRY = datetime.timedelta(seconds=30)  # of what Cloud Storage does not answer
-
-
-class RunError(Exception):
-    """The run cannot be used: the message says which file, what is wrong, and what to do, in one line."""
 
 
 class UnfinishedError(RunError):
@@ -47,14 +45,6 @@ class MissingFileError(RunError):
 
 class ChangedFileError(RunError):
     """A file is not, byte for byte, what the manifest says."""
-
-
-class VersionError(RunError):
-    """A schema, its version, or the manifest's format is not the one that is read here."""
-
-
-class OutsideError(RunError):
-    """The manifest lists a path that leads out of the run's folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,30 +202,14 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Finis
             _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").decode(errors="replace").strip()
         )
         sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        manifest = json.loads(data)
-        if manifest["format"] != FORMAT:
-            raise VersionError(f"{path} has format {manifest['format']}, this program reads format {FORMAT}")
-        entries = [*manifest["views"], *(file for each in manifest["datasets"].values() for file in each["files"])]
-        strange = [entry["path"] for entry in entries if not _is_inside(entry["path"])]
-        _ = [(entry["bytes"], entry["sha256"]) for entry in entries]
-        _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
-        # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
-        known = {sha256, *manifest.get("parents", ())}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a manifest of this program") from None
-    if success not in known:
+    manifest = parse_manifest(folder, data)
+    # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
+    if manifest is None or success not in {sha256, *manifest.get("parents", ())}:
         raise UnfinishedError(
             f"{folder} is not finished: {SUCCESS} names another manifest, so a commit was cut short, or {MANIFEST} was "
             "changed; wait for the run, or repeat it"
         )
-    if strange:
-        raise OutsideError(f"{path} lists a path that leads out of the run: {strange[0]!r}; do not trust this run")
     return FinishedRun(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
-
-
-def _is_inside(relative: str) -> bool:
-    return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
 
 
 def _inside(run: FinishedRun, relative: str) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molino.training.command import TrainingError
 from molino.training.reader import Batch, Reader
 from molino.training.runs import Dataset, FinishedRun, explained, open_run
+from molino.transforms.errors import DataError
+from molino.transforms.warnings import DataWarning
 
 TITLES, LABELS = ("titles.titles", 1, 2), ("titles.labels", 1)
 FLAG = "language"
@@ -52,7 +53,7 @@ def open_source(folder: str) -> TitlesRun:
 
     Raises:
       RunError: it is none, or not what was written.
-      TrainingError: it has nothing to train on.
+      DataError: it has nothing to train on.
     """
     run = open_run(folder, {"titles": TITLES, "labels": LABELS})
     titles, listed = run.datasets["titles"], run.datasets["labels"]
@@ -63,7 +64,7 @@ def open_source(folder: str) -> TitlesRun:
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
     if len(known) < 2:
         few = "one category" if known else "no category"
-        raise TrainingError(f"{folder} has {few} with titles to train on; a classifier needs two")
+        raise DataError(f"{folder} has {few} with titles to train on; a classifier needs two")
     counts = np.array([row["train"] for row in known], np.float64)
     vectors = {
         each.name: each.type.list_size
@@ -85,21 +86,21 @@ def choose_embeddings(source: TitlesRun, asked: Sequence[str] | None) -> list[st
     """Return the columns of vectors that are trained on: those asked for, or all.
 
     Raises:
-      TrainingError: one is not there, or none at all.
+      DataError: one is not there, or none at all.
     """
     there = ", ".join(source.embeddings) or "none"
     for name in asked or []:
         if name not in source.embeddings:
-            raise TrainingError(f"{source.run.folder} has no embedding {name}; it has: {there}")
+            raise DataError(f"{source.run.folder} has no embedding {name}; it has: {there}")
     chosen = list(dict.fromkeys(asked or source.embeddings))
     if not chosen:
-        raise TrainingError(
+        raise DataError(
             f"{source.run.folder} has no vectors; make the run with --model, or train --architecture phrases"
         )
     return chosen
 
 
-def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[str]:
+def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning]:
     """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on.
 
     A title's split follows from its words, the seed and the shares: where seed and share are the same, what was split
@@ -119,9 +120,13 @@ def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[str]:
         else:
             continue
         told.append(
-            f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose figures "
-            f"are too good then; grow it by molino model train --input {source.run.folder}, and make the run again "
-            "with that model"
+            DataWarning(
+                "model.leak",
+                f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose "
+                "figures are too good then",
+                remedy=f"grow it by molino model train --input {source.run.folder}, and make the run again with that "
+                "model",
+            )
         )
     return told
 
@@ -130,14 +135,14 @@ def find_languages(source: TitlesRun) -> list[str]:
     """Return the languages that training has titles of, sorted.
 
     Raises:
-      TrainingError: there are fewer than two.
+      DataError: there are fewer than two.
     """
     found: set[str] = set()
     batch: Any
     for batch in source.read("train", [FLAG], shuffle=False, batch=1 << 16).epoch():
         found |= set(pc.unique(batch[FLAG].drop_null()).to_pylist())
     if len(found) < 2:
-        raise TrainingError(f"--per-language: {source.run.folder} has titles of {len(found)} languages")
+        raise DataError(f"--per-language: {source.run.folder} has titles of {len(found)} languages")
     return sorted(found)
 
 

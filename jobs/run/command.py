@@ -91,7 +91,7 @@ def _run(
     started: float,
 ) -> list[str]:
     """Return what the user reads of a run that is done."""
-    from molino.jobs.run import runs
+    from molino.jobs.run import commit, runs
     from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.manifest import read_manifest
@@ -120,7 +120,9 @@ def _run(
         strict=given.strict,
     )
     refuse_warnings(run)
-    options = pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
+    options = None
+    if plan.build:
+        options = pipeline_options(given.runner, beam_flags, job=plan.job, workers=given.workers)
     if runs.check_output(run, overwrite=given.overwrite)[0] and not runs.leftovers(output):
         return _tell_done(output, strict=given.strict)
     forecast = expect(plan, given, beam_flags)
@@ -131,7 +133,7 @@ def _run(
     cluster = None if embedded else flink.cluster_of(given.runner, options)
     if cluster:
         cluster.check()
-    job_file = job_file_of(options)
+    job_file = job_file_of(options) if options else ""
     spilled = bucket_folder(run.staging, embedded=embedded) if _spills(given.shuffle, embedded) else None
     end_job = functools.partial(service.end_job, flags=beam_flags)
     with Lock(output, run.token, end_job=end_job) as lock, spilled or contextlib.nullcontext() as spill:
@@ -142,22 +144,28 @@ def _run(
             return _tell_done(output, strict=given.strict)
         run = dataclasses.replace(run, buckets=spill or "", parent=parent)
         try:
-            ask = None if embedded else cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
+            ask = plan.how_far
+            if not embedded:
+                ask = cluster.how_far if cluster else lambda: (0.0, f"at work on {given.runner}")
             if cluster:
                 lock.tell(engine=given.runner, master=cluster.url, job=cluster.name)
             for name, folder in plan.sends.items() if elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
             with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
                 lock.how_far = watch.told
-                run_pipeline(
-                    lambda pipeline: plan.build(pipeline, run, spill),
-                    given.runner,
-                    options,
-                    worker_mode=given.worker_mode,
-                    cluster=cluster,
-                    submitted=lambda result: lock.tell(**service.place_of(given.runner, options, result)),
-                    sources=runs.sources(plan),
-                )
+                if plan.work:
+                    files, counters = plan.work(run)
+                    commit.publish(run, files, counters, commit.crash_point)
+                else:
+                    run_pipeline(
+                        lambda pipeline: plan.build(pipeline, run, spill),
+                        given.runner,
+                        options,
+                        worker_mode=given.worker_mode,
+                        cluster=cluster,
+                        submitted=lambda result: lock.tell(**service.place_of(given.runner, options, result)),
+                        sources=runs.sources(plan),
+                    )
         except BaseException as error:
             recover(run, lock, error)
         if job_file:

@@ -7,7 +7,8 @@ import pytest
 
 from molino.jobs import predict
 from molino.jobs import titles as module
-from molino.training import compare, recipe, titles
+from molino.jobs.train import compare, titles
+from molino.training import recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROW = re.compile(r"^\| `(--[a-z-]+)` \| ([^|]+) \|", re.MULTILINE)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.training import tokens
-from molino.training.tokens import Titles, TitlesError
+from molino.training.tokens import TitleBatch
+from molino.transforms.errors import DataError
 
 LETTERS = "abcAñÉ  ..¿-_'\t\n\u0301\xa0日🙂"
 TEXTS = st.lists(st.text(LETTERS, max_size=12), max_size=12)
@@ -22,7 +23,7 @@ def plain_tokens(text, normalization):
 
 
 def make_titles(titles, categories=None):
-    return Titles(
+    return TitleBatch(
         titles=pa.array(titles, pa.string()), categories=pa.array(categories or [None] * len(titles), pa.string())
     )
 
@@ -195,10 +196,10 @@ def test_a_parquet_file(tmp_path):
 )
 def test_what_is_no_file_of_titles(tmp_path, data, message):
     (tmp_path / "t.file").write_bytes(data)
-    with pytest.raises(TitlesError, match=message):
+    with pytest.raises(DataError, match=message):
         read(tmp_path / "t.file")
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(TitlesError, match=f"there is no file {tmp_path}/t.csv; check --input"):
+    with pytest.raises(DataError, match=f"there is no file {tmp_path}/t.csv; check --input"):
         read(tmp_path / "t.csv")
