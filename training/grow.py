@@ -26,8 +26,6 @@ class Options:
 
     split: str
     measure: str
-    title_column: str
-    category_column: str
     unsupervised: bool
     validation: float
     dim: int

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.options import Parser
+from molino.jobs.options import Parser, add_text_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
 from molino.jobs.train.output import METRICS, Summary, explained, run_training, tell_time, write_text
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import Source, TextFormat
 
 JOB = "model train"
+COLUMNS = {"title": "title", "category": "category"}
+OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
 Reading = Callable[["Options"], Iterator[tuple["TitleBatch", bool]]]
@@ -46,12 +48,11 @@ def parser() -> Parser:
     titles = made.add_argument_group("titles")
     titles.add_argument("--split", default="train", metavar="NAME", help="of a run, to train on (default train)")
     titles.add_argument("--measure", default="validation", metavar="NAME", help="of a run, to measure by (validation)")
-    titles.add_argument("--title-column", default="title", metavar="NAME", help="of a file (default title)")
-    titles.add_argument("--category-column", default="category", metavar="NAME", help="of a file (default category)")
     titles.add_argument("--unsupervised", action="store_true", help="train as if no title had a category")
     titles.add_argument(
         "--validation", type=below_one, default=0.05, metavar="R", help="share of a file's titles to measure by (.05)"
     )
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
     model.add_argument(
         "--dim", type=number(1, 1 << 16), default=128, metavar="N", help="numbers of a vector (default 128)"
@@ -102,6 +103,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     from molino.training.progress import Progress
     from molino.training.runs import is_run
     from molino.transforms.errors import DataError
+    from molino.transforms.text.sources import list_sources
 
     if given.split == given.measure:
         raise DataError(f"--split and --measure are both {given.split}: a model is measured by other titles")
@@ -111,10 +113,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     options = Options(**{field.name: getattr(given, field.name) for field in dataclasses.fields(Options)})
     manifest = read_manifest(path) if of_run else None
     rows = manifest["counters"].get(f"split.{given.split}") if manifest else None
-    read = functools.partial(read_run, path) if of_run else functools.partial(read_file, *find_titles(given, files))
+    text = dataclasses.replace(text_format(given, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
+    sources = [] if of_run else list_sources(files, text, given.command)
+    read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
     return Plan(
         job=JOB,
-        options={**dataclasses.asdict(options), "grown_on": grown_on},
+        options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
         datasets={},
         balance=("titles_read", ("train", "validation", "left_out")),
         counted=(),
@@ -127,20 +131,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
         ],
         noun="titles",
     )
-
-
-def find_titles(given: argparse.Namespace, files: Sequence["FileInfo"]) -> tuple[list["Source"], "TextFormat"]:
-    """Return the texts that hold titles, and how they are written.
-
-    Raises:
-      DataError: a file is neither text nor Parquet, or has no column of titles.
-    """
-    from molino.transforms.text.sources import TextFormat, list_sources
-
-    columns = {"title": given.title_column, "category": given.category_column}
-    how = functools.partial(TextFormat, delimiter=",", encoding="utf-8", quote='"', max_line_bytes=1 << 20)
-    text = how(columns=columns, optional=("category",), blank=("title",))
-    return list_sources(files, text, given.command), text
 
 
 def read_file(
