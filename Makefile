@@ -9,6 +9,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# a file of tests stays on one core, with what its tests share
+SIDE_BY_SIDE := -n 2 --dist loadfile
 # a lock is complete: --no-deps keeps pip from asking for what requirements/overrides.txt leaves out
 PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 
@@ -28,7 +30,8 @@ demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/sea
 
 test: $(VENV)/installed
 	@echo "Without the tests on Flink: make flink-test"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not flink and not alone"
+	$(BIN)/python -m pytest -m "alone and not flink"
 
 flink-pieces: $(VENV)/installed
 	deploy/flink/fetch
@@ -43,7 +46,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow" -x
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not flink" -x
 
 faults: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults

@@ -53,6 +53,7 @@ setup(
             "psutil>=7",
             "pytest>=9",
             "pytest-timeout>=2.4",
+            "pytest-xdist>=3.8",
             "ruff>=0.14",
             "setuptools>=77",
             "uv>=0.9",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.forecast.sizes import text_size
 from molino.jobs.options import (
     Parser,
     add_run_options,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.secret_key import SecretKey
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
-    from molino.transforms.text.take_sample import Sample
 
 JOB = "names"
 COLUMNS = {
@@ -39,7 +38,6 @@ COLUMNS = {
 JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_", "\\N"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
-NAME_BYTES = 72  # of a row of molino.transforms.names.count.COUNTS: eight numbers, and a name
 
 DESCRIPTION = """
 One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
@@ -162,7 +160,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is not delimited text with the wanted columns, or all are empty.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
@@ -197,7 +195,9 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ],
         seen=texts.seen,
         total_bytes=texts.bytes,
-        size=functools.partial(names_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
+        size=functools.partial(
+            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=given.span_bytes, shards=shards
+        ),
         here_only=key_here(key),
     )
 
@@ -264,7 +264,6 @@ def key_here(key: "SecretKey | None") -> list[str]:
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     key: "SecretKey | None",
@@ -311,7 +310,7 @@ def build(
             blocks=options.blocks,
             shards=options.shards,
             order_by=POSITION,
-            spill=spill,
+            spill=run.spill,
         )
         | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
     )
@@ -342,24 +341,12 @@ def build(
         junk=options.junk,
         repair=options.repair,
         partitions=max(1, options.blocks // 16),
-        spill=spill,
+        spill=run.spill,
     )
     births = people.people | "Births" >> GatherBirths()
     staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
     everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
-
-
-def names_size(sources: "Sequence[Source]", text: "TextFormat", *, shards: int, **how: Any) -> Size:
-    """Return what the names job has to do: its second shuffle carries the distinct names of each shard."""
-    from molino.transforms.names.people import NAMES
-    from molino.transforms.text.take_sample import grown_distinct
-
-    def counts(sample: "Sample", rows: float) -> float:
-        named = sum(grown_distinct([batch[name] for batch in sample.rows], rows / shards) for name in NAMES)
-        return shards * named * NAME_BYTES
-
-    return text_size(sources, text, shards=shards, more=counts, **how)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 JOB = "pca"
+ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
 VECTOR_TYPES = ("float16", "float32", "float64")
 
 DESCRIPTION = """
@@ -42,7 +43,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(
-        made, inputs="folder of a finished run, or Parquet files or globs; also gs://, s3://", shuffles=False
+        made, inputs="folder of a finished run, or Parquet files, folders or globs; also gs://, s3://", shuffles=False
     )
     vectors = made.add_argument_group("vectors")
     vectors.add_argument("--column", required=True, metavar="NAME", help="column of vectors: lists of numbers")
@@ -91,17 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_files(given: argparse.Namespace) -> list["FileInfo"]:
-    """Return the Parquet files that paths, globs and finished runs name, in their order, each once.
+    """Return the Parquet files that paths, globs, folders and finished runs name, in their order, each once.
 
-    Of a run those that hold the column, in the order of its manifest; of a glob in natural order.
+    Of a run those that hold the column, in the order of its manifest; of a glob or a folder in natural order, without
+    those that have a name that begins with "." or "_", which Spark and Dask write beside the data.
 
     Raises:
       OptionError: the output would lie inside a run.
-      DataError: there is none, or a run is not finished.
+      DataError: there is none, a run is not finished, or a folder is a Delta table.
     """
     import os
 
-    from molino.jobs.run.command import find_inputs
     from molino.jobs.run.manifest import MANIFEST
     from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
@@ -111,10 +112,33 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
         if is_run and os.path.abspath(given.output).startswith(os.path.abspath(path) + "/"):
             raise OptionError(f"--output {given.output} lies inside --input {path}; choose another --output")
-        files = find_run_files(path, given.column) if is_run else sorted(find_inputs([path]), key=natural_order)
+        files = find_run_files(path, given.column) if is_run else find_data_files(path)
         for file in files:
             found.setdefault(file.path, file)
     return list(found.values())
+
+
+def find_data_files(path: str) -> list["FileInfo"]:
+    """Return the files that a path, a glob or a folder names."""
+    import os
+
+    from molino.jobs.run.inputs import find_inputs
+    from molino.transforms.errors import DataError
+    from molino.transforms.files import storage
+
+    wild = any(character in path for character in "*?[") and not os.path.exists(path)
+    if not wild and (os.path.isdir(path) if storage.is_local(path) else not storage.match(path)):
+        wild, path = True, storage.join(re.sub(r"([*?[])", r"[\1]", path), "**")
+    found = find_inputs([path])
+    if not wild:
+        return found
+    fixed = len(os.path.dirname(re.split(r"[*?[]", storage.folder(path))[0]))
+    if any("/_delta_log/" in file.path[fixed:] for file in found):
+        raise DataError(f"{path} holds a Delta table, with files of earlier versions; name those of its newest one")
+    files = [file for file in found if not re.search(r"/[._]", file.path[fixed:])]
+    if not files:
+        raise DataError(f'no file matches {path}, but for names that begin with "." or "_"; check --input')
+    return sorted(files, key=natural_order)
 
 
 def natural_order(file: "FileInfo") -> list[Any]:
@@ -217,20 +241,44 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         counted=("vectors", "rejects"),
         build=functools.partial(build, vectors=vectors, how=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
+        warnings=partition_warnings([file.label for file in vectors.files]),
+        warn=[warn],
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
-        size=functools.partial(
-            pca_size,
-            vectors,
-            components=how.components,
-            vector_type=how.vector_type,
-            file_bytes=sum(file.bytes for file in files),
-        ),
+        size=functools.partial(pca_size, vectors, how=how, file_bytes=sum(file.bytes for file in files)),
     )
 
 
-def build(
-    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, vectors: "Vectors", how: "Rotation", sample: int
-) -> None:
+def partition_warnings(labels: Sequence[str]) -> list:
+    """Return a warning where folders are called key=value: a column that no file holds."""
+    from molino.transforms.warnings import DataWarning
+
+    held = [label for label in labels if re.search(r"[^/=]+=[^/]*/", label)]
+    names = sorted({name for label in held for name in re.findall(r"([^/=]+)=[^/]*/", label)})
+    told = (
+        f"columns that stand in names of folders alone are not read: {', '.join(names)}; files in them: {len(held):,}"
+    )
+    remedy = "the output's column `source` has these names"
+    return [DataWarning("pca.partitions", told, len(held), held[0], remedy)] if held else []
+
+
+def warn(counters: Mapping[str, int]) -> list:
+    """Return what is doubtful about the components: those that no vector has, and many vectors of zeros."""
+    from molino.transforms.warnings import DataWarning, example_of
+
+    vectors, spanned = counters.get("vectors", 0), counters.get("_spanned", 0)
+    empty, zeros = counters.get("components", 0) - spanned, counters.get("_zeros", 0)
+    found = []
+    if vectors and empty > 0:
+        told = f"components without any variance, whose axes are arbitrary: {empty:,}, from {spanned + 1} on"
+        remedy = f"--components {spanned} leaves them out" if spanned else "all vectors are the same: look at the input"
+        found.append(DataWarning("pca.no_variance", told, empty, remedy=remedy))
+    if zeros > ZEROS_TOLD * vectors:
+        told = f"vectors that are all zeros, and so have no cosine: {zeros:,} of {vectors:,}"
+        found.append(DataWarning("pca.zeros", told, zeros, example_of(counters, "_zeros"), "look at what made them"))
+    return found
+
+
+def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Rotation", sample: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
@@ -250,31 +298,19 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
-def pca_size(vectors: "Vectors", *, components: int | None, vector_type: str, file_bytes: int) -> Size:
-    """Return what the pca job has to do; where an error decides how many components there are, all are reckoned with.
-
-    Args:
-      file_bytes: of the input files as they lie there.
-    """
+def pca_size(vectors: "Vectors", *, how: "Rotation", file_bytes: int) -> Size:
+    """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
-    read = vectors.type.bit_width // 8 * rows * numbers
-    written = int(vector_type.removeprefix("float")) // 8 * rows * (components or numbers)
+    carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there
+    written = int(how.vector_type.removeprefix("float")) // 8 * rows * (how.components or numbers)
     return Size(
-        files=len(vectors.files),
-        bytes=vectors.bytes,
         rows=rows,
-        exact=True,
-        amounts={
-            "rows": rows,
-            "numbers": rows * numbers,
-            "squares": rows * numbers**2,
-            "vectors": written,
-            "carried": max(0, file_bytes - read),
-            "table": numbers**2 * 8,
-        },
+        files=len(vectors.files),
+        read_bytes=vectors.bytes,
         datasets={"vectors": rows},
-        pieces={"read": spans, "write": spans, "finish": 1},
+        amounts={"rows": rows, "numbers": rows * numbers, "squares": rows * numbers**2, "written": written + carried},
+        parts={"read": spans, "write": spans},
     )
 
 

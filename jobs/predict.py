@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.forecast.sizes import text_size
 from molino.jobs.options import (
     Parser,
     add_not_finite,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.predict.predict_titles import Classifier
     from molino.transforms.text.sources import Source, TextFormat
-    from molino.transforms.text.take_sample import Sample
 
 JOB = "predict"
 COLUMNS = {"title": "title", "language": "language"}
@@ -107,7 +106,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
@@ -136,7 +135,15 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         warn=[texts.warn, functools.partial(warn, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
-        size=functools.partial(predict_size, texts.sources, text, span_bytes=given.span_bytes, shards=shards),
+        size=functools.partial(
+            text_size,
+            texts.sources,
+            texts.heads,
+            text,
+            dataset="predictions",
+            span_bytes=given.span_bytes,
+            shards=shards,
+        ),
         sends={classifier.digest: classifier.path},
     )
 
@@ -144,7 +151,6 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     classifier: "Classifier",
@@ -174,7 +180,7 @@ def build(
             blocks=options.blocks,
             shards=options.shards,
             order_by=POSITION,
-            spill=spill,
+            spill=run.spill,
         )
         | "Predict"
         >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging, not_finite=options.not_finite)
@@ -187,15 +193,6 @@ def build(
         rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
-
-
-def predict_size(sources: "Sequence[Source]", text: "TextFormat", **how: Any) -> Size:
-    """Return what the predict job has to do."""
-
-    def amounts(sample: "Sample", rows: float) -> dict[str, float]:
-        return {"text": rows * sample.text_bytes("title")}
-
-    return text_size(sources, text, amounts=amounts, **how)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:

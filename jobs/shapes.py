@@ -184,7 +184,6 @@ def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    _: str | None,
     *,
     points: "Points",
     problems: "Sequence[Problem]",
@@ -239,18 +238,16 @@ def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: in
     split = points.rows + points.count("validation") + tested
     return Size(
         rows=len(networks),
-        exact=True,
+        datasets={"points": problems * split, "runs": len(networks), "predictions": len(networks) * tested},
         amounts={
             "networks": len(networks),
             "pictures": len(networks) if plots else 0,
             "training": sum(network.nanoseconds for network in networks) / 1e9,
-            "asked": len(networks) * split,
             "points": problems * split,
             "predictions": len(networks) * tested,
             "split": split,
         },
-        datasets={"points": problems * split, "runs": len(networks), "predictions": len(networks) * tested},
-        pieces={"read": len(networks), "finish": 1},
+        parts={"train": len(networks)},
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import Size, text_size
+from molino.jobs.forecast.sizes import text_size
 from molino.jobs.options import (
     Parser,
     add_not_finite,
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from molino.jobs.run.runs import Plan, Run
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.models.embed import Model
     from molino.transforms.text.sources import Source, TextFormat
-    from molino.transforms.text.take_sample import Sample
 
 JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
@@ -188,7 +186,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or a model cannot be used.
     """
-    from molino.jobs.run.command import cut
+    from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
@@ -196,6 +194,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models, sent_name
     from molino.transforms.models.finite import warn
+    from molino.transforms.titles.merge import key_titles
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
@@ -225,6 +224,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         shards=shards,
         blocks=blocks,
     )
+    numbers = sum(model.dim for model in models)
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
         job=JOB,
@@ -240,13 +240,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
-            titles_size,
+            text_size,
             texts.sources,
+            texts.heads,
             text,
-            models=models,
-            number_bytes=2 if options.vector_type == "float16" else 4,
+            dataset="titles",
             span_bytes=given.span_bytes,
             shards=shards,
+            keyed=key_titles,
+            models=sum(model.bytes for model in models),
+            amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
         ),
         sends={sent_name(model): model.path for model in models},
     )
@@ -280,7 +283,6 @@ def check_models(
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
-    spill: str | None,
     *,
     options: Options,
     models: Sequence[Any],
@@ -318,7 +320,7 @@ def build(
     rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
     parts = keyed.rows | "ByTitle" >> PartitionRows(
-        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=spill
+        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=run.spill
     )
     labeled = (
         parts
@@ -344,24 +346,6 @@ def build(
         rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
-
-
-def titles_size(
-    sources: "Sequence[Source]", text: "TextFormat", *, models: "Sequence[Model]", number_bytes: int, **how: Any
-) -> Size:
-    """Return what the titles job has to do.
-
-    Args:
-      number_bytes: of each number of a vector.
-    """
-    from molino.transforms.titles.merge import key_titles
-
-    def amounts(sample: "Sample", rows: float) -> dict[str, float]:
-        numbers = rows * sum(model.dim for model in models)
-        return {"numbers": numbers, "vectors": numbers * number_bytes, "text": rows * sample.text_bytes("title")}
-
-    held = sum(model.bytes for model in models)
-    return text_size(sources, text, keyed=key_titles, amounts=amounts, held=held, **how)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOB = "whales"
 METHODS = ("original", "fast", "saliency")
+SAMPLES = 8  # images whose headers are looked at for a plan
 THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
 
 DESCRIPTION = """
@@ -249,9 +250,7 @@ def extraction(given: argparse.Namespace) -> "Extraction":
     )
 
 
-def build(
-    pipeline: "beam.Pipeline", run: "Run", spill: str | None, *, how: "Extraction", units: "Units", shown: int
-) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "Units", shown: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
@@ -284,54 +283,34 @@ def build(
 
 
 def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
-    """Return what the whales job has to do: all images are listed, and the headers of some are read.
-
-    Args:
-      most: images in the report.
-    """
+    """Return what the whales job has to do; at most so many images are in the report. Reads the headers of a few."""
     import pyarrow.compute as pc
 
     from molino.transforms.images.decode import ImageError, read_header
     from molino.transforms.images.read_images import read_images
-    from molino.transforms.text.take_sample import SAMPLES
 
-    images = units.images.num_rows
-    pixels = []
+    images, pixels = units.images.num_rows, []
     for place in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
         # of a Parquet shard the first image of the row group: reading ends there
         image = next(read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes))
         with contextlib.suppress(ImageError):
             header = read_header(image.data)
             pixels.append(header.width * header.height)
-    return images_size(
-        images,
-        how,
-        most=most,
-        files=pc.count_distinct(units.images["path"]).as_py(),
-        bytes_=pc.sum(units.images["bytes"]).as_py() or 0,
-        pixels=sum(pixels) / max(1, len(pixels)),
-        units=units.count,
-    )
-
-
-def images_size(
-    images: int, how: "Extraction", *, most: int, files: int, bytes_: int, pixels: float, units: int
-) -> Size:
-    """Return what images of so many pixels each give the whales job to do, in so many work units."""
+    mean = sum(pixels) / max(1, len(pixels))
     return Size(
-        files=files,
-        bytes=bytes_,
         rows=images,
-        exact=True,
+        datasets={"regions": images},
+        files=pc.count_distinct(units.images["path"]).as_py(),
+        read_bytes=pc.sum(units.images["bytes"]).as_py() or 0,
         amounts={
             "images": images,
-            f"pixels.{how.method}": images * pixels,
-            "cropped": images * pixels if how.crop_quality else 0.0,
-            "shown": min(images, most) * min(pixels, THUMBNAIL_PIXELS),
+            "pixels": images * mean,
+            "pixel": mean,
+            "cropped": images * mean if how.crop_quality else 0.0,
+            "shown": min(images, most) * min(mean, THUMBNAIL_PIXELS),
             "square": images * how.crop_size**2 * 3,
         },
-        pieces={"list": 1, "read": units, "finish": 1},
-        chunk=3 * pixels,
+        parts={"read": units.count},
     )
 
 

@@ -1,15 +1,30 @@
 """What tests of several folders share."""
 
 import os
+import tempfile
 import warnings
 
 import pytest
 from hypothesis import settings
 
+from tests import programs
 from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
 settings.register_profile("molino", deadline=None)  # a machine at work is no fault of the code
 settings.load_profile("molino")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_quickly():
+    """Programs of this project that tests start find large libraries imported."""
+    with tempfile.TemporaryDirectory(prefix="programs-") as folder, programs.serve(folder):  # a short path for sockets
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_at_work():
+    yield
+    programs.end_started()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+
+from tests import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 # the commands that make a job's input, and the options of the job
@@ -36,15 +36,9 @@ def find_prism():
 
 def molino(*arguments, cwd):
     """Run `molino` to its end, which must be a good one."""
-    done = subprocess.run(
-        [sys.executable, "-m", "molino", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = programs.popen(["molino", *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=cwd)
+    _, wrong = process.communicate()
+    assert process.returncode == 0, wrong.decode()[-3000:]
 
 
 def digests(output):

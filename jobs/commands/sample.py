@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if not storage.is_local(given.output):
         parser.error(f"--output {given.output}: a sample is written to a local path")
-    from molino.jobs.run.command import run_above
+    from molino.jobs.run.output import run_above
     from molino.transforms.errors import OptionError
 
     folder = run_above(os.path.join(os.path.abspath(given.output), "file"))

@@ -1,199 +1,125 @@
 """What a run will take, from how much there is to do and from constants that were measured: pure arithmetic.
 
-A stage's processor time is a sum of amounts (rows, numbers, pixels ...) times what each costs. It is shared by the
-workers, but by no more of them than the stage has pieces, and less well the more there are:
+One linear model for all jobs: an amount (rows, numbers, pixels ...) costs so much time, disk and memory, and
 
-    seconds = start + sum over stages of work / (n * efficiency(n)),  n = min(workers, pieces of the stage)
+    seconds = fixed + work / min(workers, parts)
 
-The constants stand in constants.json, written by benchmarks/constants.py.
+Stages have different parts, and machines different speeds: the time lies between the most parts on a fast one and the
+fewest on a slow one.
 """
 
 import dataclasses
 import functools
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from molino.jobs.forecast.sizes import Size
+from molino.jobs.options import EMBEDDED
 
 CONSTANTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "constants.json")
 MILLION = 1e6
-UNDISTURBED = {"1": 1.0}  # efficiency of workers of which none keeps another from working
-READING = ("reduce", "write")  # stages that read what was brought together
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What a run is expected to take.
+class Forecast(Size):
+    """What a run is expected to meet and to take; None is not known.
 
     Attributes:
-      rows, exact, files: as in Size.
-      datasets: rows of the main data sets.
-      shares: those of them of which only the usual share of the rows is known.
-      read_bytes: of the input, unpacked.
-      shuffle_bytes: in the bucket files, or through the runner's shuffle.
-      spills: whether they lie in bucket files.
-      overhead_bytes: those of them that are no rows: what the pieces cost.
-      by_span: as in Size: larger spans would make fewer pieces.
+      runner, workers: that the run is planned for: threads of one process on the embedded runner, else processes.
+      unknown: why something is not known; "" where all is.
       written_bytes: data sets and views.
-      worker_bytes: memory of a process with one worker.
-      memory_bytes: of all workers: threads of one process on the embedded runner, else processes.
-      widest: the stage through which most bytes go, in and out.
-      width: those bytes.
-      pieces: parts of that stage: more workers than these do not help it.
-      runner: that the run is planned for.
-      workers: that share the work.
-      seconds: on machines like that of the constants; None for a runner that was not measured.
-      start: those of them before the first row and after the last.
-      work: processor seconds of each stage.
+      disk_bytes: free bytes that the output's disk must have: an earlier output stays until the commit.
+      worker_bytes, memory_bytes: memory of a process with one worker, and of all workers.
+      seconds, between: on the clock; from the least that they may be to the most.
+      core_hours: processors kept for the run, whether at work or not, times hours.
     """
 
-    rows: float
-    exact: bool
-    files: int
-    datasets: Mapping[str, float]
-    shares: Sequence[str]
-    read_bytes: float
-    shuffle_bytes: float
-    spills: bool
-    overhead_bytes: float
-    by_span: bool
-    written_bytes: float
-    worker_bytes: float
-    memory_bytes: float
-    widest: str
-    width: float
-    pieces: int
     runner: str
     workers: int
-    seconds: float | None
-    start: float
-    work: Mapping[str, float]
-
-    @property
-    def disk_bytes(self) -> float:
-        """Free bytes that the output's disk must have: an earlier output stays until the commit."""
-        return self.written_bytes + (self.shuffle_bytes if self.spills else 0.0)
-
-    @property
-    def core_hours(self) -> float:
-        """Processors kept for the run, whether at work or not, times hours."""
-        return self.workers * (self.seconds or 0.0) / 3600
-
-    @property
-    def gb_hours(self) -> float:
-        """Gigabytes of memory (10^9 bytes) kept for the run, times hours."""
-        return self.memory_bytes / 1e9 * (self.seconds or 0.0) / 3600
+    unknown: str = ""
+    # numbers; mypy would have each looked at for None, where `unknown` tells of all
+    written_bytes: Any = None
+    disk_bytes: Any = None
+    worker_bytes: Any = None
+    memory_bytes: Any = None
+    seconds: Any = None
+    between: Any = None
+    core_hours: Any = None
 
     def plan(self) -> dict[str, Any]:
-        """Return what a manifest keeps of it."""
-        return {
-            "rows": round(self.rows),
-            "datasets": {name: round(rows) for name, rows in self.datasets.items()},
-            "read_bytes": round(self.read_bytes),
-            "shuffle_bytes": round(self.shuffle_bytes),
-            "written_bytes": round(self.written_bytes),
-            "memory_bytes": round(self.memory_bytes),
-            "runner": self.runner,
-            "workers": self.workers,
-            "seconds": None if self.seconds is None else round(self.seconds, 3),
-        }
+        """Return what is known of it, as a manifest keeps it."""
+        facts = dataclasses.asdict(self)
+        return {name: fact for name, fact in facts.items() if fact not in (None, "") and name != "amounts"}
 
 
 @functools.cache
 def read_constants() -> Mapping[str, Any]:
-    """Return the constants of all jobs."""
+    """Return the constants: microseconds and bytes for each of an amount; of runners seconds, times and the spread."""
     with open(CONSTANTS, encoding="utf-8") as file:
         return json.load(file)
 
 
 def forecast(
-    job: str, size: Size, *, workers: int, runner: str = "embedded", spills: bool = True, given: Mapping | None = None
+    job: str, size: Size, *, workers: int, runner: str = EMBEDDED, spills: bool = True, given: Mapping | None = None
 ) -> Forecast:
     """Return what a run will take.
 
     Args:
-      workers: threads on the embedded runner; else processes of one core each.
       spills: rows are brought together through bucket files, and not in the runner's shuffle.
       given: constants; by default those of the file.
     """
-    constants = read_constants() if given is None else given
-    of, common = constants["jobs"][job], constants["shuffle"]
-    embedded = runner == "embedded"
-    shards = size.pieces.get("write", 0)
-    cut = size.batches * (shards if spills else min(shards, size.rows / max(1, size.batches)))
-    overhead = cut * (size.piece if spills else size.message)
-    written = of["written"].get("fixed", 0.0) + sum_costs(of["written"], size.amounts)
-    work = {stage: sum_costs(costs, size.amounts) / MILLION for stage, costs in of["seconds"].items()}
-    if size.shuffle:
-        write, read = ("write_piece", "read_piece") if spills else ("write_message", "read_message")
-        work["read"] += cut * common[write] / MILLION
-        # every shard opens every bucket file
-        find = cut * (common[read] + (shards * common["pass_piece"] if spills else 0.0))
-        for stage in READING:
-            if stage in work:
-                work[stage] += find / MILLION
-    start, slower, efficiency = _measured(of["start"], workers), 1.0, of["efficiency"]
-    if not embedded:
-        measured = constants["runners"].get(runner, {"jobs": {}})["jobs"].get(job)
-        start, slower = (_measured(measured[name], workers) for name in ("start", "work")) if measured else (0.0, 0.0)
-        efficiency = UNDISTURBED  # what more of them do less well is in `slower`
-    shuffle = size.shuffle + overhead
-    seconds = start + slower * _shared(work, size, workers, efficiency)
-    held = of["memory"]["base"] + size.held + sum_costs(of["memory"], size.amounts)
-    own = of["memory"].get("worker", 0.0) + of["memory"].get("chunk", 0.0) * size.chunk
-    widest, width = max(_flows(size, shuffle, written).items(), key=lambda flow: flow[1])
-    return Forecast(
-        rows=size.rows,
-        exact=size.exact,
-        files=size.files,
-        datasets={**{name: share * size.rows for name, share in of.get("kept", {}).items()}, **size.datasets},
-        shares=tuple(of.get("kept", {})),
-        read_bytes=size.bytes,
-        shuffle_bytes=shuffle,
-        spills=spills,
-        overhead_bytes=overhead,
-        by_span=size.by_span,
+    constants = given or read_constants()
+    of, engine = constants["jobs"].get(job), constants["runners"].get(runner)
+    unknown = "" if of and engine else f"{runner if of else f'the job {job}'} was not measured"
+    met = Forecast(**vars(size), runner=runner, workers=workers, unknown=unknown)
+    if not of:
+        return met
+    written, held, own = (round(cost_of(of[what], size.amounts)) for what in ("written", "memory", "worker"))
+    met = dataclasses.replace(
+        met,
         written_bytes=written,
+        disk_bytes=written + (size.shuffle_bytes if spills else 0),
         worker_bytes=held + own,
-        memory_bytes=held + workers * own if embedded else workers * (held + own),
-        widest=widest,
-        width=width,
-        pieces=size.pieces[widest],
-        runner=runner,
-        workers=workers,
-        seconds=seconds if slower else None,
-        start=start,
-        work=work,
+        memory_bytes=held + workers * own if runner == EMBEDDED else workers * (held + own),
     )
+    if not engine:
+        return met
+    start = engine["fixed"] + of["microseconds"]["fixed"] / MILLION
+    work = engine["work"] * cost_of({**of["microseconds"], "fixed": 0}, size.amounts) / MILLION
+    shared = [max(1, min(workers, parts(size.parts.values()))) for parts in (max, min)]
+    least, most = (start + work / n for n in shared)
+    seconds, spread = round(math.sqrt(least * most), 3), engine["spread"]
+    between = (round(least / spread, 3), round(most * spread, 3))
+    return dataclasses.replace(met, seconds=seconds, between=between, core_hours=workers * seconds / 3600)
 
 
-def sum_costs(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    """Return what so much of each amount costs; an amount that does not occur costs nothing."""
-    return sum(cost * amounts[name] for name, cost in costs.items() if name in amounts)
+def cost_of(costs: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    """Return what so much of each amount costs, and what is fixed; an amount that does not occur costs nothing."""
+    return sum(cost * (1.0 if name == "fixed" else amounts.get(name, 0.0)) for name, cost in costs.items())
 
 
-def shared_seconds(found: Forecast, size: Size) -> float:
-    """Return the seconds that a forecast's work takes its workers where none keeps another from working."""
-    return _shared(found.work, size, found.workers, UNDISTURBED)
+def show_bytes(size: float) -> str:
+    """Return bytes as a person reads them.
+
+    >>> show_bytes(950), show_bytes(1.26e6), show_bytes(6.8e11)
+    ('950 B', '1.26 MB', '680 GB')
+    """
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}" if size < 999.5 * unit else f"{size / unit:,.0f} {name}"
+    return f"{size:.0f} B"
 
 
-def _shared(work: Mapping[str, float], size: Size, workers: int, efficiency: Mapping[str, float]) -> float:
-    """Return the seconds of all stages; of more workers than were measured each is as good as of the most that were."""
-    sharing = {stage: max(1, min(workers, size.pieces[stage])) for stage in work}
-    return sum(cpu / (sharing[stage] * _measured(efficiency, sharing[stage])) for stage, cpu in work.items())
+def show_time(seconds: float) -> str:
+    """Return seconds as a person reads them.
 
-
-def _measured(by_cores: Mapping[str, float], cores: int) -> float:
-    """Return what was measured on so many cores, or on the most that are fewer."""
-    return by_cores[str(max(int(measured) for measured in by_cores if int(measured) <= cores))]
-
-
-def _flows(size: Size, shuffle: float, written: float) -> dict[str, float]:
-    """Return the bytes that go into and out of each stage."""
-    if size.shuffle:
-        return {"read": size.bytes + shuffle, "write": shuffle + written}
-    if "write" in size.pieces:
-        return {"read": float(size.bytes), "write": size.bytes + written}
-    return {"read": size.bytes + written}
+    >>> show_time(4.21), show_time(110), show_time(150), show_time(9000), show_time(400000)
+    ('4.2 s', '110 s', '2.5 min', '2.5 h', '4.6 days')
+    """
+    for unit, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.{int(seconds < 10 * unit)}f} {name}"
+    return f"{seconds:.1f} s"

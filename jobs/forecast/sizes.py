@@ -1,4 +1,4 @@
-"""How much a job has to do, as far as a listing and a small sample of the input tell: nothing is run for it."""
+"""How much a job has to do, as far as a listing and a look at the input tell: nothing is run for it."""
 
 import dataclasses
 import math
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 # Arrow and the transforms are imported when an input is looked at: `--help` must not wait for them.
 if TYPE_CHECKING:
     from molino.transforms.text.sources import Source, TextFormat
-    from molino.transforms.text.take_sample import Sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,92 +15,71 @@ class Size:
     """What a run is expected to meet. What does not apply to a job is 0 or empty.
 
     Attributes:
-      files: input files, or members of zips.
-      bytes: that will be read, unpacked.
-      rows: records: rows, images or networks.
+      rows: records: rows, images or networks; None is not known.
       exact: whether the rows were listed, and not reckoned from a sample.
-      amounts: what processor time, bytes and memory grow with, by the names that the constants have.
-      datasets: rows of data sets that follow from the input alone.
-      shuffle: bytes that are brought together, pieces apart.
-      batches: each is cut into as many pieces as there are shards, `pieces["write"]`; into fewer where they have no
-        rows, and the runner's shuffle carries them.
-      by_span: whether larger spans make larger batches; those of Parquet and of quoted text have 65,536 rows.
-      piece, message: bytes that a piece costs besides its rows, in a bucket file and in a runner's shuffle.
-      pieces: of each stage, how many parts of it can be worked on side by side.
-      chunk: bytes of the largest part of the rows that a worker holds at once.
-      held: bytes of models that each process holds.
+      datasets: rows of the main data sets at most: of how many are duplicates or rejects nothing is known.
+      files: input files, or members of zips.
+      read_bytes: of the input, unpacked.
+      shuffle_bytes: that are brought together.
+      overhead_bytes: those of them that are no rows: each batch is cut into as many pieces as there are shards.
+      parts: of each stage, how many parts of it can be worked on side by side.
+      amounts: what time, disk and memory grow with, by the names that the constants have.
     """
 
+    rows: int | None = None
+    exact: bool = True
+    datasets: Mapping[str, int] = dataclasses.field(default_factory=dict)
     files: int = 0
-    bytes: int = 0
-    rows: float
-    exact: bool
-    amounts: Mapping[str, float]
-    datasets: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    shuffle: float = 0.0
-    batches: int = 0
-    by_span: bool = False
-    piece: float = 0.0
-    message: float = 0.0
-    pieces: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    chunk: float = 0.0
-    held: int = 0
+    read_bytes: int = 0
+    shuffle_bytes: int = 0
+    overhead_bytes: int = 0
+    parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def text_size(
     sources: "Sequence[Source]",
+    heads: "Sequence[tuple[Source, bytes]]",
     text: "TextFormat",
     *,
+    dataset: str,
     span_bytes: int,
     shards: int,
     keyed: Callable[..., Any] | None = None,
-    amounts: Callable[["Sample", float], Mapping[str, float]] | None = None,
-    more: Callable[["Sample", float], float] | None = None,
-    held: int = 0,
-    sample: "Sample | None" = None,
+    models: int = 0,
+    amounts: Mapping[str, float] | None = None,
 ) -> Size:
     """Return what a job has to do that reads delimited text or Parquet and brings its rows together in shards.
 
     Args:
-      keyed: see `take_sample`.
-      amounts: from the sample and the rows to amounts besides `rows` and `shuffle`.
-      more: the same, to bytes that a second shuffle brings together.
-      held: see Size.
-      sample: of records like those of the sources; by default it is taken from them.
+      heads, keyed: see `take_sample`.
+      dataset: the one that has a row for each that is read.
+      models: bytes of them.
+      amounts: of the job's own, for each row.
     """
-    from molino.transforms.text.quoted import CHUNK_RECORDS
     from molino.transforms.text.row_groups import BATCH_ROWS
     from molino.transforms.text.sources import PARQUET, split_sources
     from molino.transforms.text.take_sample import take_sample
 
-    sample = sample or take_sample(sources, text, keyed)
+    rows_a_byte, row_bytes, piece_bytes = take_sample(heads, text, keyed)
     tables = sum(rows for source in sources for rows, _ in source.groups)
     texts = sum(source.bytes - source.start for source in sources if source.kind != PARQUET and not source.empty)
-    rows = tables + texts * sample.rows_a_byte
-    spans = split_sources(sources, span_bytes, quoted=bool(text.quote))
-    batches = 0
-    for span in spans:
-        source = span.source
-        if source.kind == PARQUET:
-            batches += -(-sum(n for n, _ in source.groups[span.start : span.end]) // BATCH_ROWS)
-        elif text.quote:
-            batches += max(1, math.ceil((span.end - span.start) * sample.rows_a_byte / CHUNK_RECORDS))
-        else:
-            batches += 1 if source.kind == "plain" else -(-(span.end - span.start) // span_bytes)
-    shuffle, total = rows * sample.row_bytes, sum(source.bytes for source in sources)
+    rows, total = round(tables + texts * rows_a_byte), sum(source.bytes for source in sources)
+    spans = len(split_sources(sources, span_bytes, quoted=bool(text.quote)))
+    # batches of Parquet and of quoted text have so many rows whatever the span
+    pieces = shards * max(spans, math.ceil(rows / BATCH_ROWS if text.quote or tables else texts / span_bytes))
+    shuffle, overhead = round(rows * row_bytes), round(pieces * piece_bytes)
+    # a worker holds a shard, or the span that it reads
+    chunk = shuffle * max(1 / shards, min(1.0, span_bytes / max(1, total)))
+    own = {name: rows * each for name, each in (amounts or {}).items()}
     return Size(
-        files=len(sources),
-        bytes=total,
         rows=rows,
         exact=not texts,
-        amounts={"rows": rows, "shuffle": shuffle, **(amounts(sample, rows) if amounts else {})},
-        shuffle=shuffle + (more(sample, rows) if more else 0.0),
-        batches=batches,
-        by_span=not text.quote and not tables,
-        piece=sample.piece,
-        message=sample.message,
-        pieces={"read": len(spans), "reduce": shards, "write": shards, "finish": 1},
-        # a worker holds a shard, or the span that it reads
-        chunk=shuffle * max(1 / shards, min(1.0, span_bytes / max(1, total))),
-        held=held,
+        datasets={dataset: rows},
+        files=len(sources),
+        read_bytes=total,
+        shuffle_bytes=shuffle + overhead,
+        overhead_bytes=overhead,
+        parts={"read": spans, "write": shards},
+        amounts={"rows": rows, "bytes": total, "pieces": pieces, "chunk": chunk, "models": models, **own},
     )

@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from molino import machine
+from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import is_of, read_lock
 from molino.jobs.run.manifest import (
     FORMAT,
@@ -38,7 +39,7 @@ from molino.jobs.run.manifest import (
     read_manifest,
     relative_paths,
 )
-from molino.jobs.run.runs import UNITS, Run, check_inputs, late_inputs
+from molino.jobs.run.runs import UNITS, Run
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked
@@ -94,7 +95,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             storage.place(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
         manifest = _manifest(run, files, names, counters, warnings, present, listing)
-        missing = missing_paths(run.output, manifest, views=False)
+        missing = missing_paths(run.output, manifest)
         if missing:
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
         data = _json(manifest)
@@ -130,7 +131,7 @@ def complete(run: Run) -> bool:
 
 def _holds(run: Run, manifest: Mapping[str, Any]) -> bool:
     """Return whether a manifest is of this run, by this attempt or another, and its data files are there."""
-    return manifest["run"] == run.id and not missing_paths(run.output, manifest, views=False)
+    return manifest["run"] == run.id and not missing_paths(run.output, manifest)
 
 
 @contextlib.contextmanager

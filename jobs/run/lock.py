@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,7 @@ class Lock:
 
     Args:
       output: the folder.
-      token: of the run.
+      token: of the run; by default a new one.
       end_job: ends what a dead run has left at work elsewhere, before its lease is taken over; takes what its claim has
         as engine, master and job.
     """
@@ -55,13 +56,18 @@ class Lock:
     PAUSE = 2.0  # seconds in which a rival's claim becomes visible where a store has no conditional writes
     RELEASED = 5.0  # seconds that a run has to delete the claim that it gave up
 
-    def __init__(self, output: str, token: str, *, end_job: Callable[..., None] = _end_nothing):
-        self.output, self.claim = output, new_claim(token, every=self.BEAT)
+    def __init__(self, output: str, token: str = "", *, end_job: Callable[..., None] = _end_nothing):
+        self.output, self.claim = output, new_claim(token or uuid.uuid4().hex, every=self.BEAT)
         self.end_job = end_job
         self.how_far: Callable[[], str] = str
         self._change = changer(output, pause=self.PAUSE)
         self._over = threading.Event()
         self._turn = threading.Lock()
+
+    @property
+    def token(self) -> str:
+        """The token of the run that holds it."""
+        return self.claim.token
 
     def __enter__(self) -> "Lock":
         try:

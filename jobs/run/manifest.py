@@ -58,11 +58,10 @@ def owned_paths(manifest: Mapping[str, Any]) -> set[str]:
     return listed_paths(manifest) | previous_paths(manifest)
 
 
-def missing_paths(output: str, manifest: Mapping[str, Any], *, views: bool = True) -> list[str]:
-    """Return the files that are listed and not there with their size."""
+def missing_paths(output: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the data files that are listed and not there with their size."""
     there = {file.path[len(output.rstrip("/")) + 1 :]: file.bytes for file in storage.list_tree(output)}
-    listed = [*data_files(manifest), *(manifest["views"] if views else ())]
-    return [file["path"] for file in listed if there.get(file["path"]) != file["bytes"]]
+    return [file["path"] for file in data_files(manifest) if there.get(file["path"]) != file["bytes"]]
 
 
 def relative_paths(output: str) -> list[str]:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from molino.jobs.run import runs
 from molino.jobs.run.claim import Claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock, busy, changer, read_lock
 from molino.jobs.run.manifest import STAGING, is_finished, read_manifest
+from molino.jobs.run.output import look_at
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
@@ -81,7 +81,10 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
       BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
       DataError: the folder is no output of this program.
     """
-    runs.check_ours(output)
+    seen = look_at(output)
+    foreign = seen.foreign(set()) if seen.manifest is None else []
+    if foreign:
+        raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
     held = read_lock(output)
     claim = read_claim(held)
     told = []
@@ -99,8 +102,8 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
             raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
     left = _staged_bytes(output)
-    with Lock(output, uuid.uuid4().hex):
-        runs.clean(output)
+    with Lock(output):
+        look_at(output).clean()
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]

@@ -21,6 +21,7 @@ class TextInput:
 
     Attributes:
       sources: all of them, in the order of the files.
+      heads: of a few of them, see `Look`.
       bytes: of all texts.
       seen: what they are, for who plans a run.
       warnings: what is doubtful about them.
@@ -28,6 +29,7 @@ class TextInput:
     """
 
     sources: list[Source]
+    heads: tuple[tuple[Source, bytes], ...]
     bytes: int
     seen: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
@@ -51,6 +53,7 @@ def text_input(given: argparse.Namespace, files: Sequence[FileInfo], text: TextF
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
     return TextInput(
         sources=sources,
+        heads=look.heads,
         bytes=sum(source.bytes for source in sources),
         seen=look.seen,
         warnings=tuple(warnings),

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import explain_hopeless
-from molino.jobs.runners.flags import is_embedded
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
 from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
 
 if TYPE_CHECKING:
-    from molino.jobs.runners.flink import Cluster
+    import apache_beam as beam
+
+    from molino.jobs.runners.engine import Engine
 
 STOP_SECONDS = 3.0  # that a worker process has, when all is done, to end by itself
 NEVER_MS = 10**9  # twelve days
@@ -26,62 +27,58 @@ KEPT_BYTES, ARENAS = 1 << 26, 2
 
 
 def run_pipeline(
-    build: Callable,
-    runner: str,
-    options: Any,
+    build: Callable[[Any], None],
+    engine: "Engine",
     *,
-    worker_mode: str,
-    cluster: "Cluster | None" = None,
     submitted: Callable[[Any], None] = lambda result: None,
     sources: tuple[str | None, Sequence[str]] | None = None,
 ) -> None:
-    """Build a pipeline, run it, and wait for its end; raise what stopped it.
+    """Build a pipeline, run it on an engine, and wait for its end; raise what stopped it.
 
     Args:
       submitted: called with Beam's result of a job that another process does, as soon as that has it.
       sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
     """
     with own_temporary_files():
-        _run_pipeline(build, runner, options, worker_mode, cluster, submitted, sources)
+        pipeline = _make_pipeline(engine)
+        build(pipeline)
+        _run_to_end(pipeline, engine, submitted, sources)
 
 
-def _run_pipeline(
-    build: Callable,
-    runner: str,
-    options: Any,
-    worker_mode: str,
-    cluster: "Cluster | None",
-    tell_submitted: Callable[[Any], None],
-    sources: tuple[str | None, Sequence[str]] | None,
-) -> None:
+def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import DirectOptions
 
     from molino.transforms.errors import OptionError
 
-    if is_embedded(runner):
+    if engine.embedded:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         _keep_memory()
-        workers = options.view_as(DirectOptions).direct_num_workers
-        made = FnApiRunner(default_environment=_environment(worker_mode, workers))
-        pipeline = beam.Pipeline(runner=made, options=options)
-    else:
-        try:
-            pipeline = beam.Pipeline(options=options)
-        except ValueError as error:  # what the runner's options lack
-            raise OptionError(" ".join(str(error).split())) from None
-    build(pipeline)
-    here = is_embedded(runner) and worker_mode != "processes"
-    proved = contextlib.nullcontext() if here or not sources else proving(make_proof(*sources))
-    quiet = no_worker_prints() if is_embedded(runner) else contextlib.nullcontext()
-    refused = cluster.ended_at_once(explain_hopeless) if cluster else contextlib.nullcontext()
-    with quiet, refused, _ended_elsewhere(runner, cluster) as submitted:
+        runner = FnApiRunner(default_environment=_environment(engine.worker_mode, engine.workers))
+        return beam.Pipeline(runner=runner, options=engine.options)
+    try:
+        return beam.Pipeline(options=engine.options)
+    except ValueError as error:  # what the runner's options lack
+        raise OptionError(" ".join(str(error).split())) from None
+
+
+def _run_to_end(
+    pipeline: "beam.Pipeline",
+    engine: "Engine",
+    tell_submitted: Callable[[Any], None],
+    sources: tuple[str | None, Sequence[str]] | None,
+) -> None:
+    cluster, nothing = engine.cluster, contextlib.nullcontext()
+    here = engine.embedded and engine.worker_mode != "processes"
+    proved = nothing if here or not sources else proving(make_proof(*sources))
+    quiet = no_worker_prints() if engine.embedded else nothing
+    refused = cluster.ended_at_once(explain_hopeless) if cluster else nothing
+    with quiet, refused, _ended_elsewhere(engine) as submitted:
         on_interrupt = signal.getsignal(signal.SIGINT)
         with proved:
             result = pipeline.run()
         submitted.append(result)
-        if not is_embedded(runner):
+        if not engine.embedded:
             tell_submitted(result)
         # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
         if signal.getsignal(signal.SIGINT) is not on_interrupt:
@@ -92,7 +89,7 @@ def _run_pipeline(
 
 
 @contextlib.contextmanager
-def _ended_elsewhere(runner: str, cluster: "Cluster | None") -> Iterator[list]:
+def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
     """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
 
     Yields a list that gets the pipeline's result.
@@ -101,15 +98,15 @@ def _ended_elsewhere(runner: str, cluster: "Cluster | None") -> Iterator[list]:
     try:
         yield submitted
     except BaseException as error:
-        stopped = isinstance(error, SystemExit) and not is_embedded(runner)
+        stopped = isinstance(error, SystemExit) and not engine.embedded
         if stopped:
             print("molino: stopping the job; this may take a while", file=sys.stderr)
             for result in submitted:
                 with contextlib.suppress(Exception):
                     result.cancel()
-        if cluster:
+        if engine.cluster:
             end_workers()  # the job server: it may still be submitting
-            cluster.cancel()
+            engine.cluster.cancel()
         raise
 
 

@@ -70,7 +70,7 @@ def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
       OptionError: options do not go together.
       DataError: a file is not there.
     """
-    from molino.jobs.run.command import find_inputs
+    from molino.jobs.run.inputs import find_inputs
     from molino.transforms.errors import OptionError
 
     if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):

@@ -84,7 +84,7 @@ def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
     Raises:
       DataError: there is no such file.
     """
-    from molino.jobs.run.command import find_inputs
+    from molino.jobs.run.inputs import find_inputs
     from molino.training.runs import is_run
 
     return output.list_inputs(given) if is_run(given.input[0]) else find_inputs(given.input)

@@ -44,7 +44,7 @@ def add_where(made: Parser, inputs: str, *, required: bool = True) -> argparse._
     where = made.add_argument_group("where")
     where.add_argument("--input", type=place, nargs=1, required=required, default=[], metavar="PATH", help=inputs)
     add_output_options(where, made.add_argument_group("how to run (never changes the result)"))
-    made.set_defaults(runner=EMBEDDED, workers=1, shuffle="runner", max_reject_ratio=0.0)
+    made.set_defaults(runner=EMBEDDED, workers=1, worker_mode="threads", shuffle="runner", max_reject_ratio=0.0)
     return where
 
 

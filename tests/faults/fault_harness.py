@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from molino.jobs.run import recheck
 from molino.jobs.run.manifest import MANIFEST, STAGING, data_files, owned_paths
+from tests import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = (
@@ -66,10 +66,8 @@ def changed_copy(place: Path) -> Path:
 
 
 def start(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None, **how) -> subprocess.Popen:
-    """Start `molino` with the arguments."""
-    words = [sys.executable, "-m", "molino", *map(str, arguments)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(words, stdout=pipe, stderr=pipe, env=env or environment(), cwd=cwd, **how)
+    """Start `molino` with the arguments; `how` as subprocess.Popen takes it."""
+    return programs.popen(["molino", *arguments], env=env or environment(), cwd=cwd, **how)
 
 
 def end(process: subprocess.Popen, seconds: float = DEADLINE) -> Ended:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from molino.jobs.run import command, commit, runs
 from molino.jobs.run.lock import Lock
+from molino.jobs.run.output import look_at
 from molino.schemas import field, name_of, schema
 from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile, write_view
@@ -75,14 +76,15 @@ def attempt(output, content, *, crash=lambda step: None, lock=Lock, tries=1, kee
       BusyError, DataError: as the command.
     """
     run = dataclasses.replace(make_run(output, content), keep_previous=keep_previous)
-    if runs.check_output(run, overwrite=True)[0] and not runs.leftovers(output):
+    seen = look_at(output)
+    if seen.holds(run, overwrite=True) and not seen.leftovers():
         return content
     with lock(output, run.token) as held:
-        done, parent = runs.check_output(run, overwrite=True)
-        if done:
-            runs.clean(output)
+        seen = look_at(output)
+        if seen.holds(run, overwrite=True):
+            seen.clean()
             return content
-        run = dataclasses.replace(run, parent=parent)
+        run = dataclasses.replace(run, parent=seen.parent)
         try:
             files = stage(run, content)
             for left in reversed(range(tries)):

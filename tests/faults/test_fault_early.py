@@ -34,7 +34,7 @@ def test_stopped_while_it_is_imported(words, number, code, sample, tmp_path):
     module, mark = {"train": "numpy", "verify": "pyarrow"}.get(words[0], "apache_beam"), tmp_path / "importing"
     env = environment(tmp_path, SLOW_IMPORT.format(module=module, mark=str(mark)))
     given = [tmp_path / "out"] if words == ["verify"] else ["--input", sample, "--output", tmp_path / "out"]
-    process = start(*words, *given, env=env)
+    process = start(*words, *given, env=env, forks=False)
     wait_until(mark.exists, process)
     os.kill(process.pid, number)
     ended = end(process, 30)

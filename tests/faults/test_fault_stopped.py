@@ -81,7 +81,7 @@ def look(output):
     """Return what the output says, after looking that it is whole."""
     made, wrong = recheck.verify(str(output))
     assert [line for line in wrong if ".parquet" in line] == []
-    assert manifest.missing_paths(str(output), made, views=False) == []
+    assert manifest.missing_paths(str(output), made) == []
     return made["options"]["content"], wrong
 
 

@@ -113,8 +113,8 @@ def unfinished_run(folder):
 
 GOOD = [[1.0, 2.0]] * 9
 CASES = {
-    "no Parquet": content(b"a,b\n1,2\n", "damaged Parquet"),
-    "cut footer": content(b"PAR1" + bytes(99), "damaged Parquet"),
+    "no Parquet": content(b"a,b\n1,2\n", "no Parquet file"),
+    "cut footer": content(b"PAR1" + bytes(99), "no Parquet file"),
     "bytes changed": cut_short,
     "empty": rows_of([], "holds any rows", "--allow-empty"),
     "no numbers": rows_of([1, 2], "no list of numbers", type_=pa.int64()),

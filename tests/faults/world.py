@@ -280,7 +280,7 @@ class World:
             assert before == self.history[-1], "an update was lost"
             self.history.append(there)
             self.published.add(made["options"]["content"])
-        assert manifest.missing_paths(self.output, made, views=False) == [], "a manifest without its files"
+        assert manifest.missing_paths(self.output, made) == [], "a manifest without its files"
         said = made["options"]["content"]
         for number, file in enumerate(manifest.data_files(made)):
             path = storage.join(self.output, file["path"])

@@ -12,8 +12,13 @@ from molino.jobs import pca
 from molino.jobs.run.recheck import verify
 from molino.schemas import name_of
 from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
-from molino.transforms.pca.components import fix_signs
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.pca.components import find_components, fix_signs, refine_components, rotate_vectors
+from molino.transforms.pca.read_vectors import VectorSpan, check_block
+from molino.transforms.pca.rotate import count_zeros
 from molino.transforms.pca.sample import HOSTILE, sample_vectors
+from molino.transforms.pca.second_moment import second_moment
 
 pytestmark = pytest.mark.slow
 ROWS = 5000
@@ -130,6 +135,60 @@ def test_rows_stand_in_the_order_given(tmp_path, vectors):
         found = table(tmp_path / name, "vectors")
         assert found["n"].to_pylist() == [number for number in wanted for _ in range(3)]
         assert found["source"].to_pylist() == [f"part.{number}.parquet" for number in wanted for _ in range(3)]
+
+
+def test_a_folder_is_its_data_files(tmp_path):
+    for name in (
+        "t/part-2",
+        "t/part-10",
+        "t/_temporary/x",
+        "t/.part-2.crc",
+        "t/year=2016/x",
+        "t/_metadata",
+        "odd[1]/x",
+    ):
+        storage.write_bytes(str(tmp_path / name), b"x")
+    found = [
+        [file.path.removeprefix(f"{tmp_path}/") for file in pca.find_data_files(str(tmp_path / given))]
+        for given in ("t", "t/*", "t/**", "t/_metadata", "odd[1]")
+    ]
+    assert found == [
+        ["t/part-2", "t/part-10", "t/year=2016/x"],
+        ["t/part-2", "t/part-10"],
+        ["t/part-2", "t/part-10", "t/year=2016/x"],
+        ["t/_metadata"],
+        ["odd[1]/x"],
+    ]
+    with pytest.raises(DataError, match="but for names that begin"):
+        pca.find_data_files(str(tmp_path / "t/_*"))
+    storage.write_bytes(str(tmp_path / "t/_delta_log/0.json"), b"{}")
+    with pytest.raises(DataError, match="Delta table"):
+        pca.find_data_files(str(tmp_path / "t"))
+    (told,) = pca.partition_warnings(["year=2016/x", "part-2"])
+    assert (told.kind, told.count, told.example) == ("pca.partitions", 1, "year=2016/x")
+    assert "year" in told.text
+    assert pca.partition_warnings(["part-2"]) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (np.zeros((9, 3)), {"pca.no_variance": 3, "pca.zeros": 9}),
+        (np.ones((1, 3)), {"pca.no_variance": 2}),
+        (np.tile([1.0, 2, 3], (9, 1)), {"pca.no_variance": 2}),
+        (np.vstack([np.zeros((1, 3)), np.eye(3)]), {"pca.zeros": 1}),
+        (np.vstack([np.zeros((1, 3)), np.random.default_rng(1).random((200, 3))]), {}),
+    ],
+)
+def test_what_gives_no_components_is_told(made, told):
+    block = check_block(pa.record_batch({"v": lists(made, np.float32)}), "v", 3, line=0, row=0)
+    span = VectorSpan(number=0, path="", label="v.parquet", start=0, end=1, line=0, row=0)
+    rough = find_components(second_moment(made, center=False))
+    exact = refine_components(rough, second_moment(rotate_vectors(made, rough.axes), center=False))
+    counters = {"vectors": len(made), "components": 3, "_spanned": exact.spanned, "_zeros": count_zeros(block, span)}
+    found = pca.warn(counters)
+    assert {warning.kind: warning.count for warning in found} == told
+    assert all(warning.example == "v.parquet line 1" for warning in found if warning.kind == "pca.zeros")
 
 
 def test_columns_of_the_names_of_ours_stay(output, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from molino import code
 from molino.jobs.run import runs
-from molino.jobs.run.runs import Plan, plan_run
+from molino.jobs.run.runs import Plan, identify, make_run
 from molino.schemas import schema
 
 JOBS = ("names", "titles", "whales", "pca", "shapes", "predict")
@@ -94,7 +94,7 @@ def plan(build, **more):
 
 
 def digest_of(build, **more):
-    return plan_run(plan(build, **more), output="out", inputs=[], max_reject_ratio=0.0).code["digest"]
+    return identify(plan(build, **more), [], 0.0).code["digest"]
 
 
 @pytest.fixture
@@ -180,9 +180,8 @@ def test_the_plan_may_name_the_code(elsewhere):
 def test_without_source_no_run_is_taken_for_another(more, elsewhere):
     typed: dict = {"__name__": "typed_in"}
     exec("def build(*_): pass", typed)
-    first, second = (
-        plan_run(plan(typed["build"], **more), output="out", inputs=[], max_reject_ratio=0.0) for _ in range(2)
-    )
+    made = plan(typed["build"], **more)
+    first, second = (make_run(made, identify(made, [], 0.0), output="out") for _ in range(2))
     assert first.id != second.id
     assert first.work != second.work
     assert runs.UNKNOWN in first.warnings

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from molino.jobs import names, titles
-from molino.jobs.run import command
 from molino.jobs.run.lock import BusyError, Lock
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.runners import exits
-from molino.jobs.runners.flags import are_elsewhere
+from molino.jobs.runners import flags as known
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.files import carry, storage
 from molino.transforms.models import embed
@@ -54,7 +53,7 @@ def put(path, name):
     ],
 )
 def test_where_workers_are(runner, flags, elsewhere):
-    assert are_elsewhere(runner, flags) is elsewhere
+    assert known.are_elsewhere(runner, flags) is elsewhere
 
 
 @pytest.mark.parametrize("given", ["file", "variable"])
@@ -120,7 +119,7 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
         real = embed._model
         monkeypatch.setattr(embed, "_model", lambda *a: real(*a[:4], {**a[4], "reason": "to be tried"}, a[5]))
     assert run("mem://bucket/here", model) == 0
-    monkeypatch.setattr(command, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(known, "are_elsewhere", lambda runner, flags: True)
     send, seen = carry.send, []
 
     def send_and_leave(folder, target):
@@ -149,7 +148,7 @@ def _note(real, seen):
 
 @pytest.mark.slow
 def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "are_elsewhere", lambda runner, flags: True)
+    monkeypatch.setattr(known, "are_elsewhere", lambda runner, flags: True)
     monkeypatch.setattr(exits, "leave", _leave)
     send = carry.send
 

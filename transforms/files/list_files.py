@@ -4,12 +4,11 @@ import dataclasses
 import hashlib
 import os
 import stat
-import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from molino.transforms.files import storage
 from molino.transforms.files.storage import FileInfo
+from molino.transforms.warnings import Sighting, add_sightings
 
 # why something in a folder is not read
 HIDDEN, LINK, SPECIAL = "hidden", "link", "special"
@@ -22,9 +21,9 @@ class Listing:
     Attributes:
       path: the input: a folder, a glob or a file; absolute where it is local.
       root: the folder that it is, or that holds all it can match; ends in "/".
-      skipped: how many entries were left out, by reason: `hidden` (the name begins with a dot), `link`, `special`
-        (a pipe, a socket, a device). No link inside a folder is followed: what it leads to is listed where it lies,
-        or lies outside.
+      skipped: how many entries were left out, with the path of one, by reason: `hidden` (the name begins with a dot),
+        `link`, `special` (a pipe, a socket, a device). No link inside a folder is followed: what it leads to is listed
+        where it lies, or lies outside.
     """
 
     path: str
@@ -60,7 +59,7 @@ def list_files(path: str) -> Listing:
         folder = storage.join(path, "")
         return Listing(path=path, root=folder, files=storage.match(folder + "**"), skipped={})
     path = os.path.abspath(path)
-    skipped: Counter[str] = Counter()
+    skipped: dict[str, int] = {}
     with storage.explained(path, "list"):
         if os.path.isdir(path):
             root, files = storage.join(path, ""), _walk(path, skipped)
@@ -68,38 +67,45 @@ def list_files(path: str) -> Listing:
             # named by the user himself, so a link is followed
             status = os.stat(path)
             regular = stat.S_ISREG(status.st_mode)
-            skipped.update([] if regular else [SPECIAL])
+            if not regular:
+                skip(skipped, SPECIAL, path)
             root = _fixed_folder(path)
             files = iter([FileInfo(path, status.st_size, status.st_mtime)] if regular else [])
         else:
             root = _fixed_folder(path)
             files = _walk(root.rstrip("/") or "/", skipped, path) if os.path.isdir(root) else iter([])
         held = {file.path: file for file in files}
-    return Listing(path=path, root=root, files=[held[name] for name in sorted(held)], skipped=dict(skipped))
+    return Listing(path=path, root=root, files=[held[name] for name in sorted(held)], skipped=skipped)
 
 
-def _walk(folder: str, skipped: Counter[str], pattern: str = "") -> Iterator[FileInfo]:
+def skip(skipped: dict[str, int], reason: str, place: str) -> None:
+    """Count what is left out, and where it is."""
+    skipped[reason] = add_sightings(skipped.get(reason, 0), Sighting(1, place))
+
+
+def _walk(folder: str, skipped: dict[str, int], pattern: str = "") -> Iterator[FileInfo]:
     """Yield every regular file below a folder, or those that match a glob, and count what is left out."""
     # "a/**/b" is "a/b" too, as in a shell; a glob alone wants a folder between
     globs = [storage.glob_regex(p) for p in {pattern, pattern.replace("**/", "")} if p]
-    deepest = sys.maxsize if "**" in pattern or not pattern else pattern.count("/")
     waiting = [folder]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                    if entry.path.count("/") < deepest:
+                    if not pattern or storage.looks_into(pattern, entry.path):
                         waiting.append(entry.path)
                     continue
                 if globs and not any(glob.match(entry.path) for glob in globs):
+                    if entry.is_symlink() and entry.is_dir() and storage.looks_into(pattern, entry.path):
+                        skip(skipped, LINK, entry.path)
                     continue
                 if entry.name.startswith("."):
-                    skipped[HIDDEN] += 1
+                    skip(skipped, HIDDEN, entry.path)
                 elif entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     yield FileInfo(entry.path, status.st_size, status.st_mtime)
                 else:
-                    skipped[LINK if entry.is_symlink() else SPECIAL] += 1
+                    skip(skipped, LINK if entry.is_symlink() else SPECIAL, entry.path)
 
 
 def _has_wildcard(path: str) -> bool:

@@ -107,7 +107,11 @@ def explain(error: Exception, path: str, verb: str) -> DataError:
         if code is None and f"[errno {number}]" in str(error):
             code = number
     cause = os.strerror(code) if code else cause_of(error)
+    if verb == "list" and isinstance(error, OSError) and isinstance(error.filename, str):
+        path = error.filename  # the folder in it that cannot be read
     remedy = REMEDIES.get(code or 0, "")
+    if code == errno.EACCES and verb in ("read", "list"):
+        remedy = "let this user read it, or leave it out"
     if not is_local(path):
         remedies = STORES.get(scheme_of(path), {})
         # a status stands at the beginning: elsewhere a number may be a part of another
@@ -298,7 +302,7 @@ def match(pattern: str) -> list[FileInfo]:
             return [_input_info(pattern)] if os.path.lexists(pattern) else []
         glob = glob_regex(pattern)
         if not store:
-            paths = (path for path in _walk(os.path.dirname(fixed)) if glob.match(path))
+            paths = (path for path in _walk(os.path.dirname(fixed), pattern) if glob.match(path))
             return [_input_info(path) for path in sorted(paths)]
         files = store.find(fixed)
         return sorted((file for file in files if glob.match(file.path)), key=lambda f: f.path)
@@ -328,13 +332,42 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
 
 def _one_of(characters: str) -> str:
     quoted = re.sub(r"([\\^[&~|])", r"\\\1", characters.removeprefix("!"))
-    return f"[^{quoted}]" if characters.startswith("!") else f"[{quoted}]"
+    return f"[^/{quoted}]" if characters.startswith("!") else f"[{quoted}]"
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the paths of what is below a folder and is none."""
-    for top, _, names in os.walk(folder):
+def _walk(folder: str, pattern: str) -> Iterator[str]:
+    """Yield the paths of what is below a folder and is none, as deep as a glob looks; no link to a folder is followed.
+
+    Raises:
+      OSError: a folder cannot be read.
+      DataError: a link leads to another place, which the glob would look into were it a folder.
+    """
+    real = os.path.join(os.path.realpath(folder), "")
+    for top, folders, names in os.walk(folder, onerror=_refuse):
         yield from (os.path.join(top, name) for name in names)
+        folders[:] = [name for name in folders if looks_into(pattern, os.path.join(top, name))]
+        for path in (os.path.join(top, name) for name in folders):
+            if os.path.islink(path) and not os.path.join(os.path.realpath(path), "").startswith(real):
+                raise DataError(f"{path} is a link to a folder, which a glob does not follow; name it, or leave it out")
+
+
+def looks_into(pattern: str, folder: str) -> bool:
+    """Return whether a glob looks for files in a folder.
+
+    >>> [looks_into("/sea/20*/*.jpg", folder) for folder in ("/sea/2015", "/sea/old", "/sea/2015/deep")]
+    [True, False, False]
+    >>> looks_into("/sea/**.jpg", "/sea/2015/deep")
+    True
+    """
+    parts, depth = pattern.split("/"), folder.count("/") + 1
+    if "**" in "/".join(parts[:depth]):
+        return True
+    return depth < len(parts) and bool(glob_regex("/".join(parts[:depth])).match(folder))
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def list_tree(folder: str) -> list[FileInfo]:

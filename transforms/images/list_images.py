@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import HIDDEN, LINK, SPECIAL, Listing, common_folder
+from molino.transforms.files.list_files import HIDDEN, LINK, SPECIAL, Listing, common_folder, skip
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.rows.batches import concat
-from molino.transforms.warnings import Sighting, add_sightings
+from molino.transforms.warnings import add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
 NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
@@ -107,7 +107,7 @@ def list_images(
     skipped: dict[str, int] = {}
     for listing in listings:
         for reason, n in listing.skipped.items():
-            skipped[reason] = skipped.get(reason, 0) + n
+            skipped[reason] = add_sightings(skipped.get(reason, 0), n)
     root = common_folder([listing.root for listing in listings])
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
@@ -122,10 +122,6 @@ def list_images(
     return Units(images=images, skipped=skipped)
 
 
-def _skip(skipped: dict[str, int], reason: str, key: str) -> None:
-    skipped[reason] = add_sightings(skipped.get(reason, 0), Sighting(1, key))
-
-
 def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "") -> set[str]:
     """Return the keys whose names do not say that they are no photographs; count the others."""
     stems = {key[: key.rindex(".")] for key in keys if key.lower().endswith(PHOTOGRAPHS)}
@@ -133,9 +129,9 @@ def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "")
     for key in keys:
         lower = key.lower()
         if lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
-            _skip(skipped, NO_PHOTOGRAPH, prefix + key)
+            skip(skipped, NO_PHOTOGRAPH, prefix + key)
         elif lower.endswith(RAWS) and key[: key.rindex(".")] in stems:
-            _skip(skipped, RAW, prefix + key)
+            skip(skipped, RAW, prefix + key)
         else:
             kept.add(key)
     return kept
@@ -216,14 +212,14 @@ def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Sp
             if member.islnk():
                 place = places.get(_member_key(member.linkname))
             if not place or not (member.isreg() or member.islnk()) or member.issparse():
-                _skip(skipped, LINK if member.issym() or member.islnk() else SPECIAL, f"{key}!{name}")
+                skip(skipped, LINK if member.issym() or member.islnk() else SPECIAL, f"{key}!{name}")
                 continue
             places[name] = place
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                _skip(skipped, HIDDEN, f"{key}!{name}")
+                skip(skipped, HIDDEN, f"{key}!{name}")
             else:
                 if found.pop(name, None) is not None:
-                    _skip(skipped, REPLACED, f"{key}!{name}")
+                    skip(skipped, REPLACED, f"{key}!{name}")
                 found[name] = Spot(f"{key}!{name}", path, *place, 0)
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header

@@ -16,6 +16,7 @@ from molino.transforms.pca.second_moment import NONE, Moment
 
 # of the largest singular value: below it the error of a root, about 1e-15 / ratio, would come near 1e-10
 LEAST_RATIO = 1e-3
+EXACT = 1e-10  # of the largest: what singular values are exact to
 TIED = 1 - 1e-9  # loadings as large as this part of the largest count as equal to it, and the first decides the sign
 
 
@@ -45,6 +46,11 @@ class Components:
         largest = self.singular[0] if len(self.singular) else 0.0
         squares = (self.singular / largest) ** 2 if largest > 0 else np.zeros(len(self.singular))
         return squares / (squares.sum() or 1.0)
+
+    @property
+    def spanned(self) -> int:
+        """Number of components that have any variance; what is below the error of the others counts as none."""
+        return int((self.singular > EXACT * self.singular[0]).sum())
 
     @property
     def needs_refinement(self) -> bool:

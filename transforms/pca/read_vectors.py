@@ -323,6 +323,8 @@ class _open:  # noqa: N801
         self.raw.close()
         if isinstance(error, pa.ArrowException | OSError):
             cause = " ".join(str(error).split())[:120]
+            if "magic bytes not found" in cause:
+                raise DataError(f"{self.path} is no Parquet file, or one that was cut off; check --input") from None
             raise DataError(f"cannot read {self.path}: a damaged Parquet file ({cause}); fetch it again") from None
 
 

@@ -25,6 +25,7 @@ from molino.transforms.pca.cosine_errors import Sample, choose_components, count
 from molino.transforms.pca.read_vectors import BLOCK_ROWS, Block, Vectors, VectorSpan, read_blocks, sort_out
 from molino.transforms.pca.second_moment import AddMoments, add_moments, no_moment, second_moment
 from molino.transforms.rows.gather import Gather
+from molino.transforms.warnings import Sighting, add_sightings
 
 FLOATS = {"float16": pa.float16(), "float32": pa.float32(), "float64": pa.float64()}
 
@@ -98,6 +99,8 @@ class _AddUp(beam.DoFn):
             total = add_moments(total, second_moment(block.vectors, center=center))
             counters += Counter({"rows_read": block.records, "vectors": len(block.vectors)})
             counters += Counter({"rejects": len(block.rejects)})
+            if zeros := count_zeros(block, span):
+                counters["_zeros"] = add_sightings(counters["_zeros"], zeros)
             counters += Counter(f"rejects.{reason}" for _, reason, _ in block.rejects)
             chosen = np.flatnonzero(np.isin(block.places, sampled, assume_unique=True))
             if len(chosen):
@@ -106,6 +109,14 @@ class _AddUp(beam.DoFn):
             progress.report("read", rows=block.records, bytes=block.rows.nbytes)
         yield beam.pvalue.TaggedOutput("counters", dict(counters))
         yield span.number, total
+
+
+def count_zeros(block: Block, span: VectorSpan) -> int:
+    """Return how many vectors of a block are all zeros, with the place of the first."""
+    begin = np.flatnonzero(block.vectors[:, 0] == 0)  # few do, and no more is looked at
+    zeros = begin[~block.vectors[begin].any(axis=1)]
+    first = (span.number, int(block.places[zeros[0]]) - span.row + span.line + 1, span.label) if len(zeros) else None
+    return Sighting(len(zeros), first) if first else 0
 
 
 def sample_rows(block: Block, chosen: np.ndarray, how: Rotation, numbers: int) -> dict[str, Any]:

@@ -17,7 +17,9 @@ def write_findings(
     found: Found, counters: Sequence[Mapping[str, int]], run: Any
 ) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
     """Stage components, errors, summary and report, and count what was found."""
-    known = {"numbers": len(found.components.singular), "components": found.kept, "refined": int(found.refined)}
+    components = found.components
+    known = {"numbers": len(components.singular), "components": found.kept, "refined": int(found.refined)}
+    known["_spanned"] = components.spanned
     yield beam.pvalue.TaggedOutput("counters", known)
     totals = sum_counters([*counters, known])
     yield from stage_components(found, run.staging)

@@ -96,7 +96,7 @@ def shapes_report(
                 "Every network of the sweep has a row.",
                 [
                     counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
-                    *([plan_table(expected, counters, "networks")] if expected else []),
+                    *([plan_table(expected, counters, "networks")] if expected and "rows" in expected else []),
                 ],
             ),
             options_section(options, made="rows"),

@@ -15,6 +15,7 @@ from molino.transforms.warnings import DataWarning
 
 MOST_FILES = 200  # that are looked at, evenly spread over all
 BLOCK_BYTES = 1 << 16
+SAMPLES, SAMPLE_BYTES = 8, 1 << 20  # texts whose records are looked at too, and bytes of all of them
 MOST_LINES = 1000  # of a block
 MOST = 0.5  # share of the lines, or of the bytes, above which they are said to be so
 QUOTES = "\"'"
@@ -28,27 +29,35 @@ class Look:
     Attributes:
       seen: what they are, each kind with the number of files, for who plans a run.
       warnings: what contradicts the options.
+      heads: of a few texts the first whole lines after the header, for who looks at records; of Parquet nothing.
     """
 
     seen: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
+    heads: tuple[tuple[Source, bytes], ...] = ()
 
 
 def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -> Look:
     """Look at the first block of up to 200 texts; always the same of the same sources."""
     filled = [source for source in sources if not source.empty]
     few = min(MOST_FILES, len(filled))
+    every, size = max(1, -(-few // SAMPLES)), max(BLOCK_BYTES, SAMPLE_BYTES // max(1, few))
     kinds: Counter[str] = Counter()
     found: dict[str, list[tuple[str, DataWarning]]] = {}
-    for source in (filled[i * len(filled) // few] for i in range(few)):
+    heads = []
+    for place, source in enumerate(filled[i * len(filled) // few] for i in range(few)):
         if twins := _check_names(source, text):
             found.setdefault(twins.kind + twins.text, []).append((source.label, twins))
         if source.kind == PARQUET:
             kinds[f"Parquet, {len(source.header)} columns"] += 1
+            heads += [(source, b"")] if place % every == 0 else []
             continue
         format_ = source.format_of(text)
-        block = next(unpacked_blocks(source.path, source.kind, source.member, source.start + BLOCK_BYTES), b"")
-        lines = _lines(block[source.start :], ended=len(block) < source.start + BLOCK_BYTES)
+        block = next(unpacked_blocks(source.path, source.kind, source.member, source.start + size), b"")[source.start :]
+        if place % every == 0:
+            whole = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1 if len(block) >= size else len(block)
+            heads.append((source, block[:whole]))
+        lines = _lines(block[:BLOCK_BYTES], ended=len(block) < BLOCK_BYTES)
         packed = f"{source.kind}, " if source.kind != "plain" else ""
         quoting = f"quoted by {format_.quote}" if format_.quote else "unquoted"
         shown = f"delimiter {format_.delimiter!r}, {quoting}, {len(source.header)} columns"
@@ -57,7 +66,7 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
             if warning := check(lines, source, format_, command):
                 found.setdefault(warning.kind + warning.remedy, []).append((source.label, warning))
     seen = tuple(f"{n:,} {'file' if n == 1 else 'files'}: {kind}" for kind, n in kinds.most_common())
-    return Look(seen=seen, warnings=tuple(_merged(told, few) for told in found.values()))
+    return Look(seen=seen, warnings=tuple(_merged(told, few) for told in found.values()), heads=tuple(heads))
 
 
 def _merged(told: Sequence[tuple[str, DataWarning]], looked: int) -> DataWarning:

@@ -7,8 +7,7 @@ import pytest
 from apache_beam.runners.worker import data_plane
 
 from molino.jobs.runners import pipeline
-from molino.jobs.runners.flags import pipeline_options
-from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners.engine import Engine
 
 PIECES = 40
 
@@ -48,8 +47,7 @@ def slow_to_empty(monkeypatch):
 
 
 def run(workers):
-    options = pipeline_options("embedded", [], job="test", workers=workers)
-    run_pipeline(build, "embedded", options, worker_mode="threads")
+    Engine(workers=workers).run(build)
 
 
 @pytest.mark.slow

@@ -16,8 +16,7 @@ def double(number):
 SCRIPT = """
 import apache_beam as beam
 from {package}counting import double
-from molino.jobs.runners.pipeline import run_pipeline
-from molino.jobs.runners.flags import pipeline_options
+from molino.jobs.runners.engine import Engine
 
 def show(pair):
     print(*pair, sep="|", file=open("told.txt", "w"))
@@ -26,7 +25,7 @@ def build(pipeline):
     pipeline | beam.Create([21]) | beam.Map(double) | beam.Map(show)
 
 if __name__ == "__main__":
-    run_pipeline(build, "embedded", pipeline_options("embedded", [], job="x", workers=1), worker_mode="processes")
+    Engine(worker_mode="processes").run(build)
 """
 TRAP = "import os; os._exit(77)\n"
 

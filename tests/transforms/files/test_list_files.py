@@ -7,6 +7,7 @@ import pytest
 
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import list_files
+from molino.transforms.warnings import example_of
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def test_a_folder_names_its_regular_files(folder):
     listing = list_files(str(folder))
     assert names(listing) == ["2015/deep/w.jpg", "w.jpg"]
     assert listing.skipped == {"hidden": 2, "link": 5, "special": 2}
+    assert example_of(listing.skipped, "special") == f"{folder}/pipe.jpg"
     assert (listing.root, listing.bytes) == (f"{folder}/", 5)
 
 
@@ -48,8 +50,9 @@ def test_a_folder_names_its_regular_files(folder):
     ("pattern", "found", "skipped"),
     [
         ("*.jpg", ["w.jpg"], {"link": 3, "special": 2, "hidden": 1}),
-        ("**/*.jpg", ["2015/deep/w.jpg", "w.jpg"], {"link": 3, "special": 2, "hidden": 1}),
-        ("*/*/w.jpg", ["2015/deep/w.jpg"], {}),
+        ("**/*.jpg", ["2015/deep/w.jpg", "w.jpg"], {"link": 5, "special": 2, "hidden": 1}),
+        ("*/*/w.jpg", ["2015/deep/w.jpg"], {"link": 2}),
+        ("20*/*/w.jpg", ["2015/deep/w.jpg"], {}),
         ("nothing*", [], {}),
         ("nothing", [], {}),
         ("w.jpg", ["w.jpg"], {}),

@@ -53,6 +53,30 @@ def test_a_path_that_exists_is_no_glob(tmp_path):
     assert storage.match(str(tmp_path / "*.csv")) == []
 
 
+def test_what_a_glob_cannot_look_into_is_told(tmp_path, monkeypatch):
+    for name in ("sea/2015/deep/w.txt", "sea/old/w.txt", "away/w.txt"):
+        storage.write_bytes(str(tmp_path / name), b"x")
+    (tmp_path / "sea/same").symlink_to(tmp_path / "sea/2015")  # what it holds is found where it lies
+    (tmp_path / "sea/2016").symlink_to(tmp_path / "away")
+    with pytest.raises(DataError, match="sea/2016 is a link to a folder, which a glob does not follow"):
+        storage.match(str(tmp_path / "sea/20*/w.txt"))
+    with pytest.raises(DataError, match="sea/2016 is a link"):
+        storage.match(str(tmp_path / "sea/**.txt"))
+    assert [file.path for file in storage.match(str(tmp_path / "sea/o*/w.txt"))] == [str(tmp_path / "sea/old/w.txt")]
+    (tmp_path / "sea/2016").unlink()
+    open_folder = os.scandir
+
+    def scan(folder):
+        if folder.endswith("2015"):
+            raise PermissionError(errno.EACCES, "closed", folder)
+        return open_folder(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(DataError, match=r"cannot list .*/sea/2015: Permission denied; let this user read it"):
+        storage.match(str(tmp_path / "sea/*/w.txt"))
+    assert len(storage.match(str(tmp_path / "sea/o*/w.txt"))) == 1
+
+
 def test_trees_are_listed_and_deleted(tmp_path):
     for name in ("b/2", "a", "b/c/1"):
         storage.write_atomic(str(tmp_path / name), b"x")

@@ -237,7 +237,7 @@ def test_files_that_do_not_agree(tmp_path):
 
 def test_what_is_no_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 50)
-    with pytest.raises(DataError, match=r"a\.parquet: a damaged Parquet file"):
+    with pytest.raises(DataError, match=r"a\.parquet is no Parquet file"):
         list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
 
 

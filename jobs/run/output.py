@@ -1,0 +1,198 @@
+"""An output folder: what stands in it, read once, and whether a run may publish there."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.run.lock import OutputExistsError
+from molino.jobs.run.manifest import (
+    LOCK,
+    MANIFEST,
+    SHARD,
+    STAGING,
+    SUCCESS,
+    data_files,
+    digest_of,
+    garbage_of,
+    listed_paths,
+    owned_paths,
+    parse_manifest,
+)
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import storage
+from molino.transforms.warnings import DataWarning
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Identity
+
+WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+BLOCKS_PER_SHARD = 8
+MIN_BLOCKS = 8  # so that a small input can have a few shards too
+CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """What stands in an output folder.
+
+    Attributes:
+      path: of the folder.
+      data: the manifest's bytes, None where there is none: what a commit is conditional on.
+      files: relative path and bytes of every file.
+      success: what `_SUCCESS` holds.
+    """
+
+    path: str
+    data: bytes | None
+    files: Mapping[str, int]
+    success: bytes
+
+    @property
+    def parent(self) -> str:
+        """The sha256 of the manifest, "" where there is none."""
+        return digest_of(self.data)
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest; None where there is none.
+
+        Raises:
+          DataError: it is none of this program's.
+        """
+        return parse_manifest(self.path, self.data)
+
+    def holds(self, identity: "Identity", *, overwrite: bool) -> bool:
+        """Return whether it holds that very run already.
+
+        Raises:
+          OutputExistsError: it is something else's, or another run's and `overwrite` is not given.
+        """
+        try:
+            manifest = self.manifest
+        except DataError as error:
+            raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
+        if manifest is None:
+            if foreign := self.foreign(set()):
+                raise OutputExistsError(
+                    f"{self.path} is not empty and was not written by this program (it holds {foreign[0]}); "
+                    "choose another --output"
+                )
+            return False
+        if manifest["job"] != identity.job:
+            raise OutputExistsError(f"{self.path} holds a run of the job {manifest['job']}; choose another --output")
+        if manifest["run"] == identity.id and self.is_whole(manifest):
+            return True
+        if manifest["run"] != identity.id and not overwrite:
+            raise OutputExistsError(
+                f"{self.path} holds a finished run with other {_difference(identity, manifest)}; "
+                "add --overwrite to replace it, or choose another --output"
+            )
+        if foreign := self.foreign(listed_paths(manifest) | set(manifest["replaced_views"])):
+            raise OutputExistsError(
+                f"{self.path} holds a file that no run lists ({foreign[0]}); move it away, then run again"
+            )
+        return False
+
+    def is_whole(self, manifest: Mapping[str, Any]) -> bool:
+        """Return whether the last commit went through, and every file that its manifest lists is there."""
+        listed = [*data_files(manifest), *manifest["views"]]
+        there = all(self.files.get(file["path"]) == file["bytes"] for file in listed)
+        return there and self.success.strip() == self.parent.encode()
+
+    def foreign(self, listed: set[str]) -> list[str]:
+        """Return what is there beside the listed paths, its own working files, and data files of other attempts."""
+        return [p for p in self.files if not (p in listed or p.startswith(WORKING) or SHARD.fullmatch(p))]
+
+    def leftovers(self) -> list[str]:
+        """Return what only killed runs leave: working files, and data files that may be deleted.
+
+        In a store a data file that no run lists may be one that another run is about to publish: the next commit knows.
+        """
+        manifest = self.manifest
+        kept = owned_paths(manifest) if manifest else set()
+        garbage = set(garbage_of(manifest)) if manifest else set()
+        local = storage.is_local(self.path)
+        return [
+            path
+            for path in self.files
+            if path.startswith(WORKING) or path in garbage or (local and SHARD.fullmatch(path) and path not in kept)
+        ]
+
+    def clean(self) -> None:
+        """Delete what killed runs left behind; for who holds the lock, and has nothing to publish."""
+        for path in self.leftovers():
+            if path != LOCK and not path.startswith(f"{STAGING}/"):
+                storage.delete_file(storage.join(self.path, path))
+        storage.delete_tree(storage.join(self.path, STAGING))
+
+
+def look_at(path: str) -> Output:
+    """Return what stands in an output folder, as of one moment: no commit came in between."""
+    manifest = storage.join(path, MANIFEST)
+    data = storage.see(manifest).data
+    while True:
+        files = {file.path[len(path.rstrip("/")) + 1 :]: file.bytes for file in storage.list_tree(path)}
+        success = storage.see(storage.join(path, SUCCESS)).data if SUCCESS in files else None
+        before, data = data, storage.see(manifest).data
+        if data == before:
+            return Output(path=path, data=data, files=files, success=success or b"")
+
+
+def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
+    options = json.loads(json.dumps(identity.options))  # as a manifest has them
+    changed = [name for name in options if manifest["options"].get(name) != options[name]]
+    inputs = list(identity.inputs) != manifest["inputs"]
+    told = ["inputs"] * inputs
+    if changed := [name for name in changed if not (inputs and name in CUT)]:
+        told += ["options (" + ", ".join(changed) + ")"]
+    return " and ".join(told) or "code"
+
+
+def output_folder(output: str, inputs: Sequence) -> str:
+    """Return the output folder as an absolute path where it is local, after looking that it holds no input.
+
+    Raises:
+      OutputExistsError: it lies inside another run.
+    """
+    storage.store_of(output)  # or there is none of that scheme
+    folder = storage.folder(output)
+    for item in inputs:
+        for file in getattr(item, "files", [item]):
+            path = os.path.abspath(file.path) if storage.is_local(file.path) else file.path
+            if path.startswith(folder + "/"):
+                raise OptionError(f"--input {file.path} lies inside --output {output}; choose another --output")
+        if getattr(item, "root", "") == item.path.rstrip("/") + "/" and (folder + "/").startswith(item.root):
+            raise OptionError(f"--output {output} lies inside --input {item.path}; choose another --output")
+    if not storage.is_local(folder) and set(folder) & set("*?["):
+        raise OptionError(f"--output {output} holds a character of globs (* ? [); choose another name")
+    if storage.is_local(folder) and os.path.lexists(folder) and not os.path.isdir(folder):
+        what = "it is a file, not a folder" if os.path.exists(folder) else "it is a link that leads nowhere"
+        raise DataError(f"cannot write {folder}: {what}; choose another --output")
+    if above := run_above(folder):
+        raise OutputExistsError(f"{folder} lies inside the run in {above}; choose another --output")
+    return folder
+
+
+def run_above(output: str) -> str:
+    """Return the folder above an output that holds a run, "" where none does, or none can be seen."""
+    above = output
+    while (above := os.path.dirname(above)).strip("/") and not above.endswith(":/"):
+        with contextlib.suppress(DataError):
+            if storage.exists(storage.join(above, MANIFEST)):
+                return above
+    return ""
+
+
+def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list]:
+    """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
+
+    They follow from the size of the input, never from the machine. A block is the unit of an output's order.
+    """
+    blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
+    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    told = f"the input is too small for {asked} shards; it has {blocks}"
+    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if asked and asked > blocks else []
+    return blocks, min(shards, blocks), few

@@ -1,0 +1,115 @@
+"""The engine of a run: what --runner, the flags of Beam and this machine come to. Asked once, before all else."""
+
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from molino.jobs.options import EMBEDDED
+from molino.jobs.runners import flags as known
+from molino.jobs.runners import flink, service
+from molino.jobs.runners.pipeline import run_pipeline
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What runs a job's pipeline.
+
+    Attributes:
+      runner: its name.
+      flags: what Beam is told besides.
+      embedded: it is inside this process.
+      elsewhere: its workers may be on other machines.
+      workers: how many it has, of one core each, as far as its options tell.
+      worker_mode: "threads" or "processes", of the embedded runner.
+      spills: rows are brought together through bucket files, not in the runner's own shuffle.
+      job: name of the job, by which a service tells it from others.
+    """
+
+    runner: str = EMBEDDED
+    flags: Sequence[str] = ()
+    embedded: bool = True
+    elsewhere: bool = False
+    workers: int = 1
+    worker_mode: str = "threads"
+    spills: bool = True
+    job: str = "job"
+
+    @functools.cached_property
+    def options(self) -> Any:
+        """Beam's options.
+
+        Raises:
+          OptionError: there is no such runner, or it lacks something.
+        """
+        return known.pipeline_options(self.runner, self.flags, job=self.job, workers=self.workers)
+
+    @functools.cached_property
+    def cluster(self) -> "flink.Cluster | None":
+        """The Flink cluster that is asked about the job."""
+        return None if self.embedded else flink.cluster_of(self.runner, self.options)
+
+    @property
+    def job_file(self) -> str:
+        """Where the job is written for somebody else to launch; "" where this command submits it."""
+        return "" if self.embedded else known.job_file_of(self.options)
+
+    def check_reachable(self, paths: Sequence[str]) -> None:
+        """Raise OptionError when a path is on this machine and the workers are not."""
+        known.check_reachable(self.runner, paths)
+
+    def prepare(self) -> None:
+        """Raise OptionError where the runner lacks an option, or a program."""
+        _ = self.options
+
+    def check(self) -> None:
+        """Look whether a cluster answers; raise OptionError or DataError where it does not, or cannot be asked."""
+        if self.cluster:
+            self.cluster.check()
+
+    def how_far(self) -> tuple[float, str]:
+        """Return the share that is done and what a person may read, of workers from which no report comes."""
+        return self.cluster.how_far() if self.cluster else (0.0, f"at work on {self.runner}")
+
+    def place(self) -> dict[str, str]:
+        """Return where the job will be, as a claim tells it, as far as that is known before it is submitted."""
+        return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name} if self.cluster else {}
+
+    def run(
+        self,
+        build: Callable[[Any], None],
+        *,
+        sources: tuple[str | None, Sequence[str]] | None = None,
+        submitted: Callable[..., None] = lambda **place: None,
+    ) -> None:
+        """Build a pipeline, run it, and wait for its end; raise what stopped it.
+
+        Args:
+          sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
+          submitted: gets engine, master and job as soon as a service that gives jobs a name has taken this one.
+        """
+        run_pipeline(build, self, sources=sources, submitted=lambda done: submitted(**service.place_of(self, done)))
+
+    def end_job(self, engine: str, master: str, job: str) -> None:
+        """End the job of a dead run, as its claim tells it."""
+        service.end_job(engine, master, job, flags=self.flags)
+
+
+def make_engine(given: argparse.Namespace, flags: Sequence[str]) -> Engine:
+    """Return the engine that a command's options ask for.
+
+    Raises:
+      OptionError: there is no such runner, or its flags contradict each other.
+    """
+    known.check_flags(given.runner, flags)
+    embedded = known.is_embedded(given.runner)
+    return Engine(
+        runner=EMBEDDED if embedded else given.runner,
+        flags=flags,
+        embedded=embedded,
+        elsewhere=known.are_elsewhere(given.runner, flags),
+        workers=known.workers_of(given.runner, flags, given.workers),
+        worker_mode=given.worker_mode,
+        spills=given.shuffle == "files" or (given.shuffle == "auto" and embedded),
+    )
