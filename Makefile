@@ -19,10 +19,9 @@ PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/sea
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --output $(DEMO)/titles
-	test -e $(DEMO)/classifier || $(BIN)/molino train titles --input $(DEMO)/titles --architecture phrases \
-	  --output $(DEMO)/classifier
+	$(BIN)/molino train titles --input $(DEMO)/titles --architecture phrases --output $(DEMO)/classifier
 	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
-	test -e $(DEMO)/model || $(BIN)/molino model train --input $(DEMO)/titles --output $(DEMO)/model --dim 50 --epochs 2
+	$(BIN)/molino model train --input $(DEMO)/titles --output $(DEMO)/model --dim 50 --epochs 2
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --model small=$(DEMO)/model --output $(DEMO)/vectors
 	$(BIN)/molino pca --input $(DEMO)/vectors --column small --output $(DEMO)/pca --max-cosine-error 0.01 \
 	  --label-column title

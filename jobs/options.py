@@ -36,7 +36,6 @@ EXIT_CODES = exit_codes(
     "busy: another run is at work in the output; the same command may do later",
 )
 NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
-TRAINING_CODES = exit_codes("done", "something is at --output, and --overwrite is not given")
 EMBEDDED = "embedded"
 RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
 # Options of the Flink runner that its job server knows and Beam's Python does not.
@@ -332,17 +331,6 @@ def add_run_options(
         where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
     else:
         parser.set_defaults(input=(), max_reject_ratio=0.0)
-    where.add_argument(
-        "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
-    )
-    where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
-    where.add_argument(
-        "--keep-previous",
-        type=natural,
-        default=1,
-        metavar="N",
-        help="data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
-    )
     run = parser.add_argument_group("how to run (never changes the rows)")
     run.add_argument(
         "--runner",
@@ -358,11 +346,10 @@ def add_run_options(
         _add_shuffle_options(run)
     else:
         parser.set_defaults(shuffle="runner")
-    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    safety = parser.add_argument_group("safety")
-    safety.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
+    add_output_options(where, run)
     if not inputs:
         return
+    safety = parser.add_argument_group("safety")
     safety.add_argument(
         "--max-reject-ratio",
         type=ratio,
@@ -371,6 +358,23 @@ def add_run_options(
         help="publish nothing when a larger share of the records is rejected (default 0.01)",
     )
     safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")
+
+
+def add_output_options(where: argparse._ArgumentGroup, how: argparse._ArgumentGroup) -> None:
+    """Add what every command takes that writes a run: where to, and what a person reads of it."""
+    where.add_argument(
+        "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
+    )
+    where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
+    where.add_argument(
+        "--keep-previous",
+        type=natural,
+        default=1,
+        metavar="N",
+        help="data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
+    )
+    how.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    how.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
 
 
 def _add_shuffle_options(run: argparse._ArgumentGroup) -> None:

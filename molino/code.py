@@ -1,7 +1,7 @@
 """The code that a run depends on, as one digest: part of what tells two runs apart.
 
 Files count by their names within their package, so that the same code has the same digest wherever it is installed. It
-knows no job and no training: a job's own files are found by the job's name.
+knows no job: a job's own files are found by the job's name.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent
 SOURCES = (".py", ".json", ".html", ".css", ".txt")
-# what nothing of a run's output comes from, and in jobs/ what is no pipeline besides
-APART, NO_PIPELINES = {"cli", "commands", "training"}, {"__init__", "cli", "options"}
+# what nothing of a run's output comes from; what is of trainings alone; and in jobs/ what is no pipeline besides
+APART, TRAINING, NO_PIPELINES = {"cli", "commands"}, {"train", "training"}, {"__init__", "cli", "options"}
 
 MARK = 12  # digits of a module's digest
 
@@ -26,22 +26,16 @@ def job_files(job: str | None) -> Files:
     """Return what a job's output depends on: the rooms that all jobs share, its pipeline, its domain and its schemas.
 
     Args:
-      job: its name; None for one outside this package, which may use every domain.
+      job: its name, "train" for trainings; None for one outside this package, which may use every domain.
     """
     pipelines = {path.stem for path in (ROOT / "jobs").glob("*.py")} - NO_PIPELINES
-    others = APART | (pipelines - {job} if job else set())
+    others = APART | (pipelines - {job} if job else set()) | (set() if job == "train" else TRAINING)
     return {
         f"molino/{room}/{name}": path
-        for room in ("jobs", "schemas", "transforms")
+        for room in ("jobs", "schemas", "transforms", *(["training"] if job == "train" else []))
         for name, path in _files_in(ROOT / room).items()
         if name.split("/")[0].removesuffix(".py") not in others
     }
-
-
-def training_files() -> Files:
-    """Return what a training depends on: the package's training, and its schemas."""
-    files = {f"molino/training/{name}": path for name, path in _files_in(ROOT / "training").items()}
-    return files | {f"molino/schemas/{name}": ROOT / "schemas" / name for name in ("__init__.py", "training.py")}
 
 
 def files_of(module: str) -> Files:

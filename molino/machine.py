@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +51,11 @@ def memory_share(root: str = "/") -> Share:
     shares = [Share(host, host)] if host else []
     shares += [Share(size, host, "cgroup limit") for size in _limits(Path(root))]
     return min(shares, key=lambda share: share.usable, default=Share(0, 0))
+
+
+def peak_bytes(who: int = resource.RUSAGE_SELF) -> int:
+    """Return the most memory that this process has had, or the largest of those that it started and that have ended."""
+    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def describe(root: str = "/") -> str:

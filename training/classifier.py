@@ -7,55 +7,14 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from molino.training.feed import KerasBatches
 from molino.training.reader import Batch, Reader
+from molino.training.recipe import Recipe
+from molino.training.source import FLAG, read_flags, weigh
 
 Report = Callable[[int, int, float], None]
-FLAG = "language"
-FLAGS = {"spanish": 1.0, "es": 1.0, "portuguese": 0.0, "pt": 0.0}  # of the language; 0.5 where it is another or unknown
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a classifier is trained.
-
-    Attributes:
-      architecture: see ARCHITECTURES, or "phrases".
-      rate: of learning, at the start.
-      schedule: how it falls: "linear" or "cosine" to 0, or "constant".
-      patience: epochs without a better balanced accuracy on the validation split, after which it ends.
-      balance: "loss": the logarithm of each category's share is added to its logit while training; "logits": it is
-        taken away when training is over; "none".
-      precision: float32, or what layers compute in.
-      dim, members, leave_out, min_count: of "phrases": see training.phrases.
-    """
-
-    architecture: str
-    epochs: int
-    batch: int
-    rate: float
-    seed: int
-    schedule: str = "linear"
-    patience: int = 3
-    balance: str = "loss"
-    precision: str = "float32"
-    dim: int = 128
-    members: int = 1
-    leave_out: float = 0.0
-    min_count: int = 2
-
-    def make_schedule(self, steps: int) -> Any:
-        """Return the rate of learning by the number of the step, of which an epoch has `steps`."""
-        total = max(1, self.epochs * steps)
-        if self.schedule == "constant":
-            return keras.optimizers.schedules.PolynomialDecay(self.rate, total, self.rate)
-        if self.schedule == "cosine":
-            return keras.optimizers.schedules.CosineDecay(self.rate, total)
-        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
 
 
 class Learner(Protocol):
@@ -160,26 +119,6 @@ def build_model(
     start = keras.initializers.GlorotUniform(next(seeds))
     logits = keras.layers.Dense(classes, kernel_initializer=start, dtype="float32", name="logits")(made)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name=recipe.architecture.replace("-", "_"))
-
-
-def read_flags(languages: pa.Array) -> np.ndarray:
-    """Return the flag of each language, (n, 1) float32.
-
-    >>> read_flags(pa.array(["spanish", "portuguese", None])).ravel().tolist()
-    [1.0, 0.0, 0.5]
-    """
-    coded = languages.dictionary_encode(null_encoding="encode")
-    names = coded.dictionary.to_pylist()
-    flags = np.array([FLAGS.get((name or "").lower(), 0.5) for name in names], np.float32)
-    return flags[coded.indices.to_numpy()][:, None]
-
-
-def weigh(batch: Batch, language: str | None) -> np.ndarray:
-    """Return 1 for the rows that are trained on, float32, else 0: those without a label, or of other languages."""
-    kept = batch["label"] >= 0
-    if language is not None:
-        kept &= pc.equal(batch[FLAG], language).fill_null(False).to_numpy(zero_copy_only=False)
-    return kept.astype(np.float32)
 
 
 # --- training

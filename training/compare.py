@@ -1,203 +1,51 @@
-"""Compare language models by the classifiers trained on them: the command `molino train compare`."""
+"""Compare trials of classifiers: what their figures say of the language models, and how sure that is."""
 
-import argparse
 import dataclasses
 import itertools
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from molino.training import titles
-from molino.training.command import (
-    Parser,
-    Progress,
-    TrainingError,
-    check_apart,
-    check_output,
-    drafted,
-    explain,
-    load_keras,
-    peak_bytes,
-    place,
-    run_command,
-    whole,
-)
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    import numpy as np
+from molino.training import certainty
+from molino.training.certainty import Effect, Trial
+from molino.transforms.errors import DataError
 
-    from molino.training.certainty import Effect, Trial
-
-SUMMARY, REPORT = "comparison.json", "report.html"
 FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, whatever sizes there are
 LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
 DIM = re.compile(r"dim(\d+)|(?<!\d)(50|128)(?!\d)")
-NEAR = 1e-9  # of a published figure
-REPEAT = 1000  # between the seeds of repeats
-OF_PUBLISHED = ("published", "metadata", "output", "draws", "seed")
-UNTOLD = (*titles.UNTOLD, "draws", "published", "metadata")
-DESCRIPTION = """
-Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
-repeats, and what language, normalization and dimensions change.
-"""
-EPILOG = """
-examples:
-  molino train compare --input out/titles --output out/compared --repeats 4
-  molino train compare --published predictions.parquet --metadata experiments.json --output published
-"""
-
-
-def parser() -> Parser:
-    """Return the parser of the command line."""
-    made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG, kind="comparison")
-    where = made.add_argument_group("where")
-    where.add_argument("--input", metavar="DIR", help="a finished run of the titles job: every embedding is trained on")
-    where.add_argument("--published", metavar="PATH", help="Parquet: experiment, category, prediction of every title")
-    where.add_argument(
-        "--metadata", metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
-    )
-    where.add_argument("--output", type=place, required=True, metavar="DIR", help="folder; made when it is not there")
-    where.add_argument("--overwrite", action="store_true", help="replace a comparison that is there")
-    titles.add_recipe(made, several="each on its own")
-    how = made.add_argument_group("certainty")
-    how.add_argument("--repeats", type=whole(1), default=4, metavar="N", help="trainings of each embedding (default 4)")
-    how.add_argument("--draws", type=whole(100), default=2000, metavar="N", help="of bootstraps and tests (2000)")
-    how.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    return made
-
-
-def main(arguments: Sequence[str] | None = None, *, page: Callable[[Mapping[str, Any]], str] | None = None) -> int:
-    """Run the command and return its exit code.
-
-    Args:
-      page: makes the report of what a comparison found; without it there is none.
-    """
-    made = parser()
-    given = made.parse_strictly(arguments)
-    if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
-        made.error("give --input, or --published and --metadata")
-    if given.published:
-        for name, flag in made.given.items():
-            if name not in OF_PUBLISHED:
-                made.error(f"{flag} is of trainings; what is published is trained already")
-    titles.check_recipe(made, given)
-
-    def work() -> list[tuple[str, str]]:
-        folder = check_output(given.output, overwrite=given.overwrite, mark=SUMMARY, kind="comparison")
-        for name in ("input", "published", "metadata"):
-            if path := getattr(given, name):
-                check_apart(given.output, path, f"--{name}")
-        with Progress(quiet=given.quiet) as progress:
-            progress.show(0, 1, "reading")
-            if given.input:
-                return compare_run(given, folder, progress, page)
-            trials, facts = read_published(given.published, given.metadata)
-            return finish(given, folder, progress, page, trials, facts)
-
-    return run_command(work, given.output, explain)
-
-
-def finish(
-    given: argparse.Namespace,
-    folder: str,
-    progress: Progress,
-    page: Callable[[Mapping[str, Any]], str] | None,
-    trials: Sequence["Trial"],
-    facts: Mapping[str, Mapping[str, Any]],
-    dims: Mapping[str, int] | None = None,
-) -> list[tuple[str, str]]:
-    """Compare trials, write what was found, and return the summary."""
-    progress.part(0, 1)
-    progress.show(1, 1, "drawing titles")
-    found = compare(trials, facts, draws=given.draws, seed=given.seed, dims=dims)
-    with drafted(folder, overwrite=given.overwrite) as draft:
-        write(draft, found, page)
-    return tell(found)
-
-
-# --- trials on a run
-
-
-def compare_run(
-    given: argparse.Namespace, folder: str, progress: Progress, page: Callable[[Mapping[str, Any]], str] | None
-) -> list[tuple[str, str]]:
-    """Train on every embedding of a run several times, with the same split and budget; compare, write, and tell.
-
-    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
-    titles. A comparison that was killed goes on with the trials that are not done.
-    """
-    import numpy as np
-
-    source = titles.open_source(given.input)
-    embeddings = titles.choose_embeddings(source, given) or [titles.PHRASES]
-    titles.warn(titles.find_leaks(source, embeddings))
-    backend = load_keras()
-    import keras
-
-    from molino.training.certainty import Trial
-    from molino.training.checkpoint import checkpoints
-
-    told = {name: value for name, value in vars(given).items() if name not in UNTOLD}
-    trials, facts = [], {}
-    with checkpoints(folder, {"run": source.run.sha256, "options": told, "backend": backend}) as kept:
-        for repeat in range(given.repeats):
-            recipe = titles.make_recipe(given, source.training_titles, seed=given.seed + REPEAT * repeat)
-            for place, embedding in enumerate(embeddings):
-                progress.part(repeat * len(embeddings) + place, given.repeats * len(embeddings))
-                name = f"{embedding} {repeat + 1}"
-                columns = [] if recipe.architecture == titles.PHRASES else [embedding]
-                learner = titles.make_learner(source, recipe, columns)
-                history, times = titles.fit(source, learner, recipe, kept, name, progress)
-                answers = titles.ask(source, learner, "test", recipe)
-                truth, top = answers.scored()
-                found = np.ascontiguousarray(top[:, 0])
-                trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
-                facts[name] = {
-                    "epochs": len(history),
-                    "seconds": sum(each["seconds"] for each in times),
-                    "peak_bytes": peak_bytes(),
-                }
-                del learner
-                keras.backend.clear_session()
-        return finish(given, folder, progress, page, trials, facts, source.embeddings)
-
 
 # --- the published experiments
 
 
-def read_published(predictions: str, metadata: str) -> tuple[list["Trial"], dict[str, dict[str, Any]]]:
+def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[str, dict[str, Any]]]:
     """Return the trials of published experiments, and what else is known of each, by its name.
 
     Raises:
-      TrainingError: a file cannot be read, or the two do not agree.
+      DataError: a file cannot be read, or the two do not agree.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    from molino.training.certainty import Trial
-
     known = _read_metadata(metadata)
     models = {name: each["language_model"] for name, each in known.items()}
     wanted = ["experiment", "category", "prediction"]
     try:
         there = pq.read_schema(predictions).names
         if lacking := [name for name in wanted if name not in there]:
-            raise TrainingError(f"{predictions} has no column {lacking[0]!r}; it has {', '.join(map(repr, there))}")
+            raise DataError(f"{predictions} has no column {lacking[0]!r}; it has {', '.join(map(repr, there))}")
         table = pq.read_table(predictions, columns=wanted)
     except (OSError, pa.ArrowException) as error:
-        raise TrainingError(f"cannot read {predictions}: {' '.join(str(error).split())[:200]}") from None
+        raise DataError(f"cannot read {predictions}: {' '.join(str(error).split())[:200]}") from None
     if any(column.null_count for column in table.columns):
-        raise TrainingError(f"{predictions} holds nulls; every title has experiment, category and prediction")
+        raise DataError(f"{predictions} holds nulls; every title has experiment, category and prediction")
     texts = {name: table[name].cast(pa.string()).combine_chunks() for name in table.column_names}
     there = set(texts["experiment"].unique().to_pylist())
     if there != set(models):
         odd = sorted(there ^ set(models))[0]
-        raise TrainingError(f"the experiment {odd} stands in only one of {predictions} and {metadata}")
+        raise DataError(f"the experiment {odd} stands in only one of {predictions} and {metadata}")
     names = pa.concat_arrays([texts["category"], texts["prediction"]]).unique().sort()
     labels, found = (pc.index_in(texts[name], value_set=names).to_numpy() for name in ("category", "prediction"))
     trials = []
@@ -211,22 +59,22 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
     """Return what is known of each experiment, by its name.
 
     Raises:
-      TrainingError: the file is no such list.
+      DataError: the file is no such list.
     """
     what = "it must be a list of experiments, as JSON, each with experiment and language_model"
     try:
         with open(path, encoding="utf-8") as file:
             listed = json.load(file)
     except OSError as error:
-        raise TrainingError(f"cannot read {path}: {error.strerror}; check --metadata") from None
+        raise DataError(f"cannot read {path}: {error.strerror}; check --metadata") from None
     except ValueError:
-        raise TrainingError(f"{path} is no JSON; {what}") from None
+        raise DataError(f"{path} is no JSON; {what}") from None
     known: dict[str, dict[str, Any]] = {}
     for number, each in enumerate(listed if isinstance(listed, list) else [None], 1):
         if not isinstance(each, dict) or not {"experiment", "language_model"} <= each.keys():
-            raise TrainingError(f"{path}, entry {number}: {what}")
+            raise DataError(f"{path}, entry {number}: {what}")
         if each["experiment"] in known:
-            raise TrainingError(f"{path} lists the experiment {each['experiment']} twice")
+            raise DataError(f"{path} lists the experiment {each['experiment']} twice")
         known[each["experiment"]] = each
     return known
 
@@ -251,7 +99,7 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
 
 
 def compare(
-    trials: Sequence["Trial"],
+    trials: Sequence[Trial],
     facts: Mapping[str, Mapping[str, Any]],
     *,
     draws: int,
@@ -264,10 +112,6 @@ def compare(
       facts: what is known of a trial, by its name: columns of schemas.training.TRIALS.
       dims: numbers of a vector, by the model's name.
     """
-    import numpy as np
-
-    from molino.training import certainty
-
     figures = np.array([trial.figure for trial in trials])
     drawn = certainty.resample_titles(trials, draws, seed)
     names = sorted({trial.model for trial in trials})
@@ -343,14 +187,12 @@ def compare(
 def find_effects(
     traits: Sequence[dict[str, str | None]],
     members: Sequence[Sequence[int]],
-    figures: "np.ndarray",
-    drawn: Callable[[Sequence[int]], "np.ndarray"],
+    figures: np.ndarray,
+    drawn: Callable[[Sequence[int]], np.ndarray],
     draws: int,
     seed: int,
-) -> list["Effect"]:
+) -> list[Effect]:
     """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
-    from molino.training import certainty
-
     measured: list[tuple[Any, ...]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
     asked = [(factor, *sides) for factor, sides in FACTORS.items()]
@@ -438,51 +280,3 @@ def _signed(value: float) -> str:
 
 def _chance(value: float) -> str:
     return f"= {value:.4f}" if value >= 0.001 else f"= {value:.1g}"
-
-
-# --- writing
-
-
-def write(folder: str, found: Mapping[str, Any], page: Callable[[Mapping[str, Any]], str] | None) -> None:
-    """Write what was found: Parquet, JSON, and the report where there is a `page`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from molino.schemas.training import EFFECTS, MODELS, TRIALS
-
-    os.makedirs(folder)
-    for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
-        columns: list[pa.Array] = [pa.array([row[each.name] for row in found[name]], each.type) for each in schema]
-        table = pa.Table.from_arrays(columns, schema=schema)
-        pq.write_table(table, os.path.join(folder, f"{name}.parquet"), compression="zstd")
-    with open(os.path.join(folder, SUMMARY), "w", encoding="utf-8") as file:
-        json.dump({name: found[name] for name in ("draws", "seed", "sentences")}, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-    if page:
-        with open(os.path.join(folder, REPORT), "w", encoding="utf-8") as file:
-            file.write(page(found))
-
-
-def tell(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the summary."""
-    published = [
-        (row["trial"], row["balanced_accuracy"], row["published"])
-        for row in found["trials"]
-        if row["published"] is not None
-    ]
-    models = len(found["models"])
-    lines = [("trials", f"{len(found['trials']):,} of {models:,} model{'s' * (models > 1)}")]
-    if published:
-        odd = [name for name, one, other in published if abs(one - other) > NEAR]
-        others = f"; not {', '.join(odd[:5])}{' ...' * (len(odd) > 5)}" if odd else ""
-        same = len(published) - len(odd)
-        lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}{others}"))
-    lines += [
-        ("" if place else "balanced", f"{row['balanced_accuracy']:.4f}  {row['model']}")
-        for place, row in enumerate(found["models"])
-    ]
-    return [*lines, *(("found", sentence) for sentence in found["sentences"])]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 
 from molino import caches, machine
 from molino.schemas import name_of
+from molino.transforms.manifest import MANIFEST, SUCCESS, parse_manifest
+from molino.transforms.manifest import OutsideError as OutsideError
+from molino.transforms.manifest import RunError as RunError
+from molino.transforms.manifest import VersionError as VersionError
 
-MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
-FORMAT = 1
 ATTEMPTS = 3  # a commit may replace the run between two looks
 BLOCK = 1 << 20
 _NO_ACCOUNT = (
@@ -31,10 +33,6 @@ _NO_ACCOUNT = (
     "GOOGLE_APPLICATION_CREDENTIALS"
 )
 RETRY = datetime.timedelta(seconds=30)  # of what Cloud Storage does not answer
-
-
-class RunError(Exception):
-    """The run cannot be used: the message says which file, what is wrong, and what to do, in one line."""
 
 
 class UnfinishedError(RunError):
@@ -47,14 +45,6 @@ class MissingFileError(RunError):
 
 class ChangedFileError(RunError):
     """A file is not, byte for byte, what the manifest says."""
-
-
-class VersionError(RunError):
-    """A schema, its version, or the manifest's format is not the one that is read here."""
-
-
-class OutsideError(RunError):
-    """The manifest lists a path that leads out of the run's folder."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +73,7 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -122,7 +112,7 @@ def open_run(
     *,
     verify: bool = True,
     cache: str | os.PathLike | None = "",
-) -> Run:
+) -> FinishedRun:
     """Return a finished run after comparing it with its manifest.
 
     Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
@@ -196,7 +186,7 @@ def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
 # --- the manifest
 
 
-def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
+def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> FinishedRun:
     path = f"{folder}/{MANIFEST}"
     with explained(folder):
         infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
@@ -212,33 +202,17 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Run:
             _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").decode(errors="replace").strip()
         )
         sha256 = hashlib.sha256(data).hexdigest()
-    try:
-        manifest = json.loads(data)
-        if manifest["format"] != FORMAT:
-            raise VersionError(f"{path} has format {manifest['format']}, this program reads format {FORMAT}")
-        entries = [*manifest["views"], *(file for each in manifest["datasets"].values() for file in each["files"])]
-        strange = [entry["path"] for entry in entries if not _is_inside(entry["path"])]
-        _ = [(entry["bytes"], entry["sha256"]) for entry in entries]
-        _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
-        # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
-        known = {sha256, *manifest.get("parents", ())}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise RunError(f"{path} is not a manifest of this program") from None
-    if success not in known:
+    manifest = parse_manifest(folder, data)
+    # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
+    if manifest is None or success not in {sha256, *manifest.get("parents", ())}:
         raise UnfinishedError(
             f"{folder} is not finished: {SUCCESS} names another manifest, so a commit was cut short, or {MANIFEST} was "
             "changed; wait for the run, or repeat it"
         )
-    if strange:
-        raise OutsideError(f"{path} lists a path that leads out of the run: {strange[0]!r}; do not trust this run")
-    return Run(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
+    return FinishedRun(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
 
 
-def _is_inside(relative: str) -> bool:
-    return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
-
-
-def _inside(run: Run, relative: str) -> str:
+def _inside(run: FinishedRun, relative: str) -> str:
     """Return the path of a listed file; no link may lead it out of the run."""
     path = posixpath.join(run.root, relative)
     if isinstance(run.filesystem, pafs.LocalFileSystem):
@@ -251,7 +225,7 @@ def _inside(run: Run, relative: str) -> str:
 # --- its files
 
 
-def _open_dataset(run: Run, name: str, expected: tuple | None) -> Dataset:
+def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
     if name not in run.manifest["datasets"]:
         listed = ", ".join(run.manifest["datasets"])
@@ -311,7 +285,7 @@ def _footer(filesystem: pafs.FileSystem, path: str, shown: str) -> pq.FileMetaDa
         raise ChangedFileError(f"{shown} is not readable as Parquet ({why}); {_REMEDY}") from None
 
 
-def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
+def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
     """Compare the sha256 of every file that is not known to be right, in file order for the message."""
     known = _recall(cache)
     entries = [file for name in names for file in run.manifest["datasets"][name]["files"]]
@@ -331,7 +305,7 @@ def _verify(run: Run, names: Sequence[str], cache: Path | None) -> None:
         _remember(cache, {**known, **{file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}})
 
 
-def _sha256(run: Run, stop: threading.Event, file: Mapping[str, Any]) -> str:
+def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
     shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
     with explained(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
         while not stop.is_set() and (block := stream.read(BLOCK)):
@@ -339,7 +313,7 @@ def _sha256(run: Run, stop: threading.Event, file: Mapping[str, Any]) -> str:
     return state.hexdigest()
 
 
-def _mark(run: Run, relative: str) -> list[int]:
+def _mark(run: FinishedRun, relative: str) -> list[int]:
     """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
     path = posixpath.join(run.root, relative)
     with explained(f"{run.folder}/{relative}"):
@@ -350,7 +324,7 @@ def _mark(run: Run, relative: str) -> list[int]:
         return [info.size, info.mtime_ns or 0]
 
 
-def _cache_file(run: Run, cache: str | os.PathLike | None) -> Path | None:
+def _cache_file(run: FinishedRun, cache: str | os.PathLike | None) -> Path | None:
     if cache is None:
         return None
     folder = cache or caches.cache_folder()

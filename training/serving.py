@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molino.training.command import TrainingError, no_stderr
+from molino.stderr import no_stderr
+from molino.training.recipe import PHRASES, Recipe
+from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
-    from molino.training.classifier import Learner, Recipe
-    from molino.training.titles import Source
+    from molino.training.classifier import Learner
+    from molino.training.source import TitlesRun
 
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
 EXTRA = "assets.extra"
@@ -24,39 +26,30 @@ PROBES = 64  # titles by which a model is compared with the run's vectors
 NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
 
 
-def open_encoders(source: "Source", embeddings: Sequence[str], folders: Mapping[str, str]) -> dict[str, Any]:
-    """Return the models of the embeddings, by name, once their vectors are those of the run; {} where none is given.
+def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, Any]:
+    """Return the models of embeddings, by name, once their vectors are those of the run; {} where none is given.
 
     Raises:
-      TrainingError: a name is of no embedding, one is missing, cannot be loaded, or gives other vectors than the run.
+      DataError: one cannot be loaded, or gives other vectors than the run.
     """
     if not folders:
         return {}
-    for name in folders:
-        if name not in embeddings:
-            raise TrainingError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")
-    if missing := [name for name in embeddings if name not in folders]:
-        raise TrainingError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
-    try:
-        with no_stderr():
-            import tensorflow as tf
-    except ImportError as error:
-        raise TrainingError(f"--model needs TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
+    with no_stderr():
+        import tensorflow as tf
     batch: dict[str, Any] = next(
-        source.read("train", ["title", *embeddings], shuffle=False, batch=PROBES, ahead=0).epoch()
+        source.read("train", ["title", *folders], shuffle=False, batch=PROBES, ahead=0).epoch()
     )
     titles = tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)
     encoders = {}
-    for name in embeddings:
+    for name, folder in folders.items():
         near = NEAR.get(str(source.titles.schema.field(name).type.value_type), NEAR["float"])
-        place = folders[name] if os.path.exists(folders[name]) else folders[name].partition("#")[0]
         try:
-            found = next((each for each in _encoders(place) if _gives(each, titles, batch[name], near)), None)
+            found = next((each for each in _encoders(folder) if _gives(each, titles, batch[name], near)), None)
         except Exception as error:
             cause = " ".join(str(error).split())[:200]
-            raise TrainingError(f"--model {name}={folders[name]} cannot be loaded as a model: {cause}") from None
+            raise DataError(f"--model {name}: {folder} cannot be loaded as a model: {cause}") from None
         if found is None:
-            raise TrainingError(f"--model {name}={folders[name]} gives other vectors than the run has; name its own")
+            raise DataError(f"--model {name}: {folder} gives other vectors than the run has; name its own")
         encoders[name] = found
     return encoders
 
@@ -92,14 +85,14 @@ def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
     return not (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any()
 
 
-def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
+def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
 
     Raises:
-      TrainingError: there are no tokens, no models, or they do not fit.
+      DataError: there are no tokens, no models, or they do not fit.
     """
     if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
-        raise TrainingError(
+        raise DataError(
             f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"
         )
     columns = [each for name in embeddings for each in (name, f"{name}_tokens", f"{name}_length")]
@@ -111,16 +104,15 @@ def read_tables(source: "Source", encoders: Mapping[str, Any], embeddings: Seque
         summed = (tables[name][np.maximum(ids, 0)] * (ids >= 0)[:, :, None]).sum(1) / np.sqrt(lengths)[:, None]
         whole = lengths <= ids.shape[1]
         if not np.allclose(summed[whole], batch[name][whole], atol=2e-2):
-            raise TrainingError(f"the tokens of {name} do not give its vectors: the run was made with another model")
+            raise DataError(f"the tokens of {name} do not give its vectors: the run was made with another model")
     return tables
 
 
 def write(
     folder: str,
-    source: "Source",
+    source: "TitlesRun",
     learners: Mapping[str | None, "Learner"],
-    recipe: "Recipe",
-    embeddings: Sequence[str],
+    recipe: Recipe,
     encoders: Mapping[str, Any],
     temperatures: Mapping[str | None, float],
 ) -> str:
@@ -136,7 +128,7 @@ def write(
       learners: that of all titles under None; those of a language, which its titles are given to, under its name.
       temperatures: of the calibrated probabilities of each; none without.
     """
-    if embeddings and not encoders:
+    if recipe.architecture != PHRASES and not encoders:
         return "not written: it needs the embedding; name it by --model NAME=DIR"
     try:
         import tensorflow as tf
@@ -173,7 +165,7 @@ def write(
     return os.path.basename(folder)
 
 
-def _unpack_transform(source: "Source", folder: str) -> str:
+def _unpack_transform(source: "TitlesRun", folder: str) -> str:
     """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
     for view in source.run.manifest["views"]:
         if view["path"].startswith(TRANSFORM):
@@ -184,8 +176,8 @@ def _unpack_transform(source: "Source", folder: str) -> str:
     return os.path.join(folder, TRANSFORM, "transform_fn")
 
 
-def _compare(module: Any, graph: Any, source: "Source") -> None:
-    """Raise TrainingError where the run's transform graph numbers categories in another way than the module."""
+def _compare(module: Any, graph: Any, source: "TitlesRun") -> None:
+    """Raise DataError where the run's transform graph numbers categories in another way than the module."""
     import tensorflow as tf
 
     asked = tf.constant([*source.categories, "", "no such category"])
@@ -197,13 +189,13 @@ def _compare(module: Any, graph: Any, source: "Source") -> None:
     }
     found = tf.reshape(function(**inputs)["label"], [-1])
     if not np.array_equal(found.numpy(), module.number(asked)["label"].numpy()):
-        raise TrainingError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
+        raise DataError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
 
 
 def _module(
-    source: "Source",
+    source: "TitlesRun",
     learners: Mapping[str | None, "Learner"],
-    recipe: "Recipe",
+    recipe: Recipe,
     encoders: Mapping[str, Any],
     temperatures: Mapping[str | None, float],
 ) -> Any:
@@ -267,7 +259,7 @@ def _classifier(learner: "Learner") -> Any:
     import tensorflow as tf
 
     from molino.training.checkpoint import to_numpy
-    from molino.training.classifier import FLAG, FLAGS
+    from molino.training.source import FLAG, FLAGS
 
     if learner.model.name == "phrases":
 

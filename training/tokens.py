@@ -1,14 +1,11 @@
 """Turn titles into numbers: the same tokens as an NNLM model makes of them, as NumPy arrays."""
 
-import csv
 import dataclasses
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from molino.training.reader import Reader
 from molino.training.runs import open_run
@@ -16,18 +13,13 @@ from molino.training.runs import open_run
 PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once
 COUNTED = 1 << 22  # tokens that are counted at once
-FIELD_BYTES = 1 << 20
 TITLES = ("titles.titles", 1, 2)  # schema and versions of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
 
 
-class TitlesError(Exception):
-    """The titles cannot be used: says what is wrong, where, and what to do, in one line."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Titles:
+class TitleBatch:
     """A batch of titles, and the categories of as many, null where unknown."""
 
     titles: pa.Array
@@ -61,7 +53,7 @@ class Corpus:
 # --- reading
 
 
-def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[Titles, bool]]:
+def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
     """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
     Raises:
@@ -71,72 +63,10 @@ def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[Titles, bo
     for name, kept in ((split, False), (measure, True)):
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
         for batch in reader.epoch():
-            yield Titles(titles=batch["title"], categories=batch["category"]), kept
+            yield TitleBatch(titles=batch["title"], categories=batch["category"]), kept
 
 
-def read_file(path: str, *, title: str, category: str) -> Iterator[Titles]:
-    """Yield the titles of a Parquet file, or of a CSV file with quotes; the column of categories may be absent.
-
-    Raises:
-      TitlesError: the file is missing, is not such a file, or has no such column.
-    """
-    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may wait for ever
-        raise TitlesError(f"{path} is no regular file; name a Parquet file or a CSV file")
-    try:
-        with open(path, "rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        yield from (_read_parquet if parquet else _read_csv)(path, title, category)
-    except FileNotFoundError:
-        raise TitlesError(f"there is no file {path}; check --input") from None
-    except UnicodeDecodeError as error:
-        raise TitlesError(f"{path} is not UTF-8 ({error.reason}, byte {error.start:,} of a block)") from None
-    except csv.Error as error:
-        raise TitlesError(f"{path} is not a CSV file with quotes: {error}") from None
-    except (OSError, pa.ArrowException) as error:
-        raise TitlesError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from None
-
-
-def _read_parquet(path: str, title: str, category: str) -> Iterator[Titles]:
-    file = pq.ParquetFile(path)
-    columns = _columns(path, file.schema_arrow.names, title, category)
-    for batch in file.iter_batches(ROWS, columns=columns):
-        texts = [batch[name].cast(pa.string()) for name in columns]
-        yield _titles(texts[0], texts[1] if len(texts) > 1 else None)
-
-
-def _read_csv(path: str, title: str, category: str) -> Iterator[Titles]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        csv.field_size_limit(FIELD_BYTES)
-        rows = csv.reader(file, strict=True)
-        header = next(rows, [])
-        places = [header.index(name) for name in _columns(path, header, title, category)]
-        made: list[list[str]] = [[] for _ in places]
-        for row in rows:
-            if len(row) != len(header):
-                raise TitlesError(f"{path}, line {rows.line_num}: {len(row)} fields where the header has {len(header)}")
-            for column, place in zip(made, places, strict=True):
-                column.append(row[place])
-            if len(made[0]) == ROWS:
-                yield _titles(*(pa.array(column, pa.string()) for column in made))
-                made = [[] for _ in places]
-        yield _titles(*(pa.array(column, pa.string()) for column in made))
-
-
-def _columns(path: str, there: Sequence[str], title: str, category: str) -> list[str]:
-    if title not in there:
-        raise TitlesError(f"{path} has no column {title}; it has: {', '.join(there)[:300]}; see --title-column")
-    return [title, category] if category in there else [title]
-
-
-def _titles(titles: pa.Array, categories: pa.Array | None = None) -> Titles:
-    there = pc.is_valid(titles)
-    if categories is None:
-        categories = pa.nulls(len(titles), pa.string())
-    known = pc.if_else(pc.equal(categories, ""), None, categories)
-    return Titles(titles=titles.filter(there), categories=known.filter(there))
-
-
-def split_off(titles: Titles, *, share: float, seed: int) -> Iterator[tuple[Titles, bool]]:
+def split_off(titles: TitleBatch, *, share: float, seed: int) -> Iterator[tuple[TitleBatch, bool]]:
     """Yield a batch's titles for training, then those for validation.
 
     A title's side follows from the seed and from its letters without case, punctuation and spaces, so that titles that
@@ -149,7 +79,7 @@ def split_off(titles: Titles, *, share: float, seed: int) -> Iterator[tuple[Titl
     places = tf.strings.to_hash_bucket_fast(keyed.to_numpy(zero_copy_only=False), 1 << 32).numpy()
     kept = pa.array(places < share * (1 << 32))
     for side, mask in ((False, pc.invert(kept)), (True, kept)):
-        yield Titles(titles=titles.titles.filter(mask), categories=titles.categories.filter(mask)), side
+        yield TitleBatch(titles=titles.titles.filter(mask), categories=titles.categories.filter(mask)), side
 
 
 # --- tokenising
@@ -178,7 +108,7 @@ def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np
     return tokens.filter(pa.array(full)), counts
 
 
-def tokenize(batches: Iterable[tuple[Titles, bool]], *, normalization: bool) -> Corpus:
+def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool) -> Corpus:
     """Return the tokenised titles of all batches; each comes with whether it is for validation.
 
     Memory: twice four bytes a token while the words of all batches are brought together, then once.

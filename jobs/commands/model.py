@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from molino.jobs.options import DONE, TRAINING_CODES, Parser
+from molino.jobs.options import DONE, Parser
 from molino.jobs.runners import exits, quiet
 
 DESCRIPTION = """
@@ -17,7 +17,7 @@ examples:
   molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
   molino model train --help
 """
-TRAIN = "molino.training.grow"
+TRAIN = "molino.jobs.train.model"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:
         return importlib.import_module(TRAIN).main(words[1:])
-    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG, exit_codes=TRAINING_CODES)
+    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
     inspect = actions.add_parser("inspect", help=about, description=about)

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 # the jobs, and what lists the input of those that read more than files
 JOBS = {"names": "", "titles": "", "whales": "find_listings", "pca": "find_files", "shapes": "", "predict": ""}
+# trainings run in one process: what is told of them is what they read and write, and a time as an order of magnitude
+TRAININGS = {
+    "train titles": "molino.jobs.train.titles",
+    "train compare": "molino.jobs.train.compare",
+    "model train": "molino.jobs.train.model",
+}
 DESCRIPTION = """
 What a run will take, before it runs: rows, bytes through the shuffle, disk, memory, and about how long.
 
@@ -38,9 +44,13 @@ AS_JSON: Any = {"action": "store_true", "help": "print the plan as JSON"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(words[:2]) in TRAININGS:
+        return plan_training(" ".join(words[:2]), words[2:])
     if not words or words[0] not in JOBS:
         parser = Parser(prog="molino plan", description=DESCRIPTION, epilog=EPILOG)
-        parser.add_argument("job", choices=JOBS, metavar="JOB", help=f"{', '.join(JOBS)}; then the job's own options")
+        parser.add_argument(
+            "job", choices=JOBS, metavar="JOB", help=f"{', '.join([*JOBS, *TRAININGS])}; then the job's own options"
+        )
         parser.add_argument("--json", **AS_JSON)
         parser.parse_args(words)
         parser.error("the job comes first, then its options: molino plan JOB ...")
@@ -65,6 +75,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for name, text in [*(("seen", line) for line in plan.seen), *tell(found, given, plan.noun)]:
             print(f"{name:>12}  {text}")
+    print_warnings(plan.warnings)
+    return DATA if given.strict and plan.warnings else DONE
+
+
+def plan_training(command: str, words: Sequence[str]) -> int:
+    """Print what a training reads, writes and takes, and return the exit code."""
+    module = importlib.import_module(TRAININGS[command])
+    parser = module.parser()
+    parser.prog = f"molino plan {command}"
+    for action in parser._actions:
+        action.required &= action.dest != "output"
+    given, flags = parser.parse_strictly(words)
+    from molino.transforms.errors import OptionError
+    from molino.transforms.files import storage
+    from molino.transforms.warnings import print_warnings
+
+    try:
+        storage.use_options(flags)
+        plan = module.plan(given, module.list_inputs(given), [])
+    except OptionError as error:
+        parser.error(str(error))
+    except Exception as error:
+        return exits.fail(error)
+    for line in plan.seen:
+        name, _, text = line.partition(" ")
+        print(f"{name:>17}  {text}")
     print_warnings(plan.warnings)
     return DATA if given.strict and plan.warnings else DONE
 

@@ -162,7 +162,8 @@ def _do(order: Order, started: float, summarize: Callable) -> list[str]:
     from molino.jobs.run.summary import summary_lines
 
     _refuse_warnings(order)
-    order.engine.prepare()
+    if order.plan.build:
+        order.engine.prepare()
     seen, done = order.look()
     if done and not seen.leftovers():
         return _tell_done(seen, strict=order.given.strict)
@@ -180,8 +181,8 @@ def _do(order: Order, started: float, summarize: Callable) -> list[str]:
 
 
 def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, Any] | None:
-    """Run the pipeline under a lock, and return the manifest; None where somebody else is to launch the job."""
-    from molino.jobs.run import runs
+    """Do the job under a lock, and return the manifest; None where somebody else is to launch it."""
+    from molino.jobs.run import commit, runs
     from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.manifest import read_manifest
     from molino.transforms.errors import DataError
@@ -205,7 +206,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
             strict=given.strict,
             **facts,
         )
-        ask = None if engine.embedded else engine.how_far
+        ask = plan.how_far if engine.embedded else engine.how_far
         try:
             if place := engine.place():
                 lock.tell(**place)
@@ -213,7 +214,10 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
                 carry.send(folder, storage.join(run.sent, name))
             with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
                 lock.how_far = watch.told
-                engine.run(lambda pipeline: plan.build(pipeline, run), submitted=lock.tell, sources=runs.sources(plan))
+                if plan.work:
+                    commit.publish(run, *plan.work(run), crash=commit.crash_point)
+                elif build := plan.build:
+                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.tell, sources=runs.sources(plan))
         except BaseException as error:
             recover(run, lock, error)
         if engine.job_file:

@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import resource
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from molino import machine
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, held
 from molino.jobs.run.manifest import (
@@ -111,8 +111,10 @@ def complete(run: Run) -> bool:
             if not manifest or manifest.get("attempt") != run.token:
                 return False
             found = storage.list_tree(storage.join(run.staging, "views"))
-            hashes = {storage.hash_file(file.path)[1]: file.path for file in found}
-            staged = {view["path"]: hashes.get(view["sha256"], "") for view in manifest["views"]}
+            hashes: dict[str, list[str]] = defaultdict(list)
+            for file in found:
+                hashes[storage.hash_file(file.path)[1]].append(file.path)
+            staged = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
             _finish(run, data, staged, relative_paths(run.output), crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
@@ -352,8 +354,7 @@ def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     """Return what the run took, as far as it is known here; other workers and runners have other figures."""
     buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
     # of this process, or of the largest that it started and that has ended, such as tensorflow-transform's
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    peak = max(peaks) * (1 if sys.platform == "darwin" else 1024)
+    peak = max(map(machine.peak_bytes, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     return {
         "shuffle_bytes": sum(buckets) if buckets else None,
         "written_bytes": sum(file.bytes for file in files),

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import re
 import socket
 import time
 import uuid
@@ -26,6 +27,8 @@ from molino.transforms.warnings import DataWarning
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from molino.transforms.parquet.shards import StagedFile
+
 LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 UNITS = "units-"  # how the staging folder of work units begins
 UNKNOWN = DataWarning(
@@ -47,6 +50,9 @@ class Plan:
       balance: a counter and those that must add up to it.
       counted: data sets whose rows are counted under the same name.
       build: adds the job to a pipeline, given the run.
+      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged and
+        counted.
+      how_far: of such a job: returns the share that is done and what a person may read.
       warnings: what the user should know before trusting the output, as far as it is known before the run.
       warn: functions from the run's counters to what else the user should know; called by workers.
       seen: what a look at the input saw, for who plans a run.
@@ -65,7 +71,9 @@ class Plan:
     datasets: Mapping[str, pa.Schema]
     balance: tuple[str, tuple[str, ...]]
     counted: tuple[str, ...]
-    build: Callable[["beam.Pipeline", "Run"], None]
+    build: Callable[["beam.Pipeline", "Run"], None] | None = None
+    work: Callable[["Run"], tuple[Sequence["StagedFile"], Mapping[str, int]]] | None = None
+    how_far: Callable[[], tuple[float, str]] | None = None
     warnings: Sequence[DataWarning] = ()
     warn: Sequence[Warn] = ()
     seen: Sequence[str] = ()
@@ -218,8 +226,9 @@ def code_digest(plan: Plan) -> str:
 
 def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:
     """Return the job of this package that a plan is of, or None; and the modules from elsewhere that it depends on."""
-    module = code.module_of(plan.build)
-    return (plan.job, []) if module == f"molino.jobs.{plan.job}" else (None, plan.code or [module])
+    module = code.module_of(plan.build or plan.work or str)
+    own = re.match(r"molino\.jobs\.(\w+)", module)
+    return (own[1], []) if own else (None, plan.code or [module])
 
 
 def clear_staging(run: Run, *, units: bool = False) -> None:

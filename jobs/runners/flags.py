@@ -60,12 +60,12 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
       OptionError: there is no runner of this name (a dotted one is taken for a class of Beam's), or no such environment
         of workers, or a number of them that cannot be.
     """
+    if is_embedded(runner):
+        return
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
     from molino.transforms.errors import OptionError
 
-    if is_embedded(runner):
-        return
     if runner not in RUNNERS and "." not in runner:
         near = difflib.get_close_matches(runner, RUNNERS, 1)
         hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}"
@@ -96,10 +96,10 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
     Args:
       asked: --workers, where a plan for another runner is asked for without that runner's own options.
     """
-    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
-
     if is_embedded(runner):
         return asked or machine.cpus()
+    from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
+
     options = PipelineOptions(list(flags))
     told = 0
     if runner == FLINK:
@@ -145,10 +145,10 @@ def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
     Not those of the embedded runner, nor those that Beam calls LOOPBACK: threads of the very process that submits, and
     what Prism, Flink and Spark have by default where they run on this machine too.
     """
-    from apache_beam.options import pipeline_options as known
-
     if is_embedded(runner):
         return False
+    from apache_beam.options import pipeline_options as known
+
     options = known.PipelineOptions(list(flags))
     kind = options.view_as(known.PortableOptions).environment_type
     if kind:

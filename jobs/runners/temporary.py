@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import fcntl
 import glob
 import os
 import shutil
@@ -41,6 +40,8 @@ def make_folder() -> str:
     Raises:
       DataError: none can be made.
     """
+    from molino.transforms.files.locked_file import lock
+
     with _explained():
         _sweep(tempfile.gettempdir())
         folder = tempfile.mkdtemp(prefix=PREFIX)
@@ -48,7 +49,7 @@ def make_folder() -> str:
         _folders.append(folder)
         # locked for as long as this process lives; nobody sees the lock before it is held
         fresh = os.path.join(folder, f"{LOCK}.new")
-        fcntl.flock(os.open(fresh, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX)
+        lock(os.open(fresh, os.O_CREAT | os.O_RDWR))
         os.rename(fresh, os.path.join(folder, LOCK))
         return folder
 
@@ -73,10 +74,12 @@ def remove_temporary_files() -> None:
 
 def _sweep(place: str) -> None:
     """Delete the folders of processes that are gone."""
+    from molino.transforms.files.locked_file import lock
+
     for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
-        with contextlib.suppress(OSError), open(path, "rb") as lock:  # of another user, or just deleted
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(os.path.dirname(path))
+        with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
+            if lock(file.fileno()):
+                _remove(os.path.dirname(path))
 
 
 def _remove(folder: str) -> None:

@@ -7,13 +7,14 @@ import pytest
 
 from molino.jobs import predict
 from molino.jobs import titles as module
-from molino.training import compare, titles
+from molino.jobs.train import compare, titles
+from molino.training import recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 ROW = re.compile(r"^\| `(--[a-z-]+)` \| ([^|]+) \|", re.MULTILINE)
 # defaults that follow from something else
 TOLD = {"--embedding": "all, joined"} | {
-    f"--{name}": f"{value}; phrases {titles.OF_PHRASES[name]}" for name, value in titles.DEFAULTS.items()
+    f"--{name}": f"{value}; phrases {recipe.OF_PHRASES[name]}" for name, value in recipe.DEFAULTS.items()
 }
 
 
@@ -65,5 +66,5 @@ def test_every_architecture_stands_there():
     from molino.training.classifier import ARCHITECTURES
 
     named = re.findall(r"^\| `([a-z0-9-]+)` \|", section("classifiers.md", "Architectures"), re.MULTILINE)
-    assert named == [*ARCHITECTURES, titles.PHRASES]
-    assert set(ARCHITECTURES) == set(titles.VECTORS)
+    assert named == [*ARCHITECTURES, recipe.PHRASES]
+    assert set(ARCHITECTURES) == set(recipe.VECTORS)

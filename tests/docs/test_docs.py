@@ -14,7 +14,6 @@ import pytest
 from molino.jobs import cli, names, whales
 from molino.jobs.options import Parser
 from molino.jobs.runners import exits, quiet
-from molino.training import compare, grow, titles
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [
@@ -81,10 +80,6 @@ def parsing(monkeypatch):
 
 def parse(words):
     """Parse what follows `molino` as the command itself would; SystemExit where it would not."""
-    training = {("model", "train"): grow, ("train", "titles"): titles, ("train", "compare"): compare}
-    if module := training.get(tuple(words[:2])):  # its parser is none of the jobs'
-        module.parser().parse_strictly(words[2:])
-        return 0
     try:
         return cli.main(words)
     except Parsed:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from molino.jobs.train import model
 from molino.schemas import field, schema
 from molino.training import grow, runs
 from molino.training.reader import Reader
@@ -23,7 +24,7 @@ def section(heading):
 
 def test_every_option_stands_there_with_its_default():
     rows = dict(ROW.findall(section("Options")))
-    actions = {action.option_strings[-1]: action for action in grow.parser()._actions}
+    actions = {action.option_strings[-1]: action for action in model.parser()._actions}
     actions.pop("--help")
     assert sorted(rows) == sorted(f"`{flag}`" for flag in actions)
     for flag, action in actions.items():

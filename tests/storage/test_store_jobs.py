@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 JOBS = """
 import importlib, json, os, sys
 from molino.jobs.run.manifest import read_manifest
-from molino.training import titles
+from molino.jobs.train import titles
 place, output, home, trained = sys.argv[1:]
 runs = {
     "names": ["--input", f"{place}/sep.txt"],

@@ -1,6 +1,7 @@
 import pytest
 
 from tests.training.made_run import write_run
+from tests.training.made_titles import write_titles
 
 
 @pytest.fixture
@@ -9,4 +10,11 @@ def run_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("MOLINO_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def run_of_titles(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_titles(tmp_path / "run")
     return tmp_path / "run"

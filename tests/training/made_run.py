@@ -65,7 +65,8 @@ def write_tables(folder, dataset, schema_, tables, group=16):
     name, version = name_of(schema_)
     rows = sum(table.num_rows for table in tables)
     listed = {dataset: {"schema": name, "version": version, "rows": rows, "digest": "", "files": files}}
-    manifest = {"format": 1, "job": "made", "datasets": listed, "views": views}
+    empty = {"counters": {}, "options": {}, "inputs": [], "warnings": [], "replaced_views": [], "balance": ["rows", []]}
+    manifest = {"format": 1, "job": "made", "run": "", "digest": "", "datasets": listed, "views": views, **empty}
     publish(folder, manifest)
     return manifest
 

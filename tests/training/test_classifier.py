@@ -67,7 +67,7 @@ def test_tokens_become_their_sum_by_the_root_of_their_number():
 
 
 def test_rows_without_a_label_or_of_another_language_weigh_nothing():
-    from molino.training.classifier import weigh
+    from molino.training.source import weigh
 
     batch = {"label": np.array([0, -1, 2, 1]), "language": pa.array(["es", "es", None, "pt"])}
     assert weigh(batch, None).tolist() == [1, 0, 1, 1]

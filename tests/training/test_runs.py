@@ -213,7 +213,7 @@ def test_a_path_out_of_the_folder_is_refused(run_folder, path):
     manifest = manifest_of(run_folder)
     manifest["datasets"]["rows"]["files"][1]["path"] = path
     publish(run_folder, manifest)
-    with pytest.raises(OutsideError, match="leads out of the run"):
+    with pytest.raises(OutsideError, match="leads out of the output"):
         open_run(run_folder, ASKED)
 
 

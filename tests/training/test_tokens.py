@@ -3,13 +3,11 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.training import tokens
-from molino.training.tokens import Titles, TitlesError
+from molino.training.tokens import TitleBatch
 
 LETTERS = "abcAñÉ  ..¿-_'\t\n\u0301\xa0日🙂"
 TEXTS = st.lists(st.text(LETTERS, max_size=12), max_size=12)
@@ -22,7 +20,7 @@ def plain_tokens(text, normalization):
 
 
 def make_titles(titles, categories=None):
-    return Titles(
+    return TitleBatch(
         titles=pa.array(titles, pa.string()), categories=pa.array(categories or [None] * len(titles), pa.string())
     )
 
@@ -145,60 +143,3 @@ def test_a_side_follows_from_the_letters_alone():
         assert 60 < sum(both[0]) < 140
         sides[seed] = both[0]
     assert sides[0] != sides[1]
-
-
-# --- reading
-
-
-def read(path, title="title", category="category"):
-    made = list(tokens.read_file(str(path), title=title, category=category))
-    return [text for batch in made for text in batch.titles.to_pylist()], [
-        name for batch in made for name in batch.categories.to_pylist()
-    ]
-
-
-def test_a_csv_file_with_quotes(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokens, "ROWS", 2)
-    path = tmp_path / "t.csv"
-    path.write_text(
-        '\ufefftitle,label_quality,language,category\r\n"Mesa, ""chica""\r\nblanca",reliable,spanish,TABLES\r\n'
-        "NULL,reliable,spanish,NA\r\nSilla,reliable,spanish,\r\n",
-        encoding="utf-8",
-        newline="",
-    )
-    assert read(path) == (['Mesa, "chica"\r\nblanca', "NULL", "Silla"], ["TABLES", "NA", None])
-
-
-def test_a_file_without_categories(tmp_path):
-    (tmp_path / "t.csv").write_text("name\nMesa\nSilla\n")
-    assert read(tmp_path / "t.csv", title="name") == (["Mesa", "Silla"], [None, None])
-
-
-def test_a_parquet_file(tmp_path):
-    titles = pa.array(["Mesa", None, "Silla"]).dictionary_encode()
-    pq.write_table(pa.table({"t": titles, "c": pa.array(["A", "B", None])}), tmp_path / "t.parquet")
-    assert read(tmp_path / "t.parquet", "t", "c") == (["Mesa", "Silla"], ["A", None])
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"a,b\n1,2\n", "has no column title; it has: a, b; see --title-column"),
-        (b"", "has no column title"),
-        (b"title,category\nMesa\n", "line 2: 1 fields where the header has 2"),
-        (b"title,category\nMesa,A,B\n", "line 2: 3 fields where the header has 2"),
-        (b'title\nMesa\n"Silla\nBanco\n', "is not a CSV file with quotes: unexpected end of data"),
-        ("title\ncafé\n".encode("latin-1"), "is not UTF-8"),
-        (b"PAR1 and no more", "cannot read .*t.file"),
-    ],
-    ids=["column", "empty", "few", "many", "quote", "latin-1", "parquet"],
-)
-def test_what_is_no_file_of_titles(tmp_path, data, message):
-    (tmp_path / "t.file").write_bytes(data)
-    with pytest.raises(TitlesError, match=message):
-        read(tmp_path / "t.file")
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(TitlesError, match=f"there is no file {tmp_path}/t.csv; check --input"):
-        read(tmp_path / "t.csv")

@@ -1,16 +1,17 @@
 """Folders carried between machines: models from where they are kept, and to workers that are elsewhere."""
 
 import contextlib
-import fcntl
 import hashlib
+import math
 import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.files.locked_file import locked
 
 MAX_FILES, MAX_BYTES = 10_000, 16 << 30
 BLOCK = 1 << 20
@@ -49,7 +50,7 @@ def receive(source: str, folder: str, is_right: Callable[[str], bool]) -> str:
     """
     with storage.explained(folder, "write"):
         os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-        with _alone(f"{folder}.lock"):
+        with locked(f"{folder}.lock", seconds=math.inf):
             if not os.path.isdir(folder):
                 copy_tree(source, folder, storage.list_tree(source), is_right)
     return folder
@@ -93,11 +94,3 @@ def _copy(path: str, target: str) -> None:
     with storage.open_input(path) as file, open(target, "wb") as copy, storage.explained(path, "read"):
         while block := file.read(BLOCK):
             copy.write(block)
-
-
-@contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Let no other process of this machine into the block."""
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

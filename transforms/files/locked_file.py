@@ -2,6 +2,8 @@
 
 The system lets go of the lock when its process ends, and at no other time: a process that is paused keeps it. It holds
 across PID namespaces, for it is the file's, not a process number's.
+
+The package filelock would not do: it empties a file when it opens it, and a commit must read whose claim stands there.
 """
 
 import contextlib
@@ -88,7 +90,7 @@ def _open(path: str, limit: float) -> LockedFile:
             except FileNotFoundError:  # it was deleted just now, or its folder
                 continue
         try:
-            if _lock(file.descriptor) and _is_named(file.descriptor, path):
+            if lock(file.descriptor) is not False and _is_named(file.descriptor, path):
                 return file
         except BaseException:
             os.close(file.descriptor)
@@ -110,8 +112,8 @@ def _open_or_make(path: str) -> LockedFile:
         return LockedFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), False)
 
 
-def _lock(descriptor: int) -> bool:
-    """Return whether the lock was free, or there are none here."""
+def lock(descriptor: int) -> bool | None:
+    """Return whether the lock of an open file was free, and is this process's now; None where there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -119,6 +121,7 @@ def _lock(descriptor: int) -> bool:
     except OSError as error:
         if error.errno not in UNKNOWN:
             raise
+        return None
     return True
 
 

@@ -13,11 +13,13 @@ import zlib
 from molino import caches
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
+from molino.transforms.manifest import LOCK, MANIFEST, STAGING, SUCCESS, digest_of, parse_manifest
 
 SAVED_MODEL = "saved_model.pb"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 MAX_UNPACKED_BYTES = 16 << 30
 MAX_MEMBERS = 10_000
+OF_RUNS = {MANIFEST, SUCCESS, LOCK, STAGING}
 MAX_DEPTH = 3  # of folders that a model is looked for in: / is a folder too
 
 
@@ -65,7 +67,9 @@ def find_model(location: str) -> str:
     if not storage.is_local(location):
         return find_model(_bring(location.rstrip("/")))
     if os.path.isdir(location):
-        return _root(os.path.abspath(location), location)
+        folder = _root(os.path.abspath(location), location)
+        check_run(folder)
+        return folder
     if not os.path.exists(location):
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
     if not (os.path.isfile(location) and location.lower().endswith(ARCHIVES)):
@@ -76,6 +80,28 @@ def find_model(location: str) -> str:
         with storage.explained(folder, "write"):
             _unpack(location, folder)
     return _root(folder, location)
+
+
+def check_run(output: str, below: str = "") -> None:
+    """Raise DataError where an output has a manifest, and its models are not those that the manifest lists.
+
+    A model without one is of another program, or of a version of this one that wrote none.
+
+    Args:
+      below: how the paths begin of the files that count.
+    """
+    data = storage.see(storage.join(output, MANIFEST)).data
+    manifest = parse_manifest(output, data)
+    if manifest is None:
+        return
+    if (storage.see(storage.join(output, SUCCESS)).data or b"").strip() != digest_of(data).encode():
+        raise DataError(
+            f"a commit in {output} is at work, or was cut short; see molino status {output}, then run again"
+        )
+    for view in manifest["views"]:
+        path = storage.join(output, view["path"])
+        if view["path"].startswith(below) and storage.hash_file(path) != (view["bytes"], view["sha256"]):
+            raise DataError(f"{path} is not what was written (sha256); train again, or copy it again")
 
 
 def _bring(location: str) -> str:
@@ -99,13 +125,14 @@ def receive(sent: str, digest: str) -> str:
 def digest_model(folder: str) -> str:
     """Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
 
-    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum
+    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum, without what the run protocol keeps beside
+    a model that was grown here: it tells of the run, and the same model may come of two.
     """
     state = hashlib.sha256()
     with storage.explained(folder, "read"):
         paths = [os.path.join(top, name) for top, _, names in os.walk(folder) for name in names]
         names = {os.path.relpath(path, folder).replace(os.sep, "/"): path for path in paths}
-        for name in sorted(names, key=os.fsencode):
+        for name in sorted((name for name in names if name.split("/")[0] not in OF_RUNS), key=os.fsencode):
             state.update(f"{sha256_of(names[name])}  ".encode() + os.fsencode(name) + b"\n")
     return state.hexdigest()
 

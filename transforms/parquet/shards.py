@@ -154,3 +154,10 @@ def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
     path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
     storage.write_bytes(path, data)
     return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def find_views(folder: str) -> list[StagedFile]:
+    """Return what a library wrote itself below `views` of a staging folder: each file is a view of its path there."""
+    root = storage.join(folder, "views", "")
+    files = [(file.path, *storage.hash_file(file.path)) for file in storage.list_tree(root)]
+    return [StagedFile(dataset="", name=path[len(root) :], path=path, bytes=n, sha256=sha) for path, n, sha in files]

@@ -15,6 +15,7 @@ from molino.transforms.warnings import Sighting
 
 RECORD = ".json"
 BEGUN = ".begun"  # a unit at work; where its process died, this is left
+STATE = ".state"  # how files end that keep how far a unit is, for the next attempt at it
 SCRATCH = "_"  # how the data set of files begins that later steps read, and that are not published
 
 
@@ -83,14 +84,14 @@ def _counters(recorded: Mapping[str, int | list]) -> dict[str, int]:
 
 
 def kept_paths(folder: str, *, begun: bool) -> set[str]:
-    """Return the paths below a folder that finished units need: their records, and the files these name.
+    """Return the paths below a folder that finished units need: records, and the files they name; and all states.
 
     Args:
       begun: keep the notes of units that were begun and not finished too.
     """
     kept = set()
     for file in storage.list_tree(folder):
-        if begun and file.path.endswith(BEGUN):
+        if file.path.endswith(STATE) or (begun and file.path.endswith(BEGUN)):
             kept.add(file.path)
         done = read_record(file.path, folder) if file.path.endswith(RECORD) else None
         if done is not None:

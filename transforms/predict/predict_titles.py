@@ -69,6 +69,8 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
         raise DataError(
             f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
         )
+    if served:
+        model_files.check_run(location, f"{SERVING}/")
     folder = model_files.find_model(inside if served else location)
     digest = model_files.digest_model(folder)
     model_files.check_digest(location, digest, sha256)

@@ -28,7 +28,7 @@ def test_what_is_sent_is_received(source, tmp_path):
     folder = carry.receive(str(tmp_path / "sent"), str(tmp_path / "cache/x"), lambda _: True)
     assert folder == str(tmp_path / "cache/x")
     assert content(tmp_path / "cache/x") == content(tmp_path / "sent") == content(source)
-    assert sorted(os.listdir(tmp_path / "cache")) == ["x", "x.lock"]
+    assert sorted(os.listdir(tmp_path / "cache")) == ["x"]
 
 
 def _receive(source, folder, copies):

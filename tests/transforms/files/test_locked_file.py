@@ -97,7 +97,7 @@ def test_a_file_that_is_no_longer_of_that_name_is_not_taken(what, path, monkeypa
     """As when the process before deletes the empty file that this one waits for."""
     os.makedirs(os.path.dirname(path))
     Path(path).write_bytes(b"old")
-    whole, calls = locked_file._lock, []
+    whole, calls = locked_file.lock, []
 
     def lock(descriptor):
         calls.append(descriptor)
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_longer_of_that_name_is_not_taken(what, path, monkeypa
                 Path(path).write_bytes(b"new")
         return whole(descriptor)
 
-    monkeypatch.setattr(locked_file, "_lock", lock)
+    monkeypatch.setattr(locked_file, "lock", lock)
     with locked(path, seconds=5) as file:
         assert file.read() == (b"new" if what == "replaced" else b"")
         assert os.path.samestat(os.fstat(file.descriptor), os.stat(path))

@@ -1,0 +1,242 @@
+"""Compare language models by the classifiers trained on them: the command `molino train compare`."""
+
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino import machine
+from molino.jobs.options import Parser, place
+from molino.jobs.train import output
+from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
+from molino.jobs.train.output import REPORT, Summary, explained, run_training, tell_time, write_text
+from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Plan, Run
+    from molino.training.certainty import Trial
+    from molino.training.progress import Progress
+    from molino.training.source import TitlesRun
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+
+JOB = "train compare"
+SUMMARY = "comparison.json"
+NEAR = 1e-9  # of a published figure
+REPEAT = 1000  # between the seeds of repeats
+OF_PUBLISHED = ("published", "metadata", "output", "keep_previous", "draws", "seed")
+Trials = tuple[Sequence["Trial"], Mapping[str, Mapping[str, Any]]]  # and what is known of each, by its name
+MakeTrials = Callable[["Run"], Trials]
+DESCRIPTION = """
+Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
+repeats, and what language, normalization and dimensions change.
+"""
+EPILOG = """
+examples:
+  molino train compare --input out/titles --output out/compared --repeats 4
+  molino train compare --published predictions.parquet --metadata experiments.json --output published
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG)
+    where = add_where(made, "a finished run of the titles job: every embedding is trained on", required=False)
+    where.add_argument(
+        "--published", type=place, metavar="PATH", help="Parquet: experiment, category, prediction of every title"
+    )
+    where.add_argument(
+        "--metadata", type=place, metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
+    )
+    add_recipe(made, several="each on its own")
+    how = made.add_argument_group("certainty")
+    how.add_argument("--repeats", type=count, default=4, metavar="N", help="trainings of each embedding (default 4)")
+    how.add_argument(
+        "--draws", type=number(100, 1 << 24), default=2000, metavar="N", help="of bootstraps and tests (2000)"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_training(parser(), plan, arguments, list_inputs)
+
+
+def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
+    """Return the files that are read.
+
+    Raises:
+      OptionError: options do not go together.
+      DataError: a file is not there.
+    """
+    from molino.jobs.run.inputs import find_inputs
+    from molino.transforms.errors import OptionError
+
+    if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
+        raise OptionError("give --input, or --published and --metadata")
+    if given.input:
+        return output.list_inputs(given)
+    for action in parser()._actions:
+        flag = action.option_strings[-1]
+        if action.nargs != 0 and action.dest not in OF_PUBLISHED and given.command.names(flag):
+            raise OptionError(f"{flag} is of trainings; what is published is trained already")
+    return find_inputs([given.published, given.metadata])
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+    """Look at the input and return what the comparison will do.
+
+    Raises:
+      OptionError: options do not go together.
+      DataError: the input is not there, not what was written, or not what is asked for.
+    """
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.training import EFFECTS, MODELS, TRIALS
+    from molino.training.backend import choose_backend
+    from molino.training.compare import read_published
+    from molino.training.progress import Progress
+    from molino.training.source import choose_embeddings, find_leaks, open_source
+
+    check_recipe(given)
+    progress = Progress()
+    options: dict[str, Any] = {"draws": given.draws, "seed": given.seed}
+    warnings, dims = [], {}
+    if given.published:
+        seen = [f"reads what is published: {given.published}", "trains nothing; takes seconds or minutes"]
+        trials: MakeTrials = functools.partial(give_trials, read_published(given.published, given.metadata))
+    else:
+        source, phrases = open_source(given.input[0]), given.architecture == PHRASES
+        embeddings = [PHRASES] if phrases else choose_embeddings(source, given.embedding)
+        recipe, dims = make_recipe(vars(given), source.training_titles), source.embeddings
+        backend = choose_backend(only_tensorflow=f"--architecture {PHRASES}" if phrases else "")
+        options |= {**dataclasses.asdict(recipe), "embedding": embeddings, "repeats": given.repeats}
+        options |= {"backend": backend, "run": source.run.sha256}
+        warnings = find_leaks(source, embeddings)
+        rows = given.repeats * len(embeddings) * recipe.epochs * source.training_titles
+        seen = [
+            f"trains {given.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
+            f"takes {tell_time(rows, RATES[given.architecture])}, {recipe.epochs} epochs at most",
+        ]
+        trials = functools.partial(run_trials, source, embeddings, recipe, given.repeats, progress)
+    return Plan(
+        job=JOB,
+        options=options,
+        datasets={"trials": TRIALS, "models": MODELS, "effects": EFFECTS},
+        balance=("trials", ("trials",)),
+        counted=("trials", "models", "effects"),
+        work=functools.partial(
+            work, trials=trials, draws=given.draws, seed=given.seed, dims=dims, progress=progress, summary=summary
+        ),
+        how_far=progress.how_far,
+        warnings=warnings,
+        seen=[*seen, f"writes trials, models, effects, {SUMMARY}, {REPORT}"],
+        noun="trials",
+    )
+
+
+def work(
+    run: "Run",
+    *,
+    trials: MakeTrials,
+    draws: int,
+    seed: int,
+    dims: Mapping[str, int],
+    progress: "Progress",
+    summary: Summary,
+) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+    """Have the trials made or read, compare them, stage what was found, and return it with its counts."""
+    import os
+
+    import pyarrow as pa
+
+    from molino.schemas.training import EFFECTS, MODELS, TRIALS
+    from molino.training.compare import compare
+    from molino.transforms.files import storage
+    from molino.transforms.parquet.shards import find_views, write_shard
+    from molino.transforms.report.compare import compare_report
+
+    with explained(run.output, "a smaller --batch"):
+        made, facts = trials(run)
+        progress.part(0, 1)
+        progress.show(1, 1, "drawing titles")
+        found = compare(made, facts, draws=draws, seed=seed, dims=dims)
+        views = storage.join(run.staging, "views")
+        os.makedirs(views)
+        write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
+        write_text(views, REPORT, compare_report(found))
+        files = []
+        for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
+            rows = [{each: row[each] for each in schema.names} for row in found[name]]
+            batches = pa.RecordBatch.from_pylist(rows, schema=schema)
+            files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
+        summary += tell(found, progress.resumed)
+        return [*files, *find_views(run.staging)], {file.dataset: file.rows for file in files}
+
+
+def give_trials(trials: Trials, run: "Run") -> Trials:
+    """Return the trials of published experiments, which are known before the run."""
+    return trials
+
+
+def run_trials(
+    source: "TitlesRun", embeddings: Sequence[str], recipe: Recipe, repeats: int, progress: "Progress", run: "Run"
+) -> Trials:
+    """Train on every embedding several times, with the same split and budget; return the trials.
+
+    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
+    titles. A comparison that was killed goes on with the trials that are not done.
+    """
+    import numpy as np
+
+    from molino.training.backend import load_keras
+
+    load_keras()
+    import keras
+
+    from molino.training.answers import ask
+    from molino.training.certainty import Trial
+    from molino.training.checkpoint import Checkpoints
+    from molino.training.fit import fit, make_learner
+
+    trials: list[Trial] = []
+    facts: dict[str, dict[str, Any]] = {}
+    kept = Checkpoints(run.units)
+    for repeat in range(repeats):
+        chosen = dataclasses.replace(recipe, seed=recipe.seed + REPEAT * repeat)
+        for place_, embedding in enumerate(embeddings):
+            progress.part(repeat * len(embeddings) + place_, repeats * len(embeddings))
+            name = f"{embedding} {repeat + 1}"
+            learner = make_learner(source, chosen, [] if recipe.architecture == PHRASES else [embedding])
+            history, times = fit(source, learner, chosen, kept, name, progress)
+            truth, top = ask(source, learner, "test", chosen).scored()
+            found = np.ascontiguousarray(top[:, 0])
+            trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
+            facts[name] = {"epochs": len(history), "seconds": sum(each["seconds"] for each in times)}
+            facts[name] |= {"peak_bytes": machine.peak_bytes()}
+            del learner
+            keras.backend.clear_session()
+    return trials, facts
+
+
+def tell(found: Mapping[str, Any], resumed: Sequence[str]) -> Summary:
+    """Return the summary."""
+    published = [
+        (row["trial"], row["balanced_accuracy"], row["published"])
+        for row in found["trials"]
+        if row["published"] is not None
+    ]
+    models = len(found["models"])
+    lines = [("trials", f"{len(found['trials']):,} of {models:,} model{'s' * (models > 1)}")]
+    if resumed:
+        lines.append(("taken up", ", ".join(resumed)))
+    if published:
+        odd = [name for name, one, other in published if abs(one - other) > NEAR]
+        others = f"; not {', '.join(odd[:5])}{' ...' * (len(odd) > 5)}" if odd else ""
+        same = len(published) - len(odd)
+        lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}{others}"))
+    lines += [
+        ("" if place else "balanced", f"{row['balanced_accuracy']:.4f}  {row['model']}")
+        for place, row in enumerate(found["models"])
+    ]
+    return [*lines, *(("found", sentence) for sentence in found["sentences"])]

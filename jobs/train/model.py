@@ -1,0 +1,214 @@
+"""Grow word vectors on titles, and write them as an NNLM model: the command `molino model train`."""
+
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.options import Parser, add_text_options, text_format
+from molino.jobs.train import output
+from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
+from molino.jobs.train.output import METRICS, Summary, explained, run_training, tell_time, write_text
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Plan, Run
+    from molino.training.grow import Grown, Options
+    from molino.training.progress import Progress
+    from molino.training.tokens import TitleBatch
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+    from molino.transforms.text.sources import Source, TextFormat
+
+JOB = "model train"
+COLUMNS = {"title": "title", "category": "category"}
+OPTIONAL = ("category",)
+SPAN_BYTES = 16 << 20
+RATE = 30_000  # titles a second on two cores
+Reading = Callable[["Options"], Iterator[tuple["TitleBatch", bool]]]
+DESCRIPTION = """
+Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
+hub.load, keras.layers.TFSMLayer and `molino titles` take.
+
+Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
+in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
+file, a share is kept for that.
+"""
+EPILOG = """
+examples:
+  molino model train --input out/titles --output model
+  molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
+"""
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino model train", description=DESCRIPTION, epilog=EPILOG)
+    add_where(made, "a finished run of the titles job, CSV, Parquet")
+    titles = made.add_argument_group("titles")
+    titles.add_argument("--split", default="train", metavar="NAME", help="of a run, to train on (default train)")
+    titles.add_argument("--measure", default="validation", metavar="NAME", help="of a run, to measure by (validation)")
+    titles.add_argument("--unsupervised", action="store_true", help="train as if no title had a category")
+    titles.add_argument(
+        "--validation", type=below_one, default=0.05, metavar="R", help="share of a file's titles to measure by (.05)"
+    )
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    model = made.add_argument_group("the model")
+    model.add_argument(
+        "--dim", type=number(1, 1 << 16), default=128, metavar="N", help="numbers of a vector (default 128)"
+    )
+    model.add_argument("--normalization", action="store_true", help="the model removes punctuation; case always stays")
+    model.add_argument("--vocabulary", type=count, default=1_000_000, metavar="N", help="words at most (1000000)")
+    model.add_argument("--min-count", type=count, default=2, metavar="N", help="times a word is seen at least (2)")
+    model.add_argument(
+        "--buckets", type=number(1, 1 << 28), metavar="N", help="rows of unknown words (a 40th of the vocabulary)"
+    )
+    how = made.add_argument_group("training")
+    how.add_argument("--epochs", type=count, default=4, metavar="N", help="times that each title is seen (default 4)")
+    how.add_argument("--batch", type=count, metavar="N", help="titles in a step (2048; fewer of few titles)")
+    how.add_argument(
+        "--rate", type=above_zero, default=0.005, metavar="R", help="of learning, at the start (default 0.005)"
+    )
+    add_seed(how)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_training(parser(), plan, arguments, list_inputs)
+
+
+def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
+    """Return the file of titles, or the manifest of the run of them.
+
+    Raises:
+      DataError: there is no such file.
+    """
+    from molino.jobs.run.inputs import find_inputs
+    from molino.training.runs import is_run
+
+    return output.list_inputs(given) if is_run(given.input[0]) else find_inputs(given.input)
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+    """Look at the input and return what the training will do.
+
+    Raises:
+      DataError: the input is not there, or not what was written; or Keras is not there.
+    """
+    from molino.jobs.run.manifest import read_manifest
+    from molino.jobs.run.runs import Plan
+    from molino.training.backend import choose_backend
+    from molino.training.grow import Options, describe_input
+    from molino.training.progress import Progress
+    from molino.training.runs import is_run
+    from molino.transforms.errors import DataError
+    from molino.transforms.text.sources import list_sources
+
+    if given.split == given.measure:
+        raise DataError(f"--split and --measure are both {given.split}: a model is measured by other titles")
+    choose_backend(only_tensorflow="a SavedModel")
+    progress, path = Progress(), given.input[0]
+    grown_on, of_run = describe_input(path, given.split), is_run(path)
+    options = Options(**{field.name: getattr(given, field.name) for field in dataclasses.fields(Options)})
+    manifest = read_manifest(path) if of_run else None
+    rows = manifest["counters"].get(f"split.{given.split}") if manifest else None
+    text = dataclasses.replace(text_format(given, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
+    sources = [] if of_run else list_sources(files, text, given.command)
+    read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
+    return Plan(
+        job=JOB,
+        options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
+        datasets={},
+        balance=("titles_read", ("train", "validation", "left_out")),
+        counted=(),
+        work=functools.partial(work, read=read, options=options, grown_on=grown_on, progress=progress, summary=summary),
+        how_far=progress.how_far,
+        seen=[
+            f"reads the titles of {path}",
+            f"writes a SavedModel and {METRICS}",
+            f"takes {tell_time(rows and rows * given.epochs, RATE)}",
+        ],
+        noun="titles",
+    )
+
+
+def read_file(
+    sources: Sequence["Source"], text: "TextFormat", options: "Options"
+) -> Iterator[tuple["TitleBatch", bool]]:
+    """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
+
+    Raises:
+      DataError: a row cannot be read.
+    """
+    import pyarrow.compute as pc
+
+    from molino.training.tokens import TitleBatch, split_off
+    from molino.transforms.errors import DataError
+    from molino.transforms.text.read import read_span
+    from molino.transforms.text.sources import split_sources
+
+    for span in split_sources(sources, SPAN_BYTES, quoted=True):
+        for chunk in read_span(span, text, SPAN_BYTES):
+            if bad := chunk.rejects.num_rows:
+                why = chunk.rejects["reason"][0]
+                raise DataError(f"{span.source.path}: {bad:,} rows or more cannot be read ({why}); mend them")
+            rows = chunk.rows.filter(pc.not_equal(chunk.rows["title"], ""))
+            known = pc.if_else(pc.equal(rows["category"], ""), None, rows["category"])
+            batch = TitleBatch(titles=rows["title"], categories=known)
+            yield from split_off(batch, share=options.validation, seed=options.seed)
+
+
+def read_run(path: str, options: "Options") -> Iterator[tuple["TitleBatch", bool]]:
+    """Yield the titles of two splits of a finished run of the titles job, likewise."""
+    from molino.training import tokens
+
+    return tokens.read_run(path, options.split, options.measure)
+
+
+def work(
+    run: "Run",
+    *,
+    read: Reading,
+    options: "Options",
+    grown_on: Mapping[str, Any],
+    progress: "Progress",
+    summary: Summary,
+) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+    """Train on the input, stage the model, and return it with its counts."""
+    from molino.training.backend import load_keras
+    from molino.transforms.files import storage
+    from molino.transforms.parquet.shards import find_views
+
+    with explained(run.output, "a smaller --vocabulary or --dim"):
+        load_keras()
+        from molino.training.grow import grow
+        from molino.training.nnlm_export import export_nnlm
+
+        grown = grow(read(options), options, progress)
+        progress.show(1, 1, "writing")
+        metrics = {"grown_on": grown_on, **grown.metrics}
+        views = storage.join(run.staging, "views")
+        export_nnlm(views, grown.words, grown.table, buckets=metrics["buckets"], normalization=options.normalization)
+        write_text(views, METRICS, metrics)
+        summary += tell(grown)
+        counters = {"train": metrics["titles"], "validation": metrics["validation_titles"], "left_out": grown.left_out}
+        return find_views(run.staging), {"titles_read": sum(counters.values()), **counters}
+
+
+def tell(grown: "Grown") -> Summary:
+    """Return the summary."""
+    metrics, left_out = grown.metrics, grown.left_out
+    told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
+    return [
+        ("titles", told + (f"; {left_out:,} without a known category left out" if left_out else "")),
+        ("trained by", f"{metrics['categories']:,} categories" if metrics["categories"] else "neighbouring words"),
+        (
+            "vocabulary",
+            f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets",
+        ),
+        (
+            "measured",
+            ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()),
+        ),
+    ]

@@ -1,0 +1,322 @@
+"""Train a classifier on a run of the titles job: the command `molino train titles`."""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.options import Parser
+from molino.jobs.train.options import add_recipe, add_where, check_recipe
+from molino.jobs.train.output import (
+    METRICS,
+    REPORT,
+    Summary,
+    explained,
+    list_inputs,
+    run_training,
+    tell_time,
+    write_text,
+)
+from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from molino.jobs.run.runs import Plan, Run
+    from molino.training.answers import Answers
+    from molino.training.classifier import Learner
+    from molino.training.progress import Progress
+    from molino.training.source import TitlesRun
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+
+JOB = "train titles"
+SERVING = "serving"
+DESCRIPTION = """
+Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or from
+the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at once, at
+the end.
+"""
+EPILOG = """
+examples:
+  molino train titles --input out/titles --output out/classifier
+  molino train titles --input out/titles --embedding es --architecture mlp-2048 --model es=models/es --output out/mlp
+  molino train titles --input out/titles --architecture phrases --output out/phrases
+
+KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A training that was killed goes on from its last
+epoch when the same command is given again.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and on what.
+
+    Attributes:
+      embeddings: columns of vectors; none for phrases.
+      models: local folders of the embeddings' models, by name, where they are given.
+    """
+
+    source: "TitlesRun"
+    recipe: Recipe
+    embeddings: Sequence[str]
+    models: Mapping[str, str]
+    backend: str
+    per_language: bool
+    calibrate: bool
+    fine_tune: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that changes the classifier, but the run and the models, as JSON values."""
+        chosen = {name: getattr(self, name) for name in ("per_language", "calibrate", "fine_tune")}
+        return {**dataclasses.asdict(self.recipe), "embedding": list(self.embeddings), **chosen}
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(prog="molino train titles", description=DESCRIPTION, epilog=EPILOG)
+    add_where(made, "a finished run of the titles job")
+    add_recipe(made)
+    more = made.add_argument_group("what is made")
+    more.add_argument(
+        "--per-language", action="store_true", help="also one classifier a language; the report says which is better"
+    )
+    more.add_argument(
+        "--model",
+        type=named,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
+    )
+    more.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="give probabilities beside the scores: corrected by the categories' shares, with a temperature chosen on "
+        "validation",
+    )
+    more.add_argument("--fine-tune", action="store_true", help="train the tables of the embeddings too; needs --model")
+    return made
+
+
+def named(text: str) -> tuple[str, str]:
+    """Parse NAME=DIR."""
+    name, mark, folder = text.partition("=")
+    if not (name and mark and folder):
+        raise argparse.ArgumentTypeError(f"must be NAME=DIR, not {text!r}")
+    return name, folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_training(parser(), plan, arguments, list_inputs)
+
+
+def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+    """Look at the run, the models and the options, and return what the training will do.
+
+    Raises:
+      OptionError: options do not go together.
+      DataError: the run or a model is not there, not what was written, or not what is asked for.
+    """
+    from molino.jobs.run.runs import Plan
+    from molino.schemas.training import PREDICTIONS
+    from molino.training.backend import choose_backend
+    from molino.training.progress import Progress
+    from molino.training.source import choose_embeddings, find_leaks, open_source
+    from molino.transforms.models.model_files import digest_model, find_model, split_output
+
+    check_recipe(given)
+    check_tables(given)
+    phrases = given.architecture == PHRASES
+    source = open_source(given.input[0])
+    embeddings = [] if phrases else choose_embeddings(source, given.embedding)
+    models = dict(given.model)
+    check_models(models, embeddings)
+    training = Training(
+        source=source,
+        recipe=make_recipe(vars(given), source.training_titles),
+        embeddings=embeddings,
+        models={name: find_model(split_output(models[name])[0]) for name in (embeddings if models else ())},
+        backend=choose_backend(only_tensorflow=f"--architecture {PHRASES}" if phrases else ""),
+        **{name: getattr(given, name) for name in ("per_language", "calibrate", "fine_tune")},
+    )
+    digests = {name: digest_model(folder) for name, folder in training.models.items()}
+    progress, epochs = Progress(), training.recipe.epochs
+    return Plan(
+        job=JOB,
+        options={**training.options, "backend": training.backend, "run": source.run.sha256, "models": digests},
+        datasets={"predictions": PREDICTIONS},
+        balance=("titles_read", ("train", "validation", "test")),
+        counted=("predictions",),
+        work=functools.partial(work, training=training, progress=progress, summary=summary),
+        how_far=progress.how_far,
+        warnings=find_leaks(source, embeddings),
+        seen=[
+            f"reads {source.training_titles:,} titles to train on, of {len(source.categories):,} categories",
+            f"writes predictions, {METRICS}, {REPORT}, a Keras model" + (f", {SERVING}/" if phrases or digests else ""),
+            f"takes {tell_time(source.training_titles * epochs, RATES[given.architecture])}, {epochs} epochs at most",
+        ],
+        noun="titles",
+    )
+
+
+def check_tables(given: argparse.Namespace) -> None:
+    """Raise OptionError where --fine-tune does not go with the other options."""
+    from molino.transforms.errors import OptionError
+
+    if given.fine_tune and given.architecture == PHRASES:
+        raise OptionError(
+            f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
+        )
+    if given.fine_tune and given.per_language:
+        raise OptionError("--fine-tune and --per-language do not go together")
+    if given.fine_tune and not given.model:
+        raise OptionError("--fine-tune needs --model NAME=DIR for each embedding: the table that trains is the model's")
+
+
+def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
+    """Raise DataError where models are given, and not one for each embedding."""
+    from molino.transforms.errors import DataError
+
+    for name in models:
+        if name not in embeddings:
+            raise DataError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")
+    if models and (missing := [name for name in embeddings if name not in models]):
+        raise DataError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
+
+
+def work(
+    run: "Run", *, training: Training, progress: "Progress", summary: Summary
+) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+    """Train, stage what came of it, and return it with its counts."""
+    from molino.schemas.training import PREDICTIONS
+    from molino.training.backend import load_keras
+    from molino.transforms.files import storage
+    from molino.transforms.parquet.shards import find_views, write_shard
+    from molino.transforms.report.training import training_report
+
+    with explained(run.output, "a smaller --batch"):
+        load_keras()
+        from molino.training import serving
+
+        encoders = serving.open_encoders(training.source, training.models)
+        learners, answers, found = train(training, encoders, run, progress)
+        views = storage.join(run.staging, "views")
+        os.makedirs(views)
+        write_text(views, METRICS, found)
+        write_text(views, REPORT, training_report(found))
+        save_keras(views, training.source, learners)
+        temperatures = {None if name == "all" else name: value for name, value in found["temperatures"].items()}
+        model = os.path.join(views, SERVING)
+        served = serving.write(model, training.source, learners, training.recipe, encoders, temperatures)
+        rows = write_shard(
+            batches_of(answers, PREDICTIONS), schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,)
+        )
+        summary += tell(found, served, progress.resumed)
+        counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
+        counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
+        return [rows, *find_views(run.staging)], counters
+
+
+def train(
+    training: Training, encoders: Mapping[str, Any], run: "Run", progress: "Progress"
+) -> tuple[dict[str | None, "Learner"], Mapping[str, "Answers"], dict[str, Any]]:
+    """Return the learners that are written, what they say of validation and test, and all figures."""
+    from molino.training import serving
+    from molino.training.answers import choose, find_temperature, name_mistakes, summarize
+    from molino.training.checkpoint import Checkpoints
+    from molino.training.fit import fit, make_learner
+    from molino.training.source import find_languages
+
+    source, recipe, embeddings = training.source, training.recipe, training.embeddings
+    tables = serving.read_tables(source, encoders, embeddings) if training.fine_tune else None
+    languages = find_languages(source) if training.per_language else []
+    kept = Checkpoints(run.units)
+    learners: dict[str | None, Learner] = {}
+    histories: dict[str, list] = {}
+    times: dict[str, list] = {}
+    for number, language in enumerate((None, *languages)):
+        name = language or "all"
+        progress.part(number, 1 + len(languages))
+        learners[language] = make_learner(source, recipe, embeddings, language, tables)
+        histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress, language)
+    progress.part(0, 1)
+    progress.show(1, 1, "measuring")
+    temperatures = {
+        language: find_temperature(source, learner, recipe, language)
+        for language, learner in (learners.items() if training.calibrate else ())
+    }
+    chosen, answers, choice = choose(source, learners, recipe, temperatures)
+    found: dict[str, Any] = {
+        "run": source.run.sha256,
+        "warnings": [str(warning) for warning in run.warnings],
+        "backend": training.backend,
+        "options": training.options,
+        "categories": len(source.categories),
+        "parameters": int(learners[None].plain_model().count_params()),
+        "temperatures": {name or "all": value for name, value in temperatures.items()},
+        "epochs": histories,
+        "choice": choice,
+        **{split: summarize(answers[split]) for split in answers},
+        "worst": name_mistakes(source, answers["test"]),
+        "times": times,
+    }
+    return {name: learner for name, learner in learners.items() if name is None or chosen}, answers, found
+
+
+def save_keras(folder: str, source: "TitlesRun", learners: Mapping[str | None, "Learner"]) -> None:
+    """Write the Keras models, with the run's manifest digest and the categories inside, in `molino.json`."""
+    for language, learner in learners.items():
+        path = os.path.join(folder, f"model{f'-{language}' if language else ''}.keras")
+        learner.plain_model().save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            inside = {"manifest_sha256": source.run.sha256, "categories": source.categories}
+            archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))
+
+
+def batches_of(answers: Mapping[str, "Answers"], schema: "pa.Schema") -> Iterator["pa.RecordBatch"]:
+    """Yield what a classifier says, a batch for each split, as schemas.training.PREDICTIONS."""
+    import numpy as np
+    import pyarrow as pa
+
+    for split, each in answers.items():
+        ends = np.arange(0, each.top.size + 1, each.top.shape[1], dtype=np.int32)
+        lists = [
+            pa.nulls(len(each), schema.field(name).type)
+            if values is None
+            else pa.ListArray.from_arrays(ends, values.ravel(), type=schema.field(name).type)
+            for name, values in (
+                ("top_labels", each.top),
+                ("top_probabilities", each.probabilities),
+                ("top_scores", each.scores),
+            )
+        ]
+        plain = [each.ids, [split] * len(each), each.labels, each.top[:, 0].copy()]
+        yield pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=schema)
+
+
+def tell(found: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Summary:
+    """Return the summary."""
+    lines = [("epochs", ", ".join(f"{len(history)} ({name})" for name, history in found["epochs"].items()))]
+    if resumed:
+        lines.append(("taken up", ", ".join(resumed)))
+    for split in ("validation", "test"):
+        each = found[split]
+        lines.append(
+            (
+                split,
+                f"balanced accuracy {each['balanced_accuracy']:.4f} ({each['low']:.4f} to {each['high']:.4f}), "
+                f"accuracy {each['accuracy']:.4f}, top 5 {each.get('top5_accuracy', 1.0):.4f}, "
+                f"{each['titles']:,} titles",
+            )
+        )
+    if choice := found["choice"]:
+        better = "one classifier a language" if choice["better"] == "each" else "one classifier for all languages"
+        lines.append(("languages", f"{better} is better on validation, and is what was written"))
+    return [*lines, ("serving", served)]

@@ -1,0 +1,253 @@
+"""What a classifier says of the titles of a split, and how right it is."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from molino.training.certainty import Trial, interval, resample_titles
+from molino.training.recipe import Recipe
+from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
+from molino.training.source import FLAG, TitlesRun
+from molino.transforms.errors import DataError
+
+if TYPE_CHECKING:
+    from molino.training.classifier import Learner
+
+TOP = 5
+ASKED = 4096  # titles at once where nothing is trained
+WORST = 20  # categories that are shown
+DRAWS = 1000  # of the interval over titles
+CELLS = 1 << 25  # logits that the temperature is chosen by
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a classifier says of the titles of a split, in the order of the run.
+
+    Attributes:
+      ids: int64.
+      labels: as the run has them, int32.
+      truth: the labels; a category without one has a number of its own after them, and no category -1.
+      top: (n, up to 5) int32 labels, the highest score first.
+      scores: of these, float32; under balance not their probabilities.
+      probabilities: of these, float32; None where they are not known.
+      languages: of each title, or None.
+      loss: mean cross-entropy of the titles that have a label.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    truth: np.ndarray
+    top: np.ndarray
+    scores: np.ndarray
+    probabilities: np.ndarray | None
+    languages: np.ndarray
+    loss: float
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def scored(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return truth and top of the titles that have a category."""
+        known = self.truth >= 0
+        return self.truth[known], self.top[known]
+
+
+def read_logits(
+    source: TitlesRun, learner: "Learner", split: str, recipe: Recipe, language: str | None = None
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+    """Yield batches of a split, the logits of their scores, and those of their probabilities: (n, classes) float32.
+
+    They differ by the logarithm of the categories' shares where the classifier is balanced.
+
+    Args:
+      language: only titles in it.
+    """
+    prior = source.prior()
+    shift = prior if recipe.balance == "logits" else 0 * prior
+    criterion = prior if recipe.balance != "none" else 0 * prior
+    columns = ["id", "label", "category", FLAG, *learner.columns]
+    batch: Any
+    for batch in source.read(split, columns, shuffle=False, batch=ASKED).epoch():
+        if language is not None:
+            own = np.asarray(batch[FLAG].to_numpy(zero_copy_only=False) == language)
+            batch = {
+                name: each.filter(pa.array(own)) if isinstance(each, pa.Array) else each[own]
+                for name, each in batch.items()
+            }
+            if not own.any():
+                continue
+        logits = learner.ask(batch) - shift
+        logits -= logits.max(1, keepdims=True)
+        yield batch, logits, logits + criterion
+
+
+def find_temperature(source: TitlesRun, learner: "Learner", recipe: Recipe, language: str | None) -> float:
+    """Return the temperature of the probabilities, chosen on the first titles of the validation split."""
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for batch, _, logits in read_logits(source, learner, "validation", recipe, language):
+        known = batch["label"] >= 0
+        held.append((logits[known], batch["label"][known]))
+        if sum(len(labels) for _, labels in held) * logits.shape[1] >= CELLS:
+            break
+    if not sum(len(labels) for _, labels in held):
+        return 1.0
+    return fit_temperature(*(np.concatenate(parts) for parts in zip(*held, strict=True)))
+
+
+def ask(
+    source: TitlesRun,
+    learner: "Learner",
+    split: str,
+    recipe: Recipe,
+    language: str | None = None,
+    temperature: float | None = None,
+) -> Answers:
+    """Return what a classifier says of a split, or of its titles in one language.
+
+    Args:
+      temperature: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
+    """
+    made: dict[str, list] = {
+        name: [] for name in ("ids", "labels", "truth", "top", "scores", "probabilities", "languages")
+    }
+    others: dict[str, int] = {}
+    losses = labeled = 0.0
+    for batch, logits, adjusted in read_logits(source, learner, split, recipe, language):
+        labels = batch["label"]
+        top, scores = take_top(logits)
+        probabilities = take_at(adjusted / np.float32(temperature or 1), top)
+        known = np.flatnonzero(labels >= 0)
+        chosen = adjusted[known, labels[known]]
+        losses += float(np.sum(np.log(np.exp(adjusted[known]).sum(1, dtype=np.float64)) - chosen))
+        labeled += len(known)
+        truth = labels.copy()
+        for row in np.flatnonzero(labels < 0):
+            category = batch["category"][row].as_py()
+            if category is not None:
+                truth[row] = len(source.categories) + others.setdefault(category, len(others))
+        languages = batch[FLAG].to_numpy(zero_copy_only=False)
+        values = (batch["id"], labels, truth, top, scores, probabilities, languages)
+        for name, value in zip(made, values, strict=True):
+            made[name].append(value)
+    if not made["ids"]:
+        what = f"{language} titles" if language else "titles"
+        raise DataError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
+    joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in made.items()}
+    if temperature is None and recipe.balance != "none":
+        joined["probabilities"] = None
+    return Answers(**joined, loss=losses / max(labeled, 1))
+
+
+def take_top(logits: np.ndarray, count: int = TOP) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the largest logits and the softmax there, in order; of equals among them the smaller label.
+
+    >>> import numpy as np
+    >>> top, chances = take_top(np.log(np.array([[0.25, 0.5, 0.25]])), 2)
+    >>> top.tolist(), chances.round(6).tolist()
+    ([[1, 0]], [[0.5, 0.25]])
+    """
+    count = min(count, logits.shape[1])
+    near = np.sort(np.argpartition(-logits, count - 1, 1)[:, :count], 1)
+    order = np.argsort(-np.take_along_axis(logits, near, 1), 1, kind="stable")
+    top = np.take_along_axis(near, order, 1).astype(np.int32)
+    return top, take_at(logits, top)
+
+
+def take_at(logits: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """Return the softmax of logits at some labels of each row, float32."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    chances = np.take_along_axis(powers, top, 1) / powers.sum(1, keepdims=True, dtype=np.float64)
+    return chances.astype(np.float32)
+
+
+def measure(answers: Answers) -> dict[str, float]:
+    """Return the figures of a classifier on a split."""
+    truth, top = answers.scored()
+    return {"loss": answers.loss, **score(truth, top)}
+
+
+def choose(
+    source: TitlesRun,
+    learners: Mapping[str | None, "Learner"],
+    recipe: Recipe,
+    temperatures: Mapping[str | None, float],
+) -> tuple[bool, dict[str, Answers], dict[str, Any]]:
+    """Return whether the classifiers of each language are better than the one of all, the answers, and the figures.
+
+    It is chosen on the validation split. The test split is asked once of each.
+    """
+    answers = {
+        language: {
+            split: ask(source, learner, split, recipe, temperature=temperatures.get(language))
+            for split in ("validation", "test")
+        }
+        for language, learner in learners.items()
+    }
+    one = answers[None]
+    if len(learners) == 1:
+        return False, one, {}
+    merged = {split: merge({language: each[split] for language, each in answers.items()}) for split in one}
+    figures = {
+        split: {"one": measure(one[split])["balanced_accuracy"], "each": measure(merged[split])["balanced_accuracy"]}
+        for split in one
+    }
+    better = figures["validation"]["each"] > figures["validation"]["one"]
+    by_language = {
+        str(language): {"one": _of_language(one["test"], language), "each": _of_language(merged["test"], language)}
+        for language in learners
+        if language
+    }
+    choice = {"better": "each" if better else "one", **figures, "test_by_language": by_language}
+    return better, merged if better else one, choice
+
+
+def _of_language(answers: Answers, language: str | None) -> float:
+    own = (answers.languages == language) & (answers.truth >= 0)
+    return balanced_accuracy(answers.truth[own], answers.top[own, 0])
+
+
+def merge(answers: Mapping[str | None, Answers]) -> Answers:
+    """Return the answers of each language's own classifier; of titles of no such language, those of the one of all."""
+    made: dict[str, Any] = {}
+    for name in ("top", "scores", "probabilities"):
+        made[name] = getattr(answers[None], name)
+        for language, own in answers.items():
+            if language is not None and made[name] is not None:
+                made[name] = np.where((own.languages == language)[:, None], getattr(own, name), made[name])
+    return dataclasses.replace(answers[None], **made, loss=float("nan"))
+
+
+def summarize(answers: Answers) -> dict[str, Any]:
+    """Return the figures of a split with the interval of the balanced accuracy over titles."""
+    truth, top = answers.scored()
+    trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])
+    low, high = interval(resample_titles([trial], DRAWS, 0)[:, 0])
+    figures = {name: value for name, value in measure(answers).items() if value == value}
+    known, right = answers.truth >= 0, truth == top[:, 0]
+    sure = {"scores": answers.scores, "probabilities": answers.probabilities}
+    errors = {
+        f"calibration_error_of_{name}": calibration_error(each[known, 0], right)
+        for name, each in sure.items()
+        if each is not None
+    }
+    return {"titles": len(truth), **figures, "low": low, "high": high, **errors}
+
+
+def name_mistakes(source: TitlesRun, answers: Answers) -> list[dict[str, Any]]:
+    """Return the categories that are known worst, with what they are taken for, by name."""
+    truth, top = answers.scored()
+    known = truth < len(source.categories)
+    worst = rank_mistakes(truth[known], top[known, 0], len(source.categories), WORST)
+    return [
+        {
+            "category": source.categories[each["label"]],
+            "titles": each["titles"],
+            "right": each["right"],
+            "taken_for": [[source.categories[label], times] for label, times in each["taken_for"]],
+        }
+        for each in worst
+    ]

@@ -1,0 +1,49 @@
+"""Keras and what it computes with, loaded without their chatter."""
+
+import importlib.util
+import logging
+import os
+
+from molino.stderr import no_stderr
+from molino.transforms.errors import DataError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def choose_backend(*, only_tensorflow: str = "") -> str:
+    """Return the backend that KERAS_BACKEND names, once it and Keras are known to be installed.
+
+    Args:
+      only_tensorflow: what needs TensorFlow, in words.
+
+    Raises:
+      DataError: they are not there, or it is not one that can train.
+    """
+    name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        raise DataError(f"KERAS_BACKEND is {name}; what can train is {', '.join(BACKENDS)}")
+    if only_tensorflow and name != BACKENDS[0]:
+        raise DataError(f"KERAS_BACKEND is {name}; {only_tensorflow} needs tensorflow")
+    for package in ("keras", name):
+        if importlib.util.find_spec(package) is None:
+            raise DataError(
+                f"training needs Keras and its backend, and there is no module {package}; "
+                "pip install -r requirements/tensorflow.txt, or set KERAS_BACKEND"
+            )
+    return name
+
+
+def load_keras() -> None:
+    """Import Keras and its backend.
+
+    Raises:
+      ImportError: they are not there.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
+    with no_stderr():
+        import keras
+
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))  # the first operation prints too
+    # batches of other sizes make TensorFlow trace again, which it warns of
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

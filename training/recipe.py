@@ -1,0 +1,62 @@
+"""How a classifier is trained, as the options say."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+PHRASES = "phrases"
+VECTORS = ("linear", "mlp-512", "mlp-2048")
+STEPS = 100  # of an epoch of few titles
+DEFAULTS = {"batch": 4096, "rate": 0.001, "epochs": 10}
+OF_PHRASES = {"batch": 2048, "rate": 0.005, "epochs": 4}
+RATES = {"linear": 50_000, "mlp-512": 17_000, "mlp-2048": 3_000, PHRASES: 10_000}  # titles a second on two cores
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is trained.
+
+    Attributes:
+      architecture: see ARCHITECTURES, or "phrases".
+      rate: of learning, at the start.
+      schedule: how it falls: "linear" or "cosine" to 0, or "constant".
+      patience: epochs without a better balanced accuracy on the validation split, after which it ends.
+      balance: "loss": the logarithm of each category's share is added to its logit while training; "logits": it is
+        taken away when training is over; "none".
+      precision: float32, or what layers compute in.
+      dim, members, leave_out, min_count: of "phrases": see training.phrases.
+    """
+
+    architecture: str
+    epochs: int
+    batch: int
+    rate: float
+    seed: int
+    schedule: str = "linear"
+    patience: int = 3
+    balance: str = "loss"
+    precision: str = "float32"
+    dim: int = 128
+    members: int = 1
+    leave_out: float = 0.0
+    min_count: int = 2
+
+    def make_schedule(self, steps: int) -> Any:
+        """Return the rate of learning by the number of the step, of which an epoch has `steps`."""
+        import keras
+
+        total = max(1, self.epochs * steps)
+        if self.schedule == "constant":
+            return keras.optimizers.schedules.PolynomialDecay(self.rate, total, self.rate)
+        if self.schedule == "cosine":
+            return keras.optimizers.schedules.CosineDecay(self.rate, total)
+        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
+
+
+def make_recipe(options: Mapping[str, Any], titles: int, **more: Any) -> Recipe:
+    """Return how a classifier is trained, as options say by their names; of few titles a batch has fewer."""
+    defaults = OF_PHRASES if options["architecture"] == PHRASES else DEFAULTS
+    values = {name: value for name, value in options.items() if name in Recipe.__dataclass_fields__}
+    values |= {name: values[name] or default for name, default in defaults.items()}
+    values["batch"] = options["batch"] or min(values["batch"], max(1, titles // STEPS))
+    return Recipe(**(values | more))
