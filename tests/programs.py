@@ -168,7 +168,7 @@ def end_started():
 @contextlib.contextmanager
 def serve(folder):
     """Let popen find servers for as long as the block lasts; one starts when it is first asked for anything."""
-    servers = []
+    ends = []
     os.environ[SERVERS] = str(folder)
     for name in LIBRARIES:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -182,14 +182,14 @@ def serve(folder):
                 pass_fds=[listener.fileno()],
                 start_new_session=True,
             )
-        servers.append(server)
+            server.wait()
+        ends.append(server.stdin)
     try:
         yield
     finally:
         del os.environ[SERVERS]
-        for server in servers:
-            server.stdin.close()  # the server ends when it reads that
-            server.wait()
+        for end in ends:
+            end.close()  # the server ends when it reads that
 
 
 class _Server:
@@ -294,6 +294,8 @@ def main():
     """Be a server, and in its forks the programs."""
     name, listener = sys.argv[1], socket.socket(fileno=int(sys.argv[2]))
     del sys.path[0]  # this file's folder
+    if os.fork():
+        os._exit(0)  # no child of the tests' process: a command that fails there ends all that it has
     order = _Server(LIBRARIES[name], listener).serve()
     del listener
     _become(order)
