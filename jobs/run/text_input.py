@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from molino.jobs.options import many
 from molino.jobs.run.runs import Warn
+from molino.jobs.runners.flags import is_embedded
 from molino.transforms.errors import DataError
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.text.encodings import warn_of_text
@@ -62,6 +63,8 @@ def text_input(
     if empty:
         told = f"{len(empty):,} of {many(len(sources), 'text')} without a record"
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
+    # words of this machine, paths say, are not for workers on others: a remedy then names the options alone
+    command = given.command if is_embedded(given.runner) else dataclasses.replace(given.command, words=())
     headers = sorted({name for source in sources for name in source.header})
     return TextInput(
         sources=sources,
@@ -70,14 +73,14 @@ def text_input(
         seen=look.seen,
         warnings=tuple(warnings),
         warn=(
-            functools.partial(warn_of_text, encoding=text.encoding, command=given.command),
+            functools.partial(warn_of_text, encoding=text.encoding, command=command),
             functools.partial(
                 warn_of_fields,
                 columns=text.found(headers),
                 words=words,
                 loose=loose,
                 optional=text.optional,
-                command=given.command,
+                command=command,
             ),
         ),
     )
