@@ -141,6 +141,9 @@ def _fork(words, *, env, libraries, cwd, stdin=None, start_new_session=False):
             files[0].close()
             files[0] = None
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        begun = theirs.enter_context(contextlib.ExitStack())  # what is closed where no server answers
+        for file in (end, *filter(None, files)):
+            begun.enter_context(file)
         end.connect(_address(libraries))
         order = {
             "words": words,
@@ -152,6 +155,7 @@ def _fork(words, *, env, libraries, cwd, stdin=None, start_new_session=False):
         socket.send_fds(end, [struct.pack("i", len(body))], [ends[0][0], ends[1][1], ends[2][1]])
         end.sendall(body)
         [pid] = struct.unpack("i", end.recv(4, socket.MSG_WAITALL))
+        begun.pop_all()
     return Process(["python", "-m", *words], pid, end, files)
 
 

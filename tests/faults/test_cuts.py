@@ -14,6 +14,7 @@ from molino.transforms.files import storage
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text import read as module
 from molino.transforms.text import row_groups, sources
+from molino.transforms.text.fields import FILLED
 
 COLUMNS = {"a": "A", "b": "B"}
 SIZES = (1, 2, 3, 5, 7, 16, 31, 64, 100, 200)  # of the pieces: 1 cuts at every byte
@@ -47,7 +48,9 @@ def read(path, text, span_bytes):
         lines = table.locate(chunk.rejects["position"])[1]
         rejects += zip(*(array.to_pylist() for array in (lines, *chunk.rejects.columns[1:])), strict=True)
         counters += [{"rows_read": chunk.records}, module.locate_sightings(chunk.counters, table)]
-    totals = {name: (n, getattr(n, "place", None)) for name, n in sum_counters(counters).items()}
+    summed = sum_counters(counters).items()
+    # whether a column says anything is counted by the batch
+    totals = {name: (n > 0 if name.startswith(FILLED) else n, getattr(n, "place", None)) for name, n in summed}
     return sorted(rows), sorted(rejects), totals
 
 
