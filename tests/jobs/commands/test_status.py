@@ -59,6 +59,7 @@ def test_a_commit_that_was_cut_short(output, status):
     assert "cut short" in status()["holds"]
 
 
+@pytest.mark.alone
 def test_a_dead_run_is_seen_at_once_and_has_a_remedy(output, status):
     write(output, dead())
     stage(output, 1234)

@@ -210,6 +210,7 @@ def test_a_server_s_locks_are_tried_and_nothing_stays(tmp_path):
 
 
 @pytest.mark.parametrize("probe", ["raise SystemExit(1)", "import time; time.sleep(60)"], ids=["refuses", "hangs"])
+@pytest.mark.alone
 def test_a_server_whose_locks_do_not_work_is_told_in_time(probe, tmp_path, monkeypatch):
     monkeypatch.setattr(locked_file, "PROBE", probe)
     monkeypatch.setattr(locked_file, "PROBE_SECONDS", 0.5 if "sleep" in probe else 30)
