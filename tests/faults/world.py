@@ -155,14 +155,14 @@ class World:
             patch.setitem(object_stores.STORES, "store", objects.Objects(lambda *_: bucket))
             patch.setattr(objects, "PAUSES", (0.0,) * 5)
         if self.kind == "nfs":
-            patch.setattr(locked_file, "_lock", lambda descriptor: True)
+            patch.setattr(locked_file, "lock", lambda descriptor: True)
             for module in (lock, locked_file):
                 patch.setattr(module, "why_locks_fail", lambda folder: "it has no locks")
         self.whole = {name: getattr(storage, name) for name in OPERATIONS}
         for name in OPERATIONS:
             patch.setattr(storage, name, functools.partial(self._stepped, self.whole[name]))
-        take = locked_file._lock
-        patch.setattr(locked_file, "_lock", lambda descriptor: self._stepped(take, descriptor))
+        take = locked_file.lock
+        patch.setattr(locked_file, "lock", lambda descriptor: self._stepped(take, descriptor))
         clock = Clock(self)
         for module in (lock, locked_file, state):
             patch.setattr(module, "time", clock)
