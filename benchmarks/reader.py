@@ -94,7 +94,9 @@ def make_input(folder: Path, rows: int, dim: int) -> Path:
             entry = {"rows": count, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             files.append({"path": f"rows/{path.name}", **entry})
         listed = {"schema": "bench.rows", "version": 1, "rows": rows, "digest": "", "files": files}
-        manifest = json.dumps({"format": 1, "job": "bench", "datasets": {"rows": listed}, "views": []}).encode()
+        lists = {key: [] for key in ("views", "balance", "inputs", "warnings", "replaced_views")}
+        made = {"format": 1, "job": "bench", "run": "", "digest": "", "counters": {}, "options": {}, **lists}
+        manifest = json.dumps({**made, "datasets": {"rows": listed}}).encode()
         (run / "_manifest.json").write_bytes(manifest)
         (run / "_SUCCESS").write_text(hashlib.sha256(manifest).hexdigest())
     for path in (run / "rows").iterdir():
