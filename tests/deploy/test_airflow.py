@@ -72,7 +72,7 @@ def test_the_whole_dag_runs_and_runs_again_without_doing_anything(airflow, given
     code, said = run("dags", "test", "molino", "--conf", json.dumps(given))
     assert code == 0, said[-3000:]
     assert "state=success" in said, said[-3000:]
-    runs = [home / "out" / job for job in ("names", "whales", "split", "titles")]
+    runs = [home / "out" / job for job in ("names", "whales", "split", "titles", "model", "classifier")]
     assert all((output / "_SUCCESS").is_file() for output in runs)
     assert (home / "out/model/saved_model.pb").is_file()
     assert json.loads((home / "out/classifier/metrics.json").read_text())
