@@ -10,6 +10,7 @@ from molino.transforms.warnings import add_sightings
 
 # A whole shard: its place in the data set, and its rows, a batch per block.
 Shard = tuple[int, list[pa.RecordBatch]]
+Counters = dict[str, int]
 
 
 def concat(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms import progress
-from molino.transforms.rows.batches import Shard, first_appearance_codes
+from molino.transforms.rows.batches import Counters, Shard, first_appearance_codes
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import Parts
 
 
@@ -53,6 +55,17 @@ def find_conflicts(pairs: pa.RecordBatch, *, columns: Sequence[str]) -> pa.Recor
     return pa.RecordBatch.from_arrays([*found.columns, lists], [*found.schema.names, "differs"])
 
 
+class FirstRows(NamedTuple):
+    """What `KeepFirstPerKey` gives, one element a shard with a batch per block.
+
+    `conflicts` are pairs of kept and dropped rows that differ, as `find_conflicts` returns them.
+    """
+
+    kept: beam.PCollection[Shard]
+    conflicts: beam.PCollection[Shard]
+    counters: beam.PCollection[Counters]
+
+
 class _KeepFirst(beam.DoFn):
     def __init__(self, key: str, compare: Sequence[str], kept_counter: str):
         self.key, self.compare, self.kept_counter = key, compare, kept_counter
@@ -80,8 +93,7 @@ class _KeepFirst(beam.DoFn):
 class KeepFirstPerKey(beam.PTransform):
     """Keep the first row of each key.
 
-    Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output, one element a shard, with
-    a batch per block: `kept`; `conflicts`, pairs of kept and dropped rows that differ; and `counters`.
+    Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output: FirstRows.
     Memory: the kept rows of one shard per worker thread.
 
     Attributes:
@@ -94,7 +106,5 @@ class KeepFirstPerKey(beam.PTransform):
     compare: Sequence[str]
     kept_counter: str = "kept"
 
-    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return parts | "Keep" >> beam.ParDo(_KeepFirst(self.key, self.compare, self.kept_counter)).with_output_types(
-            Shard, conflicts=Shard
-        ).with_outputs("conflicts", "counters", main="kept")
+    def expand(self, parts: beam.PCollection) -> FirstRows:
+        return parts | "Keep" >> ParDoInto(into=FirstRows, call=_KeepFirst(self.key, self.compare, self.kept_counter))
