@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import lengths_and_bytes
 from molino.transforms.text.lines import MARKS, reject_rows
 from molino.transforms.text.position import POSITION, LineTable
@@ -303,7 +303,7 @@ class VerifiedRows(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class VerifyCurp(beam.PTransform):
+class VerifyCurp(NamedOutputs):
     """Bring CURPs to one spelling, and count those that tell of nobody: empty, placeholders, invalid.
 
     Input: batches whose first column is `curp`. Output: VerifiedRows.

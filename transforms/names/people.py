@@ -13,7 +13,7 @@ from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
 from molino.transforms.names.curp import hide_missing, parse_curp, protect_curp
 from molino.transforms.rows.batches import Counters, Shard
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.warnings import Sighting
 
@@ -49,7 +49,7 @@ class DescribedPeople(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class DescribePeople(beam.PTransform):
+class DescribePeople(NamedOutputs):
     """Add sex, birth_year and age, read from `curp`; nulls are counted by reason.
 
     Input: shards of rows. Output: DescribedPeople.

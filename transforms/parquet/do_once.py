@@ -10,7 +10,7 @@ from molino.transforms import progress
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.parquet.units import SCRATCH, Done, do_once
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 
 
 class UnitFiles(NamedTuple):
@@ -26,7 +26,7 @@ class UnitFiles(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class DoOnce(beam.PTransform):
+class DoOnce(NamedOutputs):
     """Do every work unit that no earlier attempt at this run has done.
 
     Input: (name, unit). Output: UnitFiles.

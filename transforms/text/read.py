@@ -20,7 +20,7 @@ from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.rows.batches import Counters, concat, empty, sum_counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.lines import Chunk, parse_lines, raw_rejects, reject_headers
@@ -191,7 +191,7 @@ class DelimitedRows(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class ReadDelimited(beam.PTransform):
+class ReadDelimited(NamedOutputs):
     """Read delimited text and Parquet in batches. Output: DelimitedRows.
 
     Attributes:
@@ -254,7 +254,7 @@ class GatheredRejects(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class GatherRejects(beam.PTransform):
+class GatherRejects(NamedOutputs):
     """Turn raw rejects into REJECTS, in the order of files and lines. Output: GatheredRejects.
 
     Attributes:
