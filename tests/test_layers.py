@@ -174,9 +174,7 @@ def closure(path):
     return found
 
 
-TRANSFORMS = [
-    path for path in SOURCES if re.search(r"\((beam\.PTransform|NamedOutputs)\)", path.read_text(encoding="utf-8"))
-]
+TRANSFORMS = [path for path in SOURCES if re.search(r"\((NamedOutputs|beam\.PTransform)\)", path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize("path", TRANSFORMS, ids=by_name)
