@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(parser(), plan, summarize, arguments)
 
 
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and return what the run will do.
 
     Raises:
@@ -168,12 +168,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.names.doubts import warn_of_names
 
     # a null CURP is a reject, unless each row without one is a person; of a name it is an empty one
-    blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
-    text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
-    key = curp_key(given)
-    texts = text_input(given, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
-    options = make_options(given, text, blocks, shards)
+    blank = tuple(name for name in COLUMNS if name != "curp" or args.missing_curp == "each")
+    text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
+    key = curp_key(args)
+    texts = text_input(args, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    options = make_options(args, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
@@ -185,7 +185,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
+        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
         warnings=[*texts.warnings, *few],
         warn=[
             *texts.warn,
@@ -196,24 +196,24 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
-            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=given.span_bytes, shards=shards
+            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
         ),
         here_only=key_here(key),
     )
 
 
-def make_options(given: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
+def make_options(args: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
     """Return the options."""
     return Options(
         text=text,
-        reference_year=given.reference_year,
-        century=given.century_from_curp,
-        min_count=given.min_count,
-        junk=tuple(given.junk),
-        reject_invalid=given.invalid_curp == "reject",
-        missing=given.missing_curp,
-        repair=given.repair_names,
-        curp=given.curp,
+        reference_year=args.reference_year,
+        century=args.century_from_curp,
+        min_count=args.min_count,
+        junk=tuple(args.junk),
+        reject_invalid=args.invalid_curp == "reject",
+        missing=args.missing_curp,
+        repair=args.repair_names,
+        curp=args.curp,
         shards=shards,
         blocks=blocks,
     )
@@ -228,14 +228,14 @@ def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
     return shown
 
 
-def curp_key(given: argparse.Namespace) -> "SecretKey | None":
+def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     """Return the secret key of the hashes, from the file or the environment; None when CURPs are not hashed."""
     from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
     from molino.transforms.files.secret_key import SHORTEST, find_key
 
-    path = given.curp_key_file or ""
-    if given.curp != "hash":
+    path = args.curp_key_file or ""
+    if args.curp != "hash":
         if path:
             raise OptionError("--curp-key-file is of no use without --curp hash")
         return None
@@ -281,6 +281,7 @@ def build(
     from molino.transforms.names.count import CountNames, GatherBirths
     from molino.transforms.names.curp import VerifyCurp, key_missing
     from molino.transforms.names.views import WriteTables
+    from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.keep_first import KeepFirstPerKey
     from molino.transforms.rows.partition import PartitionRows
@@ -321,10 +322,10 @@ def build(
     files = [
         people.people
         | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
-        | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
+        | "People" >> write("people", PEOPLE, layout=Layout(plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"})),
         kept.conflicts
         | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
-        | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
+        | "Conflicts" >> write("conflicts", CONFLICTS, layout=Layout(plain=["curp"])),
         rejected.shards | "Rejected" >> write("rejects", REJECTS),
     ]
     shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)

@@ -372,7 +372,7 @@ def sent_name(model: Model) -> str:
 def as_sent(model: Model, folder: str) -> Model:
     """Return a model for workers on other machines, which find its files in `folder`: no path of this one is in it."""
     return dataclasses.replace(
-        model, path="", location=carry.shown_elsewhere(model.location), sent=storage.join(folder, sent_name(model))
+        model, path="", location=carry.public_location(model.location), sent=storage.join(folder, sent_name(model))
     )
 
 

@@ -111,7 +111,7 @@ def _bring(location: str) -> str:
     files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
     if not files:
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    folder = cache_folder("brought", carry.state_of(files))
+    folder = cache_folder("brought", carry.fingerprint(files))
     if not os.path.isdir(folder):
         carry.copy_tree(location, folder, files)
     return os.path.join(folder, os.path.basename(location)) if single else folder

@@ -17,7 +17,7 @@ from molino.transforms.files import carry, storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import write_shard
+from molino.transforms.parquet.shards import Layout, write_shard
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
@@ -104,7 +104,7 @@ def as_sent(classifier: Classifier, folder: str) -> Classifier:
     return dataclasses.replace(
         classifier,
         path="",
-        location=carry.shown_elsewhere(classifier.location),
+        location=carry.public_location(classifier.location),
         sent=storage.join(folder, classifier.digest),
     )
 
@@ -202,8 +202,7 @@ class _Predict(beam.DoFn):
                 folder=self.folder,
                 dataset="predictions",
                 key=(parts.shard,),
-                plain=["line", "title"],
-                encodings={"record": "DELTA_BINARY_PACKED"},
+                layout=Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"}),
             )
         for batch in rejects:
             yield beam.pvalue.TaggedOutput("rejects", batch)
