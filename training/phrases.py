@@ -46,7 +46,7 @@ def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(tf.gather(hashes, order), tf.int32), tf.cast(tf.gather(tf.concat(owners, 0), order), tf.int32)
 
 
-def add_up(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
     """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
 
     Args:
@@ -86,7 +86,9 @@ class Phrases(keras.layers.Layer):
         hashes, owners = find_features(titles, self.bits)
         places = tf.gather(self.places.value, hashes)
         known = places >= 0
-        return add_up(self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles))
+        return sum_features(
+            self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles)
+        )
 
     def features(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the rows of each title's features and what each weighs, (n, features): 0 and 0.0 behind the last."""
@@ -202,7 +204,7 @@ class ByPhrases:
         with tf.GradientTape() as tape:
             vectors = tf.gather(self.table.values, used)
             tape.watch(vectors)
-            titles = add_up(vectors, places, owners, tf.size(labels))
+            titles = sum_features(vectors, places, owners, tf.size(labels))
             parts = tf.transpose(tf.reshape(titles, (-1, self.recipe.members, self.recipe.dim)), (1, 0, 2))
             logits = tf.matmul(parts, self.kernel) + self.bias + self.prior
             wanted = tf.broadcast_to(labels, tf.shape(logits)[:2])

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -17,7 +17,9 @@ from molino.transforms.files import carry, storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import write_shard
+from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
@@ -210,12 +212,19 @@ class _Predict(beam.DoFn):
         yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
 
 
+class PredictedTitles(NamedTuple):
+    """What `PredictTitles` gives: staged files of predictions, raw rejects, and counters."""
+
+    files: beam.PCollection[StagedFile]
+    rejects: beam.PCollection[pa.RecordBatch]
+    counters: beam.PCollection[Counters]
+
+
 @dataclasses.dataclass(kw_only=True)
 class PredictTitles(beam.PTransform):
     """Predict the category of every title and write a shard for each `Parts`.
 
-    Input: `Parts` of titles. Output: `files` (StagedFile), `rejects` and `counters`. Memory: the rows of one block per
-    worker thread, and the classifier.
+    Input: `Parts` of titles. Memory: the rows of one block per worker thread, and the classifier.
 
     Attributes:
       classifier: as planned.
@@ -229,7 +238,7 @@ class PredictTitles(beam.PTransform):
     folder: str
     not_finite: str = "reject"
 
-    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return parts | "PredictTitles" >> beam.ParDo(
-            _Predict(self.classifier, self.folder, self.not_finite), lines=beam.pvalue.AsSingleton(self.lines)
-        ).with_outputs("counters", "rejects", main="files")
+    def expand(self, parts: beam.PCollection) -> PredictedTitles:
+        call = _Predict(self.classifier, self.folder, self.not_finite)
+        arguments = {"lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=call, arguments=arguments)
