@@ -192,8 +192,8 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
-    from molino.transforms.models.embed import plan_models, sent_name
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.embed import plan_models
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
@@ -237,7 +237,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite), warn_of_labels],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -252,7 +252,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             models=sum(model.bytes for model in models),
             amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
         ),
-        sends={sent_name(model): model.path for model in models},
+        sends={model.sent_name(): model.path for model in models},
     )
 
 
@@ -295,7 +295,6 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.embed import as_sent
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
@@ -306,7 +305,7 @@ def build(
     from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
-    models = [as_sent(model, run.sent) for model in models] if run.sent else models
+    models = [model.as_sent(run.sent) for model in models] if run.sent else models
     columns = TitleColumns(
         models=tuple(models),
         half=options.vector_type == "float16",

@@ -271,7 +271,7 @@ def _split(data, offsets, punctuation, keep_empty, text, tokens, rows):
 
 
 def split_titles(
-    titles: pa.Array, punctuation: np.ndarray, keep_empty: bool
+    titles: pa.Array, punctuation: np.ndarray, *, keep_empty: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split titles on spaces; return (bytes, token offsets, title offsets).
 
@@ -420,7 +420,7 @@ class Split:
     keep_empty: bool
 
 
-class Table:
+class TokenTable:
     """A vocabulary and its vectors, in files that all threads and processes share. Safe for threads.
 
     Attributes:
@@ -457,17 +457,18 @@ class Table:
         words = self._words.tobytes()
         return [words[start:end] for start, end in itertools.pairwise(self._offsets.tolist())]
 
-    def embed(self, titles: pa.Array, how: Split) -> np.ndarray:
+    def embed(self, titles: pa.Array, rule: Split) -> np.ndarray:
         """Return the vectors of titles, `(n, dim) float32`."""
         out = np.empty((len(titles), self.dim), np.float32)
         for start in range(0, len(titles), TITLES_AT_ONCE):
-            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), how)
+            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), rule)
             self.add(self.find(text, tokens), ends, out[start : start + TITLES_AT_ONCE])
         return out
 
-    def split(self, titles: pa.Array, how: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def split(self, titles: pa.Array, rule: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Split titles; see `split_titles`."""
-        return split_titles(titles, self._punctuation if how.strip_punctuation else self._nothing, how.keep_empty)
+        punctuation = self._punctuation if rule.strip_punctuation else self._nothing
+        return split_titles(titles, punctuation, keep_empty=rule.keep_empty)
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own."""
@@ -481,7 +482,7 @@ class Table:
 
 
 def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: int, punctuation: np.ndarray) -> None:
-    """Write the files of a `Table`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
+    """Write the files of a `TokenTable`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
 
     Args:
       words: distinct strings or binaries.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 from molino.schemas.predict import PREDICTED
 from molino.transforms import progress
 from molino.transforms.errors import DataError
-from molino.transforms.files import carry, storage
+from molino.transforms.files import storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
@@ -33,20 +32,8 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classifier:
-    """A classifier as planned: small, and the same for every worker.
-
-    Attributes:
-      location: where the user said that it is.
-      path: local folder of the SavedModel.
-      digest: sha256 of it; see `model_files.digest_model`.
-      sent: where workers on other machines find the files of `path`.
-    """
-
-    location: str
-    path: str
-    digest: str
-    sent: str = ""
+class Classifier(model_files.PlannedFiles):
+    """A classifier as planned."""
 
 
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
@@ -80,40 +67,22 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     return Classifier(location=location, path=folder, digest=digest)
 
 
-_open: dict[Classifier, Any] = {}
-_opening = threading.Lock()
-
-
 def open_classifier(classifier: Classifier) -> Any:
     """Return this process's call of a classifier, loaded at the first use.
 
     Raises:
       DataError: its files are not on this machine, were changed, or cannot be loaded.
     """
-    with _opening:
-        if classifier not in _open:
-            path = _local(classifier)
-            if model_files.digest_model(path) != classifier.digest:
-                raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
-            from molino.transforms.models import saved_model
-
-            _open[classifier] = saved_model.load_classifier(path, classifier.location)
-        return _open[classifier]
+    return model_files.open_once(classifier, _load)
 
 
-def as_sent(classifier: Classifier, folder: str) -> Classifier:
-    """Return a classifier for workers on other machines, which find its files in `folder`."""
-    return dataclasses.replace(
-        classifier,
-        path="",
-        location=carry.shown_elsewhere(classifier.location),
-        sent=storage.join(folder, classifier.digest),
-    )
+def _load(classifier: Classifier) -> Any:
+    path = classifier.receive()
+    if model_files.digest_model(path) != classifier.digest:
+        raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
+    from molino.transforms.models import saved_model
 
-
-def _local(classifier: Classifier) -> str:
-    """Return the folder of a classifier's files on this machine; they are copied where it has none."""
-    return classifier.path or model_files.receive(classifier.sent, classifier.digest)
+    return saved_model.load_classifier(path, classifier.location)
 
 
 def spread(rows: pa.RecordBatch) -> pa.Array:

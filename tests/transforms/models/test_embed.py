@@ -98,8 +98,8 @@ def test_embed_many(planned, monkeypatch):
     embedders = [open_embedder(model) for model in planned.values()]
     alone = [embedder.embed(hard()) for embedder in embedders]
     calls = []
-    find = nnlm.Table.find
-    monkeypatch.setattr(nnlm.Table, "find", lambda table, *tokens: calls.append(table) or find(table, *tokens))
+    find = nnlm.TokenTable.find
+    monkeypatch.setattr(nnlm.TokenTable, "find", lambda table, *tokens: calls.append(table) or find(table, *tokens))
     together = embed_many(embedders, hard())
     assert all(same_bits(one, other) for one, other in zip(alone, together, strict=True))
     assert len(calls) == 4  # five models, of which two split alike and have one vocabulary

@@ -103,7 +103,7 @@ def table(tmp_path_factory, punctuation):
     folder = tmp_path_factory.mktemp("table")
     vectors = np.random.default_rng(0).standard_normal((len(WORDS) + BUCKETS, 5), dtype=np.float32)
     nnlm.write_table(str(folder), pa.array(WORDS), vectors, buckets=BUCKETS, punctuation=punctuation)
-    return nnlm.Table(str(folder))
+    return nnlm.TokenTable(str(folder))
 
 
 def find(table, tokens):
@@ -132,7 +132,7 @@ def test_find_in_any_vocabulary(tmp_path_factory, punctuation, words, others):
     folder = str(tmp_path_factory.mktemp("any"))
     vectors = np.zeros((len(words) + 3, 1), np.float32)
     nnlm.write_table(folder, pa.array(words, pa.binary()), vectors, buckets=3, punctuation=punctuation)
-    table = nnlm.Table(folder)
+    table = nnlm.TokenTable(folder)
     assert table.words() == words
     plain = {word: row for row, word in enumerate(words)}
     found = find(table, [*words, *others])
