@@ -287,8 +287,8 @@ def split_titles(
     text = np.empty(size + PADDING, np.uint8)
     tokens = np.empty(size + len(titles) + 2, np.int64)
     rows = np.empty(len(titles) + 1, np.int64)
-    count = _split(data, offsets, punctuation, keep_empty, text, tokens, rows)
-    return _frozen(text), _frozen(tokens[: count + 1]), _frozen(rows)
+    count = _split(data, offsets, _frozen(punctuation), keep_empty, text, tokens, rows)
+    return text, tokens[: count + 1], rows
 
 
 # --- finding
@@ -442,7 +442,7 @@ class TokenTable:
         )
         self._table = self._table.reshape(self.vocabulary + self.buckets, -1)
         self._slots = self._slots.reshape(-1, 2)
-        self._nothing = _frozen(np.zeros(CODE_POINTS, np.uint8))
+        self._nothing = np.zeros(CODE_POINTS, np.uint8)
 
     def release(self) -> None:
         """Give back the memory of the vectors; what is needed again is read again."""
@@ -471,14 +471,18 @@ class TokenTable:
         return split_titles(titles, punctuation, keep_empty=rule.keep_empty)
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own."""
+        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
+
+        Args:
+          text, tokens: as `split_titles` returns them; `PADDING` bytes follow the last token.
+        """
         rows = np.empty(len(tokens) - 1, np.int32)
-        _find(text, tokens, self._slots, self._words, self._offsets, self.buckets, rows)
-        return _frozen(rows)
+        _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)
+        return rows
 
     def add(self, rows: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
         """Write the vector of each title to `out`, `(n, dim) float32`; title i has `rows[ends[i] : ends[i + 1]]`."""
-        _sum(self._table, self.dim, rows, ends, out)
+        _sum(self._table, self.dim, _frozen(rows), _frozen(ends), out)
 
 
 def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: int, punctuation: np.ndarray) -> None:

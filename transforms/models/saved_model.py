@@ -282,7 +282,7 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
     if len(tables) != 1:
         return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"
     # before the vectors: what TensorFlow allocates after them keeps it from using their memory again
-    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), _punctuation()
+    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), find_punctuation()
     vectors = reader.get_tensor(tables[0])
     buckets = len(vectors) - len(words)
     if buckets < 1 or not len(words):
@@ -301,7 +301,7 @@ def read_vocabulary(path: str) -> pa.Array:
 
 
 @functools.cache
-def _punctuation() -> np.ndarray:
+def find_punctuation() -> np.ndarray:
     r"""Return `(CODE_POINTS,) uint8` with a 1 for what TensorFlow's own regular expressions find to be \pP."""
     tf, _ = _tensorflow()
     characters = _characters()
