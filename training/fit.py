@@ -12,6 +12,7 @@ from molino.training.answers import ask, measure
 from molino.training.checkpoint import Checkpoints
 from molino.training.classifier import ByVectors, Learner, columns_of
 from molino.training.progress import Progress
+from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.training.source import FLAG, TitlesRun, weigh
 from molino.transforms.errors import DataError
@@ -53,7 +54,7 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, classes: int, prior: np.ndarr
 
     def batches() -> Iterator[tuple[Any, Any]]:
         batch: Any
-        for batch in source.read("train", columns, shuffle=False, batch=ROWS, ahead=1).epoch():
+        for batch in source.read("train", columns, shuffle=False, batch=ROWS, reading=Reading(ahead=1)).epoch():
             kept = weigh(batch, language) > 0
             yield batch["title"].filter(pa.array(kept)), batch["label"][kept]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from molino.training import tokens
 from molino.training.progress import Progress
-from molino.training.runs import explained, is_run, open_run
+from molino.training.runs import is_run, one_line_errors, open_run
 from molino.training.tokens import Corpus
 from molino.transforms.errors import DataError
 
@@ -72,7 +72,7 @@ def describe_input(path: str, split: str) -> dict[str, Any]:
         run = open_run(path, {})
         how = {name: run.manifest["options"].get(name) for name in ("seed", "test")}
         return {"sha256": run.sha256, "split": split, **how}
-    with explained(path), open(path, "rb") as file:
+    with one_line_errors(path), open(path, "rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molino.training.reader import Reader
+from molino.training.reader import Reader, Reading
 from molino.training.runs import open_run
 
 PUNCTUATION = r"\pP"  # as in the exported model
@@ -61,7 +61,7 @@ def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch
     """
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
-        reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
+        reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, reading=Reading(ahead=1))
         for batch in reader.epoch():
             yield TitleBatch(titles=batch["title"], categories=batch["category"]), kept
 
