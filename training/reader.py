@@ -300,7 +300,7 @@ def _is_number(type_: pa.DataType) -> bool:
 
 
 def _run_ahead(items: Iterator, depth: int) -> Iterator:
-    """Yield what a generator yields, made by a thread that is at most `depth` elements ahead; by none where that is 0."""
+    """Yield what a generator yields, made by a thread that is at most `depth` elements ahead; without one where 0."""
     if not depth:
         yield from items
         return
