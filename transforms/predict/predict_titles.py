@@ -18,7 +18,7 @@ from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import StagedFile, write_shard
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
@@ -190,7 +190,7 @@ class PredictedTitles(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class PredictTitles(beam.PTransform):
+class PredictTitles(NamedOutputs):
     """Predict the category of every title and write a shard for each `Parts`.
 
     Input: `Parts` of titles. Memory: the rows of one block per worker thread, and the classifier.

@@ -23,7 +23,7 @@ from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
 from molino.transforms.processes import run_module
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.merge import sum_category_counts
 from molino.transforms.warnings import DataWarning
@@ -227,7 +227,7 @@ class _Written(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class LabelCategories(beam.PTransform):
+class LabelCategories(NamedOutputs):
     """Number the categories by their titles in training. Input: tables of molino.transforms.titles.merge.COUNTS.
 
     Attributes:

@@ -15,7 +15,7 @@ from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.models.finite import REASON, are_finite
 from molino.transforms.rows.batches import first_appearance_codes
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
@@ -112,7 +112,7 @@ class _Key(beam.DoFn):
 
 
 @dataclasses.dataclass(kw_only=True)
-class KeyTitles(beam.PTransform):
+class KeyTitles(NamedOutputs):
     """Give titles their id and the key of what is nearly the same.
 
     Attributes:

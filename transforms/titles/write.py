@@ -17,7 +17,7 @@ from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
 from molino.transforms.parquet.shards import StagedFile, write_shard
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.titles.glance import Glance, combine_glances, glance_at
@@ -217,7 +217,7 @@ class WrittenTitles(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class WriteTitles(beam.PTransform):
+class WriteTitles(NamedOutputs):
     """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
 
     Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Memory: the rows of one
