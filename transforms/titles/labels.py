@@ -189,7 +189,7 @@ def _label(tables: list[pa.Table]) -> Labels:
     return number_categories(sum_category_counts(tables))
 
 
-def _write(labels: Labels, folder: str) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+def _write(labels: Labels, folder: str) -> Iterator[object]:
     if len(labels.table):
         batches = labels.table.combine_chunks().to_batches()
         yield write_shard(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
