@@ -221,7 +221,7 @@ def merge(answers: Mapping[str | None, Answers]) -> Answers:
     return dataclasses.replace(answers[None], **made, loss=float("nan"))
 
 
-def summarize(answers: Answers) -> dict[str, Any]:
+def summarize_split(answers: Answers) -> dict[str, Any]:
     """Return the figures of a split with the interval of the balanced accuracy over titles."""
     truth, top = answers.scored()
     trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])

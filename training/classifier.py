@@ -132,7 +132,6 @@ class ByVectors:
         reader: Reader,
         recipe: Recipe,
         dims: dict[str, int],
-        classes: int,
         prior: np.ndarray,
         *,
         language: str | None = None,
@@ -148,7 +147,7 @@ class ByVectors:
         """
         keras.config.set_dtype_policy(POLICIES[recipe.precision])
         try:
-            self.model = build_model(recipe, dims, classes, tables)
+            self.model = build_model(recipe, dims, len(prior), tables)
         finally:
             keras.config.set_dtype_policy("float32")
         self.inputs = tuple(each.name for each in self.model.inputs)

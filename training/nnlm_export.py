@@ -53,7 +53,7 @@ def export_nnlm(
         with open(tokens, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{token}\n" for token in vocabulary)
         saved = os.path.join(work, "saved")
-        model = _model(tokens, table, buckets, normalization, keep_empty)
+        model = _model(tokens, table, buckets, normalization=normalization, keep_empty=keep_empty)
         tf.saved_model.save(model, saved)
         _settle(os.path.join(saved, "fingerprint.pb"))
         if os.path.isdir(target):
@@ -79,7 +79,7 @@ def _check(vocabulary: Sequence[str], table: np.ndarray, buckets: int) -> None:
         seen.add(token)
 
 
-def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, keep_empty: bool) -> Any:
+def _model(tokens: str, table: np.ndarray, buckets: int, *, normalization: bool, keep_empty: bool) -> Any:
     """Return the object that is saved; `tokens` is the path of the vocabulary's file."""
     import tensorflow as tf
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from molino.training.tokens import take_titles
-from molino.training.words import NUMBERS, Rows, random
+from molino.training.words import NUMBERS, Rows
 
 LETTERS = 4  # of a group
 KINDS = 3  # words, pairs, groups of letters
@@ -172,8 +172,8 @@ class ByPhrases:
 
     columns: Sequence[str] = ("title",)
 
-    def __init__(self, train: Featured, recipe: Any, classes: int, prior: np.ndarray):
-        self.recipe, self.train = recipe, train
+    def __init__(self, train: Featured, recipe: Any, prior: np.ndarray):
+        self.recipe, self.train, classes = recipe, train, len(prior)
         self.rows_an_epoch = len(train)
         self.steps = -(-len(train) // recipe.batch)
         places, rows = number_features(train.rows, bits=BITS, least=recipe.min_count)
@@ -218,7 +218,7 @@ class ByPhrases:
 
     def train_epoch(self, number: int, report: Any) -> dict[str, float]:
         """Train on every title once and return the mean loss."""
-        numbers = random(self.recipe.seed, number)
+        numbers = np.random.default_rng([self.recipe.seed, number])
         order = numbers.permutation(np.arange(len(self.train), dtype=np.int32))
         losses: list[float] = []
         for at in range(0, len(order), self.recipe.batch):

@@ -141,7 +141,7 @@ class Reader:
         """Return the parts of row groups that make this reader's epoch, in order, from its row `first`."""
         groups = self._groups
         if self.shuffle:
-            groups = [groups[place] for place in self._random(epoch, 0).permutation(len(groups))]
+            groups = [groups[place] for place in np.random.default_rng([self.seed, epoch, 0]).permutation(len(groups))]
         parts, at = [], 0
         for group in groups:
             start, stop = max(at, self._first + first) - at, min(at + group.stop, self._end) - at
@@ -149,9 +149,6 @@ class Reader:
                 parts.append(_Part(group.file, group.group, start, stop))
             at += group.stop
         return parts
-
-    def _random(self, epoch: int, *more: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch, *more])))
 
     # --- reading
 
@@ -167,7 +164,8 @@ class Reader:
                 break
             order = np.arange(window.rows)
             if self.shuffle:
-                order = self._random(epoch, 1, self.reading.reader, number).permutation(window.rows)
+                seeds = [self.seed, epoch, 1, self.reading.reader, number]
+                order = np.random.default_rng(seeds).permutation(window.rows)
             while at < window.rows and left:
                 take = order[at : at + made.room]
                 made.add(window.columns, take)

@@ -53,7 +53,7 @@ class Corpus:
 # --- reading
 
 
-def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
+def read_splits(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
     """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
     Raises:
