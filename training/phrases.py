@@ -60,7 +60,6 @@ def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, title
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
 
 
-@keras.saving.register_keras_serializable("molino")
 class Phrases(keras.layers.Layer):
     """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features.
 
@@ -69,21 +68,21 @@ class Phrases(keras.layers.Layer):
       table: a vector for each row.
     """
 
-    def __init__(self, rows: int, dim: int, bits: int = BITS, **more: Any):
-        super().__init__(**more)
-        self.rows, self.dim, self.bits = rows, dim, bits
+    def __init__(self, rows: int, dim: int):
+        super().__init__(name="phrases")
+        self.rows, self.dim = rows, dim
 
     def build(self, _: Any = None) -> None:
         """Make the weights."""
         self.places = self.add_weight(
-            shape=(1 << self.bits,), dtype="int32", initializer="zeros", trainable=False, name="places"
+            shape=(1 << BITS,), dtype="int32", initializer="zeros", trainable=False, name="places"
         )
         self.table = self.add_weight(shape=(self.rows, self.dim), dtype="float32", name="table")
 
     def call(self, titles: tf.Tensor) -> tf.Tensor:
         """Return the vectors of titles, (n,) or (n, 1)."""
         titles = tf.reshape(titles, [-1])
-        hashes, owners = find_features(titles, self.bits)
+        hashes, owners = find_features(titles, BITS)
         places = tf.gather(self.places.value, hashes)
         known = places >= 0
         return sum_features(
@@ -92,7 +91,7 @@ class Phrases(keras.layers.Layer):
 
     def features(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the rows of each title's features and what each weighs, (n, features): 0 and 0.0 behind the last."""
-        hashes, owners = find_features(tf.reshape(titles, [-1]), self.bits)
+        hashes, owners = find_features(tf.reshape(titles, [-1]), BITS)
         places = tf.gather(self.places.value, hashes)
         owners, places = tf.boolean_mask(owners, places >= 0), tf.boolean_mask(places, places >= 0)
         counts = tf.math.unsorted_segment_sum(tf.ones_like(owners, tf.float32), owners, KINDS * tf.size(titles))
@@ -107,10 +106,6 @@ class Phrases(keras.layers.Layer):
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
         """Return the shape of the vectors."""
         return (shape[0], self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer again."""
-        return {**super().get_config(), "rows": self.rows, "dim": self.dim, "bits": self.bits}
 
 
 class Featured:
@@ -179,7 +174,7 @@ class ByPhrases:
         places, rows = number_features(train.rows, bits=BITS, least=recipe.min_count)
         train.number(places)
         width = recipe.dim * recipe.members
-        self.phrases = Phrases(max(rows, 1), width, name="phrases")
+        self.phrases = Phrases(max(rows, 1), width)
         self.phrases.build()
         self.phrases.places.assign(places)
         self.output = keras.layers.Dense(classes, name="logits")

@@ -1,11 +1,14 @@
 """Read a data set as batches of NumPy arrays, shuffled, shared among readers, each row exactly once an epoch."""
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -199,19 +202,8 @@ class Reader:
             return self._read_group(mine.open(part.file), part)
 
         if not self.reading.ahead:
-            yield from map(read, parts)
-            return
-        with ThreadPoolExecutor(self.reading.threads, "molino decoder") as pool:
-            coming: deque[Future] = deque()
-            try:
-                for part in parts:
-                    coming.append(pool.submit(read, part))
-                    if len(coming) > 2 * self.reading.threads:
-                        yield coming.popleft().result()
-                while coming:
-                    yield coming.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+            return map(read, parts)
+        return _map_ahead(read, parts, self.reading.threads, 2 * self.reading.threads)
 
     def _read_group(self, file: pq.ParquetFile, part: _Part) -> tuple[Batch, np.ndarray]:
         """Return the columns of a row group, and the places of the split's rows in it."""
@@ -297,17 +289,26 @@ def _is_number(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_) or pa.types.is_floating(type_)
 
 
-def _run_ahead(items: Iterator, depth: int) -> Iterator:
+def _run_ahead(items: Any, depth: int) -> Iterator:
     """Yield what a generator yields, made by a thread that is at most `depth` elements ahead; without one where 0."""
     if not depth:
         yield from items
         return
-    with ThreadPoolExecutor(1, "molino reader") as pool:
-        coming = deque(pool.submit(next, items, END) for _ in range(depth + 1))
+    ahead = _map_ahead(lambda _: next(items, END), itertools.repeat(None), 1, depth)
+    with contextlib.closing(items), contextlib.closing(ahead):
+        yield from itertools.takewhile(lambda item: item is not END, ahead)
+
+
+def _map_ahead(call: Callable, items: Iterable, threads: int, depth: int) -> Any:
+    """Yield what a function makes of items, in order, by threads that are at most `depth` items ahead of the caller."""
+    with ThreadPoolExecutor(threads, "molino reader") as pool:
+        coming: deque[Future] = deque()
         try:
-            while (each := coming.popleft().result()) is not END:
-                coming.append(pool.submit(next, items, END))
-                yield each
+            for item in items:
+                coming.append(pool.submit(call, item))
+                if len(coming) > depth:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-            items.close()  # type: ignore[attr-defined]

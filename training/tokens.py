@@ -113,7 +113,8 @@ def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool)
 
     Memory: twice four bytes a token while the words of all batches are brought together, then once.
     """
-    tokens, labels, counts, validation = [], [], [], []
+    nothing = pa.array([], pa.string()).dictionary_encode()
+    tokens, labels, counts, validation = [nothing], [nothing], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     for batch, kept in batches:
         if len(batch.titles):
             found, count = split_tokens(batch.titles, normalization=normalization)
@@ -121,15 +122,6 @@ def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool)
             counts.append(count)
             labels.append(batch.categories.dictionary_encode())
             validation.append(np.full(len(count), kept))
-    if not counts:
-        return Corpus(
-            words=pa.array([], pa.string()),
-            tokens=np.zeros(0, np.int32),
-            ends=np.zeros(0, np.int64),
-            labels=np.zeros(0, np.int32),
-            categories=pa.array([], pa.string()),
-            validation=np.zeros(0, bool),
-        )
     words, places = _unify(tokens)
     names, numbers = _unify(labels)
     order = pc.array_sort_indices(names).to_numpy()
