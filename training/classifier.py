@@ -124,8 +124,8 @@ def build_model(
 # --- training
 
 
-class ByVectors:
-    """Trains an architecture on columns of a run: a Learner."""
+class ByVectors(Learner):
+    """Trains an architecture on columns of a run."""
 
     def __init__(
         self,
@@ -189,19 +189,16 @@ class ByVectors:
         """Do nothing: what is trained is the model."""
 
     def plain_model(self) -> Any:
-        """Return the model without its loss."""
         return keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
 
     def ask(self, batch: Batch) -> np.ndarray:
-        """Return the logits of a batch."""
         return np.asarray(self.model.predict_on_batch(self._inputs(batch)), np.float32)
 
     def variables(self) -> list[Any]:
-        """Return the model's weights, the states of its random numbers, and the optimizer's."""
+        # the model's include the states of its random numbers
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def best_variables(self) -> list[Any]:
-        """Return the model's weights."""
         return list(self.model.weights)
 
 

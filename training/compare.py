@@ -56,11 +56,7 @@ def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[s
 
 
 def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of each experiment, by its name.
-
-    Raises:
-      DataError: the file is no such list.
-    """
+    """Return what is known of each experiment, by its name; raise DataError where the file is no such list."""
     what = "it must be a list of experiments, as JSON, each with experiment and language_model"
     try:
         with open(path, encoding="utf-8") as file:
@@ -222,35 +218,23 @@ def find_effects(
     seed: int,
 ) -> list[Effect]:
     """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
-    measured: list[tuple[Any, ...]] = []
+    measured: list[dict[str, Any]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
-    asked = [(factor, *sides) for factor, sides in FACTORS.items()]
-    asked += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
-    for factor, one, other in asked:
+    questions = [(factor, *sides) for factor, sides in FACTORS.items()]
+    questions += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
+    for factor, one, other in questions:
         pairs = certainty.find_strata(traits, factor, one, other)
         strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
         if strata:
-            difference, bounds, p = certainty.measure_effect(strata, figures, drawn, draws, seed)
+            difference, (low, high), p = certainty.measure_effect(strata, figures, drawn, draws, seed)
             if difference < 0:
-                difference, bounds, (one, other) = -difference, (-bounds[1], -bounds[0]), (other, one)
-            measured.append((factor, one, other, difference, bounds, p, strata))
-    holm = certainty.correct_by_holm([each[5] for each in measured])
-    return [
-        certainty.Effect(
-            factor=factor,
-            high=one,
-            low=other,
-            difference=difference,
-            low_bound=bounds[0],
-            high_bound=bounds[1],
-            p=p,
-            holm=corrected,
-            least_p=certainty.least_chance([(len(left), len(right)) for left, right in strata]),
-            strata=len(strata),
-            trials=sum(len(left) + len(right) for left, right in strata),
-        )
-        for (factor, one, other, difference, bounds, p, strata), corrected in zip(measured, holm, strict=True)
-    ]
+                difference, low, high, one, other = -difference, -high, -low, other, one
+            counts = [(len(left), len(right)) for left, right in strata]
+            effect = {"factor": factor, "high": one, "low": other, "difference": difference}
+            effect |= {"low_bound": low, "high_bound": high, "p": p, "least_p": certainty.least_chance(counts)}
+            measured.append({**effect, "strata": len(strata), "trials": sum(map(sum, counts))})
+    holm = certainty.correct_by_holm([each["p"] for each in measured])
+    return [Effect(**each, holm=corrected) for each, corrected in zip(measured, holm, strict=True)]
 
 
 ASKED = {"language": "language", "normalized": "normalization", "dim": "dimensions"}

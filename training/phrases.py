@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from molino.training.classifier import Learner, Report
 from molino.training.tokens import take_titles
 from molino.training.words import NUMBERS, Rows
 
@@ -154,8 +155,8 @@ def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.nd
     return places, rows
 
 
-class ByPhrases:
-    """Trains `phrases`: a Learner of training.classifier.
+class ByPhrases(Learner):
+    """Trains `phrases`.
 
     Several members, each with vectors and a softmax of its own, learn from the same batches; the finished model has the
     mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at
@@ -211,8 +212,7 @@ class ByPhrases:
         self.optimizer.apply(heads)
         return loss / self.recipe.members
 
-    def train_epoch(self, number: int, report: Any) -> dict[str, float]:
-        """Train on every title once and return the mean loss."""
+    def train_epoch(self, number: int, report: Report) -> dict[str, float]:
         numbers = np.random.default_rng([self.recipe.seed, number])
         order = numbers.permutation(np.arange(len(self.train), dtype=np.int32))
         losses: list[float] = []
@@ -226,7 +226,6 @@ class ByPhrases:
         return {"loss": float(np.mean(losses))}
 
     def settle(self) -> None:
-        """Bring the model up to date."""
         self.phrases.table.assign(self.table.values)
         self.output.kernel.assign(tf.reshape(self.kernel, (-1, self.kernel.shape[2])) / self.recipe.members)
         self.output.bias.assign(tf.reduce_mean(self.bias, (0, 1)))
@@ -243,8 +242,7 @@ class ByPhrases:
         output.set_weights(self.output.get_weights())
         return model
 
-    def ask(self, batch: dict) -> np.ndarray:
-        """Return the logits of a reader's batch."""
+    def ask(self, batch: Any) -> np.ndarray:
         return self._call(tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)).numpy()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -252,9 +250,7 @@ class ByPhrases:
         return self.model(titles, training=False)
 
     def variables(self) -> list[Any]:
-        """Return all that training changes."""
         return [self.table.values, self.table.first, self.table.second, *self.heads, *self.optimizer.variables]
 
     def best_variables(self) -> list[Any]:
-        """Return what the finished model follows from."""
         return [self.table.values, *self.heads]

@@ -279,17 +279,13 @@ def _classifier(learner: "Learner") -> Any:
 
         return Phrases()
 
-    dense = [
-        (to_numpy(layer.kernel), to_numpy(layer.bias))
-        for layer in learner.model.layers
-        if isinstance(layer, keras.layers.Dense)
-    ]
     flag = FLAG in [each.name for each in learner.model.inputs]
 
     class Layers(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.dense = [(tf.Variable(kernel), tf.Variable(bias)) for kernel, bias in dense]
+            layers = [layer for layer in learner.model.layers if isinstance(layer, keras.layers.Dense)]
+            self.dense = [(tf.Variable(to_numpy(each.kernel)), tf.Variable(to_numpy(each.bias))) for each in layers]
 
         def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
             made = tf.concat(vectors, 1)

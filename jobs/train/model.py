@@ -25,7 +25,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-Reading = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
+ReadTitles = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -169,7 +169,7 @@ def read_run(path: str, options: "GrowthOptions") -> Iterator[tuple["TitleBatch"
 def work(
     run: "Run",
     *,
-    read: Reading,
+    read: ReadTitles,
     options: "GrowthOptions",
     grown_on: Mapping[str, Any],
     progress: "Progress",

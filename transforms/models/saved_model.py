@@ -221,9 +221,7 @@ def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any
     Raises:
       DataError: it cannot be loaded, is none, or may do more than compute and has no `trust`.
     """
-    suspects = find_suspects(_read_graph(folder, label))
-    if suspects and not trust:
-        raise DataError(untrusted(label, suspects))
+    _, suspects = _look_through(folder, label, trust=trust)
     load_classifier(folder, label)
     return {"suspects": suspects}
 
@@ -237,10 +235,7 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
       DataError: it cannot be loaded, is no function from strings to vectors, or may do more than compute and has no
         `trust`.
     """
-    saved = _read_graph(folder, label)
-    suspects = find_suspects(saved)
-    if suspects and not trust:
-        raise DataError(untrusted(label, suspects))
+    saved, suspects = _look_through(folder, label, trust=trust)
     facts: dict[str, Any] = {"suspects": suspects, "exact": True}
     try:
         reason = _write_table(saved, folder, target)
@@ -254,16 +249,21 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
     return {**facts, "kind": "generic" if reason else "table", "reason": reason}
 
 
-def _read_graph(folder: str, label: str) -> Any:
+def _look_through(folder: str, label: str, *, trust: bool) -> tuple[Any, list[str]]:
+    """Return a SavedModel's protocol buffer and its suspects."""
     _tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     try:
         with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-            return saved_model_pb2.SavedModel.FromString(file.read())
+            saved = saved_model_pb2.SavedModel.FromString(file.read())
     except (DecodeError, OSError) as error:
         raise DataError(f"{label} is no SavedModel: its saved_model.pb cannot be read ({_cause(error)})") from None
+    suspects = find_suspects(saved)
+    if suspects and not trust:
+        raise DataError(untrusted(label, suspects))
+    return saved, suspects
 
 
 def _write_table(saved: Any, folder: str, target: str) -> str:
