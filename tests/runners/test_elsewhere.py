@@ -191,7 +191,7 @@ def test_a_model_in_a_store_is_brought_once(kind, model, tmp_path, monkeypatch):
     manifests = [read_manifest(f"mem://bucket/{place}") for place in ("local", "out")]
     assert manifests[0]["digest"] == manifests[1]["digest"]
     assert manifests[0]["options"]["models"] == manifests[1]["options"]["models"]
-    assert embed.plan_model("m", location).digest == manifests[0]["options"]["models"][0]["digest"]
+    assert embed.plan_models({"m": location})[0].digest == manifests[0]["options"]["models"][0]["digest"]
     assert list((tmp_path / "here/brought").iterdir()) == brought
 
 

@@ -91,30 +91,24 @@ class Model(model_files.PlannedFiles):
         return carry.receive(self.sent, sent, lambda folder: bool(_read_facts(folder)))
 
 
-def plan_model(
-    name: str, location: str, *, sha256: str | None = None, trust: bool = False, exact: bool = False
-) -> Model:
-    """Find a model, check it, and choose how to embed with it. Call it before the pipeline; it may take a minute.
+def plan_models(
+    locations: dict[str, str], *, sha256: dict[str, str] | None = None, trust: bool = False, exact: bool = False
+) -> list[Model]:
+    """Find models, check them, and choose how to embed with each; return them in their order.
+
+    Call it before the pipeline; it may take a minute. TensorFlow is started once for all.
 
     Args:
-      name: for messages, and the output's column.
-      location: folder of a SavedModel, archive of one, or TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of
-        several.
-      sha256: digest that the model must have.
+      locations: by the model's name, for messages and the output's column: folder of a SavedModel, archive of one, or
+        TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of several.
+      sha256: digests that models must have, by their names.
       trust: take a model whose operations can touch files or the network.
       exact: bit-equality with the model, or the model itself.
 
     Raises:
-      OptionError: `sha256` is none.
-      DataError: the model is not there, is another one, cannot be loaded, or is not to be trusted.
+      OptionError: `sha256` has none, or one of no model.
+      DataError: a model is not there, is another one, cannot be loaded, or is not to be trusted.
     """
-    return plan_models({name: location}, sha256={name: sha256} if sha256 else {}, trust=trust, exact=exact)[0]
-
-
-def plan_models(
-    locations: dict[str, str], *, sha256: dict[str, str] | None = None, trust: bool = False, exact: bool = False
-) -> list[Model]:
-    """Plan several models, in their order: TensorFlow is started once for all. See `plan_model`."""
     pinned = sha256 or {}
     for name in pinned:
         if name not in locations:

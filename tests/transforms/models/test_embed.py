@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.models import embed, nnlm, saved_model
-from molino.transforms.models.embed import embed_many, open_embedder, plan_model, plan_models
+from molino.transforms.models.embed import embed_many, open_embedder, plan_models
 from tests.transforms.small_models import BUCKETS, WORDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -30,6 +30,11 @@ REAL = ROOT.parent / "shared/data/meli/titles.parquet"
 LETTERS = "ab Ñé  ¿¡!,.-'\t\n\xa0\0\u0301\u2009手📱🏽\U0010ffffx"
 TOKENS = st.sampled_from(WORDS) | st.text(st.sampled_from(LETTERS) | st.characters(codec="utf-8"), max_size=20)
 TITLES = st.lists(st.lists(TOKENS, max_size=30).map(" ".join), max_size=8)
+
+
+def plan_model(name, location, *, sha256=None, **options):
+    [model] = plan_models({name: location}, sha256=sha256 and {name: sha256}, **options)
+    return model
 
 
 def hard():
