@@ -234,15 +234,12 @@ class _Watch(keras.callbacks.Callback):
         self.waited = self.took = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock."""
         self.began = self.ended = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Count the time since the last batch."""
         self.waited += time.monotonic() - self.ended
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Tell how far it is."""
         self.ended = time.monotonic()
         self.took = self.ended - self.began
         self.report(batch + 1, self.steps, float((logs or {}).get("loss", float("nan"))))
