@@ -192,14 +192,14 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
-    from molino.transforms.models.embed import plan_models, sent_name
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.embed import plan_models
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
     if given.validation + given.test >= 1:
         raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
-    locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
+    locations = locate_models(given.model, given.model_sha256, tokens=given.write_tokens)
     text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
     texts = text_input(given, files, text, words=["title"], loose=["title"])
@@ -237,7 +237,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite), warn_of_labels],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -252,12 +252,12 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             models=sum(model.bytes for model in models),
             amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
         ),
-        sends={sent_name(model): model.path for model in models},
+        sends={model.sent_name(): model.path for model in models},
     )
 
 
-def check_models(
-    given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
+def locate_models(
+    models: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
 ) -> dict[str, str]:
     """Return where every model is, by its name.
 
@@ -268,7 +268,7 @@ def check_models(
     from molino.transforms.errors import OptionError
 
     taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
-    for name, _ in given:
+    for name, _ in models:
         if name.lower() in taken:
             raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
         names = [name, f"{name}_tokens", f"{name}_length"] if tokens else [name]
@@ -276,9 +276,9 @@ def check_models(
             raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} is there already")
         taken |= dict.fromkeys([each.lower() for each in names], "another model is")
     for name, _ in digests:
-        if name not in dict(given):
+        if name not in dict(models):
             raise OptionError(f"--model-sha256 {name}=...: there is no model of this name")
-    return dict(given)
+    return dict(models)
 
 
 def build(
@@ -295,7 +295,6 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.embed import as_sent
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
@@ -303,14 +302,13 @@ def build(
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
     from molino.transforms.titles.views import WriteReport
-    from molino.transforms.titles.write import Columns, WriteTitles
+    from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
-    half = options.vector_type == "float16"
-    models = [as_sent(model, run.sent) for model in models] if run.sent else models
-    columns = Columns(
+    models = [model.as_sent(run.sent) for model in models] if run.sent else models
+    columns = TitleColumns(
         models=tuple(models),
-        half=half,
+        half=options.vector_type == "float16",
         model_text=options.model_text,
         tokens=options.tokens,
         not_finite=options.not_finite,
@@ -329,15 +327,15 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(
-        labels=labeled["labels"], lines=read.lines, draw=draw, columns=columns, folder=run.staging
+        labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
-    counters = (read.counters, rejected.counters, labeled["counters"], written.counters) | "Counters" >> beam.Flatten()
+    counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     report = written.glances | "WriteReport" >> WriteReport(
-        run=run, models=models, labels=labeled["labels"], counters=counters
+        run=run, models=models, labels=labeled.labels, counters=counters
     )
     files = (
         written.files,
-        labeled["files"],
+        labeled.files,
         report,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()

@@ -45,9 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         with exits.signals_as_exits():
-            from molino.transforms.models.embed import plan_model
+            from molino.transforms.models.embed import plan_models
 
-            model = plan_model(given.location, given.location, sha256=given.model_sha256, trust=given.trust_model)
+            pinned = given.model_sha256 and {given.location: given.model_sha256}
+            [model] = plan_models({given.location: given.location}, sha256=pinned, trust=given.trust_model)
     except OptionError as error:
         parser.error(str(error))
     except Exception as error:

@@ -13,7 +13,7 @@ from molino.jobs.train.output import METRICS, Summary, explained, run_training, 
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run
-    from molino.training.grow import Grown, Options
+    from molino.training.grow import Grown, GrowthOptions
     from molino.training.progress import Progress
     from molino.training.tokens import TitleBatch
     from molino.transforms.files.storage import FileInfo
@@ -25,7 +25,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-Reading = Callable[["Options"], Iterator[tuple["TitleBatch", bool]]]
+ReadTitles = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -99,7 +99,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     from molino.jobs.run.manifest import read_manifest
     from molino.jobs.run.runs import Plan
     from molino.training.backend import choose_backend
-    from molino.training.grow import Options, describe_input
+    from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
     from molino.transforms.errors import DataError
@@ -110,7 +110,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     choose_backend(only_tensorflow="a SavedModel")
     progress, path = Progress(), given.input[0]
     grown_on, of_run = describe_input(path, given.split), is_run(path)
-    options = Options(**{field.name: getattr(given, field.name) for field in dataclasses.fields(Options)})
+    options = GrowthOptions(**{field.name: getattr(given, field.name) for field in dataclasses.fields(GrowthOptions)})
     manifest = read_manifest(path) if of_run else None
     rows = manifest["counters"].get(f"split.{given.split}") if manifest else None
     text = dataclasses.replace(text_format(given, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
@@ -134,7 +134,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
 
 
 def read_file(
-    sources: Sequence["Source"], text: "TextFormat", options: "Options"
+    sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions"
 ) -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
 
@@ -159,18 +159,18 @@ def read_file(
             yield from split_off(batch, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "Options") -> Iterator[tuple["TitleBatch", bool]]:
+def read_run(path: str, options: "GrowthOptions") -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of two splits of a finished run of the titles job, likewise."""
     from molino.training import tokens
 
-    return tokens.read_run(path, options.split, options.measure)
+    return tokens.read_splits(path, options.split, options.measure)
 
 
 def work(
     run: "Run",
     *,
-    read: Reading,
-    options: "Options",
+    read: ReadTitles,
+    options: "GrowthOptions",
     grown_on: Mapping[str, Any],
     progress: "Progress",
     summary: Summary,
