@@ -12,7 +12,7 @@ from molino.transforms.titles.sample import sample_titles
 
 
 def run(*words):
-    return predict.main([str(word) for word in words])
+    return predict.JOB.main([str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
