@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(forecast.plan() | {"seen": plan.seen, "warnings": to_json(plan.warnings)}, indent=1))
     else:
-        for label, text in [*_format_seen(plan), *(format_forecast(forecast, args, plan.noun) if plan.size else ())]:
+        for label, text in [*_format_seen(plan), *(format_forecast(forecast, args, plan.noun) if plan.build else ())]:
             print(f"{label:>12}  {text}")
     print_warnings(plan.warnings)
     return DATA if args.strict and plan.warnings else DONE
@@ -96,10 +96,10 @@ def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple[
 
 
 def _format_seen(plan: "Plan") -> Iterator[tuple[str, str]]:
-    """Yield what a look at the input saw; of a job without a forecast each line has a name of its own."""
+    """Yield what a look at the input saw; of a training each line has a name of its own."""
     for line in plan.seen:
         name, _, text = line.partition(" ")
-        yield ("seen", line) if plan.size else (name, text)
+        yield ("seen", line) if plan.build else (name, text)
 
 
 def format_forecast(forecast: "Forecast", args: argparse.Namespace, noun: str) -> Iterator[tuple[str, str]]:
