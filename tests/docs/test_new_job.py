@@ -61,9 +61,7 @@ def test_the_command_knows_it(molino):
     assert re.search(r"^  towns +how many records name each town$", molino("--help"), re.MULTILINE)
     assert "How many records name each town." in molino("towns", "--help")
     assert re.search(r"^ +towns +towns, one a row$", molino("sample", "--help"), re.MULTILINE)
-    assert "names, pca, predict, shapes, titles, towns, whales, " in " ".join(
-        molino("plan", "--help").split()
-    )
+    assert "names, pca, predict, shapes, titles, towns, whales, " in " ".join(molino("plan", "--help").split())
     assert "did you mean towns?" in molino("twons", code=2)
 
 
