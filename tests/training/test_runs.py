@@ -52,7 +52,7 @@ def test_what_a_job_wrote_opens(tmp_path):
 
     sample_names(str(tmp_path / "sep.txt"), rows=500)
     options = ["--runner", "embedded", "--workers", "1", "--quiet"]
-    assert names.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
+    assert names.JOB.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
     run = open_run(tmp_path / "out", {"people": ("names.people", 1), "apellidos": None}, cache=None)
     assert sum(run.datasets["people"].rows) == run.manifest["counters"]["people"] > 400
     assert run.view("report.html").startswith(b"<!")
