@@ -191,6 +191,7 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.shapes import POINTS
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
     from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
@@ -208,7 +209,8 @@ def build(
         | "Shards" >> beam.Create(shards, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "Draw" >> beam.FlatMap(make_shard, points=points)
-        | "Points" >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", plain=("row", "x", "y"))
+        | "Points"
+        >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", layout=Layout(plain=("row", "x", "y")))
     )
     units = [(f"{place:06d}", Unit(place, networks[place])) for place in order_by_time(networks)]
     done = (

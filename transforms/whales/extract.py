@@ -28,7 +28,7 @@ from molino.transforms.images.exif import read_exif
 from molino.transforms.images.list_images import Columns, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import Layout, StagedFile, write_shard, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
 from molino.transforms.rows.gather import Gather
@@ -372,7 +372,8 @@ def _stage(
         return []
     plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
     batches_ = itertools.chain([first], parts)
-    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), plain=plain, raw=raw)]
+    layout = Layout(plain=plain, raw=raw)
+    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), layout=layout)]
 
 
 @dataclasses.dataclass(kw_only=True)
