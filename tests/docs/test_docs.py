@@ -217,11 +217,11 @@ def test_reject_reasons_are_those_of_the_code():
 
 
 def test_reasons_statuses_and_counters_of_the_whales_job():
-    from molino.transforms.whales.extract import STATUSES
-    from molino.transforms.whales.report import COUNTERS, REASONS
+    from molino.transforms.whales.extract import FOUND
+    from molino.transforms.whales.report import COUNTERS, NO_BOX, REASONS
 
     tables = set(re.findall(r"^\| `(\w+)` \|", page_of("whales.md"), re.MULTILINE))
-    assert {*REASONS, *STATUSES} <= tables
+    assert {*REASONS, FOUND, *NO_BOX} <= tables
     assert {name for name in COUNTERS if f"`{name}`" not in page_of("runs.md")} == set()
 
 
