@@ -291,12 +291,12 @@ def build(
         return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
 
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    lines = beam.pvalue.AsSingleton(read["lines"])
-    verified = read["rows"] | "Verify" >> VerifyCurp(
+    lines = beam.pvalue.AsSingleton(read.lines)
+    verified = read.rows | "Verify" >> VerifyCurp(
         reject_invalid=options.reject_invalid, missing=options.missing, mask=options.curp != "keep"
     )
-    rejects = (read["rejects"], verified.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
+    rejects = (read.rejects, verified.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     rows = verified.rows
     if options.missing == "each":
         keyed = verified.missing | "KeyMissing" >> beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
@@ -325,13 +325,13 @@ def build(
         kept.conflicts
         | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
         | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
-        rejected["shards"] | "Rejected" >> write("rejects", REJECTS),
+        rejected.shards | "Rejected" >> write("rejects", REJECTS),
     ]
     shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)
     counters = (
-        read["counters"],
+        read.counters,
         (verified.counters, shared) | "Sighted" >> beam.Flatten() | "Locate" >> beam.Map(locate_sightings, lines=lines),
-        rejected["counters"],
+        rejected.counters,
         kept.counters,
         people.counters,
     ) | "Counters" >> beam.Flatten()

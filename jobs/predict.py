@@ -172,7 +172,7 @@ def build(
         classifier = as_sent(classifier, run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     predicted = (
-        read["rows"]
+        read.rows
         | "ByLine"
         >> PartitionRows(
             key=spread,
@@ -183,14 +183,14 @@ def build(
             spill=run.spill,
         )
         | "Predict"
-        >> PredictTitles(classifier=classifier, lines=read["lines"], folder=run.staging, not_finite=options.not_finite)
+        >> PredictTitles(classifier=classifier, lines=read.lines, folder=run.staging, not_finite=options.not_finite)
     )
-    rejects = (read["rejects"], predicted.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
-    counters = (read["counters"], rejected["counters"], predicted.counters) | "Counters" >> beam.Flatten()
+    rejects = (read.rejects, predicted.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
+    counters = (read.counters, rejected.counters, predicted.counters) | "Counters" >> beam.Flatten()
     files = (
         predicted.files,
-        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
+        rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 

@@ -317,9 +317,9 @@ def build(
     )
     unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    keyed = read["rows"] | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
-    rejects = (read["rejects"], keyed.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read["lines"])
+    keyed = read.rows | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
+    rejects = (read.rejects, keyed.rejects) | "AllRejects" >> beam.Flatten()
+    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     parts = keyed.rows | "ByTitle" >> PartitionRows(
         key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=run.spill
     )
@@ -329,14 +329,9 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(
-        labels=labeled["labels"], lines=read["lines"], draw=draw, columns=columns, folder=run.staging
+        labels=labeled["labels"], lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
-    counters = (
-        read["counters"],
-        rejected["counters"],
-        labeled["counters"],
-        written.counters,
-    ) | "Counters" >> beam.Flatten()
+    counters = (read.counters, rejected.counters, labeled["counters"], written.counters) | "Counters" >> beam.Flatten()
     report = written.glances | "WriteReport" >> WriteReport(
         run=run, models=models, labels=labeled["labels"], counters=counters
     )
@@ -344,7 +339,7 @@ def build(
         written.files,
         labeled["files"],
         report,
-        rejected["shards"] | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
+        rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 

@@ -174,7 +174,7 @@ def closure(path):
     return found
 
 
-TRANSFORMS = [path for path in SOURCES if "(beam.PTransform)" in path.read_text(encoding="utf-8")]
+TRANSFORMS = [path for path in SOURCES if re.search(r"\((NamedOutputs|beam\.PTransform)\)", path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize("path", TRANSFORMS, ids=by_name)
@@ -192,7 +192,9 @@ def loaded_by(program):
 
 def has_transform(path):
     """Return whether a module defines a PTransform or registers a coder: such a one may load Beam, and has to."""
-    return re.search(r"\(beam\.(PTransform|coders\.Coder)\)", path.read_text(encoding="utf-8")) is not None
+    return (
+        re.search(r"\((NamedOutputs|beam\.(PTransform|coders\.Coder))\)", path.read_text(encoding="utf-8")) is not None
+    )
 
 
 def test_the_core_of_a_run_loads_neither_beam_nor_numba():
