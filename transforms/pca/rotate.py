@@ -25,7 +25,7 @@ from molino.transforms.pca.read_vectors import BLOCK_ROWS, Block, Vectors, Vecto
 from molino.transforms.pca.second_moment import AddMoments, Moment, add_moments, no_moment, second_moment
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.warnings import Sighting, add_sightings
 
 FLOATS = {"float16": pa.float16(), "float32": pa.float32(), "float64": pa.float64()}
@@ -298,7 +298,7 @@ class PrincipalComponents(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class FindComponents(beam.PTransform):
+class FindComponents(NamedOutputs):
     """Find the principal components of the vectors of all spans, and what they cost.
 
     Input: VectorSpans. Output: PrincipalComponents. Memory: a block and a moment a worker thread; the sample, and what
