@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.own_environment import python_with
+from tests.own_environment import pip, python_with
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("jobs", "schemas", "training", "transforms")
@@ -147,11 +147,11 @@ def test_an_install_is_enough_for_its_jobs(extra, built, hostile, request, tmp_p
     """In an environment of its own, in a folder whose files have the names of ours and of the standard library's."""
     lock = ROOT / f"requirements/{extra or 'run'}.txt"
     python = python_with(request.config.cache, f"installed-{extra or 'base'}", lock)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "install", "--no-deps", "--force-reinstall", built[1]], check=True)
-    code, told = run(python, tmp_path, ["-m", "pip", "--disable-pip-version-check", "check"])
+    done = pip(python, "install", "--no-deps", "--force-reinstall", built[1])
+    assert done.returncode == 0, done.stderr
+    done = pip(python, "check")
     allowed = extra == "tensorflow"  # see requirements/overrides.txt
-    assert code == 0 or allowed, told
+    assert done.returncode == 0 or allowed, done.stdout
     for words in ENOUGH[extra]:
         code, told = run(python, hostile, words.format(root=ROOT))
         assert code == 0, (words, told[-3000:])
