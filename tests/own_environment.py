@@ -1,6 +1,6 @@
 """Environments for tests of what the project itself does not need, made once and kept in pytest's cache.
 
-What this environment has in the very version that is wanted is not fetched again: the other one gets links to its files.
+What this environment has in the very version that is wanted is not fetched: the other one gets links to its files.
 """
 
 import hashlib

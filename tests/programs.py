@@ -34,6 +34,10 @@ LIBRARIES = {
         *("zlib_ng.zlib_ng", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
         *("cv2", "simplejpeg", "yaml"),
     ),
+    "dataflow": (
+        *("apache_beam.runners.dataflow.dataflow_runner", "apache_beam.io.gcp.gcsfilesystem"),
+        *("apache_beam.runners.portability.fn_api_runner", "numba", "obstore", "pyarrow.parquet"),
+    ),
     "tensorflow": ("tensorflow", "tensorflow_hub", "tensorflow_transform.beam", "keras", "numba"),
 }
 # what an interpreter or a library reads when it starts: a program with another value is started as any other is
@@ -179,28 +183,31 @@ def end_started():
 @contextlib.contextmanager
 def serve(folder):
     """Let popen find servers for as long as the block lasts; one starts when it is first asked for anything."""
-    ends = []
     os.environ[SERVERS] = str(folder)
-    for name in LIBRARIES:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(os.path.join(folder, name))
-            listener.listen(64)
-            server = subprocess.Popen(
-                [sys.executable, __file__, name, str(listener.fileno())],
-                cwd=ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                stdin=subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-            )
-            server.wait()
-        ends.append(server.stdin)
     try:
-        yield
+        with serve_by("beam", sys.executable), serve_by("tensorflow", sys.executable):
+            yield
     finally:
         del os.environ[SERVERS]
-        for end in ends:
-            end.close()  # the server ends when it reads that
+
+
+@contextlib.contextmanager
+def serve_by(name, python):
+    """Let popen find one of the servers, which is run by an interpreter."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(_address(name))
+        listener.listen(64)
+        server = subprocess.Popen(
+            [python, __file__, name, str(listener.fileno())],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        server.wait()
+    with server.stdin:  # the server ends when it is closed
+        yield
 
 
 class _Server:
@@ -296,6 +303,27 @@ def _become(order):
             break
 
 
+@contextlib.contextmanager
+def tensorflow_at_hand():
+    """Let what this process asks TensorFlow in a process of its own be a fork that finds it imported."""
+    from molino.transforms import processes
+
+    processes.subprocess, whole = types.SimpleNamespace(run=_run), processes.subprocess
+    try:
+        yield
+    finally:
+        processes.subprocess = whole
+
+
+def run(words, *, env=None, cwd=None, check=True, **how):
+    """Run `python -m ...` to its end, as popen starts it; return a subprocess.CompletedProcess with texts."""
+    process = popen(words, env=env or os.environ | {"PYTHONPATH": str(ROOT)}, cwd=cwd, **how)
+    out, err = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out.decode(), err.decode())
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def _run(command, *, input, cwd, env, **_):
     """Run `python -m MODULE` as subprocess.run does, in a process that finds TensorFlow imported.
 
@@ -324,11 +352,8 @@ def main():
     order = _Server(LIBRARIES[name], listener).serve()
     del listener
     _become(order)
-    if order["words"][0] == "molino":
-        from molino.transforms import processes
-
-        processes.subprocess = types.SimpleNamespace(run=_run)
-    runpy.run_module(order["words"][0], run_name="__main__", alter_sys=True)
+    with tensorflow_at_hand() if order["words"][0] == "molino" else contextlib.nullcontext():
+        runpy.run_module(order["words"][0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
