@@ -104,7 +104,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.predict.predict_titles import plan_classifier
 
     text = text_format(args, COLUMNS, OPTIONAL)
@@ -123,7 +123,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, classifier=classifier, sources=texts.sources, span_bytes=args.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite)],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -154,13 +154,13 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.predict.predict_titles import PredictTitles, as_sent, spread
+    from molino.transforms.predict.predict_titles import PredictTitles, spread
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
 
     if run.sent:
-        classifier = as_sent(classifier, run.sent)
+        classifier = classifier.as_sent(run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     predicted = (
         read.rows

@@ -187,14 +187,14 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
-    from molino.transforms.models.embed import plan_models, sent_name
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.embed import plan_models
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
     if args.validation + args.test >= 1:
         raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
-    locations = check_models(args.model, args.model_sha256, tokens=args.write_tokens)
+    locations = locate_models(args.model, args.model_sha256, tokens=args.write_tokens)
     text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
     texts = text_input(args, files, text, words=["title"], loose=["title"])
@@ -232,7 +232,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite), warn_of_labels],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -247,11 +247,11 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             models=sum(model.bytes for model in models),
             amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
         ),
-        sends={sent_name(model): model.path for model in models},
+        sends={model.sent_name(): model.path for model in models},
     )
 
 
-def check_models(
+def locate_models(
     models: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
 ) -> dict[str, str]:
     """Return where every model is, by its name.
@@ -290,7 +290,6 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.embed import as_sent
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
@@ -298,14 +297,13 @@ def build(
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
     from molino.transforms.titles.views import WriteReport
-    from molino.transforms.titles.write import Columns, WriteTitles
+    from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
-    half = options.vector_type == "float16"
-    models = [as_sent(model, run.sent) for model in models] if run.sent else models
-    columns = Columns(
+    models = [model.as_sent(run.sent) for model in models] if run.sent else models
+    columns = TitleColumns(
         models=tuple(models),
-        half=half,
+        half=options.vector_type == "float16",
         model_text=options.model_text,
         tokens=options.tokens,
         not_finite=options.not_finite,
@@ -324,15 +322,15 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(
-        labels=labeled["labels"], lines=read.lines, draw=draw, columns=columns, folder=run.staging
+        labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
-    counters = (read.counters, rejected.counters, labeled["counters"], written.counters) | "Counters" >> beam.Flatten()
+    counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     report = written.glances | "WriteReport" >> WriteReport(
-        run=run, models=models, labels=labeled["labels"], counters=counters
+        run=run, models=models, labels=labeled.labels, counters=counters
     )
     files = (
         written.files,
-        labeled["files"],
+        labeled.files,
         report,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()

@@ -45,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet.silence_beam()
 
     def work() -> Any:
-        from molino.transforms.models.embed import plan_model
+        from molino.transforms.models.embed import plan_models
 
-        return plan_model(args.location, args.location, sha256=args.model_sha256, trust=args.trust_model)
+        pinned = args.model_sha256 and {args.location: args.model_sha256}
+        [model] = plan_models({args.location: args.location}, sha256=pinned, trust=args.trust_model)
+        return model
 
     with exits.signals_as_exits() as received:
         code, model = exits.attempt(parser, work, received)

@@ -138,7 +138,7 @@ def work(
 
     from molino.jobs.run.runs import Staged
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
-    from molino.training.compare import compare
+    from molino.training.compare import compare_trials
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.compare import compare_report
@@ -147,7 +147,7 @@ def work(
         made, facts = trials(run)
         progress.part(0, 1)
         progress.show(1, 1, "drawing titles")
-        found = compare(made, facts, draws=draws, seed=seed, dims=dims)
+        found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
         views = storage.join(run.staging, "views")
         os.makedirs(views)
         write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})

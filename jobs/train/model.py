@@ -14,7 +14,7 @@ from molino.jobs.train.output import METRICS, explained, tell_time, write_text
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
-    from molino.training.grow import Grown, Options
+    from molino.training.grow import Grown, GrowthOptions
     from molino.training.progress import Progress
     from molino.training.tokens import TitleBatch
     from molino.transforms.files.storage import FileInfo
@@ -24,7 +24,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-Reading = Callable[["Options"], Iterator[tuple["TitleBatch", bool]]]
+ReadTitles = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -96,7 +96,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.manifest import read_manifest
     from molino.jobs.run.runs import Plan
     from molino.training.backend import choose_backend
-    from molino.training.grow import Options, describe_input
+    from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
     from molino.transforms.errors import DataError
@@ -107,7 +107,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     choose_backend(only_tensorflow="a SavedModel")
     progress, path = Progress(), args.input[0]
     grown_on, of_run = describe_input(path, args.split), is_run(path)
-    options = Options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Options)})
+    options = GrowthOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(GrowthOptions)})
     manifest = read_manifest(path) if of_run else None
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
@@ -131,7 +131,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
 
 def read_file(
-    sources: Sequence["Source"], text: "TextFormat", options: "Options"
+    sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions"
 ) -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
 
@@ -156,15 +156,15 @@ def read_file(
             yield from split_off(batch, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "Options") -> Iterator[tuple["TitleBatch", bool]]:
+def read_run(path: str, options: "GrowthOptions") -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of two splits of a finished run of the titles job, likewise."""
     from molino.training import tokens
 
-    return tokens.read_run(path, options.split, options.measure)
+    return tokens.read_splits(path, options.split, options.measure)
 
 
 def work(
-    run: "Run", *, read: Reading, options: "Options", grown_on: Mapping[str, Any], progress: "Progress"
+    run: "Run", *, read: ReadTitles, options: "GrowthOptions", grown_on: Mapping[str, Any], progress: "Progress"
 ) -> "Staged":
     """Train on the input, stage the model, and return it with its counts."""
     from molino.jobs.run.runs import Staged

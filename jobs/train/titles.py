@@ -212,7 +212,7 @@ def train(
 ) -> tuple[dict[str | None, "Learner"], Mapping[str, "Answers"], dict[str, Any]]:
     """Return the learners that are written, what they say of validation and test, and all figures."""
     from molino.training import serving
-    from molino.training.answers import choose, find_temperature, name_mistakes, summarize
+    from molino.training.answers import choose, find_temperature, name_mistakes, summarize_split
     from molino.training.checkpoint import Checkpoints
     from molino.training.fit import fit, make_learner
     from molino.training.source import find_languages
@@ -246,7 +246,7 @@ def train(
         "temperatures": {name or "all": value for name, value in temperatures.items()},
         "epochs": histories,
         "choice": choice,
-        **{split: summarize(answers[split]) for split in answers},
+        **{split: summarize_split(answers[split]) for split in answers},
         "worst": name_mistakes(source, answers["test"]),
         "times": times,
     }

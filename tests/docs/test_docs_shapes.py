@@ -51,12 +51,6 @@ def test_the_sweep_of_the_page_is_one():
     assert len(expand_sweep(parse_sweep(yaml.safe_load(block), "page"), "page")[0]) == 25
 
 
-def test_counters_are_documented():
-    from molino.transforms.shapes.report import COUNTERS
-
-    assert {name for name in COUNTERS if f"| `{name}` |" not in page_of("runs.md")} == set()
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A folder with demo/shapes, as the page has it, but small; and the manifest."""

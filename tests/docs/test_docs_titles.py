@@ -26,14 +26,6 @@ def test_the_page_gives_the_defaults():
             assert rows[flag] in (str(action.default) or "none", "none"), flag
 
 
-def test_reasons_and_counters():
-    from molino.transforms.titles.report import COUNTERS, REASONS
-
-    tables = set(re.findall(r"`(\w+)`", section(page_of("titles.md"), "Rejects")))
-    assert set(REASONS) <= tables
-    assert {name for name in COUNTERS if f"`{name}`" not in page_of("runs.md")} == set()
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A folder with demo/titles, as the page has it, and the manifest."""

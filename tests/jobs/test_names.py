@@ -14,6 +14,7 @@ from molino.jobs import names
 from molino.jobs.names import JUNK
 from molino.jobs.run.recheck import verify
 from molino.transforms.names.sample import sample_names
+from tests.schemas.test_counters import undeclared
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(
@@ -124,6 +125,7 @@ def test_conflicts_are_the_repeated_rows_that_differ(sample, output):
 def test_every_row_is_accounted_for(sample, output):
     manifest, wrong = verify(str(output))
     assert wrong == []
+    assert undeclared(manifest) == set()
     counters = manifest["counters"]
     assert counters["rows_read"] == 20_000 + sum(sample[1]["hostile"].values())
     assert counters["rows_read"] == counters["people"] + counters["duplicates"] + counters["rejects"]

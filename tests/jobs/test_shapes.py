@@ -11,6 +11,7 @@ from molino.jobs import shapes
 from molino.jobs.run.manifest import listed_paths
 from molino.jobs.run.recheck import verify
 from molino.transforms.shapes.points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
+from tests.schemas.test_counters import undeclared
 
 SWEEP = """\
 - problem: [linear, cos=3]
@@ -93,6 +94,7 @@ def test_points_are_those_of_every_problem(output):
 
 def test_everything_is_counted_and_listed(output):
     manifest = manifest_of(output)
+    assert undeclared(manifest) == set()
     assert manifest["counters"] == {
         "diverged": 0,
         "networks": 9,

@@ -18,6 +18,7 @@ from molino.schemas.titles import titles_schema
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
 from molino.transforms.titles.sample import sample_titles
+from tests.schemas.test_counters import undeclared
 
 pytestmark = pytest.mark.slow
 SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}
@@ -99,6 +100,7 @@ def titles_hostile():
 
 
 def test_nothing_is_lost(output, sample, oracle):
+    assert undeclared(manifest_of(output)) == set()
     counters = manifest_of(output)["counters"]
     rows, kept = oracle
     rejects = {name.removeprefix("rejects."): n for name, n in counters.items() if name.startswith("rejects.")}

@@ -13,7 +13,7 @@ from molino.training.runs import (
     RunError,
     UnfinishedError,
     VersionError,
-    explained,
+    one_line_errors,
     open_run,
 )
 from tests.training.made_run import ROWS, make_rows, measured, publish, write_run
@@ -256,5 +256,5 @@ def test_a_view_is_compared_with_the_manifest(run_folder):
 def test_a_missing_account_is_said_and_not_what_the_client_says():
     told = "Retry policy exhausted, with a last message of Could not create a OAuth2 access token to authenticate"
     wanted = "cannot read gs://b/run: no account of Google is known .*GOOGLE_APPLICATION_CREDENTIALS"
-    with pytest.raises(RunError, match=wanted), explained("gs://b/run"):
+    with pytest.raises(RunError, match=wanted), one_line_errors("gs://b/run"):
         raise OSError(told)

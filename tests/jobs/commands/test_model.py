@@ -41,13 +41,13 @@ def planned(monkeypatch):
     """Have every model planned as the one in the list; return the list of calls."""
     calls = []
 
-    def plan(name, location, **options):
-        calls.append((location, options))
+    def plan(locations, **options):
+        calls.append((*locations.values(), options))
         if isinstance(plan.answer, Exception):
             raise plan.answer
-        return plan.answer
+        return [plan.answer]
 
-    monkeypatch.setattr(embed, "plan_model", plan)
+    monkeypatch.setattr(embed, "plan_models", plan)
     plan.calls = calls
     return plan
 
@@ -55,7 +55,7 @@ def planned(monkeypatch):
 def test_inspect_a_table(planned, capsys):
     planned.answer = TABLE
     assert cli.main(["model", "inspect", "models/m.zip", "--model-sha256", "ab" * 32, "--trust-model"]) == 0
-    assert planned.calls == [("models/m.zip", {"sha256": "ab" * 32, "trust": True})]
+    assert planned.calls == [("models/m.zip", {"sha256": {"models/m.zip": "ab" * 32}, "trust": True})]
     assert (
         capsys.readouterr().out
         == f"""\
