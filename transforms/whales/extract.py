@@ -128,7 +128,7 @@ _at_work = 0  # pixels of the images that threads of this process work on
 
 
 @contextlib.contextmanager
-def _pixels_at_work(pixels: int) -> Iterator[None]:
+def pixels_at_work(pixels: int) -> Iterator[None]:
     """Wait until an image fits beside those at work: all threads together hold one, or MAX_PIXELS."""
     global _at_work
     with _room:
@@ -152,7 +152,7 @@ def extract_region(image: ImageBytes, extraction: Extraction) -> Extract:
         if pixels > extraction.max_pixels:
             told = f"{header.width} x {header.height} pixels, more than --max-pixels {extraction.max_pixels}"
             raise ImageError("too_many_pixels", told)
-        with _pixels_at_work(pixels):
+        with pixels_at_work(pixels):
             return _extract(image, header, extraction)
     except ImageError as error:
         reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}
