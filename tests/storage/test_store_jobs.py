@@ -10,6 +10,7 @@ from molino.jobs.run.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
+from tests import programs
 from tests.storage.stores import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -49,8 +50,7 @@ def home(tmp_path_factory):
     sample_titles(str(folder / "in/t.csv"), rows=600)
     sample_whales(str(folder / "in/sea"), images=3, width=240, height=160)
     grow = ["model", "train", "--input", folder / "in/t.csv", "--output", folder / "model", "--dim", 8, "--epochs", 1]
-    command = [sys.executable, "-m", "molino", *map(str, grow)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    programs.run(["molino", *grow])
     return folder
 
 
