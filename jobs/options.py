@@ -292,12 +292,12 @@ def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
     )
 
 
-def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
+def text_format(args: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
     from molino.transforms.errors import OptionError
     from molino.transforms.text.sources import NO_COLUMN, TextFormat
 
-    named = {name: getattr(given, f"{name}_column") for name in columns}
+    named = {name: getattr(args, f"{name}_column") for name in columns}
     for name in columns:
         if named[name] == "" and name not in optional:
             raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
@@ -306,10 +306,10 @@ def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional:
     }
     return TextFormat(
         columns=chosen,
-        delimiter=given.delimiter,
-        encoding=given.encoding,
-        quote=given.quote,
-        max_line_bytes=given.max_line_bytes,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
+        quote=args.quote,
+        max_line_bytes=args.max_line_bytes,
         optional=tuple(name for name in optional if not named[name]),
     )
 

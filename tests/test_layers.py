@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from molino.code import NO_PIPELINES
+from molino.code import pipelines
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PIPELINES = {path.stem for path in (ROOT / "jobs").glob("*.py")} - NO_PIPELINES
+PIPELINES = {*pipelines()}
 DOMAINS = {f"transforms/{job}" for job in PIPELINES}
 SHARED = {
     f"transforms/{path.name}" for path in (ROOT / "transforms").iterdir() if (path / "__init__.py").exists()
@@ -58,8 +58,8 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 RULES["transforms/titles"][1].update({"numba", "tensorflow", "tensorflow_transform", "tfx_bsl"})
 RULES["transforms/whales"][1].update({"numba", "cv2"})
 RULES["transforms/shapes"][1].update({"numba", "yaml"})
-# of what lies in jobs/ itself, rooms beneath it may import the options alone
-OPTIONS = "molino.jobs.options"
+# of what lies in jobs/ itself, rooms beneath it may import the options, and what a job says of itself
+OF_JOBS = {"molino.jobs.options", "molino.jobs.job"}
 REGISTRIES = re.compile(
     r"(pypi|pythonhosted|npmjs|crates|rubygems|anaconda|nuget|(repo\d*\.)?maven(\.apache)?|proxy\.golang)\.(org|io|com)\b"
     r"|--(extra-)?index-url|[/.]simple/"
@@ -138,7 +138,7 @@ def test_a_pipeline_imports_no_other(path):
 @pytest.mark.parametrize("room", ["jobs/run", "jobs/runners", "jobs/forecast"])
 def test_a_room_of_the_jobs_knows_no_job(room):
     above = {m for path in modules(room) for m in ours(path) if room_of(file_of(m)) == "jobs"}
-    assert above <= {OPTIONS}
+    assert above <= OF_JOBS
 
 
 def test_nobody_imports_the_commands():
@@ -174,7 +174,7 @@ def closure(path):
     return found
 
 
-TRANSFORMS = [path for path in SOURCES if "(beam.PTransform)" in path.read_text(encoding="utf-8")]
+TRANSFORMS = [path for path in SOURCES if re.search(r"\((NamedOutputs|beam\.PTransform)\)", path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize("path", TRANSFORMS, ids=by_name)
@@ -192,7 +192,9 @@ def loaded_by(program):
 
 def has_transform(path):
     """Return whether a module defines a PTransform or registers a coder: such a one may load Beam, and has to."""
-    return re.search(r"\(beam\.(PTransform|coders\.Coder)\)", path.read_text(encoding="utf-8")) is not None
+    return (
+        re.search(r"\((NamedOutputs|beam\.(PTransform|coders\.Coder))\)", path.read_text(encoding="utf-8")) is not None
+    )
 
 
 def test_the_core_of_a_run_loads_neither_beam_nor_numba():

@@ -65,7 +65,7 @@ class Dataset:
 
     def open(self, file: int) -> pq.ParquetFile:
         """Open one file; page checksums are verified while it is read."""
-        with explained(self.files[file]):
+        with one_line_errors(self.files[file]):
             # not mapped: a file that is cut short while it is read must raise, not kill the process
             source = self.filesystem.open_input_file(self.files[file])
             remote = not isinstance(self.filesystem, pafs.LocalFileSystem)
@@ -149,7 +149,7 @@ def open_run(
 def is_run(folder: str | os.PathLike) -> bool:
     """Return whether a path is a folder with a manifest or with what a run leaves while it works."""
     filesystem, root = _filesystem(os.fspath(folder).rstrip("/") or "/")
-    with explained(os.fspath(folder)):
+    with one_line_errors(os.fspath(folder)):
         return filesystem.get_file_info(root).type == pafs.FileType.Directory
 
 
@@ -162,12 +162,12 @@ def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
         how = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": place} if emulator else {}
         # Arrow's own limit is a quarter of an hour, also where there is no account to read with
         return pafs.GcsFileSystem(retry_time_limit=RETRY, **how), folder.removeprefix("gs://")
-    with explained(folder):
+    with one_line_errors(folder):
         return pafs.FileSystem.from_uri(folder)
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
+def one_line_errors(path: str) -> Iterator[None]:
     """Turn what the file system says into one line with the path."""
     try:
         yield
@@ -179,7 +179,7 @@ def explained(path: str) -> Iterator[None]:
 
 
 def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
-    with explained(shown), filesystem.open_input_stream(path) as stream:
+    with one_line_errors(shown), filesystem.open_input_stream(path) as stream:
         return stream.read()
 
 
@@ -188,7 +188,7 @@ def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
 
 def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> FinishedRun:
     path = f"{folder}/{MANIFEST}"
-    with explained(folder):
+    with one_line_errors(folder):
         infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
     if infos[0].type == pafs.FileType.NotFound:
         raise RunError(f"there is no folder {folder}; name the output folder of a run")
@@ -239,7 +239,7 @@ def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Datase
             "again with the program that reads it"
         )
     paths = [_inside(run, file["path"]) for file in entry["files"]]
-    with explained(run.folder):
+    with one_line_errors(run.folder):
         infos = run.filesystem.get_file_info(paths)
     schema = None
     for file, path, info in zip(entry["files"], paths, infos, strict=True):
@@ -307,7 +307,7 @@ def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
 
 def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
     shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
-    with explained(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
+    with one_line_errors(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
         while not stop.is_set() and (block := stream.read(BLOCK)):
             state.update(block)
     return state.hexdigest()
@@ -316,7 +316,7 @@ def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) ->
 def _mark(run: FinishedRun, relative: str) -> list[int]:
     """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
     path = posixpath.join(run.root, relative)
-    with explained(f"{run.folder}/{relative}"):
+    with one_line_errors(f"{run.folder}/{relative}"):
         if isinstance(run.filesystem, pafs.LocalFileSystem):
             status = os.stat(path)
             return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

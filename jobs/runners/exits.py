@@ -1,5 +1,6 @@
 """How a command ends: with one line and an exit code, and without processes or files that it leaves behind."""
 
+import argparse
 import contextlib
 import glob
 import logging
@@ -10,27 +11,30 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from molino import environment
-from molino.jobs.options import DATA
+from molino.jobs.options import DATA, DONE
 from molino.jobs.runners.failures import explain_failure, innermost
 from molino.jobs.runners.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
+Result = TypeVar("Result")
 STOPPED = re.compile(r"SystemExit: (129|130|143)\b")  # as a worker in the command's own thread tells of a signal
 
 
 def fail(error: BaseException) -> int:
     """Print what went wrong and return the exit code."""
-    line = explain_failure(error)
+    code = getattr(error, "exit_code", None)  # of one that says how its command ends
+    line = str(error) if code else explain_failure(error)
     if line:
         print(f"molino: {line}", file=sys.stderr)
     else:
         text = "".join(traceback.format_exception(error))
         told = f"molino: this should not happen: {innermost(text)}; please report the lines above"
         print(text, told, sep="", file=sys.stderr)
-    return DATA
+    return code or DATA
 
 
 def describe(error: BaseException) -> str:
@@ -41,6 +45,31 @@ def describe(error: BaseException) -> str:
     if code is not None:
         return f"stopped by {signal.Signals(int(code) - 128).name}"
     return explain_failure(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+def attempt(
+    parser: argparse.ArgumentParser, work: Callable[[], Result], received: Sequence[int] = ()
+) -> tuple[int, Result | None]:
+    """Do a command's work; return 0 and what it returns, or another exit code after a line on standard error.
+
+    What is wrong with the options ends the process, as any wrong command line does.
+
+    Args:
+      received: of `signals_as_exits`, around the call.
+    """
+    from molino.transforms.errors import OptionError
+
+    try:
+        return DONE, work()
+    except OptionError as error:
+        parser.error(str(error))
+    except (Exception, SystemExit) as error:
+        if received:
+            print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
+            return received[0], None
+        if isinstance(error, SystemExit):
+            raise
+        return fail(error), None
 
 
 @contextlib.contextmanager

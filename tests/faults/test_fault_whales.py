@@ -56,7 +56,7 @@ def decode(data, **how):
     return whole(data, **how)
 
 extract = molino.transforms.whales.extract
-whole, extract.decode_damaged = extract.decode_damaged, decode
+whole, extract.decode_image = extract.decode_image, decode
 molino.transforms.whales.extract.IMAGE_SECONDS = 6.0
 """
 OPTIONS = {"--kernel": 9, "--smallest": 6, "--max-reject-ratio": 1, "--workers": 2}

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import pathlib
 import threading
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molino.training.reader import Reader
+from molino.training.reader import Reader, Reading
 from molino.training.runs import RunError, open_run
 from tests.training.made_run import DIM, ROWS, make_rows, vectors, write_run, write_tables
 
@@ -24,9 +25,15 @@ def dataset(tmp_path_factory):
     return open_run(folder, {"rows": ("made.rows", 1)}, cache=None).datasets["rows"]
 
 
+def make_reader(dataset, columns, **options):
+    """Return a reader; options are its own, and those of its Reading."""
+    how = {field.name: options.pop(field.name) for field in dataclasses.fields(Reading) if field.name in options}
+    return Reader(dataset, columns, **options, reading=Reading(**how))
+
+
 def read(dataset, columns=("id",), *, epoch=0, start=0, **options):
     """Return the batches of an epoch."""
-    return list(Reader(dataset, columns, **options).epoch(epoch, start=start))
+    return list(make_reader(dataset, columns, **options).epoch(epoch, start=start))
 
 
 def ids(batches):
@@ -58,7 +65,7 @@ def test_batches_are_contiguous_arrays_of_the_rows(dataset):
 )
 def test_every_row_comes_once_an_epoch(dataset, readers, batch, window, shuffle, ahead, split, epoch):
     options = {"batch": batch, "window": window, "shuffle": shuffle, "ahead": ahead, "split": split}
-    made = [Reader(dataset, ["id"], reader=n, readers=readers, **options) for n in range(readers)]
+    made = [make_reader(dataset, ["id"], reader=n, readers=readers, **options) for n in range(readers)]
     parts = [list(reader.epoch(epoch)) for reader in made]
     rows = make_rows(0, ROWS_IN_ALL)
     wanted = [
@@ -134,7 +141,7 @@ def damage_column(path, group, name):
 
 def test_what_is_read_may_be_left_half_way(dataset):
     before = threading.active_count()
-    epoch = Reader(dataset, ["id"], batch=1, window=2).epoch()
+    epoch = make_reader(dataset, ["id"], batch=1, window=2).epoch()
     next(epoch)
     epoch.close()
     assert threading.active_count() == before
@@ -161,7 +168,7 @@ def test_a_column_that_is_not_there(dataset):
 @pytest.mark.parametrize("wrong", [{"reader": 2, "readers": 2}, {"batch": 0}, {"window": 0}, {"reader": -1}])
 def test_what_is_not_possible(dataset, wrong):
     with pytest.raises(ValueError, match="not possible"):
-        Reader(dataset, ["id"], **wrong)
+        make_reader(dataset, ["id"], **wrong)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ import dataclasses
 import hmac
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import lengths_and_bytes
 from molino.transforms.text.lines import MARKS, reject_rows
 from molino.transforms.text.position import POSITION, LineTable
@@ -157,9 +160,9 @@ def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
     return rows.set_column(0, rows.schema.field("curp"), keys)
 
 
-def hide_missing(shown: pa.Array, keys: pa.Array) -> pa.Array:
+def hide_missing(curps: pa.Array, keys: pa.Array) -> pa.Array:
     """Return the CURPs as they are shown, null where the key is one of `key_missing`."""
-    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), shown)
+    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), curps)
 
 
 def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
@@ -229,7 +232,7 @@ def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
 
 
 class _Verify(beam.DoFn):
-    def __init__(self, reject_invalid: bool, missing: str, mask: bool):
+    def __init__(self, *, reject_invalid: bool, missing: str, mask: bool):
         self.reject_invalid, self.missing, self.mask = reject_invalid, missing, mask
 
     def process(self, batch: pa.RecordBatch) -> Iterator[object]:
@@ -290,11 +293,20 @@ def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: boo
     return np.where(rejected, told, "")
 
 
+class VerifiedRows(NamedTuple):
+    """What `VerifyCurp` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
+
+    rows: beam.PCollection[pa.RecordBatch]
+    missing: beam.PCollection[pa.RecordBatch]
+    rejects: beam.PCollection[pa.RecordBatch]
+    counters: beam.PCollection[Counters]
+
+
 @dataclasses.dataclass(kw_only=True)
-class VerifyCurp(beam.PTransform):
+class VerifyCurp(NamedOutputs):
     """Bring CURPs to one spelling, and count those that tell of nobody: empty, placeholders, invalid.
 
-    Input: batches whose first column is `curp`. Output: `rows`, `missing`, `rejects` and `counters`.
+    Input: batches whose first column is `curp`. Output: VerifiedRows.
 
     Attributes:
       reject_invalid: send rows whose CURP has a wrong form or check digit to the rejects.
@@ -307,8 +319,6 @@ class VerifyCurp(beam.PTransform):
     missing: str = "one"
     mask: bool = False
 
-    def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        verify = _Verify(self.reject_invalid, self.missing, self.mask)
-        return rows | "Verify" >> beam.ParDo(verify).with_output_types(
-            pa.RecordBatch, rejects=pa.RecordBatch, missing=pa.RecordBatch
-        ).with_outputs("missing", "rejects", "counters", main="rows")
+    def expand(self, rows: beam.PCollection) -> VerifiedRows:
+        verify = _Verify(reject_invalid=self.reject_invalid, missing=self.missing, mask=self.mask)
+        return rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -11,7 +12,8 @@ import pyarrow.compute as pc
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
 from molino.transforms.names.curp import hide_missing, parse_curp, protect_curp
-from molino.transforms.rows.batches import Shard
+from molino.transforms.rows.batches import Counters, Shard
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.warnings import Sighting
 
@@ -25,7 +27,7 @@ def curp_of(rows: pa.RecordBatch) -> pa.Array:
 
 
 class _Describe(beam.DoFn):
-    def __init__(self, reference_year: int, century: bool):
+    def __init__(self, *, reference_year: int, century: bool):
         self.reference_year, self.century = reference_year, century
 
     def process(self, shard: Shard) -> Iterator[object]:
@@ -39,11 +41,18 @@ class _Describe(beam.DoFn):
         yield key, described
 
 
+class DescribedPeople(NamedTuple):
+    """What `DescribePeople` gives: the shards with three columns more, and the nulls in them by reason."""
+
+    people: beam.PCollection[Shard]
+    counters: beam.PCollection[Counters]
+
+
 @dataclasses.dataclass(kw_only=True)
-class DescribePeople(beam.PTransform):
+class DescribePeople(NamedOutputs):
     """Add sex, birth_year and age, read from `curp`; nulls are counted by reason.
 
-    Input and output `people`: (shard, batches). Output `counters`.
+    Input: shards of rows. Output: DescribedPeople.
 
     Attributes:
       reference_year: ages are as of this year.
@@ -53,10 +62,9 @@ class DescribePeople(beam.PTransform):
     reference_year: int
     century: bool
 
-    def expand(self, shards: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return shards | "Describe" >> beam.ParDo(_Describe(self.reference_year, self.century)).with_output_types(
-            Shard
-        ).with_outputs("counters", main="people")
+    def expand(self, shards: beam.PCollection) -> DescribedPeople:
+        describe = _Describe(reference_year=self.reference_year, century=self.century)
+        return shards | "Describe" >> ParDoInto(into=DescribedPeople, call=describe)
 
 
 def count_shared(shard: Shard) -> dict[str, int]:

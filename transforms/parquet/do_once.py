@@ -2,22 +2,34 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-import molino.transforms.rows.coder  # noqa: F401  batches travel as Arrow IPC
 from molino.transforms import progress
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.parquet.units import SCRATCH, Done, do_once
+from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
+
+
+class UnitFiles(NamedTuple):
+    """What `DoOnce` gives.
+
+    `files` are to be published; `scratch` is what only later steps read; `counters` has `units` and `units.resumed`
+    besides the units' own.
+    """
+
+    files: beam.PCollection[StagedFile]
+    scratch: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
 
 
 @dataclasses.dataclass(kw_only=True)
-class DoOnce(beam.PTransform):
+class DoOnce(NamedOutputs):
     """Do every work unit that no earlier attempt at this run has done.
 
-    Input: (name, unit). Output: `files`, a StagedFile for each file to publish; `scratch`, for each that only later
-    steps read; `counters`, with `units` and `units.resumed` besides the units' own.
+    Input: (name, unit). Output: UnitFiles.
 
     Attributes:
       work: called with a unit and `folder`; returns its Done.
@@ -31,10 +43,9 @@ class DoOnce(beam.PTransform):
     careful: Callable[..., Done] | None = None
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def expand(self, units: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return units | "DoOnce" >> beam.FlatMap(
-            _do, work=self.work, careful=self.careful, folder=self.folder, arguments=dict(self.arguments)
-        ).with_outputs("scratch", "counters", main="files")
+    def expand(self, units: beam.PCollection) -> UnitFiles:
+        work = {"work": self.work, "careful": self.careful, "folder": self.folder, "arguments": dict(self.arguments)}
+        return units | "DoOnce" >> ParDoInto(into=UnitFiles, call=_do, arguments=work)
 
 
 def _do(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from molino.transforms import progress
 from molino.transforms.rows.batches import Counters, Shard, first_appearance_codes
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 
 
@@ -90,7 +90,7 @@ class _KeepFirst(beam.DoFn):
 
 
 @dataclasses.dataclass(kw_only=True)
-class KeepFirstPerKey(beam.PTransform):
+class KeepFirstPerKey(NamedOutputs):
     """Keep the first row of each key.
 
     Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output: FirstRows.

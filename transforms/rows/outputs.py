@@ -6,12 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.typehints.decorators import IOTypeHints, get_type_hints
 
 import molino.transforms.rows.coder  # noqa: F401  batches travel as Arrow IPC
 
 
+class NamedOutputs(beam.PTransform):
+    """A transform whose `expand` returns a NamedTuple of collections.
+
+    Beam wants the return type of `expand` to be a single collection, and warns of any other; here it does not look.
+    """
+
+    def default_type_hints(self) -> IOTypeHints:
+        return get_type_hints(type(self))
+
+
 @dataclasses.dataclass(kw_only=True)
-class ParDoInto(beam.PTransform):
+class ParDoInto(NamedOutputs):
     """Call a function, or a DoFn, with each element; what it yields goes to the collections of a NamedTuple.
 
     A plain element goes to the first field, a `TaggedOutput` to the field of its tag. Each field is annotated as a

@@ -217,27 +217,31 @@ class PartitionRows(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         if self.spill is not None:
-            files = rows | "Spill" >> beam.Map(lambda batch: write_buckets(self._cut(batch), self.spill))
+            files = rows | "Spill" >> beam.Map(self._spill)
             return (
                 rows.pipeline
                 | "Once" >> beam.Impulse()
-                | "Shards" >> beam.FlatMap(lambda _, files: self._all_parts(files), files=beam.pvalue.AsList(files))
+                | "Shards" >> beam.FlatMap(self._all_parts, files=beam.pvalue.AsList(files))
                 | "Spread" >> beam.Reshuffle()
             )
         return (
             rows
             | "Split" >> beam.FlatMap(self._pieces).with_output_types(tuple[int, pa.RecordBatch])
             | "Group" >> beam.GroupByKey()
-            | "Parts" >> beam.MapTuple(lambda shard, batches: self._parts(shard, batches=list(batches)))
+            | "Parts"
+            >> beam.MapTuple(lambda shard, batches: self._parts(shard, batches=list(batches))).with_output_types(Parts)
         )
 
     def _cut(self, batch: pa.RecordBatch) -> list[pa.RecordBatch]:
         return cut_for_shards(batch, block_of(hash_keys(self.key(batch)), self.blocks), self.blocks, self.shards)
 
+    def _spill(self, batch: pa.RecordBatch) -> str:
+        return write_buckets(self._cut(batch), str(self.spill))
+
     def _pieces(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         return ((shard, piece) for shard, piece in enumerate(self._cut(batch)) if piece.num_rows)
 
-    def _all_parts(self, files: list[str]) -> Iterator[Parts]:
+    def _all_parts(self, _: bytes, files: list[str]) -> Iterator[Parts]:
         return (self._parts(shard, files=sorted(files)) for shard in range(self.shards))
 
     def _parts(self, shard: int, **held: Sequence) -> Parts:

@@ -8,6 +8,7 @@ line's number within it. The line's number in its file is known only when all sp
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -17,8 +18,9 @@ from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.rows.batches import concat, empty, sum_counters
+from molino.transforms.rows.batches import Counters, concat, empty, sum_counters
 from molino.transforms.rows.gather import Gather
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.lines import Chunk, parse_lines, raw_rejects, reject_headers
@@ -147,6 +149,13 @@ def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[
     return LineTable(tuple(source.label for source in sources), source_of, before - base + first, starts)
 
 
+class _SpanOutputs(NamedTuple):
+    rows: beam.PCollection[pa.RecordBatch]
+    rejects: beam.PCollection[pa.RecordBatch]
+    lines: beam.PCollection[tuple[int, int, Any]]
+    counters: beam.PCollection[Counters]
+
+
 class _ReadSpan(beam.DoFn):
     def __init__(self, text: TextFormat, block_bytes: int):
         self.text, self.block_bytes = text, block_bytes
@@ -168,12 +177,22 @@ class _ReadSpan(beam.DoFn):
         yield beam.pvalue.TaggedOutput("lines", (span.number, lines, at if quoted and len(at) < lines else None))
 
 
-@dataclasses.dataclass(kw_only=True)
-class ReadDelimited(beam.PTransform):
-    """Read delimited text and Parquet in batches.
+class DelimitedRows(NamedTuple):
+    """What `ReadDelimited` gives.
 
-    Output: `rows`, batches of `text.schema`; `rejects`, batches of position, reason and shape; `lines`, one
-    LineTable; `counters`, `rows_read` of every chunk and what is doubtful.
+    `rows` are batches of the text's schema; `rejects` batches of position, reason and shape; `lines` is one LineTable;
+    `counters` are `rows_read` of every chunk and what is doubtful.
+    """
+
+    rows: beam.PCollection[pa.RecordBatch]
+    rejects: beam.PCollection[pa.RecordBatch]
+    lines: beam.PCollection[LineTable]
+    counters: beam.PCollection[Counters]
+
+
+@dataclasses.dataclass(kw_only=True)
+class ReadDelimited(NamedOutputs):
+    """Read delimited text and Parquet in batches. Output: DelimitedRows.
 
     Attributes:
       sources: the texts and tables, from `list_sources`.
@@ -185,22 +204,19 @@ class ReadDelimited(beam.PTransform):
     text: TextFormat
     span_bytes: int = 16 << 20
 
-    def expand(self, pipeline: beam.Pipeline) -> dict[str, beam.PCollection]:
+    def expand(self, pipeline: beam.Pipeline) -> DelimitedRows:
         spans = split_sources(self.sources, self.span_bytes, quoted=bool(self.text.quote))
         read = (
             pipeline
             | "Spans" >> beam.Create(spans, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(_ReadSpan(self.text, self.span_bytes))
-            .with_output_types(pa.RecordBatch, rejects=pa.RecordBatch)
-            .with_outputs("rejects", "lines", "counters", main="rows")
+            | "Read" >> ParDoInto(into=_SpanOutputs, call=_ReadSpan(self.text, self.span_bytes))
         )
         table = read.lines | "Lines" >> Gather(
             into=line_table, arguments={"spans": spans, "sources": list(self.sources)}
         )
         counters = read.counters | "Located" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(table))
-        return {"rows": read.rows, "rejects": read.rejects, "lines": table, "counters": counters}
+        return DelimitedRows(read.rows, read.rejects, table, counters)
 
 
 def sort_rejects(
@@ -230,17 +246,24 @@ def split_rejects(raw: pa.RecordBatch, table: LineTable) -> Iterator[tuple[tuple
         yield (int(key[0]), int(key[1])), located.take(pa.array(rows))
 
 
+class GatheredRejects(NamedTuple):
+    """What `GatherRejects` gives: shards of REJECTS, keyed by source and million lines, and counters by reason."""
+
+    shards: beam.PCollection[tuple[tuple[int, int], list[pa.RecordBatch]]]
+    counters: beam.PCollection[Counters]
+
+
 @dataclasses.dataclass(kw_only=True)
-class GatherRejects(beam.PTransform):
-    """Turn raw rejects into `shards` of REJECTS, in the order of files and lines, and `counters` by reason.
+class GatherRejects(NamedOutputs):
+    """Turn raw rejects into REJECTS, in the order of files and lines. Output: GatheredRejects.
 
     Attributes:
       lines: the LineTable of the read.
     """
 
-    lines: beam.PCollection
+    lines: beam.PCollection[LineTable]
 
-    def expand(self, raw: beam.PCollection) -> dict[str, beam.PCollection]:
+    def expand(self, raw: beam.PCollection) -> GatheredRejects:
         shards = (
             raw
             | "Locate"
@@ -250,4 +273,4 @@ class GatherRejects(beam.PTransform):
             | "Group" >> beam.GroupByKey()
             | "Sort" >> beam.Map(sort_rejects)
         )
-        return {"shards": shards, "counters": raw | "CountRejects" >> beam.Map(count_rejects)}
+        return GatheredRejects(shards, raw | "CountRejects" >> beam.Map(count_rejects))

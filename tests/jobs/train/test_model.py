@@ -22,6 +22,7 @@ from molino.transforms.files import storage
 from molino.transforms.models.model_files import digest_model
 from molino.transforms.text.sources import list_sources
 from tests import programs
+from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import molino
 from tests.training.made_run import write_tables
 
@@ -38,6 +39,7 @@ TITLES = schema(
     field("category", pa.string(), "Category", nullable=True),
     field("split", pa.string(), "Split"),
 )
+
 SMALL = ["--dim", "8", "--epochs", "2", "--quiet"]
 
 
@@ -157,7 +159,8 @@ def test_an_output_is_replaced_only_on_demand(tmp_path, titles, capsys):
     # a model is what it computes: when it was grown, and by which attempt, is no part of its digest
     bare = shutil.copytree(model, tmp_path / "bare", ignore=shutil.ignore_patterns("_*"))
     assert digest_model(str(model)) == digest_model(str(bare))
-    assert verify(str(model))[1] == []
+    manifest, wrong = verify(str(model))
+    assert (wrong, undeclared(manifest)) == ([], set())
     assert run("--input", titles, "--output", model, *SMALL) == 0
     assert "already holds this run" in capsys.readouterr().out
     assert run("--input", titles, "--output", model, *SMALL, "--seed", 1) == 3

@@ -19,6 +19,7 @@ from molino.jobs.run.lock import Lock
 from molino.jobs.run.recheck import verify
 from molino.schemas.training import PREDICTIONS
 from tests import programs
+from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import figures, file_of, molino, quickly, train
 from tests.training.made_titles import WORDS, write_titles
 
@@ -69,6 +70,7 @@ def test_a_classifier_is_trained_and_written(trained, titles_run, architecture):
     assert model.count_params() == metrics["parameters"]
     manifest, wrong = verify(str(output))
     assert wrong == []
+    assert undeclared(manifest) == set()
     assert (manifest["job"], manifest["counters"]["train"]) == ("train titles", 360)
     assert os.listdir(output.parent) == ["out"]
 

@@ -362,7 +362,7 @@ def test_an_object_that_stands_for_its_content_is_not_written_again(memory):
     memory.put("staged", b"1")
     memory.put("final", b"1")
     before = memory.head("final")
-    storage.place("mem://mill/staged", "mem://mill/final", size=1)
+    storage.move_if_absent("mem://mill/staged", "mem://mill/final", size=1)
     assert memory.head("final") == before
     assert [file.path for file in storage.list_tree("mem://mill")] == ["mem://mill/final"]
 
@@ -595,10 +595,10 @@ def test_a_store_that_throttles_is_asked_again(monkeypatch):
 def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     with answering((501, body("NotImplemented"))) as (url, asked):
         storage.use_options(s3_at(url))
-        written = storage.swap("s3://mill/a", b"1", objects.Seen(None))
+        written = storage.swap("s3://mill/a", b"1", objects.Snapshot(None))
         with pytest.raises(objects.UnsupportedError):
-            storage.swap("s3://mill/a", b"2", objects.Seen(None), strict=True)
-    assert written == objects.Seen(b"1")  # without a version: it was written plainly
+            storage.swap("s3://mill/a", b"2", objects.Snapshot(None), strict=True)
+    assert written == objects.Snapshot(b"1")  # without a version: it was written plainly
     told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
     assert list(dict.fromkeys(told)) == [("PUT", "*"), ("GET", None), ("PUT", None)]
     assert [command for command, condition in told[told.index(("PUT", None)) :]] == ["PUT"]  # it is asked once for all

@@ -33,7 +33,7 @@ def check_records(paths, text, span_bytes, wanted):
                 )
             )
 
-        placed = read["rows"] | beam.Map(place, lines=beam.pvalue.AsSingleton(read["lines"]))
+        placed = read.rows | beam.Map(place, lines=beam.pvalue.AsSingleton(read.lines))
 
         def check(parts):
             assert sorted(row for part in parts for row in part) == sorted(wanted)

@@ -298,14 +298,12 @@ def test_read_delimited_and_gather_rejects_in_a_pipeline(tmp_path):
 
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         out = pipeline | read_module.ReadDelimited(sources=found, text=TEXT, span_bytes=100)
-        rejected = out["rejects"] | read_module.GatherRejects(lines=out["lines"])
-        values = out["rows"] | beam.FlatMap(lambda batch: [int(a) for a in batch["a"].to_pylist()])
-        read_counters = out["counters"] | "Read" >> beam.Map(lambda counter: counter["rows_read"])
-        reject_counters = rejected["counters"] | "Rejects" >> beam.Map(
-            lambda counter: counter["rejects.too_few_fields"]
-        )
+        rejected = out.rejects | read_module.GatherRejects(lines=out.lines)
+        values = out.rows | beam.FlatMap(lambda batch: [int(a) for a in batch["a"].to_pylist()])
+        read_counters = out.counters | "Read" >> beam.Map(lambda counter: counter["rows_read"])
+        reject_counters = rejected.counters | "Rejects" >> beam.Map(lambda counter: counter["rejects.too_few_fields"])
         assert_that(values, lambda got: np.testing.assert_array_equal(sorted(got), [n for n in range(1001) if n % 10]))
-        assert_that(rejected["shards"], check_rejects, label="shards")
+        assert_that(rejected.shards, check_rejects, label="shards")
         assert_that(read_counters, lambda got: np.testing.assert_equal(sum(got), 1000), label="read")
         assert_that(reject_counters, lambda got: np.testing.assert_equal(sum(got), 100), label="rejected")
 
