@@ -121,16 +121,17 @@ class _Reader(threading.Thread):
             self.file.close()
 
 
-def popen(words, *, env, libraries="beam", cwd=None, forks=True, **how):
+def popen(words, *, env, libraries="", cwd=None, forks=True, **how):
     """Start `python -m ...` with pipes for what it writes: as a fork of a server, where nothing speaks against it.
 
     Args:
       words: the module and its arguments.
-      libraries: which of LIBRARIES it finds imported.
+      libraries: which of LIBRARIES it finds imported; by default TensorFlow's for a training, else Beam's.
       forks: False where it matters how long the libraries are imported.
       how: as subprocess.Popen takes it; a fork takes `stdin=PIPE` and `start_new_session` alone.
     """
     words = [str(word) for word in words]
+    libraries = libraries or ("tensorflow" if words[1:2] in (["train"], ["model"]) else "beam")
     forks = forks and SERVERS in os.environ and how.keys() <= {"stdin", "start_new_session"}
     if forks and _at_start(env) == _at_start(os.environ):
         return _fork(words, env=env, libraries=libraries, cwd=cwd, **how)
