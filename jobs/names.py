@@ -276,6 +276,7 @@ def build(
     from molino.transforms.names.count import CountNames, GatherBirths
     from molino.transforms.names.curp import VerifyCurp, key_missing
     from molino.transforms.names.views import WriteTables
+    from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.keep_first import KeepFirstPerKey
     from molino.transforms.rows.partition import PartitionRows
@@ -316,10 +317,10 @@ def build(
     files = [
         people.people
         | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
-        | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
+        | "People" >> write("people", PEOPLE, layout=Layout(plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"})),
         kept.conflicts
         | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
-        | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
+        | "Conflicts" >> write("conflicts", CONFLICTS, layout=Layout(plain=["curp"])),
         rejected.shards | "Rejected" >> write("rejects", REJECTS),
     ]
     shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)

@@ -27,7 +27,7 @@ def curp_of(rows: pa.RecordBatch) -> pa.Array:
 
 
 class _Describe(beam.DoFn):
-    def __init__(self, reference_year: int, century: bool):
+    def __init__(self, *, reference_year: int, century: bool):
         self.reference_year, self.century = reference_year, century
 
     def process(self, shard: Shard) -> Iterator[object]:
@@ -63,7 +63,7 @@ class DescribePeople(NamedOutputs):
     century: bool
 
     def expand(self, shards: beam.PCollection) -> DescribedPeople:
-        describe = _Describe(self.reference_year, self.century)
+        describe = _Describe(reference_year=self.reference_year, century=self.century)
         return shards | "Describe" >> ParDoInto(into=DescribedPeople, call=describe)
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molino.transforms.images.decode import decode
 from molino.transforms.whales import find_salient_region as module
 from molino.transforms.whales.find_salient_region import (
     HALF,
@@ -26,6 +25,7 @@ from molino.transforms.whales.find_salient_region import (
     place_box,
     weigh_body,
 )
+from tests.transforms.images.sound import decode
 
 ROOT = Path(__file__).resolve().parents[3]
 PHOTOGRAPHS = ROOT.parent / "shared/data/whales"
