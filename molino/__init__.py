@@ -1,7 +1,7 @@
 """Batch jobs on Apache Beam that mill raw public data into Parquet: see docs/architecture.md for its rooms.
 
-From Python: `molino.run` runs a job, `molino.open` opens a finished run. Neither is loaded before it is called, and what
-reads loads no Beam. See docs/python.md.
+From Python: `molino.run` runs a job, `molino.open` opens a finished run: see docs/python.md. Neither is loaded before
+it is called, and what reads loads no Beam.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def open(folder: str | os.PathLike[str]) -> FinishedRun:
 def run(job: str, **options: Any) -> FinishedRun:
     """Run a job, or a training such as "train titles", and open its output; where that holds the run, open it at once.
 
-    Options are those of the command line, with _ for -: `molino.run("names", input="sep.txt", output="out", min_count=2)`.
-    True is a flag, a list several values, a dict NAME=VALUE for each; None and False are as if they were not there.
+    Options are those of the command line, with _ for -: `molino.run("names", input="sep.txt", output="out")`. True is a
+    flag, a list several values, a dict NAME=VALUE for each; None and False are as if they were not there.
 
     Signals, the garbage collector, exit codes and standard output stay the caller's. One run at a time in a process.
 

@@ -109,11 +109,11 @@ class FinishedRun:
 
     def schema(self, name: str) -> pa.Schema:
         """Return the columns of a data set, with their docs; of an empty one as this program would write it."""
-        return self._opened(name).schema
+        return self.open_dataset(name).schema
 
     def dataset(self, name: str) -> pads.Dataset:
         """Return a data set as pyarrow has one, which scans lazily; page checksums are verified while it is read."""
-        opened = self._opened(name)
+        opened = self.open_dataset(name)
         if not opened.files:
             return pads.dataset(opened.schema.empty_table())
         scan = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -126,7 +126,7 @@ class FinishedRun:
         Raises:
           RunError: there is no such data set or column, or a file is not what was written.
         """
-        opened = self._opened(name)
+        opened = self.open_dataset(name)
         wanted = list(opened.schema.names if columns is None else columns)
         for column in (column for column in wanted if column not in opened.schema.names):
             raise RunError(f"{name} of {self.folder} has no column {column}; it has: {', '.join(opened.schema.names)}")
@@ -137,14 +137,15 @@ class FinishedRun:
         return pa.concat_tables(tables)
 
     def verify(self) -> None:
-        """Read every byte of the run; raise ChangedFileError, or another RunError, where one is not as it was written."""
+        """Read every byte; raise ChangedFileError, or another RunError, where one is not as it was written."""
         for name in self.manifest["datasets"]:
-            self._opened(name)
+            self.open_dataset(name)
         _verify(self, list(self.manifest["datasets"]), None)
         for view in self.manifest["views"]:
             self.view(view["path"])
 
-    def _opened(self, name: str) -> Dataset:
+    def open_dataset(self, name: str) -> Dataset:
+        """Return the files of a data set, as a Reader takes them, compared with the manifest."""
         return self.datasets.get(name) or _open_dataset(self, name, None)
 
 

@@ -6,7 +6,7 @@ from molino.jobs.options import Parser
 
 ABOUT = "print the paths of a data set's files, one a line"
 DESCRIPTION = """
-Print the paths of a data set's files, in their order, one a line: what the manifest lists, and nothing that lies beside.
+Print the paths of a data set's files, in their order, one a line: what the manifest lists, and nothing else.
 """
 EPILOG = """
 examples:

@@ -10,6 +10,8 @@ from molino.jobs.job import Job, load_jobs, load_trainings
 from molino.jobs.options import Parser
 from molino.jobs.run.command import do_order, take_order
 from molino.jobs.runners import exits
+from molino.jobs.runners.failures import explain_failure
+from molino.transforms.errors import DataError, OptionError
 
 
 def call_job(name: str, options: Mapping[str, Any]) -> str:
@@ -28,15 +30,19 @@ def call_job(name: str, options: Mapping[str, Any]) -> str:
     with exits.as_guest():
         environment.prepare()
         args, beam_flags = parser.parse_strictly(to_words(options, parser))
-        order = take_order(job, args, beam_flags)
-        do_order(order, time.time())
+        try:
+            order = take_order(job, args, beam_flags)
+            do_order(order, time.time())
+        except Exception as error:
+            known = isinstance(error, DataError | OptionError) or hasattr(error, "exit_code")
+            if not known and (line := explain_failure(error)):  # as a runner tells what a worker raised
+                raise DataError(line) from error
+            raise
         return order.output
 
 
 def find_job(name: str) -> Job:
     """Return a job or a training by its command."""
-    from molino.transforms.errors import OptionError
-
     jobs = {**load_jobs(), **load_trainings()}
     if name not in jobs:
         raise OptionError(f"there is no job {name!r}; there are: {', '.join(jobs)}")
