@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Example, Job, Sample
 from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    many,
+    natural,
     place,
     positive,
     tell_rejects,
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "names"
 COLUMNS = {
     "curp": "CURP",
     "primer_apellido": "PRIMERAPELLIDO",
@@ -146,13 +148,6 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
 def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and return what the run will do.
 
@@ -180,7 +175,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     if options.repair:
         datasets["repairs"] = REPAIRS
     return Plan(
-        job=JOB,
+        job="names",
         options=shown_options(options, key),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
@@ -354,3 +349,59 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample names`."""
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
+    parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
+    parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.names.sample import sample_names
+
+    wrote = sample_names(args.output, rows=args.rows, seed=args.seed, files=args.files, hostile=args.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if args.hostile else ""
+    files = wrote["files"]
+    shown = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {many(len(files), 'file')}: {shown}{hostile}"
+
+
+def sample_paths(args: argparse.Namespace) -> list[str]:
+    """Return the files that a sample would be written to.
+
+    Raises:
+      OptionError: there cannot be so many rows or files.
+    """
+    from molino.transforms.errors import OptionError
+    from molino.transforms.names.sample import target_files
+
+    if args.rows > 1_000_000_000:
+        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 made-up people can be told apart")
+    if args.files > args.rows:
+        raise OptionError(f"--files {args.files:,}: there are --rows {args.rows:,} to part")
+    return [str(path) for path in target_files(args.output, args.files)]
+
+
+JOB = Job(
+    name="names",
+    about="people, surnames and given names from payroll files",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    sample=Sample(
+        about='a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
+        examples=[
+            "molino sample names --output demo/sep.txt",
+            "molino sample names --output demo/small.txt --rows 10000 --seed 7 --hostile",
+        ],
+        add_options=add_sample_options,
+        write=write_sample,
+        paths=sample_paths,
+    ),
+    example=Example(inputs=["sample names --rows 20000 --output in.txt"], options="--input in.txt"),
+)

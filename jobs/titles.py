@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Example, Job, Sample
 from molino.jobs.options import (
     Parser,
     add_not_finite,
     add_run_options,
     add_text_options,
     natural,
+    place,
+    positive,
     ratio,
     tell_rejects,
     text_format,
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
 OPTIONAL = ("label_quality", "language")
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
@@ -172,14 +174,7 @@ def named_digest(text: str) -> tuple[str, str]:
     return name, digest.lower()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and the models and return what the run will do.
 
     Raises:
@@ -197,15 +192,15 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
-    if given.validation + given.test >= 1:
-        raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
-    locations = locate_models(given.model, given.model_sha256, tokens=given.write_tokens)
-    text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
+    if args.validation + args.test >= 1:
+        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
+    locations = locate_models(args.model, args.model_sha256, tokens=args.write_tokens)
+    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
-    texts = text_input(given, files, text, words=["title"], loose=["title"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
-    models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
-    if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
+    texts = text_input(args, files, text, words=["title"], loose=["title"])
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
+    if args.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
     options = Options(
         text=text,
@@ -213,28 +208,28 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             {key: getattr(model, key) for key in (*MODEL_FACTS, *(key for key in MORE_FACTS if getattr(model, key)))}
             for model in models
         ),
-        exact=given.exact,
-        vector_type=given.vector_type,
-        model_text=given.write_model_text,
-        tokens=given.write_tokens,
-        not_finite=given.not_finite,
-        without_category=given.without_category,
-        validation=given.validation,
-        test=given.test,
-        seed=given.seed,
+        exact=args.exact,
+        vector_type=args.vector_type,
+        model_text=args.write_model_text,
+        tokens=args.write_tokens,
+        not_finite=args.not_finite,
+        without_category=args.without_category,
+        validation=args.validation,
+        test=args.test,
+        seed=args.seed,
         shards=shards,
         blocks=blocks,
     )
     numbers = sum(model.dim for model in models)
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
-        job=JOB,
+        job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
         build=functools.partial(
-            build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
+            build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
         ),
         warnings=[*texts.warnings, *few],
         warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
@@ -246,7 +241,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             texts.heads,
             text,
             dataset="titles",
-            span_bytes=given.span_bytes,
+            span_bytes=args.span_bytes,
             shards=shards,
             keyed=key_titles,
             models=sum(model.bytes for model in models),
@@ -371,3 +366,38 @@ def _tell_labels(counters: dict[str, int], categories: int) -> str:
     if unlabeled := counters.get("unlabeled"):
         told.append(f"-1 for {unlabeled:,} titles without category")
     return "; ".join(told)
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample titles`."""
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
+    parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.titles.sample import sample_titles
+
+    wrote = sample_titles(args.output, rows=args.rows, seed=args.seed, hostile=args.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if args.hostile else ""
+    return f"{wrote['rows']:,} titles in {wrote['files'][0]}{hostile}"
+
+
+JOB = Job(
+    name="titles",
+    about="embeddings, labels and splits of product titles",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    sample=Sample(
+        about="product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
+        examples=["molino sample titles --output demo/titles.csv --rows 50000"],
+        add_options=add_sample_options,
+        write=write_sample,
+    ),
+    example=Example(inputs=["sample titles --rows 3000 --output in.csv"], options="--input in.csv"),
+    extra="tensorflow",
+    packages=["tensorflow", "numba", "llvmlite"],
+)

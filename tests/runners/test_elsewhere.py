@@ -67,7 +67,9 @@ def test_a_key_of_this_machine_is_refused_where_workers_are_elsewhere(given, fla
     monkeypatch.setenv("MOLINO_CURP_KEY", secret)
     key = ["--curp-key-file", str(tmp_path / "key")] if given == "file" else []
     with pytest.raises(SystemExit) as stopped:
-        names.main(["--input", "mem://bucket/sep.txt", "--output", "mem://bucket/out", "--curp", "hash", *key, *flags])
+        names.JOB.main(
+            ["--input", "mem://bucket/sep.txt", "--output", "mem://bucket/out", "--curp", "hash", *key, *flags]
+        )
     assert stopped.value.code == 2
     said = capsys.readouterr().err
     assert (str(tmp_path / "key") if given == "file" else "MOLINO_CURP_KEY") in said
@@ -89,8 +91,8 @@ def test_a_key_in_a_store_is_read_by_the_workers(tmp_path, monkeypatch):
         file.write(b"0123456789abcdef-a-secret\n")
     (tmp_path / "key").write_bytes(b"0123456789abcdef-a-secret")
     words = ["--input", "mem://bucket/sep.txt", "--curp", "hash", "--quiet", "--workers", "1"]
-    assert names.main([*words, "--output", "mem://bucket/out", "--curp-key-file", "mem://bucket/key"]) == 0
-    assert names.main([*words, "--output", str(tmp_path / "out"), "--curp-key-file", str(tmp_path / "key")]) == 0
+    assert names.JOB.main([*words, "--output", "mem://bucket/out", "--curp-key-file", "mem://bucket/key"]) == 0
+    assert names.JOB.main([*words, "--output", str(tmp_path / "out"), "--curp-key-file", str(tmp_path / "key")]) == 0
     digests = [read_manifest(place)["digest"] for place in ("mem://bucket/out", str(tmp_path / "out"))]
     assert digests[0] == digests[1]
 
@@ -108,7 +110,7 @@ def model(tmp_path, monkeypatch, hub):
 
 def run(output, location, *more):
     words = ["--input", "mem://bucket/t.csv", "--quiet", "--workers", "1", "--output", output, *more]
-    return titles.main([*words, "--model", f"m={location}"])
+    return titles.JOB.main([*words, "--model", f"m={location}"])
 
 
 @pytest.mark.slow
@@ -227,6 +229,6 @@ def test_a_lock_that_was_handed_over_stays(tmp_path):
 def test_an_environment_that_beam_does_not_know(flags, told, tmp_path, capsys):
     given = ["--input", str(_payroll(tmp_path)), "--output", str(tmp_path / "out"), "--runner", "FlinkRunner"]
     with pytest.raises(SystemExit) as stopped:
-        names.main([*given, *flags])
+        names.JOB.main([*given, *flags])
     assert stopped.value.code == 2
     assert told in capsys.readouterr().err
