@@ -85,7 +85,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             _check_staged(file, storage.join(run.output, names[file.path]))
         crash("verified")
         for file in (file for file in files if file.dataset):
-            storage.move_if_absent(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
+            storage.move(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
         manifest = _manifest(run, files, names, counters, warnings, present, listing)
         missing = missing_paths(run.output, manifest)
@@ -176,7 +176,7 @@ def _put(source: str, target: str, view: Mapping[str, Any], is_ours: Callable[[]
             raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
         return there
     if storage.is_local(target):
-        storage.move(source, target)
+        storage.move(source, target, size=view["bytes"])
         return True
     done = _replace(target, storage.read_bytes(source), is_ours)
     storage.delete_file(source)
