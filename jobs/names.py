@@ -176,7 +176,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets["repairs"] = REPAIRS
     return Plan(
         job="names",
-        options=shown_options(options, key),
+        options=options_entry(options, key),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
@@ -193,7 +193,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         size=functools.partial(
             text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
         ),
-        here_only=key_here(key),
+        here_only=describe_local_key(key),
     )
 
 
@@ -214,7 +214,7 @@ def make_options(args: argparse.Namespace, text: "TextFormat", blocks: int, shar
     )
 
 
-def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
+def options_entry(options: Options, key: "SecretKey | None") -> dict[str, Any]:
     """Return the options as the manifest holds them."""
     shown = dataclasses.asdict(options)
     shown["junk"] = list(options.junk)
@@ -243,7 +243,7 @@ def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     return key
 
 
-def key_here(key: "SecretKey | None") -> list[str]:
+def describe_local_key(key: "SecretKey | None") -> list[str]:
     """Return what to tell a user whose workers are on other machines and whose key is on this one."""
     from molino.transforms.files import storage
 
