@@ -14,6 +14,7 @@ import time
 import pytest
 
 from molino.jobs.run import manifest, recheck
+from molino.jobs.run.output import read_output
 from tests.faults.fault_harness import ROOT, end, environment, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -22,6 +23,7 @@ PROGRAM = """
 import os, signal, sys
 from molino.jobs.run import lock
 from molino.jobs.run.lock import BusyError
+from molino.jobs.run.output import read_output
 from molino.transforms.errors import DataError
 from tests.faults import protocol
 
@@ -81,7 +83,7 @@ def look(output):
     """Return what the output says, after looking that it is whole."""
     made, wrong = recheck.verify(str(output))
     assert [line for line in wrong if ".parquet" in line] == []
-    assert manifest.missing_paths(str(output), made) == []
+    assert read_output(str(output)).lacks(manifest.data_files(made)) == []
     return made["options"]["content"], wrong
 
 
