@@ -498,7 +498,7 @@ def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: i
     for name, array in zip(FILES[1:], (slots, data, offsets, punctuation), strict=True):
         np.save(os.path.join(folder, f"{name}.npy"), array)
     path, width = os.path.join(folder, f"{FILES[0]}.npy"), -(-dim // LINE_FLOATS) * LINE_FLOATS
-    table = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
+    table: Any = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
     for row in range(0, rows, ROWS_AT_ONCE):
         table[row : row + ROWS_AT_ONCE, :dim] = vectors[row : row + ROWS_AT_ONCE]
         table.base.madvise(mmap.MADV_DONTNEED)  # the file has them
