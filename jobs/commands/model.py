@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from molino.transforms.models.embed import plan_models
 
         pinned = args.model_sha256 and {args.location: args.model_sha256}
-        return plan_models({args.location: args.location}, sha256=pinned, trust=args.trust_model)[0]
+        [model] = plan_models({args.location: args.location}, sha256=pinned, trust=args.trust_model)
+        return model
 
     with exits.signals_as_exits() as received:
         code, model = exits.attempt(parser, work, received)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -145,6 +146,13 @@ def write_shard(
         schema=name_of(schema),
         digests=tuple(digests),
     )
+
+
+def write_if_any(batches: Iterable[pa.RecordBatch], **options: Any) -> list[StagedFile]:
+    """Write batches as they come, with the options of `write_shard`; no batches, no file."""
+    rest = iter(batches)
+    first = next(rest, None)
+    return [] if first is None else [write_shard(itertools.chain([first], rest), **options)]
 
 
 def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
