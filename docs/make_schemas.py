@@ -1,7 +1,8 @@
-"""Write docs/schemas.md from schemas/: `make docs`."""
+"""Write docs/schemas.md, and the tables of counters and reasons in other pages, from schemas/: `make docs`."""
 
 import importlib
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ sys.path.insert(0, str(ROOT))  # the schemas of this checkout, installed or not
 from molino import schemas  # noqa: E402
 
 PAGE = ROOT / "docs/schemas.md"
+MARK = re.compile(r"(<!-- (counters|reasons) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+COLUMNS = {"counters": ("counter", "what it counts"), "reasons": ("reason", "what was wrong")}
 HEAD = """\
 # Schemas
 
@@ -61,9 +64,25 @@ def render() -> str:
     return "\n".join(parts)
 
 
+def fill(page: str) -> str:
+    """Return a page with its tables of counters and of reasons to reject as the schemas have them."""
+
+    def table(mark: re.Match[str]) -> str:
+        head, what, job, end = mark.groups()
+        meanings = getattr(importlib.import_module(f"molino.schemas.{job}"), what.upper())
+        rows = [COLUMNS[what], ("---", "---"), *((f"`{name}`", _cell(text)) for name, text in meanings.items())]
+        return head + "".join(f"| {name} | {text} |\n" for name, text in rows) + end
+
+    return MARK.sub(table, page)
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"--[a-z-]+( keep| reject)?", r"`\g<0>`", text.replace("|", "\\|").replace("<", "&lt;"))
 
 
 if __name__ == "__main__":
     PAGE.write_text(render(), encoding="utf-8")
+    for path in PAGE.parent.glob("*.md"):
+        page = path.read_text(encoding="utf-8")
+        if fill(page) != page:
+            path.write_text(fill(page), encoding="utf-8")

@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, schema
+from molino.schemas.rejects import TEXT_REASONS
 
 PEOPLE = schema(
     "names.people",
@@ -80,3 +81,45 @@ REPAIRS = schema(
     field("curp_n", pa.int64(), "Bearers of the written name whose CURP has N there"),
     field("same_person", pa.int64(), "CURPs found with both spellings"),
 )
+
+COUNTERS = {
+    "rows_read": "Records read, headers apart",
+    "people": "Rows kept: one for each CURP",
+    "duplicates": "Rows dropped because their CURP had been kept",
+    "conflicts": "Duplicates whose names differ from those of the row that was kept",
+    "rejects": "Records that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "curp.normalized": "CURPs that had to be put in capitals or freed of white space",
+    "curp.format": "CURPs that do not have the form of one",
+    "curp.check_digit": "CURPs whose last digit does not follow from the others: mistyped, or issued by hand",
+    "curp.empty": "Rows without a CURP",
+    "curp.placeholder": "Rows with what stands for no CURP: SIN CURP, NULL, XXXX, or nothing but signs",
+    "curp.symbols": "Of these, rows whose CURP is nothing but signs, or a comment",
+    "curp.invalid": "Rows with any other CURP of a wrong form or last digit",
+    "curp.quoted": "Of these, rows whose CURP stands in quotes",
+    "curp.shared": "Rows that share no name with the first row of their CURP, where it has five such rows or more",
+    "curp.in_name": "Rows in which a CURP stood in a column of names, and was masked",
+    "curp.letter_17": "Rows with a valid CURP of someone born from 2000 on",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
+    "sex.x": "People whose CURP says X; they are in no table of given names",
+    "sex.unknown": "People whose CURP says neither H, M nor X; they are in no table of given names",
+    "birth_year.unknown": "People whose CURP holds no birth year",
+    "age.negative": "People born after the reference year; their age counts as unknown",
+    "age.over_100": "People who were over 100 years old in the reference year",
+    "apellidos": "Surnames: rows of that table, like the next ones",
+    "hombres": "Given names of men",
+    "mujeres": "Given names of women",
+    "apellidos_repaired": "Surnames, with Ñ put back",
+    "hombres_repaired": "Given names of men, with Ñ put back",
+    "mujeres_repaired": "Given names of women, with Ñ put back",
+    "repairs": "Names that may have lost their Ñ",
+}
+
+REASONS = {
+    **TEXT_REASONS,
+    "curp_empty": "No CURP; only with --missing-curp reject or --invalid-curp reject",
+    "curp_placeholder": "What stands for no CURP; likewise",
+    "curp_symbols": "A CURP of nothing but signs, or a comment; likewise",
+    "curp_format": "A CURP of a wrong form; only with --invalid-curp reject or --missing-curp reject",
+    "curp_check_digit": "A CURP with a wrong check digit; likewise",
+}

@@ -96,3 +96,21 @@ ERRORS = schema(
     field("recall_10", pa.float64(), "Share of the 10 nearest neighbours that stay among the 10", nullable=True),
     field("recall_100", pa.float64(), "Share of the 100 nearest neighbours that stay among the 100", nullable=True),
 )
+
+COUNTERS = {
+    "rows_read": "Rows of the input",
+    "vectors": "Rows written, with the vectors rotated",
+    "rejects": "Rows that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "numbers": "Numbers of a vector",
+    "components": "Numbers of a rotated vector",
+    "refined": "1 where small components needed a pass of their own, else 0",
+}
+
+REASONS = {
+    "null_vector": "There is no vector",
+    "null_number": "A number of the vector is null",
+    "wrong_length": "More or fewer numbers than the others have",
+    "not_a_number": "A number of the vector is NaN",
+    "infinite": "A number of the vector is infinite",
+}

@@ -3,7 +3,8 @@
 import pyarrow as pa
 
 from molino.schemas import field, schema
-from molino.schemas.titles import RECORD_DOC
+from molino.schemas.rejects import TEXT_REASONS
+from molino.schemas.titles import NOT_FINITE_REASON, RECORD_DOC
 
 PREDICTED = schema(
     "predict.predictions",
@@ -30,3 +31,14 @@ PREDICTED = schema(
         "What they are ordered by; all categories have 1 together. Balanced: as if all were equally frequent",
     ),
 )
+
+COUNTERS = {
+    "rows_read": "Rows read from the inputs, headers apart",
+    "predictions": "Rows written: one for each row that could be used",
+    "rejects": "Rows that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "not_finite.classifier": "Titles whose scores are not finite, taken by --not-finite",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
+}
+
+REASONS = {**TEXT_REASONS, **NOT_FINITE_REASON}

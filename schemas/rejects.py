@@ -16,3 +16,18 @@ REJECTS = schema(
         "The clipped record: letters shown as A, digits as 9, so that nothing personal leaks; of an image its fault",
     ),
 )
+
+# why text, and tables of text in Parquet, are rejected by every job that reads them
+TEXT_REASONS = {
+    "too_few_fields": "Fewer fields than the header",
+    "too_many_fields": "More fields than the header",
+    "trailing_delimiter": "One empty field more than the header, at the end",
+    "header_line": "The header once more, as where files were put together",
+    "empty_line": "Nothing on the line",
+    "line_too_long": "Longer than --max-line-bytes",
+    "nul_byte": "A zero byte, as in a damaged file",
+    "bad_encoding": "Bytes that are no text in --encoding",
+    "unclosed_quote": "A quote that is opened and never closed, or not within --max-line-bytes",
+    "bad_quoting": 'Quotes where none can be, or that may be left of a lost delimiter, as in $78"Table, 48"',
+    "null_value": "A null in Parquet, in the column that no row may lack",
+}

@@ -62,3 +62,13 @@ PREDICTIONS = schema(
     field("predicted", pa.bool_(), "What the network says"),
     field("probability", pa.float32(), "That the point lies in the shape, by the network"),
 )
+
+COUNTERS = {
+    "networks": "Networks of the sweep",
+    "runs": "Rows written: one for each network",
+    "diverged": "Networks whose weights became infinite",
+    "points": "Points written, of every problem and split",
+    "predictions": "Predictions written, of every network and test point",
+    "units": "Work units, one for each network",
+    "units.resumed": "Of these, those that an earlier attempt had done",
+}

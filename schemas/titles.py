@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, schema
+from molino.schemas.rejects import TEXT_REASONS
 
 ID_DOC = (
     "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "
@@ -83,3 +84,30 @@ LABELS = schema(
     field("validation", pa.int64(), "Rows in the validation split"),
     field("test", pa.int64(), "Rows in the test split"),
 )
+
+COUNTERS = {
+    "rows_read": "Rows read from the inputs, headers apart",
+    "titles": "Rows written: one for each title and category",
+    "duplicates": "Rows with the title and the category of a row that was written; its count has them",
+    "rejects": "Rows that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "conflicting_titles": "Titles that stand under more than one category",
+    "conflicts": "Rows of those titles",
+    "split.train": "Titles to train with",
+    "split.validation": "Titles to choose among trainings with",
+    "split.test": "Titles to measure the chosen one with",
+    "labels": "Categories, and one row for titles without any",
+    "unseen_categories": "Categories of which training has no title; they have the label -1",
+    "unseen": "Titles of those categories",
+    "unlabeled": "Titles without a category",
+    "not_finite.MODEL": "Titles of which this model gives numbers that are not finite, taken by --not-finite",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
+}
+
+NOT_FINITE_REASON = {"not_finite": "Numbers that are not finite (NaN or infinite), unless --not-finite takes them"}
+REASONS = {
+    **TEXT_REASONS,
+    "no_category": "No category, where --without-category is not given",
+    "bad_category": "A line end in the category: a vocabulary is a text file with a category on each line",
+    **NOT_FINITE_REASON,
+}

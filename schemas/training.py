@@ -79,3 +79,16 @@ EFFECTS = schema(
     field("strata", pa.int32(), "Pairs of models"),
     field("trials", pa.int32(), "Trials in them"),
 )
+
+# of train titles, train compare and model train; each has some of them
+COUNTERS = {
+    "titles_read": "Titles of the run that is trained on",
+    "train": "Of these, those to train with",
+    "validation": "Of these, those to choose among epochs or to measure with",
+    "test": "Of these, those to measure the chosen one with",
+    "left_out": "Of these, those without a known category, of model train",
+    "predictions": "Rows written: a prediction for each title of validation and test",
+    "trials": "Trainings that are compared",
+    "models": "Models that are compared",
+    "effects": "Factors whose effect is measured",
+}

@@ -107,3 +107,40 @@ TRUTH = schema(
     field("head_width", pa.int32(), "Width of that box", nullable=True),
     field("head_height", pa.int32(), "Height of that box", nullable=True),
 )
+
+COUNTERS = {
+    "images_read": "Files, members of tars and rows of Parquet that were read",
+    "regions": "Rows written: one for each image that could be decoded",
+    "rejects": "Images that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "duplicates": "Images whose bytes are those of another; they stay",
+    "present": "Rows with a presence of 0.5 or more: an animal is taken to be there",
+    "damaged": "Rows of which the decoder warned, with --damaged keep: some pixels are wrong",
+    "gray": "Rows in shades of gray: presence cannot tell of them",
+    "status.found": "Images with a box; it says nothing of an animal",
+    "status.no_region": "Images in which no part is unlike the rest",
+    "status.one_colour": "Images of a single colour",
+    "status.no_colour": "Images in shades of gray, in which nothing was found",
+    "status.too_small": "Images with a side that is too short to be divided",
+    "skipped.hidden": "Entries whose name begins with a dot",
+    "skipped.link": "Symbolic links",
+    "skipped.special": "Pipes, sockets and devices",
+    "skipped.no_photograph": "Files that are no photographs by their names: records, videos, files of programs",
+    "skipped.raw": "Raw files beside a photograph of the same name",
+    "skipped.replaced": "Members of a tar that a later one of the same name replaces",
+    "units": "Work units",
+    "units.resumed": "Of these, those that an earlier attempt had done",
+}
+
+REASONS = {
+    "empty_file": "No bytes",
+    "null_bytes": "Null in Parquet: a picture that was never there",
+    "not_an_image": "A video, or first bytes that are those of no image: a web page, a text",
+    "unsupported": "An image of another format (GIF, TIFF, WebP ...), or a JPEG of a rare kind",
+    "bad_header": "A header that contradicts itself",
+    "too_many_pixels": "More than --max-pixels, by the header; not decoded",
+    "too_many_bytes": "More than --max-bytes; not read",
+    "truncated": "The end is missing",
+    "damaged": "The decoder warns of its pixels, or refuses it",
+    "crashed": "A process died of it twice, or did not end within two minutes",
+}

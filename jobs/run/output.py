@@ -128,13 +128,13 @@ class Output:
         between. Where another run has the lock by now, its commit does it.
         """
         with contextlib.suppress(TakenError), held(self.path, token):
-            for path in look_at(self.path).leftovers():
+            for path in read_output(self.path).leftovers():
                 if path != LOCK and not path.startswith(f"{STAGING}/"):
                     storage.delete_file(storage.join(self.path, path))
             storage.delete_tree(storage.join(self.path, STAGING))
 
 
-def look_at(path: str) -> Output:
+def read_output(path: str) -> Output:
     """Return what stands in an output folder, as of one moment: no commit came in between."""
     manifest = storage.join(path, MANIFEST)
     data = storage.see(manifest).data

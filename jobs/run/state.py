@@ -11,7 +11,7 @@ from molino.jobs.run import runs
 from molino.jobs.run.claim import Claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock, busy, changer, read_lock
 from molino.jobs.run.manifest import STAGING, is_finished, read_manifest
-from molino.jobs.run.output import look_at
+from molino.jobs.run.output import read_output
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
@@ -41,6 +41,23 @@ class State:
     alive: bool | None
     staged_bytes: int
     last_error: dict[str, str] | None
+
+
+def find_output(output: str, flags: Sequence[str]) -> str:
+    """Return an output folder that is to be looked at, as an absolute path where it is local.
+
+    Args:
+      flags: options of stores.
+
+    Raises:
+      OptionError: the options of a store cannot be used.
+      DataError: there is nothing.
+    """
+    storage.use_options(flags)
+    folder = storage.folder(output)
+    if not storage.list_tree(folder):
+        raise DataError(f"there is nothing in {folder}; check the path")
+    return folder
 
 
 def state_of(output: str) -> State:
@@ -81,7 +98,7 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
       BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
       DataError: the folder is no output of this program.
     """
-    seen = look_at(output)
+    seen = read_output(output)
     foreign = seen.foreign(set()) if seen.manifest is None else []
     if foreign:
         raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
@@ -103,7 +120,7 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
     left = _staged_bytes(output)
     with Lock(output) as lock:
-        look_at(output).clean(lock.token)
+        read_output(output).clean(lock.token)
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]
@@ -140,7 +157,7 @@ def _is_alive(output: str, held: bytes, beats: float) -> bool:
     return False
 
 
-def lines(output: str, state: State) -> Sequence[tuple[str, str]]:
+def describe_state(output: str, state: State) -> Sequence[tuple[str, str]]:
     """Return what a person reads of an output: names and texts."""
     found: list[tuple[str, str]] = [("output", output)]
     if state.manifest:

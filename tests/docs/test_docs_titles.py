@@ -26,14 +26,6 @@ def test_the_page_gives_the_defaults():
             assert rows[flag] in (str(action.default) or "none", "none"), flag
 
 
-def test_reasons_and_counters():
-    from molino.transforms.titles.report import COUNTERS, REASONS
-
-    tables = set(re.findall(r"`(\w+)`", section(page_of("titles.md"), "Rejects")))
-    assert set(REASONS) <= tables
-    assert {name for name in COUNTERS if f"`{name}`" not in page_of("runs.md")} == set()
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A folder with demo/titles, as the page has it, and the manifest."""
@@ -46,7 +38,7 @@ def demo(tmp_path_factory):
     export_nnlm(str(folder / "demo/model"), ["Tv", "Smart", "De", "Mesa"], table, buckets=5, normalization=True)
     output = folder / "demo/titles"
     options = ["--quiet", "--workers", "1", "--max-reject-ratio", "0.1", f"--model=es={folder / 'demo/model'}"]
-    assert titles.main(["--input", str(folder / "demo/titles.csv"), "--output", str(output), *options]) == 0
+    assert titles.JOB.main(["--input", str(folder / "demo/titles.csv"), "--output", str(output), *options]) == 0
     return folder, json.loads((output / "_manifest.json").read_text())
 
 

@@ -12,6 +12,7 @@ import pytest
 from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.faults.fault_harness import (
+    ANOTHER_USERS,
     assert_complete,
     assert_failed,
     bytes_of,
@@ -106,10 +107,7 @@ def killed(sea, tmp_path_factory):
 
 SAME = {
     "1 worker": (["--workers", 1], {}),
-    "processes": (["--worker-mode", "processes"], {}),
-    "hash seed": ([], {"PYTHONHASHSEED": "1"}),
-    "C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
-    "time zone": ([], {"TZ": "Pacific/Kiritimati"}),
+    "processes of another user": (["--worker-mode", "processes"], ANOTHER_USERS),
 }
 
 

@@ -14,6 +14,7 @@ from molino.jobs import names
 from molino.jobs.names import JUNK
 from molino.jobs.run.recheck import verify
 from molino.transforms.names.sample import sample_names
+from tests.docs.test_counters import undeclared
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(
@@ -23,7 +24,7 @@ needs_shared = pytest.mark.skipif(
 
 def run(*arguments):
     """Run the job in this process, on one worker: faster to start than two for a small file."""
-    return names.main(["--quiet", "--workers", "1", *map(str, arguments)])
+    return names.JOB.main(["--quiet", "--workers", "1", *map(str, arguments)])
 
 
 def table(output, dataset):
@@ -124,6 +125,7 @@ def test_conflicts_are_the_repeated_rows_that_differ(sample, output):
 def test_every_row_is_accounted_for(sample, output):
     manifest, wrong = verify(str(output))
     assert wrong == []
+    assert undeclared(manifest) == set()
     counters = manifest["counters"]
     assert counters["rows_read"] == 20_000 + sum(sample[1]["hostile"].values())
     assert counters["rows_read"] == counters["people"] + counters["duplicates"] + counters["rejects"]
@@ -203,7 +205,7 @@ def test_the_tables_are_the_published_ones(tmp_path, generator):
     ]
     wrote = json.loads(subprocess.run([*command, *generator.split()], capture_output=True, check=True).stdout)
     out = tmp_path / "out"
-    assert names.main(["--quiet", "--input", str(tmp_path / "sep*.txt"), "--output", str(out)]) == 0
+    assert names.JOB.main(["--quiet", "--input", str(tmp_path / "sep*.txt"), "--output", str(out)]) == 0
     for name in ("apellidos", "hombres", "mujeres"):
         expected = pd.read_csv(tmp_path / "expected" / f"{name}.csv", keep_default_na=False)
         found = view(out, name)

@@ -19,6 +19,7 @@ from molino.transforms.pca.read_vectors import VectorSpan, check_block
 from molino.transforms.pca.rotate import count_zeros
 from molino.transforms.pca.sample import HOSTILE, sample_vectors
 from molino.transforms.pca.second_moment import second_moment
+from tests.docs.test_counters import undeclared
 
 pytestmark = pytest.mark.slow
 ROWS = 5000
@@ -26,7 +27,7 @@ ROWS = 5000
 
 def run(*arguments):
     """Run the job in this process, on one worker: faster to start than two for a small file."""
-    return pca.main(["--quiet", "--workers", "1", *map(str, arguments)])
+    return pca.JOB.main(["--quiet", "--workers", "1", *map(str, arguments)])
 
 
 def manifest_of(output):
@@ -87,6 +88,7 @@ def output(source, tmp_path_factory):
 def test_the_run_verifies(output):
     manifest, wrong = verify(str(output))
     assert wrong == []
+    assert undeclared(manifest) == set()
     assert manifest["counters"] == {
         "rows_read": ROWS, "vectors": ROWS, "numbers": 12, "components": 12, "refined": 0,
     }  # fmt: skip

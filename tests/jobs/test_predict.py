@@ -9,10 +9,11 @@ import pytest
 from molino.jobs import predict
 from molino.transforms.models import embed
 from molino.transforms.titles.sample import sample_titles
+from tests.docs.test_counters import undeclared
 
 
 def run(*words):
-    return predict.main([str(word) for word in words])
+    return predict.JOB.main([str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,7 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
     options = ["--quiet", "--workers", "1", "--max-reject-ratio", "0.2"]
     assert run("--model", classifier, "--input", tmp_path / "t.csv", "--output", tmp_path / "out", *options) == 0
     manifest = json.loads((tmp_path / "out/_manifest.json").read_text())
+    assert undeclared(manifest) == set()
     counters = manifest["counters"]
     rejects = {name.removeprefix("rejects."): n for name, n in counters.items() if name.startswith("rejects.")}
     # a title needs no category to have one predicted

@@ -11,6 +11,7 @@ from molino.jobs import shapes
 from molino.jobs.run.manifest import listed_paths
 from molino.jobs.run.recheck import verify
 from molino.transforms.shapes.points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
+from tests.docs.test_counters import undeclared
 
 SWEEP = """\
 - problem: [linear, cos=3]
@@ -25,7 +26,7 @@ ROWS = 1000
 
 def run(output, *arguments, workers=1):
     """Run the job in this process, on one worker: faster to start than two for a few networks."""
-    return shapes.main(["--quiet", "--workers", str(workers), "--output", str(output), *map(str, arguments)])
+    return shapes.JOB.main(["--quiet", "--workers", str(workers), "--output", str(output), *map(str, arguments)])
 
 
 def manifest_of(output):
@@ -93,6 +94,7 @@ def test_points_are_those_of_every_problem(output):
 
 def test_everything_is_counted_and_listed(output):
     manifest = manifest_of(output)
+    assert undeclared(manifest) == set()
     assert manifest["counters"] == {
         "diverged": 0,
         "networks": 9,

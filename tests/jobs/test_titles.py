@@ -18,6 +18,7 @@ from molino.schemas.titles import titles_schema
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
 from molino.transforms.titles.sample import sample_titles
+from tests.docs.test_counters import undeclared
 
 pytestmark = pytest.mark.slow
 SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}
@@ -26,7 +27,7 @@ OPTIONS = ["--validation", 0.2, "--test", 0.1, "--seed", 5, "--max-reject-ratio"
 
 def run(*arguments):
     """Run the job in this process, on one worker: faster to start than two for a small file."""
-    return titles.main(["--quiet", "--workers", "1", *map(str, arguments)])
+    return titles.JOB.main(["--quiet", "--workers", "1", *map(str, arguments)])
 
 
 def manifest_of(output):
@@ -99,6 +100,7 @@ def titles_hostile():
 
 
 def test_nothing_is_lost(output, sample, oracle):
+    assert undeclared(manifest_of(output)) == set()
     counters = manifest_of(output)["counters"]
     rows, kept = oracle
     rejects = {name.removeprefix("rejects."): n for name, n in counters.items() if name.startswith("rejects.")}

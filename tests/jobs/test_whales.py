@@ -24,17 +24,19 @@ from molino.transforms.images.encode import encode_jpeg
 from molino.transforms.whales.crop import crop_square
 from molino.transforms.whales.find_region import OriginalOptions, find_region_original
 from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
+from tests.docs.test_counters import undeclared
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/whales"
 needs_shared = pytest.mark.skipif(
     not (SHARED / "original_boxes.json").exists(), reason="the real photographs and the published files are not here"
 )
+
 SMALL = ["--kernel", 9, "--smallest", 6]  # parameters under which something is found in small images
 
 
 def run(*arguments, workers=1):
     """Run the job in this process, on one worker: faster to start than two for a few images."""
-    return whales.main(["--quiet", "--workers", str(workers), *map(str, arguments)])
+    return whales.JOB.main(["--quiet", "--workers", str(workers), *map(str, arguments)])
 
 
 def manifest_of(output):
@@ -104,6 +106,7 @@ def test_rejects_are_those_that_were_made_to_be(sea, output):
 def test_everything_is_counted(sea, output):
     manifest, wrong = verify(str(output))
     assert wrong == []
+    assert undeclared(manifest) == set()
     counters = manifest["counters"]
     names = [name for names in sea[1].values() for name in names]
     assert counters["images_read"] == PLAIN + 2 + len(names) - len(sea[1]["skipped"])

@@ -14,7 +14,7 @@ from molino.jobs.run import runs
 from molino.jobs.run.runs import Plan, identify, make_run
 from molino.schemas import schema
 
-JOBS = ("names", "titles", "whales", "pca", "shapes", "predict")
+JOBS = tuple(code.pipelines())
 ALL = {*JOBS, "train"}
 # a file, and whose identity a change of it changes
 OWNERS = {

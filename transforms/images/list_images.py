@@ -275,7 +275,7 @@ def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns) -> Iterator[
                     place = group << ROW_BITS | row
                     yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
         except (pa.ArrowException, OSError) as error:
-            raise storage.explain(error, file.path, "read") from error
+            raise storage.file_error(error, file.path, "read") from error
 
 
 def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:

@@ -271,7 +271,7 @@ def _split(data, offsets, punctuation, keep_empty, text, tokens, rows):
 
 
 def split_titles(
-    titles: pa.Array, punctuation: np.ndarray, keep_empty: bool
+    titles: pa.Array, punctuation: np.ndarray, *, keep_empty: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split titles on spaces; return (bytes, token offsets, title offsets).
 
@@ -287,8 +287,8 @@ def split_titles(
     text = np.empty(size + PADDING, np.uint8)
     tokens = np.empty(size + len(titles) + 2, np.int64)
     rows = np.empty(len(titles) + 1, np.int64)
-    count = _split(data, offsets, punctuation, keep_empty, text, tokens, rows)
-    return _frozen(text), _frozen(tokens[: count + 1]), _frozen(rows)
+    count = _split(data, offsets, _frozen(punctuation), keep_empty, text, tokens, rows)
+    return text, tokens[: count + 1], rows
 
 
 # --- finding
@@ -420,7 +420,7 @@ class Split:
     keep_empty: bool
 
 
-class Table:
+class TokenTable:
     """A vocabulary and its vectors, in files that all threads and processes share. Safe for threads.
 
     Attributes:
@@ -442,7 +442,7 @@ class Table:
         )
         self._table = self._table.reshape(self.vocabulary + self.buckets, -1)
         self._slots = self._slots.reshape(-1, 2)
-        self._nothing = _frozen(np.zeros(CODE_POINTS, np.uint8))
+        self._nothing = np.zeros(CODE_POINTS, np.uint8)
 
     def release(self) -> None:
         """Give back the memory of the vectors; what is needed again is read again."""
@@ -457,31 +457,36 @@ class Table:
         words = self._words.tobytes()
         return [words[start:end] for start, end in itertools.pairwise(self._offsets.tolist())]
 
-    def embed(self, titles: pa.Array, how: Split) -> np.ndarray:
+    def embed(self, titles: pa.Array, rule: Split) -> np.ndarray:
         """Return the vectors of titles, `(n, dim) float32`."""
         out = np.empty((len(titles), self.dim), np.float32)
         for start in range(0, len(titles), TITLES_AT_ONCE):
-            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), how)
+            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), rule)
             self.add(self.find(text, tokens), ends, out[start : start + TITLES_AT_ONCE])
         return out
 
-    def split(self, titles: pa.Array, how: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def split(self, titles: pa.Array, rule: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Split titles; see `split_titles`."""
-        return split_titles(titles, self._punctuation if how.strip_punctuation else self._nothing, how.keep_empty)
+        punctuation = self._punctuation if rule.strip_punctuation else self._nothing
+        return split_titles(titles, punctuation, keep_empty=rule.keep_empty)
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own."""
+        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
+
+        Args:
+          text, tokens: as `split_titles` returns them; `PADDING` bytes follow the last token.
+        """
         rows = np.empty(len(tokens) - 1, np.int32)
-        _find(text, tokens, self._slots, self._words, self._offsets, self.buckets, rows)
-        return _frozen(rows)
+        _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)
+        return rows
 
     def add(self, rows: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
         """Write the vector of each title to `out`, `(n, dim) float32`; title i has `rows[ends[i] : ends[i + 1]]`."""
-        _sum(self._table, self.dim, rows, ends, out)
+        _sum(self._table, self.dim, _frozen(rows), _frozen(ends), out)
 
 
 def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: int, punctuation: np.ndarray) -> None:
-    """Write the files of a `Table`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
+    """Write the files of a `TokenTable`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
 
     Args:
       words: distinct strings or binaries.

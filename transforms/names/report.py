@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.schemas.names import COUNTERS, REASONS
 from molino.transforms.names.curp import CURP
 from molino.transforms.report.charts import Series, bar_plot, line_plot
 from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell, page
@@ -24,48 +25,6 @@ CURP_TEXT = re.compile(CURP)
 
 SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
 
-COUNTERS = {
-    "rows_read": "Lines read from the inputs, headers apart.",
-    "people": "Rows kept: one for each CURP.",
-    "duplicates": "Rows dropped because their CURP had been kept already.",
-    "conflicts": "Duplicates whose names differ from those of the row that was kept.",
-    "rejects": "Rows that could not be used; the rejects file has each one with its reason.",
-    "curp.normalized": "CURPs that had to be put in capitals or freed of spaces before use.",
-    "curp.format": "CURPs that do not have the shape of a CURP.",
-    "curp.check_digit": "CURPs whose last digit does not follow from the others: mistyped, or issued by hand.",
-    "curp.empty": "Rows without a CURP.",
-    "curp.placeholder": "Rows with what stands for no CURP: SIN CURP, NULL, XXXX, or nothing but signs.",
-    "curp.symbols": "Of these, rows whose CURP is nothing but signs, or a comment.",
-    "curp.invalid": "Rows with any other CURP of a wrong shape or last digit.",
-    "curp.quoted": "Of these, rows whose CURP stands in quotes.",
-    "curp.shared": "Rows that share no name with the first row of their CURP, where it has five such rows or more.",
-    "curp.in_name": "Rows in which a CURP stood in a column of names, and was masked.",
-    "curp.letter_17": "Rows with a valid CURP of someone born from 2000 on.",
-    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter.",
-    "sex.x": "People whose CURP says X; they are in no table of given names.",
-    "sex.unknown": "People whose CURP says neither H, M nor X; they are in no table of given names.",
-    "birth_year.unknown": "People whose CURP holds no birth year.",
-    "age.negative": "People born after the reference year; their age counts as unknown.",
-    "age.over_100": "People who were over 100 years old in the reference year.",
-}
-REASONS = {
-    "too_few_fields": "Fewer fields than the header.",
-    "too_many_fields": "More fields than the header.",
-    "trailing_delimiter": "One empty field more than the header, at the end.",
-    "header_line": "The header once more.",
-    "empty_line": "Nothing on the line.",
-    "line_too_long": "A line longer than the option allows.",
-    "nul_byte": "A zero byte, as in a damaged file.",
-    "bad_encoding": "Bytes that are no text in the encoding of the option.",
-    "unclosed_quote": "A quote that is opened and never closed.",
-    "bad_quoting": "Quotes where no quote can be, or where they may stand for a lost delimiter.",
-    "null_value": "A null, in Parquet.",
-    "curp_empty": "No CURP; rejected by option.",
-    "curp_placeholder": "What stands for no CURP; rejected by option.",
-    "curp_symbols": "A CURP of nothing but signs, or a comment; rejected by option.",
-    "curp_format": "A CURP that does not have the shape of one; rejected by option.",
-    "curp_check_digit": "A CURP whose last digit does not follow from the others; rejected by option.",
-}
 EVIDENCE = {
     "symbol": "A symbol that is in no Spanish name stands where other people have Ñ.",
     "curp": "The CURPs of its bearers have X at that letter, which is how a CURP writes Ñ.",

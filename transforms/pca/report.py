@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from molino.schemas.pca import COUNTERS, REASONS
 from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
 from molino.transforms.report.charts import Series, bar_plot, compact, line_plot, scatter_plot
@@ -18,22 +19,6 @@ LONGEST_LABEL = 60
 SHOWN_COMPONENTS = 12  # in the table
 HISTOGRAMS, BINS = 4, 30
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
-
-COUNTERS = {
-    "rows_read": "Rows of the input.",
-    "vectors": "Rows written, with the vectors rotated.",
-    "rejects": "Rows that could not be used; the rejects have each one with its reason.",
-    "numbers": "Numbers of a vector.",
-    "components": "Numbers of a rotated vector.",
-    "refined": "1 where small components needed a pass of their own, else 0.",
-}
-REASONS = {
-    "null_vector": "There is no vector.",
-    "null_number": "A number of the vector is null.",
-    "wrong_length": "More or fewer numbers than the first vector has.",
-    "not_a_number": "A number of the vector is NaN.",
-    "infinite": "A number of the vector is infinite.",
-}
 
 
 def pca_report(

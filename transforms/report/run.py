@@ -17,14 +17,14 @@ def counter_table(
     """Return the counters, those with an explanation first, as shares of the counter `whole`; rejects by reason apart.
 
     Args:
-      known: explanations by name.
+      known: what each counts, by name, as a module of schemas/ has it.
       apart: counters that are no part of the whole.
     """
     names = [key for key in known if key in counters]
     names += sorted(key for key in counters if key not in known and not key.startswith(("rejects.", "_")))
     total = counters.get(whole, 0)
     rows: list[tuple[Cell, ...]] = [
-        (Term(key, known.get(key, "")), counters[key], None if key in apart else share(counters[key], total))
+        (Term(key, meaning_of(key, known)), counters[key], None if key in apart else share(counters[key], total))
         for key in names
     ]
     columns = (
@@ -33,6 +33,16 @@ def counter_table(
         Column(title=f"Share of {whole.removesuffix('_read')}", unit="share"),
     )
     return Table(columns, rows, "Counters")
+
+
+def meaning_of(counter: str, known: Mapping[str, str]) -> str:
+    """Return what a counter counts, "" where that is not known; `not_finite.MODEL` stands for that of every model.
+
+    >>> meaning_of("not_finite.small", {"titles": "Rows written", "not_finite.MODEL": "Of this model"})
+    'Of this model'
+    """
+    kinds = (name for name in known if name[-1].isupper() and counter.startswith(re.sub(r"[A-Z]+$", "", name)))
+    return known[counter] if counter in known else known.get(next(kinds, ""), "")
 
 
 def reject_table(counters: Mapping[str, int], reasons: Mapping[str, str], *, noun: str) -> Table:

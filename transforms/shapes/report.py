@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from molino.schemas.shapes import COUNTERS
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
 from molino.transforms.report.page import (
     Card,
@@ -25,13 +26,6 @@ from molino.transforms.shapes.points import PROBLEMS
 from molino.transforms.warnings import DataWarning
 
 MOST_SETUPS = 40  # in the table of seeds
-COUNTERS = {
-    "networks": "Networks of the sweep.",
-    "runs": "Rows written: one for each network.",
-    "diverged": "Networks whose weights became infinite.",
-    "predictions": "Rows written: the test points of every network.",
-    "points": "Rows written: the points of every problem and split.",
-}
 # what makes two networks the same but for their initial weights
 SETUP = ("problem", "r", "hidden", "batch", "steps", "rate", "decay", "decay_steps", "l2", "deviation")
 # headings of the filters of the gallery, and how a network's value is written

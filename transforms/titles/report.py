@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.schemas.titles import COUNTERS, REASONS
 from molino.transforms.report.charts import Series, bar_plot, line_plot, scatter_plot
 from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, share, shown_warnings
@@ -20,38 +21,6 @@ TOP_LANGUAGES = 12
 CURVE_POINTS = 150
 COLORED = 5  # categories with a colour of their own on the map
 LENGTH_STEP = 10
-
-COUNTERS = {
-    "rows_read": "Rows read from the inputs, headers apart.",
-    "titles": "Rows written: one for each title and category.",
-    "duplicates": "Rows with the title and the category of a row that was written; its count has them.",
-    "rejects": "Rows that could not be used; the rejects have each one with its reason.",
-    "conflicting_titles": "Titles that stand under more than one category.",
-    "conflicts": "Rows of those titles, in conflicts.",
-    "split.train": "Titles to train with.",
-    "split.validation": "Titles to choose among trainings with.",
-    "split.test": "Titles to measure the chosen one with.",
-    "labels": "Categories, and one row for titles without any.",
-    "unseen_categories": "Categories of which training has no title; they have the label -1.",
-    "unseen": "Titles of those categories.",
-    "unlabeled": "Titles without a category.",
-}
-REASONS = {
-    "too_few_fields": "Fewer fields than the header.",
-    "too_many_fields": "More fields than the header.",
-    "trailing_delimiter": "One empty field more than the header, at the end.",
-    "header_line": "The header once more.",
-    "empty_line": "Nothing on the line.",
-    "line_too_long": "A record longer than the option allows.",
-    "nul_byte": "A zero byte, as in a damaged file.",
-    "bad_encoding": "Bytes that are no text in the encoding of the option.",
-    "unclosed_quote": "A quote that is opened and never closed.",
-    "bad_quoting": "Quotes where no quote can be, or where they may stand for a lost delimiter.",
-    "null_value": "A title that is null, in Parquet.",
-    "no_category": "No category; such titles are kept by option.",
-    "bad_category": "A category with a line end in it.",
-    "not_finite": "A vector with a number that is not finite (NaN or infinite); others by option.",
-}
 
 
 def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from molino.transforms.models.embed import Model
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.titles.glance import Glance, add_up
+from molino.transforms.titles.glance import Glance, combine_glances
 from molino.transforms.titles.labels import Labels
 from molino.transforms.titles.report import titles_report
 
@@ -21,7 +21,7 @@ def write_report(
     """Stage the report; nothing but the data and the options goes into it."""
     totals = sum_counters(counters)
     report = titles_report(
-        add_up(glances),
+        combine_glances(glances),
         labels.table,
         models=[dataclasses.asdict(model) for model in models],
         counters=totals,

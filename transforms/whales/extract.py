@@ -24,7 +24,7 @@ from molino.transforms.images.exif import read_exif
 from molino.transforms.images.list_images import ShardColumns, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
-from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
 from molino.transforms.warnings import Sighting, add_sightings
@@ -302,7 +302,7 @@ def extract_unit(
     def stage(dataset: str, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> list[StagedFile]:
         plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
         place: dict[str, Any] = {"folder": folder, "dataset": dataset, "key": (number,)}
-        return write_if_any(batches(rows, schema), schema=schema, plain=plain, raw=raw, **place)
+        return write_if_any(batches(rows, schema), schema=schema, layout=Layout(plain=plain, raw=raw), **place)
 
     files = stage("regions", rows(), extraction.schema)
     counters["regions"] = sum(file.rows for file in files)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.schemas.whales import COUNTERS, REASONS
 from molino.transforms.report.charts import bar_plot
 from molino.transforms.report.page import Cell, Column, Grid, Picture, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
@@ -15,38 +16,6 @@ from molino.transforms.warnings import DataWarning
 PER_PAGE = 200
 MOST_FAILURES = 50  # in the table; the rejects have them all
 
-COUNTERS = {
-    "images_read": "Files, members of tars and rows of Parquet that were read.",
-    "regions": "Rows written: one for each image that could be decoded.",
-    "rejects": "What could not be decoded; the rejects have each one with its reason.",
-    "duplicates": "Images whose bytes are those of another. They stay.",
-    "present": "Rows with a presence of 0.5 or more: an animal is taken to be there.",
-    "damaged": "Rows of which the decoder warned: some pixels are wrong.",
-    "gray": "Rows in shades of gray: presence cannot tell of them.",
-    "status.found": "Images with a box. It says nothing of an animal.",
-    "status.no_region": "Images in which no part is unlike the rest.",
-    "status.one_colour": "Images of a single colour.",
-    "status.no_colour": "Images in shades of gray, in which nothing was found.",
-    "status.too_small": "Images with a side that is too short to be divided.",
-    "skipped.hidden": "Entries whose name begins with a dot.",
-    "skipped.link": "Symbolic links.",
-    "skipped.special": "Pipes, sockets and devices.",
-    "skipped.no_photograph": "Files that are no photographs by their names: records, videos, files of programs.",
-    "skipped.raw": "Raw files beside a photograph of the same name.",
-    "skipped.replaced": "Members of a tar that a later one of the same name replaces.",
-}
-REASONS = {
-    "empty_file": "No bytes.",
-    "null_bytes": "Null in Parquet: a picture that was never there.",
-    "not_an_image": "A video, or first bytes that are those of no image.",
-    "unsupported": "An image, but neither JPEG nor PNG, or a JPEG of a rare kind.",
-    "bad_header": "A header that contradicts itself.",
-    "too_many_pixels": "More pixels than the option allows; not decoded.",
-    "too_many_bytes": "More bytes than the option allows; not read.",
-    "truncated": "The end is missing.",
-    "damaged": "The decoder finds it broken.",
-    "crashed": "The decoder died of it twice, or did not end.",
-}
 NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
 
 

@@ -3,8 +3,9 @@
 import pyarrow as pa
 import pytest
 
+from molino.schemas.whales import REASONS
 from molino.transforms.whales.extract import CARDS
-from molino.transforms.whales.report import NO_BOX, PER_PAGE, REASONS, by_presence, whales_report
+from molino.transforms.whales.report import NO_BOX, PER_PAGE, by_presence, whales_report
 from tests.transforms.report.test_page import HOSTILE, assert_harmless
 
 COUNTERS = {
