@@ -267,79 +267,53 @@ def build(
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
-    import pyarrow as pa
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.names import CONFLICTS, PEOPLE
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.names import people as people_
     from molino.transforms.names.count import CountNames, GatherBirths
-    from molino.transforms.names.curp import VerifyCurp, key_missing
+    from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
+    from molino.transforms.names.read import ReadPayrolls
     from molino.transforms.names.views import WriteTables
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.rows.keep_first import KeepFirstPerKey
-    from molino.transforms.rows.partition import PartitionRows
-    from molino.transforms.text.position import POSITION, locate_sightings
-    from molino.transforms.text.read import GatherRejects, ReadDelimited
 
-    def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
-        return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
-
-    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    lines = beam.pvalue.AsSingleton(read.lines)
-    verified = read.rows | "Verify" >> VerifyCurp(
-        reject_invalid=options.reject_invalid, missing=options.missing, mask=options.curp != "keep"
+    read = pipeline | "Read" >> ReadPayrolls(
+        sources=sources,
+        text=options.text,
+        span_bytes=span_bytes,
+        reject_invalid=options.reject_invalid,
+        missing=options.missing,
+        mask=options.curp != "keep",
     )
-    rejects = (read.rejects, verified.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
-    rows = verified.rows
-    if options.missing == "each":
-        keyed = verified.missing | "KeyMissing" >> beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
-        rows = (rows, keyed) | "AllRows" >> beam.Flatten()
-    kept = (
-        rows
-        | "ByCurp"
-        >> PartitionRows(
-            key=people_.curp_of,
-            schema=options.text.schema,
-            blocks=options.blocks,
-            shards=options.shards,
-            order_by=POSITION,
-            spill=run.spill,
-        )
-        | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
+    distinct = read.rows | "Distinct" >> FindPeople(
+        schema=options.text.schema,
+        blocks=options.blocks,
+        shards=options.shards,
+        spill=run.spill,
+        lines=read.lines,
+        reference_year=options.reference_year,
+        century=options.century,
     )
-    people = kept.kept | "Describe" >> people_.DescribePeople(
-        reference_year=options.reference_year, century=options.century
-    )
-    shown = {"lines": lines, "mode": options.curp, "key": key}
-    files = [
-        people.people
-        | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
-        | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
-        kept.conflicts
-        | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
-        | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
-        rejected.shards | "Rejected" >> write("rejects", REJECTS),
-    ]
-    shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)
-    counters = (
-        read.counters,
-        (verified.counters, shared) | "Sighted" >> beam.Flatten() | "Locate" >> beam.Map(locate_sightings, lines=lines),
-        rejected.counters,
-        kept.counters,
-        people.counters,
-    ) | "Counters" >> beam.Flatten()
-    tables = people.people | "CountNames" >> CountNames(
-        conflicts=kept.conflicts,
+    counters = (read.counters, distinct.counters) | "Counters" >> beam.Flatten()
+    tables = distinct.people | "CountNames" >> CountNames(
+        conflicts=distinct.conflicts,
         min_count=options.min_count,
         junk=options.junk,
         repair=options.repair,
         partitions=max(1, options.blocks // 16),
         spill=run.spill,
     )
-    births = people.people | "Births" >> GatherBirths()
+    births = distinct.people | "Births" >> GatherBirths()
     staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
+    curps = {"lines": beam.pvalue.AsSingleton(read.lines), "mode": options.curp, "key": key}
+    people = distinct.people | "FinishPeople" >> beam.Map(finish_people, **curps, each=options.missing == "each")
+    conflicts = distinct.conflicts | "FinishConflicts" >> beam.Map(finish_conflicts, **curps)
+    write = functools.partial(WriteParquet, folder=run.staging)
+    files = [
+        people | "People" >> write(schema=PEOPLE, dataset="people", layout=LAYOUTS["people"]),
+        conflicts | "Conflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
+        read.rejects | "Rejected" >> write(schema=REJECTS, dataset="rejects"),
+    ]
     everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
 

@@ -232,7 +232,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets=datasets,
         balance=("rows_read", ("vectors", "rejects")),
         counted=("vectors", "rejects"),
-        build=functools.partial(build, vectors=vectors, how=how, sample=SAMPLE_ROWS),
+        build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=partition_warnings([file.label for file in vectors.files]),
         warn=[warn],
@@ -271,7 +271,7 @@ def warn(counters: Mapping[str, int]) -> list:
     return found
 
 
-def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Rotation", sample: int) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation: "Rotation", sample: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
@@ -281,12 +281,13 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Ro
     from molino.transforms.pca.views import WriteFindings
 
     use_own_pool()
-    spans = vectors.spans(sample=sample, seed=how.seed)
+    spans = vectors.spans(sample=sample, seed=rotation.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
-    found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
-    told = found["found"] | "WriteFindings" >> WriteFindings(run=run, counters=found["counters"])
-    written = pieces | "WriteVectors" >> WriteVectors(turn=found["turn"], vectors=vectors, how=how, folder=run.staging)
-    counters = (found["counters"], told.counters) | "Counters" >> beam.Flatten()
+    found = pieces | "FindComponents" >> FindComponents(vectors=vectors, rotation=rotation, spans=len(spans))
+    told = found.findings | "WriteFindings" >> WriteFindings(run=run, counters=found.counters)
+    write = WriteVectors(turn=found.turn, vectors=vectors, rotation=rotation, folder=run.staging)
+    written = pieces | "WriteVectors" >> write
+    counters = (found.counters, told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 

@@ -92,7 +92,6 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
     from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
-    from molino.transforms.shapes.points import SPLITS
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
     from molino.transforms.warnings import DataWarning
 
@@ -115,13 +114,7 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
         balance=("networks", ("runs",)),
         counted=("points", "runs", "predictions"),
         build=functools.partial(
-            build,
-            points=points,
-            problems=problems,
-            networks=networks,
-            timings=args.timings,
-            plots=not args.no_plots,
-            known={"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)},
+            build, points=points, problems=problems, networks=networks, timings=args.timings, plots=not args.no_plots
         ),
         warnings=[
             DataWarning(
@@ -183,17 +176,18 @@ def build(
     networks: "Sequence[Network]",
     timings: bool,
     plots: bool,
-    known: dict[str, int],
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
-    from molino.schemas.shapes import POINTS
+    from molino.schemas.shapes import POINTS, RUNS
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.scratch import GatherScratch
+    from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
-    from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
+    from molino.transforms.shapes.run_network import RUN_CARDS, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time
     from molino.transforms.shapes.views import WriteReport
 
@@ -208,7 +202,8 @@ def build(
         | "Shards" >> beam.Create(shards, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "Draw" >> beam.FlatMap(make_shard, points=points)
-        | "Points" >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", plain=("row", "x", "y"))
+        | "Points"
+        >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", layout=Layout(plain=("row", "x", "y")))
     )
     units = [(f"{place:06d}", Unit(place, networks[place])) for place in order_by_time(networks)]
     done = (
@@ -218,8 +213,10 @@ def build(
         | "Train"
         >> DoOnce(work=run_network, folder=run.units, arguments={"points": points, "timings": timings, "plots": plots})
     )
+    known = {"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
-    runs = done.scratch | "Runs" >> GatherRuns(folder=run.staging)
+    gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=run.staging, merge=True)
+    runs = done.scratch | "Runs" >> gather
     report = done.scratch | "Report" >> WriteReport(run=run, counters=counters)
     files = (done.files, drawn, runs, report) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)

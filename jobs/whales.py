@@ -157,7 +157,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         datasets={"regions": how.schema, "rejects": REJECTS},
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
-        build=functools.partial(build, how=how, units=units, shown=args.report_images),
+        build=functools.partial(build, extraction=how, units=units, most=args.report_images),
         warnings=_skipped(units),
         warn=[warn],
         total_bytes=sum(units.images["bytes"].to_pylist()),
@@ -204,7 +204,7 @@ SKIPPED = {
 def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
     from molino.transforms.errors import OptionError
-    from molino.transforms.images.list_images import Columns
+    from molino.transforms.images.list_images import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
     from molino.transforms.whales.find_salient_region import SalientOptions
@@ -239,37 +239,35 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         write_images=args.write_images,
         timings=args.timings,
         thumbnails=args.report_images > 0,
-        columns=Columns(name=args.name_column, data=args.bytes_column),
+        columns=ShardColumns(name=args.name_column, data=args.bytes_column),
     )
 
 
-def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "Units", shown: int) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", units: "Units", most: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
+    from molino.schemas.rejects import REJECTS
     from molino.transforms.files import storage
     from molino.transforms.images.list_images import write_units
     from molino.transforms.parquet.do_once import DoOnce
-    from molino.transforms.whales.extract import GatherRejects, extract_unit, extract_unit_apart
+    from molino.transforms.parquet.scratch import GatherScratch
+    from molino.transforms.whales.extract import extract_unit, extract_unit_apart
     from molino.transforms.whales.views import WriteReport
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
     numbered = [(f"{number:06d}", number) for number in range(units.count)]
-    done = (
-        pipeline
-        | "Units" >> beam.Create(numbered, reshuffle=False)
-        | "Spread" >> beam.Reshuffle()
-        | "Extract"
-        >> DoOnce(
-            work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments={"listing": listing, "how": how}
-        )
-    )
+    arguments = {"listing": listing, "extraction": extraction}
+    extract = DoOnce(work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments=arguments)
+    spread = pipeline | "Units" >> beam.Create(numbered, reshuffle=False) | "Spread" >> beam.Reshuffle()
+    done = spread | "Extract" >> extract
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
-    rejects = done.scratch | "Rejects" >> GatherRejects(folder=run.staging)
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=shown)
+    gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
+    rejects = done.scratch | "Rejects" >> gather
+    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=most)
     everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=everything)

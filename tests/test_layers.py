@@ -23,7 +23,7 @@ EVERYTHING = {"schemas", "transforms", *SHARED, *DOMAINS}
 
 # for each room: the rooms that it may import besides itself, and the packages
 RULES: dict[str, tuple[set[str], set[str]]] = {
-    "molino": ({"jobs"}, set()),
+    "molino": ({"jobs", "jobs/run", "training", "transforms"}, set()),
     "schemas": (set(), {"pyarrow"}),
     "transforms": ({"molino"}, {"numba"}),
     "transforms/files": (BASE, {"pyarrow", "obstore", "google"}),
@@ -41,7 +41,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     **{domain: (BASE | {"schemas"} | SHARED, set(ARROW)) for domain in DOMAINS},
     "jobs": ({"molino", "jobs/run", "jobs/forecast"} | EVERYTHING, ARROW - {"numpy"}),
-    "jobs/commands": ({"molino", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING, {"packaging"}),
+    "jobs/commands": (
+        {"molino", "training", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING,
+        {"packaging"},
+    ),
     "jobs/run": (
         {"molino", "jobs", "jobs/runners", "jobs/forecast", "schemas", "transforms"} | SHARED,
         {"apache_beam", "pyarrow"},

@@ -238,13 +238,4 @@ def name_mistakes(source: TitlesRun, answers: Answers) -> list[dict[str, Any]]:
     """Return the categories that are known worst, with what they are taken for, by name."""
     truth, top = answers.scored()
     known = truth < len(source.categories)
-    worst = rank_mistakes(truth[known], top[known, 0], len(source.categories), WORST)
-    return [
-        {
-            "category": source.categories[each["label"]],
-            "titles": each["titles"],
-            "right": each["right"],
-            "taken_for": [[source.categories[label], times] for label, times in each["taken_for"]],
-        }
-        for each in worst
-    ]
+    return rank_mistakes(truth[known], top[known, 0], source.categories, WORST)

@@ -102,12 +102,9 @@ def build_model(
     inputs = [
         keras.Input((dim,), name=name, dtype="int32" if name in tokens else "float32") for name, dim in dims.items()
     ]
-    parts = []
-    for each in inputs:
-        if each.name in tokens:
-            parts.append(sum_vectors(each, tokens[each.name], f"{each.name}_vectors"))
-        else:
-            parts.append(each)
+    parts = [
+        sum_vectors(each, tokens[each.name], f"{each.name}_vectors") if each.name in tokens else each for each in inputs
+    ]
     made = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
     for units in shape.units:
         start = keras.initializers.GlorotUniform(next(seeds))

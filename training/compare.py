@@ -94,25 +94,6 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
     }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Figures:
-    """Balanced accuracies of all trials, and the draws of them.
-
-    Attributes:
-      trials: (trials,) float64.
-      titles: of each trial on drawn titles, (draws, trials) float64.
-      models: the trials of each, by its name, in the order of the names.
-      repeats: of each model: its trials drawn, (draws, repeats).
-      means: of each model: the mean of drawn repeats on drawn titles, (draws,).
-    """
-
-    trials: np.ndarray
-    titles: np.ndarray
-    models: Mapping[str, Sequence[int]]
-    repeats: Mapping[str, np.ndarray]
-    means: Mapping[str, np.ndarray]
-
-
 def compare_trials(
     trials: Sequence[Trial],
     facts: Mapping[str, Mapping[str, Any]],
@@ -140,7 +121,6 @@ def compare_trials(
         name: certainty.means_of(figures if own_titles and len(own) > 1 else titles, repeats[name])
         for name, own in models.items()
     }
-    all_ = _Figures(trials=figures, titles=titles, models=models, repeats=repeats, means=means)
     traits = {name: read_traits(name, (dims or {}).get(name)) for name in models}
     effects = find_effects(
         list(traits.values()), list(models.values()), figures, lambda own: means[trials[own[0]].model], draws, seed
@@ -148,57 +128,68 @@ def compare_trials(
     comparison = {
         "draws": draws,
         "seed": seed,
-        "trials": [_describe_trial(trial, all_, place, facts) for place, trial in enumerate(trials)],
-        "models": _rank_models(all_, traits),
+        "trials": [
+            {**_describe_trial(trial, drawn), **facts.get(trial.name, {})}
+            for trial, drawn in zip(trials, titles.T, strict=True)
+        ],
+        "models": _rank_models(models, traits, figures, titles, repeats, means),
         "effects": [dataclasses.asdict(effect) for effect in effects],
         "own_titles": own_titles,
     }
     return {**comparison, "sentences": write_sentences(comparison)}
 
 
-def _describe_trial(
-    trial: Trial, figures: _Figures, place: int, facts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    low, high = certainty.interval(figures.titles[:, place])
+def _describe_trial(trial: Trial, drawn: np.ndarray) -> dict[str, Any]:
+    low, high = certainty.interval(drawn)
     return {
         "trial": trial.name,
         "model": trial.model,
         "titles": len(trial.labels),
         "classes": len(np.unique(trial.labels)),
         "accuracy": float(np.mean(trial.labels == trial.predictions)),
-        "balanced_accuracy": float(figures.trials[place]),
+        "balanced_accuracy": float(trial.figure),
         "low": low,
         "high": high,
         **dict.fromkeys(("published", "epochs", "seconds", "peak_bytes")),
-        **facts.get(trial.name, {}),
     }
 
 
-def _rank_models(figures: _Figures, traits: Mapping[str, Mapping[str, str | None]]) -> list[dict[str, Any]]:
-    """Return a row for each model, the best first."""
-    averages = {name: float(figures.trials[own].mean()) for name, own in figures.models.items()}
+def _rank_models(
+    models: Mapping[str, Sequence[int]],
+    traits: Mapping[str, Mapping[str, str | None]],
+    figures: np.ndarray,
+    titles: np.ndarray,
+    repeats: Mapping[str, np.ndarray],
+    means: Mapping[str, np.ndarray],
+) -> list[dict[str, Any]]:
+    """Return a row for each model, the best first.
+
+    Args:
+      figures: of the trials; `titles`: on drawn titles, (draws, trials).
+      repeats: trials drawn of each model; `means`: of these on drawn titles, (draws,).
+    """
+    averages = {name: float(figures[own].mean()) for name, own in models.items()}
     best = max(averages, key=lambda name: averages[name])
     # as many comparisons with the best as there are other models
     level = 1 - (1 - certainty.LEVEL) / max(1, len(averages) - 1)
     rows: list[dict[str, Any]] = []
-    for name, own in figures.models.items():
+    for name, own in models.items():
         several = len(own) > 1
-        over_repeats = certainty.means_of(figures.trials, figures.repeats[name])
-        repeats = certainty.interval(over_repeats) if several else (None, None)
-        titles = certainty.interval(figures.titles[:, own].mean(1))
-        low, high = certainty.interval(figures.means[name])
-        behind = (0.0, 0.0) if name == best else certainty.interval(figures.means[best] - figures.means[name], level)
+        by_repeats = certainty.interval(certainty.means_of(figures, repeats[name])) if several else (None, None)
+        by_titles = certainty.interval(titles[:, own].mean(1))
+        low, high = certainty.interval(means[name])
+        behind = (0.0, 0.0) if name == best else certainty.interval(means[best] - means[name], level)
         rows.append(
             {
                 "model": name,
                 **traits[name],
                 "repeats": len(own),
                 "balanced_accuracy": averages[name],
-                "deviation": float(figures.trials[own].std(ddof=1)) if several else None,
-                "low_titles": titles[0],
-                "high_titles": titles[1],
-                "low_repeats": repeats[0],
-                "high_repeats": repeats[1],
+                "deviation": float(figures[own].std(ddof=1)) if several else None,
+                "low_titles": by_titles[0],
+                "high_titles": by_titles[1],
+                "low_repeats": by_repeats[0],
+                "high_repeats": by_repeats[1],
                 "low": low,
                 "high": high,
                 "below_best": averages[best] - averages[name],
@@ -223,8 +214,7 @@ def find_effects(
     questions = [(factor, *sides) for factor, sides in FACTORS.items()]
     questions += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
     for factor, one, other in questions:
-        pairs = certainty.find_strata(traits, factor, one, other)
-        strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
+        strata = [(members[left], members[right]) for left, right in certainty.find_strata(traits, factor, one, other)]
         if strata:
             difference, (low, high), p = certainty.measure_effect(strata, figures, drawn, draws, seed)
             if difference < 0:

@@ -40,7 +40,7 @@ def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
     parser = job.parser()
     args, beam_flags = parser.parse_strictly(arguments)
     with exits.signals_as_exits() as received:
-        code, lines = exits.attempt(parser, lambda: _do(take_order(job, args, beam_flags), started), received)
+        code, lines = exits.attempt(parser, lambda: do_order(take_order(job, args, beam_flags), started), received)
         if code not in (DONE, EXISTS):
             exits.leave(code)
     for line in lines or ():
@@ -124,7 +124,7 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
     )
 
 
-def _do(order: Order, started: float) -> list[str]:
+def do_order(order: Order, started: float) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.summary import summary_lines

@@ -82,7 +82,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             _check_staged(file, storage.join(run.output, names[file.path]))
         crash("verified")
         for file in (file for file in files if file.dataset):
-            storage.place(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
+            storage.move_if_absent(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
         manifest = _manifest(run, files, names, counters, warnings, present)
         if missing := read_output(run.output).lacks(data_files(manifest)):

@@ -70,13 +70,13 @@ def text_input(
         sources=sources,
         heads=look.heads,
         bytes=sum(source.bytes for source in sources),
-        seen=look.seen,
+        seen=look.kinds,
         warnings=tuple(warnings),
         warn=(
             functools.partial(warn_of_text, encoding=text.encoding, command=command),
             functools.partial(
                 warn_of_fields,
-                columns=text.found(headers),
+                columns=text.columns_in(headers),
                 words=words,
                 loose=loose,
                 optional=text.optional,

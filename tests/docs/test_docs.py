@@ -218,10 +218,11 @@ def test_reject_reasons_are_those_of_the_code():
 
 def test_reasons_and_statuses_of_the_whales_job():
     from molino.schemas.whales import REASONS
-    from molino.transforms.whales.extract import STATUSES
+    from molino.transforms.whales.extract import FOUND
+    from molino.transforms.whales.report import NO_BOX
 
     tables = set(re.findall(r"^\| `(\w+)` \|", page_of("whales.md"), re.MULTILINE))
-    assert {*REASONS, *STATUSES} <= tables
+    assert {*REASONS, FOUND, *NO_BOX} <= tables
 
 
 def test_exit_codes():

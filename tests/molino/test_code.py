@@ -32,7 +32,7 @@ OWNERS = {
     "transforms/shapes/one_layer.py": {"shapes"},
     "transforms/whales/views.py": {"whales"},
     "transforms/titles/keys.py": {"titles"},
-    "transforms/pca/blas.py": {"pca"},
+    "transforms/blas.py": ALL,
     "transforms/predict/predict_titles.py": {"predict"},
     "schemas/__init__.py": ALL,
     "schemas/rejects.py": ALL,

@@ -10,6 +10,7 @@ from molino.jobs.run.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
+from tests import programs
 from tests.every_job import JOBS as EXAMPLES
 from tests.every_job import options_at, prepare
 from tests.storage.stores import ROOT
@@ -56,8 +57,7 @@ def home(tmp_path_factory):
         (folder / "in" / job).mkdir()
         prepare(job, folder / "in" / job)
     grow = ["model", "train", "--input", folder / "in/t.csv", "--output", folder / "model", "--dim", 8, "--epochs", 1]
-    command = [sys.executable, "-m", "molino", *map(str, grow)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    programs.run(["molino", *grow])
     return folder
 
 

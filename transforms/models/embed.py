@@ -306,8 +306,8 @@ class Embedder:
         Raises:
           TypeError: the model is no table.
         """
-        text, tokens, offsets = self._split(titles)
-        return self._table().find(text, tokens), offsets
+        _, _, offsets, rows = self._find(titles)
+        return rows, offsets
 
     def coverage(self, titles: pa.Array) -> Coverage:
         """Return how many tokens the vocabulary knows, and the others.
@@ -315,8 +315,7 @@ class Embedder:
         Raises:
           TypeError: the model is no table.
         """
-        text, tokens, _ = self._split(titles)
-        rows = self._table().find(text, tokens)
+        text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
         counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string()))
@@ -326,13 +325,11 @@ class Embedder:
             counts=pa.RecordBatch.from_arrays(counted.flatten(), names=["token", "count"]),
         )
 
-    def _table(self) -> nnlm.TokenTable:
+    def _find(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if self.table is None:
             raise TypeError(f"the model {self.model.name} is embedded by TensorFlow; its tokens are not known")
-        return self.table
-
-    def _split(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self._table().split(titles, self.rule)
+        text, tokens, offsets = self.table.split(titles, self.rule)
+        return text, tokens, offsets, self.table.find(text, tokens)
 
 
 def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:

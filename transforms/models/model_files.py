@@ -49,7 +49,7 @@ class PlannedFiles:
 
     def as_sent(self: "Planned", folder: str) -> "Planned":
         """Return what workers on other machines get, who find the files in `folder`: no path of this one is in it."""
-        location, sent = carry.shown_elsewhere(self.location), storage.join(folder, self.sent_name())
+        location, sent = carry.public_location(self.location), storage.join(folder, self.sent_name())
         return dataclasses.replace(self, path="", location=location, sent=sent)
 
     def receive(self) -> str:
@@ -161,7 +161,7 @@ def _bring(location: str) -> str:
     files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
     if not files:
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    folder = model_cache("brought", carry.state_of(files))
+    folder = model_cache("brought", carry.fingerprint(files))
     if not os.path.isdir(folder):
         carry.copy_tree(location, folder, files)
     return os.path.join(folder, os.path.basename(location)) if single else folder

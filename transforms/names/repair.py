@@ -48,7 +48,7 @@ def skeleton(names: pa.Array) -> pa.Array:
 
 
 def curp_evidence(
-    names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, given: bool
+    names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, is_given: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
 
@@ -58,14 +58,14 @@ def curp_evidence(
       names: distinct names.
       codes: (rows,) integers, the row's index in `names`.
       letters: (rows,) uint8, the row's character 14, 15 or 16 of the CURP as ASCII; anything else where it has none.
-      given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
+      is_given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
 
     >>> names = pa.array(["MUNOZ", "CASTANEDA"])
-    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), given=False)
+    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), is_given=False)
     >>> x.tolist(), n.tolist()
     ([2, 0], [1, 0])
     """
-    doubtful = _curp_keeps(names, f"N|{_BROKEN}", given=given)[codes]
+    doubtful = _curp_keeps(names, f"N|{_BROKEN}", is_given=is_given)[codes]
     codes, letters = codes[doubtful], letters[doubtful]
     x, n = (np.bincount(codes[letters == ord(letter)], minlength=len(names)) for letter in "XN")
     return x.astype(np.int64, copy=False), n.astype(np.int64, copy=False)
@@ -117,7 +117,7 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
     people = _numpy(counts["a"]) + _numpy(counts["b"])
     written, repaired, symbol = _candidates(names, people, min_count)
     # Letters were counted where the written name is doubtful, but with NUÑEZ or ÑUNEZ the Ñ may stand elsewhere.
-    tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", given=kind == "nombre")
+    tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", is_given=kind == "nombre")
     x, n = (np.where(tells, _numpy(counts[column])[written], 0) for column in ("curp_x", "curp_n"))
     same_person = _numpy(counts["same_person"])[written]
     evidence = _decide(symbol, x, n, same_person, min_evidence)
@@ -186,9 +186,9 @@ def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.nd
     return np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
 
 
-def _curp_keeps(names: pa.Array, letter: str, *, given: bool) -> np.ndarray:
+def _curp_keeps(names: pa.Array, letter: str, *, is_given: bool) -> np.ndarray:
     """Return, as (len(names),) bool, whether a CURP keeps this letter, a regular expression, of the name."""
-    passed_over = f"^{_COMMON}?{_PARTICLE}*" if given else f"^{_PARTICLE}*"
+    passed_over = f"^{_COMMON}?{_PARTICLE}*" if is_given else f"^{_PARTICLE}*"
     # Cut first and match afterwards: one match of both could back off and take VAN for the word itself.
     word = pc.replace_substring_regex(names, passed_over, "", max_replacements=1)
     return _holds(word, f"{_BEFORE_KEPT}(?:{letter})")

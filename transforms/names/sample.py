@@ -129,14 +129,14 @@ HOSTILE = {
 # Names
 
 
-def curp_word(name: str, *, given: bool = False) -> str:
+def curp_word(name: str, *, is_given: bool = False) -> str:
     """Return the word of a name from which the CURP takes its letters.
 
-    >>> curp_word("DE LA CRUZ"), curp_word("MARIA DEL CARMEN", given=True), curp_word("JOSE", given=True)
+    >>> curp_word("DE LA CRUZ"), curp_word("MARIA DEL CARMEN", is_given=True), curp_word("JOSE", is_given=True)
     ('CRUZ', 'CARMEN', 'JOSE')
     """
     words = name.split()
-    if given and len(words) > 1 and words[0] in SKIPPED_FIRST:
+    if is_given and len(words) > 1 and words[0] in SKIPPED_FIRST:
         words = words[1:]
     return next((word for word in words if word not in PARTICLES), words[0])
 
@@ -267,12 +267,12 @@ class _Names:
         return len(self.letters) - 1
 
 
-def _name_tables(*groups: dict[str, float], given: bool) -> _Names:
+def _name_tables(*groups: dict[str, float], is_given: bool) -> _Names:
     written = _Written()
     names = [name for group in groups for name in group]
     spelled = [written.spellings(name) for name in names]
-    short = [written.spellings(shorten(name)) for name in names] if given else spelled
-    letters = [curp_letters(curp_word(name, given=given)) for name in names]
+    short = [written.spellings(shorten(name)) for name in names] if is_given else spelled
+    letters = [curp_letters(curp_word(name, is_given=is_given)) for name in names]
     nothing = written.spellings("")
     return _Names(
         cdfs=[_cdf(group.values()) for group in groups],
@@ -299,10 +299,10 @@ class _Tables:
 
 
 def _tables(rows: int, rng: np.random.Generator) -> _Tables:
-    surnames = _name_tables(_surname_weights(rows, rng), given=False)
+    surnames = _name_tables(_surname_weights(rows, rng), is_given=False)
     men = _given_weights(MEN, MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng)
     women = _given_weights(WOMEN, WOMEN_ENDINGS, rows * WOMEN_SHARE, rng)
-    given = _name_tables(men, women, given=True)
+    given = _name_tables(men, women, is_given=True)
     return _Tables(surnames=surnames, given=given, youth=np.exp(rng.normal(0, 0.2, len(given.letters))))
 
 

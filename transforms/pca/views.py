@@ -9,27 +9,27 @@ import apache_beam as beam
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.pca.print_variance import print_variance
 from molino.transforms.pca.report import pca_report
-from molino.transforms.pca.rotate import Found, stage_components
+from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.rows.batches import sum_counters
 
 
 def write_findings(
-    found: Found, counters: Sequence[Mapping[str, int]], run: Any
+    findings: Findings, counters: Sequence[Mapping[str, int]], run: Any
 ) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
-    """Stage components, errors, summary and report, and count what was found."""
-    components = found.components
-    known = {"numbers": len(components.singular), "components": found.kept, "refined": int(found.refined)}
+    """Stage components, errors, summary and report, and count what was findings."""
+    components = findings.components
+    known = {"numbers": len(components.singular), "components": findings.kept, "refined": int(findings.refined)}
     known["_spanned"] = components.spanned
     yield beam.pvalue.TaggedOutput("counters", known)
     totals = sum_counters([*counters, known])
-    yield from stage_components(found, run.staging)
-    summary = print_variance(found.components, found.kept)
+    yield from stage_components(findings, run.staging)
+    summary = print_variance(findings.components, findings.kept)
     yield write_view(summary.encode(), folder=run.staging, name="summary.txt")
     report = pca_report(
-        found.components,
-        found.sample,
-        found.stored,
-        found.errors.to_pylist(),
+        findings.components,
+        findings.sample,
+        findings.stored,
+        findings.errors.to_pylist(),
         counters=totals,
         options=run.options,
         inputs=run.inputs,
@@ -41,7 +41,7 @@ def write_findings(
 
 @dataclasses.dataclass(kw_only=True)
 class WriteFindings(beam.PTransform):
-    """Stage components, errors, summary and report. Input: one Found. Output: `files` and `counters`.
+    """Stage components, errors, summary and report. Input: one Findings. Output: `files` and `counters`.
 
     Attributes:
       run: gives staging folder, options and inputs.

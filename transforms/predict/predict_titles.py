@@ -16,7 +16,7 @@ from molino.transforms.files import storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.parquet.shards import Layout, StagedFile, write_shard
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -173,8 +173,7 @@ class _Predict(beam.DoFn):
                 folder=self.folder,
                 dataset="predictions",
                 key=(parts.shard,),
-                plain=["line", "title"],
-                encodings={"record": "DELTA_BINARY_PACKED"},
+                layout=Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"}),
             )
         for batch in rejects:
             yield beam.pvalue.TaggedOutput("rejects", batch)

@@ -7,10 +7,11 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
+from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.shapes.report import shapes_report
-from molino.transforms.shapes.run_network import CARDS, read_cards
+from molino.transforms.shapes.run_network import CARDS, RUN_CARDS
 
 
 def write_report(
@@ -20,7 +21,7 @@ def write_report(
 
     Memory: the thumbnails of all networks, some 10 kB each.
     """
-    cards = pa.Table.from_batches(read_cards(files), CARDS)
+    cards = pa.Table.from_batches(read_scratch(files, RUN_CARDS), CARDS)
     # how many units were resumed is of this attempt, and times are of this machine
     totals = {name: n for name, n in sum_counters(counters).items() if not name.startswith("units")}
     plain = cards.drop_columns(["seconds"])

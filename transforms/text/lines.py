@@ -126,7 +126,7 @@ def reject_headers(chunk: Chunk, source: Source, text: TextFormat) -> Chunk:
     Files that were put together have their headers within, each behind its byte order mark.
     """
     again = np.ones(chunk.rows.num_rows, bool)
-    for name, column in text.found(source.header).items():
+    for name, column in text.columns_in(source.header).items():
         if not again.any():
             return chunk
         spelt = {column, column.lower(), column.upper(), column.title()}

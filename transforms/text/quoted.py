@@ -84,8 +84,8 @@ def parse_quoted(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         if not window:
             break
         complete, position = ended and at + size >= len(held), (span_number << LINE_BITS) + line
-        chunk = parse_clean_records(window, source, text, position, complete)
-        chunk = chunk or parse_odd_records(window, source, text, position, complete)
+        chunk = parse_clean_records(window, source, text, position, ended=complete)
+        chunk = chunk or parse_odd_records(window, source, text, position, ended=complete)
         at, line = at + chunk.bytes, line + chunk.lines
         chunks.append(chunk)
         if sum(chunk.records for chunk in chunks) >= CHUNK_RECORDS:
@@ -106,7 +106,7 @@ def _join(chunks: Sequence[Chunk]) -> Chunk:
     )
 
 
-def parse_clean_records(data: bytes, source: Source, text: TextFormat, position: int, ended: bool) -> Chunk | None:
+def parse_clean_records(data: bytes, source: Source, text: TextFormat, position: int, *, ended: bool) -> Chunk | None:
     """Parse the records at the start of a text, up to the first that is odd or not complete; None when there is none.
 
     Clean is a record of the header's number of fields, in which every quote opens a field, closes one, or is one of two
@@ -181,7 +181,7 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
     return starts[:count], ends[:count]
 
 
-def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: int, ended: bool) -> Chunk:
+def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: int, *, ended: bool) -> Chunk:
     """Parse one or more records at the start of a text with Python's csv module.
 
     Stops where the text may hold only a part of the next record. A quote within an unquoted field is a letter, and

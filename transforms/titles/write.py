@@ -15,7 +15,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_shard
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -195,17 +195,24 @@ class _Write(beam.DoFn):
         first = next(batches, None)
         if first is None:
             return
-        how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
+        layout, group_rows = Layout(plain=["id", "title", "model_text"]), ROW_GROUP_ROWS
         if dataset == "titles":
             tokens = [
                 name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
             ]
             packed = {*CODED, *tokens, "record"}
-            how["plain"].append("record")
             raw = [name for name in schema.names if name not in packed]
-            how |= {"raw": raw, "loose": CODED, "group_rows": GROUP_ROWS}
+            layout, group_rows = Layout(plain=[*layout.plain, "record"], raw=raw, loose=CODED), GROUP_ROWS
         batches = itertools.chain([first], batches)
-        yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
+        yield write_shard(
+            batches,
+            schema=schema,
+            folder=self.folder,
+            dataset=dataset,
+            key=(shard,),
+            layout=layout,
+            group_rows=group_rows,
+        )
 
 
 class WrittenTitles(NamedTuple):

@@ -8,9 +8,10 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.rows.batches import sum_counters
-from molino.transforms.whales.extract import CARDS, scratch_batches
+from molino.transforms.whales.extract import CARDS
 from molino.transforms.whales.report import whales_report
 
 
@@ -24,7 +25,7 @@ def read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[in
         start = numbers.stop
         if wanted.isdisjoint(numbers):
             continue
-        column = (value for part in scratch_batches([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
+        column = (value for part in read_scratch([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
         found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
     return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
 
@@ -35,7 +36,7 @@ def write_report(
     """Stage the pages of the report; nothing but the rows and the options goes into them."""
     plain = [name for name in CARDS.names if name != "thumbnail"]
     cards = pa.Table.from_batches(
-        scratch_batches(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
+        read_scratch(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     )
     found = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
     yield beam.pvalue.TaggedOutput("counters", found)

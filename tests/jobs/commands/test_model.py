@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from molino.jobs import cli
+from molino.training.nnlm_export import export_nnlm
 from molino.transforms.errors import DataError
 from molino.transforms.models import embed
 from molino.transforms.models.embed import Model
@@ -102,15 +104,10 @@ def test_train_is_passed_on(capsys):
 
 
 @pytest.mark.slow
-def test_the_whole_command(tmp_path):
+def test_the_whole_command(tmp_path, hub):
     """In a process of its own, with TensorFlow's: nothing but the answer is printed."""
-    program = """
-import sys
-import numpy as np
-from molino.training.nnlm_export import export_nnlm
-export_nnlm(sys.argv[1], ["hola", "mundo"], np.ones((5, 4), np.float32), buckets=3, normalization=True)
-"""
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "m")], check=True, capture_output=True)
+    table = np.ones((5, 4), np.float32)
+    export_nnlm(str(tmp_path / "m"), ["hola", "mundo"], table, buckets=3, normalization=True)
     command = [sys.executable, "-m", "molino", "model", "inspect", str(tmp_path / "m")]
     environment = {**os.environ, "MOLINO_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -54,7 +54,7 @@ def plan(*rows, kind="apellido", **options):
 
 def evidence_of(name, letters, *, given=False):
     codes = np.zeros(len(letters), np.int64)
-    x, n = curp_evidence(pa.array([name]), codes, np.frombuffer(letters.encode(), np.uint8), given=given)
+    x, n = curp_evidence(pa.array([name]), codes, np.frombuffer(letters.encode(), np.uint8), is_given=given)
     return int(x[0]), int(n[0])
 
 
@@ -164,7 +164,7 @@ def test_curp_evidence_agrees_with_a_loop_over_the_rows(names, is_given, data):
     expected = Counter((c, l) for c, l in rows if kept_letter(names[c], given=is_given) in "N!")  # noqa: E741
     codes = np.array([code for code, _ in rows], np.int32)
     letters = np.array([ord(letter) for _, letter in rows], np.uint8)
-    x, n = curp_evidence(pa.array(names, pa.string()), codes, letters, given=is_given)
+    x, n = curp_evidence(pa.array(names, pa.string()), codes, letters, is_given=is_given)
     assert (x.dtype, n.dtype) == (np.int64, np.int64)
     assert x.tolist() == [expected[code, "X"] for code in range(len(names))]
     assert n.tolist() == [expected[code, "N"] for code in range(len(names))]
@@ -423,7 +423,7 @@ def test_nothing_gives_nothing():
     repairs = plan_repairs(empty, kind="nombre")
     assert repairs.equals(REPAIRS.empty_table())
     assert apply_repairs(empty, repairs).equals(empty)
-    x, n = curp_evidence(pa.array([], pa.string()), np.array([], np.int64), np.array([], np.uint8), given=True)
+    x, n = curp_evidence(pa.array([], pa.string()), np.array([], np.int64), np.array([], np.uint8), is_given=True)
     assert len(x) == len(n) == 0
     assert len(skeleton(pa.array([], pa.string()))) == 0
 
@@ -440,7 +440,7 @@ def test_from_the_rows_to_the_repaired_counts():
     ]
     encoded = pa.array([name for name, _ in rows]).dictionary_encode()
     codes, names = encoded.indices.to_numpy(), encoded.dictionary
-    x, n = curp_evidence(names, codes, np.array([ord(letter) for _, letter in rows], np.uint8), given=False)
+    x, n = curp_evidence(names, codes, np.array([ord(letter) for _, letter in rows], np.uint8), is_given=False)
     zero = np.zeros(len(names), np.int64)
     numbers = [np.bincount(codes), zero, x, n, zero]
     counts = pa.table([names, *numbers], schema=COUNTS)
