@@ -47,7 +47,7 @@ class Output:
     """
 
     path: str
-    revision: storage.Seen
+    revision: storage.Snapshot
     files: Mapping[str, int]
     success: bytes
 
