@@ -67,7 +67,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
     check_warnings(run, warnings)
     check_inputs(run)
-    check_rows(run, files, counters)
+    check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
     with held(run.output, run.token):
         present = read_output(run.output)
@@ -244,7 +244,7 @@ def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
         raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
 
 
-def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
+def check_row_counts(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
     """Raise DataError unless every counted data set has as many rows as were counted."""
     rows: Counter[str] = Counter()
     for file in files:

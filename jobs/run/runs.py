@@ -62,7 +62,7 @@ class Plan:
       how_far: of such a job: returns the share that is done and what a person may read.
       warnings: what the user should know before trusting the output, as far as it is known before the run.
       warn: functions from the run's counters to what else the user should know; called by workers.
-      seen: what a look at the input saw, for who plans a run.
+      findings: what a look at the input saw, for who plans a run.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
@@ -83,7 +83,7 @@ class Plan:
     how_far: Callable[[], tuple[float, str]] | None = None
     warnings: Sequence[DataWarning] = ()
     warn: Sequence[Warn] = ()
-    seen: Sequence[str] = ()
+    findings: Sequence[str] = ()
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
