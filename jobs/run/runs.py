@@ -17,6 +17,7 @@ from molino import VERSION, code
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.run.inputs import Input, entry_of
 from molino.jobs.run.manifest import FORMAT, STAGING
+from molino.jobs.run.output import LAST_ERROR
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from molino.transforms.parquet.shards import StagedFile
 
-LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 UNITS = "units-"  # how the staging folder of work units begins
 UNKNOWN = DataWarning(
     "code.unknown",

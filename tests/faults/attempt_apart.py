@@ -37,9 +37,8 @@ def go_apart():
             libc.mount(b"proc", b"/proc", b"proc", 0, None)
 
 
-def main(output, content, at):
-    """Make the attempt, stop at a step, and say how it ended."""
-    go_apart()
+def attempt(output, content, at):
+    """Make the attempt, stop at a step, and say how it ended; return an exit code."""
     lock.Lock.BEAT, lock.Lock.POLL = 0.15, 0.05
     left = [at]
 
@@ -63,4 +62,5 @@ def main(output, content, at):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    go_apart()
+    sys.exit(attempt(*sys.argv[1:]))

@@ -10,7 +10,7 @@ from molino.jobs import names
 from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.transforms.names.sample import sample_names
 from tests.faults.fault_harness import wait_until
-from tests.faults.test_fault_stopped import PROGRAM, STEPS
+from tests.faults.test_fault_stopped import STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 OPTIONS = ["--runner", "embedded", "--workers", "1", "--quiet"]
@@ -113,7 +113,13 @@ storage.delete_tree(folder)
 assert storage.list_tree(folder) == []
 """
 
-OF_STORES = "from molino.transforms.files import storage\nstorage.use_options([])\n" + PROGRAM
+OF_STORES = """
+import sys
+from molino.transforms.files import storage
+from tests.faults.attempt_apart import attempt
+storage.use_options([])
+sys.exit(attempt(*sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
