@@ -170,7 +170,7 @@ class World:
         patch.setattr(Beating, "world", self, raising=False)
         patch.setattr(Claim, "is_dead", property(lambda claim: claim.token in self.dead))
         patch.setattr(command.exits, "end_workers", lambda: None)
-        patch.setattr(command.exits, "describe", str)
+        patch.setattr(command.exits, "describe_error", str)
         patch.setattr(storage, "close_folder", lambda folder: None)
         patch.setattr(lock, "print", lambda *_, **__: None, raising=False)
 
