@@ -42,6 +42,8 @@ JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_", "\\N"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 
+CURPS = {"keep": ", and their CURPs", "hash": ", and keyed hashes of their CURPs", "drop": ""}
+
 DESCRIPTION = """
 One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
 
@@ -200,7 +202,8 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         size=functools.partial(
             text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
         ),
-        here_only=key_here(key),
+        personal=f"names, sex and age of people{CURPS[options.curp]}",
+        here_only=describe_local_key(key),
     )
 
 
@@ -224,7 +227,7 @@ def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     return key
 
 
-def key_here(key: "SecretKey | None") -> list[str]:
+def describe_local_key(key: "SecretKey | None") -> list[str]:
     """Return what to tell a user whose workers are on other machines and whose key is on this one."""
     from molino.transforms.files import storage
 

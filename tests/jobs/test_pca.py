@@ -92,7 +92,7 @@ def test_the_run_verifies(output):
     assert manifest["counters"] == {
         "rows_read": ROWS, "vectors": ROWS, "numbers": 12, "components": 12, "refined": 0,
     }  # fmt: skip
-    assert [view["path"] for view in manifest["views"]] == ["report.html", "summary.txt"]
+    assert [view["path"] for view in manifest["views"]] == ["report.html", "summary.txt", "README.md"]
 
 
 def test_the_components_are_those_of_svd(output, vectors):
