@@ -25,7 +25,7 @@ from tests.faults import protocol
 STEP_SECONDS = 0.2
 FAULTS = ("lost", "answer lost", "409", "412", "503")
 # the operations before each of which an attempt may be paused
-OPERATIONS = ("see", "swap", "place", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
+OPERATIONS = ("see", "swap", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
 OPERATIONS += ("read_bytes", "hash_file")
 
 
