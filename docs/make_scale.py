@@ -67,7 +67,7 @@ def make_sizes() -> dict[str, Sized]:
         facts = {"numbers": 128, "rows": rows, "bytes": rows * 512, "type": SimpleNamespace(bit_width=32), "files": [0]}
         how: Any = SimpleNamespace(components=None, vector_type="float32")
         vectors: Any = SimpleNamespace(**facts, spans=lambda **_: range(rows // 100_000))
-        return pca.pca_size(vectors, how=how, file_bytes=rows * 512)
+        return pca.pca_size(vectors, rotation=how, file_bytes=rows * 512)
 
     def whales_size(images: int) -> Size:
         """Photographs of ten megapixels, with crops."""

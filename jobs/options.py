@@ -7,16 +7,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from molino.transforms.text.command_line import CommandLine
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from molino.transforms.text.sources import TextFormat
 
-Kind = TypeVar("Kind", bound="DataclassInstance")
+Kind = TypeVar("Kind")
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may do later
 
@@ -189,7 +187,7 @@ def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
 
 def read_options(kind: type[Kind], args: argparse.Namespace, **others: Any) -> Kind:
     """Return the options of a job: each field of a dataclass is the parsed option of its name, but for `others`."""
-    names = {field.name for field in dataclasses.fields(kind)} - others.keys()
+    names = {field.name for field in dataclasses.fields(cast(Any, kind))} - others.keys()
     return kind(**{name: getattr(args, name) for name in names}, **others)
 
 

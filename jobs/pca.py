@@ -237,7 +237,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         warnings=partition_warnings([file.label for file in vectors.files]),
         warn=[warn_of_vectors],
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
-        size=functools.partial(pca_size, vectors, how=how, file_bytes=sum(file.bytes for file in files)),
+        size=functools.partial(pca_size, vectors, rotation=how, file_bytes=sum(file.bytes for file in files)),
     )
 
 
@@ -292,12 +292,12 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
-def pca_size(vectors: "Vectors", *, how: "Rotation", file_bytes: int) -> Size:
+def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> Size:
     """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
     carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there
-    written = int(how.vector_type.removeprefix("float")) // 8 * rows * (how.components or numbers)
+    written = int(rotation.vector_type.removeprefix("float")) // 8 * rows * (rotation.components or numbers)
     return Size(
         rows=rows,
         files=len(vectors.files),

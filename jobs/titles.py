@@ -205,9 +205,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
     if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
-    facts = [(*MODEL_FACTS, *(fact for fact in MORE_FACTS if getattr(model, fact))) for model in models]
-    of_models = tuple({fact: getattr(model, fact) for fact in own} for model, own in zip(models, facts, strict=True))
-    options = read_options(TitlesOptions, args, text=text, models=of_models, shards=shards, blocks=blocks)
+    options = read_options(TitlesOptions, args, text=text, models=model_facts(models), shards=shards, blocks=blocks)
     numbers = sum(model.dim for model in models)
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
@@ -239,6 +237,12 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         sends={model.sent_name(): model.path for model in models},
     )
+
+
+def model_facts(models: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+    """Return of each model what an output depends on."""
+    facts = [(*MODEL_FACTS, *(fact for fact in MORE_FACTS if getattr(model, fact))) for model in models]
+    return tuple({fact: getattr(model, fact) for fact in own} for model, own in zip(models, facts, strict=True))
 
 
 def locate_models(

@@ -279,7 +279,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     files | "Publish" >> Publish(run=run, counters=everything)
 
 
-def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
+def whales_size(units: "Units", extraction: "Extraction", most: int) -> Size:
     """Return what the whales job has to do; at most so many images are in the report. Reads the headers of a few."""
     import pyarrow.compute as pc
 
@@ -289,7 +289,7 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     images, pixels = units.images.num_rows, []
     for number in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
         # of a Parquet shard the first image of the row group: reading ends there
-        image = next(read_images(units.images.slice(number, 1), how.columns, max_bytes=how.max_bytes))
+        image = next(read_images(units.images.slice(number, 1), extraction.columns, max_bytes=extraction.max_bytes))
         with contextlib.suppress(ImageError):
             header = read_header(image.data)
             pixels.append(header.width * header.height)
@@ -303,9 +303,9 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
             "images": images,
             "pixels": images * mean,
             "pixel": mean,
-            "cropped": images * mean if how.crop_quality else 0.0,
+            "cropped": images * mean if extraction.crop_quality else 0.0,
             "shown": min(images, most) * min(mean, THUMBNAIL_PIXELS),
-            "square": images * how.crop_size**2 * 3,
+            "square": images * extraction.crop_size**2 * 3,
         },
         parts={"read": units.count},
     )

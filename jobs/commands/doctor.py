@@ -57,7 +57,7 @@ def _machine() -> Iterator[tuple[str, str, str]]:
     yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
     free = shutil.disk_usage(os.getcwd()).free
-    yield OK, "machine", f"{machine.describe()}; {free / 1e9:,.0f} GB free in this folder"
+    yield OK, "machine", f"{machine.describe_machine()}; {free / 1e9:,.0f} GB free in this folder"
     for name, check in (("temporary files", check_temporary_files), ("loopback", check_loopback)):
         try:
             check()

@@ -128,7 +128,7 @@ def format_forecast(forecast: "Forecast", args: argparse.Namespace, noun: str) -
         short = "; too little" if here and 0 < machine.memory_share().usable < forecast.memory_bytes else ""
         yield "memory", f"{show_bytes(forecast.worker_bytes)} for one worker{all_}{short}"
     if here:
-        yield "machine", machine.describe()
+        yield "machine", machine.describe_machine()
         if forecast.workers > machine.cpus():
             yield "note", f"{many(forecast.workers, 'worker')} would share {many(machine.cpus(), 'core')}"
     if forecast.parts:

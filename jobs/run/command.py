@@ -86,7 +86,7 @@ class Order:
         try:
             return forecast(self.plan.job, self.plan.size(), spills=self.engine.spills, **engine)
         except Exception as error:
-            return Forecast(**engine, unknown=exits.describe(error))
+            return Forecast(**engine, unknown=exits.describe_error(error))
 
 
 def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], *, writes: bool = True) -> Order:
@@ -183,20 +183,20 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
         ask = plan.how_far if engine.embedded else engine.how_far
         try:
             if place := engine.place():
-                lock.tell(**place)
+                lock.note(**place)
             for name, folder in plan.sends.items() if engine.elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
             with Watch(plan.total_bytes, quiet=args.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
-                lock.how_far = watch.told
+                lock.how_far = watch.line
                 if plan.work:
                     files, counters, summary = plan.work(run)
                     commit.publish(run, files, counters, crash=commit.crash_point)
                 elif build := plan.build:
-                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.tell, sources=runs.sources(plan))
+                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.note, sources=runs.sources(plan))
         except BaseException as error:
             recover(run, lock, error)
         if engine.job_file:
-            lock.tell(job_file=engine.job_file)
+            lock.note(job_file=engine.job_file)
             return None
         runs.clear_staging(run, units=True)
     manifest = read_manifest(output)
@@ -226,7 +226,7 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
     storage.delete_tree(run.staging, below=run.output)
     _refuse_loss(run, lock)  # whoever has the output may be at work on the same units
     runs.clear_staging(run)
-    runs.note_error(run, exits.describe(error))
+    runs.note_error(run, exits.describe_error(error))
     print_warnings(run.warnings)  # they may be the reason
     raise error
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from molino import machine
 from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
-from molino.jobs.run.lock import TakenError, held
+from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
@@ -71,7 +71,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     check_inputs(run)
     check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
-    with held(run.output, run.token):
+    with holding(run.output, run.token):
         present = read_output(run.output)
         manifest = present.manifest
         if manifest and _holds(run, present, manifest):  # this step was done before, as far as that
@@ -103,7 +103,7 @@ def complete(run: Run) -> bool:
     For who hears that the run failed, and cannot know how far its commit came. Waits for a commit that is at work.
     """
     try:
-        with held(run.output, run.token):
+        with holding(run.output, run.token):
             present = read_output(run.output)
             manifest = present.manifest
             if not manifest or manifest.get("attempt") != run.token:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.run.lock import OutputExistsError, TakenError, held
+from molino.jobs.run.lock import OutputExistsError, TakenError, holding
 from molino.jobs.run.manifest import (
     LOCK,
     MANIFEST,
@@ -137,7 +137,7 @@ class Output:
         A data file that nobody lists may be one that the next run publishes under the same name, so nobody may come in
         between. Where another run has the lock by now, its commit does it.
         """
-        with contextlib.suppress(TakenError), held(self.path, token):
+        with contextlib.suppress(TakenError), holding(self.path, token):
             for path in read_output(self.path).leftovers():
                 if path != LOCK and not path.startswith(f"{STAGING}/"):
                     storage.delete_file(storage.join(self.path, path))

@@ -235,7 +235,7 @@ def code_digest(plan: Plan) -> str:
     own = [code.files_of(name) for name in modules]
     if not all(own):
         return f"unknown-{uuid.uuid4().hex}"
-    return code.digest({name: path for files in [code.job_files(job), *own] for name, path in files.items()})
+    return code.digest_files({name: path for files in [code.job_files(job), *own] for name, path in files.items()})
 
 
 def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:

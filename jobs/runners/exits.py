@@ -39,7 +39,7 @@ def fail(error: BaseException) -> int:
     return code or DATA
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what stopped a run, in one line."""
     code = error.code if isinstance(error, SystemExit) else None
     if code is None and (stopped := STOPPED.match(str(error))):

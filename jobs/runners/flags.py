@@ -92,14 +92,14 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
             ) from None
 
 
-def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
+def workers_of(runner: str, flags: Sequence[str], workers: int | None) -> int:
     """Return how many workers of one core each a run will have, as far as its options tell.
 
     Args:
-      asked: --workers, where a plan for another runner is asked for without that runner's own options.
+      workers: --workers, where a plan for another runner is asked for without that runner's own options.
     """
     if is_embedded(runner):
-        return asked or machine.cpus()
+        return workers or machine.cpus()
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
 
     options = PipelineOptions(list(flags))
@@ -111,7 +111,7 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
         cores = CORES.search(machines.machine_type or "")
         count = machines.num_workers or machines.max_num_workers
         told = (count or 1) * int(cores[1] or cores[2]) if cores else count or 0
-    return told if told > 0 else asked or 1
+    return told if told > 0 else workers or 1
 
 
 def _send_no_paths() -> None:

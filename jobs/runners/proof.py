@@ -51,7 +51,7 @@ def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
     made = Proof(
         job=job,
         version=VERSION,
-        digest=code.digest(code.job_files(job)),
+        digest=code.digest_files(code.job_files(job)),
         packages=_versions(),
         modules={name: mark for each in modules for name, mark in code.module_digests(code.files_of(each)).items()},
     )
@@ -141,7 +141,7 @@ def prove(facts: Mapping[str, Any]) -> None:
 def _difference(facts: Mapping[str, Any]) -> str:
     """Return what is other here than with the command, and what to do; "" where nothing is."""
     sent, version = facts["digest"][:SHOWN], facts["version"]
-    own = code.digest(code.job_files(facts["job"]))[:SHOWN]
+    own = code.digest_files(code.job_files(facts["job"]))[:SHOWN]
     if own != sent and version != VERSION:
         return (
             f"has molino {VERSION} with the code {own}, this command molino {version} with the code {sent}; "

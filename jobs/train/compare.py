@@ -11,7 +11,7 @@ from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, place
 from molino.jobs.train import output
 from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
-from molino.jobs.train.output import REPORT, explained, format_order, write_text
+from molino.jobs.train.output import REPORT, format_order, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def work(
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.compare import compare_report
 
-    with explained(run.output, "a smaller --batch"):
+    with training_errors(run.output, "a smaller --batch"):
         made, facts = trials(run)
         progress.part(0, 1)
         progress.show(1, 1, "drawing titles")

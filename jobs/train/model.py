@@ -10,7 +10,7 @@ from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, add_text_options, read_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
-from molino.jobs.train.output import METRICS, explained, format_order, write_text
+from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
@@ -172,7 +172,7 @@ def work(
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views
 
-    with explained(run.output, "a smaller --vocabulary or --dim"):
+    with training_errors(run.output, "a smaller --vocabulary or --dim"):
         load_keras()
         from molino.training.grow import grow
         from molino.training.nnlm_export import export_nnlm

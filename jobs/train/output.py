@@ -43,7 +43,7 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
 
 
 @contextlib.contextmanager
-def explained(output: str, remedy: str) -> Iterator[None]:
+def training_errors(output: str, remedy: str) -> Iterator[None]:
     """Say in one line what stops a training inside the block.
 
     Args:

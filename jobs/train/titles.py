@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser
 from molino.jobs.train.options import add_recipe, add_where, check_recipe
-from molino.jobs.train.output import METRICS, REPORT, explained, format_order, list_inputs, write_text
+from molino.jobs.train.output import METRICS, REPORT, format_order, list_inputs, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def work(run: "Run", *, training: Training, progress: "Progress") -> "Staged":
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.training import training_report
 
-    with explained(run.output, "a smaller --batch"):
+    with training_errors(run.output, "a smaller --batch"):
         load_keras()
         from molino.training import serving
 

@@ -25,7 +25,7 @@ from tests.faults import protocol
 STEP_SECONDS = 0.2
 FAULTS = ("lost", "answer lost", "409", "412", "503")
 # the operations before each of which an attempt may be paused
-OPERATIONS = ("see", "swap", "place", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
+OPERATIONS = ("see", "swap", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
 OPERATIONS += ("read_bytes", "hash_file")
 
 
@@ -170,7 +170,7 @@ class World:
         patch.setattr(Beating, "world", self, raising=False)
         patch.setattr(Claim, "is_dead", property(lambda claim: claim.token in self.dead))
         patch.setattr(command.exits, "end_workers", lambda: None)
-        patch.setattr(command.exits, "describe", str)
+        patch.setattr(command.exits, "describe_error", str)
         patch.setattr(storage, "close_folder", lambda folder: None)
         patch.setattr(lock, "print", lambda *_, **__: None, raising=False)
 
