@@ -280,7 +280,8 @@ def build(
     from molino.transforms.names import people as people_
     from molino.transforms.names.count import CountNames, GatherBirths
     from molino.transforms.names.curp import VerifyCurp, key_missing
-    from molino.transforms.names.views import WriteTables
+    from molino.transforms.names.views import write_tables
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.keep_first import KeepFirstPerKey
     from molino.transforms.rows.partition import PartitionRows
@@ -344,7 +345,9 @@ def build(
         spill=run.spill,
     )
     births = people.people | "Births" >> GatherBirths()
-    staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
+    staged = tables | "Tables" >> WriteViews(
+        call=write_tables, run=run, counters=counters, arguments={"births": beam.pvalue.AsSingleton(births)}
+    )
     everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from molino.jobs.run.runs import Plan, Run
     from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import Vectors
     from molino.transforms.pca.rotate import Rotation
 
@@ -285,13 +286,13 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Ro
     from molino.jobs.run.publish import Publish
     from molino.transforms.pca.read_vectors import use_own_pool
     from molino.transforms.pca.rotate import FindComponents, WriteVectors
-    from molino.transforms.pca.views import WriteFindings
+    from molino.transforms.pca.views import write_findings
 
     use_own_pool()
     spans = vectors.spans(sample=sample, seed=how.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
     found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
-    told = found["found"] | "WriteFindings" >> WriteFindings(run=run, counters=found["counters"])
+    told = found["found"] | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found["counters"])
     written = pieces | "WriteVectors" >> WriteVectors(turn=found["turn"], vectors=vectors, how=how, folder=run.staging)
     counters = (found["counters"], told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()

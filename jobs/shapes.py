@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.rows.gather import Gather
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
@@ -198,11 +199,12 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.shapes import POINTS
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
     from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time
-    from molino.transforms.shapes.views import WriteReport
+    from molino.transforms.shapes.views import write_shapes_report
 
     shards = [
         ((place, SPLITS.index(split), block), problem, split, block)
@@ -227,8 +229,9 @@ def build(
     )
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     runs = done.scratch | "Runs" >> GatherRuns(folder=run.staging)
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters)
-    files = (done.files, drawn, runs, report) | "Files" >> beam.Flatten()
+    written = WriteViews(call=write_shapes_report, run=run, counters=counters)
+    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> written
+    files = (done.files, drawn, runs, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
 

@@ -296,13 +296,15 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
     from molino.transforms.models.embed import as_sent
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.gather import Gather
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
-    from molino.transforms.titles.views import WriteReport
+    from molino.transforms.titles.views import write_titles_report
     from molino.transforms.titles.write import Columns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
@@ -332,13 +334,21 @@ def build(
         labels=labeled["labels"], lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
     counters = (read.counters, rejected.counters, labeled["counters"], written.counters) | "Counters" >> beam.Flatten()
-    report = written.glances | "WriteReport" >> WriteReport(
-        run=run, models=models, labels=labeled["labels"], counters=counters
+    report = (
+        written.glances
+        | "Glances" >> Gather(into=list)
+        | "WriteReport"
+        >> WriteViews(
+            call=write_titles_report,
+            run=run,
+            counters=counters,
+            arguments={"labels": beam.pvalue.AsSingleton(labeled["labels"]), "models": models},
+        )
     )
     files = (
         written.files,
         labeled["files"],
-        report,
+        report.files,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)

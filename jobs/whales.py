@@ -258,8 +258,10 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "U
     from molino.transforms.files import storage
     from molino.transforms.images.list_images import write_units
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.views import WriteViews
+    from molino.transforms.rows.gather import Gather
     from molino.transforms.whales.extract import GatherRejects, extract_unit, extract_unit_apart
-    from molino.transforms.whales.views import WriteReport
+    from molino.transforms.whales.views import write_contact_sheet
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -276,7 +278,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "U
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     rejects = done.scratch | "Rejects" >> GatherRejects(folder=run.staging)
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=shown)
+    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, arguments={"most": shown})
+    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> sheet
     everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=everything)

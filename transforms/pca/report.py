@@ -1,6 +1,5 @@
 """The report of the pca job: what the components carry, and what leaving some out costs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,71 +8,58 @@ import numpy as np
 from molino.schemas.pca import COUNTERS, REASONS
 from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
-from molino.transforms.report.charts import Series, bar_plot, compact, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, page
-from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
-from molino.transforms.warnings import DataWarning
+from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
+from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
 SHOWN_COMPONENTS = 12  # in the table
-HISTOGRAMS, BINS = 4, 30
+HISTOGRAMS = 4
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
+TERMS = JobTerms(
+    counters=COUNTERS,
+    reasons=REASONS,
+    outputs="components and vectors",
+    apart=("numbers", "components", "refined"),
+    flags={"label": "--label-column"},
+)
 
 
 def pca_report(
-    components: Components,
-    sample: Sample,
-    stored: np.ndarray,
-    errors: Sequence[Mapping[str, Any]],
-    *,
-    counters: Mapping[str, int],
-    options: Mapping[str, Any],
-    inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[DataWarning],
-    expected: Mapping[str, Any] | None = None,
+    components: Components, sample: Sample, stored: np.ndarray, errors: Sequence[Mapping[str, Any]], facts: RunFacts
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
       stored: the sample's scores as they are written.
       errors: rows of schemas.pca.ERRORS.
-      counters: totals of the run by name.
-      options: the run's options.
-      inputs: a `path` and its `bytes` for each file.
-      warnings: shown on top.
-      expected: rows that were reckoned with, see `report_run.run_section`.
     """
-    kept, seed = stored.shape[1], int(options["seed"])
+    kept, seed = stored.shape[1], int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
-    sections = [
-        _variance(components, kept),
-        _cosines(sample, stored, errors, seed, centered=components.mean is not None),
-        _histograms(sample, kept),
-        _neighbours(sample, stored, seed, written),
-        *_against(sample, stored, errors, seed, options.get("against")),
-        _quality(counters),
-        run_section(options, inputs, made="components and vectors", expected=expected, counters=counters),
-    ]
-    summary = [
-        ("vectors", f"{counters.get('vectors', 0):,}"),
-        ("numbers before", f"{len(components.singular):,}"),
-        ("components kept", f"{kept:,}"),
-        (
-            "variance kept",
-            f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none",
-        ),
-        ("mean cosine error", _small(written["cosine_error_mean"])),
-        ("nearest neighbour kept", _part(written["recall_1"])),
-        ("rejected rows", f"{counters.get('rejects', 0):,}"),
-    ]
-    return page(
+    centered = components.mean is not None
+    variance = f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none"
+    return run_page(
         "Principal components",
-        subtitle=f"The vectors {options['column']}, rotated to their principal components"
-        + (", about their mean." if components.mean is not None else "; not centred, so that cosines stay."),
-        summary=summary,
-        sections=sections,
-        warnings=shown_warnings(warnings),
+        facts,
+        subtitle=f"The vectors {facts.options['column']}, rotated to their principal components"
+        + (", about their mean." if centered else "; not centred, so that cosines stay."),
+        summary=[
+            *facts.figures({"vectors": "vectors"}),
+            ("numbers before", f"{len(components.singular):,}"),
+            ("components kept", f"{kept:,}"),
+            ("variance kept", variance),
+            ("mean cosine error", _small(written["cosine_error_mean"])),
+            ("nearest neighbour kept", _part(written["recall_1"])),
+            *facts.figures({"rejected rows": "rejects"}),
+        ],
+        sections=[
+            _variance(components, kept),
+            _cosines(sample, stored, errors, seed, centered=centered),
+            _histograms(sample, kept),
+            _neighbours(sample, stored, seed, written),
+            *_against(sample, stored, errors, seed, facts.options.get("against")),
+        ],
     )
 
 
@@ -220,29 +206,19 @@ def _histograms(sample: Sample, kept: int) -> Section:
     plots = []
     for place in range(min(HISTOGRAMS, kept)):
         scores = sample.scores[:, place]
-        caption = f"PC{place + 1}."
         if not len(scores) or scores.min() == scores.max():
-            plots.append(Plot("", caption, "No picture: all scores are the same."))
+            plots.append(Plot("", f"PC{place + 1}.", "No picture: all scores are the same."))
             continue
-        heights, edges = np.histogram(scores, BINS)
         plots.append(
-            bar_plot(
-                _bin_names(edges),
-                {"Vectors": heights.tolist()},
+            histogram(
+                scores,
                 x_label=f"Score on PC{place + 1}",
                 y_label="Vectors of the sample",
-                caption=caption,
+                caption=f"PC{place + 1}.",
                 alt=f"Bars of vectors by their score on component {place + 1}.",
             )
         )
     return Section("First components", text, plots)
-
-
-def _bin_names(edges: np.ndarray) -> list[str]:
-    """Return the middles of bins, in the digits that tell them apart."""
-    middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
-    digits = 1 - math.floor(math.log10(width))
-    return [compact(float(middle)) if abs(digits) > 6 else compact(round(float(middle), digits)) for middle in middles]
 
 
 def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:
@@ -297,13 +273,3 @@ def _against(
         f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."
     )
     return [Section(f"Against {name}", text, [plot, _table_of_errors(rows, f"Against {name}", of_components=False)])]
-
-
-def _quality(counters: Mapping[str, int]) -> Section:
-    text = "Every row read is a vector or a reject: the sums are compared before anything is published."
-    shown = {name: n for name, n in counters.items() if name in COUNTERS or name.startswith("rejects")}
-    parts = [
-        counter_table(shown, COUNTERS, whole="rows_read", apart=("numbers", "components", "refined")),
-        reject_table(counters, REASONS, noun="rows"),
-    ]
-    return Section("Data quality", text, parts)

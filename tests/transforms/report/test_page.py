@@ -115,7 +115,7 @@ def whole_page(text: str = "plain") -> str:
         Section(text, text, [table, grid, gallery]),
     ]
     links = [(text, ""), (text, "report/page-0002.html")]
-    return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text], links=links)
+    return page(text, subtitle=[text, text], summary=[(text, text)], sections=sections, warnings=[text], links=links)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -162,7 +162,7 @@ def test_redaction_reaches_every_text_and_comes_before_clipping():
     lone = Plot("<svg/>", "secret", "secret")
     html = page(
         "secret",
-        subtitle="secret",
+        subtitle=["secret"],
         summary=[("secret", "secret")],
         sections=[Section("secret", "secret", [table, lone])],
         warnings=["secret"],
@@ -230,7 +230,7 @@ def test_cells_are_written_by_unit_and_numbers_stand_right():
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
 def test_a_cell_that_is_no_length_has_no_bar(value):
     table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
-    assert [row[0].part for row in module.shown_rows(table)] == ["", "1.000"]
+    assert [row[0].part for row in module.write_rows(table)] == ["", "1.000"]
 
 
 def test_a_ragged_row_is_an_error_that_names_it():

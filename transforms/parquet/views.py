@@ -1,0 +1,47 @@
+"""What a person reads of a run, staged once its rows and counters are known."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from molino.transforms.parquet.shards import StagedFile
+from molino.transforms.rows.batches import Counters, sum_counters
+from molino.transforms.rows.outputs import ParDoInto
+
+
+class Views(NamedTuple):
+    """What `WriteViews` gives: staged files, and what was counted on the way."""
+
+    files: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteViews(beam.PTransform):
+    """Stage what a person reads. Input: one element, such as a list from `Gather`. Output: Views.
+
+    Attributes:
+      call: yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and
+        `arguments`.
+      run: the run, for its staging folder and what a report says of it.
+      counters: of the whole run.
+      arguments: others of `call`, by name; side inputs too.
+    """
+
+    call: Callable[..., Iterator[StagedFile | Mapping[str, int]]]
+    run: Any
+    counters: beam.PCollection
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def expand(self, element: beam.PCollection) -> Views:
+        held = {"counters": beam.pvalue.AsList(self.counters), "call": self.call, "run": self.run}
+        return element | ParDoInto(into=Views, call=_write, arguments={**held, **self.arguments})
+
+
+def _write(
+    element: Any, counters: Sequence[Mapping[str, int]], call: Callable[..., Iterator[Any]], run: Any, **arguments: Any
+) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    for item in call(element, sum_counters(counters), run, **arguments):
+        yield item if isinstance(item, StagedFile) else beam.pvalue.TaggedOutput("counters", item)
