@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from molino.jobs.run.runs import Plan, Run
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import Vectors
     from molino.transforms.pca.rotate import Rotation
 
@@ -284,6 +283,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Ro
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import use_own_pool
     from molino.transforms.pca.rotate import FindComponents, WriteVectors
     from molino.transforms.pca.views import write_findings

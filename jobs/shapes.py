@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.rows.gather import Gather
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
@@ -201,6 +200,7 @@ def build(
     from molino.transforms.parquet.do_once import DoOnce
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.gather import Gather
     from molino.transforms.shapes.points import SPLITS, make_shard
     from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time

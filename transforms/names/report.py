@@ -85,7 +85,7 @@ def names_report(
     return run_page(
         "Names",
         facts,
-        subtitle=f"How many people bear each surname and each given name, counted once per person. Ages are {year}.",
+        subtitle=f"How many people bear each surname and given name, counted once per person. Ages are those {year}.",
         summary=figures + [(title, format_cell(table.num_rows, "count")) for title, table in sizes],
         sections=sections,
         redact=hide_curps,
@@ -140,12 +140,7 @@ def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
         (rank, row["apellido"], row[by], row[by] / total)
         for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
     ]
-    columns = (
-        Column(title="#", unit="count"),
-        Column(title="Surname"),
-        Column(title="People", unit="count"),
-        Column(title="Share", unit="share", bar=True),
-    )
+    columns = (Column("#", "count"), Column("Surname"), Column("People", "count"), Column("Share", "share", bar=True))
     return Table(columns, rows, caption)
 
 
@@ -163,11 +158,11 @@ def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
     ]
     columns = (
-        Column(title="#", unit="count"),
-        Column(title="Name"),
-        Column(title="People", unit="count"),
-        Column(title=f"Mean age {year}", unit="mean"),
-        Column(title="Share", unit="share", bar=True),
+        Column("#", "count"),
+        Column("Name"),
+        Column("People", "count"),
+        Column(f"Mean age {year}", "mean"),
+        Column("Share", "share", bar=True),
     )
     return Table(columns, rows, caption)
 
@@ -285,15 +280,15 @@ def _merged_table(merged: pa.Table) -> Table:
         for row in merged.sort_by(order).slice(0, TOP_REPAIRS).to_pylist()
     ]
     columns = (
-        Column(title="As written"),
-        Column(title="Repaired"),
-        Column(title="People as written", unit="count"),
-        Column(title="People with Ñ", unit="count"),
-        Column(title="Evidence"),
-        Column(title="Kind"),
-        Column(title="CURPs with X", unit="count"),
-        Column(title="CURPs with N", unit="count"),
-        Column(title="CURPs with both", unit="count"),
+        Column("As written"),
+        Column("Repaired"),
+        Column("People as written", "count"),
+        Column("People with Ñ", "count"),
+        Column("Evidence"),
+        Column("Kind"),
+        Column("CURPs with X", "count"),
+        Column("CURPs with N", "count"),
+        Column("CURPs with both", "count"),
     )
     caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
     return Table(columns, rows, caption, wide=True)
@@ -311,12 +306,7 @@ def _evidence_table(repairs: pa.Table) -> Table:
         )
         for row in groups.sort_by(order).to_pylist()
     ]
-    columns = (
-        Column(title="Outcome"),
-        Column(title="Evidence"),
-        Column(title="Names", unit="count"),
-        Column(title="People as written", unit="count"),
-    )
+    columns = (Column("Outcome"), Column("Evidence"), Column("Names", "count"), Column("People as written", "count"))
     return Table(columns, rows, "What decided", wide=True)
 
 

@@ -104,10 +104,10 @@ def _variance(components: Components, kept: int) -> Section:
         for k in range(min(SHOWN_COMPONENTS, len(proportions)))
     ]
     columns = (
-        Column(title="Component"),
-        Column(title="Standard deviation"),
-        Column(title="Proportion", unit="share", bar=True),
-        Column(title="Cumulative", unit="share"),
+        Column("Component"),
+        Column("Standard deviation"),
+        Column("Proportion", "share", bar=True),
+        Column("Cumulative", "share"),
     )
     return Section("Components", text, [*plots, Table(columns, rows, "The first components", wide=True)])
 
@@ -188,15 +188,12 @@ def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_comp
             (row["components"] or None, name, *known, _small(row["cosine_error_max"]), *bound, *sizes, *recalls)
         )
     columns = [
-        Column(title="Components", unit="count"),
-        Column(title="Type"),
-        *(Column(title=title, unit="mean") for title in ("Mean", "Median", "99 %", "Largest")),
-        *(
-            Column(title=title, unit="mean")
-            for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))
-        ),
-        *([Column(title="Magnitude kept", unit="mean")] if of_components else []),
-        *(Column(title=f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
+        Column("Components", "count"),
+        Column("Type"),
+        *(Column(title, "mean") for title in ("Mean", "Median", "99 %", "Largest")),
+        *(Column(title, "mean") for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))),
+        *([Column("Magnitude kept", "mean")] if of_components else []),
+        *(Column(f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
     ]
     return Table(columns, cells, caption, wide=True)
 
@@ -236,12 +233,12 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
             name = _name(sample, query) if not rank else ""
             rows.append((name, rank + 1, _name(sample, a), f"{cos[0]:.4f}", _name(sample, b), f"{cos[1]:.4f}"))
     columns = (
-        Column(title="Vector"),
-        Column(title="Rank", unit="count"),
-        Column(title="Nearest before"),
-        Column(title="Cosine", unit="mean"),
-        Column(title="Nearest after"),
-        Column(title="Cosine", unit="mean"),
+        Column("Vector"),
+        Column("Rank", "count"),
+        Column("Nearest before"),
+        Column("Cosine", "mean"),
+        Column("Nearest after"),
+        Column("Cosine", "mean"),
     )
     return Section("Neighbours", text, [Table(columns, rows, "Neighbours of a few vectors", wide=True)])
 

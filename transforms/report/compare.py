@@ -30,7 +30,7 @@ def compare_report(comparison: Mapping[str, Any]) -> str:
 def _findings(comparison: Mapping[str, Any]) -> Section:
     rows = [(sentence,) for sentence in comparison["sentences"]]
     text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
-    return Section("Findings", text, [Table((Column(title="What was found"),), rows, "In words", wide=True)])
+    return Section("Findings", text, [Table((Column("What was found"),), rows, "In words", wide=True)])
 
 
 def _ranking(comparison: Mapping[str, Any]) -> Section:
@@ -42,14 +42,14 @@ def _ranking(comparison: Mapping[str, Any]) -> Section:
         "all models together."
     )
     columns = (
-        Column(title="Model"),
-        Column(title="Trials", unit="count"),
-        Column(title="Balanced accuracy"),
-        Column(title="Deviation"),
-        Column(title="Over titles"),
-        Column(title="Over repeats"),
-        Column(title="Over both"),
-        Column(title="Below the best (95 %)"),
+        Column("Model"),
+        Column("Trials", "count"),
+        Column("Balanced accuracy"),
+        Column("Deviation"),
+        Column("Over titles"),
+        Column("Over repeats"),
+        Column("Over both"),
+        Column("Below the best (95 %)"),
     )
     rows = [
         (
@@ -110,15 +110,15 @@ def _effects(comparison: Mapping[str, Any]) -> Section:
     if comparison["own_titles"]:
         text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
     columns = (
-        Column(title="Factor"),
-        Column(title="Higher"),
-        Column(title="Lower"),
-        Column(title="Difference"),
-        Column(title="Interval"),
-        Column(title="p"),
-        Column(title="p, corrected"),
-        Column(title="Pairs of models", unit="count"),
-        Column(title="Trials", unit="count"),
+        Column("Factor"),
+        Column("Higher"),
+        Column("Lower"),
+        Column("Difference"),
+        Column("Interval"),
+        Column("p"),
+        Column("p, corrected"),
+        Column("Pairs of models", "count"),
+        Column("Trials", "count"),
     )
     rows = [
         (
@@ -139,17 +139,17 @@ def _effects(comparison: Mapping[str, Any]) -> Section:
 
 def _trials(comparison: Mapping[str, Any]) -> Section:
     columns: tuple[Column, ...] = (
-        Column(title="Trial"),
-        Column(title="Model"),
-        Column(title="Titles", unit="count"),
-        Column(title="Categories", unit="count"),
-        Column(title="Accuracy"),
-        Column(title="Balanced accuracy"),
-        Column(title="Over titles"),
-        Column(title="Published"),
-        Column(title="Epochs", unit="count"),
-        Column(title="Seconds", unit="mean"),
-        Column(title="Peak, GB", unit="mean"),
+        Column("Trial"),
+        Column("Model"),
+        Column("Titles", "count"),
+        Column("Categories", "count"),
+        Column("Accuracy"),
+        Column("Balanced accuracy"),
+        Column("Over titles"),
+        Column("Published"),
+        Column("Epochs", "count"),
+        Column("Seconds", "mean"),
+        Column("Peak, GB", "mean"),
     )
     rows: list[tuple[Cell, ...]] = [
         (

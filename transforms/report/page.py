@@ -36,7 +36,7 @@ class Term:
 Cell = str | int | float | Term | None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Column:
     """A table column.
 
@@ -48,7 +48,7 @@ class Column:
 
     title: str
     unit: Unit = "text"
-    bar: bool = False
+    bar: bool = dataclasses.field(default=False, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ class RunFacts:
 
     def figures(self, titles: Mapping[str, str]) -> list[tuple[str, str]]:
         """Return counters for the summary, by the titles that they have there."""
-        return [(title, format_cell(self.counters.get(name, 0), "count")) for name, title in titles.items()]
+        return [(title, format_cell(self.counters.get(name, 0), "count")) for title, name in titles.items()]
 
 
 def run_page(
@@ -149,11 +149,7 @@ def counter_table(facts: RunFacts) -> Table:
     for name in names:
         part = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
         rows.append((Term(name, meaning_of(name, terms.counters)), counters[name], part))
-    columns = (
-        Column(title="Counter"),
-        Column(title="Count", unit="count"),
-        Column(title=f"Share of {terms.noun}", unit="share"),
-    )
+    columns = (Column("Counter"), Column("Count", "count"), Column(f"Share of {terms.noun}", "share"))
     return Table(columns, rows, "Counters")
 
 
@@ -176,9 +172,9 @@ def reject_table(facts: RunFacts) -> Table:
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
     columns = (
-        Column(title="Reason"),
-        Column(title=facts.terms.noun.capitalize(), unit="count"),
-        Column(title="Share of rejects", unit="share", bar=True),
+        Column("Reason"),
+        Column(facts.terms.noun.capitalize(), "count"),
+        Column("Share of rejects", "share", bar=True),
     )
     return Table(columns, rows, f"Rejected {facts.terms.noun} by reason")
 
@@ -195,12 +191,7 @@ def plan_table(facts: RunFacts) -> Table:
         (title, planned, facts.counters.get(name, 0), share(facts.counters.get(name, 0), planned))
         for title, name, planned in plans
     ]
-    columns = (
-        Column(title="Rows"),
-        Column(title="Plan", unit="count"),
-        Column(title="Fact", unit="count"),
-        Column(title="Fact by plan", unit="share"),
-    )
+    columns = (Column("Rows"), Column("Plan", "count"), Column("Fact", "count"), Column("Fact by plan", "share"))
     return Table(columns, rows, "Plan and fact")
 
 
@@ -221,19 +212,14 @@ def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
     if rest := inputs[MOST_LINES:]:
         files, size = sum(one.get("files", 1) for one in rest), sum(one.get("bytes") or 0 for one in rest)
         rows.append((f"… and {len(rest):,} more", files, size, None))
-    columns = (
-        Column(title="Input"),
-        Column(title="Files", unit="count"),
-        Column(title="Bytes", unit="count"),
-        Column(title="Changed, UTC"),
-    )
+    columns = (Column("Input"), Column("Files", "count"), Column("Bytes", "count"), Column("Changed, UTC"))
     return Table(columns, rows, "Inputs", wide=True)
 
 
 def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:
     """Return options by the names that they have on the command line, and their values in words."""
     rows = sorted(row for row in _option_rows(options, flags, "") if row[0])
-    return Table((Column(title="Option"), Column(title="Value")), rows, "Options", wide=True)
+    return Table((Column("Option"), Column("Value")), rows, "Options", wide=True)
 
 
 def _option_rows(options: Mapping[str, Any], flags: Mapping[str, str], above: str) -> Iterator[tuple[str, str]]:

@@ -53,13 +53,13 @@ def _figures(figures: Mapping[str, Any]) -> Section:
     top = next((name for name in figures["test"] if name[:3] == "top"), "")
     sure = [what for what in ("scores", "probabilities") if f"calibration_error_of_{what}" in figures["test"]]
     columns = (
-        Column(title="Split"),
-        Column(title="Titles", unit="count"),
-        Column(title="Balanced accuracy"),
-        Column(title="Interval"),
-        Column(title="Accuracy"),
-        Column(title=f"Among the first {top.partition('_')[0][3:]}"),
-        *(Column(title=f"Calibration error of {what}") for what in sure),
+        Column("Split"),
+        Column("Titles", "count"),
+        Column("Balanced accuracy"),
+        Column("Interval"),
+        Column("Accuracy"),
+        Column(f"Among the first {top.partition('_')[0][3:]}"),
+        *(Column(f"Calibration error of {what}") for what in sure),
     )
     rows = [
         (
@@ -128,18 +128,13 @@ def _languages(figures: Mapping[str, Any]) -> list[Section]:
         (f"test, {language}", f"{each['one']:.4f}", f"{each['each']:.4f}")
         for language, each in choice["test_by_language"].items()
     ]
-    columns = (Column(title="Titles"), Column(title="One for all"), Column(title="One a language, merged"))
+    columns = (Column("Titles"), Column("One for all"), Column("One a language, merged"))
     return [Section("One classifier, or one a language", text, [Table(columns, rows, "By language", wide=True)])]
 
 
 def _mistakes(figures: Mapping[str, Any]) -> Section:
     text = "Categories of the lowest recall on the test split, and what their titles were taken for."
-    columns = (
-        Column(title="Category"),
-        Column(title="Titles", unit="count"),
-        Column(title="Recall", unit="share", bar=True),
-        Column(title="Taken for"),
-    )
+    columns = (Column("Category"), Column("Titles", "count"), Column("Recall", "share", bar=True), Column("Taken for"))
     rows = [
         (
             each["category"],
@@ -154,11 +149,11 @@ def _mistakes(figures: Mapping[str, Any]) -> Section:
 
 def _speed(figures: Mapping[str, Any]) -> Section:
     columns = (
-        Column(title="Trained on"),
-        Column(title="Epoch", unit="count"),
-        Column(title="Seconds", unit="mean"),
-        Column(title="Titles a second", unit="count"),
-        Column(title="Waiting for data", unit="share"),
+        Column("Trained on"),
+        Column("Epoch", "count"),
+        Column("Seconds", "mean"),
+        Column("Titles a second", "count"),
+        Column("Waiting for data", "share"),
     )
     rows = [
         (name, number, each["seconds"], round(each["rows_a_second"]), each["waiting"])

@@ -127,13 +127,13 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
         accuracies = [best[f"{split}_accuracy"] for split in ("train", "validation", "test")]
         rows.append((problem, len(of), best["base"], Term(nodes_text(best), how), *accuracies))
     columns = (
-        Column(title="Problem"),
-        Column(title="Networks", unit="count"),
-        Column(title="Base", unit="share"),
-        Column(title="Best network: nodes"),
-        Column(title="Training", unit="share"),
-        Column(title="Validation", unit="share"),
-        Column(title="Test", unit="share"),
+        Column("Problem"),
+        Column("Networks", "count"),
+        Column("Base", "share"),
+        Column("Best network: nodes"),
+        Column("Training", "share"),
+        Column("Validation", "share"),
+        Column("Test", "share"),
     )
     text = "The base is what one gets right by saying the commoner class of every point. "
     text += "What else a network was trained with stands in the gallery, by its number."
@@ -223,12 +223,12 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
         name = Term(f"{shape_name(run)}, {nodes_text(run)}", how)
         rows.append((name, len(values), values.min(), float(np.median(values)), values.max(), np.ptp(values)))
     columns = (
-        Column(title="Network"),
-        Column(title="Seeds", unit="count"),
-        Column(title="Lowest", unit="share"),
-        Column(title="Median", unit="share"),
-        Column(title="Highest", unit="share"),
-        Column(title="Spread", unit="share", bar=True),
+        Column("Network"),
+        Column("Seeds", "count"),
+        Column("Lowest", "share"),
+        Column("Median", "share"),
+        Column("Highest", "share"),
+        Column("Spread", "share", bar=True),
     )
     text = "Networks that differ in their initial weights alone, those with the widest spread first."
     more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""

@@ -90,11 +90,7 @@ def _splits(glance: Glance, labels: pa.Table) -> Section:
     )
     columns = [_group_table(glance, "language", "Language"), _group_table(glance, "label_quality", "Label quality")]
     rows = [(split, totals[split], share(totals[split], sum(totals.values()))) for split in SPLITS]
-    whole = Table(
-        (Column(title="Split"), Column(title="Titles", unit="count"), Column(title="Share", unit="share", bar=True)),
-        rows,
-        "All titles",
-    )
+    whole = Table((Column("Split"), Column("Titles", "count"), Column("Share", "share", bar=True)), rows, "All titles")
     return Section("Splits", text, [whole, *columns])
 
 
@@ -116,10 +112,10 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
         sums = [sum(of.get(split, 0) for of in rest) for split in SPLITS]
         rows.append((f"{len(rest):,} others", *sums, sum(sums), share(sum(sums), total)))
     columns = (
-        Column(title=caption),
-        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
-        Column(title="All", unit="count"),
-        Column(title="Share", unit="share", bar=True),
+        Column(caption),
+        *(Column(split.capitalize(), "count") for split in SPLITS),
+        Column("All", "count"),
+        Column("Share", "share", bar=True),
     )
     return Table(columns, rows, f"Titles by {caption.lower()}", wide=True)
 
@@ -153,10 +149,10 @@ def _label_table(trained: pa.Table) -> Table:
         for row in trained.slice(0, TOP).to_pylist()
     ]
     columns = (
-        Column(title="Label", unit="count"),
-        Column(title="Category"),
-        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
-        Column(title="Share of training", unit="share", bar=True),
+        Column("Label", "count"),
+        Column("Category"),
+        *(Column(split.capitalize(), "count") for split in SPLITS),
+        Column("Share of training", "share", bar=True),
     )
     return Table(columns, rows, "The largest categories", wide=True)
 
@@ -194,13 +190,13 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
         how = "compiled table" if model.kind == "table" else "TensorFlow"
         rows.append((Term(model.name, f"sha256 {model.digest[:16]}…"), how, model.dim, *sizes, *counts))
     columns = (
-        Column(title="Model"),
-        Column(title="Embedded by"),
-        Column(title="Dimensions", unit="count"),
-        Column(title="Vocabulary", unit="count"),
-        Column(title="Buckets", unit="count"),
-        Column(title="Tokens", unit="count"),
-        Column(title="Not in the vocabulary", unit="share", bar=True),
+        Column("Model"),
+        Column("Embedded by"),
+        Column("Dimensions", "count"),
+        Column("Vocabulary", "count"),
+        Column("Buckets", "count"),
+        Column("Tokens", "count"),
+        Column("Not in the vocabulary", "share", bar=True),
     )
     tables = [Table(columns, rows, "Models", wide=True)]
     shown: list[Mapping[str, int]] = []
@@ -216,11 +212,7 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
 def _word_table(known: Known, names: str) -> Table:
     order = sorted(known.words.items(), key=lambda item: (-item[1], item[0]))[:TOP]
     rows = [(word if word else Term("", "the empty token"), n, share(n, known.unknown)) for word, n in order]
-    columns = (
-        Column(title="Token"),
-        Column(title="Times", unit="count"),
-        Column(title="Share of the unknown", unit="share", bar=True),
-    )
+    columns = (Column("Token"), Column("Times", "count"), Column("Share of the unknown", "share", bar=True))
     return Table(columns, rows, f"Commonest unknown tokens: {names}")
 
 

@@ -160,6 +160,6 @@ def _failures(cards: pa.Table) -> list[Section]:
         (Term(card["key"], card["detail"]), card["status"]) for card in failed.slice(0, MOST_FAILURES).to_pylist()
     ]
     more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
-    columns = (Column(title="Image, and what was found"), Column(title="Reason"))
+    columns = (Column("Image, and what was found"), Column("Reason"))
     text = "What could not be decoded, and why. Every one is a row of rejects."
     return [Section("Failures", text, [Table(columns, rows, f"Rejected images{more}", wide=True)])]

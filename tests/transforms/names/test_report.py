@@ -1,6 +1,7 @@
 """The report of the names job: right numbers, nobody's CURP, and no page that acts on whoever opens it."""
 
 import collections
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -161,6 +162,7 @@ def test_the_numbers_are_on_the_page():
     text = Parsed(report(**_arguments())).text
     for expected in ("1,234,567", "90.00%", "NAME 19", "75.00%", "something_new", "a.new_one", "2 files", "not set"):
         assert expected in text
+    assert re.search(r"rows read\s*1,000\s+duplicate rows\s*80\s+conflicts\s*7\s+rejected rows\s*20\s", text)
     assert "36 names merged, 24 left as written" in text
     assert "Merged: the 30 that move most people" in text
     assert "Of unknown age and not shown: 5." in text
