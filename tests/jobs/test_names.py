@@ -14,7 +14,7 @@ from molino.jobs import names
 from molino.jobs.names import JUNK
 from molino.jobs.run.recheck import verify
 from molino.transforms.names.sample import sample_names
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared"
 needs_shared = pytest.mark.skipif(

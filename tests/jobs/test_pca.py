@@ -19,7 +19,7 @@ from molino.transforms.pca.read_vectors import VectorSpan, check_block
 from molino.transforms.pca.rotate import count_zeros
 from molino.transforms.pca.sample import HOSTILE, sample_vectors
 from molino.transforms.pca.second_moment import second_moment
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 pytestmark = pytest.mark.slow
 ROWS = 5000

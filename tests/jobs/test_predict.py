@@ -9,7 +9,7 @@ import pytest
 from molino.jobs import predict
 from molino.transforms.models import embed
 from molino.transforms.titles.sample import sample_titles
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 
 def run(*words):

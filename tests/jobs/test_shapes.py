@@ -11,7 +11,7 @@ from molino.jobs import shapes
 from molino.jobs.run.manifest import listed_paths
 from molino.jobs.run.recheck import verify
 from molino.transforms.shapes.points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 SWEEP = """\
 - problem: [linear, cos=3]

@@ -18,7 +18,7 @@ from molino.schemas.titles import titles_schema
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
 from molino.transforms.titles.sample import sample_titles
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 pytestmark = pytest.mark.slow
 SHARES = {"train": 0.7, "validation": 0.2, "test": 0.1}

@@ -24,7 +24,7 @@ from molino.transforms.images.encode import encode_jpeg
 from molino.transforms.whales.crop import crop_square
 from molino.transforms.whales.find_region import OriginalOptions, find_region_original
 from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
-from tests.schemas.test_counters import undeclared
+from tests.docs.test_counters import undeclared
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/whales"
 needs_shared = pytest.mark.skipif(

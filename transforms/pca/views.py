@@ -10,15 +10,15 @@ from molino.transforms.pca.rotate import Found, stage_components
 from molino.transforms.report.run import RunFacts
 
 
-def write_findings(found: Found, counters: Mapping[str, int], run: Any) -> Iterator[StagedFile | Mapping[str, int]]:
+def write_findings(findings: Found, counters: Mapping[str, int], run: Any) -> Iterator[StagedFile | Mapping[str, int]]:
     """Stage components, errors, summary and report, and count the components."""
-    components = found.components
-    counted = {"numbers": len(components.singular), "components": found.kept, "refined": int(found.refined)}
+    components = findings.components
+    counted = {"numbers": len(components.singular), "components": findings.kept, "refined": int(findings.refined)}
     counted["_spanned"] = components.spanned
     yield counted
-    yield from stage_components(found, run.staging)
-    summary = print_variance(components, found.kept)
+    yield from stage_components(findings, run.staging)
+    summary = print_variance(components, findings.kept)
     yield write_view(summary.encode(), folder=run.staging, name="summary.txt")
     facts = RunFacts.of(run, {**counters, **counted}, TERMS)
-    report = pca_report(components, found.sample, found.stored, found.errors.to_pylist(), facts)
+    report = pca_report(components, findings.sample, findings.stored, findings.errors.to_pylist(), facts)
     yield write_view(report.encode(), folder=run.staging, name="report.html")

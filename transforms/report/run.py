@@ -101,7 +101,7 @@ def run_page(
         subtitle=[subtitle, *data_lines(facts.inputs)],
         summary=summary,
         sections=[*sections, quality_section(facts), run_section(facts)],
-        warnings=shown_warnings(facts),
+        warnings=warning_lines(facts),
         links=links,
         redact=redact,
     )
@@ -132,10 +132,10 @@ def _date(entry: Mapping[str, Any]) -> str:
 def quality_section(facts: RunFacts) -> Section:
     """Return what the run met on its way: counters, rejects by reason, and what had been expected."""
     terms, (whole, parts) = facts.terms, facts.balance
-    text = f"What the run met on its way. Shares are of the {terms.noun} read."
+    text = f"What the run met on its way. Shares are of the {terms.noun}{' read' if facts.inputs else ''}."
     if not facts.missing:
         text += f" Every {terms.noun[:-1]} is accounted for: {listed(parts)} add up to the {whole.replace('_', ' ')}."
-    rejects = [reject_table(facts)] if terms.reasons else []
+    rejects = [reject_table(facts)] if facts.counters.get("rejects") else []
     plan = [plan_table(facts)] if "rows" in facts.expected else []
     return Section("Data quality", text, [counter_table(facts), *rejects, *plan])
 
@@ -262,7 +262,7 @@ def in_words(value: object) -> str:
     return str(value) or "(empty)"
 
 
-def shown_warnings(facts: RunFacts) -> list[str]:
+def warning_lines(facts: RunFacts) -> list[str]:
     """Return the first warnings, and how many more there are; led by one when rows were lost or invented."""
     lines = [str(warning) for warning in facts.warnings[:MOST_LINES]]
     if more := len(facts.warnings) - len(lines):

@@ -10,8 +10,8 @@ import pytest
 
 from molino.jobs.run.recheck import verify
 from molino.schemas import name_of
+from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import file_of, molino
-from tests.schemas.test_counters import undeclared
 
 ROOT = Path(__file__).resolve().parents[3]
 MELI = ROOT.parent / "shared/data/meli"

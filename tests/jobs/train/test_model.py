@@ -23,8 +23,8 @@ from molino.schemas import field, schema
 from molino.transforms.files import storage
 from molino.transforms.models.model_files import digest_model
 from molino.transforms.text.sources import list_sources
+from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import molino
-from tests.schemas.test_counters import undeclared
 from tests.training.made_run import write_tables
 
 ROOT = Path(__file__).resolve().parents[3]

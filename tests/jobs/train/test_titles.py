@@ -18,8 +18,8 @@ import pytest
 from molino.jobs.run.lock import Lock
 from molino.jobs.run.recheck import verify
 from molino.schemas.training import PREDICTIONS
+from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import figures, file_of, molino, quickly, train
-from tests.schemas.test_counters import undeclared
 from tests.training.made_titles import WORDS, write_titles
 
 ROOT = Path(__file__).resolve().parents[3]
