@@ -9,8 +9,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-# a file of tests stays on one core, with what its tests share
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# a file of tests stays on one core, with what its tests share; the longest first, as tests/conftest.py has them
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 # a lock is complete: --no-deps keeps pip from asking for what requirements/overrides.txt leaves out
 PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
 

@@ -25,6 +25,7 @@ from benchmarks.constants_flink import is_fetched, measure_flink  # noqa: E402
 from benchmarks.constants_inputs import INPUTS  # noqa: E402
 from molino.jobs.commands import plan as plan_command  # noqa: E402
 from molino.jobs.forecast.estimate import CONSTANTS, MILLION, cost_of  # noqa: E402
+from molino.jobs.job import load_job  # noqa: E402
 from molino.jobs.runners.flags import FLINK  # noqa: E402
 
 WORKERS = (1, 2)
@@ -96,7 +97,7 @@ def run_once(job: str, data: Path, line: tuple[str, ...], workers: int) -> Ran:
     words = ["-m", "molino", job, *line, "--output", str(output), "--workers", str(workers), "--quiet"]
     took = harness.measure([sys.executable, *words], data / "log")
     written = json.loads((output / "_manifest.json").read_text())["used"]["written_bytes"]
-    plan, _ = plan_command.look(job, *plan_command.parser_of(job).parse_strictly(line))
+    plan, _ = plan_command.plan_run(load_job(job), *plan_command.plan_parser(load_job(job)).parse_strictly(line))
     return Ran(amounts=plan.size().amounts, workers=workers, cpu=took.cpu, peak=took.peak, written=written)
 
 

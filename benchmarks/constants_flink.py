@@ -15,6 +15,7 @@ from benchmarks.constants_inputs import INPUTS
 from benchmarks.harness import ROOT
 from molino.jobs.commands import plan
 from molino.jobs.forecast.estimate import MILLION, cost_of
+from molino.jobs.job import load_job
 
 SCRIPTS = ROOT / "deploy/flink"
 SLOTS = (1, 2)
@@ -31,7 +32,7 @@ def measure_flink(data: Path, jobs: Mapping[str, Any]) -> dict[str, float]:
         _script("start", slots, 1)
         try:
             for job, line in [(name, line) for name in jobs for line in INPUTS[name](data)[:2]]:
-                planned, _ = plan.look(job, *plan.parser_of(job).parse_strictly(line))
+                planned, _ = plan.plan_run(load_job(job), *plan.plan_parser(load_job(job)).parse_strictly(line))
                 costs, seconds = jobs[job]["microseconds"], _submit(data, job, line)
                 print(f"{job} on Flink, {slots} slots: {seconds:.1f} s, {shlex.join(line)}", flush=True)
                 work = cost_of({**costs, "fixed": 0}, planned.size().amounts) / MILLION / slots

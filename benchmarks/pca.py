@@ -57,7 +57,7 @@ def _open_molino(vectors, *, double: bool) -> Callable[[int], object]:
     """Each batch as it comes from Parquet: looked through for what cannot be used, multiplied, and added."""
     import pyarrow as pa
 
-    from molino.transforms.pca.blas import pin_blas
+    from molino.transforms.blas import pin_blas
     from molino.transforms.pca.read_vectors import check_block
     from molino.transforms.pca.second_moment import add_moments, no_moment, second_moment
 

@@ -65,9 +65,9 @@ class Rate:
 def _open_molino(folder: str, titles: list[str], *, exact: bool) -> Callable[[int], object]:
     import pyarrow as pa
 
-    from molino.transforms.models.embed import open_embedder, plan_model
+    from molino.transforms.models.embed import open_embedder, plan_models
 
-    model = plan_model("model", folder, exact=exact)
+    model = plan_models({"model": folder}, exact=exact)[0]
     if model.kind != "table":
         raise RuntimeError(f"no table: {model.reason}")
     embedder, array = open_embedder(model), pa.array(titles)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 
 from benchmarks import harness  # noqa: E402
 from molino.stderr import record_stderr  # noqa: E402
-from molino.transforms.images.decode import ImageError, decode, decode_damaged  # noqa: E402
+from molino.transforms.images.decode import ImageError, decode_image  # noqa: E402
 
 PAGE = ROOT / "docs/whales-damage.md"
 ENCODERS = {  # options of Pillow
@@ -62,7 +62,7 @@ def told(data: bytes, sound: np.ndarray) -> tuple[str, str]:
             other = None
     warned = "warns" if other is None or printed[0].strip() else "silent"
     try:
-        image, damaged = decode_damaged(data)
+        image, damaged = decode_image(data)
     except ImageError as error:
         return f"rejected: {error.reason}", warned
     if damaged:
@@ -75,7 +75,7 @@ def run(folder: Path) -> Iterator[tuple[str, str, str]]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:20]
     encoders, rng = list(ENCODERS.values()), np.random.default_rng(0)
     files = [encode(path, **encoders[i % len(encoders)]) for i, path in enumerate(paths)]
-    sound = [decode(file) for file in files]  # none of them is refused
+    sound = [decode_image(file)[0] for file in files]  # none of them is refused
     for kind, times in TIMES.items():
         for time in range(times):
             number = time % len(files)

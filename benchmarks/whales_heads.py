@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file's folder
 
 from benchmarks import harness  # noqa: E402
-from molino.transforms.images.decode import decode, read_header  # noqa: E402
-from molino.transforms.whales.find_region import find_region_fast, find_region_original  # noqa: E402
+from molino.transforms.images.decode import decode_image, read_header  # noqa: E402
+from molino.transforms.whales.find_region import OriginalOptions, find_region_original, reduction  # noqa: E402
 from molino.transforms.whales.find_salient_region import (  # noqa: E402
     SalientOptions,
     choose_scale,
@@ -79,7 +79,7 @@ def read_photographs(folder: Path) -> list[Photograph]:
             Photograph(
                 name=name,
                 shape=shape,
-                pixels=decode(data, scale=choose_scale(shape)),
+                pixels=decode_image(data, scale=choose_scale(shape))[0],
                 data=data,
                 head=in_parts([rectangle[side] for side in ("x", "y", "width", "height")], shape),
                 original=in_parts(boxes[name]["box"], shape),
@@ -156,7 +156,11 @@ def find_boxes(photographs: Sequence[Photograph], options: SalientOptions | Sequ
 
 def find_fast(photographs: Sequence[Photograph]) -> np.ndarray:
     """Return the boxes of the method `fast`."""
-    boxes = [find_region_fast(each.data, read_header(each.data)).box for each in photographs]
+    boxes = []
+    for each in photographs:
+        scale, options = reduction(read_header(each.data), OriginalOptions())
+        pixels, _ = decode_image(each.data, scale=scale)
+        boxes.append(find_region_original(pixels, options, shape=each.shape).box)
     return np.array([in_parts(box or (0, 0, 0, 0), each.shape) for box, each in zip(boxes, photographs, strict=True)])
 
 
@@ -278,7 +282,7 @@ def cut(photograph: Photograph, rng: np.random.Generator) -> Photograph:
     ends = [(max(0.0, photograph.head[side + 2] - CUT), min(1 - CUT, photograph.head[side])) for side in (0, 1)]
     left, top = (round(rng.uniform(*end) * side) for end, side in zip(ends, (width, height), strict=True))
     across, down = round(CUT * width), round(CUT * height)
-    pixels = decode(photograph.data)[top : top + down, left : left + across]
+    pixels = decode_image(photograph.data)[0][top : top + down, left : left + across]
     place = np.array([left, top, left, top]) / np.array([width, height] * 2)
     box = find_region_original(pixels).box
     return dataclasses.replace(

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file
 from benchmarks import harness  # noqa: E402
 from benchmarks.whales_heads import tell_held, wilson  # noqa: E402
 from molino.jobs.whales import METHODS, extraction, parser  # noqa: E402
-from molino.transforms.images.decode import decode, read_header  # noqa: E402
+from molino.transforms.images.decode import decode_image, read_header  # noqa: E402
 from molino.transforms.images.encode import encode_jpeg  # noqa: E402
 from molino.transforms.whales.extract import way_of  # noqa: E402
 from molino.transforms.whales.find_salient_region import HALF, MASS_POWER, weigh_body  # noqa: E402
@@ -60,7 +60,7 @@ def read_pictures(folder: Path, waters: Path) -> list[tuple[bool, int, bytes]]:
     found = []
     for number, path in enumerate(sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))):
         data = path.read_bytes()
-        pixels = decode(data)
+        pixels, _ = decode_image(data)
         cuts = [pixels[y : y + height, x : x + width] for name, x, y, width, height in rows if name == path.name]
         found += [(True, number, data), *((False, number, encode_jpeg(cut, quality=95)) for cut in cuts)]
     return found
@@ -73,7 +73,7 @@ def look(pictures: Sequence[tuple[bool, int, bytes]], method: str) -> Pictures:
     for _, _, data in pictures:
         header = read_header(data)
         scale, find = way_of(how, header)
-        pixels = decode(data, scale=scale)
+        pixels, _ = decode_image(data, scale=scale)
         parts.append(weigh_body(pixels))
         scores.append(find(pixels, shape=header.shape).score)
     whales, folds = (np.array([picture[i] for picture in pictures]) for i in (0, 1))

@@ -3,36 +3,27 @@
 import errno
 import importlib
 import os
+import pkgutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from molino import VERSION, environment
+from molino import VERSION, code, environment
+from molino.jobs.job import load_job, load_jobs
 from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE
 
 PIPE = 128 + signal.SIGPIPE
-COMMANDS = {
-    "names": ("molino.jobs.names", "people, surnames and given names from payroll files"),
-    "titles": ("molino.jobs.titles", "embeddings, labels and splits of product titles"),
-    "whales": ("molino.jobs.whales", "the region of interest of every photograph"),
-    "pca": ("molino.jobs.pca", "vectors rotated to their principal components"),
-    "shapes": ("molino.jobs.shapes", "networks that learn shapes of the plane, in sweeps"),
-    "model": ("molino.jobs.commands.model", "look at a language model, or grow one from titles"),
-    "train": ("molino.jobs.commands.train", "train classifiers on titles, and compare language models"),
-    "predict": ("molino.jobs.predict", "categories of titles, by a classifier that training saved"),
-    "plan": ("molino.jobs.commands.plan", "what a run of a job will take, before it runs"),
-    "status": ("molino.jobs.commands.status", "what an output holds, and who is at work in it"),
-    "unlock": ("molino.jobs.commands.unlock", "free an output that a dead run has left locked"),
-    "verify": ("molino.jobs.commands.verify", "recheck a finished run from its manifest"),
-    "sample": ("molino.jobs.commands.sample", "write made-up input for a job"),
-    "doctor": ("molino.jobs.commands.doctor", "what runs here, and what is missing"),
-}
 USAGE_TEXT = """\
 usage: molino COMMAND [options]
 
 Batch jobs that mill raw public data into Parquet that training jobs can trust.
 
-{commands}
+jobs:
+{jobs}
+
+other commands:
+{others}
 
   molino COMMAND --help    the options of a command, with examples
   molino --version
@@ -44,20 +35,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command named by the first argument and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
-        listing = "\n".join(f"  {name:<8} {about}" for name, (_, about) in COMMANDS.items())
-        print(USAGE_TEXT.format(commands=listing, exit_codes=EXIT_CODES), end="")
+        jobs = _listing({name: job.about for name, job in load_jobs().items()})
+        others = _listing({name: _load_command(name).ABOUT for name in command_names()})
+        print(USAGE_TEXT.format(jobs=jobs, others=others, exit_codes=EXIT_CODES), end="")
         return DONE if words else USAGE
     if words[0] == "--version":
         print(f"molino {VERSION}")
         return DONE
-    if words[0] not in COMMANDS:
-        import difflib
+    if words[0] in code.pipelines():
+        return load_job(words[0]).main(words[1:])
+    if words[0] in command_names():
+        return _load_command(words[0]).main(words[1:])
+    import difflib
 
-        near = difflib.get_close_matches(words[0], COMMANDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else "; see molino --help"
-        print(f"molino: no such command: {words[0]}{hint}", file=sys.stderr)
-        return USAGE
-    return importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
+    near = difflib.get_close_matches(words[0], [*code.pipelines(), *command_names()], 1)
+    hint = f"; did you mean {near[0]}?" if near else "; see molino --help"
+    print(f"molino: no such command: {words[0]}{hint}", file=sys.stderr)
+    return USAGE
+
+
+def command_names() -> list[str]:
+    """Return the commands that are no jobs: the modules of jobs/commands, each with its `ABOUT` and its `main`."""
+    return [module.name for module in pkgutil.iter_modules([str(code.ROOT / "jobs/commands")])]
+
+
+def _load_command(name: str) -> Any:
+    return importlib.import_module(f"molino.jobs.commands.{name}")
+
+
+def _listing(abouts: Mapping[str, str]) -> str:
+    return "\n".join(f"  {name:<8} {about}" for name, about in abouts.items())
 
 
 def command() -> int:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Example, Job, Sample
 from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    many,
+    natural,
     place,
     positive,
     tell_rejects,
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "names"
 COLUMNS = {
     "curp": "CURP",
     "primer_apellido": "PRIMERAPELLIDO",
@@ -146,14 +148,7 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and return what the run will do.
 
     Raises:
@@ -168,24 +163,24 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.names.doubts import warn_of_names
 
     # a null CURP is a reject, unless each row without one is a person; of a name it is an empty one
-    blank = tuple(name for name in COLUMNS if name != "curp" or given.missing_curp == "each")
-    text = dataclasses.replace(text_format(given, COLUMNS), blank=blank)
-    key = curp_key(given)
-    texts = text_input(given, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
-    options = make_options(given, text, blocks, shards)
+    blank = tuple(name for name in COLUMNS if name != "curp" or args.missing_curp == "each")
+    text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
+    key = curp_key(args)
+    texts = text_input(args, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    options = make_options(args, text, blocks, shards)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
     if options.repair:
         datasets["repairs"] = REPAIRS
     return Plan(
-        job=JOB,
+        job="names",
         options=shown_options(options, key),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=given.span_bytes),
+        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
         warnings=[*texts.warnings, *few],
         warn=[
             *texts.warn,
@@ -196,24 +191,24 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
-            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=given.span_bytes, shards=shards
+            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
         ),
         here_only=key_here(key),
     )
 
 
-def make_options(given: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
+def make_options(args: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
     """Return the options."""
     return Options(
         text=text,
-        reference_year=given.reference_year,
-        century=given.century_from_curp,
-        min_count=given.min_count,
-        junk=tuple(given.junk),
-        reject_invalid=given.invalid_curp == "reject",
-        missing=given.missing_curp,
-        repair=given.repair_names,
-        curp=given.curp,
+        reference_year=args.reference_year,
+        century=args.century_from_curp,
+        min_count=args.min_count,
+        junk=tuple(args.junk),
+        reject_invalid=args.invalid_curp == "reject",
+        missing=args.missing_curp,
+        repair=args.repair_names,
+        curp=args.curp,
         shards=shards,
         blocks=blocks,
     )
@@ -228,14 +223,14 @@ def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
     return shown
 
 
-def curp_key(given: argparse.Namespace) -> "SecretKey | None":
+def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     """Return the secret key of the hashes, from the file or the environment; None when CURPs are not hashed."""
     from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
     from molino.transforms.files.secret_key import SHORTEST, find_key
 
-    path = given.curp_key_file or ""
-    if given.curp != "hash":
+    path = args.curp_key_file or ""
+    if args.curp != "hash":
         if path:
             raise OptionError("--curp-key-file is of no use without --curp hash")
         return None
@@ -272,82 +267,56 @@ def build(
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
-    import pyarrow as pa
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.names import CONFLICTS, PEOPLE
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.names import people as people_
     from molino.transforms.names.count import CountNames, GatherBirths
-    from molino.transforms.names.curp import VerifyCurp, key_missing
+    from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
+    from molino.transforms.names.read import ReadPayrolls
     from molino.transforms.names.views import write_tables
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.rows.keep_first import KeepFirstPerKey
-    from molino.transforms.rows.partition import PartitionRows
-    from molino.transforms.text.position import POSITION, locate_sightings
-    from molino.transforms.text.read import GatherRejects, ReadDelimited
 
-    def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
-        return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
-
-    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    lines = beam.pvalue.AsSingleton(read.lines)
-    verified = read.rows | "Verify" >> VerifyCurp(
-        reject_invalid=options.reject_invalid, missing=options.missing, mask=options.curp != "keep"
+    read = pipeline | "Read" >> ReadPayrolls(
+        sources=sources,
+        text=options.text,
+        span_bytes=span_bytes,
+        reject_invalid=options.reject_invalid,
+        missing=options.missing,
+        mask=options.curp != "keep",
     )
-    rejects = (read.rejects, verified.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
-    rows = verified.rows
-    if options.missing == "each":
-        keyed = verified.missing | "KeyMissing" >> beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
-        rows = (rows, keyed) | "AllRows" >> beam.Flatten()
-    kept = (
-        rows
-        | "ByCurp"
-        >> PartitionRows(
-            key=people_.curp_of,
-            schema=options.text.schema,
-            blocks=options.blocks,
-            shards=options.shards,
-            order_by=POSITION,
-            spill=run.spill,
-        )
-        | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
+    distinct = read.rows | "Distinct" >> FindPeople(
+        schema=options.text.schema,
+        blocks=options.blocks,
+        shards=options.shards,
+        spill=run.spill,
+        lines=read.lines,
+        reference_year=options.reference_year,
+        century=options.century,
     )
-    people = kept.kept | "Describe" >> people_.DescribePeople(
-        reference_year=options.reference_year, century=options.century
-    )
-    shown = {"lines": lines, "mode": options.curp, "key": key}
-    files = [
-        people.people
-        | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
-        | "People" >> write("people", PEOPLE, plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
-        kept.conflicts
-        | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
-        | "Conflicts" >> write("conflicts", CONFLICTS, plain=["curp"]),
-        rejected.shards | "Rejected" >> write("rejects", REJECTS),
-    ]
-    shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)
-    counters = (
-        read.counters,
-        (verified.counters, shared) | "Sighted" >> beam.Flatten() | "Locate" >> beam.Map(locate_sightings, lines=lines),
-        rejected.counters,
-        kept.counters,
-        people.counters,
-    ) | "Counters" >> beam.Flatten()
-    tables = people.people | "CountNames" >> CountNames(
-        conflicts=kept.conflicts,
+    counters = (read.counters, distinct.counters) | "Counters" >> beam.Flatten()
+    tables = distinct.people | "CountNames" >> CountNames(
+        conflicts=distinct.conflicts,
         min_count=options.min_count,
         junk=options.junk,
         repair=options.repair,
         partitions=max(1, options.blocks // 16),
         spill=run.spill,
     )
-    births = people.people | "Births" >> GatherBirths()
+    births = distinct.people | "Births" >> GatherBirths()
     staged = tables | "Tables" >> WriteViews(
         call=write_tables, run=run, counters=counters, arguments={"births": beam.pvalue.AsSingleton(births)}
     )
+    curps = {"lines": beam.pvalue.AsSingleton(read.lines), "mode": options.curp, "key": key}
+    people = distinct.people | "FinishPeople" >> beam.Map(finish_people, **curps, each=options.missing == "each")
+    conflicts = distinct.conflicts | "FinishConflicts" >> beam.Map(finish_conflicts, **curps)
+    write = functools.partial(WriteParquet, folder=run.staging)
+    files = [
+        people | "People" >> write(schema=PEOPLE, dataset="people", layout=LAYOUTS["people"]),
+        conflicts | "Conflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
+        read.rejects | "Rejected" >> write(schema=REJECTS, dataset="rejects"),
+    ]
     everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
 
@@ -383,3 +352,59 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample names`."""
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
+    parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
+    parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.names.sample import sample_names
+
+    wrote = sample_names(args.output, rows=args.rows, seed=args.seed, files=args.files, hostile=args.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if args.hostile else ""
+    files = wrote["files"]
+    shown = files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
+    return f"{wrote['rows']:,} rows of {wrote['people']:,} people in {many(len(files), 'file')}: {shown}{hostile}"
+
+
+def sample_paths(args: argparse.Namespace) -> list[str]:
+    """Return the files that a sample would be written to.
+
+    Raises:
+      OptionError: there cannot be so many rows or files.
+    """
+    from molino.transforms.errors import OptionError
+    from molino.transforms.names.sample import target_files
+
+    if args.rows > 1_000_000_000:
+        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 made-up people can be told apart")
+    if args.files > args.rows:
+        raise OptionError(f"--files {args.files:,}: there are --rows {args.rows:,} to part")
+    return [str(path) for path in target_files(args.output, args.files)]
+
+
+JOB = Job(
+    name="names",
+    about="people, surnames and given names from payroll files",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    sample=Sample(
+        about='a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
+        examples=[
+            "molino sample names --output demo/sep.txt",
+            "molino sample names --output demo/small.txt --rows 10000 --seed 7 --hostile",
+        ],
+        add_options=add_sample_options,
+        write=write_sample,
+        paths=sample_paths,
+    ),
+    example=Example(inputs=["sample names --rows 20000 --output in.txt"], options="--input in.txt"),
+)

@@ -62,7 +62,13 @@ class Once(argparse._StoreAction):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice."""
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
+
+    Attributes:
+      raises: what is wrong with the options is an OptionError, and not the end of the process.
+    """
+
+    raises = False
 
     def __init__(self, *, prog: str, description: str, epilog: str = "", exit_codes: str = EXIT_CODES):
         super().__init__(
@@ -84,12 +90,16 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, in one line, and exit with 2."""
+        """Say what is wrong with the command line, in one line, and exit with 2, or raise OptionError."""
         if message.startswith("the following arguments are required"):  # one may be there, in other letters
             known = self.flags()
             words = [word.split("=")[0] for word in self.words if word.startswith("--")]
             near = [(word, right) for word in words if word not in known and (right := _nearest(word, known))]
             message += "".join(f"; did you mean {right} by {word}?" for word, right in near[:1])
+        if self.raises:
+            from molino.transforms.errors import OptionError
+
+            raise OptionError(f"{message}; see {self.prog} --help")
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
     def flags(self) -> list[str]:
@@ -292,12 +302,12 @@ def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
     )
 
 
-def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
+def text_format(args: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
     from molino.transforms.errors import OptionError
     from molino.transforms.text.sources import NO_COLUMN, TextFormat
 
-    named = {name: getattr(given, f"{name}_column") for name in columns}
+    named = {name: getattr(args, f"{name}_column") for name in columns}
     for name in columns:
         if named[name] == "" and name not in optional:
             raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
@@ -306,10 +316,10 @@ def text_format(given: argparse.Namespace, columns: Mapping[str, str], optional:
     }
     return TextFormat(
         columns=chosen,
-        delimiter=given.delimiter,
-        encoding=given.encoding,
-        quote=given.quote,
-        max_line_bytes=given.max_line_bytes,
+        delimiter=args.delimiter,
+        encoding=args.encoding,
+        quote=args.quote,
+        max_line_bytes=args.max_line_bytes,
         optional=tuple(name for name in optional if not named[name]),
     )
 

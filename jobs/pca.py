@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.options import Parser, add_run_options, natural, positive, tell_rejects
+from molino.jobs.job import Example, Job, Sample
+from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from molino.transforms.pca.read_vectors import Vectors
     from molino.transforms.pca.rotate import Rotation
 
-JOB = "pca"
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
 VECTOR_TYPES = ("float16", "float32", "float64")
 
@@ -84,14 +84,7 @@ def error_limit(text: str) -> float:
     return number
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments, find_files)
-
-
-def find_files(given: argparse.Namespace) -> list["FileInfo"]:
+def find_files(args: argparse.Namespace) -> list["FileInfo"]:
     """Return the Parquet files that paths, globs, folders and finished runs name, in their order, each once.
 
     Of a run those that hold the column, in the order of its manifest; of a glob or a folder in natural order, without
@@ -108,11 +101,11 @@ def find_files(given: argparse.Namespace) -> list["FileInfo"]:
     from molino.transforms.files import storage
 
     found: dict[str, FileInfo] = {}
-    for path in given.input:
+    for path in args.input:
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
-        if is_run and os.path.abspath(given.output).startswith(os.path.abspath(path) + "/"):
-            raise OptionError(f"--output {given.output} lies inside --input {path}; choose another --output")
-        files = find_run_files(path, given.column) if is_run else find_data_files(path)
+        if is_run and os.path.abspath(args.output).startswith(os.path.abspath(path) + "/"):
+            raise OptionError(f"--output {args.output} lies inside --input {path}; choose another --output")
+        files = find_run_files(path, args.column) if is_run else find_data_files(path)
         for file in files:
             found.setdefault(file.path, file)
     return list(found.values())
@@ -193,7 +186,7 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
     return [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
 
 
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the footers of the files and return what the run will do.
 
     Raises:
@@ -208,38 +201,38 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.pca.read_vectors import list_vectors
     from molino.transforms.pca.rotate import Rotation
 
-    vectors = list_vectors(files, given.column, given.numbers)
-    if not vectors.rows and not given.allow_empty:
+    vectors = list_vectors(files, args.column, args.numbers)
+    if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
-    if given.components and given.components > vectors.numbers:
+    if args.components and args.components > vectors.numbers:
         raise OptionError(
-            f"--components {given.components}: the vectors of {given.column} have {vectors.numbers} numbers"
+            f"--components {args.components}: the vectors of {args.column} have {vectors.numbers} numbers"
         )
-    for name in (given.label_column, given.against):
+    for name in (args.label_column, args.against):
         if name is not None and name not in vectors.schema.names:
             raise DataError(f"{files[0].path} has no column {name!r}; it has: {', '.join(vectors.schema.names)}")
-    if given.against is not None:
-        vectors.numbers_of(given.against)
+    if args.against is not None:
+        vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
     own = {"float": "float32"}.get(own, own)
     how = Rotation(
-        components=given.components,
-        max_cosine_error=given.max_cosine_error,
-        center=given.center,
-        against=given.against,
-        vector_type=given.vector_type or (own if own in VECTOR_TYPES else "float64"),
-        label=given.label_column,
-        seed=given.seed,
+        components=args.components,
+        max_cosine_error=args.max_cosine_error,
+        center=args.center,
+        against=args.against,
+        vector_type=args.vector_type or (own if own in VECTOR_TYPES else "float64"),
+        label=args.label_column,
+        seed=args.seed,
     )
-    options = {"column": given.column, "numbers": vectors.numbers, **dataclasses.asdict(how)}
+    options = {"column": args.column, "numbers": vectors.numbers, **dataclasses.asdict(how)}
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
     return Plan(
-        job=JOB,
+        job="pca",
         options=options,
         datasets=datasets,
         balance=("rows_read", ("vectors", "rejects")),
         counted=("vectors", "rejects"),
-        build=functools.partial(build, vectors=vectors, how=how, sample=SAMPLE_ROWS),
+        build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=partition_warnings([file.label for file in vectors.files]),
         warn=[warn],
@@ -278,7 +271,7 @@ def warn(counters: Mapping[str, int]) -> list:
     return found
 
 
-def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Rotation", sample: int) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation: "Rotation", sample: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
@@ -289,12 +282,13 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", how: "Ro
     from molino.transforms.pca.views import write_findings
 
     use_own_pool()
-    spans = vectors.spans(sample=sample, seed=how.seed)
+    spans = vectors.spans(sample=sample, seed=rotation.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
-    found = pieces | "FindComponents" >> FindComponents(vectors=vectors, how=how, spans=len(spans))
-    told = found["found"] | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found["counters"])
-    written = pieces | "WriteVectors" >> WriteVectors(turn=found["turn"], vectors=vectors, how=how, folder=run.staging)
-    counters = (found["counters"], told.counters) | "Counters" >> beam.Flatten()
+    found = pieces | "FindComponents" >> FindComponents(vectors=vectors, rotation=rotation, spans=len(spans))
+    told = found.findings | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found.counters)
+    write = WriteVectors(turn=found.turn, vectors=vectors, rotation=rotation, folder=run.staging)
+    written = pieces | "WriteVectors" >> write
+    counters = (found.counters, told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
@@ -324,3 +318,40 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rejects", tell_rejects(counters)),
         ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
     ]
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample pca`."""
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write")
+    parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
+    parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
+    parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.pca.sample import sample_vectors
+
+    wrote = sample_vectors(args.output, rows=args.rows, numbers=args.numbers, seed=args.seed, hostile=args.hostile)
+    hostile = f"; {sum(wrote['hostile'].values())} hostile rows besides" if args.hostile else ""
+    return f"{wrote['rows']:,} vectors in {wrote['file']}{hostile}"
+
+
+JOB = Job(
+    name="pca",
+    about="vectors rotated to their principal components",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    list_inputs=find_files,
+    sample=Sample(
+        about="vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
+        examples=["molino sample pca --output demo/points.parquet"],
+        add_options=add_sample_options,
+        write=write_sample,
+    ),
+    example=Example(
+        inputs=["sample pca --rows 20000 --numbers 5 --output in.parquet"], options="--input in.parquet --column vector"
+    ),
+)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Example, Job
 from molino.jobs.options import (
     Parser,
     add_not_finite,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from molino.transforms.predict.predict_titles import Classifier
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "predict"
 COLUMNS = {"title": "title", "language": "language"}
 OPTIONAL = ("language",)
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
@@ -92,14 +92,7 @@ def digest(text: str) -> str:
     return text.lower()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and the classifier and return what the run will do.
 
     Raises:
@@ -111,28 +104,26 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import PREDICTED
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.predict.predict_titles import plan_classifier
 
-    text = text_format(given, COLUMNS, OPTIONAL)
-    texts = text_input(given, files, text, words=["title"], loose=["title"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
-    classifier = plan_classifier(given.model, sha256=given.model_sha256, trust=given.trust_model)
-    options = Options(
-        text=text, classifier=classifier.digest, not_finite=given.not_finite, shards=shards, blocks=blocks
-    )
+    text = text_format(args, COLUMNS, OPTIONAL)
+    texts = text_input(args, files, text, words=["title"], loose=["title"])
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    classifier = plan_classifier(args.model, sha256=args.model_sha256, trust=args.trust_model)
+    options = Options(text=text, classifier=classifier.digest, not_finite=args.not_finite, shards=shards, blocks=blocks)
     datasets = {"predictions": PREDICTED, "rejects": REJECTS}
     return Plan(
-        job=JOB,
+        job="predict",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),
         build=functools.partial(
-            build, options=options, classifier=classifier, sources=texts.sources, span_bytes=given.span_bytes
+            build, options=options, classifier=classifier, sources=texts.sources, span_bytes=args.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite)],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -141,7 +132,7 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             texts.heads,
             text,
             dataset="predictions",
-            span_bytes=given.span_bytes,
+            span_bytes=args.span_bytes,
             shards=shards,
         ),
         sends={classifier.digest: classifier.path},
@@ -163,13 +154,13 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.predict.predict_titles import PredictTitles, as_sent, spread
+    from molino.transforms.predict.predict_titles import PredictTitles, spread
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
 
     if run.sent:
-        classifier = as_sent(classifier, run.sent)
+        classifier = classifier.as_sent(run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     predicted = (
         read.rows
@@ -204,3 +195,22 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rejects", tell_rejects(counters)),
         ("classifier", manifest["options"]["classifier"][:16]),
     ]
+
+
+JOB = Job(
+    name="predict",
+    about="categories of titles, by a classifier that training saved",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    example=Example(
+        inputs=[
+            "sample titles --rows 3000 --output in.csv",
+            "titles --input in.csv --output run --quiet",
+            "train titles --input run --architecture phrases --epochs 1 --output classifier --quiet",
+        ],
+        options="--input in.csv --model classifier",
+    ),
+    extra="tensorflow",
+    packages=["tensorflow", "numba", "llvmlite"],
+)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
+from molino.jobs.job import Example, Job
 from molino.jobs.options import Parser, add_run_options, natural, positive
 
 # Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
-JOB = "shapes"
 KINDS = ("generated", "study")
 
 DESCRIPTION = """
@@ -82,14 +82,7 @@ def named_problem(text: str) -> str:
     return text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
-def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
+def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
     """Read the sweep and return what the run will do.
 
     Raises:
@@ -99,36 +92,29 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
     from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
-    from molino.transforms.shapes.points import SPLITS
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
     from molino.transforms.warnings import DataWarning
 
-    points = chosen_points(given)
-    blocks = read_sweep(given.sweep)
-    if given.problem:
-        blocks = choose_problems(blocks, wanted_problems(given.problem))
-    networks, again = expand_sweep(blocks, given.sweep)
-    check_batches(networks, points, given.sweep)
+    points = chosen_points(args)
+    blocks = read_sweep(args.sweep)
+    if args.problem:
+        blocks = choose_problems(blocks, wanted_problems(args.problem))
+    networks, again = expand_sweep(blocks, args.sweep)
+    check_batches(networks, points, args.sweep)
     problems = list(dict.fromkeys(network.problem for network in networks))
     return Plan(
-        job=JOB,
+        job="shapes",
         options={
             "points": dataclasses.asdict(points),
             "sweep": [dict(block) for block in blocks],
-            "plots": not given.no_plots,
-            "timings": given.timings,
+            "plots": not args.no_plots,
+            "timings": args.timings,
         },
         datasets={"points": POINTS, "runs": RUNS, "predictions": PREDICTIONS},
         balance=("networks", ("runs",)),
         counted=("points", "runs", "predictions"),
         build=functools.partial(
-            build,
-            points=points,
-            problems=problems,
-            networks=networks,
-            timings=given.timings,
-            plots=not given.no_plots,
-            known={"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)},
+            build, points=points, problems=problems, networks=networks, timings=args.timings, plots=not args.no_plots
         ),
         warnings=[
             DataWarning(
@@ -140,23 +126,23 @@ def plan(given: argparse.Namespace, _: Sequence) -> "Plan":
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},
-        size=functools.partial(shapes_size, networks, points=points, problems=len(problems), plots=not given.no_plots),
+        size=functools.partial(shapes_size, networks, points=points, problems=len(problems), plots=not args.no_plots),
     )
 
 
-def chosen_points(given: argparse.Namespace) -> "Points":
+def chosen_points(args: argparse.Namespace) -> "Points":
     """Return which points are drawn."""
     from molino.transforms.errors import OptionError
     from molino.transforms.shapes.points import STUDY, STUDY_ROWS, Points
 
-    study = given.points == STUDY
-    if study and given.rows > STUDY_ROWS:
-        raise OptionError(f"--rows {given.rows:,}: the study has {STUDY_ROWS:,} training points")
-    if study and given.seed != parser().get_default("seed"):
+    study = args.points == STUDY
+    if study and args.rows > STUDY_ROWS:
+        raise OptionError(f"--rows {args.rows:,}: the study has {STUDY_ROWS:,} training points")
+    if study and args.seed != parser().get_default("seed"):
         raise OptionError("--seed is of no use with --points study: its points have seeds of their own")
-    if given.rows > 1_000_000_000:
-        raise OptionError(f"--rows {given.rows:,} is above 1,000,000,000")
-    return Points(kind=given.points, rows=given.rows, seed=0 if study else given.seed)
+    if args.rows > 1_000_000_000:
+        raise OptionError(f"--rows {args.rows:,} is above 1,000,000,000")
+    return Points(kind=args.points, rows=args.rows, seed=0 if study else args.seed)
 
 
 def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
@@ -190,19 +176,20 @@ def build(
     networks: "Sequence[Network]",
     timings: bool,
     plots: bool,
-    known: dict[str, int],
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
-    from molino.schemas.shapes import POINTS
+    from molino.schemas.shapes import POINTS, RUNS
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.scratch import GatherScratch
+    from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.gather import Gather
     from molino.transforms.shapes.points import SPLITS, make_shard
-    from molino.transforms.shapes.run_network import GatherRuns, Unit, run_network
+    from molino.transforms.shapes.run_network import RUN_CARDS, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time
     from molino.transforms.shapes.views import write_shapes_report
 
@@ -217,7 +204,8 @@ def build(
         | "Shards" >> beam.Create(shards, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "Draw" >> beam.FlatMap(make_shard, points=points)
-        | "Points" >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", plain=("row", "x", "y"))
+        | "Points"
+        >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", layout=Layout(plain=("row", "x", "y")))
     )
     units = [(f"{place:06d}", Unit(place, networks[place])) for place in order_by_time(networks)]
     done = (
@@ -227,10 +215,12 @@ def build(
         | "Train"
         >> DoOnce(work=run_network, folder=run.units, arguments={"points": points, "timings": timings, "plots": plots})
     )
+    known = {"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
-    runs = done.scratch | "Runs" >> GatherRuns(folder=run.staging)
-    written = WriteViews(call=write_shapes_report, run=run, counters=counters)
-    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> written
+    gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=run.staging, merge=True)
+    runs = done.scratch | "Runs" >> gather
+    views = WriteViews(call=write_shapes_report, run=run, counters=counters)
+    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> views
     files = (done.files, drawn, runs, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
@@ -264,3 +254,15 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("predictions", f"{counters['predictions']:,}"),
         *([("resumed", f"{resumed:,} of {counters['units']:,} networks")] if resumed else []),
     ]
+
+
+JOB = Job(
+    name="shapes",
+    about="networks that learn shapes of the plane, in sweeps",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    example=Example(options="--sweep {tree}/sweeps/demo.yaml --rows 4000"),
+    extra="shapes",
+    packages=["numba", "llvmlite"],
+)

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Example, Job, Sample
 from molino.jobs.options import (
     Parser,
     add_not_finite,
     add_run_options,
     add_text_options,
     natural,
+    place,
+    positive,
     ratio,
     tell_rejects,
     text_format,
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "titles"
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
 OPTIONAL = ("label_quality", "language")
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
@@ -172,14 +174,7 @@ def named_digest(text: str) -> tuple[str, str]:
     return name, digest.lower()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments)
-
-
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the inputs and the models and return what the run will do.
 
     Raises:
@@ -192,20 +187,20 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
     from molino.transforms.errors import OptionError
-    from molino.transforms.models.embed import plan_models, sent_name
-    from molino.transforms.models.finite import warn
+    from molino.transforms.models.embed import plan_models
+    from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
-    if given.validation + given.test >= 1:
-        raise OptionError(f"--validation {given.validation:g} and --test {given.test:g} leave nothing to train with")
-    locations = check_models(given.model, given.model_sha256, tokens=given.write_tokens)
-    text = text_format(given, COLUMNS, [*OPTIONAL, *(["category"] if given.without_category else [])])
+    if args.validation + args.test >= 1:
+        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
+    locations = locate_models(args.model, args.model_sha256, tokens=args.write_tokens)
+    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
-    texts = text_input(given, files, text, words=["title"], loose=["title"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=given.shards)
-    models = plan_models(locations, sha256=dict(given.model_sha256), trust=given.trust_model, exact=given.exact)
-    if given.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
+    texts = text_input(args, files, text, words=["title"], loose=["title"])
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
+    if args.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
     options = Options(
         text=text,
@@ -213,31 +208,31 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             {key: getattr(model, key) for key in (*MODEL_FACTS, *(key for key in MORE_FACTS if getattr(model, key)))}
             for model in models
         ),
-        exact=given.exact,
-        vector_type=given.vector_type,
-        model_text=given.write_model_text,
-        tokens=given.write_tokens,
-        not_finite=given.not_finite,
-        without_category=given.without_category,
-        validation=given.validation,
-        test=given.test,
-        seed=given.seed,
+        exact=args.exact,
+        vector_type=args.vector_type,
+        model_text=args.write_model_text,
+        tokens=args.write_tokens,
+        not_finite=args.not_finite,
+        without_category=args.without_category,
+        validation=args.validation,
+        test=args.test,
+        seed=args.seed,
         shards=shards,
         blocks=blocks,
     )
     numbers = sum(model.dim for model in models)
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
-        job=JOB,
+        job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
         build=functools.partial(
-            build, options=options, models=models, sources=texts.sources, span_bytes=given.span_bytes
+            build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
         ),
         warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn, way=options.not_finite), warn_of_labels],
+        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         seen=texts.seen,
         total_bytes=texts.bytes,
         size=functools.partial(
@@ -246,18 +241,18 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             texts.heads,
             text,
             dataset="titles",
-            span_bytes=given.span_bytes,
+            span_bytes=args.span_bytes,
             shards=shards,
             keyed=key_titles,
             models=sum(model.bytes for model in models),
             amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
         ),
-        sends={sent_name(model): model.path for model in models},
+        sends={model.sent_name(): model.path for model in models},
     )
 
 
-def check_models(
-    given: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
+def locate_models(
+    models: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
 ) -> dict[str, str]:
     """Return where every model is, by its name.
 
@@ -268,7 +263,7 @@ def check_models(
     from molino.transforms.errors import OptionError
 
     taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
-    for name, _ in given:
+    for name, _ in models:
         if name.lower() in taken:
             raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
         names = [name, f"{name}_tokens", f"{name}_length"] if tokens else [name]
@@ -276,9 +271,9 @@ def check_models(
             raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} is there already")
         taken |= dict.fromkeys([each.lower() for each in names], "another model is")
     for name, _ in digests:
-        if name not in dict(given):
+        if name not in dict(models):
             raise OptionError(f"--model-sha256 {name}=...: there is no model of this name")
-    return dict(given)
+    return dict(models)
 
 
 def build(
@@ -295,7 +290,6 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.models.embed import as_sent
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.gather import Gather
@@ -305,14 +299,13 @@ def build(
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
     from molino.transforms.titles.views import write_titles_report
-    from molino.transforms.titles.write import Columns, WriteTitles
+    from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
-    half = options.vector_type == "float16"
-    models = [as_sent(model, run.sent) for model in models] if run.sent else models
-    columns = Columns(
+    models = [model.as_sent(run.sent) for model in models] if run.sent else models
+    columns = TitleColumns(
         models=tuple(models),
-        half=half,
+        half=options.vector_type == "float16",
         model_text=options.model_text,
         tokens=options.tokens,
         not_finite=options.not_finite,
@@ -331,23 +324,15 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(
-        labels=labeled["labels"], lines=read.lines, draw=draw, columns=columns, folder=run.staging
+        labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
-    counters = (read.counters, rejected.counters, labeled["counters"], written.counters) | "Counters" >> beam.Flatten()
-    report = (
-        written.glances
-        | "Glances" >> Gather(into=list)
-        | "WriteReport"
-        >> WriteViews(
-            call=write_titles_report,
-            run=run,
-            counters=counters,
-            arguments={"labels": beam.pvalue.AsSingleton(labeled["labels"]), "models": models},
-        )
-    )
+    counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
+    arguments = {"labels": beam.pvalue.AsSingleton(labeled.labels), "models": models}
+    views = WriteViews(call=write_titles_report, run=run, counters=counters, arguments=arguments)
+    report = written.glances | "Glances" >> Gather(into=list) | "WriteReport" >> views
     files = (
         written.files,
-        labeled["files"],
+        labeled.files,
         report.files,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
@@ -383,3 +368,38 @@ def _tell_labels(counters: dict[str, int], categories: int) -> str:
     if unlabeled := counters.get("unlabeled"):
         told.append(f"-1 for {unlabeled:,} titles without category")
     return "; ".join(told)
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample titles`."""
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
+    parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
+    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.titles.sample import sample_titles
+
+    wrote = sample_titles(args.output, rows=args.rows, seed=args.seed, hostile=args.hostile)
+    hostile = f"; {sum(wrote['hostile'].values()):,} hostile rows besides" if args.hostile else ""
+    return f"{wrote['rows']:,} titles in {wrote['files'][0]}{hostile}"
+
+
+JOB = Job(
+    name="titles",
+    about="embeddings, labels and splits of product titles",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    sample=Sample(
+        about="product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
+        examples=["molino sample titles --output demo/titles.csv --rows 50000"],
+        add_options=add_sample_options,
+        write=write_sample,
+    ),
+    example=Example(inputs=["sample titles --rows 3000 --output in.csv"], options="--input in.csv"),
+    extra="tensorflow",
+    packages=["tensorflow", "numba", "llvmlite"],
+)

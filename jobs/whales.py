@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.options import Parser, add_run_options, natural, positive, tell_rejects
+from molino.jobs.job import Example, Job, Sample
+from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from molino.transforms.images.list_images import Units
     from molino.transforms.whales.extract import Extraction
 
-JOB = "whales"
 METHODS = ("original", "fast", "saliency")
 SAMPLES = 8  # images whose headers are looked at for a plan
 THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
@@ -116,14 +116,7 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    from molino.jobs.run.command import run_command
-
-    return run_command(parser(), plan, summarize, arguments, find_listings)
-
-
-def find_listings(given: argparse.Namespace) -> list["Listing"]:
+def find_listings(args: argparse.Namespace) -> list["Listing"]:
     """Return what the folders, globs and paths of `--input` name.
 
     Raises:
@@ -132,7 +125,7 @@ def find_listings(given: argparse.Namespace) -> list["Listing"]:
     from molino.transforms.errors import DataError
     from molino.transforms.files.list_files import list_files
 
-    listings = [list_files(path) for path in dict.fromkeys(given.input)]
+    listings = [list_files(path) for path in dict.fromkeys(args.input)]
     for listing in listings:
         if not listing.files:
             skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
@@ -140,7 +133,7 @@ def find_listings(given: argparse.Namespace) -> list["Listing"]:
     return listings
 
 
-def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
+def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     """Look at the inputs and return what the run will do.
 
     Raises:
@@ -152,25 +145,25 @@ def plan(given: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     from molino.transforms.errors import DataError
     from molino.transforms.images.list_images import list_images
 
-    how = extraction(given)
+    how = extraction(args)
     units = list_images(listings, how.columns)
-    if not units.images.num_rows and not given.allow_empty:
+    if not units.images.num_rows and not args.allow_empty:
         skipped = "".join(f"; {warning}" for warning in _skipped(units))
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
     shown = json.loads(json.dumps(dataclasses.asdict(how)))
     return Plan(
-        job=JOB,
-        options=shown | {"report_images": given.report_images},
+        job="whales",
+        options=shown | {"report_images": args.report_images},
         datasets={"regions": how.schema, "rejects": REJECTS},
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
-        build=functools.partial(build, how=how, units=units, shown=given.report_images),
+        build=functools.partial(build, extraction=how, units=units, most=args.report_images),
         warnings=_skipped(units),
         warn=[warn],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
-        size=functools.partial(whales_size, units, how, given.report_images),
+        size=functools.partial(whales_size, units, how, args.report_images),
     )
 
 
@@ -208,77 +201,75 @@ SKIPPED = {
 }
 
 
-def extraction(given: argparse.Namespace) -> "Extraction":
+def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
     from molino.transforms.errors import OptionError
-    from molino.transforms.images.list_images import Columns
+    from molino.transforms.images.list_images import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
     from molino.transforms.whales.find_salient_region import SalientOptions
 
-    if given.crop_quality > 100:
-        raise OptionError(f"--crop-quality {given.crop_quality} is above 100")
-    if given.crop_size > 4096:
-        raise OptionError(f"--crop-size {given.crop_size} is above 4096")
-    parameters = {name: getattr(given, name) for name in ("bins", "threshold", "smallest", "kernel")}
-    useless = parameters if given.method == "saliency" else {"share": given.share, "anywhere": given.anywhere}
+    if args.crop_quality > 100:
+        raise OptionError(f"--crop-quality {args.crop_quality} is above 100")
+    if args.crop_size > 4096:
+        raise OptionError(f"--crop-size {args.crop_size} is above 4096")
+    parameters = {name: getattr(args, name) for name in ("bins", "threshold", "smallest", "kernel")}
+    useless = parameters if args.method == "saliency" else {"share": args.share, "anywhere": args.anywhere}
     for name, value in useless.items():
         if value != parser().get_default(name):
-            raise OptionError(f"--{name} is of no use with --method {given.method}")
-    if given.method == "saliency" and given.write_images:
+            raise OptionError(f"--{name} is of no use with --method {args.method}")
+    if args.method == "saliency" and args.write_images:
         raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
     try:
-        salient = SalientOptions(share=given.share)
-        if given.anywhere:
+        salient = SalientOptions(share=args.share)
+        if args.anywhere:
             salient = dataclasses.replace(salient, centre=100.0, toward_centre=0.0)
-        made = salient if given.method == "saliency" else OriginalOptions(**parameters)
+        made = salient if args.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
     return Extraction(
-        method=given.method,
+        method=args.method,
         parameters=made,
-        max_pixels=given.max_pixels,
-        max_bytes=given.max_bytes,
-        damaged=given.damaged,
-        crop_quality=given.crop_quality,
-        crop_size=given.crop_size,
-        mask=given.mask,
-        write_images=given.write_images,
-        timings=given.timings,
-        thumbnails=given.report_images > 0,
-        columns=Columns(name=given.name_column, data=given.bytes_column),
+        max_pixels=args.max_pixels,
+        max_bytes=args.max_bytes,
+        damaged=args.damaged,
+        crop_quality=args.crop_quality,
+        crop_size=args.crop_size,
+        mask=args.mask,
+        write_images=args.write_images,
+        timings=args.timings,
+        thumbnails=args.report_images > 0,
+        columns=ShardColumns(name=args.name_column, data=args.bytes_column),
     )
 
 
-def build(pipeline: "beam.Pipeline", run: "Run", *, how: "Extraction", units: "Units", shown: int) -> None:
+def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", units: "Units", most: int) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
+    from molino.schemas.rejects import REJECTS
     from molino.transforms.files import storage
     from molino.transforms.images.list_images import write_units
     from molino.transforms.parquet.do_once import DoOnce
+    from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.rows.gather import Gather
-    from molino.transforms.whales.extract import GatherRejects, extract_unit, extract_unit_apart
+    from molino.transforms.whales.extract import extract_unit, extract_unit_apart
     from molino.transforms.whales.views import write_contact_sheet
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
     numbered = [(f"{number:06d}", number) for number in range(units.count)]
-    done = (
-        pipeline
-        | "Units" >> beam.Create(numbered, reshuffle=False)
-        | "Spread" >> beam.Reshuffle()
-        | "Extract"
-        >> DoOnce(
-            work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments={"listing": listing, "how": how}
-        )
-    )
+    arguments = {"listing": listing, "extraction": extraction}
+    extract = DoOnce(work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments=arguments)
+    spread = pipeline | "Units" >> beam.Create(numbered, reshuffle=False) | "Spread" >> beam.Reshuffle()
+    done = spread | "Extract" >> extract
     known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
-    rejects = done.scratch | "Rejects" >> GatherRejects(folder=run.staging)
-    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, arguments={"most": shown})
+    gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
+    rejects = done.scratch | "Rejects" >> gather
+    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, arguments={"most": most})
     report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> sheet
     everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
@@ -293,9 +284,9 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     from molino.transforms.images.read_images import read_images
 
     images, pixels = units.images.num_rows, []
-    for place in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
+    for number in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
         # of a Parquet shard the first image of the row group: reading ends there
-        image = next(read_images(units.images.slice(place, 1), how.columns, max_bytes=how.max_bytes))
+        image = next(read_images(units.images.slice(number, 1), how.columns, max_bytes=how.max_bytes))
         with contextlib.suppress(ImageError):
             header = read_header(image.data)
             pixels.append(header.width * header.height)
@@ -332,3 +323,49 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
     ]
+
+
+def add_sample_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `molino sample whales`."""
+    parser.add_argument(
+        "--output", type=place, required=True, metavar="DIR", help="folder; gets images/ and truth.parquet"
+    )
+    parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
+    parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
+    parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
+    parser.add_argument("--height", type=positive, default=1000, metavar="PX", help="of each image (default 1000)")
+    parser.add_argument("--hostile", action="store_true", help="add files that a job must reject, skip or survive")
+
+
+def write_sample(args: argparse.Namespace) -> str:
+    """Write made-up input and return a line for the user."""
+    from molino.transforms.errors import OptionError
+    from molino.transforms.whales.sample import sample_whales
+
+    if args.width * args.height > 100_000_000:
+        raise OptionError(f"--width {args.width} and --height {args.height}: at most 100,000,000 pixels are drawn")
+    wrote = sample_whales(
+        args.output, images=args.images, seed=args.seed, width=args.width, height=args.height, hostile=args.hostile
+    )
+    hostile = f"; {sum(map(len, wrote['hostile'].values()))} hostile files besides" if args.hostile else ""
+    return f"{wrote['images']:,} images, {wrote['whales']:,} with a whale, in {wrote['folder']}{hostile}"
+
+
+JOB = Job(
+    name="whales",
+    about="the region of interest of every photograph",
+    parser=parser,
+    plan=plan,
+    summarize=summarize,
+    list_inputs=find_listings,
+    sample=Sample(
+        about="aerial photographs of a sea, most with a whale, and the true boxes",
+        examples=["molino sample whales --output demo/sea --images 40"],
+        add_options=add_sample_options,
+        write=write_sample,
+        is_folder=True,
+    ),
+    example=Example(inputs=["sample whales --images 6 --output sea"], options="--input sea/images"),
+    extra="images",
+    packages=["cv2", "simplejpeg", "numba", "llvmlite"],
+)

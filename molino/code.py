@@ -1,7 +1,7 @@
 """The code that a run depends on, as one digest: part of what tells two runs apart.
 
 Files count by their names within their package, so that the same code has the same digest wherever it is installed. It
-knows no job: a job's own files are found by the job's name.
+knows no job by heart: a job's files are found by the job's name.
 """
 
 import hashlib
@@ -14,12 +14,18 @@ from typing import Any
 
 ROOT = Path(__file__).parent
 SOURCES = (".py", ".json", ".html", ".css", ".txt")
-# what nothing of a run's output comes from; what is of trainings alone; and in jobs/ what is no pipeline besides
-APART, TRAINING, NO_PIPELINES = {"cli", "commands"}, {"train", "training"}, {"__init__", "cli", "options"}
+# what nothing of a run's output comes from; and what is of trainings alone
+APART, TRAINING = {"cli", "commands"}, {"train", "training"}
 
 MARK = 12  # digits of a module's digest
 
 Files = dict[str, Path]
+
+
+def pipelines() -> list[str]:
+    """Return the names of this package's jobs: modules in jobs/ that have a domain of their name in transforms/."""
+    names = sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
+    return [name for name in names if (ROOT / "transforms" / name).is_dir()]
 
 
 def job_files(job: str | None) -> Files:
@@ -28,8 +34,7 @@ def job_files(job: str | None) -> Files:
     Args:
       job: its name, "train" for trainings; None for one outside this package, which may use every domain.
     """
-    pipelines = {path.stem for path in (ROOT / "jobs").glob("*.py")} - NO_PIPELINES
-    others = APART | (pipelines - {job} if job else set()) | (set() if job == "train" else TRAINING)
+    others = APART | ({*pipelines()} - {job} if job else set()) | (set() if job == "train" else TRAINING)
     return {
         f"molino/{room}/{name}": path
         for room in ("jobs", "schemas", "transforms", *(["training"] if job == "train" else []))

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import warnings
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -10,14 +11,33 @@ from hypothesis import settings
 from tests import programs
 from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
+# what takes more than half a minute is begun before all else, so that no core is left alone with it at the end
+LONGEST = (
+    *("deploy/test_dataflow.py", "faults/test_titles_faults.py", "deploy/test_airflow.py", "setup/test_setup.py"),
+    *("setup/test_setup_tensorflow.py", "faults/test_odd_options.py", "faults/test_fault_stopped.py"),
+    *("faults/test_titles_inputs.py", "faults/test_fault_kill.py", "faults/test_same_bytes.py"),
+    *("storage/test_store_jobs.py", "storage/test_store_faults.py", "runners/test_elsewhere.py"),
+    *("faults/test_pca_faults.py", "faults/test_fault_machine.py", "faults/test_fault_whales.py"),
+)
+
 settings.register_profile("molino", deadline=None)  # a machine at work is no fault of the code
 settings.load_profile("molino")
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    ranks = {here / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def started_quickly():
     """Programs of this project that tests start find large libraries imported."""
-    with tempfile.TemporaryDirectory(prefix="programs-") as folder, programs.serve(folder):  # a short path for sockets
+    with (
+        tempfile.TemporaryDirectory(prefix="programs-") as folder,  # a short path for sockets
+        programs.serve(folder),
+        programs.tensorflow_at_hand(),
+    ):
         yield
 
 
@@ -25,7 +45,6 @@ def started_quickly():
 def _nothing_stays_at_work():
     yield
     programs.end_started()
-    os.environ.pop("PYTHONSAFEPATH", None)  # of what a command that ran in this process has started
 
 
 @pytest.fixture(scope="session")

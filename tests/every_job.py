@@ -2,31 +2,22 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
+from molino.jobs.job import load_jobs
 from tests import programs
 
 ROOT = Path(__file__).resolve().parents[1]
-# the commands that make a job's input, and the options of the job
+# the commands that make a job's input, and the options of the job: what each says of itself
 JOBS = {
-    "names": (["sample names --rows 20000 --output in.txt"], ["--input", "in.txt"]),
-    "titles": (["sample titles --rows 3000 --output in.csv"], ["--input", "in.csv"]),
-    "whales": (["sample whales --images 6 --output sea"], ["--input", "sea/images"]),
-    "pca": (
-        ["sample pca --rows 20000 --numbers 5 --output in.parquet"],
-        ["--input", "in.parquet", "--column", "vector"],
-    ),
-    "shapes": ([], ["--sweep", str(ROOT / "sweeps/demo.yaml"), "--rows", "4000"]),
-    "predict": (
-        [
-            "sample titles --rows 3000 --output in.csv",
-            "titles --input in.csv --output run --quiet",
-            "train titles --input run --architecture phrases --epochs 1 --output classifier --quiet",
-        ],
-        ["--input", "in.csv", "--model", "classifier"],
-    ),
+    name: (job.example.inputs, job.example.options.format(tree=ROOT).split())
+    for name, job in load_jobs().items()
+    if job.example
 }
+# the jobs that tell how much they have to do: `molino plan` has constants of them
+MEASURED = {name for name in load_jobs() if re.search(r"\bsize=", (ROOT / f"jobs/{name}.py").read_text("utf-8"))}
 
 
 def find_prism():
@@ -45,6 +36,14 @@ def digests(output):
     """Return the digest of every data set of an output, and of all."""
     manifest = json.loads((output / "_manifest.json").read_text())
     return {name: dataset["digest"] for name, dataset in manifest["datasets"].items()} | {"all": manifest["digest"]}
+
+
+def options_at(job, place):
+    """Return the options of a job whose input, made by `prepare`, lies in another place than the current folder."""
+    options, words = [], iter(JOBS[job][1])
+    for word in words:
+        options += [word, f"{place}/{next(words)}"] if word == "--input" else [word]
+    return options
 
 
 def prepare(job, folder):

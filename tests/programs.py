@@ -7,11 +7,13 @@ of it that gets arguments, environment, current folder and files of its own, and
 import contextlib
 import ctypes
 import gc
+import hashlib
 import importlib
 import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -26,11 +28,20 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = {
-    "beam": ("apache_beam.runners.portability.fn_api_runner", "numba", "obstore", "pyarrow.parquet", "numpy.random"),
-    "tensorflow": ("tensorflow", "tensorflow_hub", "tensorflow_transform.beam", "numba"),
+    "beam": (
+        *("apache_beam.runners.portability.fn_api_runner", "apache_beam.typehints.opcodes", "grpc._server"),
+        *("numba", "obstore", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "numpy.random", "xxhash", "tqdm"),
+        *("zlib_ng.zlib_ng", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
+        *("cv2", "simplejpeg", "yaml"),
+    ),
+    "dataflow": (
+        *("apache_beam.runners.dataflow.dataflow_runner", "apache_beam.io.gcp.gcsfilesystem"),
+        *("apache_beam.runners.portability.fn_api_runner", "numba", "obstore", "pyarrow.parquet"),
+    ),
+    "tensorflow": ("tensorflow", "tensorflow_hub", "tensorflow_transform.beam", "keras", "numba"),
 }
 # what an interpreter or a library reads when it starts: a program with another value is started as any other is
-AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MALLOC_", "ARROW_", "KERAS_", "NUMBA_")
+AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MALLOC_", "ARROW_", "KERAS_", "NUMBA_", "MPL", "CV_")
 STARTED = []  # by the test at work
 LATER = ("PYTHONPATH", "PYTHONSAFEPATH")
 SERVERS = "TESTS_PROGRAMS"  # the variable that says where the servers listen
@@ -110,16 +121,17 @@ class _Reader(threading.Thread):
             self.file.close()
 
 
-def popen(words, *, env, libraries="beam", cwd=None, forks=True, **how):
+def popen(words, *, env, libraries="", cwd=None, forks=True, **how):
     """Start `python -m ...` with pipes for what it writes: as a fork of a server, where nothing speaks against it.
 
     Args:
       words: the module and its arguments.
-      libraries: which of LIBRARIES it finds imported.
+      libraries: which of LIBRARIES it finds imported; by default TensorFlow's for a training, else Beam's.
       forks: False where it matters how long the libraries are imported.
       how: as subprocess.Popen takes it; a fork takes `stdin=PIPE` and `start_new_session` alone.
     """
     words = [str(word) for word in words]
+    libraries = libraries or ("tensorflow" if words[1:2] in (["train"], ["model"]) else "beam")
     forks = forks and SERVERS in os.environ and how.keys() <= {"stdin", "start_new_session"}
     if forks and _at_start(env) == _at_start(os.environ):
         return _fork(words, env=env, libraries=libraries, cwd=cwd, **how)
@@ -172,28 +184,31 @@ def end_started():
 @contextlib.contextmanager
 def serve(folder):
     """Let popen find servers for as long as the block lasts; one starts when it is first asked for anything."""
-    ends = []
     os.environ[SERVERS] = str(folder)
-    for name in LIBRARIES:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            listener.bind(os.path.join(folder, name))
-            listener.listen(64)
-            server = subprocess.Popen(
-                [sys.executable, __file__, name, str(listener.fileno())],
-                cwd=ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                stdin=subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,
-            )
-            server.wait()
-        ends.append(server.stdin)
     try:
-        yield
+        with serve_by("beam", sys.executable), serve_by("tensorflow", sys.executable):
+            yield
     finally:
         del os.environ[SERVERS]
-        for end in ends:
-            end.close()  # the server ends when it reads that
+
+
+@contextlib.contextmanager
+def serve_by(name, python):
+    """Let popen find one of the servers, which is run by an interpreter."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(_address(name))
+        listener.listen(64)
+        server = subprocess.Popen(
+            [python, __file__, name, str(listener.fileno())],
+            cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdin=subprocess.PIPE,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        server.wait()
+    with server.stdin:  # the server ends when it is closed
+        yield
 
 
 class _Server:
@@ -247,6 +262,8 @@ class _Server:
         for name in self.libraries:  # not before they are asked for
             if name not in sys.modules:
                 importlib.import_module(name)
+                if name == "numba":  # what compiling needs is imported by the first function that is compiled
+                    sys.modules["numba"].njit(lambda: 0)()
         gc.freeze()  # or looking for garbage would copy all that is shared
         pid = os.fork()
         if not pid:
@@ -276,6 +293,8 @@ def _become(order):
     os.environ.update(order["environment"] | {SERVERS: servers})
     time.tzset()
     tempfile.tempdir = None  # some library has asked for it
+    # what one program has compiled of this project, the next one finds
+    sys.dont_write_bytecode, sys.pycache_prefix = False, os.path.join(servers, "compiled")
     places = [place for place in order["environment"].get("PYTHONPATH", "").split(os.pathsep) if place]
     sys.path[:] = [*places, *sys.path]
     sys.argv = order["words"]
@@ -285,12 +304,43 @@ def _become(order):
             break
 
 
+@contextlib.contextmanager
+def tensorflow_at_hand():
+    """Let what this process asks TensorFlow in a process of its own be a fork that finds it imported."""
+    from molino.transforms import processes
+
+    processes.subprocess, whole = types.SimpleNamespace(run=_run), processes.subprocess
+    try:
+        yield
+    finally:
+        processes.subprocess = whole
+
+
+def run(words, *, env=None, cwd=None, check=True, **how):
+    """Run `python -m ...` to its end, as popen starts it; return a subprocess.CompletedProcess with texts."""
+    process = popen(words, env=env or os.environ | {"PYTHONPATH": str(ROOT)}, cwd=cwd, **how)
+    out, err = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out.decode(), err.decode())
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def _run(command, *, input, cwd, env, **_):
-    """Run `python -m MODULE` as subprocess.run does, in a process that finds TensorFlow imported."""
-    process = popen(
-        command[2:], env=env, libraries="tensorflow", cwd=cwd, stdin=subprocess.PIPE, start_new_session=True
-    )
+    """Run `python -m MODULE` as subprocess.run does, in a process that finds TensorFlow imported.
+
+    What it writes into its folder depends on its input and code alone: asked again, it is not run again.
+    """
+    words = command[2:]
+    asked = hashlib.sha256("\0".join([*words, input, env["PYTHONPATH"]]).encode()).hexdigest()
+    kept = os.path.join(os.environ[SERVERS], "written", asked)
+    if cwd and os.path.isdir(kept):
+        shutil.copytree(kept, cwd, dirs_exist_ok=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+    process = popen(words, env=env, libraries="tensorflow", cwd=cwd, stdin=subprocess.PIPE, start_new_session=True)
     out, err = process.communicate(input.encode())
+    if cwd and not process.returncode:
+        with contextlib.suppress(OSError):  # another was faster
+            os.rename(shutil.copytree(cwd, f"{kept}-{os.getpid()}"), kept)
     return subprocess.CompletedProcess(command, process.returncode, out.decode(), err.decode())
 
 
@@ -303,11 +353,8 @@ def main():
     order = _Server(LIBRARIES[name], listener).serve()
     del listener
     _become(order)
-    if order["words"][0] == "molino":
-        from molino.transforms import processes
-
-        processes.subprocess = types.SimpleNamespace(run=_run)
-    runpy.run_module(order["words"][0], run_name="__main__", alter_sys=True)
+    with tensorflow_at_hand() if order["words"][0] == "molino" else contextlib.nullcontext():
+        runpy.run_module(order["words"][0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

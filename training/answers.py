@@ -111,9 +111,7 @@ def ask(
     Args:
       temperature: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
     """
-    made: dict[str, list] = {
-        name: [] for name in ("ids", "labels", "truth", "top", "scores", "probabilities", "languages")
-    }
+    parts: list[tuple[np.ndarray, ...]] = []
     others: dict[str, int] = {}
     losses = labeled = 0.0
     for batch, logits, adjusted in read_logits(source, learner, split, recipe, language):
@@ -130,13 +128,12 @@ def ask(
             if category is not None:
                 truth[row] = len(source.categories) + others.setdefault(category, len(others))
         languages = batch[FLAG].to_numpy(zero_copy_only=False)
-        values = (batch["id"], labels, truth, top, scores, probabilities, languages)
-        for name, value in zip(made, values, strict=True):
-            made[name].append(value)
-    if not made["ids"]:
+        parts.append((batch["id"], labels, truth, top, scores, probabilities, languages))
+    if not parts:
         what = f"{language} titles" if language else "titles"
         raise DataError(f"{source.run.folder} holds no {what} in the split {split}; make the run with some")
-    joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in made.items()}
+    names = ("ids", "labels", "truth", "top", "scores", "probabilities", "languages")
+    joined: dict[str, Any] = dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
     if temperature is None and recipe.balance != "none":
         joined["probabilities"] = None
     return Answers(**joined, loss=losses / max(labeled, 1))
@@ -221,7 +218,7 @@ def merge(answers: Mapping[str | None, Answers]) -> Answers:
     return dataclasses.replace(answers[None], **made, loss=float("nan"))
 
 
-def summarize(answers: Answers) -> dict[str, Any]:
+def summarize_split(answers: Answers) -> dict[str, Any]:
     """Return the figures of a split with the interval of the balanced accuracy over titles."""
     truth, top = answers.scored()
     trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])
@@ -241,13 +238,4 @@ def name_mistakes(source: TitlesRun, answers: Answers) -> list[dict[str, Any]]:
     """Return the categories that are known worst, with what they are taken for, by name."""
     truth, top = answers.scored()
     known = truth < len(source.categories)
-    worst = rank_mistakes(truth[known], top[known, 0], len(source.categories), WORST)
-    return [
-        {
-            "category": source.categories[each["label"]],
-            "titles": each["titles"],
-            "right": each["right"],
-            "taken_for": [[source.categories[label], times] for label, times in each["taken_for"]],
-        }
-        for each in worst
-    ]
+    return rank_mistakes(truth[known], top[known, 0], source.categories, WORST)

@@ -102,12 +102,9 @@ def build_model(
     inputs = [
         keras.Input((dim,), name=name, dtype="int32" if name in tokens else "float32") for name, dim in dims.items()
     ]
-    parts = []
-    for each in inputs:
-        if each.name in tokens:
-            parts.append(sum_vectors(each, tokens[each.name], f"{each.name}_vectors"))
-        else:
-            parts.append(each)
+    parts = [
+        sum_vectors(each, tokens[each.name], f"{each.name}_vectors") if each.name in tokens else each for each in inputs
+    ]
     made = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
     for units in shape.units:
         start = keras.initializers.GlorotUniform(next(seeds))
@@ -124,15 +121,14 @@ def build_model(
 # --- training
 
 
-class ByVectors:
-    """Trains an architecture on columns of a run: a Learner."""
+class ByVectors(Learner):
+    """Trains an architecture on columns of a run."""
 
     def __init__(
         self,
         reader: Reader,
         recipe: Recipe,
         dims: dict[str, int],
-        classes: int,
         prior: np.ndarray,
         *,
         language: str | None = None,
@@ -148,7 +144,7 @@ class ByVectors:
         """
         keras.config.set_dtype_policy(POLICIES[recipe.precision])
         try:
-            self.model = build_model(recipe, dims, classes, tables)
+            self.model = build_model(recipe, dims, len(prior), tables)
         finally:
             keras.config.set_dtype_policy("float32")
         self.inputs = tuple(each.name for each in self.model.inputs)
@@ -190,19 +186,16 @@ class ByVectors:
         """Do nothing: what is trained is the model."""
 
     def plain_model(self) -> Any:
-        """Return the model without its loss."""
         return keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
 
     def ask(self, batch: Batch) -> np.ndarray:
-        """Return the logits of a batch."""
         return np.asarray(self.model.predict_on_batch(self._inputs(batch)), np.float32)
 
     def variables(self) -> list[Any]:
-        """Return the model's weights, the states of its random numbers, and the optimizer's."""
+        # the model's include the states of its random numbers
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def best_variables(self) -> list[Any]:
-        """Return the model's weights."""
         return list(self.model.weights)
 
 
@@ -238,15 +231,12 @@ class _Watch(keras.callbacks.Callback):
         self.waited = self.took = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Start the clock."""
         self.began = self.ended = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Count the time since the last batch."""
         self.waited += time.monotonic() - self.ended
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Tell how far it is."""
         self.ended = time.monotonic()
         self.took = self.ended - self.began
         self.report(batch + 1, self.steps, float((logs or {}).get("loss", float("nan"))))

@@ -56,11 +56,7 @@ def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[s
 
 
 def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of each experiment, by its name.
-
-    Raises:
-      DataError: the file is no such list.
-    """
+    """Return what is known of each experiment, by its name; raise DataError where the file is no such list."""
     what = "it must be a list of experiments, as JSON, each with experiment and language_model"
     try:
         with open(path, encoding="utf-8") as file:
@@ -98,7 +94,7 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
     }
 
 
-def compare(
+def compare_trials(
     trials: Sequence[Trial],
     facts: Mapping[str, Mapping[str, Any]],
     *,
@@ -113,75 +109,95 @@ def compare(
       dims: numbers of a vector, by the model's name.
     """
     figures = np.array([trial.figure for trial in trials])
-    drawn = certainty.resample_titles(trials, draws, seed)
-    names = sorted({trial.model for trial in trials})
-    members = [[place for place, trial in enumerate(trials) if trial.model == name] for name in names]
-    chosen = dict(zip(names, certainty.resample_repeats(members, draws, seed), strict=True))
+    titles = certainty.resample_titles(trials, draws, seed)
+    models = {
+        name: [place for place, trial in enumerate(trials) if trial.model == name]
+        for name in sorted({trial.model for trial in trials})
+    }
+    repeats = dict(zip(models, certainty.resample_repeats(list(models.values()), draws, seed), strict=True))
     # where every trial has titles of its own, repeats differ by their titles too: drawn as well they would count twice
     own_titles = len({trial.sample for trial in trials}) == len(trials) > 1
-    both = {
-        name: certainty.means_of(figures if own_titles and len(own) > 1 else drawn, chosen[name])
-        for name, own in zip(names, members, strict=True)
+    means = {
+        name: certainty.means_of(figures if own_titles and len(own) > 1 else titles, repeats[name])
+        for name, own in models.items()
     }
-    traits = [read_traits(name, (dims or {}).get(name)) for name in names]
-    rows = []
-    for trial, spread, figure in zip(trials, drawn.T, figures, strict=True):
-        low, high = certainty.interval(spread)
+    traits = {name: read_traits(name, (dims or {}).get(name)) for name in models}
+    effects = find_effects(
+        list(traits.values()), list(models.values()), figures, lambda own: means[trials[own[0]].model], draws, seed
+    )
+    comparison = {
+        "draws": draws,
+        "seed": seed,
+        "trials": [
+            {**_describe_trial(trial, drawn), **facts.get(trial.name, {})}
+            for trial, drawn in zip(trials, titles.T, strict=True)
+        ],
+        "models": _rank_models(models, traits, figures, titles, repeats, means),
+        "effects": [dataclasses.asdict(effect) for effect in effects],
+        "own_titles": own_titles,
+    }
+    return {**comparison, "sentences": write_sentences(comparison)}
+
+
+def _describe_trial(trial: Trial, drawn: np.ndarray) -> dict[str, Any]:
+    low, high = certainty.interval(drawn)
+    return {
+        "trial": trial.name,
+        "model": trial.model,
+        "titles": len(trial.labels),
+        "classes": len(np.unique(trial.labels)),
+        "accuracy": float(np.mean(trial.labels == trial.predictions)),
+        "balanced_accuracy": float(trial.figure),
+        "low": low,
+        "high": high,
+        **dict.fromkeys(("published", "epochs", "seconds", "peak_bytes")),
+    }
+
+
+def _rank_models(
+    models: Mapping[str, Sequence[int]],
+    traits: Mapping[str, Mapping[str, str | None]],
+    figures: np.ndarray,
+    titles: np.ndarray,
+    repeats: Mapping[str, np.ndarray],
+    means: Mapping[str, np.ndarray],
+) -> list[dict[str, Any]]:
+    """Return a row for each model, the best first.
+
+    Args:
+      figures: of the trials; `titles`: on drawn titles, (draws, trials).
+      repeats: trials drawn of each model; `means`: of these on drawn titles, (draws,).
+    """
+    averages = {name: float(figures[own].mean()) for name, own in models.items()}
+    best = max(averages, key=lambda name: averages[name])
+    # as many comparisons with the best as there are other models
+    level = 1 - (1 - certainty.LEVEL) / max(1, len(averages) - 1)
+    rows: list[dict[str, Any]] = []
+    for name, own in models.items():
+        several = len(own) > 1
+        by_repeats = certainty.interval(certainty.means_of(figures, repeats[name])) if several else (None, None)
+        by_titles = certainty.interval(titles[:, own].mean(1))
+        low, high = certainty.interval(means[name])
+        behind = (0.0, 0.0) if name == best else certainty.interval(means[best] - means[name], level)
         rows.append(
             {
-                "trial": trial.name,
-                "model": trial.model,
-                "titles": len(trial.labels),
-                "classes": len(np.unique(trial.labels)),
-                "accuracy": float(np.mean(trial.labels == trial.predictions)),
-                "balanced_accuracy": float(figure),
+                "model": name,
+                **traits[name],
+                "repeats": len(own),
+                "balanced_accuracy": averages[name],
+                "deviation": float(figures[own].std(ddof=1)) if several else None,
+                "low_titles": by_titles[0],
+                "high_titles": by_titles[1],
+                "low_repeats": by_repeats[0],
+                "high_repeats": by_repeats[1],
                 "low": low,
                 "high": high,
-                "published": None,
-                "epochs": None,
-                "seconds": None,
-                "peak_bytes": None,
-                **facts.get(trial.name, {}),
-            }
-        )
-    means = [float(figures[own].mean()) for own in members]
-    best = int(np.argmax(means))
-    models: list[dict[str, Any]] = []
-    for number, (name, own) in enumerate(zip(names, members, strict=True)):
-        repeats = certainty.interval(certainty.means_of(figures, chosen[name])) if len(own) > 1 else (None, None)
-        titles, all_ = certainty.interval(drawn[:, own].mean(1)), certainty.interval(both[name])
-        # as many comparisons with the best as there are other models
-        level = 1 - (1 - certainty.LEVEL) / max(1, len(names) - 1)
-        behind = (0.0, 0.0) if number == best else certainty.interval(both[names[best]] - both[name], level)
-        models.append(
-            {
-                "model": name,
-                **traits[number],
-                "repeats": len(own),
-                "balanced_accuracy": means[number],
-                "deviation": float(figures[own].std(ddof=1)) if len(own) > 1 else None,
-                "low_titles": titles[0],
-                "high_titles": titles[1],
-                "low_repeats": repeats[0],
-                "high_repeats": repeats[1],
-                "low": all_[0],
-                "high": all_[1],
-                "below_best": means[best] - means[number],
+                "below_best": averages[best] - averages[name],
                 "below_best_low": behind[0],
                 "below_best_high": behind[1],
             }
         )
-    models.sort(key=lambda row: (-row["balanced_accuracy"], row["model"]))
-    effects = find_effects(traits, members, figures, lambda own: both[trials[own[0]].model], draws, seed)
-    found = {
-        "draws": draws,
-        "seed": seed,
-        "trials": rows,
-        "models": models,
-        "effects": [dataclasses.asdict(effect) for effect in effects],
-        "own_titles": own_titles,
-    }
-    return {**found, "sentences": say(found)}
+    return sorted(rows, key=lambda row: (-row["balanced_accuracy"], row["model"]))
 
 
 def find_effects(
@@ -193,35 +209,22 @@ def find_effects(
     seed: int,
 ) -> list[Effect]:
     """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
-    measured: list[tuple[Any, ...]] = []
+    measured: list[dict[str, Any]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
-    asked = [(factor, *sides) for factor, sides in FACTORS.items()]
-    asked += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
-    for factor, one, other in asked:
-        pairs = certainty.find_strata(traits, factor, one, other)
-        strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
+    questions = [(factor, *sides) for factor, sides in FACTORS.items()]
+    questions += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
+    for factor, one, other in questions:
+        strata = [(members[left], members[right]) for left, right in certainty.find_strata(traits, factor, one, other)]
         if strata:
-            difference, bounds, p = certainty.measure_effect(strata, figures, drawn, draws, seed)
+            difference, (low, high), p = certainty.measure_effect(strata, figures, drawn, draws, seed)
             if difference < 0:
-                difference, bounds, (one, other) = -difference, (-bounds[1], -bounds[0]), (other, one)
-            measured.append((factor, one, other, difference, bounds, p, strata))
-    holm = certainty.correct_by_holm([each[5] for each in measured])
-    return [
-        certainty.Effect(
-            factor=factor,
-            high=one,
-            low=other,
-            difference=difference,
-            low_bound=bounds[0],
-            high_bound=bounds[1],
-            p=p,
-            holm=corrected,
-            least_p=certainty.least_chance([(len(left), len(right)) for left, right in strata]),
-            strata=len(strata),
-            trials=sum(len(left) + len(right) for left, right in strata),
-        )
-        for (factor, one, other, difference, bounds, p, strata), corrected in zip(measured, holm, strict=True)
-    ]
+                difference, low, high, one, other = -difference, -high, -low, other, one
+            counts = [(len(left), len(right)) for left, right in strata]
+            effect = {"factor": factor, "high": one, "low": other, "difference": difference}
+            effect |= {"low_bound": low, "high_bound": high, "p": p, "least_p": certainty.least_chance(counts)}
+            measured.append({**effect, "strata": len(strata), "trials": sum(map(sum, counts))})
+    holm = certainty.correct_by_holm([each["p"] for each in measured])
+    return [Effect(**each, holm=corrected) for each, corrected in zip(measured, holm, strict=True)]
 
 
 ASKED = {"language": "language", "normalized": "normalization", "dim": "dimensions"}
@@ -233,12 +236,12 @@ WORDS = {
 }
 
 
-def say(found: Mapping[str, Any]) -> list[str]:
+def write_sentences(comparison: Mapping[str, Any]) -> list[str]:
     """Return what was found in plain sentences: what is significant at 5 %, and what is not."""
     told = []
-    questions = len(found["effects"])
+    questions = len(comparison["effects"])
     corrected = f" corrected for {questions} questions" if questions > 1 else ""
-    for effect in found["effects"]:
+    for effect in comparison["effects"]:
         high, low = (
             WORDS.get((effect["factor"], effect[side]), f"models of {effect[side]} dimensions")
             for side in ("high", "low")
@@ -257,7 +260,7 @@ def say(found: Mapping[str, Any]) -> list[str]:
                 f"Of {ASKED[effect['factor']]} no p-value below {effect['least_p']:.2g} can come from so few trials, "
                 "whatever they show; more --repeats can say more."
             )
-    best, others = found["models"][0], found["models"][1:]
+    best, others = comparison["models"][0], comparison["models"][1:]
     if others:
         apart = [row["model"] for row in others if row["below_best_low"] > 0]
         close = [row["model"] for row in others if row["below_best_low"] <= 0]
@@ -265,11 +268,11 @@ def say(found: Mapping[str, Any]) -> list[str]:
         if close:
             text += f"; not told apart from it: {', '.join(close)}"
         told.append(f"{text}; below it, at 95 %: {', '.join(apart)}." if apart else f"{text}.")
-    asked = {effect["factor"] for effect in found["effects"]}
+    asked = {effect["factor"] for effect in comparison["effects"]}
     if others and (missing := [word for factor, word in ASKED.items() if factor not in asked]):
         named = ", ".join(missing[:-1]) + " or " * (len(missing) > 1) + missing[-1]
         told.append(f"Nothing can be said of {named}: by their names no two models differ in that alone.")
-    if any(row["repeats"] < 2 for row in found["models"]):
+    if any(row["repeats"] < 2 for row in comparison["models"]):
         told.append("A model with one trial shows nothing of how repeats vary: its interval is of titles alone.")
     return told
 

@@ -12,6 +12,7 @@ from molino.training.answers import ask, measure
 from molino.training.checkpoint import Checkpoints
 from molino.training.classifier import ByVectors, Learner, columns_of
 from molino.training.progress import Progress
+from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.training.source import FLAG, TitlesRun, weigh
 from molino.transforms.errors import DataError
@@ -32,19 +33,18 @@ def make_learner(
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    classes = len(source.categories)
     prior = source.prior() if recipe.balance == "loss" else 0 * source.prior()
     if recipe.architecture == PHRASES:
-        return _by_phrases(source, recipe, classes, prior, language)
+        return _by_phrases(source, recipe, prior, language)
     columns = columns_of(recipe, embeddings, tokens=bool(tables), language=language is not None)
     reader = source.read("train", columns, batch=recipe.batch, seed=recipe.seed)
     if not reader.rows:
         raise DataError(f"{source.run.folder} holds no titles to train on")
     dims = {name: TOKENS if tables else source.embeddings[name] for name in embeddings}
-    return ByVectors(reader, recipe, dims, classes, prior, language=language, tables=tables, weighed=source.unlabeled)
+    return ByVectors(reader, recipe, dims, prior, language=language, tables=tables, weighed=source.unlabeled)
 
 
-def _by_phrases(source: TitlesRun, recipe: Recipe, classes: int, prior: np.ndarray, language: str | None) -> Learner:
+def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: str | None) -> Learner:
     if keras.backend.backend() != "tensorflow":
         raise DataError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
     from molino.training.phrases import BITS, ROWS, ByPhrases, Featured
@@ -53,14 +53,14 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, classes: int, prior: np.ndarr
 
     def batches() -> Iterator[tuple[Any, Any]]:
         batch: Any
-        for batch in source.read("train", columns, shuffle=False, batch=ROWS, ahead=1).epoch():
+        for batch in source.read("train", columns, shuffle=False, batch=ROWS, reading=Reading(ahead=1)).epoch():
             kept = weigh(batch, language) > 0
             yield batch["title"].filter(pa.array(kept)), batch["label"][kept]
 
     train = Featured(batches(), BITS)
     if not len(train):
         raise DataError(f"{source.run.folder} holds no titles to train on")
-    learner = ByPhrases(train, recipe, classes, prior)
+    learner = ByPhrases(train, recipe, prior)
     if not len(train.rows):
         raise DataError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
     return learner

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from molino.training import tokens
 from molino.training.progress import Progress
-from molino.training.runs import explained, is_run, open_run
+from molino.training.runs import is_run, one_line_errors, open_run
 from molino.training.tokens import Corpus
 from molino.transforms.errors import DataError
 
@@ -21,7 +21,7 @@ MAX_BATCH, STEPS = 2048, 256  # titles in a step; steps in an epoch of few title
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class GrowthOptions:
     """How a model is grown: what docs/training.md has under these names."""
 
     split: str
@@ -72,7 +72,7 @@ def describe_input(path: str, split: str) -> dict[str, Any]:
         run = open_run(path, {})
         how = {name: run.manifest["options"].get(name) for name in ("seed", "test")}
         return {"sha256": run.sha256, "split": split, **how}
-    with explained(path), open(path, "rb") as file:
+    with one_line_errors(path), open(path, "rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
@@ -93,7 +93,7 @@ def keep_known(corpus: Corpus) -> Corpus:
     )
 
 
-def grow(batches: Iterable[tuple[tokens.TitleBatch, bool]], options: Options, progress: Progress) -> Grown:
+def grow(batches: Iterable[tuple[tokens.TitleBatch, bool]], options: GrowthOptions, progress: Progress) -> Grown:
     """Train on titles; each batch comes with whether it is kept to measure by.
 
     Raises:
@@ -105,11 +105,11 @@ def grow(batches: Iterable[tuple[tokens.TitleBatch, bool]], options: Options, pr
         corpus = keep_known(read)
     if corpus.validation.all():
         raise DataError("the input holds no titles to train on")
-    grown = train(corpus, options, progress, supervised=supervised)
+    grown = train_table(corpus, options, progress, supervised=supervised)
     return dataclasses.replace(grown, left_out=len(read) - len(corpus))
 
 
-def train(corpus: Corpus, options: Options, progress: Progress, *, supervised: bool) -> Grown:
+def train_table(corpus: Corpus, options: GrowthOptions, progress: Progress, *, supervised: bool) -> Grown:
     """Choose the vocabulary, train the table, and return both; the same seed gives the same on the same machine."""
     import keras
     import tensorflow as tf
@@ -126,7 +126,7 @@ def train(corpus: Corpus, options: Options, progress: Progress, *, supervised: b
     buckets = options.buckets or max(1, -(-len(places) // 40))
     rows = tokens.number_words(corpus, places, buckets=buckets)
     texts, measured = (words.choose_texts(corpus, rows, side) for side in (~corpus.validation, corpus.validation))
-    recipe = words.Recipe(
+    recipe = words.VectorRecipe(
         dim=options.dim,
         epochs=options.epochs,
         batch=options.batch or min(MAX_BATCH, max(1, len(texts) // STEPS)),
@@ -146,7 +146,7 @@ def train(corpus: Corpus, options: Options, progress: Progress, *, supervised: b
         "vocabulary": len(places),
         "buckets": buckets,
         "options": dataclasses.asdict(dataclasses.replace(options, batch=recipe.batch)),
-        "epochs": words.train(model, measured, progress.show),
+        "epochs": words.train_vectors(model, measured, progress.show),
     }
     return Grown(
         words=vocabulary.to_pylist(),

@@ -50,10 +50,10 @@ def export_nnlm(
     os.makedirs(work)
     try:
         tokens = os.path.join(work, "tokens.txt")
-        with open(tokens, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{token}\n" for token in vocabulary)
+        with open(tokens, "wb") as file:
+            file.writelines(f"{token}\n".encode() for token in vocabulary)
         saved = os.path.join(work, "saved")
-        model = _model(tokens, table, buckets, normalization, keep_empty)
+        model = _model(tokens, table, buckets, normalization=normalization, keep_empty=keep_empty)
         tf.saved_model.save(model, saved)
         _settle(os.path.join(saved, "fingerprint.pb"))
         if os.path.isdir(target):
@@ -79,13 +79,16 @@ def _check(vocabulary: Sequence[str], table: np.ndarray, buckets: int) -> None:
         seen.add(token)
 
 
-def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, keep_empty: bool) -> Any:
+def _model(tokens: str, table: np.ndarray, buckets: int, *, normalization: bool, keep_empty: bool) -> Any:
     """Return the object that is saved; `tokens` is the path of the vocabulary's file."""
     import tensorflow as tf
 
+    with open(tokens, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+
     class Words(tf.lookup.TextFileInitializer):
         # TensorFlow's own name holds an address of this process; tables of one name are one table in a process
-        _shared_name = f"hash_table_{_sha256(tokens)}"
+        _shared_name = f"hash_table_{digest}"
 
     rows = tf.Variable(table, name="embeddings", trainable=True)
     words = Words(
@@ -114,11 +117,6 @@ def _model(tokens: str, table: np.ndarray, buckets: int, normalization: bool, ke
     model.trainable_variables = [rows]
     model.regularization_losses = []
     return model
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _settle(path: str) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from molino.training.classifier import Learner, Report
 from molino.training.tokens import take_titles
-from molino.training.words import NUMBERS, Rows, random
+from molino.training.words import NUMBERS, Rows
 
 LETTERS = 4  # of a group
 KINDS = 3  # words, pairs, groups of letters
@@ -46,7 +47,7 @@ def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(tf.gather(hashes, order), tf.int32), tf.cast(tf.gather(tf.concat(owners, 0), order), tf.int32)
 
 
-def add_up(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
+def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
     """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
 
     Args:
@@ -60,7 +61,6 @@ def add_up(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
 
 
-@keras.saving.register_keras_serializable("molino")
 class Phrases(keras.layers.Layer):
     """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features.
 
@@ -69,28 +69,30 @@ class Phrases(keras.layers.Layer):
       table: a vector for each row.
     """
 
-    def __init__(self, rows: int, dim: int, bits: int = BITS, **more: Any):
-        super().__init__(**more)
-        self.rows, self.dim, self.bits = rows, dim, bits
+    def __init__(self, rows: int, dim: int):
+        super().__init__(name="phrases")
+        self.rows, self.dim = rows, dim
 
     def build(self, _: Any = None) -> None:
         """Make the weights."""
         self.places = self.add_weight(
-            shape=(1 << self.bits,), dtype="int32", initializer="zeros", trainable=False, name="places"
+            shape=(1 << BITS,), dtype="int32", initializer="zeros", trainable=False, name="places"
         )
         self.table = self.add_weight(shape=(self.rows, self.dim), dtype="float32", name="table")
 
     def call(self, titles: tf.Tensor) -> tf.Tensor:
         """Return the vectors of titles, (n,) or (n, 1)."""
         titles = tf.reshape(titles, [-1])
-        hashes, owners = find_features(titles, self.bits)
+        hashes, owners = find_features(titles, BITS)
         places = tf.gather(self.places.value, hashes)
         known = places >= 0
-        return add_up(self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles))
+        return sum_features(
+            self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles)
+        )
 
     def features(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the rows of each title's features and what each weighs, (n, features): 0 and 0.0 behind the last."""
-        hashes, owners = find_features(tf.reshape(titles, [-1]), self.bits)
+        hashes, owners = find_features(tf.reshape(titles, [-1]), BITS)
         places = tf.gather(self.places.value, hashes)
         owners, places = tf.boolean_mask(owners, places >= 0), tf.boolean_mask(places, places >= 0)
         counts = tf.math.unsorted_segment_sum(tf.ones_like(owners, tf.float32), owners, KINDS * tf.size(titles))
@@ -105,10 +107,6 @@ class Phrases(keras.layers.Layer):
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, int]:
         """Return the shape of the vectors."""
         return (shape[0], self.dim)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer again."""
-        return {**super().get_config(), "rows": self.rows, "dim": self.dim, "bits": self.bits}
 
 
 class Featured:
@@ -157,8 +155,8 @@ def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.nd
     return places, rows
 
 
-class ByPhrases:
-    """Trains `phrases`: a Learner of training.classifier.
+class ByPhrases(Learner):
+    """Trains `phrases`.
 
     Several members, each with vectors and a softmax of its own, learn from the same batches; the finished model has the
     mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at
@@ -170,14 +168,14 @@ class ByPhrases:
 
     columns: Sequence[str] = ("title",)
 
-    def __init__(self, train: Featured, recipe: Any, classes: int, prior: np.ndarray):
-        self.recipe, self.train = recipe, train
+    def __init__(self, train: Featured, recipe: Any, prior: np.ndarray):
+        self.recipe, self.train, classes = recipe, train, len(prior)
         self.rows_an_epoch = len(train)
         self.steps = -(-len(train) // recipe.batch)
         places, rows = number_features(train.rows, bits=BITS, least=recipe.min_count)
         train.number(places)
         width = recipe.dim * recipe.members
-        self.phrases = Phrases(max(rows, 1), width, name="phrases")
+        self.phrases = Phrases(max(rows, 1), width)
         self.phrases.build()
         self.phrases.places.assign(places)
         self.output = keras.layers.Dense(classes, name="logits")
@@ -202,7 +200,7 @@ class ByPhrases:
         with tf.GradientTape() as tape:
             vectors = tf.gather(self.table.values, used)
             tape.watch(vectors)
-            titles = add_up(vectors, places, owners, tf.size(labels))
+            titles = sum_features(vectors, places, owners, tf.size(labels))
             parts = tf.transpose(tf.reshape(titles, (-1, self.recipe.members, self.recipe.dim)), (1, 0, 2))
             logits = tf.matmul(parts, self.kernel) + self.bias + self.prior
             wanted = tf.broadcast_to(labels, tf.shape(logits)[:2])
@@ -214,9 +212,8 @@ class ByPhrases:
         self.optimizer.apply(heads)
         return loss / self.recipe.members
 
-    def train_epoch(self, number: int, report: Any) -> dict[str, float]:
-        """Train on every title once and return the mean loss."""
-        numbers = random(self.recipe.seed, number)
+    def train_epoch(self, number: int, report: Report) -> dict[str, float]:
+        numbers = np.random.default_rng([self.recipe.seed, number])
         order = numbers.permutation(np.arange(len(self.train), dtype=np.int32))
         losses: list[float] = []
         for at in range(0, len(order), self.recipe.batch):
@@ -229,7 +226,6 @@ class ByPhrases:
         return {"loss": float(np.mean(losses))}
 
     def settle(self) -> None:
-        """Bring the model up to date."""
         self.phrases.table.assign(self.table.values)
         self.output.kernel.assign(tf.reshape(self.kernel, (-1, self.kernel.shape[2])) / self.recipe.members)
         self.output.bias.assign(tf.reduce_mean(self.bias, (0, 1)))
@@ -246,8 +242,7 @@ class ByPhrases:
         output.set_weights(self.output.get_weights())
         return model
 
-    def ask(self, batch: dict) -> np.ndarray:
-        """Return the logits of a reader's batch."""
+    def ask(self, batch: Any) -> np.ndarray:
         return self._call(tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)).numpy()
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -255,9 +250,7 @@ class ByPhrases:
         return self.model(titles, training=False)
 
     def variables(self) -> list[Any]:
-        """Return all that training changes."""
         return [self.table.values, self.table.first, self.table.second, *self.heads, *self.optimizer.variables]
 
     def best_variables(self) -> list[Any]:
-        """Return what the finished model follows from."""
         return [self.table.values, *self.heads]

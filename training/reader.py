@@ -1,23 +1,46 @@
 """Read a data set as batches of NumPy arrays, shuffled, shared among readers, each row exactly once an epoch."""
 
+import contextlib
 import dataclasses
 import functools
-import queue
+import itertools
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from molino.training.runs import Dataset, RunError, explained
+from molino.training.runs import Dataset, RunError, one_line_errors
 
 Batch = dict[str, "np.ndarray | pa.Array"]
 END = object()
 OPEN_FILES = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rows are mixed, shared among readers, and read ahead.
+
+    Attributes:
+      window: rows that are mixed with each other.
+      reader: number of this one among `readers`, from 0.
+      readers: how many share the rows.
+      keep_last: False drops the last batch where it is short.
+      ahead: batches made ready by a thread while the caller works; 0 makes all when it is asked for.
+      threads: that decode row groups.
+    """
+
+    window: int = 16_384
+    reader: int = 0
+    readers: int = 1
+    keep_last: bool = True
+    ahead: int = 4
+    threads: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,44 +85,34 @@ class Reader:
         split: str | None = None,
         shuffle: bool = True,
         seed: int = 0,
-        window: int = 16_384,
-        reader: int = 0,
-        readers: int = 1,
-        keep_last: bool = True,
-        ahead: int = 4,
-        threads: int = 2,
+        reading: Reading = Reading(),
     ):
         """Count the rows of the split in every row group; nothing else is read yet.
 
         Args:
           split: only rows whose column `split` has this value. Row groups that hold none are never read.
-          reader: number of this one among `readers`, from 0.
-          keep_last: False drops the last batch where it is short.
-          ahead: batches made ready by a thread while the caller works; 0 makes all when it is asked for.
-          threads: that decode row groups.
         """
-        if not (columns and 0 <= reader < readers and min(batch, window, threads) > 0):
-            raise ValueError(f"not possible: {columns=}, {reader=}, {readers=}, {batch=}, {window=}, {threads=}")
+        reader, readers = reading.reader, reading.readers
+        if not (columns and 0 <= reader < readers and min(batch, reading.window, reading.threads) > 0):
+            raise ValueError(f"not possible: {columns=}, {batch=}, {reading}")
         for name in [*columns, *(["split"] if split is not None else [])]:
             if dataset.rows and name not in dataset.schema.names:
                 there = ", ".join(dataset.schema.names)
                 raise RunError(f"{dataset.name} has no column {name}; it has: {there}")
         self.dataset, self.columns, self.split = dataset, tuple(dict.fromkeys(columns)), split
-        self.batch, self.shuffle, self.seed, self.window = batch, shuffle, seed, window
-        self.reader, self.readers, self.keep_last, self.ahead, self.threads = reader, readers, keep_last, ahead, threads
+        self.batch, self.shuffle, self.seed, self.reading = batch, shuffle, seed, reading
         self._groups = self._count_groups()
         self.rows = sum(part.stop for part in self._groups)
         self._first, self._end = self.rows * reader // readers, self.rows * (reader + 1) // readers
         self.own_rows = self._end - self._first
-        self.batches = -(-self.own_rows // batch) if keep_last else self.own_rows // batch
+        self.batches = -(-self.own_rows // batch) if reading.keep_last else self.own_rows // batch
 
     def __len__(self) -> int:
         return self.batches
 
     def epoch(self, number: int = 0, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, from batch `start`: what comes before it is hardly read."""
-        made = self._make_batches(number, start)
-        return _run_ahead(made, self.ahead) if self.ahead else made
+        return _run_ahead(self._make_batches(number, start), self.reading.ahead)
 
     # --- which rows
 
@@ -110,12 +123,12 @@ class Reader:
             opened = self.dataset.open(file)
             rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
             if self.split is not None:
-                with explained(self.dataset.files[file]):
+                with one_line_errors(self.dataset.files[file]):
                     tables = (opened.read_row_group(group, columns=["split"]) for group in range(len(rows)))
                     rows = [len(self._selected(table)) for table in tables]
             return [_Part(file, group, 0, held) for group, held in enumerate(rows) if held]
 
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.reading.threads) as pool:
             return [part for parts in pool.map(count, range(len(self.dataset.files))) for part in parts]
 
     def _selected(self, table: pa.Table) -> np.ndarray:
@@ -131,7 +144,7 @@ class Reader:
         """Return the parts of row groups that make this reader's epoch, in order, from its row `first`."""
         groups = self._groups
         if self.shuffle:
-            groups = [groups[place] for place in self._random(epoch, 0).permutation(len(groups))]
+            groups = [groups[place] for place in np.random.default_rng([self.seed, epoch, 0]).permutation(len(groups))]
         parts, at = [], 0
         for group in groups:
             start, stop = max(at, self._first + first) - at, min(at + group.stop, self._end) - at
@@ -140,24 +153,22 @@ class Reader:
             at += group.stop
         return parts
 
-    def _random(self, epoch: int, *more: int) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch, *more])))
-
     # --- reading
 
     def _make_batches(self, epoch: int, start: int) -> Iterator[Batch]:
         skipped = min(start * self.batch, self.own_rows)
-        left = (self.own_rows if self.keep_last else self.batches * self.batch) - skipped
+        left = (self.own_rows if self.reading.keep_last else self.batches * self.batch) - skipped
         # windows begin where they would have begun had nothing been skipped
-        first, at = divmod(skipped, self.window)
-        windows = self._read_windows(self._sequence(epoch, first * self.window))
+        first, at = divmod(skipped, self.reading.window)
+        windows = self._read_windows(self._sequence(epoch, first * self.reading.window))
         made = _Pile(min(self.batch, left))
-        for number, window in enumerate(_run_ahead(windows, 1) if self.ahead else windows, first):
+        for number, window in enumerate(_run_ahead(windows, min(self.reading.ahead, 1)), first):
             if not left:
                 break
             order = np.arange(window.rows)
             if self.shuffle:
-                order = self._random(epoch, 1, self.reader, number).permutation(window.rows)
+                seeds = [self.seed, epoch, 1, self.reading.reader, number]
+                order = np.random.default_rng(seeds).permutation(window.rows)
             while at < window.rows and left:
                 take = order[at : at + made.room]
                 made.add(window.columns, take)
@@ -170,7 +181,7 @@ class Reader:
     def _read_windows(self, parts: Sequence[_Part]) -> Iterator["_Pile"]:
         """Yield windows, which lie in the sequence of rows without a gap; the last may be short."""
         left = sum(part.stop - part.start for part in parts)
-        made = _Pile(min(self.window, left), widen=False)
+        made = _Pile(min(self.reading.window, left), widen=False)
         for part, (columns, selected) in zip(parts, self._read_groups(parts), strict=True):
             at = part.start
             while at < part.stop:
@@ -179,7 +190,7 @@ class Reader:
                 at, left = stop, left - (stop - at)
                 if not made.room:
                     yield made
-                    made = _Pile(min(self.window, left), widen=False)
+                    made = _Pile(min(self.reading.window, left), widen=False)
 
     def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Yield the row groups of the parts in order; each thread decodes up to two ahead of the caller."""
@@ -190,27 +201,15 @@ class Reader:
                 mine.open = functools.lru_cache(OPEN_FILES)(self.dataset.open)
             return self._read_group(mine.open(part.file), part)
 
-        if not self.ahead:
-            yield from map(read, parts)
-            return
-        with ThreadPoolExecutor(self.threads, "molino decoder") as pool:
-            coming: deque[Future] = deque()
-            try:
-                for part in parts:
-                    coming.append(pool.submit(read, part))
-                    if len(coming) > 2 * self.threads:
-                        yield coming.popleft().result()
-                while coming:
-                    yield coming.popleft().result()
-            finally:
-                for future in coming:
-                    future.cancel()
+        if not self.reading.ahead:
+            return map(read, parts)
+        return _map_ahead(read, parts, self.reading.threads, 2 * self.reading.threads)
 
     def _read_group(self, file: pq.ParquetFile, part: _Part) -> tuple[Batch, np.ndarray]:
         """Return the columns of a row group, and the places of the split's rows in it."""
         path = self.dataset.files[part.file]
         wanted = [*self.columns, *(["split"] if self.split is not None else [])]
-        with explained(path):
+        with one_line_errors(path):
             table = file.read_row_group(part.group, columns=list(dict.fromkeys(wanted)), use_threads=False)
         return {name: _to_numpy(table[name], f"{name} of {path}") for name in self.columns}, self._selected(table)
 
@@ -257,7 +256,7 @@ class _Pile:
         }
 
 
-def _to_numpy(column: pa.ChunkedArray, shown: str) -> "np.ndarray | list[pa.Array]":
+def _to_numpy(column: pa.ChunkedArray, name: str) -> "np.ndarray | list[pa.Array]":
     """Return a column of a row group: numbers and fixed-size lists of them without a copy, others as Arrow."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -269,12 +268,12 @@ def _to_numpy(column: pa.ChunkedArray, shown: str) -> "np.ndarray | list[pa.Arra
         array.values.slice(array.offset * array.type.list_size, len(array) * array.type.list_size) if vectors else array
     )
     if array.null_count or values.null_count:
-        raise RunError(f"{shown} holds nulls; a column of numbers that is trained on may have none")
+        raise RunError(f"{name} holds nulls; a column of numbers that is trained on may have none")
     flat = values.to_numpy(zero_copy_only=True)
     if flat.dtype.kind == "f" and not _is_finite(flat):
         bad = np.flatnonzero(~np.isfinite(flat))[0] // (len(flat) // len(array))
         raise RunError(
-            f"{shown} holds numbers that are not finite (NaN or infinite), the first in row {bad + 1} of a row group; "
+            f"{name} holds numbers that are not finite (NaN or infinite), the first in row {bad + 1} of a row group; "
             "make the run again with --not-finite reject or zero"
         )
     return flat.reshape(len(array), array.type.list_size) if vectors else flat
@@ -290,41 +289,26 @@ def _is_number(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_) or pa.types.is_floating(type_)
 
 
-def _run_ahead(made: Iterator, depth: int) -> Iterator:
-    """Yield what a generator yields, made by a thread that is at most `depth` elements ahead."""
-    ready: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
+def _run_ahead(items: Any, depth: int) -> Iterator:
+    """Yield what a generator yields, made by a thread that is at most `depth` elements ahead; without one where 0."""
+    if not depth:
+        yield from items
+        return
+    ahead = _map_ahead(lambda _: next(items, END), itertools.repeat(None), 1, depth)
+    with contextlib.closing(items), contextlib.closing(ahead):
+        yield from itertools.takewhile(lambda item: item is not END, ahead)
 
-    def put(what: tuple) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(what, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
 
-    def work() -> None:
+def _map_ahead(call: Callable, items: Iterable, threads: int, depth: int) -> Any:
+    """Yield what a function makes of items, in order, by threads that are at most `depth` items ahead of the caller."""
+    with ThreadPoolExecutor(threads, "molino reader") as pool:
+        coming: deque[Future] = deque()
         try:
-            for each in made:
-                if not put((each, None)):
-                    break
-            put((END, None))
-        except BaseException as error:
-            put((END, error))
+            for item in items:
+                coming.append(pool.submit(call, item))
+                if len(coming) > depth:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
-            made.close()  # type: ignore[attr-defined]
-
-    thread = threading.Thread(target=work, name="molino reader", daemon=True)
-    thread.start()
-    try:
-        while True:
-            each, error = ready.get()
-            if error is not None:
-                raise error
-            if each is END:
-                return
-            yield each
-    finally:
-        stop.set()
-        thread.join()
+            pool.shutdown(cancel_futures=True)

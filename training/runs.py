@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from molino import caches, machine
-from molino.schemas import name_of
+from molino.schemas import find_schema, name_of
 from molino.transforms.manifest import MANIFEST, SUCCESS, parse_manifest
 from molino.transforms.manifest import OutsideError as OutsideError
 from molino.transforms.manifest import RunError as RunError
@@ -65,7 +66,7 @@ class Dataset:
 
     def open(self, file: int) -> pq.ParquetFile:
         """Open one file; page checksums are verified while it is read."""
-        with explained(self.files[file]):
+        with one_line_errors(self.files[file]):
             # not mapped: a file that is cut short while it is read must raise, not kill the process
             source = self.filesystem.open_input_file(self.files[file])
             remote = not isinstance(self.filesystem, pafs.LocalFileSystem)
@@ -101,6 +102,51 @@ class FinishedRun:
                 return data
         listed = ", ".join(entry["path"] for entry in self.manifest["views"]) or "none"
         raise MissingFileError(f"{self.folder} lists no view {path}; it has: {listed}")
+
+    def files(self, name: str) -> list[str]:
+        """Return the paths of a data set's files, in order; of a run in a store their URIs."""
+        return [f"{self.folder}/{file['path']}" for file in _entry(self, name)["files"]]
+
+    def schema(self, name: str) -> pa.Schema:
+        """Return the columns of a data set, with their docs; of an empty one as this program would write it."""
+        return self.open_dataset(name).schema
+
+    def dataset(self, name: str) -> pads.Dataset:
+        """Return a data set as pyarrow has one, which scans lazily; page checksums are verified while it is read."""
+        opened = self.open_dataset(name)
+        if not opened.files:
+            return pads.dataset(opened.schema.empty_table())
+        scan = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
+        how = pads.ParquetFileFormat(default_fragment_scan_options=scan)
+        return pads.dataset(list(opened.files), schema=opened.schema, format=how, filesystem=self.filesystem)
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of a data set, in order, with these columns or all; page checksums are verified.
+
+        Raises:
+          RunError: there is no such data set or column, or a file is not what was written.
+        """
+        opened = self.open_dataset(name)
+        wanted = list(opened.schema.names if columns is None else columns)
+        for column in (column for column in wanted if column not in opened.schema.names):
+            raise RunError(f"{name} of {self.folder} has no column {column}; it has: {', '.join(opened.schema.names)}")
+        tables = [opened.schema.empty_table().select(wanted)]
+        for file in range(len(opened.files)):
+            with one_line_errors(opened.files[file]):
+                tables.append(opened.open(file).read(wanted))
+        return pa.concat_tables(tables)
+
+    def verify(self) -> None:
+        """Read every byte; raise ChangedFileError, or another RunError, where one is not as it was written."""
+        for name in self.manifest["datasets"]:
+            self.open_dataset(name)
+        _verify(self, list(self.manifest["datasets"]), None)
+        for view in self.manifest["views"]:
+            self.view(view["path"])
+
+    def open_dataset(self, name: str) -> Dataset:
+        """Return the files of a data set, as a Reader takes them, compared with the manifest."""
+        return self.datasets.get(name) or _open_dataset(self, name, None)
 
 
 _REMEDY = "move the run away and make it again (molino verify lists every fault)"
@@ -149,7 +195,7 @@ def open_run(
 def is_run(folder: str | os.PathLike) -> bool:
     """Return whether a path is a folder with a manifest or with what a run leaves while it works."""
     filesystem, root = _filesystem(os.fspath(folder).rstrip("/") or "/")
-    with explained(os.fspath(folder)):
+    with one_line_errors(os.fspath(folder)):
         return filesystem.get_file_info(root).type == pafs.FileType.Directory
 
 
@@ -162,12 +208,12 @@ def _filesystem(folder: str) -> tuple[pafs.FileSystem, str]:
         how = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": place} if emulator else {}
         # Arrow's own limit is a quarter of an hour, also where there is no account to read with
         return pafs.GcsFileSystem(retry_time_limit=RETRY, **how), folder.removeprefix("gs://")
-    with explained(folder):
+    with one_line_errors(folder):
         return pafs.FileSystem.from_uri(folder)
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
+def one_line_errors(path: str) -> Iterator[None]:
     """Turn what the file system says into one line with the path."""
     try:
         yield
@@ -179,7 +225,7 @@ def explained(path: str) -> Iterator[None]:
 
 
 def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
-    with explained(shown), filesystem.open_input_stream(path) as stream:
+    with one_line_errors(shown), filesystem.open_input_stream(path) as stream:
         return stream.read()
 
 
@@ -188,7 +234,7 @@ def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
 
 def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> FinishedRun:
     path = f"{folder}/{MANIFEST}"
-    with explained(folder):
+    with one_line_errors(folder):
         infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
     if infos[0].type == pafs.FileType.NotFound:
         raise RunError(f"there is no folder {folder}; name the output folder of a run")
@@ -225,12 +271,15 @@ def _inside(run: FinishedRun, relative: str) -> str:
 # --- its files
 
 
+def _entry(run: FinishedRun, name: str) -> Mapping[str, Any]:
+    if name not in run.manifest["datasets"]:
+        raise RunError(f"{run.folder} has no data set {name}; it has: {', '.join(run.manifest['datasets'])}")
+    return run.manifest["datasets"][name]
+
+
 def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
-    if name not in run.manifest["datasets"]:
-        listed = ", ".join(run.manifest["datasets"])
-        raise RunError(f"{run.folder} has no data set {name}; it has: {listed}")
-    entry = run.manifest["datasets"][name]
+    entry = _entry(run, name)
     said = (entry["schema"], entry["version"])
     if expected is not None and (said[0] != expected[0] or said[1] not in expected[1:]):
         read = f"{expected[0]} version {' or '.join(map(str, expected[1:]))}"
@@ -239,7 +288,7 @@ def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Datase
             "again with the program that reads it"
         )
     paths = [_inside(run, file["path"]) for file in entry["files"]]
-    with explained(run.folder):
+    with one_line_errors(run.folder):
         infos = run.filesystem.get_file_info(paths)
     schema = None
     for file, path, info in zip(entry["files"], paths, infos, strict=True):
@@ -269,7 +318,7 @@ def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Datase
         name=name,
         files=tuple(paths),
         rows=tuple(file["rows"] for file in entry["files"]),
-        schema=schema if schema is not None else pa.schema([]),
+        schema=schema if schema is not None else find_schema(*said) or pa.schema([]),
         filesystem=run.filesystem,
     )
 
@@ -307,7 +356,7 @@ def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
 
 def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
     shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
-    with explained(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
+    with one_line_errors(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
         while not stop.is_set() and (block := stream.read(BLOCK)):
             state.update(block)
     return state.hexdigest()
@@ -316,7 +365,7 @@ def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) ->
 def _mark(run: FinishedRun, relative: str) -> list[int]:
     """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
     path = posixpath.join(run.root, relative)
-    with explained(f"{run.folder}/{relative}"):
+    with one_line_errors(f"{run.folder}/{relative}"):
         if isinstance(run.filesystem, pafs.LocalFileSystem):
             status = os.stat(path)
             return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

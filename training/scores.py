@@ -1,5 +1,7 @@
 """Figures of a classifier, from labels and predictions, in plain NumPy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -70,22 +72,23 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(-(low + high) / 2))
 
 
-def rank_mistakes(labels: np.ndarray, predictions: np.ndarray, classes: int, count: int) -> list[dict]:
+def rank_mistakes(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str], count: int) -> list[dict]:
     """Return the classes of the lowest recall and what they are taken for.
 
-    The least recall comes first, of equals the most titles. Each is `label`, `titles`, `right`, and `taken_for`: up to
-    three (class, titles), the most frequent first.
+    The least recall comes first, of equals the most titles. Each is `category`, `titles`, `right`, and `taken_for`: up
+    to three [category, titles], the most frequent first.
+
+    Args:
+      names: of the classes.
     """
-    titles, right = count_right(labels, predictions, classes)
+    titles, right = count_right(labels, predictions, len(names))
     there = np.flatnonzero(titles)
     order = there[np.lexsort((there, -titles[there], right[there] / titles[there]))][:count]
-    found = []
-    for label in order:
-        others = predictions[(labels == label) & (predictions != label)]
-        taken, times = np.unique(others, return_counts=True)
+    rows = []
+    for label in order.tolist():
+        taken, times = np.unique(predictions[(labels == label) & (predictions != label)], return_counts=True)
         first = np.lexsort((taken, -times))[:3]
-        pairs = [(int(taken[place]), int(times[place])) for place in first]
-        found.append(
-            {"label": int(label), "titles": int(titles[label]), "right": int(right[label]), "taken_for": pairs}
-        )
-    return found
+        taken_for = [[names[other], number] for other, number in zip(taken[first], times[first].tolist(), strict=True)]
+        numbers = {"titles": int(titles[label]), "right": int(right[label])}
+        rows.append({"category": names[label], **numbers, "taken_for": taken_for})
+    return rows

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molino.stderr import no_stderr
+from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.transforms.errors import DataError
 
@@ -36,9 +37,7 @@ def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, 
         return {}
     with no_stderr():
         import tensorflow as tf
-    batch: dict[str, Any] = next(
-        source.read("train", ["title", *folders], shuffle=False, batch=PROBES, ahead=0).epoch()
-    )
+    batch = _read_probes(source, ["title", *folders])
     titles = tf.constant(batch["title"].to_numpy(zero_copy_only=False), tf.string)
     encoders = {}
     for name, folder in folders.items():
@@ -52,6 +51,10 @@ def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, 
             raise DataError(f"--model {name}: {folder} gives other vectors than the run has; name its own")
         encoders[name] = found
     return encoders
+
+
+def _read_probes(source: "TitlesRun", columns: Sequence[str]) -> dict[str, Any]:
+    return next(source.read("train", columns, shuffle=False, batch=PROBES, reading=Reading(ahead=0)).epoch())
 
 
 def _encoders(folder: str) -> Iterator[Any]:
@@ -96,7 +99,7 @@ def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Se
             f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"
         )
     columns = [each for name in embeddings for each in (name, f"{name}_tokens", f"{name}_length")]
-    batch: dict[str, Any] = next(source.read("train", columns, shuffle=False, batch=PROBES, ahead=0).epoch())
+    batch = _read_probes(source, columns)
     tables = {}
     for name in embeddings:
         tables[name] = encoders[name].variables[0].numpy()
@@ -276,17 +279,13 @@ def _classifier(learner: "Learner") -> Any:
 
         return Phrases()
 
-    dense = [
-        (to_numpy(layer.kernel), to_numpy(layer.bias))
-        for layer in learner.model.layers
-        if isinstance(layer, keras.layers.Dense)
-    ]
     flag = FLAG in [each.name for each in learner.model.inputs]
 
     class Layers(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.dense = [(tf.Variable(kernel), tf.Variable(bias)) for kernel, bias in dense]
+            layers = [layer for layer in learner.model.layers if isinstance(layer, keras.layers.Dense)]
+            self.dense = [(tf.Variable(to_numpy(each.kernel)), tf.Variable(to_numpy(each.bias))) for each in layers]
 
         def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
             made = tf.concat(vectors, 1)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.training.reader import Batch, Reader
-from molino.training.runs import Dataset, FinishedRun, explained, open_run
+from molino.training.runs import Dataset, FinishedRun, one_line_errors, open_run
 from molino.transforms.errors import DataError
 from molino.transforms.warnings import DataWarning
 
@@ -43,9 +43,9 @@ class TitlesRun:
         """Return the logarithm of the shares, float32."""
         return np.log(np.maximum(self.shares, 1e-9)).astype(np.float32)
 
-    def read(self, split: str, columns: Sequence[str], **how: Any) -> Reader:
+    def read(self, split: str, columns: Sequence[str], **options: Any) -> Reader:
         """Return a reader of a split."""
-        return Reader(self.titles, list(columns), split=split, **how)
+        return Reader(self.titles, list(columns), split=split, **options)
 
 
 def open_source(folder: str) -> TitlesRun:
@@ -59,7 +59,7 @@ def open_source(folder: str) -> TitlesRun:
     titles, listed = run.datasets["titles"], run.datasets["labels"]
     rows: list[dict[str, Any]] = []
     for file in range(len(listed.files)):
-        with explained(listed.files[file]):
+        with one_line_errors(listed.files[file]):
             rows += listed.open(file).read(columns=["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
     if len(known) < 2:
@@ -82,17 +82,17 @@ def open_source(folder: str) -> TitlesRun:
     )
 
 
-def choose_embeddings(source: TitlesRun, asked: Sequence[str] | None) -> list[str]:
+def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[str]:
     """Return the columns of vectors that are trained on: those asked for, or all.
 
     Raises:
       DataError: one is not there, or none at all.
     """
     there = ", ".join(source.embeddings) or "none"
-    for name in asked or []:
+    for name in names or []:
         if name not in source.embeddings:
             raise DataError(f"{source.run.folder} has no embedding {name}; it has: {there}")
-    chosen = list(dict.fromkeys(asked or source.embeddings))
+    chosen = list(dict.fromkeys(names or source.embeddings))
     if not chosen:
         raise DataError(
             f"{source.run.folder} has no vectors; make the run with --model, or train --architecture phrases"

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molino.training.reader import Reader
+from molino.training.reader import Reader, Reading
 from molino.training.runs import open_run
 
 PUNCTUATION = r"\pP"  # as in the exported model
@@ -53,7 +53,7 @@ class Corpus:
 # --- reading
 
 
-def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
+def read_splits(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
     """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
     Raises:
@@ -61,7 +61,7 @@ def read_run(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch
     """
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
-        reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, ahead=1)
+        reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, reading=Reading(ahead=1))
         for batch in reader.epoch():
             yield TitleBatch(titles=batch["title"], categories=batch["category"]), kept
 
@@ -113,7 +113,8 @@ def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool)
 
     Memory: twice four bytes a token while the words of all batches are brought together, then once.
     """
-    tokens, labels, counts, validation = [], [], [], []
+    nothing = pa.array([], pa.string()).dictionary_encode()
+    tokens, labels, counts, validation = [nothing], [nothing], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     for batch, kept in batches:
         if len(batch.titles):
             found, count = split_tokens(batch.titles, normalization=normalization)
@@ -121,15 +122,6 @@ def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool)
             counts.append(count)
             labels.append(batch.categories.dictionary_encode())
             validation.append(np.full(len(count), kept))
-    if not counts:
-        return Corpus(
-            words=pa.array([], pa.string()),
-            tokens=np.zeros(0, np.int32),
-            ends=np.zeros(0, np.int64),
-            labels=np.zeros(0, np.int32),
-            categories=pa.array([], pa.string()),
-            validation=np.zeros(0, bool),
-        )
     words, places = _unify(tokens)
     names, numbers = _unify(labels)
     order = pc.array_sort_indices(names).to_numpy()

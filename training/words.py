@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from molino.training.scores import balanced_accuracy
 from molino.training.tokens import Corpus, take_titles
 
 BETA, GAMMA, TINY = 0.9, 0.999, 1e-7  # of Adam
@@ -19,7 +20,7 @@ NUMBERS = tf.TensorSpec([None], tf.int32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
+class VectorRecipe:
     """How vectors are trained.
 
     Attributes:
@@ -62,12 +63,12 @@ def choose_texts(corpus: Corpus, rows: np.ndarray, chosen: np.ndarray) -> Texts:
     return Texts(rows=rows[tokens], ends=np.cumsum(counts[chosen]), labels=corpus.labels[chosen])
 
 
-def fill_unseen(table: np.ndarray, seen: np.ndarray, words: int) -> np.ndarray:
+def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray:
     """Return the table with a sensible vector in the buckets that no title trained: the mean of those that were.
 
     Where none was, it is the mean of as many of the rarest words.
     """
-    buckets, unseen = table[words:], seen[words:] == 0
+    buckets, unseen = table[words:], counts[words:] == 0
     like = buckets[~unseen] if not unseen.all() else table[max(0, words - len(buckets)) : words]
     buckets[unseen] = like.mean(0) if len(like) else 0
     return table
@@ -103,7 +104,7 @@ class Used(NamedTuple):
       rows: int32, distinct.
       own: their own vectors.
       pieces: int32 pieces of theirs, distinct.
-      made: the vectors of the pieces.
+      of_pieces: the vectors of the pieces.
       places: places in `pieces`, row after row.
       owners: the place in `rows` for each of `places`.
     """
@@ -111,7 +112,7 @@ class Used(NamedTuple):
     rows: tf.Tensor
     own: tf.Tensor
     pieces: tf.Tensor
-    made: tf.Tensor
+    of_pieces: tf.Tensor
     places: tf.Tensor
     owners: tf.Tensor
 
@@ -122,7 +123,7 @@ class Words:
     Pieces are for training only; `table` adds them up.
     """
 
-    def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], recipe: Recipe):
+    def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], recipe: VectorRecipe):
         places, ends, count = pieces
         # buckets have no pieces
         splits = np.concatenate([[0], ends, np.full(rows - len(ends), ends[-1] if len(ends) else 0)])
@@ -135,19 +136,19 @@ class Words:
         """Return what the vectors of some distinct rows are made of."""
         pieces = tf.gather(self.pieces_of, rows)
         used, places = tf.unique(pieces.values)
-        own, made = tf.gather(self.own.values, rows), tf.gather(self.pieces.values, used)
-        return Used(rows, own, used, made, places, tf.cast(pieces.value_rowids(), tf.int32))
+        own, of_pieces = tf.gather(self.own.values, rows), tf.gather(self.pieces.values, used)
+        return Used(rows, own, used, of_pieces, places, tf.cast(pieces.value_rowids(), tf.int32))
 
     def join(self, used: Used) -> tf.Tensor:
         """Return the vectors."""
         return used.own + tf.raw_ops.SparseSegmentMeanWithNumSegments(
-            data=used.made, indices=used.places, segment_ids=used.owners, num_segments=tf.size(used.rows)
+            data=used.of_pieces, indices=used.places, segment_ids=used.owners, num_segments=tf.size(used.rows)
         )
 
-    def update(self, used: Used, own: tf.Tensor, made: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> None:
-        """Change vectors by the gradients of `used.own` and `used.made`."""
+    def update(self, used: Used, own: tf.Tensor, of_pieces: tf.Tensor, rate: tf.Tensor, step: tf.Tensor) -> None:
+        """Change vectors by the gradients of `used.own` and `used.of_pieces`."""
         self.own.update(used.rows, own, rate, step)
-        self.pieces.update(used.pieces, made, rate, step)
+        self.pieces.update(used.pieces, of_pieces, rate, step)
 
     def table(self) -> np.ndarray:
         """Return all vectors, (rows, dim) float32."""
@@ -170,7 +171,7 @@ class ByCategory:
     (Menon et al., Long-tail learning via logit adjustment, 2021).
     """
 
-    def __init__(self, words: Words, recipe: Recipe, train: Texts, classes: int):
+    def __init__(self, words: Words, recipe: VectorRecipe, train: Texts, classes: int):
         self.words, self.recipe, self.train = words, recipe, train
         self.steps = -(-len(train) // recipe.batch)
         self.rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, recipe.epochs * self.steps, 0.0)
@@ -183,7 +184,7 @@ class ByCategory:
 
     def batches(self, epoch: int) -> Iterator[tuple]:
         """Yield the arguments of the steps of an epoch."""
-        order = random(self.recipe.seed, epoch).permutation(np.arange(len(self.train), dtype=np.int32))
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(np.arange(len(self.train), dtype=np.int32))
         for at in range(0, len(order), self.recipe.batch):
             titles = order[at : at + self.recipe.batch]
             yield *self.train.take(titles), self.train.labels[titles]
@@ -196,12 +197,12 @@ class ByCategory:
         number = self.optimizer.iterations
         rate, count = self.rate(number), tf.cast(number + 1, tf.float32)
         with tf.GradientTape() as tape:
-            tape.watch([used.own, used.made])
+            tape.watch([used.own, used.of_pieces])
             titles = combine(self.words.join(used), places, segments, tf.size(labels))
             logits = self.head(titles) + self.prior
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        own, made, *head = tape.gradient(loss, [used.own, used.made, *self.head.trainable_variables])
-        self.words.update(used, own, made, rate, count)
+        own, of_pieces, *head = tape.gradient(loss, [used.own, used.of_pieces, *self.head.trainable_variables])
+        self.words.update(used, own, of_pieces, rate, count)
         self.optimizer.apply(head)
         return loss
 
@@ -216,10 +217,10 @@ class ByCategory:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits + self.prior)
             loss += float(tf.reduce_sum(losses))
             found.append(np.argmax(logits, 1))
-        right = np.concatenate(found) == texts.labels
-        there = np.bincount(texts.labels)
-        recall = np.bincount(texts.labels, right)[there > 0] / there[there > 0]
-        return {"loss": loss / len(texts), "accuracy": float(right.mean()), "balanced_accuracy": float(recall.mean())}
+        predictions = np.concatenate(found)
+        accuracy = float(np.mean(predictions == texts.labels))
+        balanced = balanced_accuracy(texts.labels, predictions)
+        return {"loss": loss / len(texts), "accuracy": accuracy, "balanced_accuracy": balanced}
 
 
 class ByNeighbours:
@@ -230,7 +231,7 @@ class ByNeighbours:
     nothing.
     """
 
-    def __init__(self, words: Words, recipe: Recipe, train: Texts):
+    def __init__(self, words: Words, recipe: VectorRecipe, train: Texts):
         self.words, self.recipe, self.train = words, recipe, train
         self.able = np.flatnonzero(np.diff(train.ends, prepend=0) > 1).astype(np.int32)
         self.steps = -(-len(self.able) // recipe.batch)
@@ -245,7 +246,7 @@ class ByNeighbours:
 
     def batches(self, epoch: int) -> Iterator[tuple]:
         """Yield the arguments of the steps of an epoch."""
-        numbers = random(self.recipe.seed, epoch)
+        numbers = np.random.default_rng([self.recipe.seed, epoch])
         order = numbers.permutation(self.able)
         for at in range(0, len(order), self.recipe.batch):
             yield self._take_out(self.train, order[at : at + self.recipe.batch], numbers)
@@ -272,12 +273,12 @@ class ByNeighbours:
         rate, count = self.rate(self.iterations), tf.cast(self.iterations + 1, tf.float32)
         with tf.GradientTape() as tape:
             outputs = tf.gather(self.guessed.values, guessed)
-            tape.watch([used.own, used.made, outputs])
+            tape.watch([used.own, used.of_pieces, outputs])
             titles = combine(self.words.join(used), places, segments, tf.size(taken))
             logits = self._logits(titles, tf.gather(outputs, among), taken, drawn)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(_first(logits), logits))
-        own, made, output = tape.gradient(loss, [used.own, used.made, outputs])
-        self.words.update(used, own, made, rate, count)
+        own, of_pieces, output = tape.gradient(loss, [used.own, used.of_pieces, outputs])
+        self.words.update(used, own, of_pieces, rate, count)
         self.guessed.update(guessed, tf.convert_to_tensor(output), rate, count)
         self.iterations.assign_add(1)
         return loss
@@ -292,7 +293,7 @@ class ByNeighbours:
 
     def evaluate(self, texts: Texts) -> dict[str, float]:
         """Return the loss, and how often the word that was taken out is the most likely of those drawn."""
-        table, numbers = self.words.table(), random(self.recipe.seed)
+        table, numbers = self.words.table(), np.random.default_rng([self.recipe.seed])
         able = np.flatnonzero(np.diff(texts.ends, prepend=0) > 1)
         loss = right = 0.0
         for at in range(0, len(able), ASKED):
@@ -309,12 +310,7 @@ def _first(logits: tf.Tensor) -> tf.Tensor:
     return tf.one_hot(tf.zeros(tf.shape(logits)[0], tf.int32), tf.shape(logits)[1])
 
 
-def random(seed: int, *more: int) -> np.random.Generator:
-    """Return a generator of random numbers that follows from some numbers."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *more])))
-
-
-def train(
+def train_vectors(
     model: ByCategory | ByNeighbours, validation: Texts, report: Callable[[int, int, float], None]
 ) -> list[dict[str, float]]:
     """Train for all epochs and return the figures of each.

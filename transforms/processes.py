@@ -44,9 +44,17 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
     here, there = context.Pipe(duplex=False)
-    os.environ.update(SAFE)  # what is spawned has the environment of this process, and no arguments of ours
     process = context.Process(target=_serve, args=(there, pickle.dumps((function, dict(arguments)))), daemon=True)
-    process.start()
+    kept = {name: os.environ.get(name) for name in SAFE}
+    os.environ.update(SAFE)  # what is spawned has the environment of this process, and no arguments of ours
+    try:
+        process.start()
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     there.close()
     last, patience = None, START_SECONDS + seconds
     try:

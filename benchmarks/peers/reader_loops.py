@@ -17,11 +17,11 @@ WINDOW = 16_384  # rows that are shuffled together
 
 def molino(folder: str, epoch: int, column: str = "vector", split: str | None = None) -> Iterator[tuple]:
     """The reader of `training/`, shuffled; checksums of all files once a machine, of pages always."""
-    from molino.training.reader import Reader
+    from molino.training.reader import Reader, Reading
     from molino.training.runs import open_run
 
     run = open_run(folder, {"rows": ("bench.rows", 1)})
-    reader = Reader(run.datasets["rows"], [column, "label"], batch=BATCH, window=WINDOW, split=split)
+    reader = Reader(run.datasets["rows"], [column, "label"], batch=BATCH, split=split, reading=Reading(window=WINDOW))
     for batch in reader.epoch(epoch):
         yield batch[column], batch["label"]
 

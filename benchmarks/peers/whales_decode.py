@@ -27,10 +27,10 @@ def decode_simplejpeg(data: bytes, scale: int = 1) -> None:
 
 def find(data: bytes) -> dict:
     """Decode and find with this project's functions."""
-    from molino.transforms.images.decode import decode
+    from molino.transforms.images.decode import decode_image
     from molino.transforms.whales.find_region import find_region_original
 
-    found = find_region_original(decode(data))
+    found = find_region_original(decode_image(data)[0])
     return {"box": found.box, "contours": found.regions, "white_pixels": found.white_pixels}
 
 

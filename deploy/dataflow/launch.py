@@ -7,22 +7,21 @@ values stand in one parameter, as in a shell; a switch is true or false. What th
 """
 
 import argparse
-import importlib
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
-from molino.jobs.cli import COMMANDS
 from molino.jobs.cli import main as run
+from molino.jobs.job import load_job, load_jobs
 from molino.jobs.options import USAGE, Parser
 
-JOBS = ("names", "titles", "whales", "pca", "shapes", "predict")
+JOBS = tuple(load_jobs())
 SWITCHES = {"true": True, "false": False}
 
 
 def job_parser(job: str) -> Parser:
     """Return the parser of a job's command line."""
-    return importlib.import_module(COMMANDS[job][0]).parser()
+    return load_job(job).parser()
 
 
 def options_of(parser: Parser) -> Iterator[tuple[str, argparse.Action]]:

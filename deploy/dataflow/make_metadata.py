@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from launch import JOBS, job_parser, options_of  # noqa: E402
 
-from molino.jobs.cli import COMMANDS  # noqa: E402
+from molino.jobs.job import load_job  # noqa: E402
 
 # what makes no sense on Dataflow, or is the launcher's own
 LEFT_OUT = {"runner", "workers", "worker_mode", "quiet", "shuffle"}
@@ -58,7 +58,11 @@ def metadata(job: str) -> dict[str, Any]:
                 made["isOptional"] = True
             parameters.append(made | {"groupName": groups[id(action)]})
     about = " ".join((parser.description or "").split())
-    return {"name": f"molino {job}", "description": f"{_sentence(COMMANDS[job][1])} {about}", "parameters": parameters}
+    return {
+        "name": f"molino {job}",
+        "description": f"{_sentence(load_job(job).about)} {about}",
+        "parameters": parameters,
+    }
 
 
 def _parameter(name: str, label: str, text: str, form: str, *, default: str | None = None) -> dict[str, Any]:
@@ -97,11 +101,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", choices=JOBS, metavar="JOB")
     parser.add_argument("--image")
-    given = parser.parse_args()
-    if given.spec:
-        if not given.image:
+    args = parser.parse_args()
+    if args.spec:
+        if not args.image:
             parser.error("--spec needs --image")
-        print(as_text(specification(given.spec, given.image)), end="")
+        print(as_text(specification(args.spec, args.image)), end="")
         return
     for job in JOBS:
         (HERE / f"{job}.json").write_text(as_text(metadata(job)), encoding="utf-8")

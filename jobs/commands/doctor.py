@@ -1,6 +1,5 @@
 """What runs here, and what is missing."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -14,49 +13,45 @@ from typing import TYPE_CHECKING
 import molino
 from molino import machine
 from molino.caches import in_home
+from molino.jobs.job import load_jobs, load_trainings
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
-from molino.jobs.runners import quiet
 from molino.jobs.runners.flags import is_embedded
-from molino.jobs.runners.loopback import check_loopback
-from molino.jobs.runners.temporary import check_temporary_files
 from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
+ABOUT = "what runs here, and what is missing"
 DESCRIPTION = """
 Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
 and for everything that is missing how to get it.
 """
 DISTRIBUTION = "molino-jobs"
-# what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed
-EXTRAS = {
-    "dataflow": "the Dataflow runner",
-    "aws": "the profiles and keys in ~/.aws, and single sign-on",
-    "images": "the whales job",
-    "tensorflow": "the titles and predict jobs, and training",
-    "shapes": "the shapes job",
-}
 DATAFLOW_CLIENT = "google-cloud-dataflow-client"
 OK, MISSING, WRONG = "ok", "--", "!!"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when the chosen runner cannot run."""
+    from molino.jobs.runners import quiet
+
     parser = Parser(prog="molino doctor", description=DESCRIPTION)
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
     parser.add_argument("--prism-location", metavar="FILE", help="the prism program, when it is not in PATH")
-    given = parser.parse_args(arguments)
-    if given.runner not in RUNNERS and not is_embedded(given.runner):
-        parser.error(f"no such runner: {given.runner}; try one of {', '.join(RUNNERS)}")
+    args = parser.parse_args(arguments)
+    if args.runner not in RUNNERS and not is_embedded(args.runner):
+        parser.error(f"no such runner: {args.runner}; try one of {', '.join(RUNNERS)}")
     quiet.silence_beam()
-    findings = [*_machine(), *_packages(), *_extras(), *_runner(given.runner, given.prism_location)]
+    findings = [*_machine(), *_packages(), *_extras(), *_runner(args.runner, args.prism_location)]
     for mark, name, text in findings:
         print(f"{mark:>2}  {name:<24} {text}")
     return DATA if any(mark == WRONG for mark, _, _ in findings) else DONE
 
 
 def _machine() -> Iterator[tuple[str, str, str]]:
+    from molino.jobs.runners.loopback import check_loopback
+    from molino.jobs.runners.temporary import check_temporary_files
+
     version = platform.python_version()
     right = sys.version_info[:2] == (3, 11)
     yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
@@ -84,7 +79,7 @@ def _packages() -> Iterator[tuple[str, str, str]]:
 
 
 def _extras() -> Iterator[tuple[str, str, str]]:
-    for extra, purpose in EXTRAS.items():
+    for extra, purpose in extras().items():
         needed = requirements(extra)
         lacking = [need.name for need in needed if not _version(need.name)]
         # Beam is there without what its own extra for Google brings
@@ -94,8 +89,27 @@ def _extras() -> Iterator[tuple[str, str, str]]:
         yield MISSING if lacking or not needed else OK, f"{DISTRIBUTION}[{extra}]", what if lacking else found
 
 
+def extras() -> dict[str, str]:
+    """Return what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed."""
+    jobs: dict[str, list[str]] = {}
+    for job in load_jobs().values():
+        jobs.setdefault(job.extra, []).append(job.name)
+    purposes = {
+        extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs.items() if extra
+    }
+    for extra in {job.extra for job in load_trainings().values()}:
+        purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
+    return {
+        "dataflow": "the Dataflow runner",
+        "aws": "the profiles and keys in ~/.aws, and single sign-on",
+        **dict(sorted(purposes.items())),
+    }
+
+
 def requirements(extra: str) -> "list[Requirement]":
     """Return what setup.py requires: for the base install (""), or for an extra beside it; none where it is unknown."""
+    import importlib.metadata
+
     from packaging.requirements import Requirement
 
     try:
@@ -181,6 +195,8 @@ def _local_cluster() -> tuple[str, str, str]:
 
 
 def _version(package: str) -> str:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,13 +1,13 @@
 """Language models: look at one, or grow one from titles."""
 
-import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from molino.jobs.options import DONE, Parser
-from molino.jobs.runners import exits, quiet
+from molino.jobs.job import load_trainings
+from molino.jobs.options import Parser
 
+ABOUT = "look at a language model, or grow one from titles"
 DESCRIPTION = """
 Look at a model that turns titles into vectors, or grow one from the titles themselves. A model is the folder of a
 SavedModel, an archive of one (.tar.gz, .tgz, .tar, .zip), or a TF Hub URL.
@@ -17,14 +17,15 @@ examples:
   molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
   molino model train --help
 """
-TRAIN = "molino.jobs.train.model"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    from molino.jobs.runners import exits, quiet
+
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:
-        return importlib.import_module(TRAIN).main(words[1:])
+        return load_trainings()["model train"].main(words[1:])
     parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
@@ -38,26 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inspect.add_argument(
         "--trust-model", action="store_true", help="take a model whose operations can touch files or the network"
     )
-    actions.add_parser("train", help="grow a model from titles", description="grow a model from titles")
-    given = parser.parse_args(words)
+    train = load_trainings()["model train"].about
+    actions.add_parser("train", help=train, description=train)
+    args = parser.parse_args(words)
     quiet.silence_beam()
-    from molino.transforms.errors import OptionError
 
-    try:
-        with exits.signals_as_exits():
-            from molino.transforms.models.embed import plan_model
+    def work() -> Any:
+        from molino.transforms.models.embed import plan_models
 
-            model = plan_model(given.location, given.location, sha256=given.model_sha256, trust=given.trust_model)
-    except OptionError as error:
-        parser.error(str(error))
-    except Exception as error:
-        return exits.fail(error)
-    for name, text in describe(model):
+        pinned = args.model_sha256 and {args.location: args.model_sha256}
+        [model] = plan_models({args.location: args.location}, sha256=pinned, trust=args.trust_model)
+        return model
+
+    with exits.signals_as_exits() as received:
+        code, model = exits.attempt(parser, work, received)
+    for name, text in describe_model(model) if model else ():
         print(f"{name:>12}  {text}")
-    return DONE
+    return code
 
 
-def describe(model: Any) -> Iterator[tuple[str, str]]:
+def describe_model(model: Any) -> Iterator[tuple[str, str]]:
     """Yield what is known of a model, a `molino.transforms.models.embed.Model`: names and texts for the user."""
     yield "model", model.location
     yield "size", f"{model.bytes / 1e6:,.1f} MB"

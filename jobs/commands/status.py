@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from molino.jobs.options import DONE, Parser
-from molino.jobs.runners import exits, quiet
+from molino.jobs.options import Parser
 
+ABOUT = "what an output holds, who is at work in it, what went wrong last"
 DESCRIPTION = """
 What an output holds, and who is at work in it: since when, where, how far, and why the last run failed.
 
@@ -14,24 +14,19 @@ A run at work is watched for some seconds: is it alive? Changes nothing. The exi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    from molino.jobs.runners import exits, quiet
+
     parser = Parser(prog="molino status", description=DESCRIPTION)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
-    given, beam_flags = parser.parse_strictly(arguments)
-    from molino.jobs.run.state import lines, state_of
-    from molino.transforms.errors import DataError, OptionError
-    from molino.transforms.files import storage
+    args, beam_flags = parser.parse_strictly(arguments)
+    from molino.jobs.run.state import describe_state, find_output, state_of
 
-    storage.use_options(beam_flags)
-    output = storage.folder(given.output)
-    try:
-        if not storage.list_tree(output):
-            raise DataError(f"there is nothing in {output}; check the path")
-        found = lines(output, state_of(output))
-    except OptionError as error:
-        parser.error(str(error))
-    except Exception as error:
-        return exits.fail(error)
-    for name, text in found:
+    def work() -> Sequence[tuple[str, str]]:
+        output = find_output(args.output, beam_flags)
+        return describe_state(output, state_of(output))
+
+    code, lines = exits.attempt(parser, work)
+    for name, text in lines or ():
         print(f"{name:>10}  {text}")
-    return DONE
+    return code

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from molino.jobs.options import DATA, DONE, Parser, many
-from molino.jobs.runners import exits, quiet
 
+ABOUT = "recheck every byte of a finished run from its manifest"
 DESCRIPTION = """
 Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
 written, the rows have the digest that they had, and the counters add up. Reads every byte; changes nothing.
@@ -14,22 +15,23 @@ written, the rows have the digest that they had, and the counters add up. Reads 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    from molino.jobs.runners import exits, quiet
+
     parser = Parser(prog="molino verify", description=DESCRIPTION)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
-    given, beam_flags = parser.parse_strictly(arguments)
+    args, beam_flags = parser.parse_strictly(arguments)
     from molino.jobs.run.recheck import verify
-    from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
 
-    storage.use_options(beam_flags)
+    def work() -> tuple[dict[str, Any], list[str]]:
+        storage.use_options(beam_flags)
+        return verify(args.output.rstrip("/") or "/")
 
-    try:
-        manifest, wrong = verify(given.output.rstrip("/") or "/")
-    except OptionError as error:
-        parser.error(str(error))
-    except Exception as error:
-        return exits.fail(error)
+    code, checked = exits.attempt(parser, work)
+    if checked is None:
+        return code
+    manifest, wrong = checked
     for line in wrong:
         print(f"molino: {line}", file=sys.stderr)
     for name, dataset in manifest["datasets"].items():
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong:
         faults = many(len(wrong), "fault")
         remedy = "delete the files named above, then give the run's own command again, which makes them anew"
-        print(f"molino: {given.output} is not as it was written: {faults}; {remedy}", file=sys.stderr)
+        print(f"molino: {args.output} is not as it was written: {faults}; {remedy}", file=sys.stderr)
         return DATA
     print(f"{'verified':>20}  everything is as it was written")
     return DONE

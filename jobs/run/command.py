@@ -1,16 +1,15 @@
-"""What every job's command does around its pipeline: plan, lock, run, tell."""
+"""What every job's command does around its pipeline: plan, lock, run, summary."""
 
 import argparse
 import contextlib
 import dataclasses
 import gc
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import environment
-from molino.jobs.options import BUSY, DONE, EXISTS, Parser
+from molino.jobs.options import DONE, EXISTS
 from molino.jobs.runners import exits, quiet
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.temporary import check_temporary_files
@@ -18,6 +17,7 @@ from molino.jobs.runners.watch import Watch
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
+    from molino.jobs.job import Job
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.output import Output
     from molino.jobs.run.runs import Identity, Plan, Run
@@ -27,16 +27,9 @@ GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
-def run_command(
-    parser: Parser,
-    make_plan: Callable[[argparse.Namespace, Sequence], "Plan"],
-    summarize: Callable[[dict[str, Any]], list[tuple[str, str]]],
-    arguments: Sequence[str] | None,
-    list_inputs: Callable[[argparse.Namespace], list] | None = None,
-) -> int:
+def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
     """Parse a job's command line, run the job, print the summary, and return the exit code.
 
-    A job that reads folders gives `list_inputs`, from the options to a list of FileInfo or Listing.
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
     """
     started = time.time()
@@ -44,37 +37,16 @@ def run_command(
     gc.set_threshold(GARBAGE_OBJECTS)
     environment.prepare()
     quiet.silence_beam()
-    given, beam_flags = parser.parse_strictly(arguments)
-    from molino.jobs.run.lock import BusyError, OutputExistsError
-    from molino.transforms.errors import OptionError
-
+    parser = job.parser()
+    args, beam_flags = parser.parse_strictly(arguments)
     with exits.signals_as_exits() as received:
-        try:
-            order = take_order(given, beam_flags, make_plan, list_inputs)
-            lines = _do(order, started, summarize)
-        except OptionError as error:
-            parser.error(str(error))
-        except OutputExistsError as error:
-            print(f"molino: {error}", file=sys.stderr)
-            return EXISTS
-        except BusyError as error:
-            print(f"molino: {error}", file=sys.stderr)
-            exits.leave(BUSY)
-        except SystemExit as stop:
-            _leave_stopped(int(stop.code or 0))
-        except Exception as error:
-            if received:
-                _leave_stopped(received[0])
-            exits.leave(exits.fail(error))
-    for line in lines:
+        code, lines = exits.attempt(parser, lambda: do_order(take_order(job, args, beam_flags), started), received)
+        if code not in (DONE, EXISTS):
+            exits.leave(code)
+    for line in lines or ():
         print(line)
     gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
-    return DONE
-
-
-def _leave_stopped(code: int) -> None:
-    print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
-    exits.leave(code)
+    return code
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,25 +54,27 @@ class Order:
     """What a command line asks for, as far as it is known before anything is written.
 
     Attributes:
-      given: the options.
+      job: what is run.
+      args: its options.
       engine: what will run the job.
       plan: what the job will do.
       identity: what tells the run from others.
       output: the folder of the run; "" for a plan without one.
     """
 
-    given: argparse.Namespace
+    job: "Job"
+    args: argparse.Namespace
     engine: Engine
     plan: "Plan"
     identity: "Identity"
     output: str
 
-    def look(self) -> tuple["Output", bool]:
+    def find_output(self) -> tuple["Output", bool]:
         """Return what stands in the output now, and whether that is this very run; raises as `Output.holds`."""
-        from molino.jobs.run.output import look_at
+        from molino.jobs.run.output import read_output
 
-        seen = look_at(self.output)
-        return seen, seen.holds(self.identity, overwrite=self.given.overwrite)
+        present = read_output(self.output)
+        return present, present.holds(self.identity, overwrite=self.args.overwrite)
 
     def forecast(self) -> "Forecast":
         """Return what the run will take; what fails while that is reckoned is told in it, and ends no run."""
@@ -115,14 +89,7 @@ class Order:
             return Forecast(**engine, unknown=exits.describe(error))
 
 
-def take_order(
-    given: argparse.Namespace,
-    beam_flags: Sequence[str],
-    make_plan: Callable[[argparse.Namespace, Sequence], "Plan"],
-    list_inputs: Callable[[argparse.Namespace], list] | None = None,
-    *,
-    writes: bool = True,
-) -> Order:
+def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], *, writes: bool = True) -> Order:
     """Look at the options, the input and the machine; write nothing.
 
     Args:
@@ -140,23 +107,24 @@ def take_order(
 
     check_temporary_files()
     storage.use_options(beam_flags)
-    engine = make_engine(given, beam_flags)
-    inputs = list_inputs(given) if list_inputs else find_inputs(given.input)
-    output = output_folder(given.output, inputs) if writes else ""
-    engine.check_reachable([*([output] if output else []), *given.input])
-    plan = make_plan(given, inputs)
+    engine = make_engine(args, beam_flags)
+    inputs = job.list_inputs(args) if job.list_inputs else find_inputs(args.input)
+    output = output_folder(args.output, inputs) if writes else ""
+    engine.check_reachable([*([output] if output else []), *args.input])
+    plan = job.plan(args, inputs)
     if engine.elsewhere and plan.here_only:
         raise OptionError(plan.here_only[0])
     return Order(
-        given=given,
+        job=job,
+        args=args,
         engine=dataclasses.replace(engine, job=plan.job),
         plan=plan,
-        identity=identify(plan, inputs, given.max_reject_ratio),
+        identity=identify(plan, inputs, args.max_reject_ratio),
         output=output,
     )
 
 
-def _do(order: Order, started: float, summarize: Callable) -> list[str]:
+def do_order(order: Order, started: float) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.summary import summary_lines
@@ -164,33 +132,38 @@ def _do(order: Order, started: float, summarize: Callable) -> list[str]:
     _refuse_warnings(order)
     if order.plan.build:
         order.engine.prepare()
-    seen, done = order.look()
-    if done and not seen.leftovers():
-        return _tell_done(seen, strict=order.given.strict)
+    present, done = order.find_output()
+    if done and not present.leftovers():
+        return _lines_done_before(present, strict=order.args.strict)
     expected = _expect(order)
     order.engine.check()
     with Lock(order.output, end_job=order.engine.end_job) as lock:
         # once more: another run may have finished just before the lock was taken
-        seen, done = order.look()
+        present, done = order.find_output()
         if done:
-            seen.clean(lock.token)
-            return _tell_done(seen, strict=order.given.strict)
-        if not (manifest := _run(order, lock, parent=seen.parent, started=started, expected=expected)):
-            return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
-    return list(summary_lines(order.output, manifest, summarize))
+            present.clean(lock.token)
+            return _lines_done_before(present, strict=order.args.strict)
+        published = _run(order, lock, parent=present.parent, started=started, expected=expected)
+    if not published:
+        return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
+    manifest, summary = published
+    if summarize := order.job.summarize:
+        summary = summarize(manifest)
+    return list(summary_lines(order.output, manifest, summary))
 
 
-def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, Any] | None:
-    """Do the job under a lock, and return the manifest; None where somebody else is to launch it."""
+def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict[str, Any], Sequence] | None:
+    """Do the job under a lock, and return the manifest and the summary of its work; None where another launches it."""
     from molino.jobs.run import commit, runs
     from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.manifest import read_manifest
     from molino.transforms.errors import DataError
     from molino.transforms.files import carry, storage
 
-    given, plan, engine, output = order.given, order.plan, order.engine, order.output
+    args, plan, engine, output = order.args, order.plan, order.engine, order.output
     staging = runs.staging_of(output, lock.token)
     spilled = bucket_folder(staging, embedded=engine.embedded) if engine.spills else contextlib.nullcontext("")
+    summary: Sequence = ()
     with spilled as buckets:
         run = runs.make_run(
             plan,
@@ -200,10 +173,10 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
             parent=parent,
             buckets=buckets,
             elsewhere=engine.elsewhere,
-            max_reject_ratio=given.max_reject_ratio,
-            globs=[storage.folder(path) for path in given.input if set(path) & set("*?[")],
-            keep_previous=given.keep_previous,
-            strict=given.strict,
+            max_reject_ratio=args.max_reject_ratio,
+            globs=[storage.folder(path) for path in args.input if set(path) & set("*?[")],
+            keep_previous=args.keep_previous,
+            strict=args.strict,
             **facts,
         )
         ask = plan.how_far if engine.embedded else engine.how_far
@@ -212,10 +185,11 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
                 lock.tell(**place)
             for name, folder in plan.sends.items() if engine.elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
-            with Watch(plan.total_bytes, quiet=given.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
+            with Watch(plan.total_bytes, quiet=args.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
                 lock.how_far = watch.told
                 if plan.work:
-                    commit.publish(run, *plan.work(run), crash=commit.crash_point)
+                    files, counters, summary = plan.work(run)
+                    commit.publish(run, files, counters, crash=commit.crash_point)
                 elif build := plan.build:
                     engine.run(lambda pipeline: build(pipeline, run), submitted=lock.tell, sources=runs.sources(plan))
         except BaseException as error:
@@ -228,7 +202,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> dict[str, 
     if manifest is None or manifest["run"] != run.id:
         _refuse_loss(run, lock)
         raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
-    return manifest
+    return manifest, summary
 
 
 def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
@@ -271,7 +245,7 @@ def _refuse_warnings(order: Order) -> None:
     from molino.transforms.warnings import print_warnings
 
     warnings = warnings_before(order.plan, order.identity)
-    if order.given.strict and warnings:
+    if order.args.strict and warnings:
         print_warnings(warnings)
         raise DataError(f"nothing was read, for --strict is given, and there {_are(warnings)}")
 
@@ -287,7 +261,7 @@ def _expect(order: Order) -> dict[str, Any]:
     return forecast.plan()
 
 
-def _tell_done(seen: "Output", *, strict: bool) -> list[str]:
+def _lines_done_before(present: "Output", *, strict: bool) -> list[str]:
     """Return what the user reads of a run that was done before; print its warnings.
 
     Raises:
@@ -296,11 +270,11 @@ def _tell_done(seen: "Output", *, strict: bool) -> list[str]:
     from molino.transforms.errors import DataError
     from molino.transforms.warnings import from_json, print_warnings
 
-    warnings = from_json((seen.manifest or {}).get("warnings", []))
+    warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:
-        raise DataError(f"{seen.path} {DONE_BEFORE}; but --strict is given, and there {_are(warnings)}")
-    return [f"{seen.path} {DONE_BEFORE}"]
+        raise DataError(f"{present.path} {DONE_BEFORE}; but --strict is given, and there {_are(warnings)}")
+    return [f"{present.path} {DONE_BEFORE}"]
 
 
 def _are(warnings: Sequence) -> str:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from molino.jobs.options import BUSY, EXISTS
 from molino.jobs.run.claim import Claim, new_claim, read_claim
 from molino.jobs.run.manifest import LOCK
 from molino.transforms.errors import DataError
@@ -28,6 +29,8 @@ Decide = Callable[[bytes], bytes]  # from what a lock holds to what it is to hol
 class OutputExistsError(Exception):
     """The output is another run's result, or something that is not ours."""
 
+    exit_code = EXISTS
+
 
 class TakenError(DataError):
     """The output is no longer this run's to change."""
@@ -35,6 +38,8 @@ class TakenError(DataError):
 
 class BusyError(Exception):
     """Another run is at work in the output, or has taken it over; the same command may do later."""
+
+    exit_code = BUSY
 
 
 def _end_nothing(engine: str, master: str, job: str) -> None:

@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from molino import VERSION, code
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.run.inputs import Input, entry_of
 from molino.jobs.run.manifest import FORMAT, STAGING
+from molino.jobs.run.output import LAST_ERROR
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from molino.transforms.parquet.shards import StagedFile
 
-LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 UNITS = "units-"  # how the staging folder of work units begins
 UNKNOWN = DataWarning(
     "code.unknown",
@@ -37,6 +37,14 @@ UNKNOWN = DataWarning(
     remedy="name it: Plan(code=[...])",
 )
 Warn = Callable[[Mapping[str, int]], Sequence[DataWarning]]
+
+
+class Staged(NamedTuple):
+    """What a job without a pipeline has staged and counted, and the lines of its summary."""
+
+    files: Sequence["StagedFile"]
+    counters: Mapping[str, int]
+    summary: Sequence[tuple[str, str]] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,8 +58,7 @@ class Plan:
       balance: a counter and those that must add up to it.
       counted: data sets whose rows are counted under the same name.
       build: adds the job to a pipeline, given the run.
-      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged and
-        counted.
+      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged.
       how_far: of such a job: returns the share that is done and what a person may read.
       warnings: what the user should know before trusting the output, as far as it is known before the run.
       warn: functions from the run's counters to what else the user should know; called by workers.
@@ -72,7 +79,7 @@ class Plan:
     balance: tuple[str, tuple[str, ...]]
     counted: tuple[str, ...]
     build: Callable[["beam.Pipeline", "Run"], None] | None = None
-    work: Callable[["Run"], tuple[Sequence["StagedFile"], Mapping[str, int]]] | None = None
+    work: Callable[["Run"], Staged] | None = None
     how_far: Callable[[], tuple[float, str]] | None = None
     warnings: Sequence[DataWarning] = ()
     warn: Sequence[Warn] = ()

@@ -1,6 +1,6 @@
 """What a person reads of a run at its end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from molino.jobs.forecast.estimate import show_time
@@ -9,12 +9,12 @@ from molino.jobs.run.manifest import MANIFEST
 from molino.transforms.warnings import from_json, print_warnings
 
 
-def summary_lines(output: str, manifest: dict[str, Any], summarize: Callable) -> Iterator[str]:
-    """Yield the summary of a finished run; its warnings go to standard error."""
+def summary_lines(output: str, manifest: dict[str, Any], summary: Sequence) -> Iterator[str]:
+    """Yield what a person reads of a finished run, `summary` first; its warnings go to standard error."""
     read, seconds, planned = manifest["balance"][0], manifest["seconds"], manifest["plan"].get("seconds")
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
     took = f"{show_time(seconds)}, {f'{rate:,.0f}' if rate >= 100 else f'{rate:.1f}'} {read.removesuffix('_read')}/s"
-    lines = [*summarize(manifest), ("took", took + (f"; plan said {show_time(planned)}" if planned else ""))]
+    lines = [*summary, ("took", took + (f"; plan said {show_time(planned)}" if planned else ""))]
     print_warnings(from_json(manifest["warnings"]))
     if kept := sum(len(paths) for paths in manifest["previous"]):
         why = f"for who still reads them; open what {MANIFEST} lists, not a glob"

@@ -39,7 +39,7 @@ class TextInput:
 
 
 def text_input(
-    given: argparse.Namespace,
+    args: argparse.Namespace,
     files: Sequence[FileInfo],
     text: TextFormat,
     *,
@@ -54,29 +54,29 @@ def text_input(
     Raises:
       DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
     """
-    sources = list_sources(files, text, given.command)
+    sources = list_sources(files, text, args.command)
     empty = [source.label for source in sources if source.empty]
-    if len(empty) == len(sources) and not given.allow_empty:
+    if len(empty) == len(sources) and not args.allow_empty:
         raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
-    look = look_at(sources, text, given.command)
+    look = look_at(sources, text, args.command)
     warnings = list(look.warnings)
     if empty:
         told = f"{len(empty):,} of {many(len(sources), 'text')} without a record"
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
     # words of this machine, paths say, are not for workers on others: a remedy then names the options alone
-    command = given.command if is_embedded(given.runner) else dataclasses.replace(given.command, words=())
+    command = args.command if is_embedded(args.runner) else dataclasses.replace(args.command, words=())
     headers = sorted({name for source in sources for name in source.header})
     return TextInput(
         sources=sources,
         heads=look.heads,
         bytes=sum(source.bytes for source in sources),
-        seen=look.seen,
+        seen=look.kinds,
         warnings=tuple(warnings),
         warn=(
             functools.partial(warn_of_text, encoding=text.encoding, command=command),
             functools.partial(
                 warn_of_fields,
-                columns=text.found(headers),
+                columns=text.columns_in(headers),
                 words=words,
                 loose=loose,
                 optional=text.optional,

@@ -96,20 +96,20 @@ class Engine:
         service.end_job(engine, master, job, flags=self.flags)
 
 
-def make_engine(given: argparse.Namespace, flags: Sequence[str]) -> Engine:
+def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:
     """Return the engine that a command's options ask for.
 
     Raises:
       OptionError: there is no such runner, or its flags contradict each other.
     """
-    known.check_flags(given.runner, flags)
-    embedded = known.is_embedded(given.runner)
+    known.check_flags(args.runner, flags)
+    embedded = known.is_embedded(args.runner)
     return Engine(
-        runner=EMBEDDED if embedded else given.runner,
+        runner=EMBEDDED if embedded else args.runner,
         flags=flags,
         embedded=embedded,
-        elsewhere=known.are_elsewhere(given.runner, flags),
-        workers=known.workers_of(given.runner, flags, given.workers),
-        worker_mode=given.worker_mode,
-        spills=given.shuffle == "files" or (given.shuffle == "auto" and embedded),
+        elsewhere=known.are_elsewhere(args.runner, flags),
+        workers=known.workers_of(args.runner, flags, args.workers),
+        worker_mode=args.worker_mode,
+        spills=args.shuffle == "files" or (args.shuffle == "auto" and embedded),
     )

@@ -1,5 +1,6 @@
 """How a command ends: with one line and an exit code, and without processes or files that it leaves behind."""
 
+import argparse
 import contextlib
 import glob
 import logging
@@ -10,27 +11,32 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from molino import environment
-from molino.jobs.options import DATA
+from molino.jobs.options import DATA, DONE
 from molino.jobs.runners.failures import explain_failure, innermost
 from molino.jobs.runners.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
+Result = TypeVar("Result")
+_guests = threading.Lock()
+_others: set[int] = set()  # children of the program that runs a job as a part of it
 STOPPED = re.compile(r"SystemExit: (129|130|143)\b")  # as a worker in the command's own thread tells of a signal
 
 
 def fail(error: BaseException) -> int:
     """Print what went wrong and return the exit code."""
-    line = explain_failure(error)
+    code = getattr(error, "exit_code", None)  # of one that says how its command ends
+    line = str(error) if code else explain_failure(error)
     if line:
         print(f"molino: {line}", file=sys.stderr)
     else:
         text = "".join(traceback.format_exception(error))
         told = f"molino: this should not happen: {innermost(text)}; please report the lines above"
         print(text, told, sep="", file=sys.stderr)
-    return DATA
+    return code or DATA
 
 
 def describe(error: BaseException) -> str:
@@ -41,6 +47,31 @@ def describe(error: BaseException) -> str:
     if code is not None:
         return f"stopped by {signal.Signals(int(code) - 128).name}"
     return explain_failure(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+
+
+def attempt(
+    parser: argparse.ArgumentParser, work: Callable[[], Result], received: Sequence[int] = ()
+) -> tuple[int, Result | None]:
+    """Do a command's work; return 0 and what it returns, or another exit code after a line on standard error.
+
+    What is wrong with the options ends the process, as any wrong command line does.
+
+    Args:
+      received: of `signals_as_exits`, around the call.
+    """
+    from molino.transforms.errors import OptionError
+
+    try:
+        return DONE, work()
+    except OptionError as error:
+        parser.error(str(error))
+    except (Exception, SystemExit) as error:
+        if received:
+            print("molino: stopped; the output is as its last complete run left it", file=sys.stderr)
+            return received[0], None
+        if isinstance(error, SystemExit):
+            raise
+        return fail(error), None
 
 
 @contextlib.contextmanager
@@ -64,6 +95,32 @@ def signals_as_exits() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def as_guest() -> Iterator[None]:
+    """Leave to the program that runs a job as a part of it what is its own: child processes, streams, hooks, logs.
+
+    One at a time: what Beam's runner keeps, it keeps for the process.
+    """
+    log = logging.getLogger("apache_beam")
+    with _guests:
+        held = sys.stderr, threading.excepthook, log.level
+        _others.update(_children())
+        log.setLevel(logging.CRITICAL)  # what fails is raised as well
+        logging.getLogger().addFilter(_is_of_others)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeFilter(_is_of_others)
+            sys.stderr, threading.excepthook = held[:2]
+            log.setLevel(held[2])
+            _others.clear()
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a record of the root logger is not Beam's."""
+    return "apache_beam" not in record.pathname
 
 
 def leave(code: int) -> None:
@@ -96,7 +153,7 @@ def _children() -> list[int]:
     for path in glob.glob("/proc/self/task/*/children"):
         with contextlib.suppress(OSError), open(path) as file:
             found += [int(child) for child in file.read().split()]
-    return [child for child in found if _is_at_work(child)]
+    return [child for child in found if child not in _others and _is_at_work(child)]
 
 
 def _is_at_work(pid: int) -> bool:

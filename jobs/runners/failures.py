@@ -4,6 +4,8 @@ import re
 import traceback
 from typing import Any
 
+from molino.jobs.job import load_jobs
+
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)", re.DOTALL)
 JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.? Also failed")
@@ -11,11 +13,6 @@ JAR_ERROR = re.compile(r"Unable to fetch remote job server jar at (\S+): (.*?)\.
 NO_MODULE = re.compile(r"No module named '?(\w+(?:\.\w+)*)")
 NO_NAME = re.compile(r"(?:Can't get attribute|cannot import name) '([\w.<>]+)' (?:on <module|from) '([\w.]+)'")
 NO_IMPORT = re.compile(r"\bImportError: (.*)")
-# what brings a package that the base install lacks
-LOCKS = {"cv2": "images.txt", "simplejpeg": "images.txt", "tensorflow": "tensorflow.txt"}
-LOCKS["numba"] = LOCKS["llvmlite"] = (
-    "shapes.txt for shapes, images.txt for whales, tensorflow.txt for titles and predict"
-)
 DATA_ERROR = re.compile(r"(?:molino\.transforms\.errors\.)?DataError: (.*?)(?: \[while running|\\n|\n|$)")
 # where a cause begins: behind the frames of a Python traceback, unless it is cut there, or where Java says so
 CAUSE = re.compile(
@@ -99,8 +96,8 @@ def _explain_missing(line: str, where: str) -> str:
             f"the workers have other code of molino than this command, they lack {what}: rebuild their image from the "
             "code of this command, or reinstall it on them"
         )
-    if top in LOCKS:
-        return f"the package {top} is not installed {where}: pip install -r requirements/{LOCKS[top]}"
+    if locks := _locks_of(top):
+        return f"the package {top} is not installed {where}: pip install -r requirements/{locks}"
     if found and where == WORKERS:
         return f"there is no module {module} on the workers: install it in their image, or bring it by --setup_file"
     if found:
@@ -110,6 +107,17 @@ def _explain_missing(line: str, where: str) -> str:
         return f"{what}: it is another version than the command's, or was not sent; reinstall it"
     loaded = NO_IMPORT.search(line)
     return f"a module cannot be loaded, {where}: {loaded[1]}" if loaded else ""
+
+
+def _locks_of(package: str) -> str:
+    """Return the lock that brings a package that the base install lacks, or each and the jobs that it is for."""
+    jobs: dict[str, list[str]] = {}
+    for job in load_jobs().values():
+        if package in job.packages:
+            jobs.setdefault(job.extra, []).append(job.name)
+    if len(jobs) < 2:
+        return "".join(f"{extra}.txt" for extra in jobs)
+    return ", ".join(f"{extra}.txt for {' and '.join(names)}" for extra, names in jobs.items())
 
 
 def _explain_dataflow(error: Any) -> str:

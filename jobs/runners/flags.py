@@ -24,11 +24,13 @@ CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n
 
 
 def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None) -> Any:
-    """Return Beam's options; the embedded runner gets `workers` workers, by default one for each CPU it may use."""
+    """Return Beam's options, of flags that `check_flags` has passed.
+
+    The embedded runner gets `workers` workers, by default one for each CPU it may use.
+    """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
     if not is_embedded(runner):
-        check_flags(runner, flags)
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
             check_loopback()

@@ -23,28 +23,30 @@ def silence_beam() -> None:
 
 @contextlib.contextmanager
 def no_worker_prints() -> Iterator[None]:
-    """Drop what is written to standard error meanwhile, and after a failure what other threads still write.
+    """Drop what this thread and those that begin meanwhile write to standard error; after a failure, of others still.
 
-    Worker threads print the traceback of whatever they raise; it is raised here as well, and explained.
+    Workers print the traceback of whatever they raise; it is raised here as well, and explained.
     """
-    before, sys.stderr = sys.stderr, io.StringIO()
+    here = threading.current_thread()
+    stream = _Threads(sys.stderr, {*threading.enumerate()} - {here})
+    before, sys.stderr = sys.stderr, stream
     try:
         yield
     except BaseException:
-        sys.stderr = _MainThread(before)
+        stream.threads.add(here)
         raise
     sys.stderr = before
 
 
-class _MainThread(io.TextIOBase):
-    """A text stream that takes what the main thread writes, and drops the rest."""
+class _Threads(io.TextIOBase):
+    """A text stream that takes what some threads write, and drops the rest."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self, stream: TextIO, threads: set[threading.Thread]):
+        self.stream, self.threads = stream, threads
 
     def write(self, text: str) -> int:
         """Write the text, or drop it."""
-        return self.stream.write(text) if threading.current_thread() is threading.main_thread() else len(text)
+        return self.stream.write(text) if threading.current_thread() in self.threads else len(text)
 
     def flush(self) -> None:
         """Flush the stream."""

@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
+from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, place
 from molino.jobs.train import output
 from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
-from molino.jobs.train.output import REPORT, Summary, explained, run_training, tell_time, write_text
+from molino.jobs.train.output import REPORT, explained, tell_time, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Plan, Run, Staged
     from molino.training.certainty import Trial
     from molino.training.progress import Progress
     from molino.training.source import TitlesRun
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
 
-JOB = "train compare"
 SUMMARY = "comparison.json"
 NEAR = 1e-9  # of a published figure
 REPEAT = 1000  # between the seeds of repeats
@@ -58,12 +57,7 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run_training(parser(), plan, arguments, list_inputs)
-
-
-def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
+def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
     """Return the files that are read.
 
     Raises:
@@ -73,18 +67,19 @@ def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
     from molino.jobs.run.inputs import find_inputs
     from molino.transforms.errors import OptionError
 
-    if bool(given.published) != bool(given.metadata) or bool(given.input) == bool(given.published):
+    if bool(args.published) != bool(args.metadata) or bool(args.input) == bool(args.published):
         raise OptionError("give --input, or --published and --metadata")
-    if given.input:
-        return output.list_inputs(given)
+    if args.input:
+        return output.list_inputs(args)
     for action in parser()._actions:
         flag = action.option_strings[-1]
-        if action.nargs != 0 and action.dest not in OF_PUBLISHED and given.command.names(flag):
+        if action.nargs != 0 and action.dest not in OF_PUBLISHED and args.command.names(flag):
             raise OptionError(f"{flag} is of trainings; what is published is trained already")
-    return find_inputs([given.published, given.metadata])
+    output.check_local(args.output)
+    return find_inputs([args.published, args.metadata])
 
 
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the input and return what the comparison will do.
 
     Raises:
@@ -98,36 +93,34 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     from molino.training.progress import Progress
     from molino.training.source import choose_embeddings, find_leaks, open_source
 
-    check_recipe(given)
+    check_recipe(args)
     progress = Progress()
-    options: dict[str, Any] = {"draws": given.draws, "seed": given.seed}
+    options: dict[str, Any] = {"draws": args.draws, "seed": args.seed}
     warnings, dims = [], {}
-    if given.published:
-        seen = [f"reads what is published: {given.published}", "trains nothing; takes seconds or minutes"]
-        trials: MakeTrials = functools.partial(give_trials, read_published(given.published, given.metadata))
+    if args.published:
+        seen = [f"reads what is published: {args.published}", "trains nothing; takes seconds or minutes"]
+        trials: MakeTrials = functools.partial(give_trials, read_published(args.published, args.metadata))
     else:
-        source, phrases = open_source(given.input[0]), given.architecture == PHRASES
-        embeddings = [PHRASES] if phrases else choose_embeddings(source, given.embedding)
-        recipe, dims = make_recipe(vars(given), source.training_titles), source.embeddings
+        source, phrases = open_source(args.input[0]), args.architecture == PHRASES
+        embeddings = [PHRASES] if phrases else choose_embeddings(source, args.embedding)
+        recipe, dims = make_recipe(vars(args), source.training_titles), source.embeddings
         backend = choose_backend(only_tensorflow=f"--architecture {PHRASES}" if phrases else "")
-        options |= {**dataclasses.asdict(recipe), "embedding": embeddings, "repeats": given.repeats}
+        options |= {**dataclasses.asdict(recipe), "embedding": embeddings, "repeats": args.repeats}
         options |= {"backend": backend, "run": source.run.sha256}
         warnings = find_leaks(source, embeddings)
-        rows = given.repeats * len(embeddings) * recipe.epochs * source.training_titles
+        rows = args.repeats * len(embeddings) * recipe.epochs * source.training_titles
         seen = [
-            f"trains {given.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
-            f"takes {tell_time(rows, RATES[given.architecture])}, {recipe.epochs} epochs at most",
+            f"trains {args.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
+            f"takes {tell_time(rows, RATES[args.architecture])}, {recipe.epochs} epochs at most",
         ]
-        trials = functools.partial(run_trials, source, embeddings, recipe, given.repeats, progress)
+        trials = functools.partial(run_trials, source, embeddings, recipe, args.repeats, progress)
     return Plan(
-        job=JOB,
+        job="train compare",
         options=options,
         datasets={"trials": TRIALS, "models": MODELS, "effects": EFFECTS},
         balance=("trials", ("trials",)),
         counted=("trials", "models", "effects"),
-        work=functools.partial(
-            work, trials=trials, draws=given.draws, seed=given.seed, dims=dims, progress=progress, summary=summary
-        ),
+        work=functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims, progress=progress),
         how_far=progress.how_far,
         warnings=warnings,
         seen=[*seen, f"writes trials, models, effects, {SUMMARY}, {REPORT}"],
@@ -136,22 +129,16 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
 
 
 def work(
-    run: "Run",
-    *,
-    trials: MakeTrials,
-    draws: int,
-    seed: int,
-    dims: Mapping[str, int],
-    progress: "Progress",
-    summary: Summary,
-) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+    run: "Run", *, trials: MakeTrials, draws: int, seed: int, dims: Mapping[str, int], progress: "Progress"
+) -> "Staged":
     """Have the trials made or read, compare them, stage what was found, and return it with its counts."""
     import os
 
     import pyarrow as pa
 
+    from molino.jobs.run.runs import Staged
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
-    from molino.training.compare import compare
+    from molino.training.compare import compare_trials
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.compare import compare_report
@@ -160,7 +147,7 @@ def work(
         made, facts = trials(run)
         progress.part(0, 1)
         progress.show(1, 1, "drawing titles")
-        found = compare(made, facts, draws=draws, seed=seed, dims=dims)
+        found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
         views = storage.join(run.staging, "views")
         os.makedirs(views)
         write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
@@ -170,8 +157,8 @@ def work(
             rows = [{each: row[each] for each in schema.names} for row in found[name]]
             batches = pa.RecordBatch.from_pylist(rows, schema=schema)
             files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
-        summary += tell(found, progress.resumed)
-        return [*files, *find_views(run.staging)], {file.dataset: file.rows for file in files}
+        counters = {file.dataset: file.rows for file in files}
+        return Staged([*files, *find_views(run.staging)], counters, summary_of(found, progress.resumed))
 
 
 def give_trials(trials: Trials, run: "Run") -> Trials:
@@ -219,7 +206,7 @@ def run_trials(
     return trials, facts
 
 
-def tell(found: Mapping[str, Any], resumed: Sequence[str]) -> Summary:
+def summary_of(found: Mapping[str, Any], resumed: Sequence[str]) -> Lines:
     """Return the summary."""
     published = [
         (row["trial"], row["balanced_accuracy"], row["published"])
@@ -240,3 +227,14 @@ def tell(found: Mapping[str, Any], resumed: Sequence[str]) -> Summary:
         for place, row in enumerate(found["models"])
     ]
     return [*lines, *(("found", sentence) for sentence in found["sentences"])]
+
+
+JOB = Job(
+    name="train compare",
+    about="compare language models by the classifiers on their vectors",
+    parser=parser,
+    plan=plan,
+    list_inputs=list_inputs,
+    extra="tensorflow",
+    packages=["tensorflow", "keras", "numba", "llvmlite"],
+)

@@ -6,26 +6,25 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, add_text_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
-from molino.jobs.train.output import METRICS, Summary, explained, run_training, tell_time, write_text
+from molino.jobs.train.output import METRICS, explained, tell_time, write_text
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan, Run
-    from molino.training.grow import Grown, Options
+    from molino.jobs.run.runs import Plan, Run, Staged
+    from molino.training.grow import Grown, GrowthOptions
     from molino.training.progress import Progress
     from molino.training.tokens import TitleBatch
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
     from molino.transforms.text.sources import Source, TextFormat
 
-JOB = "model train"
 COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-Reading = Callable[["Options"], Iterator[tuple["TitleBatch", bool]]]
+ReadTitles = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -73,12 +72,7 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run_training(parser(), plan, arguments, list_inputs)
-
-
-def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
+def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
     """Return the file of titles, or the manifest of the run of them.
 
     Raises:
@@ -87,10 +81,13 @@ def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
     from molino.jobs.run.inputs import find_inputs
     from molino.training.runs import is_run
 
-    return output.list_inputs(given) if is_run(given.input[0]) else find_inputs(given.input)
+    if is_run(args.input[0]):
+        return output.list_inputs(args)
+    output.check_local(args.output)
+    return find_inputs(args.input)
 
 
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the input and return what the training will do.
 
     Raises:
@@ -99,42 +96,42 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     from molino.jobs.run.manifest import read_manifest
     from molino.jobs.run.runs import Plan
     from molino.training.backend import choose_backend
-    from molino.training.grow import Options, describe_input
+    from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
     from molino.transforms.errors import DataError
     from molino.transforms.text.sources import list_sources
 
-    if given.split == given.measure:
-        raise DataError(f"--split and --measure are both {given.split}: a model is measured by other titles")
+    if args.split == args.measure:
+        raise DataError(f"--split and --measure are both {args.split}: a model is measured by other titles")
     choose_backend(only_tensorflow="a SavedModel")
-    progress, path = Progress(), given.input[0]
-    grown_on, of_run = describe_input(path, given.split), is_run(path)
-    options = Options(**{field.name: getattr(given, field.name) for field in dataclasses.fields(Options)})
+    progress, path = Progress(), args.input[0]
+    grown_on, of_run = describe_input(path, args.split), is_run(path)
+    options = GrowthOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(GrowthOptions)})
     manifest = read_manifest(path) if of_run else None
-    rows = manifest["counters"].get(f"split.{given.split}") if manifest else None
-    text = dataclasses.replace(text_format(given, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
-    sources = [] if of_run else list_sources(files, text, given.command)
+    rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
+    text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
+    sources = [] if of_run else list_sources(files, text, args.command)
     read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
     return Plan(
-        job=JOB,
+        job="model train",
         options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
         datasets={},
         balance=("titles_read", ("train", "validation", "left_out")),
         counted=(),
-        work=functools.partial(work, read=read, options=options, grown_on=grown_on, progress=progress, summary=summary),
+        work=functools.partial(work, read=read, options=options, grown_on=grown_on, progress=progress),
         how_far=progress.how_far,
         seen=[
             f"reads the titles of {path}",
             f"writes a SavedModel and {METRICS}",
-            f"takes {tell_time(rows and rows * given.epochs, RATE)}",
+            f"takes {tell_time(rows and rows * args.epochs, RATE)}",
         ],
         noun="titles",
     )
 
 
 def read_file(
-    sources: Sequence["Source"], text: "TextFormat", options: "Options"
+    sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions"
 ) -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
 
@@ -159,23 +156,18 @@ def read_file(
             yield from split_off(batch, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "Options") -> Iterator[tuple["TitleBatch", bool]]:
+def read_run(path: str, options: "GrowthOptions") -> Iterator[tuple["TitleBatch", bool]]:
     """Yield the titles of two splits of a finished run of the titles job, likewise."""
     from molino.training import tokens
 
-    return tokens.read_run(path, options.split, options.measure)
+    return tokens.read_splits(path, options.split, options.measure)
 
 
 def work(
-    run: "Run",
-    *,
-    read: Reading,
-    options: "Options",
-    grown_on: Mapping[str, Any],
-    progress: "Progress",
-    summary: Summary,
-) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+    run: "Run", *, read: ReadTitles, options: "GrowthOptions", grown_on: Mapping[str, Any], progress: "Progress"
+) -> "Staged":
     """Train on the input, stage the model, and return it with its counts."""
+    from molino.jobs.run.runs import Staged
     from molino.training.backend import load_keras
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views
@@ -191,12 +183,12 @@ def work(
         views = storage.join(run.staging, "views")
         export_nnlm(views, grown.words, grown.table, buckets=metrics["buckets"], normalization=options.normalization)
         write_text(views, METRICS, metrics)
-        summary += tell(grown)
         counters = {"train": metrics["titles"], "validation": metrics["validation_titles"], "left_out": grown.left_out}
-        return find_views(run.staging), {"titles_read": sum(counters.values()), **counters}
+        counters |= {"titles_read": sum(counters.values())}
+        return Staged(find_views(run.staging), counters, summary_of(grown))
 
 
-def tell(grown: "Grown") -> Summary:
+def summary_of(grown: "Grown") -> Lines:
     """Return the summary."""
     metrics, left_out = grown.metrics, grown.left_out
     told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
@@ -212,3 +204,14 @@ def tell(grown: "Grown") -> Summary:
             ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()),
         ),
     ]
+
+
+JOB = Job(
+    name="model train",
+    about="grow a model from titles",
+    parser=parser,
+    plan=plan,
+    list_inputs=list_inputs,
+    extra="tensorflow",
+    packages=["tensorflow", "keras", "numba", "llvmlite"],
+)

@@ -90,18 +90,18 @@ def add_seed(how: argparse._ArgumentGroup) -> None:
     how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default 0)")
 
 
-def check_recipe(given: argparse.Namespace) -> None:
+def check_recipe(args: argparse.Namespace) -> None:
     """Raise OptionError where an option is given that the architecture does not know."""
     from molino.transforms.errors import OptionError
 
-    phrases = given.architecture == PHRASES
+    phrases = args.architecture == PHRASES
     flags = [f"--{name.replace('_', '-')}" for name in ONLY_PHRASES]
-    strange = [flag for flag in flags if given.command.names(flag)]
+    strange = [flag for flag in flags if args.command.names(flag)]
     if strange and not phrases:
-        raise OptionError(f"{strange[0]} is an option of --architecture {PHRASES}, not of {given.architecture}")
-    if phrases and given.embedding:
+        raise OptionError(f"{strange[0]} is an option of --architecture {PHRASES}, not of {args.architecture}")
+    if phrases and args.embedding:
         raise OptionError(f"--architecture {PHRASES} takes titles, no --embedding")
-    if phrases and (given.balance == "logits" or given.precision != "float32"):
+    if phrases and (args.balance == "logits" or args.precision != "float32"):
         raise OptionError(f"--architecture {PHRASES} takes --balance loss or none, and --precision float32")
-    if given.architecture == "linear" and given.precision != "float32":
+    if args.architecture == "linear" and args.precision != "float32":
         raise OptionError("--precision is of hidden layers, of which --architecture linear has none")

@@ -6,50 +6,37 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.options import Parser
-from molino.jobs.run.command import run_command
-
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan
     from molino.transforms.files.storage import FileInfo
 
 METRICS, REPORT = "metrics.json", "report.html"
-Summary = list[tuple[str, str]]
 TIMES = ("seconds", "tens of seconds", "minutes", "tens of minutes", "hours", "tens of hours", "days")
 STEPS = (10, 60, 600, 3600, 36_000, 200_000)  # seconds where each of these ends
 
 
-def run_training(
-    parser: Parser,
-    make_plan: Callable[[argparse.Namespace, Sequence, Summary], "Plan"],
-    arguments: Sequence[str] | None,
-    list_inputs: Callable[[argparse.Namespace], list],
-) -> int:
-    """Run a training as a job and return the exit code; its plan's work adds to the summary."""
+def check_local(output: str | None) -> None:
+    """Raise DataError where a training would be written to a store."""
     from molino.transforms.errors import DataError
 
-    summary: Summary = []
-
-    def find_local(given: argparse.Namespace) -> list:
-        if re.match(r"\w+:/", given.output):
-            what = "what is trained is written to a local folder, as Keras and TensorFlow need it"
-            raise DataError(f"--output {given.output}: {what}; copy it from there")
-        return list_inputs(given)
-
-    return run_command(
-        parser, lambda given, files: make_plan(given, files, summary), lambda _: summary, arguments, find_local
-    )
+    if re.match(r"\w+:/", output or ""):
+        what = "what is trained is written to a local folder, as Keras and TensorFlow need it"
+        raise DataError(f"--output {output}: {what}; copy it from there")
 
 
-def list_inputs(given: argparse.Namespace) -> list["FileInfo"]:
-    """Return the data files of the run that is trained on, which stay when it is replaced; none where it is no run."""
+def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
+    """Return the data files of the run that is trained on, which stay when it is replaced; none where it is no run.
+
+    Raises:
+      DataError: the output is in a store.
+    """
     from molino.jobs.run.manifest import data_files, read_finished
     from molino.transforms.files import storage
 
-    folder = storage.folder(given.input[0])
+    check_local(args.output)
+    folder = storage.folder(args.input[0])
     manifest = read_finished(folder)
     listed = {storage.join(folder, file["path"]) for file in data_files(manifest)} if manifest else set()
     return [file for file in (storage.list_tree(folder) if listed else []) if file.path in listed]

@@ -9,32 +9,22 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser
 from molino.jobs.train.options import add_recipe, add_where, check_recipe
-from molino.jobs.train.output import (
-    METRICS,
-    REPORT,
-    Summary,
-    explained,
-    list_inputs,
-    run_training,
-    tell_time,
-    write_text,
-)
+from molino.jobs.train.output import METRICS, REPORT, explained, list_inputs, tell_time, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Plan, Run, Staged
     from molino.training.answers import Answers
     from molino.training.classifier import Learner
     from molino.training.progress import Progress
     from molino.training.source import TitlesRun
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
 
-JOB = "train titles"
 SERVING = "serving"
 DESCRIPTION = """
 Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or from
@@ -112,12 +102,7 @@ def named(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    return run_training(parser(), plan, arguments, list_inputs)
-
-
-def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summary) -> "Plan":
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     """Look at the run, the models and the options, and return what the training will do.
 
     Raises:
@@ -131,52 +116,52 @@ def plan(given: argparse.Namespace, files: Sequence["FileInfo"], summary: Summar
     from molino.training.source import choose_embeddings, find_leaks, open_source
     from molino.transforms.models.model_files import digest_model, find_model, split_output
 
-    check_recipe(given)
-    check_tables(given)
-    phrases = given.architecture == PHRASES
-    source = open_source(given.input[0])
-    embeddings = [] if phrases else choose_embeddings(source, given.embedding)
-    models = dict(given.model)
+    check_recipe(args)
+    check_tables(args)
+    phrases = args.architecture == PHRASES
+    source = open_source(args.input[0])
+    embeddings = [] if phrases else choose_embeddings(source, args.embedding)
+    models = dict(args.model)
     check_models(models, embeddings)
     training = Training(
         source=source,
-        recipe=make_recipe(vars(given), source.training_titles),
+        recipe=make_recipe(vars(args), source.training_titles),
         embeddings=embeddings,
         models={name: find_model(split_output(models[name])[0]) for name in (embeddings if models else ())},
         backend=choose_backend(only_tensorflow=f"--architecture {PHRASES}" if phrases else ""),
-        **{name: getattr(given, name) for name in ("per_language", "calibrate", "fine_tune")},
+        **{name: getattr(args, name) for name in ("per_language", "calibrate", "fine_tune")},
     )
     digests = {name: digest_model(folder) for name, folder in training.models.items()}
     progress, epochs = Progress(), training.recipe.epochs
     return Plan(
-        job=JOB,
+        job="train titles",
         options={**training.options, "backend": training.backend, "run": source.run.sha256, "models": digests},
         datasets={"predictions": PREDICTIONS},
         balance=("titles_read", ("train", "validation", "test")),
         counted=("predictions",),
-        work=functools.partial(work, training=training, progress=progress, summary=summary),
+        work=functools.partial(work, training=training, progress=progress),
         how_far=progress.how_far,
         warnings=find_leaks(source, embeddings),
         seen=[
             f"reads {source.training_titles:,} titles to train on, of {len(source.categories):,} categories",
             f"writes predictions, {METRICS}, {REPORT}, a Keras model" + (f", {SERVING}/" if phrases or digests else ""),
-            f"takes {tell_time(source.training_titles * epochs, RATES[given.architecture])}, {epochs} epochs at most",
+            f"takes {tell_time(source.training_titles * epochs, RATES[args.architecture])}, {epochs} epochs at most",
         ],
         noun="titles",
     )
 
 
-def check_tables(given: argparse.Namespace) -> None:
+def check_tables(args: argparse.Namespace) -> None:
     """Raise OptionError where --fine-tune does not go with the other options."""
     from molino.transforms.errors import OptionError
 
-    if given.fine_tune and given.architecture == PHRASES:
+    if args.fine_tune and args.architecture == PHRASES:
         raise OptionError(
             f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
         )
-    if given.fine_tune and given.per_language:
+    if args.fine_tune and args.per_language:
         raise OptionError("--fine-tune and --per-language do not go together")
-    if given.fine_tune and not given.model:
+    if args.fine_tune and not args.model:
         raise OptionError("--fine-tune needs --model NAME=DIR for each embedding: the table that trains is the model's")
 
 
@@ -191,10 +176,9 @@ def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
         raise DataError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
 
 
-def work(
-    run: "Run", *, training: Training, progress: "Progress", summary: Summary
-) -> tuple[Sequence["StagedFile"], Mapping[str, int]]:
+def work(run: "Run", *, training: Training, progress: "Progress") -> "Staged":
     """Train, stage what came of it, and return it with its counts."""
+    from molino.jobs.run.runs import Staged
     from molino.schemas.training import PREDICTIONS
     from molino.training.backend import load_keras
     from molino.transforms.files import storage
@@ -218,10 +202,9 @@ def work(
         rows = write_shard(
             batches_of(answers, PREDICTIONS), schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,)
         )
-        summary += tell(found, served, progress.resumed)
         counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
         counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
-        return [rows, *find_views(run.staging)], counters
+        return Staged([rows, *find_views(run.staging)], counters, summary_of(found, served, progress.resumed))
 
 
 def train(
@@ -229,7 +212,7 @@ def train(
 ) -> tuple[dict[str | None, "Learner"], Mapping[str, "Answers"], dict[str, Any]]:
     """Return the learners that are written, what they say of validation and test, and all figures."""
     from molino.training import serving
-    from molino.training.answers import choose, find_temperature, name_mistakes, summarize
+    from molino.training.answers import choose, find_temperature, name_mistakes, summarize_split
     from molino.training.checkpoint import Checkpoints
     from molino.training.fit import fit, make_learner
     from molino.training.source import find_languages
@@ -263,7 +246,7 @@ def train(
         "temperatures": {name or "all": value for name, value in temperatures.items()},
         "epochs": histories,
         "choice": choice,
-        **{split: summarize(answers[split]) for split in answers},
+        **{split: summarize_split(answers[split]) for split in answers},
         "worst": name_mistakes(source, answers["test"]),
         "times": times,
     }
@@ -301,7 +284,7 @@ def batches_of(answers: Mapping[str, "Answers"], schema: "pa.Schema") -> Iterato
         yield pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=schema)
 
 
-def tell(found: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Summary:
+def summary_of(found: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Lines:
     """Return the summary."""
     lines = [("epochs", ", ".join(f"{len(history)} ({name})" for name, history in found["epochs"].items()))]
     if resumed:
@@ -320,3 +303,14 @@ def tell(found: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Summa
         better = "one classifier a language" if choice["better"] == "each" else "one classifier for all languages"
         lines.append(("languages", f"{better} is better on validation, and is what was written"))
     return [*lines, ("serving", served)]
+
+
+JOB = Job(
+    name="train titles",
+    about="train a classifier on a run of the titles job",
+    parser=parser,
+    plan=plan,
+    list_inputs=list_inputs,
+    extra="tensorflow",
+    packages=["tensorflow", "keras", "numba", "llvmlite"],
+)

@@ -1,11 +1,10 @@
 """An environment with Beam's client of Google's services, and the stand-in that it talks to."""
 
-import subprocess
-import sys
 import sysconfig
 
 import pytest
 
+from tests import programs
 from tests.deploy.dataflow_user import JOBS, ROOT, Google
 from tests.every_job import prepare
 from tests.own_environment import python_with
@@ -21,7 +20,8 @@ def python(request):
     # what the jobs need besides, such as TensorFlow, is that of the tests: all locks are of one resolution
     (site,) = made.parents[1].glob("lib/python*/site-packages")
     (site / "of_the_tests.pth").write_text(sysconfig.get_path("purelib"))
-    return made
+    with programs.serve_by("dataflow", made):
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,7 @@ def google(python, tmp_path_factory):
     home = tmp_path_factory.mktemp("home-of-somebody")
     for sample, place, _ in JOBS.values():
         if sample:
-            command = [sys.executable, "-m", "molino", "sample", *sample, "--output", home / place]
-            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+            programs.run(["molino", "sample", *sample, "--output", home / place])
     prepare("predict", home)
     made = Google(python, home)
     try:

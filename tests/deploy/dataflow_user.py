@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
+from tests import programs
+
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "7d0d0f6c-of-the-environment"
 
@@ -36,7 +38,9 @@ class Google:
             "MOLINO_CURP_KEY": SECRET,
             "GOOGLE_APPLICATION_CREDENTIALS": str(home / "key.json"),
             # where these choose other kernels than the processor's, sums differ in the last bit
-            **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
+            **{name: value for name, value in os.environ.items() if name.startswith(programs.AT_START)},
+            "PYTHONPATH": str(ROOT),
+            programs.SERVERS: os.environ[programs.SERVERS],
         }
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True)
         self.url = f"http://localhost:{int(self.process.stdout.readline())}"
@@ -62,15 +66,17 @@ class Google:
     def get(self, name):
         return (self.folder / "objects/bucket" / quote(name, safe="")).read_bytes()
 
-    def command(self, job, *more, options=None):
+    def start(self, job, *more, options=None):
+        """Start a job's command as a user would."""
         place = JOBS[job][1]
         inputs = {"": [], "sea": ["--input", "gs://bucket/in/sea/images"]}.get(
             place, ["--input", f"gs://bucket/in/{place}"]
         )
         given = options_of(job, self.home) if options is None else options
-        command = [self.python, "-m", "molino", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
+        command = ["molino", job, *inputs, *given, "--quiet", "--runner", "DataflowRunner"]
         flags = ["--project", "proj", "--region", "europe-west1", "--temp_location", "gs://bucket/tmp"]
-        return [*command, *flags, "--dataflow_endpoint", self.url, *more]
+        words = [*command, *flags, "--dataflow_endpoint", self.url, *more]
+        return programs.popen(words, env=self.environment, libraries="dataflow", cwd=ROOT)
 
     def submit(self, job, *more, output, options=None):
         """Run a job's command as a user would, with the package; return exit code and standard error.
@@ -78,14 +84,19 @@ class Google:
         A path without a folder is one in the bucket. `options` stand in place of the job's own in JOBS.
         """
         place = f"gs://bucket/{output}" if "/" in output else output
-        command = self.command(job, "--output", place, *more, options=options)
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stderr
+        process = self.start(job, "--output", place, *more, options=options)
+        _, said = process.communicate()
+        return process.returncode, said.decode()
 
     def judge(self, state, message):
         """Let jobs end so, without being run; None lets them run."""
         verdict = self.folder / "verdict.json"
         verdict.write_text(json.dumps({"state": state, "message": message})) if state else verdict.unlink(True)
+
+    def is_at_work(self, output, job):
+        """Return whether an output is locked for a job."""
+        lock = self.folder / f"objects/bucket/out%2F{output}%2F_lock"
+        return lock.exists() and f'"job": "{job}"' in lock.read_text()
 
     def jobs(self):
         """Return what was submitted, in order."""

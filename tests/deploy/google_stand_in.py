@@ -17,7 +17,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import threading
@@ -26,6 +25,7 @@ from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from tests import programs
 from tests.deploy.templates_stand_in import Templates
 from tests.storage.cloud_storage import Refused, Stored, Xml, content, described
 
@@ -219,17 +219,17 @@ class Dataflow:
             with tarfile.open(package) as archive:
                 archive.extractall(folder, filter="data")
             (source,) = folder.iterdir()
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, self.storage.file(bucket, name)],
+        (folder / "run_staged.py").write_text(RUN)
+        done = programs.run(
+            ["run_staged", self.storage.file(bucket, name)],
+            libraries="dataflow",
             cwd=folder,
             env={
                 **os.environ,
-                "PYTHONPATH": str(source),
+                "PYTHONPATH": f"{source}{os.pathsep}{folder}",
                 "STORAGE_EMULATOR_HOST": f"http://localhost:{self.port}",
                 "MOLINO_CACHE": str(self.folder / "cache-of-a-worker"),
             },
-            capture_output=True,
-            text=True,
             check=False,
         )
         (self.folder / "jobs" / f"{key}.log").write_text(done.stdout + done.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.own_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,12 +51,7 @@ def given(airflow):
         ("titles", "--rows=3000", "t.csv"),
         ("whales", "--images=4", "sea"),
     ):
-        subprocess.run(
-            [sys.executable, "-m", "molino", "sample", kind, size, "--output", home / output],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-        )
+        programs.run(["molino", "sample", kind, size, "--output", home / output])
     places = {"names": "n.txt", "titles": "t.csv", "photographs": "sea/images", "output": "out"}
     return {name: str(home / place) for name, place in places.items()} | {"dim": 8}
 

@@ -14,12 +14,12 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 import zlib
 from urllib.parse import quote
 
 import pytest
 
+from tests import programs
 from tests.deploy.dataflow_user import JOBS, ROOT, SECRET, options_of
 from tests.faults.fault_harness import changed_copy, wait_until
 
@@ -121,14 +121,21 @@ def test_the_package_that_workers_install_is_the_program(job, google, sent, tmp_
             assert (source / "molino" / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def runs(google, sent, tmp_path_factory):
+    """Return the run that each job's pipeline carries in its last step, by job."""
+    paths = []
+    for job, asked in sent[0].items():
+        paths.append(tmp_path_factory.mktemp(job) / "pipeline.pb")
+        paths[-1].write_bytes(staged(google, asked)["pipeline.pb"])
+    done = subprocess.run([google.python, "-c", READ_RUN, *paths], cwd=ROOT, capture_output=True, text=True, check=True)
+    return dict(zip(JOBS, json.loads(done.stdout), strict=True))
+
+
 @pytest.mark.parametrize("job", JOBS)
-def test_the_options_of_a_job_reach_its_workers(job, google, sent, tmp_path):
-    """The run, which the last step carries, holds every option of the job."""
-    (tmp_path / "pipeline.pb").write_bytes(staged(google, sent[0][job])["pipeline.pb"])
-    done = subprocess.run(
-        [google.python, "-c", READ_RUN, tmp_path / "pipeline.pb"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    run = json.loads(done.stdout)
+def test_the_options_of_a_job_reach_its_workers(job, runs):
+    """The run holds every option of the job."""
+    run = runs[job]
     assert run["job"] == job
     assert run["output"] == f"gs://bucket/out/{job}"
     assert CARRIED[job].items() <= run["options"].items()
@@ -140,12 +147,17 @@ from apache_beam.internal import pickler
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 from molino.jobs.run.runs import Run
 
-with open(sys.argv[1], "rb") as file:
-    pipeline = api.Pipeline.FromString(file.read())
-steps = [step.spec for step in pipeline.components.transforms.values() if step.spec.urn == "beam:transform:pardo:v1"]
-held = [pickler.loads(api.ParDoPayload.FromString(step.payload).do_fn.payload) for step in steps]
-(run,) = {each.token: each for each in gc.get_objects() if isinstance(each, Run)}.values()
-print(json.dumps({"job": run.job, "output": run.output, "options": run.options}))
+found = {}
+for path in sys.argv[1:]:
+    with open(path, "rb") as file:
+        pipeline = api.Pipeline.FromString(file.read())
+    steps = [step.spec for step in pipeline.components.transforms.values()]
+    steps = [step for step in steps if step.urn == "beam:transform:pardo:v1"]
+    held = [pickler.loads(api.ParDoPayload.FromString(step.payload).do_fn.payload) for step in steps]
+    runs = {each.token: each for each in gc.get_objects() if isinstance(each, Run)}
+    (run,) = [runs[token] for token in runs.keys() - found.keys()]
+    found[run.token] = {"job": run.job, "output": run.output, "options": run.options}
+print(json.dumps(list(found.values())))
 """
 
 
@@ -181,9 +193,8 @@ def test_of_a_key_only_its_path_is_sent(google, tmp_path):
     # nor is it in the output, and the workers had it all the same
     objects = (google.folder / "objects/bucket").glob("out%2Fkey%2F*")
     assert [path.name for path in objects if key in path.read_bytes()] == []
-    command = [sys.executable, "-m", "molino", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
-    command += [*hashed, tmp_path / "key", "--output", tmp_path / "out"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    command = ["molino", "names", "--input", google.home / JOBS["names"][1], "--quiet"]
+    programs.run([*command, *hashed, tmp_path / "key", "--output", tmp_path / "out"])
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
     there = json.loads(google.get("out/key/_manifest.json"))
     assert here["digest"] == there["digest"]
@@ -196,8 +207,7 @@ def test_a_job_run_from_what_was_sent_gives_what_the_embedded_runner_gives(job, 
     assert code == 0, said[-3000:]
     place, options = JOBS[job][1], options_of(job, google.home)
     inputs = ["--input", google.home / ("sea/images" if job == "whales" else place)] if place else []
-    command = [sys.executable, "-m", "molino", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    programs.run(["molino", job, *inputs, *options, "--quiet", "--output", tmp_path / "out"], cwd=ROOT)
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
     there = json.loads(google.get(f"out/{job}/_manifest.json"))
     digests = [{name: each["digest"] for name, each in run["datasets"].items()} for run in (here, there)]
@@ -219,9 +229,9 @@ def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google,
     """Workers have neither the model nor the cache: they find the table in the output, and take it into their own."""
     subprocess.run([sys.executable, "-c", MODEL, google.home / "small"], cwd=ROOT, check=True, capture_output=True)
     google.put(google.home / "small", "models/small")
-    command = [sys.executable, "-m", "molino", "titles", "--input", google.home / JOBS["titles"][1], "--quiet"]
+    command = ["molino", "titles", "--input", google.home / JOBS["titles"][1], "--quiet"]
     command += ["--model", f"small={google.home}/small", "--output", tmp_path / "out"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env={**os.environ, **google.cache})
+    programs.run(command, env={**os.environ, "PYTHONPATH": str(ROOT), **google.cache})
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
     for name, location in (("local", f"{google.home}/small"), ("bucket", "gs://bucket/models/small")):
         options = ["--model", f"small={location}"]
@@ -282,11 +292,8 @@ def test_done_without_the_output_is_no_success(google):
 def test_a_stopped_command_cancels_its_job(google):
     google.judge("JOB_STATE_RUNNING", "")
     before = len(google.jobs())
-    command = google.command("shapes", "--output", "gs://bucket/out/stopped", "--setup_file", "./setup.py")
-    process = subprocess.Popen(command, cwd=ROOT, env=google.environment, stderr=subprocess.PIPE, text=True)
-    while len(google.jobs()) == before and process.poll() is None:
-        time.sleep(0.2)
-    time.sleep(2)
+    process = google.start("shapes", "--output", "gs://bucket/out/stopped", "--setup_file", "./setup.py")
+    wait_until(lambda: google.is_at_work("stopped", f"job-{before}"), process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
     google.judge("", "")
@@ -299,10 +306,8 @@ def test_a_stopped_command_cancels_its_job(google):
 def test_the_job_of_a_killed_command_is_ended_by_the_next(google):
     google.judge("JOB_STATE_RUNNING", "")
     ended = f"job-{len(google.jobs())}"
-    command = google.command("shapes", "--output", "gs://bucket/out/killed", "--setup_file", "./setup.py")
-    process = subprocess.Popen(command, cwd=ROOT, env=google.environment, stderr=subprocess.PIPE, text=True)
-    lock = google.folder / "objects/bucket/out%2Fkilled%2F_lock"
-    wait_until(lambda: lock.exists() and f'"job": "{ended}"' in lock.read_text(), process)
+    process = google.start("shapes", "--output", "gs://bucket/out/killed", "--setup_file", "./setup.py")
+    wait_until(lambda: google.is_at_work("killed", ended), process)
     process.kill()
     process.communicate()
     google.judge("", "")

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 
+from tests import programs
 from tests.deploy.dataflow_user import JOBS as SUBMITTED
 from tests.deploy.dataflow_user import ROOT
 from tests.deploy.templates_stand_in import wrong_parameters
@@ -221,8 +222,7 @@ def digests_of(manifest):
 def digests_here(google, job, options, tmp_path):
     """Return the digests of the same run on this machine."""
     place = SUBMITTED[job][1]
-    command = [sys.executable, "-m", "molino", job, "--input", google.home / place, *options, "--quiet"]
-    subprocess.run([*command, "--output", tmp_path / "out"], cwd=ROOT, check=True, capture_output=True)
+    programs.run(["molino", job, "--input", google.home / place, *options, "--quiet", "--output", tmp_path / "out"])
     return digests_of(json.loads((tmp_path / "out/_manifest.json").read_text()))
 
 

@@ -11,11 +11,13 @@ import shlex
 
 import pytest
 
+from molino.code import pipelines
 from molino.jobs import cli, names, whales
 from molino.jobs.options import Parser
 from molino.jobs.runners import exits, quiet
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = [*pipelines(), *cli.command_names()]
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -157,32 +159,32 @@ def test_command_lines_parse(page, parsing, capsys):
 
 def test_some_command_lines_are_found():
     found = [words[0] for page in PAGES for words, _ in command_lines(read(page))]
-    assert set(cli.COMMANDS) <= set(found)
+    assert set(COMMANDS) <= set(found)
     assert len(found) > 10
 
 
 # --- options, reasons, counters, fields
 
 
-@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB)
+@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB.name)
 def test_a_job_s_page_lists_every_option_and_no_other(job):
-    text = page_of(f"{job.JOB}.md")
-    flags = set(job.parser().flags()) - {"-h", "--help"}
+    text = page_of(f"{job.JOB.name}.md")
+    flags = set(job.JOB.parser().flags()) - {"-h", "--help"}
     listed = OPTION.findall(section(text, "Options"))
     assert sorted(listed) == sorted(flags)
     assert {flag for flag in FLAG.findall(prose(text)) if flag not in flags} == set()
 
 
-@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB)
+@pytest.mark.parametrize("job", [names, whales], ids=lambda job: job.JOB.name)
 def test_a_job_s_page_gives_the_defaults(job):
-    rows = dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([^`|]+?)`? \|", page_of(f"{job.JOB}.md"), re.MULTILINE))
-    for action in job.parser()._actions:
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([^`|]+?)`? \|", page_of(f"{job.JOB.name}.md"), re.MULTILINE))
+    for action in job.JOB.parser()._actions:
         flag = action.option_strings[-1]
         if isinstance(action.default, int | float | str) and not isinstance(action.default, bool) and flag in rows:
             assert rows[flag] in (str(action.default) or "none", "none"), flag
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_documented(command, parser_of):
     text = "\n".join(map(read, PAGES))
     documented = set(FLAG.findall(text))
@@ -216,10 +218,11 @@ def test_reject_reasons_are_those_of_the_code():
 
 def test_reasons_and_statuses_of_the_whales_job():
     from molino.schemas.whales import REASONS
-    from molino.transforms.whales.extract import STATUSES
+    from molino.transforms.whales.extract import FOUND
+    from molino.transforms.whales.report import NO_BOX
 
     tables = set(re.findall(r"^\| `(\w+)` \|", page_of("whales.md"), re.MULTILINE))
-    assert {*REASONS, *STATUSES} <= tables
+    assert {*REASONS, FOUND, *NO_BOX} <= tables
 
 
 def test_exit_codes():
@@ -278,7 +281,7 @@ def demo(tmp_path_factory):
     sample_names(str(folder / "demo/sep.txt"), rows=3000, hostile=True)
     output = folder / "demo/names"
     arguments = ["--quiet", "--workers", "1", "--repair-names", "--max-reject-ratio", "0.1"]
-    assert names.main(["--input", str(folder / "demo/sep.txt"), "--output", str(output), *arguments]) == 0
+    assert names.JOB.main(["--input", str(folder / "demo/sep.txt"), "--output", str(output), *arguments]) == 0
     return folder, json.loads((output / "_manifest.json").read_text())
 
 
@@ -304,7 +307,7 @@ def test_cookbook_of_the_whales_job_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sample_whales("demo/sea", images=3, width=300, height=200)
     options = ["--kernel", "9", "--crop-size", "64", "--mask", "rle", "--quiet", "--workers", "1"]
-    assert whales.main(["--input", "demo/sea/images", "--output", "demo/whales", *options]) == 0
+    assert whales.JOB.main(["--input", "demo/sea/images", "--output", "demo/whales", *options]) == 0
     results = {}
     for block in python_blocks("whales.md"):
         exec(compile(block, "whales.md", "exec"), results)
@@ -339,18 +342,3 @@ def test_data_sets_and_counters_are_documented(demo):
     } == set()
     counters = {name for name in manifest["counters"] if not name.startswith("rejects.")}
     assert {name for name in counters if f"`{name.removesuffix('_repaired')}`" not in runs_page} == set()
-
-
-def test_example_job_runs(tmp_path, monkeypatch):
-    from molino.jobs.run.recheck import verify
-
-    (block,) = python_blocks("runs.md")
-    (tmp_path / "towns.py").write_text(block)
-    (tmp_path / "towns.txt").write_text("TOWN|N\nLERMA|1\nTAXCO|2\nLERMA|3\nTAXCO\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    towns = importlib.import_module("towns")
-    arguments = ["--input", str(tmp_path / "towns.txt"), "--output", str(tmp_path / "out"), "--quiet", "--workers", "1"]
-    assert towns.main([*arguments, "--max-reject-ratio", "0.5"]) == 0
-    manifest, wrong = verify(str(tmp_path / "out"))
-    assert wrong == []
-    assert manifest["counters"] == {"counted": 3, "rejects": 1, "rejects.too_few_fields": 1, "rows_read": 4, "towns": 2}

@@ -44,7 +44,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sample_vectors("demo/points.parquet", rows=1000, numbers=2, seed=2016)
     arguments = ["--input", "demo/points.parquet", "--column", "vector", "--output", "demo/points"]
-    assert pca.main([*arguments, "--quiet", "--workers", "1"]) == 0
+    assert pca.JOB.main([*arguments, "--quiet", "--workers", "1"]) == 0
     results = {}
     for block in python_blocks("pca.md"):
         exec(compile(block, "pca.md", "exec"), results)

@@ -59,7 +59,7 @@ def demo(tmp_path_factory):
     sweep.write_text("- {problem: [ring, linear], hidden: [2, [3, 3]], batch: 20, steps: 9, seed: [1, 2]}")
     output = folder / "demo/shapes"
     options = ["--quiet", "--workers", "1", "--rows", "1000", "--sweep", str(sweep)]
-    assert shapes.main(["--output", str(output), *options]) == 0
+    assert shapes.JOB.main(["--output", str(output), *options]) == 0
     return folder, json.loads((output / "_manifest.json").read_text())
 
 

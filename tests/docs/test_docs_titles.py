@@ -38,7 +38,7 @@ def demo(tmp_path_factory):
     export_nnlm(str(folder / "demo/model"), ["Tv", "Smart", "De", "Mesa"], table, buckets=5, normalization=True)
     output = folder / "demo/titles"
     options = ["--quiet", "--workers", "1", "--max-reject-ratio", "0.1", f"--model=es={folder / 'demo/model'}"]
-    assert titles.main(["--input", str(folder / "demo/titles.csv"), "--output", str(output), *options]) == 0
+    assert titles.JOB.main(["--input", str(folder / "demo/titles.csv"), "--output", str(output), *options]) == 0
     return folder, json.loads((output / "_manifest.json").read_text())
 
 

@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL_BLOCKS = (
     "from molino.jobs import names; names.BLOCK_BYTES = 20_000"  # so that a small file has many blocks and shards
 )
+# another hash seed, locale and time zone: what must not matter, and is tried together with worker processes
+ANOTHER_USERS = {"PYTHONHASHSEED": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ANOTHER_USERS |= {"TZ": "Pacific/Kiritimati"}
 # Python only prints what goes wrong in this file, and the run would go on undisturbed
 DISTURB = """
 import os, traceback

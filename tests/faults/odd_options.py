@@ -19,6 +19,7 @@ import apache_beam  # noqa: F401  loaded once, and not by each of a thousand pro
 import pyarrow.parquet  # noqa: F401
 
 from molino.jobs import cli
+from molino.jobs.job import load_jobs
 from molino.jobs.run import command, commit  # noqa: F401
 
 SECONDS = 120
@@ -47,6 +48,9 @@ COMMANDS = {
     "unlock": "folder",
     "doctor": "",
 }
+for _name, _job in load_jobs().items():
+    if _name not in COMMANDS and _job.example:  # its input is not there
+        COMMANDS[_name] = f"{_job.example.options.format(tree=Path.cwd())} --output a.txt/o"
 VALUES = ("", ".", "/", "folder", "a.txt", "pipe", "9" * 40, "-1", "nan", "ñ\u202e*[\x01\n=#")
 KNOWN = {0, 1, 2, 3, 75}
 

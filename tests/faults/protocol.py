@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from molino.jobs.run import command, commit, runs
 from molino.jobs.run.lock import Lock
-from molino.jobs.run.output import look_at
+from molino.jobs.run.output import read_output
 from molino.schemas import field, name_of, schema
 from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile, write_view
@@ -76,11 +76,11 @@ def attempt(output, content, *, crash=lambda step: None, lock=Lock, tries=1, kee
       BusyError, DataError: as the command.
     """
     run = dataclasses.replace(make_run(output, content), keep_previous=keep_previous)
-    seen = look_at(output)
+    seen = read_output(output)
     if seen.holds(run, overwrite=True) and not seen.leftovers():
         return content
     with lock(output, run.token) as held:
-        seen = look_at(output)
+        seen = read_output(output)
         if seen.holds(run, overwrite=True):
             seen.clean(run.token)
             return content

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.fault_harness import assert_gone, descendants, end, environment, is_untouched, start, wait_until
 
+pytestmark = pytest.mark.slow
 SLOW_IMPORT = """
 import pathlib, sys, time
 class Slow:

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 
 import pyarrow.parquet as pq
 import pytest
 
 from molino.jobs.run import manifest, recheck
+from molino.jobs.run.output import read_output
 from molino.training.runs import UnfinishedError, open_run
 from tests.faults import protocol
 from tests.faults.fault_harness import MARK, ROOT, environment, sha256
@@ -17,7 +19,7 @@ WRITER = """
 import sys, time
 from tests.faults import protocol
 for turn in range(int(sys.argv[2])):
-    time.sleep(0.7)  # what is read stays until the commit after the next
+    time.sleep(0.3)  # what is read stays until the commit after the next
     protocol.attempt(sys.argv[1], f"run {turn}")
 """
 
@@ -33,6 +35,7 @@ def rows(run):
     return [pq.read_table(path)["run"][0].as_py().rpartition(" ")[0] for path in paths]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_reader_meets_no_error_while_20_runs_are_published(output):
     """It opens run after run, and reads each only when the next one has been published."""
@@ -46,7 +49,7 @@ def test_a_reader_meets_no_error_while_20_runs_are_published(output):
             if said not in seen:
                 seen.append(said)
                 while writer.poll() is None and manifest.read_manifest(output)["attempt"] == run.manifest["attempt"]:
-                    pass
+                    time.sleep(0.005)
                 waited += writer.poll() is None
             assert rows(run) == [said] * protocol.SHARDS
     assert writer.returncode == 0
@@ -60,7 +63,7 @@ def test_the_runs_before_stay_as_long_as_is_asked(output):
     for turn, keep in enumerate((1, 1, 3, 3, 0)):
         protocol.attempt(output, f"run {turn}", keep_previous=keep)
         made[turn] = {file["path"] for file in manifest.data_files(manifest.read_manifest(output))}
-        there = {path for path in manifest.relative_paths(output) if manifest.SHARD.fullmatch(path)}
+        there = {path for path in read_output(output).files if manifest.SHARD.fullmatch(path)}
         kept = {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2, 3], 4: [4]}[turn]
         assert there == set().union(*(made[each] for each in kept))
         assert recheck.verify(output)[1] == []
@@ -100,5 +103,5 @@ def test_an_output_of_the_first_version_opens_verifies_and_is_replaced(tmp_path,
     assert rows(open_run(output, {"rows": None}, cache=None)) == ["new"] * protocol.SHARDS
     assert recheck.verify(output)[1] == []
     protocol.attempt(output, "newer")
-    left = manifest.relative_paths(output)
+    left = read_output(output).files
     assert not [name for name in left if f"-{old['run'][:8]}.parquet" in name]

@@ -10,6 +10,7 @@ import pytest
 
 from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
 from tests.faults.fault_harness import (
+    ANOTHER_USERS,
     assert_complete,
     assert_failed,
     bytes_of,
@@ -91,10 +92,8 @@ def killed(sweep, tmp_path_factory):
 
 SAME = {
     "1 worker": (["--workers", 1], {}),
-    "processes": (["--worker-mode", "processes"], {}),
-    "hash seed": ([], {"PYTHONHASHSEED": "1"}),
+    "processes of another user": (["--worker-mode", "processes"], ANOTHER_USERS),
     "threads of BLAS": ([], {"OPENBLAS_NUM_THREADS": "2"}),
-    "C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
 }
 
 

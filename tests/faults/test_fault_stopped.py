@@ -5,63 +5,24 @@ The signal is SIGSTOP: the process holds what it holds, and goes on later as if 
 
 import itertools
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
 from molino.jobs.run import manifest, recheck
-from tests.faults.fault_harness import ROOT, end, environment, wait_until
+from molino.jobs.run.output import read_output
+from tests import programs
+from tests.faults.fault_harness import end, environment, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
-# An attempt that stops itself at a step, and a lease of a second.
-PROGRAM = """
-import os, signal, sys
-from molino.jobs.run import lock
-from molino.jobs.run.lock import BusyError
-from molino.transforms.errors import DataError
-from tests.faults import protocol
-
-output, content, at = sys.argv[1:]
-lock.Lock.BEAT, lock.Lock.POLL = 0.15, 0.05
-left = [at]
-def crash(step):
-    if left == [step]:
-        left.clear()
-        os.kill(os.getpid(), signal.SIGSTOP)
-if at == "claimed":
-    stage = protocol.stage
-    protocol.stage = lambda *arguments: (crash("claimed"), stage(*arguments))[1]
-try:
-    print(protocol.attempt(output, content, crash=crash))
-except BusyError as error:
-    print(error, file=sys.stderr)
-    sys.exit(75)
-except DataError as error:
-    print(error, file=sys.stderr)
-    sys.exit(1)
-"""
 STEPS = ("claimed", "verified", "moved", "manifest", "view", "success")
-
-
-def can_unshare():
-    """Return whether this machine lets a process have process numbers of its own."""
-    tried = ["unshare", "-p", "-f", "--mount-proc", "true"]
-    return shutil.which("unshare") and subprocess.run(tried, capture_output=True, check=False).returncode == 0
-
-
-# the first process of a namespace cannot stop itself
-APART = ["unshare", "-p", "-f", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"] if can_unshare() else []
 
 
 def start(output, content, at=""):
     """Start an attempt, in a PID namespace of its own where that can be."""
-    words = [*APART, sys.executable, "-c", PROGRAM, str(output), content, at]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=pipe, stderr=pipe, start_new_session=True)
+    words = ["tests.faults.attempt_apart", output, content, at]
+    return programs.popen(words, env=environment(), start_new_session=True)
 
 
 def stopped_below(process):
@@ -81,7 +42,7 @@ def look(output):
     """Return what the output says, after looking that it is whole."""
     made, wrong = recheck.verify(str(output))
     assert [line for line in wrong if ".parquet" in line] == []
-    assert manifest.missing_paths(str(output), made) == []
+    assert read_output(str(output)).lacks(manifest.data_files(made)) == []
     return made["options"]["content"], wrong
 
 

@@ -12,6 +12,7 @@ import pytest
 from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.faults.fault_harness import (
+    ANOTHER_USERS,
     assert_complete,
     assert_failed,
     bytes_of,
@@ -55,7 +56,7 @@ def decode(data, **how):
     return whole(data, **how)
 
 extract = molino.transforms.whales.extract
-whole, extract.decode_damaged = extract.decode_damaged, decode
+whole, extract.decode_image = extract.decode_image, decode
 molino.transforms.whales.extract.IMAGE_SECONDS = 6.0
 """
 OPTIONS = {"--kernel": 9, "--smallest": 6, "--max-reject-ratio": 1, "--workers": 2}
@@ -106,10 +107,7 @@ def killed(sea, tmp_path_factory):
 
 SAME = {
     "1 worker": (["--workers", 1], {}),
-    "processes": (["--worker-mode", "processes"], {}),
-    "hash seed": ([], {"PYTHONHASHSEED": "1"}),
-    "C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
-    "time zone": ([], {"TZ": "Pacific/Kiritimati"}),
+    "processes of another user": (["--worker-mode", "processes"], ANOTHER_USERS),
 }
 
 

@@ -28,7 +28,7 @@ def run(folder, lines, *options, second=(), backwards=False):
     output = folder / "out"
     arguments = ["--min-count", "1", "--max-reject-ratio", "1", "--quiet", "--workers", "1", *map(str, options)]
     inputs = paths[::-1] if backwards else paths
-    assert names.main(["--input", *inputs, "--output", str(output), *arguments]) == 0
+    assert names.JOB.main(["--input", *inputs, "--output", str(output), *arguments]) == 0
     return json.loads((output / "_manifest.json").read_text()), output
 
 
@@ -93,7 +93,7 @@ def test_nulls_of_parquet(tmp_path):
     for missing, people in (("one", 2), ("each", 3)):
         output = tmp_path / missing
         arguments = ["--max-reject-ratio", "1", "--quiet", "--workers", "1", "--missing-curp", missing]
-        assert names.main(["--input", str(tmp_path / "p"), "--output", str(output), *arguments]) == 0
+        assert names.JOB.main(["--input", str(tmp_path / "p"), "--output", str(output), *arguments]) == 0
         manifest = json.loads((output / "_manifest.json").read_text())
         assert manifest["counters"]["people"] == people
         assert "text.columns" in kinds(manifest)

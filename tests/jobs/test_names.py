@@ -24,7 +24,7 @@ needs_shared = pytest.mark.skipif(
 
 def run(*arguments):
     """Run the job in this process, on one worker: faster to start than two for a small file."""
-    return names.main(["--quiet", "--workers", "1", *map(str, arguments)])
+    return names.JOB.main(["--quiet", "--workers", "1", *map(str, arguments)])
 
 
 def table(output, dataset):
@@ -205,7 +205,7 @@ def test_the_tables_are_the_published_ones(tmp_path, generator):
     ]
     wrote = json.loads(subprocess.run([*command, *generator.split()], capture_output=True, check=True).stdout)
     out = tmp_path / "out"
-    assert names.main(["--quiet", "--input", str(tmp_path / "sep*.txt"), "--output", str(out)]) == 0
+    assert names.JOB.main(["--quiet", "--input", str(tmp_path / "sep*.txt"), "--output", str(out)]) == 0
     for name in ("apellidos", "hombres", "mujeres"):
         expected = pd.read_csv(tmp_path / "expected" / f"{name}.csv", keep_default_na=False)
         found = view(out, name)

@@ -13,7 +13,7 @@ from tests.docs.test_counters import undeclared
 
 
 def run(*words):
-    return predict.main([str(word) for word in words])
+    return predict.JOB.main([str(word) for word in words])
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ ROWS = 1000
 
 def run(output, *arguments, workers=1):
     """Run the job in this process, on one worker: faster to start than two for a few networks."""
-    return shapes.main(["--quiet", "--workers", str(workers), "--output", str(output), *map(str, arguments)])
+    return shapes.JOB.main(["--quiet", "--workers", str(workers), "--output", str(output), *map(str, arguments)])
 
 
 def manifest_of(output):

@@ -27,7 +27,7 @@ OPTIONS = ["--validation", 0.2, "--test", 0.1, "--seed", 5, "--max-reject-ratio"
 
 def run(*arguments):
     """Run the job in this process, on one worker: faster to start than two for a small file."""
-    return titles.main(["--quiet", "--workers", "1", *map(str, arguments)])
+    return titles.JOB.main(["--quiet", "--workers", "1", *map(str, arguments)])
 
 
 def manifest_of(output):

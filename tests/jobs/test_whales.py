@@ -36,7 +36,7 @@ SMALL = ["--kernel", 9, "--smallest", 6]  # parameters under which something is 
 
 def run(*arguments, workers=1):
     """Run the job in this process, on one worker: faster to start than two for a few images."""
-    return whales.main(["--quiet", "--workers", str(workers), *map(str, arguments)])
+    return whales.JOB.main(["--quiet", "--workers", str(workers), *map(str, arguments)])
 
 
 def manifest_of(output):

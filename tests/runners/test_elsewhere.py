@@ -13,7 +13,7 @@ from molino.jobs.runners import exits
 from molino.jobs.runners import flags as known
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.files import carry, storage
-from molino.transforms.models import embed
+from molino.transforms.models import embed, model_files
 from molino.transforms.titles.sample import sample_titles
 from tests.storage.memory_store import OBJECTS
 
@@ -67,7 +67,9 @@ def test_a_key_of_this_machine_is_refused_where_workers_are_elsewhere(given, fla
     monkeypatch.setenv("MOLINO_CURP_KEY", secret)
     key = ["--curp-key-file", str(tmp_path / "key")] if given == "file" else []
     with pytest.raises(SystemExit) as stopped:
-        names.main(["--input", "mem://bucket/sep.txt", "--output", "mem://bucket/out", "--curp", "hash", *key, *flags])
+        names.JOB.main(
+            ["--input", "mem://bucket/sep.txt", "--output", "mem://bucket/out", "--curp", "hash", *key, *flags]
+        )
     assert stopped.value.code == 2
     said = capsys.readouterr().err
     assert (str(tmp_path / "key") if given == "file" else "MOLINO_CURP_KEY") in said
@@ -89,8 +91,8 @@ def test_a_key_in_a_store_is_read_by_the_workers(tmp_path, monkeypatch):
         file.write(b"0123456789abcdef-a-secret\n")
     (tmp_path / "key").write_bytes(b"0123456789abcdef-a-secret")
     words = ["--input", "mem://bucket/sep.txt", "--curp", "hash", "--quiet", "--workers", "1"]
-    assert names.main([*words, "--output", "mem://bucket/out", "--curp-key-file", "mem://bucket/key"]) == 0
-    assert names.main([*words, "--output", str(tmp_path / "out"), "--curp-key-file", str(tmp_path / "key")]) == 0
+    assert names.JOB.main([*words, "--output", "mem://bucket/out", "--curp-key-file", "mem://bucket/key"]) == 0
+    assert names.JOB.main([*words, "--output", str(tmp_path / "out"), "--curp-key-file", str(tmp_path / "key")]) == 0
     digests = [read_manifest(place)["digest"] for place in ("mem://bucket/out", str(tmp_path / "out"))]
     assert digests[0] == digests[1]
 
@@ -108,7 +110,7 @@ def model(tmp_path, monkeypatch, hub):
 
 def run(output, location, *more):
     words = ["--input", "mem://bucket/t.csv", "--quiet", "--workers", "1", "--output", output, *more]
-    return titles.main([*words, "--model", f"m={location}"])
+    return titles.JOB.main([*words, "--model", f"m={location}"])
 
 
 @pytest.mark.slow
@@ -117,7 +119,9 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
     """Workers with a cache of their own find it beside the run's unfinished files, and no path of this machine."""
     if kind == "generic":
         real = embed._model
-        monkeypatch.setattr(embed, "_model", lambda *a: real(*a[:4], {**a[4], "reason": "to be tried"}, a[5]))
+        monkeypatch.setattr(
+            embed, "_model", lambda *a, exact: real(*a[:4], {**a[4], "reason": "to be tried"}, exact=exact)
+        )
     assert run("mem://bucket/here", model) == 0
     monkeypatch.setattr(known, "are_elsewhere", lambda runner, flags: True)
     send, seen = carry.send, []
@@ -127,7 +131,7 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
         monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "there"))
 
     monkeypatch.setattr(carry, "send", send_and_leave)
-    monkeypatch.setattr(embed, "_open", {})
+    monkeypatch.setattr(model_files, "_open", {})
     monkeypatch.setattr(embed.Embedder, "__init__", _note(embed.Embedder.__init__, seen))
     assert run("mem://bucket/there", model) == 0
     digests = [read_manifest(f"mem://bucket/{place}")["digest"] for place in ("here", "there")]
@@ -160,7 +164,7 @@ def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeyp
         monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "there"))
 
     monkeypatch.setattr(carry, "send", send_something_else)
-    monkeypatch.setattr(embed, "_open", {})
+    monkeypatch.setattr(model_files, "_open", {})
     with pytest.raises(SystemExit) as stopped:
         run("mem://bucket/out", model)
     assert stopped.value.code == 1
@@ -189,7 +193,7 @@ def test_a_model_in_a_store_is_brought_once(kind, model, tmp_path, monkeypatch):
     manifests = [read_manifest(f"mem://bucket/{place}") for place in ("local", "out")]
     assert manifests[0]["digest"] == manifests[1]["digest"]
     assert manifests[0]["options"]["models"] == manifests[1]["options"]["models"]
-    assert embed.plan_model("m", location).digest == manifests[0]["options"]["models"][0]["digest"]
+    assert embed.plan_models({"m": location})[0].digest == manifests[0]["options"]["models"][0]["digest"]
     assert list((tmp_path / "here/brought").iterdir()) == brought
 
 
@@ -225,6 +229,6 @@ def test_a_lock_that_was_handed_over_stays(tmp_path):
 def test_an_environment_that_beam_does_not_know(flags, told, tmp_path, capsys):
     given = ["--input", str(_payroll(tmp_path)), "--output", str(tmp_path / "out"), "--runner", "FlinkRunner"]
     with pytest.raises(SystemExit) as stopped:
-        names.main([*given, *flags])
+        names.JOB.main([*given, *flags])
     assert stopped.value.code == 2
     assert told in capsys.readouterr().err

@@ -47,7 +47,7 @@ def store(payroll, monkeypatch):
 
 def run(*options):
     words = ["--input", "mem://bucket/sep.txt", "--output", OUTPUT, "--quiet", "--workers", "1", *options]
-    return names.main(words)
+    return names.JOB.main(words)
 
 
 def below(folder):
@@ -77,7 +77,7 @@ def test_a_run_is_whole_done_once_and_replaced_on_demand(capsys):
 def test_the_digest_is_that_of_a_disk(payroll, tmp_path):
     (tmp_path / "sep.txt").write_bytes(payroll)
     words = ["--input", tmp_path / "sep.txt", "--output", tmp_path / "out", "--quiet"]
-    assert names.main(list(map(str, words))) == 0
+    assert names.JOB.main(list(map(str, words))) == 0
     assert run() == 0
     assert digest() == read_manifest(str(tmp_path / "out"))["digest"]
 
@@ -150,6 +150,6 @@ def test_a_lock_that_was_taken_over_stops_the_commit(monkeypatch, capsys):
 
 def test_an_input_that_is_not_there(capsys):
     with pytest.raises(SystemExit) as stopped:
-        names.main(["--input", "mem://bucket/none.txt", "--output", OUTPUT, "--quiet"])
+        names.JOB.main(["--input", "mem://bucket/none.txt", "--output", OUTPUT, "--quiet"])
     assert stopped.value.code == 1
     assert "there is no file mem://bucket/none.txt" in capsys.readouterr().err

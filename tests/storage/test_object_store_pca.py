@@ -28,7 +28,7 @@ def points(tmp_path, monkeypatch):
 
 def run(source, output):
     words = ["--input", source, "--column", "vector", "--output", output, "--quiet", "--workers", 1]
-    return pca.main(list(map(str, words)))
+    return pca.JOB.main(list(map(str, words)))
 
 
 def digest(output):

@@ -44,7 +44,7 @@ def sea(tmp_path, monkeypatch):
 
 def run(source, output, *options):
     words = ["--input", source, "--output", output, "--quiet", "--workers", 1, "--kernel", 9, *options]
-    return whales.main(list(map(str, words)))
+    return whales.JOB.main(list(map(str, words)))
 
 
 def digest(output):

@@ -10,7 +10,7 @@ from molino.jobs import names
 from molino.jobs.run.manifest import owned_paths, read_manifest
 from molino.transforms.names.sample import sample_names
 from tests.faults.fault_harness import wait_until
-from tests.faults.test_fault_stopped import PROGRAM, STEPS
+from tests.faults.test_fault_stopped import STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 OPTIONS = ["--runner", "embedded", "--workers", "1", "--quiet"]
@@ -28,7 +28,7 @@ def die(file, data):
         os.kill(os.getpid(), 9)
     return write(file, data)
 shards.HashingFile.write = die
-sys.exit(names.main(sys.argv[1:]))
+sys.exit(names.JOB.main(sys.argv[1:]))
 """
 # waits before it publishes until a file is there
 WAITS = """
@@ -42,7 +42,7 @@ def late(*arguments):
         time.sleep(0.05)
     return publish(*arguments)
 commit.publish = late
-sys.exit(names.main(sys.argv[1:]))
+sys.exit(names.JOB.main(sys.argv[1:]))
 """
 # a commit whose every step takes a while; runs change by turns
 SLOW = """
@@ -52,7 +52,7 @@ from molino.jobs import names
 commit.crash_point = lambda step: time.sleep(0.1)
 options = sys.argv[1:]
 for turn in range(4):
-    assert names.main([*options, "--overwrite", "--min-count", str(1 + turn % 2)]) == 0
+    assert names.JOB.main([*options, "--overwrite", "--min-count", str(1 + turn % 2)]) == 0
 """
 # what a reader sees while it polls: a whole run, or, at first, that none is finished
 POLLS = """
@@ -113,7 +113,13 @@ storage.delete_tree(folder)
 assert storage.list_tree(folder) == []
 """
 
-OF_STORES = "from molino.transforms.files import storage\nstorage.use_options([])\n" + PROGRAM
+OF_STORES = """
+import sys
+from molino.transforms.files import storage
+from tests.faults.attempt_apart import attempt
+storage.use_options([])
+sys.exit(attempt(*sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +141,7 @@ def digests(payroll, tmp_path_factory):
     found = []
     for options in ([], OLD):
         output = str(tmp_path_factory.mktemp("local") / "out")
-        assert names.main(["--input", str(payroll / "sep.txt"), "--output", output, *OPTIONS, *options]) == 0
+        assert names.JOB.main(["--input", str(payroll / "sep.txt"), "--output", output, *OPTIONS, *options]) == 0
         found.append(read_manifest(output)["digest"])
     return found
 

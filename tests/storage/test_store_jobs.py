@@ -10,6 +10,9 @@ from molino.jobs.run.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
+from tests import programs
+from tests.every_job import JOBS as EXAMPLES
+from tests.every_job import options_at, prepare
 from tests.storage.stores import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -18,7 +21,7 @@ JOBS = """
 import importlib, json, os, sys
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.train import titles
-place, output, home, trained = sys.argv[1:]
+place, output, home, trained, others = sys.argv[1:]
 runs = {
     "names": ["--input", f"{place}/sep.txt"],
     "whales": ["--input", f"{place}/sea/images", "--kernel", "9", "--write-images"],
@@ -27,16 +30,18 @@ runs = {
     "pca": ["--input", f"{output}/titles", "--column", "small"],
     "predict": ["--input", f"{place}/t.csv", "--model", f"{home}/classifier"],
 }
+runs |= json.loads(others)
 found = {}
 for job, words in runs.items():
     if job == "predict":
         learn = ["--input", f"{output}/titles", "--output", trained, "--model", f"small={home}/model"]
-        assert titles.main([*learn, "--architecture", "linear", "--epochs", "1", "--quiet"]) == 0
+        assert titles.JOB.main([*learn, "--architecture", "linear", "--epochs", "1", "--quiet"]) == 0
     options = ["--output", f"{output}/{job}", "--runner", "embedded", "--workers", "1", "--quiet"]
-    assert importlib.import_module(f"molino.jobs.{job}").main([*options, *words]) == 0, job
+    assert importlib.import_module(f"molino.jobs.{job}").JOB.main([*options, *words]) == 0, job
     found[job] = read_manifest(f"{output}/{job}")
 print(json.dumps(found))
 """
+OTHERS = [job for job in EXAMPLES if f'"{job}": [' not in JOBS]
 SWEEP = "- problem: ring\n  hidden: [1, 3]\n  batch: 100\n  steps: 200\n"
 
 
@@ -48,16 +53,23 @@ def home(tmp_path_factory):
     sample_names(str(folder / "in/sep.txt"), rows=1000)
     sample_titles(str(folder / "in/t.csv"), rows=600)
     sample_whales(str(folder / "in/sea"), images=3, width=240, height=160)
+    for job in OTHERS:
+        (folder / "in" / job).mkdir()
+        prepare(job, folder / "in" / job)
     grow = ["model", "train", "--input", folder / "in/t.csv", "--output", folder / "model", "--dim", 8, "--epochs", 1]
-    command = [sys.executable, "-m", "molino", *map(str, grow)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    programs.run(["molino", *grow])
     return folder
+
+
+def others_at(place):
+    """Return the options of the jobs that are not named above, as JSON; their input is that of their examples."""
+    return json.dumps({job: options_at(job, f"{place}/{job}") for job in OTHERS})
 
 
 @pytest.fixture(scope="module")
 def local(home):
     """Return the manifests of the jobs on this disk, by job; the classifier is trained there."""
-    words = [home / "in", home / "out", home, home / "classifier"]
+    words = [home / "in", home / "out", home, home / "classifier", others_at(home / "in")]
     done = subprocess.run([sys.executable, "-c", JOBS, *words], cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -70,7 +82,9 @@ def store(empty_store, home):
 
 
 def test_every_job_and_training_from_and_to_a_store(store, home, local, tmp_path):
-    found = store.tell(JOBS, store.url("in"), store.url("out"), home, tmp_path / "classifier")
+    found = store.tell(
+        JOBS, store.url("in"), store.url("out"), home, tmp_path / "classifier", others_at(store.url("in"))
+    )
     assert {job: made["digest"] for job, made in found.items()} == {job: made["digest"] for job, made in local.items()}
     for job, manifest in found.items():
         assert store.objects("out", job) == owned_paths(manifest)

@@ -53,7 +53,7 @@ def test_rows_are_numbered_by_frequency_and_rare_ones_have_none():
 def test_the_layer_gives_what_training_adds_up():
     import tensorflow as tf
 
-    from molino.training.phrases import BITS, Featured, Phrases, add_up, number_features
+    from molino.training.phrases import BITS, Featured, Phrases, number_features, sum_features
 
     labels = np.arange(len(TITLES), dtype=np.int32)
     train = Featured(iter([(pa.array(TITLES[:4]), labels[:4]), (pa.array(TITLES[4:]), labels[4:])]), BITS)
@@ -65,7 +65,9 @@ def test_the_layer_gives_what_training_adds_up():
     layer.table.assign(np.random.default_rng(0).normal(size=(rows, 5)))
     chosen = np.array([6, 0, 2, 1, 3, 4, 5], np.int32)
     used, owners = train.take(chosen)
-    summed = add_up(tf.constant(layer.table.value), tf.constant(used), tf.constant(owners), tf.constant(len(chosen)))
+    summed = sum_features(
+        tf.constant(layer.table.value), tf.constant(used), tf.constant(owners), tf.constant(len(chosen))
+    )
     np.testing.assert_allclose(layer(tf.constant([TITLES[c] for c in chosen])).numpy(), summed.numpy(), atol=1e-5)
     for row, title in zip(summed.numpy(), (TITLES[c] for c in chosen), strict=True):
         wanted = np.zeros(5)

@@ -13,7 +13,7 @@ from molino.training.runs import (
     RunError,
     UnfinishedError,
     VersionError,
-    explained,
+    one_line_errors,
     open_run,
 )
 from tests.training.made_run import ROWS, make_rows, measured, publish, write_run
@@ -52,7 +52,7 @@ def test_what_a_job_wrote_opens(tmp_path):
 
     sample_names(str(tmp_path / "sep.txt"), rows=500)
     options = ["--runner", "embedded", "--workers", "1", "--quiet"]
-    assert names.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
+    assert names.JOB.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
     run = open_run(tmp_path / "out", {"people": ("names.people", 1), "apellidos": None}, cache=None)
     assert sum(run.datasets["people"].rows) == run.manifest["counters"]["people"] > 400
     assert run.view("report.html").startswith(b"<!")
@@ -96,7 +96,7 @@ def test_verify_can_be_left_out(run_folder):
 
 
 def test_a_file_is_read_once_for_its_sha256(run_folder, monkeypatch):
-    read = []
+    read = []  # a file whose times tell nothing cannot be made: the system's own time of change cannot be set
     monkeypatch.setattr(runs, "_sha256", lambda run, stop, file: read.append(file["path"]) or file["sha256"])
     open_run(run_folder, ASKED)
     assert len(read) == 4
@@ -138,7 +138,7 @@ def test_a_missing_shard_is_named(run_folder):
 
 
 def test_a_run_that_is_replaced_meanwhile_is_read_as_it_then_is(run_folder, monkeypatch):
-    real = runs._open_dataset
+    real = runs._open_dataset  # between the manifest and the data, which takes no other way
 
     def replaced(run, name, expected):
         monkeypatch.setattr(runs, "_open_dataset", real)
@@ -256,5 +256,5 @@ def test_a_view_is_compared_with_the_manifest(run_folder):
 def test_a_missing_account_is_said_and_not_what_the_client_says():
     told = "Retry policy exhausted, with a last message of Could not create a OAuth2 access token to authenticate"
     wanted = "cannot read gs://b/run: no account of Google is known .*GOOGLE_APPLICATION_CREDENTIALS"
-    with pytest.raises(RunError, match=wanted), explained("gs://b/run"):
+    with pytest.raises(RunError, match=wanted), one_line_errors("gs://b/run"):
         raise OSError(told)

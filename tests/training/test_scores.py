@@ -32,9 +32,9 @@ def test_score_looks_at_all_that_are_given():
 def test_mistakes_come_worst_first_with_what_they_are_taken_for():
     labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
     predictions = np.array([1, 1, 2, 1, 0, 2, 2, 2])
-    assert scores.rank_mistakes(labels, predictions, 4, 2) == [
-        {"label": 0, "titles": 3, "right": 0, "taken_for": [(1, 2), (2, 1)]},
-        {"label": 1, "titles": 2, "right": 1, "taken_for": [(0, 1)]},
+    assert scores.rank_mistakes(labels, predictions, "ABCD", 2) == [
+        {"category": "A", "titles": 3, "right": 0, "taken_for": [["B", 2], ["C", 1]]},
+        {"category": "B", "titles": 2, "right": 1, "taken_for": [["A", 1]]},
     ]
 
 

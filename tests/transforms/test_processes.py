@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from molino.transforms import processes
 from molino.transforms.errors import DataError
 from molino.transforms.processes import Died, call_apart, child_environment, run_module
 
@@ -60,6 +61,7 @@ def name_of_random(tell):
 @pytest.fixture
 def trapped(tmp_path, monkeypatch):
     """The current folder has modules of the names of the standard library's and of ours."""
+    monkeypatch.setattr(processes, "subprocess", subprocess)  # an interpreter that finds nothing imported
     for name in ("random", "json", "transforms", "molino"):
         (tmp_path / f"{name}.py").write_text(TRAP)
     monkeypatch.chdir(tmp_path)

@@ -66,26 +66,29 @@ def known_options() -> Mapping[str, str]:
     return inherited | {name: str(value) for name in names if (value := getattr(view, name, None))}
 
 
-def connect_s3(bucket: str, given: Mapping[str, str]) -> Any:
+def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
     known = os.environ
-    endpoint = given.get("s3_endpoint_url") or known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
-    region = given.get("s3_region_name")
+    endpoint = options.get("s3_endpoint_url") or known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
+    region = options.get("s3_region_name")
     config: dict[str, Any] = {"region": region} if region else {}
     patience: Any = {**PATIENCE, "allow_http": endpoint.startswith("http://")}
-    if given.get("s3_disable_ssl") and not endpoint:
+    if options.get("s3_disable_ssl") and not endpoint:
         region = region or known.get("AWS_DEFAULT_REGION") or known.get("AWS_REGION") or "us-east-1"
         endpoint, patience["allow_http"] = f"http://s3.{region}.amazonaws.com", True
     if endpoint:
         config["aws_endpoint_url_s3"] = endpoint.rstrip("/")  # it wins over the variables
-    verify = given.get("s3_verify") or known.get("AWS_CA_BUNDLE") or ""
+    verify = options.get("s3_verify") or known.get("AWS_CA_BUNDLE") or ""
     if verify.lower() in ("false", "0", "no"):
         patience["allow_invalid_certificates"] = True
     elif verify and verify.lower() not in ("true", "1", "yes"):
         with open(verify, "rb") as file:
             patience["root_certificate"] = file.read()
-    if "s3_access_key_id" in given:
-        keys = {"access_key_id": given["s3_access_key_id"], "secret_access_key": given.get("s3_secret_access_key", "")}
-        keys["token"] = given.get("s3_session_token") or None  # type: ignore[assignment]
+    if "s3_access_key_id" in options:
+        keys = {
+            "access_key_id": options["s3_access_key_id"],
+            "secret_access_key": options.get("s3_secret_access_key", ""),
+        }
+        keys["token"] = options.get("s3_session_token") or None  # type: ignore[assignment]
         config["credential_provider"] = lambda: {**keys, "expires_at": None}
     elif not known.get("AWS_ACCESS_KEY_ID") and (provider := _profile()):
         config["credential_provider"] = provider

@@ -29,10 +29,10 @@ def send(folder: str, target: str) -> None:
             shutil.copyfileobj(data, copy, BLOCK)
 
 
-def shown_elsewhere(location: str) -> str:
+def public_location(location: str) -> str:
     """Return what other machines call a file or folder: no folders of this one.
 
-    >>> shown_elsewhere("/home/ana/models/es/"), shown_elsewhere("gs://bucket/models/es")
+    >>> public_location("/home/ana/models/es/"), public_location("gs://bucket/models/es")
     ('es', 'gs://bucket/models/es')
     """
     return os.path.basename(location.rstrip("/")) if storage.is_local(location) else location
@@ -83,7 +83,7 @@ def copy_tree(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def state_of(files: Sequence[storage.FileInfo]) -> str:
+def fingerprint(files: Sequence[storage.FileInfo]) -> str:
     """Return a digest of the paths, sizes and times of change of files."""
     lines = "".join(f"{file.path}\0{file.bytes}\0{file.modified}\n" for file in files)
     return hashlib.sha256(lines.encode(errors="surrogatepass")).hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from molino.transforms.errors import DataError
-from molino.transforms.files.objects import FileInfo, Seen, UnsupportedError, Upload
+from molino.transforms.files.objects import FileInfo, Snapshot, UnsupportedError, Upload
 
 NO_HADOOP = (
     "hdfs:// needs Hadoop's client on this machine, which was not found: install Java and Hadoop, and set JAVA_HOME, "
@@ -40,10 +40,10 @@ class Folders:
         with self.create(path) as file:
             file.write(data)
 
-    def see(self, path: str) -> Seen:
-        return Seen(self.get(path) if self.look(path) else None)
+    def see(self, path: str) -> Snapshot:
+        return Snapshot(self.get(path) if self.look(path) else None)
 
-    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+    def swap(self, path: str, data: bytes, snapshot: Snapshot) -> Snapshot | None:
         raise UnsupportedError("no conditional writes")
 
     def move(self, source: str, target: str) -> None:

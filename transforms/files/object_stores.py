@@ -9,7 +9,7 @@ import pyarrow as pa
 from molino.transforms.errors import OptionError
 from molino.transforms.files.accounts import connect_gs, connect_s3
 from molino.transforms.files.hadoop import Folders, connect_hdfs
-from molino.transforms.files.objects import FileInfo, Objects, Seen
+from molino.transforms.files.objects import FileInfo, Objects, Snapshot
 
 SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*)://")
 
@@ -23,10 +23,10 @@ class ObjectStore(Protocol):
     def put(self, path: str, data: bytes) -> None:
         """Write an object, or replace it."""
 
-    def see(self, path: str) -> Seen:
+    def see(self, path: str) -> Snapshot:
         """Return a small object, or that there is none, as its replacement can be conditional on."""
 
-    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+    def swap(self, path: str, data: bytes, snapshot: Snapshot) -> Snapshot | None:
         """Replace an object, or write a new one, in one step, unless it is no longer as it was seen.
 
         An answer that is lost on the way, or that tells of an earlier try, is no failure: what is there is read back.

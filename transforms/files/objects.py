@@ -42,7 +42,7 @@ class FileInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """A small file as it was at one moment, which its replacement is conditional on.
 
     Attributes:
@@ -89,15 +89,15 @@ class Objects:
         client, name = self.client(path)
         client.put(name, data, mode="overwrite", use_multipart=False)
 
-    def see(self, path: str) -> Seen:
+    def see(self, path: str) -> Snapshot:
         client, name = self.client(path)
         try:
             found = client.get(name)
-            return Seen(bytes(found.bytes()), _version(found.meta))
+            return Snapshot(bytes(found.bytes()), _version(found.meta))
         except FileNotFoundError:
-            return Seen(None)
+            return Snapshot(None)
 
-    def swap(self, path: str, data: bytes, seen: Seen) -> Seen | None:
+    def swap(self, path: str, data: bytes, snapshot: Snapshot) -> Snapshot | None:
         client, name = self.client(path)
         if path.split("/")[2] in self._unsupported:
             raise UnsupportedError("no conditional writes, as it has said before")
@@ -111,10 +111,10 @@ class Objects:
                     there = self.see(path)
                     if there.data == data:
                         return there
-                    if (there.version, there.data is None) != (seen.version, seen.data is None):
+                    if (there.version, there.data is None) != (snapshot.version, snapshot.data is None):
                         return None
-                mode: Any = dict(seen.version) if seen.data is not None else "create"
-                return Seen(data, _version(client.put(name, data, mode=mode, use_multipart=False)))
+                mode: Any = dict(snapshot.version) if snapshot.data is not None else "create"
+                return Snapshot(data, _version(client.put(name, data, mode=mode, use_multipart=False)))
             except CERTAIN:
                 raise
             except (BaseError, OSError) as error:
@@ -125,7 +125,7 @@ class Objects:
         there = self.see(path)
         if there.data == data:
             return there
-        if failed and there.version == seen.version:
+        if failed and there.version == snapshot.version:
             raise failed
         return None
 

@@ -24,7 +24,7 @@ from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files.accounts import S3_KEYS
 from molino.transforms.files.accounts import use_options as use_options
 from molino.transforms.files.object_stores import scheme_of, store_of
-from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, Seen, UnsupportedError, cause_of
+from molino.transforms.files.objects import NO_ACCOUNT, FileInfo, Snapshot, UnsupportedError, cause_of
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere, then run again",
@@ -94,7 +94,7 @@ def join(folder: str, *names: str) -> str:
     return posixpath.join(folder.rstrip("/") or "/", *names)
 
 
-def explain(error: Exception, path: str, verb: str) -> DataError:
+def file_error(error: Exception, path: str, verb: str) -> DataError:
     """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
 
     Raises:
@@ -128,12 +128,12 @@ def explained(path: str, verb: str) -> Iterator[None]:
     except (DataError, OptionError, UnsupportedError):
         raise
     except (OSError, pa.ArrowException) as error:
-        raise explain(error, path, verb) from error
+        raise file_error(error, path, verb) from error
     except Exception as error:
         # the clients of object stores have errors of their own
         if is_local(path):
             raise
-        raise explain(error, path, verb) from error
+        raise file_error(error, path, verb) from error
 
 
 def open_input(path: str) -> pa.NativeFile:
@@ -228,7 +228,7 @@ def write_atomic(path: str, data: bytes) -> None:
             raise
 
 
-def see(path: str) -> Seen:
+def see(path: str) -> Snapshot:
     """Return a small file as it is at one moment, or that there is none."""
     with explained(path, "read"):
         store = store_of(path)
@@ -237,12 +237,12 @@ def see(path: str) -> Seen:
         check_regular(path)
         try:
             with open(path, "rb") as file:
-                return Seen(file.read())
+                return Snapshot(file.read())
         except FileNotFoundError:
-            return Seen(None)
+            return Snapshot(None)
 
 
-def swap(path: str, data: bytes, seen: Seen, *, strict: bool = False) -> Seen | None:
+def swap(path: str, data: bytes, snapshot: Snapshot, *, strict: bool = False) -> Snapshot | None:
     """Replace a small file unless it is no longer as it was seen; return what is there now, None where it was not.
 
     In one step by S3's If-Match and Cloud Storage's generation; see `ObjectStore.swap`. Elsewhere it is looked first,
@@ -256,14 +256,14 @@ def swap(path: str, data: bytes, seen: Seen, *, strict: bool = False) -> Seen | 
         store = store_of(path)
         if store:
             try:
-                return store.swap(path, data, seen)
+                return store.swap(path, data, snapshot)
             except UnsupportedError:
                 if strict:
                     raise
-        if see(path).data != seen.data:
+        if see(path).data != snapshot.data:
             return None
         write_atomic(path, data)
-        return Seen(data)
+        return Snapshot(data)
 
 
 @contextlib.contextmanager
@@ -403,7 +403,7 @@ def move(source: str, target: str) -> None:
                 os.replace(source, target)
 
 
-def place(source: str, target: str, *, size: int) -> None:
+def move_if_absent(source: str, target: str, *, size: int) -> None:
     """Move a file to a name that stands for its content: where it is there with its size, it is left as it is.
 
     So an object that readers may have open is not written again, and an attempt that was repeated finds its own.

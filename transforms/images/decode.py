@@ -145,11 +145,15 @@ def _other_kind(data: bytes) -> ImageError:
     return ImageError("not_an_image", "neither JPEG nor PNG")
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4, 8] = 1) -> np.ndarray:
-    """Return the pixels as displayed: (height, width, 3) uint8, BGR, C-contiguous.
+def decode_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4, 8] = 1
+) -> tuple[np.ndarray, str]:
+    """Return the pixels as displayed, and what the decoder says of damage among them: "" of a sound image.
 
-    An opaque image of any kind has the pixels of `cv2.imread`: gray in three equal channels, the upper 8 bits of 16,
-    CMYK without its profile. A transparent one is laid on white, which no histogram of values below 255 counts.
+    The pixels are (height, width, 3) uint8, BGR, C-contiguous. An opaque image of any kind has those of `cv2.imread`:
+    gray in three equal channels, the upper 8 bits of 16, CMYK without its profile. A transparent one is laid on white,
+    which no histogram of values below 255 counts. Of a damaged JPEG the pixels before the damage are right; behind it
+    some are, or none. A PNG that is damaged is an error.
 
     With a `scale` the sides are divided by it and rounded up. A JPEG is then decoded at that size from fewer
     coefficients of its cosine transform, which is faster; a PNG is decoded and averaged, which is not.
@@ -158,24 +162,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4,
     pixels once more.
 
     Raises:
-      ImageError: the image cannot be used; see its reasons.
-    """
-    image, damage = decode_damaged(data, max_pixels=max_pixels, scale=scale)
-    if damage:
-        raise ImageError("damaged", damage)
-    return image
-
-
-def decode_damaged(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, scale: Literal[1, 2, 4, 8] = 1
-) -> tuple[np.ndarray, str]:
-    """Return what `decode` does, and what the decoder says of damage among the pixels: "" of a sound image.
-
-    Of a damaged JPEG the pixels before the damage are right; behind it some are, or none. A PNG that is damaged is an
-    error here too.
-
-    Raises:
-      ImageError: there are no pixels, or the end is missing.
+      ImageError: there are no pixels, or the end is missing; see its reasons.
     """
     header = read_header(data)
     if header.width * header.height > max_pixels:
@@ -205,7 +192,7 @@ def _read_jpeg_header(data: bytes) -> Header:
     """Walk the segments to the first frame header; EXIF may also stand behind it, before the scan."""
     frame: tuple[int, int, int, int] | None = None
     exif = b""
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if marker > 0xC2:
                 raise ImageError("unsupported", f"JPEG of type {marker - 0xC0}")
@@ -229,7 +216,7 @@ def _read_jpeg_header(data: bytes) -> Header:
     return _header("jpeg", width, height, exif, mode[channels], bits)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of the payload of each segment; ends where the data does or the image ends."""
     place = 2
     while True:
@@ -350,7 +337,7 @@ def _mend_header(data: bytes) -> bytes:
     decoders take for YCC, and the spectral range of a sequential scan, which can only be one.
     """
     parts, channels, sequential = [data[:2]], 3, False
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         body = data[start:end]
         if marker in (0xC0, 0xC1, 0xC2):
             channels, sequential = body[5], marker != 0xC2
@@ -407,7 +394,7 @@ def _damage(data: bytes, told: str) -> str:
     Raises:
       ImageError: the end is missing.
     """
-    scan = next(start for marker, start, _ in _jpeg_segments(data) if marker == 0xDA)
+    scan = next(start for marker, start, _ in jpeg_segments(data) if marker == 0xDA)
     end = data.find(b"\xff\xd9", scan)
     if "Premature end" in told or end < 0:
         raise ImageError("truncated", "no end of image")

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -68,7 +69,7 @@ class Spot(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Columns:
+class ShardColumns:
     """Where a Parquet shard has its images; "a.b" is the field b of the column a."""
 
     name: str = "name"
@@ -94,7 +95,7 @@ class Units:
 
 
 def list_images(
-    listings: Sequence[Listing], columns: Columns, *, unit_bytes: int | None = None, unit_images: int = 256
+    listings: Sequence[Listing], columns: ShardColumns, *, unit_bytes: int | None = None, unit_images: int = 256
 ) -> Units:
     """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
 
@@ -171,7 +172,7 @@ def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
     return units
 
 
-def _spots(key: str, file: FileInfo, columns: Columns, skipped: dict[str, int]) -> Iterator[Spot]:
+def _spots(key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, int]) -> Iterator[Spot]:
     """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
     lower = key.lower()
     if lower.endswith(PACKED):
@@ -258,12 +259,12 @@ def _is_parquet(path: str) -> bool:
         return raw.read(4) == b"PAR1"
 
 
-def _parquet_spots(key: str, file: FileInfo, columns: Columns) -> Iterator[Spot]:
+def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns) -> Iterator[Spot]:
     """Yield the rows of a Parquet file; of its columns only the names are read."""
     with storage.open_input(file.path) as raw:
         try:
             parquet = pq.ParquetFile(raw)
-            check_columns(file.path, parquet.schema_arrow, columns)
+            check_shard_columns(file.path, parquet.schema_arrow, columns)
             for group in range(parquet.num_row_groups):
                 names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
                 size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
@@ -274,10 +275,10 @@ def _parquet_spots(key: str, file: FileInfo, columns: Columns) -> Iterator[Spot]
                     place = group << ROW_BITS | row
                     yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
         except (pa.ArrowException, OSError) as error:
-            raise storage.explain(error, file.path, "read") from error
+            raise storage.file_error(error, file.path, "read") from error
 
 
-def check_columns(path: str, schema: pa.Schema, columns: Columns) -> None:
+def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
     """Raise DataError unless a Parquet file has a column of names and one of bytes."""
     for option, column, kinds in (
         ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
@@ -327,15 +328,10 @@ def write_units(units: Units, path: str) -> None:
     """Write the listing to a Parquet file with one row group for each unit."""
     with storage.explained(path, "write"), storage.open_output(path) as file:
         writer = pq.ParquetWriter(file, LISTED, compression="zstd")
-        starts = [*_starts(units), units.images.num_rows]
+        starts = np.searchsorted(units.images["unit"].to_numpy(), np.arange(units.count + 1)).tolist()
         for start, end in itertools.pairwise(starts):
             writer.write_batch(units.images.slice(start, end - start))
         writer.close()
-
-
-def _starts(units: Units) -> list[int]:
-    numbers = units.images["unit"].to_numpy()
-    return [i for i in range(len(numbers)) if i == 0 or numbers[i] != numbers[i - 1]]
 
 
 def read_unit(path: str, number: int) -> pa.RecordBatch:

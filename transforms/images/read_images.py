@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.images.decode import ImageError
-from molino.transforms.images.list_images import NO_END, ROW_BITS, WHOLE, Columns, column_of
+from molino.transforms.images.list_images import NO_END, ROW_BITS, WHOLE, ShardColumns, column_of
 
 T = TypeVar("T")
 _END = object()
@@ -37,7 +37,7 @@ class ImageBytes:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def read_images(images: pa.RecordBatch, columns: Columns, *, max_bytes: int) -> Iterator[ImageBytes]:
+def read_images(images: pa.RecordBatch, columns: ShardColumns, *, max_bytes: int) -> Iterator[ImageBytes]:
     """Yield the images of a batch of LISTED, in order. Memory: two images, or two times 8 of a Parquet shard.
 
     Raises:
@@ -105,7 +105,9 @@ def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> I
             yield ImageBytes(key, data, error)
 
 
-def _read_parquet(path: str, spots: list[tuple[str, int, int]], columns: Columns, limit: int) -> Iterator[ImageBytes]:
+def _read_parquet(
+    path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int
+) -> Iterator[ImageBytes]:
     with storage.open_input(path) as raw, storage.explained(path, "read"):
         parquet = pq.ParquetFile(raw, pre_buffer=False)
         groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)

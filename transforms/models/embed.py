@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -37,18 +36,16 @@ log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 GENERIC_BATCH = 4096
 # after that long, what a killed process left in the cache is deleted
 STALE_SECONDS = 86_400
-Asked = tuple[str, str]  # a model's digest, and which of its outputs
+ModelOutput = tuple[str, str]  # a model's digest, and which of its outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(model_files.PlannedFiles):
     """A model as planned: small, and the same for every worker.
 
     Attributes:
       name: what the user calls it.
-      location: where the user said that it is.
       path: local folder: of the table's files, or of the SavedModel.
-      digest: sha256 of the SavedModel; see `model_files.digest_model`.
       bytes: size of the SavedModel.
       dim: length of a vector.
       kind: "table" when the compiled path is used, "generic" when TensorFlow calls the model.
@@ -61,13 +58,9 @@ class Model:
       output: which of several outputs, as the user named it; "" for the only one.
       grown_on: what it was grown on, see `model_files.grown_on`.
       finite: whether its vectors are finite whatever the title: known of tables alone.
-      sent: where workers on other machines find the files of `path`.
     """
 
     name: str
-    location: str
-    path: str
-    digest: str
     bytes: int
     dim: int
     kind: str
@@ -81,33 +74,41 @@ class Model:
     output: str = ""
     grown_on: str = ""
     finite: bool = False
-    sent: str = ""
 
+    def sent_name(self) -> str:
+        """Return the name under which the files are sent: the cache's own for those of a table."""
+        return os.path.basename(self.path) if self.kind == "table" else self.digest
 
-def plan_model(
-    name: str, location: str, *, sha256: str | None = None, trust: bool = False, exact: bool = False
-) -> Model:
-    """Find a model, check it, and choose how to embed with it. Call it before the pipeline; it may take a minute.
-
-    Args:
-      name: for messages, and the output's column.
-      location: folder of a SavedModel, archive of one, or TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of
-        several.
-      sha256: digest that the model must have.
-      trust: take a model whose operations can touch files or the network.
-      exact: bit-equality with the model, or the model itself.
-
-    Raises:
-      OptionError: `sha256` is none.
-      DataError: the model is not there, is another one, cannot be loaded, or is not to be trusted.
-    """
-    return plan_models({name: location}, sha256={name: sha256} if sha256 else {}, trust=trust, exact=exact)[0]
+    def receive(self) -> str:
+        """Return the folder of the files on this machine: a table may lie in its cache."""
+        if self.path or self.kind != "table":
+            return super().receive()
+        name = os.path.basename(self.sent)
+        entry = model_files.model_cache("models", name)
+        if os.path.isdir(entry):
+            return entry
+        sent = model_files.model_cache("sent", name)
+        return carry.receive(self.sent, sent, lambda folder: bool(_read_facts(folder)))
 
 
 def plan_models(
     locations: dict[str, str], *, sha256: dict[str, str] | None = None, trust: bool = False, exact: bool = False
 ) -> list[Model]:
-    """Plan several models, in their order: TensorFlow is started once for all. See `plan_model`."""
+    """Find models, check them, and choose how to embed with each; return them in their order.
+
+    Call it before the pipeline; it may take a minute. TensorFlow is started once for all.
+
+    Args:
+      locations: by the model's name, for messages and the output's column: folder of a SavedModel, archive of one, or
+        TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of several.
+      sha256: digests that models must have, by their names.
+      trust: take a model whose operations can touch files or the network.
+      exact: bit-equality with the model, or the model itself.
+
+    Raises:
+      OptionError: `sha256` has none, or one of no model.
+      DataError: a model is not there, is another one, cannot be loaded, or is not to be trusted.
+    """
     pinned = sha256 or {}
     for name in pinned:
         if name not in locations:
@@ -121,11 +122,13 @@ def plan_models(
     for name, digest in digests.items():
         model_files.check_digest(name, digest, pinned.get(name))
     asked = {name: (digests[name], output) for name, (_, output) in places.items()}
-    facts = _examine_all({asked[name]: (folders[name], at) for name, at in locations.items()}, trust)
-    return [_model(name, at, folders[name], asked[name], facts[asked[name]], exact) for name, at in locations.items()]
+    facts = _examine_all({asked[name]: (folders[name], at) for name, at in locations.items()}, trust=trust)
+    return [
+        _model(name, at, folders[name], asked[name], facts[asked[name]], exact=exact) for name, at in locations.items()
+    ]
 
 
-def _model(name: str, location: str, folder: str, asked: Asked, facts: dict[str, Any], exact: bool) -> Model:
+def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dict[str, Any], *, exact: bool) -> Model:
     """Return the model, as a table if it is one and good enough."""
     digest, output = asked
     about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True, "output": output}
@@ -147,7 +150,7 @@ def _model(name: str, location: str, folder: str, asked: Asked, facts: dict[str,
 def _entry(digest: str, output: str) -> str:
     """Return the folder for the facts of a model's output, as this code and these packages find them out."""
     digest = hashlib.sha256(f"{digest} {output}".encode()).hexdigest() if output else digest
-    return model_files.cache_folder("models", f"{digest[:32]}-{_code()}")
+    return model_files.model_cache("models", f"{digest[:32]}-{_code()}")
 
 
 @functools.cache
@@ -162,7 +165,7 @@ def _code() -> str:
     return state.hexdigest()[:8]
 
 
-def _examine_all(models: dict[Asked, tuple[str, str]], trust: bool) -> dict[Asked, dict[str, Any]]:
+def _examine_all(models: dict[ModelOutput, tuple[str, str]], *, trust: bool) -> dict[ModelOutput, dict[str, Any]]:
     """Return the facts of models; those that the cache lacks are found out and put there.
 
     Args:
@@ -177,20 +180,14 @@ def _examine_all(models: dict[Asked, tuple[str, str]], trust: bool) -> dict[Aske
     missing = [asked for asked, known in facts.items() if not known]
     targets = {asked: f"{_entry(*asked)}.{uuid.uuid4().hex}.part" for asked in missing}
     try:
-        for target in targets.values():
+        requests = []
+        for asked, target in targets.items():
             with storage.explained(target, "write"):
-                model_files.make_folder(target)
-        how = [
-            {
-                "folder": models[asked][0],
-                "label": models[asked][1],
-                "trust": trust,
-                "target": target,
-                "output": asked[1],
-            }
-            for asked, target in targets.items()
-        ]
-        for asked, known in zip(missing, ask_tensorflow([("examine", each) for each in how]), strict=True):
+                os.makedirs(target, 0o700)
+            folder, label = models[asked]
+            arguments = {"folder": folder, "label": label, "trust": trust, "target": target, "output": asked[1]}
+            requests.append(("examine", arguments))
+        for asked, known in zip(missing, ask_tensorflow(requests), strict=True):
             facts[asked] = _keep_facts(_entry(*asked), targets[asked], known)
     finally:
         for target in targets.values():
@@ -213,7 +210,7 @@ def _keep_facts(entry: str, target: str, facts: dict[str, Any]) -> dict[str, Any
     """Put what was found out in the cache, in one step, and delete what other code had found out."""
     if facts["kind"] == "generic":
         shutil.rmtree(target)
-        model_files.make_folder(target)
+        os.mkdir(target, 0o700)
     with storage.explained(target, "write"):
         facts["files"] = {
             name: model_files.sha256_of(os.path.join(target, name)) for name in sorted(os.listdir(target))
@@ -273,31 +270,31 @@ class Embedder:
     Attributes:
       model: as planned.
       table: the mapped table, or None when TensorFlow embeds.
+      rule: how a table's titles are split.
     """
 
     def __init__(self, model: Model):
         self.model = model
-        self.table: nnlm.Table | None = None
-        path = _local(model)
+        self.table: nnlm.TokenTable | None = None
+        self.rule = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
+        path = model.receive()
         if model.kind == "table":
             with storage.explained(path, "read"):
-                self.table = nnlm.Table(path)
-            self._how = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
+                self.table = nnlm.TokenTable(path)
             return
         if model_files.digest_model(path) != model.digest:
             raise DataError(f"the model {model.location} has changed since the run began; run again")
         from molino.transforms.models import saved_model
 
-        self._strings = saved_model.as_strings
         self._call = saved_model.load(path, model.location, model.output)
 
     def embed(self, titles: pa.Array) -> np.ndarray:
         """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""
         if self.table is not None:
-            return self.table.embed(titles, self._how)
+            return self.table.embed(titles, self.rule)
         out = np.empty((len(titles), self.model.dim), np.float32)
         for start in range(0, len(titles), GENERIC_BATCH):
-            part = self._strings(titles.slice(start, GENERIC_BATCH))
+            part = titles.slice(start, GENERIC_BATCH).to_numpy(zero_copy_only=False)
             out[start : start + len(part)] = self._call(part)
         return out
 
@@ -309,8 +306,8 @@ class Embedder:
         Raises:
           TypeError: the model is no table.
         """
-        text, tokens, offsets = self._split(titles)
-        return self._table().find(text, tokens), offsets
+        _, _, offsets, rows = self._find(titles)
+        return rows, offsets
 
     def coverage(self, titles: pa.Array) -> Coverage:
         """Return how many tokens the vocabulary knows, and the others.
@@ -318,8 +315,7 @@ class Embedder:
         Raises:
           TypeError: the model is no table.
         """
-        text, tokens, _ = self._split(titles)
-        rows = self._table().find(text, tokens)
+        text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
         counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string()))
@@ -329,13 +325,11 @@ class Embedder:
             counts=pa.RecordBatch.from_arrays(counted.flatten(), names=["token", "count"]),
         )
 
-    def _table(self) -> nnlm.Table:
+    def _find(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if self.table is None:
             raise TypeError(f"the model {self.model.name} is embedded by TensorFlow; its tokens are not known")
-        return self.table
-
-    def _split(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self._table().split(titles, self._how)
+        text, tokens, offsets = self.table.split(titles, self.rule)
+        return text, tokens, offsets, self.table.find(text, tokens)
 
 
 def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:
@@ -353,44 +347,15 @@ def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarr
         found: dict[tuple, np.ndarray] = {}
         for embedder, out in zip(embedders, outs, strict=True):
             if table := embedder.table:
-                how = embedder._how
-                if how not in splits:
-                    splits[how] = table.split(part, how)
-                text, tokens, offsets = splits[how]
-                key = (table.words_sha256, table.buckets, how)
+                rule = embedder.rule
+                if rule not in splits:
+                    splits[rule] = table.split(part, rule)
+                text, tokens, offsets = splits[rule]
+                key = (table.words_sha256, table.buckets, rule)
                 if key not in found:
                     found[key] = table.find(text, tokens)
                 table.add(found[key], offsets, out[start : start + len(part)])
     return outs
-
-
-def sent_name(model: Model) -> str:
-    """Return the name under which a model's files are sent."""
-    return os.path.basename(model.path) if model.kind == "table" else model.digest
-
-
-def as_sent(model: Model, folder: str) -> Model:
-    """Return a model for workers on other machines, which find its files in `folder`: no path of this one is in it."""
-    return dataclasses.replace(
-        model, path="", location=carry.shown_elsewhere(model.location), sent=storage.join(folder, sent_name(model))
-    )
-
-
-def _local(model: Model) -> str:
-    """Return the folder of a model's files on this machine; they are copied where it has none."""
-    if model.path:
-        return model.path
-    if model.kind != "table":
-        return model_files.receive(model.sent, model.digest)
-    name = os.path.basename(model.sent)
-    entry = model_files.cache_folder("models", name)
-    if os.path.isdir(entry):
-        return entry
-    return carry.receive(model.sent, model_files.cache_folder("sent", name), lambda folder: bool(_read_facts(folder)))
-
-
-_open: dict[Model, Embedder] = {}
-_opening = threading.Lock()
 
 
 def open_embedder(model: Model) -> Embedder:
@@ -401,7 +366,4 @@ def open_embedder(model: Model) -> Embedder:
     Raises:
       DataError: the model's files are not on this machine, were changed, or cannot be loaded.
     """
-    with _opening:
-        if model not in _open:
-            _open[model] = Embedder(model)
-        return _open[model]
+    return model_files.open_once(model, Embedder)

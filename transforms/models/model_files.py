@@ -1,14 +1,18 @@
 """A model's files: where they are, unpacked when they come in an archive, and the digest that pins them."""
 
+import dataclasses
 import glob
 import hashlib
 import json
 import os
 import shutil
 import tarfile
+import threading
 import uuid
 import zipfile
 import zlib
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from molino import caches
 from molino.transforms.errors import DataError, OptionError
@@ -23,7 +27,53 @@ OF_RUNS = {MANIFEST, SUCCESS, LOCK, STAGING}
 MAX_DEPTH = 3  # of folders that a model is looked for in: / is a folder too
 
 
-def cache_folder(*names: str) -> str:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedFiles:
+    """The files of a model as planned: small, and the same for every worker.
+
+    Attributes:
+      location: where the user said that they are.
+      path: their local folder.
+      digest: sha256 of the SavedModel; see `digest_model`.
+      sent: where workers on other machines find the files of `path`.
+    """
+
+    location: str
+    path: str
+    digest: str
+    sent: str = ""
+
+    def sent_name(self) -> str:
+        """Return the name under which the files are sent."""
+        return self.digest
+
+    def as_sent(self: "Planned", folder: str) -> "Planned":
+        """Return what workers on other machines get, who find the files in `folder`: no path of this one is in it."""
+        location, sent = carry.public_location(self.location), storage.join(folder, self.sent_name())
+        return dataclasses.replace(self, path="", location=location, sent=sent)
+
+    def receive(self) -> str:
+        """Return the folder of the files on this machine; they are copied where it has none."""
+        if self.path:
+            return self.path
+        folder = model_cache("sent", self.digest)
+        return carry.receive(self.sent, folder, lambda folder: digest_model(folder) == self.digest)
+
+
+Planned = TypeVar("Planned", bound=PlannedFiles)
+_open: dict[Hashable, Any] = {}
+_opening = threading.Lock()
+
+
+def open_once(model: Planned, load: Callable[[Planned], Any]) -> Any:
+    """Return what `load` makes of a model, which this process calls once."""
+    with _opening:
+        if model not in _open:
+            _open[model] = load(model)
+        return _open[model]
+
+
+def model_cache(*names: str) -> str:
     """Return a folder of the cache, which is not made here.
 
     Raises:
@@ -75,7 +125,7 @@ def find_model(location: str) -> str:
     if not (os.path.isfile(location) and location.lower().endswith(ARCHIVES)):
         raise DataError(f"{location} is no model: neither a folder nor an archive ({', '.join(ARCHIVES)})")
     with storage.explained(location, "read"):
-        folder = cache_folder("archives", sha256_of(location))
+        folder = model_cache("archives", sha256_of(location))
     if not os.path.isdir(folder):
         with storage.explained(folder, "write"):
             _unpack(location, folder)
@@ -111,15 +161,10 @@ def _bring(location: str) -> str:
     files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
     if not files:
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    folder = cache_folder("brought", carry.state_of(files))
+    folder = model_cache("brought", carry.fingerprint(files))
     if not os.path.isdir(folder):
         carry.copy_tree(location, folder, files)
     return os.path.join(folder, os.path.basename(location)) if single else folder
-
-
-def receive(sent: str, digest: str) -> str:
-    """Return the local folder of a model that was sent to workers on other machines, once it has its digest."""
-    return carry.receive(sent, cache_folder("sent", digest), lambda folder: digest_model(folder) == digest)
 
 
 def digest_model(folder: str) -> str:
@@ -151,20 +196,20 @@ def grown_on(folder: str) -> str:
         return ""
 
 
-def check_digest(name: str, found: str, wanted: str | None) -> None:
+def check_digest(name: str, digest: str, pinned: str | None) -> None:
     """Compare a model's digest with the one that the user pinned.
 
     Raises:
       OptionError: that is no sha256.
       DataError: they differ.
     """
-    if wanted is None:
+    if pinned is None:
         return
-    wanted = wanted.strip().lower()
-    if len(wanted) != 64 or set(wanted) - set("0123456789abcdef"):
-        raise OptionError(f"--model-sha256 of {name} must be 64 hexadecimal digits, not {wanted!r}")
-    if found != wanted:
-        raise DataError(f"the model {name} has the sha256 {found}, not {wanted}; it is another model, or was changed")
+    pinned = pinned.strip().lower()
+    if len(pinned) != 64 or set(pinned) - set("0123456789abcdef"):
+        raise OptionError(f"--model-sha256 of {name} must be 64 hexadecimal digits, not {pinned!r}")
+    if digest != pinned:
+        raise DataError(f"the model {name} has the sha256 {digest}, not {pinned}; it is another model, or was changed")
 
 
 def sha256_of(path: str) -> str:
@@ -173,21 +218,12 @@ def sha256_of(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder of the cache, for this user alone."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-
-
 def _root(folder: str, location: str) -> str:
     """Return the one folder at or below `folder` that holds a SavedModel."""
     if os.path.isfile(os.path.join(folder, SAVED_MODEL)):
         return folder
-    nested = ["*/" * depth for depth in range(1, MAX_DEPTH + 1)]
-    found = sorted(
-        os.path.dirname(path)
-        for each in nested
-        for path in glob.iglob(os.path.join(glob.escape(folder), each, SAVED_MODEL))
-    )
+    nested = [os.path.join(glob.escape(folder), "*/" * depth, SAVED_MODEL) for depth in range(1, MAX_DEPTH + 1)]
+    found = sorted(os.path.dirname(path) for pattern in nested for path in glob.iglob(pattern))
     if len(found) > 1:
         raise DataError(f"{location} holds {len(found)} SavedModels; give one of them, for example {found[0]}")
     if not found:
@@ -197,7 +233,7 @@ def _root(folder: str, location: str) -> str:
 
 def _unpack(archive: str, folder: str) -> None:
     work = f"{folder}.{uuid.uuid4().hex}"
-    make_folder(work)
+    os.makedirs(work, 0o700, exist_ok=True)
     try:
         (_unzip if archive.lower().endswith(".zip") else _untar)(archive, work)
         if not os.path.isdir(folder):

@@ -28,13 +28,15 @@ INLINE_BYTES = 11
 PADDING = 16
 # titles of one pass: what is known of their tokens stays in the second cache
 TITLES_AT_ONCE = 2048
+# rows that are written at once
+ROWS_AT_ONCE = 1 << 14
 # tokens whose slots, and tokens whose rows, are asked for ahead
 SLOTS_AHEAD = 128
 ROWS_AHEAD = 24
 HUGE = 1e30  # a title's vector is at most this times the root of its tokens
 LINE_BYTES = 64
 LINE_FLOATS = LINE_BYTES // 4
-FILES = {"table": np.float32, "slots": np.uint64, "words": np.uint8, "offsets": np.int64, "punctuation": np.uint8}
+FILES = ("table", "slots", "words", "offsets", "punctuation")
 
 compiled = compiler(error_model="numpy")
 inlined = compiler(error_model="numpy", inline="always")
@@ -271,7 +273,7 @@ def _split(data, offsets, punctuation, keep_empty, text, tokens, rows):
 
 
 def split_titles(
-    titles: pa.Array, punctuation: np.ndarray, keep_empty: bool
+    titles: pa.Array, punctuation: np.ndarray, *, keep_empty: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split titles on spaces; return (bytes, token offsets, title offsets).
 
@@ -287,8 +289,8 @@ def split_titles(
     text = np.empty(size + PADDING, np.uint8)
     tokens = np.empty(size + len(titles) + 2, np.int64)
     rows = np.empty(len(titles) + 1, np.int64)
-    count = _split(data, offsets, punctuation, keep_empty, text, tokens, rows)
-    return _frozen(text), _frozen(tokens[: count + 1]), _frozen(rows)
+    count = _split(data, offsets, _frozen(punctuation), keep_empty, text, tokens, rows)
+    return text, tokens[: count + 1], rows
 
 
 # --- finding
@@ -420,7 +422,7 @@ class Split:
     keep_empty: bool
 
 
-class Table:
+class TokenTable:
     """A vocabulary and its vectors, in files that all threads and processes share. Safe for threads.
 
     Attributes:
@@ -436,17 +438,13 @@ class Table:
             about = json.load(file)
         self.dim, self.vocabulary, self.buckets = about["dim"], about["vocabulary"], about["buckets"]
         self.words_sha256 = about["words_sha256"]
-        self._maps = {name: _map(os.path.join(folder, f"{name}.bin")) for name in FILES}
-        self._table, self._slots, self._words, self._offsets, self._punctuation = (
-            np.frombuffer(self._maps[name], dtype) for name, dtype in FILES.items()
-        )
-        self._table = self._table.reshape(self.vocabulary + self.buckets, -1)
-        self._slots = self._slots.reshape(-1, 2)
-        self._nothing = _frozen(np.zeros(CODE_POINTS, np.uint8))
+        self._maps = [np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r") for name in FILES]
+        self._table, self._slots, self._words, self._offsets, self._punctuation = map(np.asarray, self._maps)
+        self._nothing = np.zeros(CODE_POINTS, np.uint8)
 
     def release(self) -> None:
         """Give back the memory of the vectors; what is needed again is read again."""
-        self._maps["table"].madvise(mmap.MADV_DONTNEED)
+        self._maps[0].base.madvise(mmap.MADV_DONTNEED)
 
     def is_finite(self) -> bool:
         """Return whether every title has a finite vector: no number of the table is near what float32 cannot hold."""
@@ -457,31 +455,36 @@ class Table:
         words = self._words.tobytes()
         return [words[start:end] for start, end in itertools.pairwise(self._offsets.tolist())]
 
-    def embed(self, titles: pa.Array, how: Split) -> np.ndarray:
+    def embed(self, titles: pa.Array, rule: Split) -> np.ndarray:
         """Return the vectors of titles, `(n, dim) float32`."""
         out = np.empty((len(titles), self.dim), np.float32)
         for start in range(0, len(titles), TITLES_AT_ONCE):
-            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), how)
+            text, tokens, ends = self.split(titles.slice(start, TITLES_AT_ONCE), rule)
             self.add(self.find(text, tokens), ends, out[start : start + TITLES_AT_ONCE])
         return out
 
-    def split(self, titles: pa.Array, how: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def split(self, titles: pa.Array, rule: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Split titles; see `split_titles`."""
-        return split_titles(titles, self._punctuation if how.strip_punctuation else self._nothing, how.keep_empty)
+        punctuation = self._punctuation if rule.strip_punctuation else self._nothing
+        return split_titles(titles, punctuation, keep_empty=rule.keep_empty)
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own."""
+        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
+
+        Args:
+          text, tokens: as `split_titles` returns them; `PADDING` bytes follow the last token.
+        """
         rows = np.empty(len(tokens) - 1, np.int32)
-        _find(text, tokens, self._slots, self._words, self._offsets, self.buckets, rows)
-        return _frozen(rows)
+        _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)
+        return rows
 
     def add(self, rows: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
         """Write the vector of each title to `out`, `(n, dim) float32`; title i has `rows[ends[i] : ends[i + 1]]`."""
-        _sum(self._table, self.dim, rows, ends, out)
+        _sum(self._table, self.dim, _frozen(rows), _frozen(ends), out)
 
 
 def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: int, punctuation: np.ndarray) -> None:
-    """Write the files of a `Table`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
+    """Write the files of a `TokenTable`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
 
     Args:
       words: distinct strings or binaries.
@@ -492,25 +495,15 @@ def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: i
     data, offsets = _padded(*buffers(words))
     slots = np.zeros((1 << (2 * max(len(words), 8) - 1).bit_length(), 2), np.uint64)
     _fill(data, offsets, slots)
-    for name, content in (("slots", slots), ("words", data), ("offsets", offsets), ("punctuation", punctuation)):
-        _write(os.path.join(folder, f"{name}.bin"), [content])
-    width = -(-dim // LINE_FLOATS) * LINE_FLOATS
-    step = max(1, (8 << 20) // (width * 4))
-    parts = (np.pad(vectors[i : i + step], ((0, 0), (0, width - dim))) for i in range(0, rows, step))
-    _write(os.path.join(folder, "table.bin"), parts)
+    for name, array in zip(FILES[1:], (slots, data, offsets, punctuation), strict=True):
+        np.save(os.path.join(folder, f"{name}.npy"), array)
+    path, width = os.path.join(folder, f"{FILES[0]}.npy"), -(-dim // LINE_FLOATS) * LINE_FLOATS
+    table: Any = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
+    for row in range(0, rows, ROWS_AT_ONCE):
+        table[row : row + ROWS_AT_ONCE, :dim] = vectors[row : row + ROWS_AT_ONCE]
+        table.base.madvise(mmap.MADV_DONTNEED)  # the file has them
+    table.flush()
     sha256 = hashlib.sha256(offsets.tobytes() + data.tobytes()).hexdigest()
     about = {"dim": dim, "vocabulary": len(words), "buckets": buckets, "words_sha256": sha256}
-    _write(os.path.join(folder, "table.json"), [json.dumps(about).encode()])
-
-
-def _write(path: str, parts: Any) -> None:
-    with open(path, "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _map(path: str) -> mmap.mmap:
-    with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with open(os.path.join(folder, "table.json"), "w", encoding="utf-8") as file:
+        json.dump(about, file)

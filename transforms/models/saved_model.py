@@ -100,7 +100,7 @@ def load(folder: str, label: str, output: str = "") -> Call:
     return call
 
 
-def _choose(model: Any, label: str, wanted: str) -> tuple[Callable[[Any], dict[str, Any]], str]:
+def _choose(model: Any, label: str, output: str) -> tuple[Callable[[Any], dict[str, Any]], str]:
     """Return what gives the vectors of a model, and under which name: always the same ones.
 
     Outputs are told apart by what they give: exporters write one function under two names.
@@ -109,7 +109,7 @@ def _choose(model: Any, label: str, wanted: str) -> tuple[Callable[[Any], dict[s
     functions = _functions(model)
     if not functions:
         raise DataError(f"the model {label} cannot be called: it has none of the signatures {', '.join(SIGNATURES)}")
-    if not wanted and CLASSIFY in functions:
+    if not output and CLASSIFY in functions:
         raise DataError(f"{label} is a classifier of titles, not a model of vectors; give it to molino predict --model")
     vectors: dict[str, np.ndarray] = {}
     places: dict[str, tuple[Callable, str]] = {}
@@ -128,16 +128,16 @@ def _choose(model: Any, label: str, wanted: str) -> tuple[Callable[[Any], dict[s
                     f"gives {found[key].dtype} of the shape {found[key].shape} for {len(PROBES)} titles, not float32 "
                     f"of the shape ({len(PROBES)}, dim)"
                 )
-        if not name and vectors and not wanted:
+        if not name and vectors and not output:
             break  # it can be called: that is what it is for
-    if wanted:
-        chosen = [name for name in vectors if wanted in (name, name.partition("/")[2], name.partition("/")[0])]
+    if output:
+        chosen = [name for name in vectors if output in (name, name.partition("/")[2], name.partition("/")[0])]
     else:
         chosen = list(vectors)
     chosen = [name for i, name in enumerate(chosen) if not any(_same(vectors[name], vectors[o]) for o in chosen[:i])]
     shown = ", ".join(f"{name or 'its call'} ({vectors[name].shape[1]} numbers)" for name in sorted(vectors))
-    if wanted and not chosen:
-        raise DataError(f"the model {label} has no output {wanted!r} of vectors; it has: {shown or 'none'}")
+    if output and not chosen:
+        raise DataError(f"the model {label} has no output {output!r} of vectors; it has: {shown or 'none'}")
     if not chosen:
         raise DataError(f"the model {label} {faults[0]}")
     if len(chosen) > 1:
@@ -152,8 +152,8 @@ def _functions(model: Any) -> dict[str, Callable[[Any], dict[str, Any]]]:
     """Return what takes one string tensor: "" for the model's own call, then signatures, those of SIGNATURES first."""
     tf, _ = _tensorflow()
 
-    def named(found: Any) -> dict[str, Any]:
-        return found if isinstance(found, dict) else {"": found}
+    def named(output: Any) -> dict[str, Any]:
+        return output if isinstance(output, dict) else {"": output}
 
     functions: dict[str, Callable] = {"": lambda titles: named(model(titles))} if callable(model) else {}
     signatures = getattr(model, "signatures", {})
@@ -165,8 +165,8 @@ def _functions(model: Any) -> dict[str, Callable[[Any], dict[str, Any]]]:
     return functions
 
 
-def _are_vectors(found: Any) -> bool:
-    return found.ndim == 2 and found.dtype == np.float32 and len(found) == len(PROBES) and found.shape[1] > 0
+def _are_vectors(values: Any) -> bool:
+    return values.ndim == 2 and values.dtype == np.float32 and len(values) == len(PROBES) and values.shape[1] > 0
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
@@ -221,9 +221,7 @@ def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any
     Raises:
       DataError: it cannot be loaded, is none, or may do more than compute and has no `trust`.
     """
-    suspects = find_suspects(_read_graph(folder, label))
-    if suspects and not trust:
-        raise DataError(untrusted(label, suspects))
+    _, suspects = _look_through(folder, label, trust=trust)
     load_classifier(folder, label)
     return {"suspects": suspects}
 
@@ -237,10 +235,7 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
       DataError: it cannot be loaded, is no function from strings to vectors, or may do more than compute and has no
         `trust`.
     """
-    saved = _read_graph(folder, label)
-    suspects = find_suspects(saved)
-    if suspects and not trust:
-        raise DataError(untrusted(label, suspects))
+    saved, suspects = _look_through(folder, label, trust=trust)
     facts: dict[str, Any] = {"suspects": suspects, "exact": True}
     try:
         reason = _write_table(saved, folder, target)
@@ -249,21 +244,26 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
     call = load(folder, label, output)
     facts["dim"] = call(np.array(PROBES, object)).shape[1]
     if not reason:
-        reason, found = _compare(call, nnlm.Table(target))
+        reason, found = _compare(call, nnlm.TokenTable(target))
         facts |= found
     return {**facts, "kind": "generic" if reason else "table", "reason": reason}
 
 
-def _read_graph(folder: str, label: str) -> Any:
+def _look_through(folder: str, label: str, *, trust: bool) -> tuple[Any, list[str]]:
+    """Return a SavedModel's protocol buffer and its suspects."""
     _tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     try:
         with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
-            return saved_model_pb2.SavedModel.FromString(file.read())
+            saved = saved_model_pb2.SavedModel.FromString(file.read())
     except (DecodeError, OSError) as error:
         raise DataError(f"{label} is no SavedModel: its saved_model.pb cannot be read ({_cause(error)})") from None
+    suspects = find_suspects(saved)
+    if suspects and not trust:
+        raise DataError(untrusted(label, suspects))
+    return saved, suspects
 
 
 def _write_table(saved: Any, folder: str, target: str) -> str:
@@ -282,7 +282,7 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
     if len(tables) != 1:
         return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"
     # before the vectors: what TensorFlow allocates after them keeps it from using their memory again
-    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), _punctuation()
+    words, punctuation = read_vocabulary(os.path.join(folder, "assets", files[0])), find_punctuation()
     vectors = reader.get_tensor(tables[0])
     buckets = len(vectors) - len(words)
     if buckets < 1 or not len(words):
@@ -301,7 +301,7 @@ def read_vocabulary(path: str) -> pa.Array:
 
 
 @functools.cache
-def _punctuation() -> np.ndarray:
+def find_punctuation() -> np.ndarray:
     r"""Return `(CODE_POINTS,) uint8` with a 1 for what TensorFlow's own regular expressions find to be \pP."""
     tf, _ = _tensorflow()
     characters = _characters()
@@ -318,40 +318,42 @@ def _characters() -> list[str]:
     return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
 
 
-def _compare(call: Call, table: nnlm.Table) -> tuple[str, dict[str, Any]]:
+def _compare(call: Call, table: nnlm.TokenTable) -> tuple[str, dict[str, Any]]:
     """Find how a model splits titles; return (why its table is not enough for it or "", what was found).
 
     The table is used only when it gives the model's vectors for every word of the vocabulary, thousands of other
     tokens, every code point, and the titles that are known to be hard.
     """
+
+    def refuse(title: pa.Scalar) -> tuple[str, dict[str, Any]]:
+        shown = title.as_py().decode(errors="replace")[:60]
+        return f"it gives other vectors than its table, for example for {shown!r}", {}
+
     words = table.words()
     hard = hard_titles(words)
     wrong: dict[nnlm.Split, pa.Array] = {}
     for strip, keep in itertools.product((False, True), repeat=2):
-        how = nnlm.Split(strip_punctuation=strip, keep_empty=keep)
-        wrong[how] = hard.filter(pa.array(_errors(call, table, how, hard) > TOLERANCE))
-    how = min(wrong, key=lambda how: len(wrong[how]))
-    if len(wrong[how]):
-        shown = wrong[how][0].as_py().decode(errors="replace")[:60]
-        return f"it gives other vectors than its table, for example for {shown!r}", {}
+        rule = nnlm.Split(strip_punctuation=strip, keep_empty=keep)
+        wrong[rule] = hard.filter(pa.array(_errors(call, table, rule, hard) > TOLERANCE))
+    rule = min(wrong, key=lambda rule: len(wrong[rule]))
+    if len(wrong[rule]):
+        return refuse(wrong[rule][0])
     worst = 0.0
     for titles in (hard, *probe_titles(words)):
-        error = _errors(call, table, how, titles)
+        error = _errors(call, table, rule, titles)
         if error.max(initial=0) > TOLERANCE:
-            shown = titles[int(error.argmax())].as_py().decode(errors="replace")[:60]
-            return f"it gives other vectors than its table, for example for {shown!r}", {}
+            return refuse(titles[int(error.argmax())])
         worst = max(worst, error.max(initial=0))
-    found = {"vocabulary": table.vocabulary, "buckets": table.buckets, "exact": bool(worst == 0)}
-    found["finite"] = table.is_finite()
-    return "", {**found, **dataclasses.asdict(how)}
+    sizes = {"vocabulary": table.vocabulary, "buckets": table.buckets}
+    return "", {**sizes, "exact": bool(worst == 0), "finite": table.is_finite(), **dataclasses.asdict(rule)}
 
 
-def _errors(call: Call, table: nnlm.Table, how: nnlm.Split, titles: pa.Array) -> np.ndarray:
+def _errors(call: Call, table: nnlm.TokenTable, rule: nnlm.Split, titles: pa.Array) -> np.ndarray:
     """Return how far the table's vectors are from the model's, of their norm, `(n,) float64`; 0 for the same bits."""
     errors = []
     for start in range(0, len(titles), PROBED_AT_ONCE):
         part = titles.slice(start, PROBED_AT_ONCE)
-        wanted, found = call(as_strings(part)), table.embed(part, how)
+        wanted, found = call(part.to_numpy(zero_copy_only=False)), table.embed(part, rule)
         if wanted.shape != found.shape:
             return np.full(len(titles), np.inf)
         far = np.linalg.norm(wanted.astype(np.float64) - found, axis=1)
@@ -369,26 +371,10 @@ def hard_titles(words: Sequence[bytes]) -> pa.Array:
     one, two = (word.decode(errors="ignore") or "x" for word in (words[0], words[-1]))
     titles = [
         *("", " ", "   ", "!", "¿¡ ?", "... , ...", "\t", "\n", "\xa0", "\u3000", "\0", "\ufeff", "a\0b", "\0 \0"),
-        *(
-            f"{one}  {two}",
-            f" {one}",
-            f"{one} ",
-            f"  {one}   {two}  ",
-            f"{one} - {two}",
-            f"{one}!{two}",
-            f"¿{one}? ¡{two}!",
-        ),
-        *(f"{one}\t{two}", f"{one}\n{two}", f"{one}\r\n{two}", f"{one}\xa0{two}", f"{one}\u2009{two}", f"{one}\v{two}"),
-        *(
-            one.upper(),
-            one.lower(),
-            one.title(),
-            one.swapcase(),
-            f"{one},{two}",
-            f"{one}'s",
-            f"({one})",
-            f"$ {one} +{two}=",
-        ),
+        *(f"{one}  {two}", f" {one}", f"{one} ", f"  {one}   {two}  ", f"{one} - {two}", f"{one}!{two}"),
+        *(f"¿{one}? ¡{two}!", f"{one}\t{two}", f"{one}\n{two}", f"{one}\r\n{two}", f"{one}\xa0{two}"),
+        *(f"{one}\u2009{two}", f"{one}\v{two}", one.upper(), one.lower(), one.title(), one.swapcase()),
+        *(f"{one},{two}", f"{one}'s", f"({one})", f"$ {one} +{two}="),
         *("x" * size for size in (1, 7, 8, 9, 11, 12, 16, 17, 32, 33, 64, 65, 127, 128, 129, 1000)),
         *("¡" * size + "x" * size for size in (31, 32, 64, 65)),
         *(
@@ -410,7 +396,7 @@ def hard_titles(words: Sequence[bytes]) -> pa.Array:
 def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
     """Yield titles with every word, with other tokens, and with every code point, as binaries. Always the same ones."""
     random = np.random.default_rng(0)
-    valid = [word for word in words if is_utf8(word)]
+    valid = [word for word in words if word.decode(errors="ignore").encode() == word]
     sizes = itertools.cycle(range(1, 25))
     left = iter(valid)
     yield pa.array(list(iter(lambda: b" ".join(itertools.islice(left, next(sizes))), b"")), pa.binary())
@@ -420,15 +406,6 @@ def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
     yield pa.array([" ".join(random.choice(made, size)).encode() for size in range(1, 200)], pa.binary())
     characters = _characters()
     yield pa.array(["".join(characters[i : i + 64]).encode() for i in range(0, len(characters), 64)], pa.binary())
-
-
-def is_utf8(word: bytes) -> bool:
-    """Return whether bytes are UTF-8."""
-    try:
-        word.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # --- the program
@@ -450,11 +427,6 @@ def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"answer": known[name](**arguments)}
     except (DataError, OptionError) as error:
         return {"error": str(error), "kind": type(error).__name__}
-
-
-def as_strings(titles: pa.Array) -> np.ndarray:
-    """Return titles as an array of objects that TensorFlow takes."""
-    return titles.to_numpy(zero_copy_only=False)
 
 
 if __name__ == "__main__":

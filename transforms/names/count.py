@@ -19,6 +19,8 @@ APELLIDO, NOMBRE = 0, 1
 AMOUNTS = ("a", "b", "age_sum", "age_n", "curp_x", "curp_n", "same_person")
 # One row per kind and name. `a` and `b` are people: by first and second surname, or men and women.
 COUNTS = pa.schema([("kind", pa.int8()), ("name", pa.string()), *((amount, pa.int64()) for amount in AMOUNTS)])
+# What a part of the tables of given names holds: how many bear one, and their ages.
+BEARERS = pa.schema([("nombre", pa.string()), ("frec", pa.int64()), ("age_sum", pa.int64()), ("age_n", pa.int64())])
 BIRTHS = pa.schema([("birth_year", pa.int16()), ("age", pa.int16()), ("sex", pa.string()), ("people", pa.int64())])
 
 
@@ -47,7 +49,9 @@ def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
             # sums of whole ages are exact in float64 up to 2**53
             amounts["age_sum"] = np.bincount(codes, weights=age.fill_null(0).to_numpy(), minlength=len(names))
         if letters is not None:
-            amounts["curp_x"], amounts["curp_n"] = curp_evidence(names, codes, letters[:, place], given=kind == NOMBRE)
+            amounts["curp_x"], amounts["curp_n"] = curp_evidence(
+                names, codes, letters[:, place], is_given=kind == NOMBRE
+            )
         parts.append(_counts(kind, names, amounts))
     return concat(parts, COUNTS)
 
@@ -124,9 +128,7 @@ def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str
     tables = {"apellidos": apellidos.filter(pc.greater(pc.add(kept["a"], kept["b"]), 0))}
     for table, amount in (("hombres", "a"), ("mujeres", "b")):
         enough = given.filter(pc.greater_equal(given[amount], min_count))
-        tables[table] = enough.select(["name", amount, "age_sum", "age_n"]).rename_columns(
-            ["nombre", "frec", "age_sum", "age_n"]
-        )
+        tables[table] = enough.select(["name", amount, "age_sum", "age_n"]).rename_columns(BEARERS.names)
     return tables
 
 
@@ -137,23 +139,11 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
     first, and give 36.72 for 1469/40 where 36.73 is right.
     """
     held = list(parts)
-    empty = {
-        "apellidos": APELLIDOS.empty_table(),
-        **dict.fromkeys(
-            ("hombres", "mujeres"),
-            pa.table(
-                {
-                    "nombre": pa.array([], pa.string()),
-                    **dict.fromkeys(("frec", "age_sum", "age_n"), pa.array([], pa.int64())),
-                }
-            ),
-        ),
-    }
+    empty = {"apellidos": APELLIDOS.remove_metadata().empty_table()}
+    empty |= dict.fromkeys(("hombres", "mujeres"), BEARERS.empty_table())
     joined = {
-        table: pa.concat_tables(
-            [empty[table].replace_schema_metadata(), *(part[table] for part in held)], promote_options="permissive"
-        )
-        for table in empty
+        table: pa.concat_tables([none, *(part[table] for part in held)], promote_options="permissive")
+        for table, none in empty.items()
     }
     tables = {"apellidos": joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])}
     for table in ("hombres", "mujeres"):
@@ -186,7 +176,7 @@ class NameTables:
     repairs: pa.Table | None = None
 
 
-def _count_shard(shard: Shard, evidence: bool) -> pa.RecordBatch:
+def _count_shard(shard: Shard, *, evidence: bool) -> pa.RecordBatch:
     return count_names(pa.concat_batches(shard[1]), evidence=evidence)
 
 
@@ -203,7 +193,10 @@ def _spelling(counts: pa.RecordBatch) -> pa.Array:
     return skeleton(counts["name"])
 
 
-def _reduce_counts(parts: Parts, min_count: int, junk: Sequence[str], repair: bool) -> NameTables:
+def reduce_counts(
+    parts: Parts | Sequence[pa.RecordBatch], *, min_count: int, junk: Sequence[str], repair: bool
+) -> NameTables:
+    """Return the part of all tables that COUNTS of some names give; all spellings of a name are in one part."""
     counts = sum_counts(parts)
     people = pc.sum(counts.filter(pc.equal(counts["kind"], APELLIDO))["a"]).as_py() or 0
     record = partial_tables(counts, min_count=min_count, junk=junk)
@@ -221,7 +214,8 @@ def _reduce_counts(parts: Parts, min_count: int, junk: Sequence[str], repair: bo
     return NameTables(people, record, repaired, pa.concat_tables(repairs))
 
 
-def _finish(parts: list[NameTables], repair: bool) -> NameTables:
+def join_tables(parts: Sequence[NameTables], *, repair: bool) -> NameTables:
+    """Return the tables of all parts, sorted."""
     people = sum(part.people for part in parts)
     record = finish_tables(part.record for part in parts)
     if not repair:
@@ -275,12 +269,13 @@ class CountNames(beam.PTransform):
                 shards=self.partitions,
                 spill=self.spill,
             )
-            | "Reduce" >> beam.Map(_reduce_counts, min_count=self.min_count, junk=self.junk, repair=self.repair)
-            | "Finish" >> Gather(into=_finish, arguments={"repair": self.repair})
+            | "Reduce" >> beam.Map(reduce_counts, min_count=self.min_count, junk=self.junk, repair=self.repair)
+            | "Finish" >> Gather(into=join_tables, arguments={"repair": self.repair})
         )
 
 
-def _sum_births(parts: list[pa.RecordBatch]) -> pa.Table:
+def sum_births(parts: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Return one table of BIRTHS, sorted."""
     table = pa.Table.from_batches([concat(parts, BIRTHS)])
     keys = ["birth_year", "age", "sex"]
     sums = table.group_by(keys, use_threads=False).aggregate([("people", "sum")])
@@ -299,5 +294,5 @@ class GatherBirths(beam.PTransform):
             people
             | "CountBirths"
             >> beam.FlatMapTuple(lambda _, batches: map(count_births, batches)).with_output_types(pa.RecordBatch)
-            | "SumBirths" >> Gather(into=_sum_births)
+            | "SumBirths" >> Gather(into=sum_births)
         )

@@ -160,9 +160,9 @@ def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
     return rows.set_column(0, rows.schema.field("curp"), keys)
 
 
-def hide_missing(shown: pa.Array, keys: pa.Array) -> pa.Array:
+def hide_missing(curps: pa.Array, keys: pa.Array) -> pa.Array:
     """Return the CURPs as they are shown, null where the key is one of `key_missing`."""
-    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), shown)
+    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), curps)
 
 
 def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
@@ -232,7 +232,7 @@ def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
 
 
 class _Verify(beam.DoFn):
-    def __init__(self, reject_invalid: bool, missing: str, mask: bool):
+    def __init__(self, *, reject_invalid: bool, missing: str, mask: bool):
         self.reject_invalid, self.missing, self.mask = reject_invalid, missing, mask
 
     def process(self, batch: pa.RecordBatch) -> Iterator[object]:
@@ -320,5 +320,5 @@ class VerifyCurp(NamedOutputs):
     mask: bool = False
 
     def expand(self, rows: beam.PCollection) -> VerifiedRows:
-        verify = _Verify(self.reject_invalid, self.missing, self.mask)
+        verify = _Verify(reject_invalid=self.reject_invalid, missing=self.missing, mask=self.mask)
         return rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify)

@@ -26,6 +26,7 @@ from molino.schemas.names import REPAIRS
 BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91")
 
 SAME_PERSON_MIN = 2
+MIN_EVIDENCE = 5  # bearers whose CURP must tell before the CURPs decide
 
 _BROKEN = "|".join(map(re.escape, BROKEN))
 # What RENAPO passes over: these words at the start of a compound name, and these given names when another follows.
@@ -48,7 +49,7 @@ def skeleton(names: pa.Array) -> pa.Array:
 
 
 def curp_evidence(
-    names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, given: bool
+    names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, is_given: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
 
@@ -58,14 +59,14 @@ def curp_evidence(
       names: distinct names.
       codes: (rows,) integers, the row's index in `names`.
       letters: (rows,) uint8, the row's character 14, 15 or 16 of the CURP as ASCII; anything else where it has none.
-      given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
+      is_given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
 
     >>> names = pa.array(["MUNOZ", "CASTANEDA"])
-    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), given=False)
+    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), is_given=False)
     >>> x.tolist(), n.tolist()
     ([2, 0], [1, 0])
     """
-    doubtful = _curp_keeps(names, f"N|{_BROKEN}", given=given)[codes]
+    doubtful = _curp_keeps(names, f"N|{_BROKEN}", is_given=is_given)[codes]
     codes, letters = codes[doubtful], letters[doubtful]
     x, n = (np.bincount(codes[letters == ord(letter)], minlength=len(names)) for letter in "XN")
     return x.astype(np.int64, copy=False), n.astype(np.int64, copy=False)
@@ -90,7 +91,7 @@ def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
     return pa.table([names, people], schema=schema).sort_by("name")
 
 
-def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidence: int = 5) -> pa.Table:
+def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table:
     """Return the REPAIRS of one table: each name that a name with Ñ may have been, merged or not.
 
     Rows are sorted by `repaired_people` (most first), `repaired`, `written`. Each depends only on the names of one
@@ -101,7 +102,6 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
         it: as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`.
       kind: apellido or nombre.
       min_count: people who must bear the name with Ñ before anything is compared with it.
-      min_evidence: bearers whose CURP must tell before the CURPs decide, at least 1.
 
     >>> columns = ["name", "a", "b", "curp_x", "curp_n", "same_person"]
     >>> rows = [("MUÑOZ", 7, 9, 0, 0, 0), ("MU!OZ", 3, 1, 0, 0, 0), ("MUNOZ", 4, 5, 8, 0, 0)]
@@ -109,18 +109,14 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
     >>> plan_repairs(counts, kind="apellido").select(["written", "evidence"]).to_pylist()
     [{'written': 'MU!OZ', 'evidence': 'symbol'}, {'written': 'MUNOZ', 'evidence': 'curp'}]
     """
-    if kind not in ("apellido", "nombre"):
-        raise ValueError(f"kind={kind!r}: it is apellido or nombre")
-    if min_evidence < 1:
-        raise ValueError(f"min_evidence={min_evidence}: it is at least 1, nothing proves nothing")
     names = counts["name"].combine_chunks()
     people = _numpy(counts["a"]) + _numpy(counts["b"])
     written, repaired, symbol = _candidates(names, people, min_count)
     # Letters were counted where the written name is doubtful, but with NUÑEZ or ÑUNEZ the Ñ may stand elsewhere.
-    tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", given=kind == "nombre")
+    tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", is_given=kind == "nombre")
     x, n = (np.where(tells, _numpy(counts[column])[written], 0) for column in ("curp_x", "curp_n"))
     same_person = _numpy(counts["same_person"])[written]
-    evidence = _decide(symbol, x, n, same_person, min_evidence)
+    evidence = _decide(symbol, x, n, same_person)
     merged = np.isin(evidence, ["symbol", "curp", "same_person"])
     columns = {
         "kind": pa.repeat(pa.scalar(kind), len(written)),
@@ -178,17 +174,17 @@ def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np
     return written, repaired, np.arange(len(written)) < len(by_symbol)
 
 
-def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray, min_evidence: int) -> np.ndarray:
+def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray) -> np.ndarray:
     """Return what decides on each candidate; of several proofs the first in the order of the module's docstring."""
-    tells = x + n >= min_evidence
+    tells = x + n >= MIN_EVIDENCE
     contradicted = tells & (10 * n > x + n)
     decided = [contradicted, symbol, tells, same_person >= SAME_PERSON_MIN]
     return np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
 
 
-def _curp_keeps(names: pa.Array, letter: str, *, given: bool) -> np.ndarray:
+def _curp_keeps(names: pa.Array, letter: str, *, is_given: bool) -> np.ndarray:
     """Return, as (len(names),) bool, whether a CURP keeps this letter, a regular expression, of the name."""
-    passed_over = f"^{_COMMON}?{_PARTICLE}*" if given else f"^{_PARTICLE}*"
+    passed_over = f"^{_COMMON}?{_PARTICLE}*" if is_given else f"^{_PARTICLE}*"
     # Cut first and match afterwards: one match of both could back off and take VAN for the word itself.
     word = pc.replace_substring_regex(names, passed_over, "", max_replacements=1)
     return _holds(word, f"{_BEFORE_KEPT}(?:{letter})")

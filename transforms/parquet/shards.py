@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -64,6 +65,47 @@ class HashingFile:
             self.file.close()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the columns of a shard are stored: by default compressed, and with a dictionary.
+
+    Attributes:
+      plain: columns without a dictionary, because their values hardly repeat.
+      encodings: Parquet encodings of columns, by name; these have no dictionary either.
+      raw: columns that are neither compressed nor have a dictionary. Vectors are always so, and have no statistics.
+      loose: columns that are not compressed: what is little beside its row is not worth the time.
+    """
+
+    plain: Sequence[str] = ()
+    encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    raw: Sequence[str] = ()
+    loose: Sequence[str] = ()
+
+    def open(self, file: Any, schema: pa.Schema) -> Any:
+        """Return a Parquet writer of a file with zstd compression, checksums, and without vectors a page index."""
+        other = [name for name in schema.names if name not in self.raw]
+        vectors = [field.name for field in schema if is_vector(field)]
+        compression: Any = "zstd"
+        level: Any = COMPRESSION_LEVEL
+        if self.raw:
+            compression = dict.fromkeys(other, "zstd")
+            compression |= dict.fromkeys([name for name in (*self.raw, *self.loose) if name not in vectors], "none")
+            level = dict.fromkeys([name for name in other if name not in self.loose], COMPRESSION_LEVEL)
+        options: dict[str, Any] = {
+            "compression": compression,
+            "compression_level": level,
+            "use_dictionary": [name for name in other if name not in self.plain and name not in self.encodings],
+            "column_encoding": dict(self.encodings) or None,
+            "write_page_checksum": True,
+        }
+        if vectors:
+            return VectorWriter(file, schema, **options)
+        return pq.ParquetWriter(file, schema, write_page_index=True, **options)
+
+
+DEFAULT_LAYOUT = Layout()
+
+
 def write_shard(
     batches: Iterable[pa.RecordBatch],
     *,
@@ -71,45 +113,20 @@ def write_shard(
     folder: str,
     dataset: str,
     key: tuple[int, ...] = (),
-    plain: Sequence[str] = (),
-    encodings: Mapping[str, str] | None = None,
-    raw: Sequence[str] = (),
-    loose: Sequence[str] = (),
-    group_rows: int | None = None,
+    layout: Layout = DEFAULT_LAYOUT,
+    group_rows: int = ROW_GROUP_ROWS,
 ) -> StagedFile:
     """Write one Parquet file, each batch as row groups of at most `group_rows`, and return what it holds.
 
-    The rows are cast to `schema`. The file has zstd compression, checksums, and without vectors a page index;
-    dictionaries for every column but those `plain`, those with an encoding, and those `raw`, which are not compressed
-    either. Those `loose` have a dictionary and are not compressed: what is little beside its row is not worth the time.
-    Vectors are raw, and have no statistics. `batches` may be made on the way.
+    The rows are cast to `schema`. `batches` may be made on the way.
     """
     path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
-    encodings = dict(encodings or {})
-    other = [name for name in schema.names if name not in raw]
-    with_dictionary = [name for name in other if name not in plain and name not in encodings]
-    vectors = [field.name for field in schema if is_vector(field)]
-    packed = dict.fromkeys(other, "zstd")
-    packed |= dict.fromkeys([name for name in (*raw, *loose) if name not in vectors], "none")
-    options: dict[str, Any] = {
-        "compression": packed if raw else "zstd",
-        "compression_level": dict.fromkeys([name for name in other if name not in loose], COMPRESSION_LEVEL)
-        if raw
-        else COMPRESSION_LEVEL,
-        "use_dictionary": with_dictionary,
-        "column_encoding": encodings or None,
-        "write_page_checksum": True,
-    }
     rows, digests = 0, []
     with storage.explained(path, "write"), storage.open_output(path) as opened:
         file = HashingFile(opened)
-        writer: Any = (
-            VectorWriter(file, schema, **options)
-            if vectors
-            else pq.ParquetWriter(file, schema, write_page_index=True, **options)
-        )
+        writer = layout.open(file, schema)
         try:
-            for group in row_groups(batches, schema, group_rows or ROW_GROUP_ROWS):
+            for group in row_groups(batches, schema, group_rows):
                 writer.write_batch(group, row_group_size=group.num_rows)
                 digests.append(digest(group))
                 rows += group.num_rows
@@ -129,6 +146,13 @@ def write_shard(
         schema=name_of(schema),
         digests=tuple(digests),
     )
+
+
+def write_if_any(batches: Iterable[pa.RecordBatch], **options: Any) -> list[StagedFile]:
+    """Write batches as they come, with the options of `write_shard`; no batches, no file."""
+    rest = iter(batches)
+    first = next(rest, None)
+    return [] if first is None else [write_shard(itertools.chain([first], rest), **options)]
 
 
 def row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,7 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range
 INTEGERS = (I16, I32, I64)
 
 
-def decode(data: bytes) -> Struct:
+def decode_struct(data: bytes) -> Struct:
     """Return the struct that the bytes begin with.
 
     Raises:
@@ -22,7 +22,7 @@ def decode(data: bytes) -> Struct:
     return _Reader(data).struct()
 
 
-def encode(fields: Struct) -> bytes:
+def encode_struct(fields: Struct) -> bytes:
     """Return the bytes of a struct."""
     out = bytearray()
     _write_struct(out, fields)

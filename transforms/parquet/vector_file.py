@@ -90,7 +90,7 @@ class VectorWriter:
             4: (I32, crc - (1 << 32) if crc >> 31 else crc),
             5: (STRUCT, {1: (I32, len(numbers)), 2: (I32, PLAIN), 3: (I32, RLE), 4: (I32, RLE)}),
         }
-        header = thrift.encode(page)
+        header = thrift.encode_struct(page)
         offset = self._sink.tell()
         for part in (header, levels, values):
             self._sink.add(part)
@@ -115,7 +115,7 @@ class VectorWriter:
         tail = self._sink.hold()
         self._writer.close()
         self._buffer.flush()
-        footer = thrift.encode(self._complete(_footer(tail.getvalue())))
+        footer = thrift.encode_struct(self._complete(_footer(tail.getvalue())))
         self._sink.add(footer + len(footer).to_bytes(4, "little") + MAGIC)
 
     def _complete(self, footer: Struct) -> Struct:
@@ -164,7 +164,7 @@ def _levels(rows: int, dim: int) -> bytes:
 def _footer(data: bytes) -> Struct:
     """Return the metadata at the end of a file."""
     size = int.from_bytes(data[-8:-4], "little")
-    return thrift.decode(data[-8 - size : -8])
+    return thrift.decode_struct(data[-8 - size : -8])
 
 
 class _Sink:

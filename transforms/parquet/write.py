@@ -1,7 +1,7 @@
 """Write Parquet shards whose bytes depend on their rows alone, and describe each so that it can be verified."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 import molino.transforms.rows.coder  # noqa: F401  batches travel as Arrow IPC
 from molino.transforms import progress
-from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.parquet.shards import DEFAULT_LAYOUT, Layout, StagedFile, write_shard
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -24,24 +24,16 @@ class WriteParquet(beam.PTransform):
       schema: of the file, with a name and a version.
       folder: the run's staging folder.
       dataset: folder of the output.
-      plain: columns without a dictionary, because their values hardly repeat.
-      encodings: Parquet encodings of columns, by name.
+      layout: how the columns are stored.
     """
 
     schema: pa.Schema
     folder: str
     dataset: str
-    plain: Sequence[str] = ()
-    encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    layout: Layout = DEFAULT_LAYOUT
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
-        options = {
-            "schema": self.schema,
-            "folder": self.folder,
-            "dataset": self.dataset,
-            "plain": self.plain,
-            "encodings": self.encodings,
-        }
+        options = {"schema": self.schema, "folder": self.folder, "dataset": self.dataset, "layout": self.layout}
         return shards | f"Write {self.dataset}" >> beam.FlatMap(_write, **options)
 
 

@@ -50,7 +50,7 @@ class Sample:
         return np.ldexp(self.after, self.exponents[:, None])
 
 
-def take_sample(
+def score_sample(
     rows: np.ndarray,
     vectors: np.ndarray,
     components: Components,
@@ -121,8 +121,8 @@ def choose_components(sample: Sample, components: Components, limit: float, seed
 
     Without centring all of them together always hold it: they lose nothing but a rounding.
     """
-    pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)
     numbers = sample.before.shape[1]
+    pairs = draw_pairs(len(sample.rows), numbers, seed)
     if not len(pairs):
         return numbers
     after, before = cosines_by_components(sample.after, pairs), cosines(sample.before, pairs)
@@ -137,7 +137,6 @@ def count_errors(
     sample: Sample,
     components: Components,
     *,
-    kept: int,
     column: str,
     against: str | None,
     stored: np.ndarray,
@@ -147,12 +146,11 @@ def count_errors(
     """Return ERRORS: of every number of components in float64, of the vectors as they are written, and against another.
 
     Args:
-      kept: components that are written.
-      stored: (n, kept) float64, the scores as they are written, widened.
+      stored: (n, components that are written) float64, the scores as they are written, widened.
       vector_type: that they are written in.
     """
-    pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)
-    numbers = sample.before.shape[1]
+    numbers, kept = sample.before.shape[1], stored.shape[1]
+    pairs = draw_pairs(len(sample.rows), numbers, seed)
     before = cosines(sample.before, pairs)
     after = cosines_by_components(sample.after, pairs)
     bounds = [None] * numbers if components.mean is not None else bound_error(components).tolist()
@@ -182,9 +180,7 @@ def count_errors(
         ):
             found = _cosine_errors(cosines(other, pairs), cosines(of, pairs), None)
             rows.append({"reference": against, **made} | found | _recalls(other, of, seed))
-    names = ERRORS.names
-    arrays = [pa.array([row.get(name) for row in rows], ERRORS.field(name).type) for name in names]
-    return pa.RecordBatch.from_arrays(arrays, schema=ERRORS)
+    return pa.RecordBatch.from_pylist(rows, schema=ERRORS)
 
 
 def _cosine_errors(before: np.ndarray, after: np.ndarray, weights: np.ndarray | None) -> dict[str, float | int | None]:

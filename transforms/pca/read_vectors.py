@@ -90,8 +90,8 @@ class Vectors:
         """Bytes of all row groups, unpacked."""
         return sum(size for file in self.files for _, size in file.groups)
 
-    def numbers_of(self, column: str, wanted: int | None = None) -> int:
-        """Return how many numbers the vectors of a column have; `wanted` where some of a sample have as many.
+    def numbers_of(self, column: str, numbers: int | None = None) -> int:
+        """Return how many numbers the vectors of a column have; `numbers` where some of a sample have as many.
 
         Raises:
           DataError: it holds no vectors, or none of that length.
@@ -105,11 +105,11 @@ class Vectors:
         if not lengths:
             raise DataError(f"the column {column!r} of {path} holds no vector with a number; check --input")
         common = max(lengths, key=lambda size: (lengths[size], size))
-        if wanted and wanted not in lengths:
+        if numbers and numbers not in lengths:
             raise DataError(
-                f"--numbers {wanted}: no sampled vector in {column!r} of {path} has so many; most have {common}"
+                f"--numbers {numbers}: no sampled vector in {column!r} of {path} has so many; most have {common}"
             )
-        return wanted or common
+        return numbers or common
 
     def spans(self, *, sample: int, seed: int) -> list[VectorSpan]:
         """Return the pieces of work, and in them `sample` rows drawn from all; cut by the size of the input alone."""

@@ -5,26 +5,27 @@ small components need it. The third rotates and writes.
 """
 
 import dataclasses
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from molino.schemas.pca import CENTER, ERRORS, components_schema, place_names, vectors_schema
+from molino.schemas.pca import CENTER, components_schema, place_names, vectors_schema
 from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
+from molino.transforms.blas import pin_blas
 from molino.transforms.errors import DataError
-from molino.transforms.parquet.shards import StagedFile, write_shard
-from molino.transforms.pca.blas import pin_blas
+from molino.transforms.parquet.shards import StagedFile, write_if_any, write_shard
 from molino.transforms.pca.components import Components, find_components, refine_components, rotate_vectors
-from molino.transforms.pca.cosine_errors import Sample, choose_components, count_errors, take_sample
+from molino.transforms.pca.cosine_errors import Sample, choose_components, count_errors, score_sample
 from molino.transforms.pca.read_vectors import BLOCK_ROWS, Block, Vectors, VectorSpan, read_blocks, sort_out
-from molino.transforms.pca.second_moment import AddMoments, add_moments, no_moment, second_moment
+from molino.transforms.pca.second_moment import AddMoments, Moment, add_moments, no_moment, second_moment
+from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.warnings import Sighting, add_sightings
 
 FLOATS = {"float16": pa.float16(), "float32": pa.float32(), "float64": pa.float64()}
@@ -54,7 +55,7 @@ class Rotation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Found:
+class Findings:
     """The components, how many are kept, and what the sample shows.
 
     Attributes:
@@ -79,36 +80,32 @@ class Turn:
     mean: np.ndarray | None
 
 
-class _AddUp(beam.DoFn):
+class _Added(NamedTuple):
+    moments: beam.PCollection[tuple[int, Moment]]
+    samples: beam.PCollection[dict[str, Any]]
+    counters: beam.PCollection[Counters]
+
+
+def _add_up(span: VectorSpan, vectors: Vectors, rotation: Rotation, against_numbers: int) -> Iterator[object]:
     """Add up the moment of a span, and take the rows of the sample that lie in it."""
-
-    def __init__(self, vectors: Vectors, how: Rotation):
-        self.vectors, self.how = vectors, how
-        self.columns = list(dict.fromkeys(c for c in (vectors.column, how.label, how.against) if c))
-        self.against = vectors.numbers_of(how.against) if how.against else 0
-
-    def setup(self) -> None:
-        pin_blas()
-
-    def process(self, span: VectorSpan) -> Iterator[object]:
-        numbers, center = self.vectors.numbers, self.how.center
-        total = no_moment(numbers, center=center)
-        counters: Counter[str] = Counter()
-        sampled = np.array(span.sampled, np.int64)
-        for block in read_blocks(span, self.vectors.column, numbers, self.columns):
-            total = add_moments(total, second_moment(block.vectors, center=center))
-            counters += Counter({"rows_read": block.records, "vectors": len(block.vectors)})
-            counters += Counter({"rejects": len(block.rejects)})
-            if zeros := count_zeros(block, span):
-                counters["_zeros"] = add_sightings(counters["_zeros"], zeros)
-            counters += Counter(f"rejects.{reason}" for _, reason, _ in block.rejects)
-            chosen = np.flatnonzero(np.isin(block.places, sampled, assume_unique=True))
-            if len(chosen):
-                picked = sample_rows(block, chosen, self.how, self.against)
-                yield beam.pvalue.TaggedOutput("samples", picked)
-            progress.report("read", rows=block.records, bytes=block.rows.nbytes)
-        yield beam.pvalue.TaggedOutput("counters", dict(counters))
-        yield span.number, total
+    pin_blas()
+    total = no_moment(vectors.numbers, center=rotation.center)
+    counters: Counter[str] = Counter()
+    sampled = np.array(span.sampled, np.int64)
+    columns = list(dict.fromkeys(c for c in (vectors.column, rotation.label, rotation.against) if c))
+    for block in read_blocks(span, vectors.column, vectors.numbers, columns):
+        total = add_moments(total, second_moment(block.vectors, center=rotation.center))
+        counters += Counter({"rows_read": block.records, "vectors": len(block.vectors)})
+        counters += Counter({"rejects": len(block.rejects)})
+        if zeros := count_zeros(block, span):
+            counters["_zeros"] = add_sightings(counters["_zeros"], zeros)
+        counters += Counter(f"rejects.{reason}" for _, reason, _ in block.rejects)
+        chosen = np.flatnonzero(np.isin(block.places, sampled, assume_unique=True))
+        if len(chosen):
+            yield beam.pvalue.TaggedOutput("samples", sample_rows(block, chosen, rotation, against_numbers))
+        progress.report("read", rows=block.records, bytes=block.rows.nbytes)
+    yield beam.pvalue.TaggedOutput("counters", dict(counters))
+    yield span.number, total
 
 
 def count_zeros(block: Block, span: VectorSpan) -> int:
@@ -119,50 +116,42 @@ def count_zeros(block: Block, span: VectorSpan) -> int:
     return Sighting(len(zeros), first) if first else 0
 
 
-def sample_rows(block: Block, chosen: np.ndarray, how: Rotation, numbers: int) -> dict[str, Any]:
+def sample_rows(block: Block, chosen: np.ndarray, rotation: Rotation, against_numbers: int) -> dict[str, Any]:
     """Return what the sample keeps of some rows of a block.
 
     Args:
-      numbers: of a vector of `how.against`.
+      against_numbers: of a vector of `rotation.against`.
     """
     picked: dict[str, Any] = {"rows": block.places[chosen], "vectors": block.vectors[chosen].astype(np.float64)}
-    if how.label:
-        picked["labels"] = [str(value) for value in block.rows[how.label].take(pa.array(chosen)).to_pylist()]
-    if how.against:
-        good, vectors, _ = sort_out(block.rows[how.against].take(pa.array(chosen)), numbers)
-        picked["against"] = np.full((len(chosen), numbers), np.nan)
+    if rotation.label:
+        picked["labels"] = [str(value) for value in block.rows[rotation.label].take(pa.array(chosen)).to_pylist()]
+    if rotation.against:
+        good, vectors, _ = sort_out(block.rows[rotation.against].take(pa.array(chosen)), against_numbers)
+        picked["against"] = np.full((len(chosen), against_numbers), np.nan)
         picked["against"][good] = vectors
     return picked
 
 
-class _AddUpRotated(beam.DoFn):
+def _add_up_rotated(span: VectorSpan, rough: Components, vectors: Vectors, *, center: bool) -> tuple[int, Moment]:
     """Add up the moment of a span's rotated vectors, where small components need it."""
-
-    def __init__(self, vectors: Vectors, center: bool):
-        self.vectors, self.center = vectors, center
-
-    def setup(self) -> None:
-        pin_blas()
-
-    def process(self, span: VectorSpan, rough: Components) -> Iterator[tuple[int, Any]]:
-        total = no_moment(self.vectors.numbers, center=self.center)
-        if rough.needs_refinement:
-            column = self.vectors.column
-            for block in read_blocks(span, column, self.vectors.numbers, [column]):
-                rotated = rotate_vectors(block.vectors, rough.axes, rough.mean)
-                total = add_moments(total, second_moment(rotated, center=self.center))
-        yield span.number, total
+    pin_blas()
+    total = no_moment(vectors.numbers, center=center)
+    if rough.needs_refinement:
+        for block in read_blocks(span, vectors.column, vectors.numbers, [vectors.column]):
+            rotated = rotate_vectors(block.vectors, rough.axes, rough.mean)
+            total = add_moments(total, second_moment(rotated, center=center))
+    return span.number, total
 
 
-def find_rough(moments: Sequence[Any]) -> Components:
+def find_rough(moments: Sequence[Moment]) -> Components:
     """Return the components of the one moment of all rows."""
     pin_blas()
     return find_components(moments[0])
 
 
 def settle(
-    moments: Sequence[Any], rough: Components, samples: Sequence[dict[str, Any]], how: Rotation, column: str
-) -> Found:
+    moments: Sequence[Moment], rough: Components, samples: Sequence[dict[str, Any]], rotation: Rotation, column: str
+) -> Findings:
     """Return the exact components, how many are kept, and the errors of the sample.
 
     Raises:
@@ -170,48 +159,47 @@ def settle(
     """
     pin_blas()
     components = refine_components(rough, moments[0]) if rough.needs_refinement else rough
-    sample = join_samples(samples, components, how)
+    sample = join_samples(samples, components, rotation)
     numbers = len(components.singular)
-    kept = numbers if how.components is None else how.components
-    if how.max_cosine_error is not None:
-        chosen = choose_components(sample, components, how.max_cosine_error, how.seed)
+    kept = numbers if rotation.components is None else rotation.components
+    if rotation.max_cosine_error is not None:
+        chosen = choose_components(sample, components, rotation.max_cosine_error, rotation.seed)
         if chosen is None:
             raise DataError(
-                f"no number of components keeps the mean cosine error within {how.max_cosine_error:g}: centring alone "
-                "costs more; leave out --center"
+                f"no number of components keeps the mean cosine error within {rotation.max_cosine_error:g}: "
+                "centring alone costs more; leave out --center"
             )
         kept = chosen
-    stored = round_to(sample, kept, how.vector_type)
+    stored = round_to(sample, kept, rotation.vector_type)
     errors = count_errors(
         sample,
         components,
-        kept=kept,
         column=column,
-        against=how.against,
+        against=rotation.against,
         stored=stored,
-        vector_type=how.vector_type,
-        seed=how.seed,
+        vector_type=rotation.vector_type,
+        seed=rotation.seed,
     )
-    return Found(
+    return Findings(
         components=components, kept=kept, refined=rough.needs_refinement, sample=sample, errors=errors, stored=stored
     )
 
 
-def to_turn(found: Found) -> Turn:
+def to_turn(findings: Findings) -> Turn:
     """Return what a worker needs to rotate."""
-    axes = np.ascontiguousarray(found.components.axes[:, : found.kept])
-    return Turn(axes=axes, mean=found.components.mean)
+    axes = np.ascontiguousarray(findings.components.axes[:, : findings.kept])
+    return Turn(axes=axes, mean=findings.components.mean)
 
 
-def join_samples(samples: Sequence[dict[str, Any]], components: Components, how: Rotation) -> Sample:
+def join_samples(samples: Sequence[dict[str, Any]], components: Components, rotation: Rotation) -> Sample:
     """Return the sample of all rows, in their order."""
     held = sorted(samples, key=lambda one: int(one["rows"][0]))
     numbers = len(components.singular)
     rows = np.concatenate([one["rows"] for one in held]) if held else np.zeros(0, np.int64)
     vectors = np.concatenate([one["vectors"] for one in held]) if held else np.zeros((0, numbers))
-    labels = [label for one in held for label in one["labels"]] if how.label else None
-    against = np.concatenate([one["against"] for one in held]) if how.against and held else None
-    return take_sample(rows, vectors, components, labels, against)
+    labels = [label for one in held for label in one["labels"]] if rotation.label else None
+    against = np.concatenate([one["against"] for one in held]) if rotation.against and held else None
+    return score_sample(rows, vectors, components, labels, against)
 
 
 def round_to(sample: Sample, kept: int, vector_type: str) -> np.ndarray:
@@ -248,114 +236,98 @@ def to_lists(scores: np.ndarray, vector_type: str) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, type=type_)
 
 
-class _Write(beam.DoFn):
+def _write(span: VectorSpan, turn: Turn, vectors: Vectors, rotation: Rotation, folder: str) -> Iterator[StagedFile]:
     """Rotate the vectors of a span and stage its rows, and its rejects."""
+    pin_blas()
+    column, numbers = vectors.column, vectors.numbers
+    schema = vectors_schema(vectors.schema, column, turn.axes.shape[1], FLOATS[rotation.vector_type])
+    source, row = place_names(vectors.schema)
+    rejects: list[dict[str, Any]] = []
 
-    def __init__(self, vectors: Vectors, how: Rotation, folder: str):
-        self.vectors, self.how, self.folder = vectors, how, folder
+    def batches() -> Iterator[pa.RecordBatch]:
+        for block in read_blocks(span, column, numbers, vectors.schema.names):
+            rejects.extend(dict(zip(REJECTS.names, (span.label, *reject), strict=True)) for reject in block.rejects)
+            progress.report("write", rows=block.records)
+            if not len(block.vectors):
+                continue
+            with np.errstate(over="ignore", invalid="ignore"):
+                scores = rotate_vectors(block.vectors, turn.axes, turn.mean)
+            made = {column: to_lists(scores, rotation.vector_type)}
+            made[source] = pa.array([span.label]).take(pa.array(np.zeros(len(scores), np.int32)))
+            made[row] = pa.array(block.places - (span.row - span.line) + 1)
+            arrays = [made[name] if name in made else block.rows[name] for name in schema.names]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def setup(self) -> None:
-        pin_blas()
-
-    def process(self, span: VectorSpan, turn: Turn) -> Iterator[StagedFile]:
-        column, numbers = self.vectors.column, self.vectors.numbers
-        schema = vectors_schema(self.vectors.schema, column, turn.axes.shape[1], FLOATS[self.how.vector_type])
-        source, row = place_names(self.vectors.schema)
-        rejects: list[tuple[int, str, str]] = []
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            for block in read_blocks(span, column, numbers, self.vectors.schema.names):
-                rejects.extend(block.rejects)
-                progress.report("write", rows=block.records)
-                if not len(block.vectors):
-                    continue
-                with np.errstate(over="ignore", invalid="ignore"):
-                    scores = rotate_vectors(block.vectors, turn.axes, turn.mean)
-                made = {column: to_lists(scores, self.how.vector_type)}
-                made[source] = pa.array([span.label]).take(pa.array(np.zeros(len(scores), np.int32)))
-                made[row] = pa.array(block.places - (span.row - span.line) + 1)
-                arrays = [made[name] if name in made else block.rows[name] for name in schema.names]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-        yield from stage(batches(), schema, self.folder, "vectors", (span.number,), group_rows=BLOCK_ROWS)
-        if rejects:
-            lines, reasons, details = zip(*rejects, strict=True)
-            sources = pa.array([span.label] * len(lines))
-            batch = pa.RecordBatch.from_arrays(
-                [sources, pa.array(lines, pa.int64()), pa.array(reasons), pa.array(details)], schema=REJECTS
-            )
-            yield from stage(iter([batch]), REJECTS, self.folder, "rejects", (span.number,))
+    place: dict[str, Any] = {"folder": folder, "key": (span.number,)}
+    yield from write_if_any(batches(), schema=schema, dataset="vectors", group_rows=BLOCK_ROWS, **place)
+    if rejects:
+        batch = pa.RecordBatch.from_pylist(rejects, schema=REJECTS)
+        yield write_shard([batch], schema=REJECTS, dataset="rejects", **place)
 
 
-def stage(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: str, dataset: str, key: tuple[int, ...], **how: Any
-) -> Iterator[StagedFile]:
-    """Write batches as they come; no batches, no file."""
-    first = next(batches, None)
-    if first is not None:
-        batches = itertools.chain([first], batches)
-        yield write_shard(batches, schema=schema, folder=folder, dataset=dataset, key=key, **how)
-
-
-def stage_components(found: Found, folder: str) -> Iterator[StagedFile]:
+def stage_components(findings: Findings, folder: str) -> Iterator[StagedFile]:
     """Stage the components, the mean and the errors."""
-    of = found.components
+    of = findings.components
     numbers = len(of.singular)
     schema = components_schema(numbers)
     loadings = pa.FixedSizeListArray.from_arrays(
         pa.array(np.ascontiguousarray(of.axes.T).reshape(-1)), type=schema.field("loadings").type
     )
+    component = pa.array(np.arange(1, numbers + 1), pa.int32())
     arrays = [
-        pa.array(np.arange(1, numbers + 1), pa.int32()),
-        pa.array(np.arange(numbers) < found.kept),
+        component,
+        pa.array(np.arange(numbers) < findings.kept),
         pa.array(of.deviations),
         pa.array(of.proportions),
         pa.array(np.cumsum(of.proportions)),
         loadings,
     ]
-    rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    yield from stage(iter([rows]), schema, folder, "components", (0,))
-    yield from stage(iter([found.errors]), ERRORS, folder, "errors", (0,))
+    rows = {"components": pa.RecordBatch.from_arrays(arrays, schema=schema), "errors": findings.errors}
     if of.mean is not None:
-        mean = [pa.array(np.arange(1, numbers + 1), pa.int32()), pa.array(of.mean)]
-        yield from stage(iter([pa.RecordBatch.from_arrays(mean, schema=CENTER)]), CENTER, folder, "center", (0,))
+        rows["center"] = pa.RecordBatch.from_arrays([component, pa.array(of.mean)], schema=CENTER)
+    for dataset, batch in rows.items():
+        yield from write_if_any([batch], schema=batch.schema, folder=folder, dataset=dataset, key=(0,))
+
+
+class PrincipalComponents(NamedTuple):
+    """What `FindComponents` gives: one Findings, its Turn, and what was read."""
+
+    findings: beam.PCollection[Findings]
+    turn: beam.PCollection[Turn]
+    counters: beam.PCollection[Counters]
 
 
 @dataclasses.dataclass(kw_only=True)
-class FindComponents(beam.PTransform):
+class FindComponents(NamedOutputs):
     """Find the principal components of the vectors of all spans, and what they cost.
 
-    Input: VectorSpans. Output: `found`, one Found; `turn`, its Turn; and `counters`. Memory: a block and a moment a
-    worker thread; the sample, and what CELLS says, where all comes together.
+    Input: VectorSpans. Output: PrincipalComponents. Memory: a block and a moment a worker thread; the sample, and what
+    CELLS says, where all comes together.
 
     Attributes:
       vectors: where they are.
-      how: what is done with them.
+      rotation: what is done with them.
       spans: how many there are.
     """
 
     vectors: Vectors
-    how: Rotation
+    rotation: Rotation
     spans: int
 
-    def expand(self, spans: beam.PCollection) -> dict[str, beam.PCollection]:
-        add = AddMoments(count=self.spans, numbers=self.vectors.numbers, center=self.how.center)
-        added = spans | "AddUp" >> beam.ParDo(_AddUp(self.vectors, self.how)).with_outputs(
-            "samples", "counters", main="moments"
+    def expand(self, spans: beam.PCollection) -> PrincipalComponents:
+        vectors, rotation, center = self.vectors, self.rotation, self.rotation.center
+        add = AddMoments(count=self.spans, numbers=vectors.numbers, center=center)
+        against_numbers = vectors.numbers_of(rotation.against) if rotation.against else 0
+        arguments = {"vectors": vectors, "rotation": rotation, "against_numbers": against_numbers}
+        added = spans | "AddUp" >> ParDoInto(into=_Added, call=_add_up, arguments=arguments)
+        rough = beam.pvalue.AsSingleton(added.moments | "AddMoments" >> add | "Rough" >> Gather(into=find_rough))
+        again = spans | "AddUpRotated" >> beam.Map(_add_up_rotated, rough=rough, vectors=vectors, center=center)
+        samples = beam.pvalue.AsList(added.samples)
+        settled = Gather(
+            into=settle, arguments={"rough": rough, "samples": samples, "rotation": rotation, "column": vectors.column}
         )
-        moment = added.moments | "AddMoments" >> add
-        rough = moment | "Rough" >> Gather(into=find_rough)
-        again = spans | "AddUpRotated" >> beam.ParDo(
-            _AddUpRotated(self.vectors, self.how.center), rough=beam.pvalue.AsSingleton(rough)
-        )
-        arguments = {
-            "rough": beam.pvalue.AsSingleton(rough),
-            "samples": beam.pvalue.AsList(added.samples),
-            "how": self.how,
-            "column": self.vectors.column,
-        }
-        found = again | "AddRotated" >> add | "Settle" >> Gather(into=settle, arguments=arguments)
-        return {"found": found, "turn": found | "Turn" >> beam.Map(to_turn), "counters": added.counters}
+        findings = again | "AddRotated" >> add | "Settle" >> settled.with_output_types(Findings)
+        return PrincipalComponents(findings, findings | "Turn" >> beam.Map(to_turn), added.counters)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -367,16 +339,15 @@ class WriteVectors(beam.PTransform):
     Attributes:
       turn: one Turn.
       vectors: where they are.
-      how: what is done with them.
+      rotation: what is done with them.
       folder: the run's staging folder.
     """
 
     turn: beam.PCollection
     vectors: Vectors
-    how: Rotation
+    rotation: Rotation
     folder: str
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
-        return spans | "Rotate" >> beam.ParDo(
-            _Write(self.vectors, self.how, self.folder), turn=beam.pvalue.AsSingleton(self.turn)
-        )
+        arguments = {"vectors": self.vectors, "rotation": self.rotation, "folder": self.folder}
+        return spans | "Rotate" >> beam.FlatMap(_write, turn=beam.pvalue.AsSingleton(self.turn), **arguments)

@@ -6,6 +6,7 @@ for any workers. Powers of two keep data of any magnitude from overflow and unde
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
@@ -65,17 +66,17 @@ def second_moment(vectors: np.ndarray, *, center: bool) -> Moment:
     if not len(block):
         return no_moment(block.shape[1], center=center)
     with np.errstate(over="ignore", invalid="ignore"):
-        moment = _moment(block, 0, center)
+        moment = _moment(block, 0, center=center)
         largest = float(np.abs(moment.high.diagonal()).max())
     if SMALL < largest < LARGE:
         return moment
     exponent = int(np.frexp(np.abs(block).max())[1])
     if not block.any():
         return dataclasses.replace(no_moment(block.shape[1], center=center), rows=len(block))
-    return _moment(np.ldexp(block, -exponent), exponent, center)
+    return _moment(np.ldexp(block, -exponent), exponent, center=center)
 
 
-def _moment(block: np.ndarray, exponent: int, center: bool) -> Moment:
+def _moment(block: np.ndarray, exponent: int, *, center: bool) -> Moment:
     mean = None
     if center:
         mean = block.mean(axis=0)
@@ -113,14 +114,6 @@ def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return total, (a - (total - part)) + (b - part)
 
 
-def add_all(moments: Iterable[Moment], numbers: int, *, center: bool) -> Moment:
-    """Return the moment of all rows, added in the order given."""
-    total = no_moment(numbers, center=center)
-    for moment in moments:
-        total = add_moments(total, moment)
-    return total
-
-
 @dataclasses.dataclass(kw_only=True)
 class AddMoments(beam.PTransform):
     """Add up the moments of numbered spans, FAN_IN at a time, in a tree that depends on their number alone.
@@ -139,22 +132,22 @@ class AddMoments(beam.PTransform):
 
     def expand(self, moments: beam.PCollection) -> beam.PCollection:
         count, level = self.count, 0
-        how = {"numbers": self.numbers, "center": self.center}
+        arguments = {"numbers": self.numbers, "center": self.center}
         while count > FAN_IN:
             moments = (
                 moments
                 | f"Group{level}" >> beam.MapTuple(_group)
                 | f"Bring{level}" >> beam.GroupByKey()
-                | f"Add{level}" >> beam.Map(_add_group, **how)
+                | f"Add{level}" >> beam.Map(_add_group, **arguments)
             )
             count, level = -(-count // FAN_IN), level + 1
-        return moments | "Add" >> Gather(into=add_in_order, arguments=how)
+        return moments | "Add" >> Gather(into=add_in_order, arguments=arguments).with_output_types(Moment)
 
 
 def add_in_order(numbered: Sequence[tuple[int, Moment]], *, numbers: int, center: bool) -> Moment:
     """Return the moment of all rows, added in the order of the numbers."""
-    held = sorted(numbered, key=lambda one: one[0])
-    return add_all((moment for _, moment in held), numbers, center=center)
+    moments = (moment for _, moment in sorted(numbered, key=lambda one: one[0]))
+    return functools.reduce(add_moments, moments, no_moment(numbers, center=center))
 
 
 def _group(number: int, moment: Moment) -> tuple[int, tuple[int, Moment]]:

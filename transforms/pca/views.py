@@ -6,11 +6,13 @@ from typing import Any
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.pca.print_variance import print_variance
 from molino.transforms.pca.report import TERMS, pca_report
-from molino.transforms.pca.rotate import Found, stage_components
+from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.run import RunFacts
 
 
-def write_findings(findings: Found, counters: Mapping[str, int], run: Any) -> Iterator[StagedFile | Mapping[str, int]]:
+def write_findings(
+    findings: Findings, counters: Mapping[str, int], run: Any
+) -> Iterator[StagedFile | Mapping[str, int]]:
     """Stage components, errors, summary and report, and count the components."""
     components = findings.components
     counted = {"numbers": len(components.singular), "components": findings.kept, "refined": int(findings.refined)}

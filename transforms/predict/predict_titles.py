@@ -2,9 +2,8 @@
 
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -13,11 +12,13 @@ import pyarrow as pa
 from molino.schemas.predict import PREDICTED
 from molino.transforms import progress
 from molino.transforms.errors import DataError
-from molino.transforms.files import carry, storage
+from molino.transforms.files import storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import write_shard
+from molino.transforms.parquet.shards import Layout, StagedFile, write_shard
+from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
@@ -31,20 +32,8 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Classifier:
-    """A classifier as planned: small, and the same for every worker.
-
-    Attributes:
-      location: where the user said that it is.
-      path: local folder of the SavedModel.
-      digest: sha256 of it; see `model_files.digest_model`.
-      sent: where workers on other machines find the files of `path`.
-    """
-
-    location: str
-    path: str
-    digest: str
-    sent: str = ""
+class Classifier(model_files.PlannedFiles):
+    """A classifier as planned."""
 
 
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
@@ -78,40 +67,22 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     return Classifier(location=location, path=folder, digest=digest)
 
 
-_open: dict[Classifier, Any] = {}
-_opening = threading.Lock()
-
-
 def open_classifier(classifier: Classifier) -> Any:
     """Return this process's call of a classifier, loaded at the first use.
 
     Raises:
       DataError: its files are not on this machine, were changed, or cannot be loaded.
     """
-    with _opening:
-        if classifier not in _open:
-            path = _local(classifier)
-            if model_files.digest_model(path) != classifier.digest:
-                raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
-            from molino.transforms.models import saved_model
-
-            _open[classifier] = saved_model.load_classifier(path, classifier.location)
-        return _open[classifier]
+    return model_files.open_once(classifier, _load)
 
 
-def as_sent(classifier: Classifier, folder: str) -> Classifier:
-    """Return a classifier for workers on other machines, which find its files in `folder`."""
-    return dataclasses.replace(
-        classifier,
-        path="",
-        location=carry.shown_elsewhere(classifier.location),
-        sent=storage.join(folder, classifier.digest),
-    )
+def _load(classifier: Classifier) -> Any:
+    path = classifier.receive()
+    if model_files.digest_model(path) != classifier.digest:
+        raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
+    from molino.transforms.models import saved_model
 
-
-def _local(classifier: Classifier) -> str:
-    """Return the folder of a classifier's files on this machine; they are copied where it has none."""
-    return classifier.path or model_files.receive(classifier.sent, classifier.digest)
+    return saved_model.load_classifier(path, classifier.location)
 
 
 def spread(rows: pa.RecordBatch) -> pa.Array:
@@ -202,20 +173,26 @@ class _Predict(beam.DoFn):
                 folder=self.folder,
                 dataset="predictions",
                 key=(parts.shard,),
-                plain=["line", "title"],
-                encodings={"record": "DELTA_BINARY_PACKED"},
+                layout=Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"}),
             )
         for batch in rejects:
             yield beam.pvalue.TaggedOutput("rejects", batch)
         yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
 
 
+class PredictedTitles(NamedTuple):
+    """What `PredictTitles` gives: staged files of predictions, raw rejects, and counters."""
+
+    files: beam.PCollection[StagedFile]
+    rejects: beam.PCollection[pa.RecordBatch]
+    counters: beam.PCollection[Counters]
+
+
 @dataclasses.dataclass(kw_only=True)
-class PredictTitles(beam.PTransform):
+class PredictTitles(NamedOutputs):
     """Predict the category of every title and write a shard for each `Parts`.
 
-    Input: `Parts` of titles. Output: `files` (StagedFile), `rejects` and `counters`. Memory: the rows of one block per
-    worker thread, and the classifier.
+    Input: `Parts` of titles. Memory: the rows of one block per worker thread, and the classifier.
 
     Attributes:
       classifier: as planned.
@@ -229,7 +206,7 @@ class PredictTitles(beam.PTransform):
     folder: str
     not_finite: str = "reject"
 
-    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return parts | "PredictTitles" >> beam.ParDo(
-            _Predict(self.classifier, self.folder, self.not_finite), lines=beam.pvalue.AsSingleton(self.lines)
-        ).with_outputs("counters", "rejects", main="files")
+    def expand(self, parts: beam.PCollection) -> PredictedTitles:
+        call = _Predict(self.classifier, self.folder, self.not_finite)
+        arguments = {"lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=call, arguments=arguments)

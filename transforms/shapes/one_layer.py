@@ -93,13 +93,14 @@ def _add_sums(x, y, d, s, nodes):
 
 
 @compiled
-def descend(x, y, label, w, b, v, c, batch, start, stop, rate, l2):
-    """Take the steps from `start` to `stop` at one rate, in place; return the cross-entropy before the first of them.
+def descend(x, y, label, w, b, v, c, batch, steps, rate, l2):
+    """Take some steps at one rate, in place; return the cross-entropy before the first of them.
 
     Args:
       x, y, label: (n,) float32, the training points in order; labels are 0 or 1.
       w, b, v, c: as in `margins`; changed.
       batch: points in a step; that of step s begins at s * batch mod (n - batch).
+      steps: the first, and the one after the last.
       rate, l2: float32.
     """
     h = b.size
@@ -107,11 +108,11 @@ def descend(x, y, label, w, b, v, c, batch, start, stop, rate, l2):
     s = np.empty(6 * NODES, np.float32)
     share = ONE / np.float32(batch)
     loss = 0.0
-    for step in range(start, stop):
+    for step in range(steps[0], steps[1]):
         offset = step * batch % (x.size - batch)
         px, py, pl = x[offset : offset + batch], y[offset : offset + batch], label[offset : offset + batch]
         margins(px, py, w, b, v, c, t)
-        if step == start:
+        if step == steps[0]:
             for i in range(batch):
                 loss += max(t[i], ZERO) - pl[i] * t[i] + np.log1p(np.exp(-abs(t[i])))
         total = ZERO

@@ -3,22 +3,17 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from molino.schemas import field, schema
 from molino.schemas.shapes import PREDICTIONS, RUNS
 from molino.transforms import progress
-from molino.transforms.files import storage
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import write_shard, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.report.charts import jpeg
-from molino.transforms.rows.gather import Gather
 from molino.transforms.shapes.draw import draw_network
 from molino.transforms.shapes.points import SPLITS, Points, Problem, draw_split, label_points
 from molino.transforms.shapes.train_network import (
@@ -32,7 +27,7 @@ from molino.transforms.shapes.train_network import (
 
 THUMBNAIL = 200  # pixels
 PLOT_AREA = (36, 684, 43, 706)  # top, bottom, left and right of the axes in a picture
-RUN_NAME = "_runs"
+RUN_CARDS = "_runs"
 
 # what the report needs of each network; staged, not published
 CARDS = schema("shapes.cards", 1, *RUNS, field("thumbnail", pa.binary(), "JPEG", nullable=True))
@@ -116,7 +111,15 @@ def run_network(unit: Unit, folder: str, *, points: Points, timings: bool, plots
         top, bottom, left, right_side = PLOT_AREA
         row["thumbnail"] = jpeg(picture[top:bottom, left:right_side], side=THUMBNAIL, quality=75)
         files.append(write_view(jpeg(picture), folder=folder, name=plot_name(number, network)))
-    files.append(write_shard([_batch([row], CARDS)], schema=CARDS, folder=folder, dataset=RUN_NAME, key=(number,)))
+    files.append(
+        write_shard(
+            [pa.RecordBatch.from_pylist([row], schema=CARDS)],
+            schema=CARDS,
+            folder=folder,
+            dataset=RUN_CARDS,
+            key=(number,),
+        )
+    )
     predicted = prediction_rows(number, points, network.problem, margins["test"])
     files.append(write_shard([predicted], schema=PREDICTIONS, folder=folder, dataset="predictions", key=(number,)))
     progress.report("read", rows=1)
@@ -144,37 +147,3 @@ def prediction_rows(number: int, points: Points, problem: Problem, margin: np.nd
         pa.array(probability_of(margin)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=PREDICTIONS)
-
-
-def _batch(rows: Sequence[dict[str, Any]], schema_: pa.Schema) -> pa.RecordBatch:
-    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema_]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema_)
-
-
-@dataclasses.dataclass(kw_only=True)
-class GatherRuns(beam.PTransform):
-    """Bring the rows of all networks together in one shard, in the order of the sweep.
-
-    Input: the scratch files of units. Output: a StagedFile.
-
-    Attributes:
-      folder: the run's staging folder.
-    """
-
-    folder: str
-
-    def expand(self, scratch: beam.PCollection) -> beam.PCollection:
-        return scratch | "Gather" >> Gather(into=_gather_runs, arguments={"folder": self.folder})
-
-
-def _gather_runs(files: Sequence[StagedFile], folder: str) -> StagedFile:
-    table = pa.Table.from_batches(read_cards(files, RUNS.names), pa.schema([CARDS.field(name) for name in RUNS.names]))
-    rows = table.replace_schema_metadata(RUNS.metadata).combine_chunks().to_batches()
-    return write_shard(rows, schema=RUNS, folder=folder, dataset="runs", key=(0,))
-
-
-def read_cards(files: Sequence[StagedFile], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the cards of all networks, in the order of the sweep."""
-    for file in sorted((file for file in files if file.dataset == RUN_NAME), key=lambda file: file.key):
-        with storage.open_input(file.path) as raw:
-            yield from pq.ParquetFile(raw).iter_batches(columns=columns)

@@ -84,7 +84,7 @@ def _load(data: bytes) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        def construct_mapping(self, node: Any, *, deep: bool = False) -> Any:
             names = [self.construct_object(name, deep=True) for name, _ in node.value]
             for place, name in enumerate(names):
                 if name in names[:place]:
@@ -95,15 +95,15 @@ def _load(data: bytes) -> Any:
     return yaml.load(data, Loader)
 
 
-def parse_sweep(given: Any, name: str) -> list[Block]:
+def parse_sweep(blocks: Any, name: str) -> list[Block]:
     """Return blocks with a list for every parameter.
 
     Raises:
       DataError: the same as `read_sweep`.
     """
-    if not isinstance(given, list) or not given:
+    if not isinstance(blocks, list) or not blocks:
         raise DataError(f"{name}: a sweep is a list of blocks, each beginning with `- `; see docs/shapes.md")
-    return [_parse_block(block, f"{name}, block {number}") for number, block in enumerate(given, 1)]
+    return [_parse_block(block, f"{name}, block {number}") for number, block in enumerate(blocks, 1)]
 
 
 def _parse_block(given: Any, where: str) -> Block:
@@ -129,14 +129,14 @@ def _parse_block(given: Any, where: str) -> Block:
     return block
 
 
-def choose_problems(blocks: Sequence[Block], wanted: Sequence[Problem]) -> list[Block]:
-    """Return the blocks with the wanted problems only; one with a radius or frequency of its own brings it along.
+def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> list[Block]:
+    """Return the blocks with these problems only; one with a radius or frequency of its own brings it along.
 
     Raises:
-      DataError: the sweep has none of a wanted problem.
+      DataError: the sweep has none of one of them.
     """
     named = {problem.name for block in blocks for problem in map(parse_problem, block["problem"])}
-    for problem in wanted:
+    for problem in problems:
         if problem.name not in named:
             raise DataError(f"the sweep has no network for {problem.name}; it has {', '.join(sorted(named))}")
     chosen: list[Block] = []
@@ -144,7 +144,7 @@ def choose_problems(blocks: Sequence[Block], wanted: Sequence[Problem]) -> list[
         there = [parse_problem(text) for text in block["problem"]]
         kept: list[str] = []
         for problem in there:
-            for want in wanted:
+            for want in problems:
                 if want.name == problem.name:
                     usual = want.r == PROBLEMS[want.name]
                     kept.append(str(problem if usual else want))

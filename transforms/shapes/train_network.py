@@ -8,16 +8,14 @@ One hidden layer is trained by `one_layer`; any other network here, by matrix pr
 one thread, whose last bits depend on the kind of processor.
 """
 
-import ctypes
 import dataclasses
 import functools
-import glob
 import itertools
-import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from molino.transforms.blas import pin_blas
 from molino.transforms.shapes.one_layer import descend, margins
 from molino.transforms.shapes.points import Problem
 
@@ -123,7 +121,7 @@ def train_network(
         (w, b), (v, c) = layers
         take = functools.partial(descend, x, y, label, w, b, v, c)
     else:
-        use_one_thread()
+        pin_blas()
         take = functools.partial(descend_layers, np.stack([x, y], axis=1), label, layers)
     noted = range(0, network.steps, -(-network.steps // NOTES))
     stops = sorted({*noted, *range(0, network.steps, network.decay_steps), network.steps})
@@ -131,7 +129,7 @@ def train_network(
     for start, stop in itertools.pairwise(stops):
         penalty = penalty_of(layers, network.l2)
         rate = network.rate * network.decay ** (start // network.decay_steps)
-        loss = take(network.batch, start, stop, np.float32(rate), np.float32(network.l2)) + penalty
+        loss = take(network.batch, (start, stop), np.float32(rate), np.float32(network.l2)) + penalty
         if start in noted:
             steps.append(start)
             losses.append(float(np.float32(loss)))
@@ -148,9 +146,9 @@ def penalty_of(layers: Layers, l2: float) -> float:
 
 
 def descend_layers(
-    points: np.ndarray, label: np.ndarray, layers: Layers, batch: int, start: int, stop: int, rate: float, l2: float
+    points: np.ndarray, label: np.ndarray, layers: Layers, batch: int, steps: tuple[int, int], rate: float, l2: float
 ) -> float:
-    """Take the steps from `start` to `stop` at one rate, in place; return the cross-entropy before the first of them.
+    """Take some steps at one rate, in place; return the cross-entropy before the first of them.
 
     Any number of hidden layers; `points` is (n, 2) float32. What `one_layer.descend` does, by matrix
     products. Memory: about three times batch · nodes of all hidden layers, in float32.
@@ -158,18 +156,17 @@ def descend_layers(
     loss = 0.0
     outputs = [np.empty((batch, w.shape[1]), np.float32) for w, _ in layers]
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(start, stop):
+        for step in range(*steps):
             offset = step * batch % (len(points) - batch)
-            given = points[offset : offset + batch]
             truth = label[offset : offset + batch]
-            inputs = [given, *outputs[:-1]]
+            inputs = [points[offset : offset + batch], *outputs[:-1]]
             for number, (w, b) in enumerate(layers):
                 np.matmul(inputs[number], w, out=outputs[number])
                 outputs[number] += b
                 if number < len(layers) - 1:
                     np.maximum(outputs[number], 0, out=outputs[number])
             margin = outputs[-1][:, 1] - outputs[-1][:, 0]
-            if step == start:
+            if step == steps[0]:
                 loss = cross_entropy(margin, truth)
             slope = (probability_of(margin) - truth) / np.float32(batch)
             back = np.stack([-slope, slope], axis=1)
@@ -209,7 +206,7 @@ def ask_network(layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             rows = slice(start, start + CHUNK_ROWS)
             margins(x[rows], y[rows], w, b, v, c, out[rows])
         return out
-    use_one_thread()
+    pin_blas()
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(x), CHUNK_ROWS):
@@ -220,20 +217,6 @@ def ask_network(layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             logits = values @ w + b
             parts.append(logits[:, 1] - logits[:, 0])
     return np.concatenate(parts)
-
-
-@functools.cache
-def use_one_thread() -> None:
-    """Let NumPy's OpenBLAS use one thread for each caller: every worker has a core, and threads would change bits.
-
-    For the whole process and for good; another BLAS stays as it is.
-    """
-    folder = os.path.dirname(os.path.dirname(np.__file__))
-    for path in glob.glob(f"{folder}/numpy.libs/*openblas*") + glob.glob(f"{folder}/numpy/.dylibs/*openblas*"):
-        library = ctypes.CDLL(path)
-        for name in ("scipy_openblas_set_num_threads64_", "scipy_openblas_set_num_threads"):
-            if hasattr(library, name):
-                getattr(library, name)(1)
 
 
 def order_by_time(networks: Sequence[Network]) -> list[int]:

@@ -29,12 +29,12 @@ class Look:
     """What a look at texts saw.
 
     Attributes:
-      seen: what they are, each kind with the number of files, for who plans a run.
+      kinds: what they are, each kind with the number of files, for who plans a run.
       warnings: what contradicts the options.
       heads: of a few texts the first whole lines after the header, for who looks at records; of Parquet nothing.
     """
 
-    seen: tuple[str, ...]
+    kinds: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
     heads: tuple[tuple[Source, bytes], ...] = ()
 
@@ -67,8 +67,8 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
         for check in CHECKS:
             if warning := check(lines, source, format_, command):
                 found.setdefault(warning.kind + warning.remedy, []).append((source.label, warning))
-    seen = tuple(f"{n:,} {'file' if n == 1 else 'files'}: {kind}" for kind, n in kinds.most_common())
-    return Look(seen=seen, warnings=tuple(_merged(told, few) for told in found.values()), heads=tuple(heads))
+    described = tuple(f"{n:,} {'file' if n == 1 else 'files'}: {kind}" for kind, n in kinds.most_common())
+    return Look(kinds=described, warnings=tuple(_merged(told, few) for told in found.values()), heads=tuple(heads))
 
 
 def _merged(told: Sequence[tuple[str, DataWarning]], looked: int) -> DataWarning:
@@ -95,7 +95,7 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
 
 def _check_names(source: Source, text: TextFormat) -> Found:
     """Check whether another column has a wanted one's name in other letters."""
-    for name, column in text.found(source.header).items():
+    for name, column in text.columns_in(source.header).items():
         for twin in source.header:
             if twin != column and twin.strip().lower() == column.strip().lower():
                 told = f"there is a column {twin!r} beside {column!r}; the latter is read"
@@ -109,9 +109,7 @@ def _check_names(source: Source, text: TextFormat) -> Found:
     return None
 
 
-def _check_encoding(
-    lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine
-) -> DataWarning | None:
+def _check_encoding(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
     better = better_encoding(b"\n".join(lines), text.codec)
     if not better:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from molino.transforms.rows.batches import sum_counters
-from molino.transforms.text.lines import NEWLINE, Chunk, parse_clean, raw_rejects, show_line, with_position
+from molino.transforms.text.lines import NEWLINE, NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
 from molino.transforms.warnings import Sighting
@@ -84,8 +84,8 @@ def parse_quoted(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         if not window:
             break
         complete, position = ended and at + size >= len(held), (span_number << LINE_BITS) + line
-        chunk = parse_clean_records(window, source, text, position, complete)
-        chunk = chunk or parse_odd_records(window, source, text, position, complete)
+        chunk = parse_clean_records(window, source, text, position, ended=complete)
+        chunk = chunk or parse_odd_records(window, source, text, position, ended=complete)
         at, line = at + chunk.bytes, line + chunk.lines
         chunks.append(chunk)
         if sum(chunk.records for chunk in chunks) >= CHUNK_RECORDS:
@@ -106,7 +106,7 @@ def _join(chunks: Sequence[Chunk]) -> Chunk:
     )
 
 
-def parse_clean_records(data: bytes, source: Source, text: TextFormat, position: int, ended: bool) -> Chunk | None:
+def parse_clean_records(data: bytes, source: Source, text: TextFormat, position: int, *, ended: bool) -> Chunk | None:
     """Parse the records at the start of a text, up to the first that is odd or not complete; None when there is none.
 
     Clean is a record of the header's number of fields, in which every quote opens a field, closes one, or is one of two
@@ -135,7 +135,6 @@ def parse_clean_records(data: bytes, source: Source, text: TextFormat, position:
     newlines = np.flatnonzero(np.frombuffer(clean, np.uint8) == NEWLINE)
     return Chunk(
         rows=with_position(table, position + np.searchsorted(newlines, starts)),
-        rejects=raw_rejects([], [], []),
         records=len(ends),
         lines=len(newlines),
         bytes=min(len(clean), length),
@@ -181,7 +180,7 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
     return starts[:count], ends[:count]
 
 
-def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: int, ended: bool) -> Chunk:
+def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: int, *, ended: bool) -> Chunk:
     """Parse one or more records at the start of a text with Python's csv module.
 
     Stops where the text may hold only a part of the next record. A quote within an unquoted field is a letter, and
@@ -220,7 +219,7 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),
-        rejects=raw_rejects(*zip(*bad, strict=True)) if bad else raw_rejects([], [], []),
+        rejects=raw_rejects(*zip(*bad, strict=True)) if bad else NO_REJECTS,
         records=len(rows) + len(bad),
         lines=feed.number,
         bytes=feed.bytes,

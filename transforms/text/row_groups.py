@@ -27,7 +27,7 @@ def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
     source, row = span.source, 0
     groups = source.groups[span.start : span.end]
     bytes_a_row = sum(size for _, size in groups) / max(1, sum(rows for rows, _ in groups))
-    columns = text.found(source.header)
+    columns = text.columns_in(source.header)
     with storage.open_input(source.path) as raw:
         try:
             file = pq.ParquetFile(raw)

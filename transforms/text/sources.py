@@ -82,7 +82,7 @@ class TextFormat:
         """Schema of the batches: the wanted columns as strings, then `position`."""
         return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
 
-    def found(self, header: Sequence[str]) -> dict[str, str]:
+    def columns_in(self, header: Sequence[str]) -> dict[str, str]:
         """Return the wanted columns that a header has: names in the batch, mapped to names in the header."""
         return {name: column for name, column in self.columns.items() if column in header}
 
@@ -166,12 +166,12 @@ def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = 
     for source_number, source in enumerate(sources):
         if source.empty:
             continue
-        for start, end in _ranges(source, span_bytes, quoted):
+        for start, end in _ranges(source, span_bytes, quoted=quoted):
             spans.append(Span(number=len(spans), source=source, source_number=source_number, start=start, end=end))
     return spans
 
 
-def _ranges(source: Source, span_bytes: int, quoted: bool) -> Iterator[tuple[int, int]]:
+def _ranges(source: Source, span_bytes: int, *, quoted: bool) -> Iterator[tuple[int, int]]:
     if source.kind == PARQUET:
         start, held = 0, 0
         for number, (_, size) in enumerate(source.groups, 1):
@@ -287,7 +287,7 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
                 f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
             ) from None
     check_columns(schema.names, path, text, command)
-    wanted = text.found(schema.names)
+    wanted = text.columns_in(schema.names)
     for name, column in wanted.items():
         if not _is_text(schema.field(column).type):
             flag = option_of(name)

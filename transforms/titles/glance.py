@@ -46,7 +46,7 @@ class Glance:
     sample: pa.Table
 
 
-def add_up(glances: Sequence[Glance]) -> Glance:
+def combine_glances(glances: Sequence[Glance]) -> Glance:
     """Return what all show together; the sample in the order of turns."""
     groups: Counter[tuple[str, str | None, str]] = Counter()
     known: dict[str, Known] = {}

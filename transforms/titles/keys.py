@@ -5,7 +5,6 @@ All are 64-bit hashes of the title and the options, the same in every process. T
 
 import functools
 import unicodedata
-from collections.abc import Sequence
 
 import numba
 import numpy as np
@@ -49,6 +48,9 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> U(30))) * U(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> U(27))) * U(0x94D049BB133111EB)
     return values ^ (values >> U(31))
+
+
+_finish = inlined(_mixed)
 
 
 def block_hashes(ids: np.ndarray, seed: int) -> np.ndarray:
@@ -118,13 +120,6 @@ def _folding() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return starts, lengths, np.array(points, np.int32)
 
 
-@inlined
-def _finish(word):
-    word = (word ^ (word >> U(30))) * U(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> U(27))) * U(0x94D049BB133111EB)
-    return word ^ (word >> U(31))
-
-
 @compiled
 def _near_keys(data, offsets, starts, lengths, points, out, beyond):
     """Add up the hashes of every title's folded words; mark titles with code points that the table lacks."""
@@ -162,6 +157,6 @@ def _near_keys(data, offsets, starts, lengths, points, out, beyond):
         out[i] = total
 
 
-def split_names(numbers: np.ndarray, names: Sequence[str] = SPLITS) -> pa.Array:
+def split_names(numbers: np.ndarray) -> pa.Array:
     """Return the names of splits as strings."""
-    return pa.array(names, pa.string()).take(pa.array(numbers))
+    return pa.array(SPLITS, pa.string()).take(pa.array(numbers))

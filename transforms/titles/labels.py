@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,9 +21,11 @@ from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
 from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
 from molino.transforms.processes import run_module
+from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.titles.keys import SPLITS
-from molino.transforms.titles.merge import sum_counts
+from molino.transforms.titles.merge import sum_category_counts
 from molino.transforms.warnings import DataWarning
 
 GRAPH = "transform"  # the graph's folder in the output
@@ -184,10 +186,10 @@ def _settle(folder: Path) -> None:
 
 
 def _label(tables: list[pa.Table]) -> Labels:
-    return number_categories(sum_counts(tables))
+    return number_categories(sum_category_counts(tables))
 
 
-def _write(labels: Labels, folder: str) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+def _write(labels: Labels, folder: str) -> Iterator[object]:
     if len(labels.table):
         batches = labels.table.combine_chunks().to_batches()
         yield write_shard(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
@@ -211,11 +213,22 @@ def count_labels(labels: Labels) -> dict[str, int]:
     return counted | {f"split.{split}": pc.sum(table[split]).as_py() or 0 for split in SPLITS}
 
 
-@dataclasses.dataclass(kw_only=True)
-class LabelCategories(beam.PTransform):
-    """Number the categories by their titles in training. Input: tables of molino.transforms.titles.merge.COUNTS.
+class NumberedCategories(NamedTuple):
+    """What `LabelCategories` gives: one Labels, the staged table and transform graph, and their counters."""
 
-    Output: `labels`, one Labels; `files`, the staged table and transform graph; and `counters`.
+    labels: beam.PCollection[Labels]
+    files: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
+
+
+class _Written(NamedTuple):
+    files: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
+
+
+@dataclasses.dataclass(kw_only=True)
+class LabelCategories(NamedOutputs):
+    """Number the categories by their titles in training. Input: tables of molino.transforms.titles.merge.COUNTS.
 
     Attributes:
       folder: the run's staging folder.
@@ -223,12 +236,10 @@ class LabelCategories(beam.PTransform):
 
     folder: str
 
-    def expand(self, counts: beam.PCollection) -> dict[str, beam.PCollection]:
-        labels = counts | "Number" >> Gather(into=_label)
-        written = labels | "WriteLabels" >> beam.FlatMap(_write, folder=self.folder).with_outputs(
-            "counters", main="files"
-        )
-        return {"labels": labels, "files": written.files, "counters": written.counters}
+    def expand(self, counts: beam.PCollection) -> NumberedCategories:
+        labels = counts | "Number" >> Gather(into=_label).with_output_types(Labels)
+        written = labels | "WriteLabels" >> ParDoInto(into=_Written, call=_write, arguments={"folder": self.folder})
+        return NumberedCategories(labels, *written)
 
 
 if __name__ == "__main__":

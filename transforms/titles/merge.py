@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -14,6 +15,7 @@ from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.models.finite import REASON, are_finite
 from molino.transforms.rows.batches import first_appearance_codes
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
@@ -79,8 +81,15 @@ def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
+class KeyedTitles(NamedTuple):
+    """What `KeyTitles` gives: batches of ROWS, and raw rejects."""
+
+    rows: beam.PCollection[pa.RecordBatch]
+    rejects: beam.PCollection[pa.RecordBatch]
+
+
 class _Key(beam.DoFn):
-    def __init__(self, without_category: bool, models: Sequence[Model] = ()):
+    def __init__(self, *, without_category: bool, models: Sequence[Model] = ()):
         self.without_category, self.models = without_category, models
 
     def process(self, rows: pa.RecordBatch) -> Iterator[object]:
@@ -103,8 +112,8 @@ class _Key(beam.DoFn):
 
 
 @dataclasses.dataclass(kw_only=True)
-class KeyTitles(beam.PTransform):
-    """Give titles their id and the key of what is nearly the same. Output: `rows`, batches of ROWS, and `rejects`.
+class KeyTitles(NamedOutputs):
+    """Give titles their id and the key of what is nearly the same.
 
     Attributes:
       without_category: keep titles that have no category; else they are rejects.
@@ -114,10 +123,9 @@ class KeyTitles(beam.PTransform):
     without_category: bool = False
     models: Sequence[Model] = ()
 
-    def expand(self, rows: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return rows | "Key" >> beam.ParDo(_Key(self.without_category, self.models)).with_output_types(
-            pa.RecordBatch, rejects=pa.RecordBatch
-        ).with_outputs("rejects", main="rows")
+    def expand(self, rows: beam.PCollection) -> KeyedTitles:
+        call = _Key(without_category=self.without_category, models=self.models)
+        return rows | "Key" >> ParDoInto(into=KeyedTitles, call=call)
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +180,7 @@ def _plain(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if column.type == CODED else column
 
 
-def find_conflicts(kept: pa.RecordBatch) -> pa.RecordBatch:
+def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
     """Return the rows whose title has more than one category, ordered by title and category.
 
     Args:
@@ -207,13 +215,13 @@ def count_categories(parts: Parts, draw: Draw) -> pa.Table:
         columns = [names, pa.array((found % len(SPLITS)).astype(np.int8)), pa.array(cells[found])]
         tables.append(pa.Table.from_arrays(columns, schema=COUNTS))
         progress.report("reduce", rows=rows.num_rows)
-    return sum_counts(tables)
+    return sum_category_counts(tables)
 
 
 COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", pa.int64())])
 
 
-def sum_counts(tables: Iterator[pa.Table] | list[pa.Table]) -> pa.Table:
+def sum_category_counts(tables: Iterator[pa.Table] | list[pa.Table]) -> pa.Table:
     """Add up tables of COUNTS; ordered by category and split, null last."""
     joined = pa.concat_tables([COUNTS.empty_table(), *(table.cast(COUNTS) for table in tables)])
     grouped = joined.group_by(["category", "split"], use_threads=False).aggregate([("titles", "sum")])

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -15,13 +15,15 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import StagedFile, write_shard
+from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_shard
+from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
-from molino.transforms.titles.glance import Glance, add_up, glance_at
+from molino.transforms.titles.glance import Glance, combine_glances, glance_at
 from molino.transforms.titles.keys import SPLITS, split_names
 from molino.transforms.titles.labels import Labels
-from molino.transforms.titles.merge import NULLABLE, Draw, find_conflicts, merge_titles
+from molino.transforms.titles.merge import NULLABLE, Draw, find_conflicting_titles, merge_titles
 from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
@@ -31,7 +33,7 @@ PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Columns:
+class TitleColumns:
     """What the titles are written with.
 
     Attributes:
@@ -56,7 +58,9 @@ class Columns:
         return titles_schema(dimensions, vector_type=half, model_text=self.model_text, tokens=self.tokens)
 
 
-def embed_titles(titles: pa.Array, columns: Columns) -> tuple[dict[str, pa.FixedSizeListArray], dict[str, np.ndarray]]:
+def embed_titles(
+    titles: pa.Array, columns: TitleColumns
+) -> tuple[dict[str, pa.FixedSizeListArray], dict[str, np.ndarray]]:
     """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
 
     With them, for each model that gives some: the places of the titles whose vectors are not finite.
@@ -73,11 +77,11 @@ def embed_titles(titles: pa.Array, columns: Columns) -> tuple[dict[str, pa.Fixed
             found[model.name] = bad
             if columns.not_finite == "zero":
                 of[bad] = 0
-        made[model.name] = _lists(of, model, columns.half)
+        made[model.name] = _lists(of, model, half=columns.half)
     return made, found
 
 
-def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArray:
+def _lists(vectors: np.ndarray, model: Model, *, half: bool) -> pa.FixedSizeListArray:
     if half:
         with np.errstate(over="ignore"):
             wide, vectors = vectors, vectors.astype(np.float16)
@@ -89,7 +93,7 @@ def _lists(vectors: np.ndarray, model: Model, half: bool) -> pa.FixedSizeListArr
     return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
 
 
-def list_tokens(titles: pa.Array, columns: Columns) -> dict[str, pa.Array]:
+def list_tokens(titles: pa.Array, columns: TitleColumns) -> dict[str, pa.Array]:
     """Return the token ids of the titles by every model, TOKENS a title, padded with -1, and how many there are."""
     made: dict[str, pa.Array] = {}
     for model in columns.models:
@@ -126,7 +130,7 @@ def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def finish_titles(
-    group: pa.RecordBatch, columns: Columns, lines: LineTable
+    group: pa.RecordBatch, columns: TitleColumns, lines: LineTable
 ) -> tuple[pa.RecordBatch, dict[str, Sighting]]:
     """Return labeled titles as `columns.schema` has them, with vectors, and counters of those that are not finite."""
     vectors, odd = embed_titles(group["title"], columns)
@@ -143,7 +147,7 @@ def finish_titles(
     return pa.RecordBatch.from_arrays(arrays, schema=schema), counters
 
 
-def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
+def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     """Return conflicting titles as CONFLICTS."""
     made = {"category": conflicts["category"].dictionary_decode(), "split": split_names(conflicts["split"].to_numpy())}
     arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
@@ -151,7 +155,7 @@ def finish_conflicts(conflicts: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class _Write(beam.DoFn):
-    def __init__(self, draw: Draw, columns: Columns, folder: str):
+    def __init__(self, draw: Draw, columns: TitleColumns, folder: str):
         self.draw, self.columns, self.folder = draw, columns, folder
 
     def process(self, parts: Parts, labels: Labels, lines: LineTable) -> Iterator[object]:
@@ -162,12 +166,12 @@ class _Write(beam.DoFn):
         def blocks() -> Iterator[pa.RecordBatch]:
             for rows in parts:
                 kept = merge_titles(rows, self.draw)
-                found = find_conflicts(kept)
+                found = find_conflicting_titles(kept)
                 counters["titles"] += kept.num_rows
                 counters["duplicates"] += rows.num_rows - kept.num_rows
                 counters["conflicts"] += found.num_rows
                 counters["conflicting_titles"] += len(found["title"].unique())
-                conflicts.append(finish_conflicts(found))
+                conflicts.append(finish_conflicting_titles(found))
                 if kept.num_rows:
                     turns = self.draw.turn(kept)
                     glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
@@ -183,7 +187,7 @@ class _Write(beam.DoFn):
         held = (batch for batch in conflicts if batch.num_rows)
         yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
         yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
-        yield beam.pvalue.TaggedOutput("glances", add_up(glances))
+        yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
 
     def _stage(
         self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
@@ -191,26 +195,40 @@ class _Write(beam.DoFn):
         first = next(batches, None)
         if first is None:
             return
-        how: dict[str, Any] = {"plain": ["id", "title", "model_text"]}
+        layout, group_rows = Layout(plain=["id", "title", "model_text"]), ROW_GROUP_ROWS
         if dataset == "titles":
             tokens = [
                 name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
             ]
             packed = {*CODED, *tokens, "record"}
-            how["plain"].append("record")
             raw = [name for name in schema.names if name not in packed]
-            how |= {"raw": raw, "loose": CODED, "group_rows": GROUP_ROWS}
+            layout, group_rows = Layout(plain=[*layout.plain, "record"], raw=raw, loose=CODED), GROUP_ROWS
         batches = itertools.chain([first], batches)
-        yield write_shard(batches, schema=schema, folder=self.folder, dataset=dataset, key=(shard,), **how)
+        yield write_shard(
+            batches,
+            schema=schema,
+            folder=self.folder,
+            dataset=dataset,
+            key=(shard,),
+            layout=layout,
+            group_rows=group_rows,
+        )
+
+
+class WrittenTitles(NamedTuple):
+    """What `WriteTitles` gives; one Glance a shard."""
+
+    files: beam.PCollection[StagedFile]
+    glances: beam.PCollection[Glance]
+    counters: beam.PCollection[Counters]
 
 
 @dataclasses.dataclass(kw_only=True)
-class WriteTitles(beam.PTransform):
+class WriteTitles(NamedOutputs):
     """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
 
-    Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Output: `files`, `counters`,
-    and `glances`: one Glance a shard. Memory: the rows of one block and the vectors of one row group per worker thread,
-    and the models.
+    Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Memory: the rows of one
+    block and the vectors of one row group per worker thread, and the models.
 
     Attributes:
       labels: the numbers of the categories, one element.
@@ -223,12 +241,10 @@ class WriteTitles(beam.PTransform):
     labels: beam.PCollection
     lines: beam.PCollection
     draw: Draw
-    columns: Columns
+    columns: TitleColumns
     folder: str
 
-    def expand(self, parts: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return parts | "WriteTitles" >> beam.ParDo(
-            _Write(self.draw, self.columns, self.folder),
-            labels=beam.pvalue.AsSingleton(self.labels),
-            lines=beam.pvalue.AsSingleton(self.lines),
-        ).with_outputs("counters", "glances", main="files")
+    def expand(self, parts: beam.PCollection) -> WrittenTitles:
+        call = _Write(self.draw, self.columns, self.folder)
+        arguments = {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=call, arguments=arguments)

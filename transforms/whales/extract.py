@@ -3,35 +3,30 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from molino.schemas import field, schema
 from molino.schemas.rejects import REJECTS
 from molino.schemas.whales import REGIONS, with_pixels
 from molino.transforms import progress
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
-from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_damaged, read_header
+from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
 from molino.transforms.images.exif import read_exif
-from molino.transforms.images.list_images import Columns, read_unit
+from molino.transforms.images.list_images import ShardColumns, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
-from molino.transforms.rows.gather import Gather
 from molino.transforms.warnings import Sighting, add_sightings
 from molino.transforms.whales.crop import crop, crop_square, draw_thumbnail, mask_runs
 from molino.transforms.whales.find_region import (
@@ -51,19 +46,13 @@ from molino.transforms.whales.find_salient_region import (
 )
 
 FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL = "found", "no_region", "one_colour", "no_colour", "too_small"
-STATUSES = (FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL)
 # by EXIF orientation: degrees clockwise, and whether the stored pixels are first flipped left to right
 TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True), 6: (90, False), 7: (90, True),
          8: (270, False)}  # fmt: skip
 IMAGE_SECONDS = 120.0  # that an image may take where a process died before
 GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
 PLAIN = ("key", "sha256")  # columns whose values hardly repeat
-PACKED = (
-    "crop",
-    "mask",
-    "pixels",
-    "thumbnail",
-)  # columns that nothing makes smaller, or that are read fastest as they are
+PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, or they are read fastest as they are
 CLIP = 200
 
 # what the report needs of each image; staged, not published
@@ -117,7 +106,7 @@ class Extraction:
     write_images: bool
     timings: bool
     thumbnails: bool
-    columns: Columns
+    columns: ShardColumns
 
     @property
     def schema(self) -> pa.Schema:
@@ -139,7 +128,7 @@ _at_work = 0  # pixels of the images that threads of this process work on
 
 
 @contextlib.contextmanager
-def _pixels_at_work(pixels: int) -> Iterator[None]:
+def pixels_at_work(pixels: int) -> Iterator[None]:
     """Wait until an image fits beside those at work: all threads together hold one, or MAX_PIXELS."""
     global _at_work
     with _room:
@@ -153,40 +142,42 @@ def _pixels_at_work(pixels: int) -> Iterator[None]:
             _room.notify_all()
 
 
-def extract_region(image: ImageBytes, how: Extraction) -> Extract:
+def extract_region(image: ImageBytes, extraction: Extraction) -> Extract:
     """Return what one image comes to. No image makes it raise."""
     try:
         if image.error is not None:
             raise image.error
         header = read_header(image.data)
         pixels = header.width * header.height
-        if pixels > how.max_pixels:
-            told = f"{header.width} x {header.height} pixels, more than --max-pixels {how.max_pixels}"
+        if pixels > extraction.max_pixels:
+            told = f"{header.width} x {header.height} pixels, more than --max-pixels {extraction.max_pixels}"
             raise ImageError("too_many_pixels", told)
-        with _pixels_at_work(pixels):
-            return _extract(image, header, how)
+        with pixels_at_work(pixels):
+            return _extract(image, header, extraction)
     except ImageError as error:
         reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}
         return Extract(None, reject, _card(image, error.reason, error.detail[:CLIP]), {})
 
 
-def _extract(image: ImageBytes, header: Header, how: Extraction) -> Extract:
+def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extract:
     start = time.perf_counter()
-    scale, find = way_of(how, header)
-    pixels, damage = decode_damaged(image.data, max_pixels=how.max_pixels, scale=scale)
-    if damage and how.damaged == "reject":
+    scale, find = way_of(extraction, header)
+    pixels, damage = decode_image(image.data, max_pixels=extraction.max_pixels, scale=scale)
+    if damage and extraction.damaged == "reject":
         raise ImageError("damaged", damage)
     decoded = time.perf_counter()
     region = find(pixels, shape=header.shape)
     found = time.perf_counter()
     # what is cut out has the full resolution; an image that is only looked at is never decoded at it
-    whole = functools.cache(lambda: pixels if scale == 1 else decode_damaged(image.data, max_pixels=how.max_pixels)[0])
+    whole = functools.cache(
+        lambda: pixels if scale == 1 else decode_image(image.data, max_pixels=extraction.max_pixels)[0]
+    )
     height, width = header.shape
     rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
-    cut = box if how.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
-    draws = how.write_images and box and max(header.shape) <= JPEG_SIDE
+    cut = box if extraction.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
+    draws = extraction.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         "key": image.key,
         "sha256": image.sha256,
@@ -202,7 +193,7 @@ def _extract(image: ImageBytes, header: Header, how: Extraction) -> Extract:
         "damaged": bool(damage),
         **read_exif(header.exif),
         "presence": measure_presence(pixels),
-        "status": FOUND if box else why_nothing(pixels, header.shape, how.parameters),
+        "status": FOUND if box else why_nothing(pixels, header.shape, extraction.parameters),
         "x": x,
         "y": y,
         "box_width": box_width,
@@ -211,30 +202,30 @@ def _extract(image: ImageBytes, header: Header, how: Extraction) -> Extract:
         "regions": region.regions,
         "white_pixels": region.white_pixels,
         "score": region.score if box else None,
-        "method": how.method,
-        "parameters": json.dumps(dataclasses.asdict(how.parameters), sort_keys=True),
-        "crop": encode_jpeg(crop(whole(), cut), quality=how.crop_quality) if cut else None,
-        "mask": encode_mask(region.mask.pixels()) if how.mask == "png" else None,
-        "mask_runs": mask_runs(region.mask.pixels()) if how.mask == "rle" else None,
-        "decode_ms": 1000 * (decoded - start) if how.timings else None,
-        "find_ms": 1000 * (found - decoded) if how.timings else None,
+        "method": extraction.method,
+        "parameters": json.dumps(dataclasses.asdict(extraction.parameters), sort_keys=True),
+        "crop": encode_jpeg(crop(whole(), cut), quality=extraction.crop_quality) if cut else None,
+        "mask": encode_mask(region.mask.pixels()) if extraction.mask == "png" else None,
+        "mask_runs": mask_runs(region.mask.pixels()) if extraction.mask == "rle" else None,
+        "decode_ms": 1000 * (decoded - start) if extraction.timings else None,
+        "find_ms": 1000 * (found - decoded) if extraction.timings else None,
     }
-    if how.crop_size:
-        row["pixels"] = crop_square(whole(), box, how.crop_size).tobytes() if box else None
+    if extraction.crop_size:
+        row["pixels"] = crop_square(whole(), box, extraction.crop_size).tobytes() if box else None
     card = _card(image, str(row["status"]), "", row)
-    if how.thumbnails:
+    if extraction.thumbnails:
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
     return Extract(row, None, card, draw_published(whole(), region) if draws else {})
 
 
-def way_of(how: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
+def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
     """Return the scale at which a method decodes an image, and how it finds the region in what it decoded."""
-    if isinstance(how.parameters, SalientOptions):
-        scale = choose_scale(header.shape, how.parameters)
-        return scale, functools.partial(find_salient_region, options=how.parameters)
-    if how.method == "original":
-        return 1, functools.partial(find_region_original, options=how.parameters)
-    scale, parameters = reduction(header, how.parameters)
+    if isinstance(extraction.parameters, SalientOptions):
+        scale = choose_scale(header.shape, extraction.parameters)
+        return scale, functools.partial(find_salient_region, options=extraction.parameters)
+    if extraction.method == "original":
+        return 1, functools.partial(find_region_original, options=extraction.parameters)
+    scale, parameters = reduction(header, extraction.parameters)
     return scale, functools.partial(find_region_original, options=parameters)
 
 
@@ -264,7 +255,7 @@ def extract_unit(
     folder: str,
     *,
     listing: str,
-    how: Extraction,
+    extraction: Extraction,
     crashed: Sequence[str] = (),
     tell: Callable[[str], object] = str,
 ) -> Done:
@@ -289,13 +280,13 @@ def extract_unit(
         counters[name] = add_sightings(counters.get(name, 0), Sighting(1, key))
 
     def rows() -> Iterator[dict[str, Any]]:
-        for image in ahead(read_images(images, how.columns, max_bytes=how.max_bytes)):
+        for image in ahead(read_images(images, extraction.columns, max_bytes=extraction.max_bytes)):
             tell(image.key)
             if image.key in crashed:
                 image = dataclasses.replace(
                     image, error=ImageError("crashed", "the decoder died of it, or did not end, twice")
                 )
-            found = extract_region(image, how)
+            found = extract_region(image, extraction)
             cards.append(found.card)
             for name, data in found.files.items():
                 pictures.append(write_view(data, folder=folder, name=file_name(image.key, name)))
@@ -308,11 +299,15 @@ def extract_unit(
                 yield found.row
             progress.report("read", rows=1, bytes=len(image.data))
 
-    files = _stage(batches(rows(), how.schema), how.schema, folder, "regions", number)
+    def stage(dataset: str, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> list[StagedFile]:
+        plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
+        place: dict[str, Any] = {"folder": folder, "dataset": dataset, "key": (number,)}
+        return write_if_any(batches(rows, schema), schema=schema, layout=Layout(plain=plain, raw=raw), **place)
+
+    files = stage("regions", rows(), extraction.schema)
     counters["regions"] = sum(file.rows for file in files)
     counters["rejects"] = len(rejects)
-    files += _stage(batches(iter(rejects), REJECTS), REJECTS, folder, "_rejects", number)
-    files += _stage(batches(iter(cards), CARDS), CARDS, folder, "_cards", number)
+    files += [*stage("_rejects", rejects, REJECTS), *stage("_cards", cards, CARDS)]
     amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
     return Done(files=(*files, *pictures), counters=counters, amounts=amounts)
 
@@ -328,11 +323,11 @@ def counted(row: Mapping[str, Any]) -> Iterator[str]:
         yield "gray"
 
 
-def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extraction) -> Done:
+def extract_unit_apart(number: int, folder: str, *, listing: str, extraction: Extraction) -> Done:
     """Do as `extract_unit` in a process of its own; an image that it dies of twice, or does not end, is a reject."""
     died: Counter[str] = Counter()
     while True:
-        arguments = {"number": number, "folder": folder, "listing": listing, "how": how}
+        arguments = {"number": number, "folder": folder, "listing": listing, "extraction": extraction}
         arguments["crashed"] = [key for key, times in died.items() if times > 1]
         done = call_apart(extract_unit, arguments, seconds=IMAGE_SECONDS)
         if not isinstance(done, Died):
@@ -344,7 +339,7 @@ def extract_unit_apart(number: int, folder: str, *, listing: str, how: Extractio
             raise DataError(f"a worker process dies even without {done.last!r}: {done.how}; nothing was published")
 
 
-def batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield rows in batches of about 16 MiB of binary values, so that the cut depends on the rows alone."""
     held: list[dict[str, Any]] = []
     size = 0
@@ -352,54 +347,7 @@ def batches(rows: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Re
         held.append(row)
         size += sum(len(value) for value in row.values() if isinstance(value, bytes))
         if size >= GROUP_BYTES:
-            yield _batch(held, schema)
+            yield pa.RecordBatch.from_pylist(held, schema=schema)
             held, size = [], 0
     if held:
-        yield _batch(held, schema)
-
-
-def _batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _stage(
-    parts: Iterator[pa.RecordBatch], schema: pa.Schema, folder: str, dataset: str, number: int
-) -> list[StagedFile]:
-    """Write batches as they come; no batches, no file."""
-    first = next(parts, None)
-    if first is None:
-        return []
-    plain, raw = ([name for name in names if name in schema.names] for names in (PLAIN, PACKED))
-    batches_ = itertools.chain([first], parts)
-    return [write_shard(batches_, schema=schema, folder=folder, dataset=dataset, key=(number,), plain=plain, raw=raw)]
-
-
-@dataclasses.dataclass(kw_only=True)
-class GatherRejects(beam.PTransform):
-    """Bring the rejects of all units together in one shard, in the order of units.
-
-    Input: the scratch files of units. Output: a StagedFile, or none when nothing was rejected.
-
-    Attributes:
-      folder: the run's staging folder.
-    """
-
-    folder: str
-
-    def expand(self, scratch: beam.PCollection) -> beam.PCollection:
-        gathered = scratch | "Gather" >> Gather(into=_gather_rejects, arguments={"folder": self.folder})
-        return gathered | "Each" >> beam.FlatMap(lambda files: files)
-
-
-def _gather_rejects(files: Sequence[StagedFile], folder: str) -> list[StagedFile]:
-    return _stage(scratch_batches(files, "_rejects"), REJECTS, folder, "rejects", 0)
-
-
-def scratch_batches(
-    files: Sequence[StagedFile], dataset: str, columns: Sequence[str] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a kind of scratch files, in the order of units."""
-    for file in sorted((file for file in files if file.dataset == dataset), key=lambda file: file.key):
-        with storage.open_input(file.path) as raw:
-            yield from pq.ParquetFile(raw).iter_batches(columns=columns)
+        yield pa.RecordBatch.from_pylist(held, schema=schema)

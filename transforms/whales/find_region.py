@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from molino.transforms.compiled import compiler
-from molino.transforms.images.decode import Header, decode
+from molino.transforms.images.decode import Header
 from molino.transforms.whales.mark_blocks import mark_blocks
 
 _compiled = compiler()
@@ -61,12 +61,6 @@ class Mask:
     rows: np.ndarray
     columns: np.ndarray
     cells: np.ndarray
-
-    @classmethod
-    def of_pixels(cls, pixels: np.ndarray) -> "Mask":
-        """Return a mask with a cell for each pixel of (height, width) uint8."""
-        height, width = pixels.shape
-        return cls(rows=np.arange(height + 1), columns=np.arange(width + 1), cells=pixels)
 
     def area(self) -> int:
         """Return the number of marked pixels."""
@@ -126,16 +120,6 @@ def reduction(header: Header, options: OriginalOptions) -> tuple[Literal[1, 2, 4
     pixels = header.width * header.height
     scale: Literal[1, 2, 4] = 4 if pixels >= 16 * FAST_PIXELS else 2 if pixels >= 4 * FAST_PIXELS else 1
     return scale, options if scale == 1 else dataclasses.replace(options, smallest=2 * options.smallest)
-
-
-def find_region_fast(data: bytes, header: Header, options: OriginalOptions = ORIGINAL) -> Region:
-    """Return about what `find_region_original` would, from an image decoded at a quarter or half of its sides.
-
-    Blocks, clearing and box are those of the whole image; only the histograms are of fewer pixels, and mixed ones.
-    """
-    scale, options = reduction(header, options)
-    image = decode(data, scale=scale, max_pixels=header.width * header.height)
-    return find_region_original(image, options, shape=header.shape)
 
 
 def clear_small_marks(mask: Mask, kernel: int) -> Mask:

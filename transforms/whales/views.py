@@ -6,9 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.run import RunFacts
-from molino.transforms.whales.extract import CARDS, scratch_batches
+from molino.transforms.whales.extract import CARDS
 from molino.transforms.whales.report import TERMS, whales_report
 
 
@@ -22,7 +23,7 @@ def read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[in
         start = numbers.stop
         if wanted.isdisjoint(numbers):
             continue
-        column = (value for part in scratch_batches([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
+        column = (value for part in read_scratch([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
         found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
     return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
 
@@ -37,7 +38,7 @@ def write_contact_sheet(
     """
     plain = [name for name in CARDS.names if name != "thumbnail"]
     cards = pa.Table.from_batches(
-        scratch_batches(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
+        read_scratch(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     )
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
     yield counted

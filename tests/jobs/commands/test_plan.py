@@ -24,7 +24,7 @@ SWEEP = "- problem: [circle, ring]\n  hidden: [3, 10]\n  batch: 100\n  steps: 50
 def run(job, output, *arguments):
     """Run a job in this process, on one worker, and return its manifest."""
     words = ["--quiet", "--workers", "1", "--output", str(output), *map(str, arguments)]
-    assert importlib.import_module(f"molino.jobs.{job}").main(words) == 0
+    assert importlib.import_module(f"molino.jobs.{job}").JOB.main(words) == 0
     return json.loads((output / "_manifest.json").read_text())
 
 

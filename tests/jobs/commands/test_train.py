@@ -216,8 +216,8 @@ def test_fine_tuning_needs_tokens_and_tables(made, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["titles"], ["compare"], []], ids=["titles", "compare", "none"])
-def test_help_of_every_action(words):
-    program = "import sys; from molino.jobs.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "train", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "molino train" in done.stdout
+def test_help_of_every_action(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", *words, "--help"])
+    assert stopped.value.code == 0
+    assert "molino train" in capsys.readouterr().out

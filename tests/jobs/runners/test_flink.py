@@ -1,7 +1,6 @@
 """What is asked of a Flink cluster, and what a person reads of it; the cluster is a stand-in."""
 
 import http.server
-import io
 import json
 import os
 import subprocess
@@ -14,7 +13,6 @@ import pytest
 
 from molino.jobs.runners import flink
 from molino.jobs.runners.failures import explain_hopeless
-from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
 from tests.faults.fault_harness import is_untouched
 
@@ -240,18 +238,6 @@ def test_a_job_that_was_never_there_is_not_waited_for_long(server, cluster, monk
 def test_a_cluster_that_is_gone_is_told(capsys):
     flink.Cluster("http://127.0.0.1:9", "mine").cancel()
     assert "cannot tell Flink to stop the job mine" in capsys.readouterr().err
-
-
-def test_progress_is_what_the_cluster_says_until_workers_report(monkeypatch):
-    monkeypatch.setattr("molino.jobs.runners.watch.ASK_SECONDS", 0.0)
-    watch = Watch(100, quiet=False, noun="rows", stages={"read": "reading"}, ask=lambda: (0.25, "2 of 8 tasks"))
-    watch._screen, watch._bar, watch._shown = io.StringIO(), None, -60.0
-    watch._show()
-    assert watch._screen.getvalue().startswith("molino:  25% 2 of 8 tasks, ")
-    watch.amounts.update({"read.rows": 10, "read.bytes": 50})
-    watch._shown = -60.0
-    watch._show()
-    assert "molino:  50% reading, 10 rows" in watch._screen.getvalue()
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import io
 import os
 import sys
 import tempfile
-import time
 
 import pytest
 
 from molino.jobs.runners import watch
 from molino.transforms.progress import ENVIRONMENT, report
+from tests.faults.fault_harness import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +25,7 @@ def new(**how):
 def test_reports_are_heard(place):
     with new() as watching:
         report("read", rows=3)
-        limit = time.monotonic() + 10
-        while not watching.amounts and time.monotonic() < limit:
-            time.sleep(0.01)
+        wait_until(lambda: watching.amounts, seconds=10)
         assert watching.amounts["read.rows"] == 3
     assert list(place.iterdir()) == []
     assert ENVIRONMENT not in os.environ
@@ -52,7 +50,15 @@ def test_a_runner_is_asked_all_the_same(place, monkeypatch):
     screen = io.StringIO()
     monkeypatch.setattr(sys, "stderr", screen)
     with new(ask=lambda: (0.5, "at work there")):
-        limit = time.monotonic() + 10
-        while not screen.getvalue() and time.monotonic() < limit:
-            time.sleep(0.01)
-    assert "50% at work there" in screen.getvalue()
+        wait_until(lambda: "50% at work there" in screen.getvalue(), seconds=10)
+
+
+def test_a_runner_is_asked_until_workers_report(monkeypatch):
+    monkeypatch.setattr(watch, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "ASK_SECONDS", 0.0)
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with new(ask=lambda: (0.25, "2 of 8 tasks")):
+        wait_until(lambda: screen.getvalue().startswith("molino:  25% 2 of 8 tasks, "), seconds=10)
+        report("read", rows=10, bytes=50)
+        wait_until(lambda: "molino:  50% reading, 10 rows" in screen.getvalue(), seconds=10)

@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from molino.schemas import field, schema
 from molino.transforms.files import storage
 from molino.transforms.models.model_files import digest_model
 from molino.transforms.text.sources import list_sources
+from tests import programs
 from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import molino
 from tests.training.made_run import write_tables
@@ -240,14 +239,8 @@ def test_no_model_appears_where_writing_fails(tmp_path, titles, capsys, monkeypa
 
 
 def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "molino", "model", "train", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return programs.popen(["molino", "model", "train", *arguments], env=env, cwd=ROOT)
 
 
 @pytest.mark.slow
@@ -256,7 +249,7 @@ def test_the_same_options_give_the_same_bytes(tmp_path, titles):
         process = start("--input", titles, "--output", tmp_path / f"m{number}", *SMALL, PYTHONHASHSEED=str(number))
         _, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
-        assert error == ""
+        assert error == b""
     assert tree(tmp_path / "m1") == tree(tmp_path / "m2")
 
 
@@ -269,7 +262,7 @@ def test_a_stopped_training_leaves_no_model(tmp_path, titles):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (143, "molino: stopped; the output is as its last complete run left it\n")
+    assert (process.returncode, error) == (143, b"molino: stopped; the output is as its last complete run left it\n")
     assert os.listdir(tmp_path / "model") == ["_staging"]
 
 

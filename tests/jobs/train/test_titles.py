@@ -18,6 +18,7 @@ import pytest
 from molino.jobs.run.lock import Lock
 from molino.jobs.run.recheck import verify
 from molino.schemas.training import PREDICTIONS
+from tests import programs
 from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import figures, file_of, molino, quickly, train
 from tests.training.made_titles import WORDS, write_titles
@@ -119,14 +120,8 @@ def test_the_saved_keras_model_gives_the_predictions(trained, titles_run):
 
 
 def start(folder, output, *options, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "molino", "train", "titles", *quickly(folder, output, options)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return programs.popen(["molino", "train", "titles", *quickly(folder, output, options)], env=env, cwd=ROOT)
 
 
 def history_of(output):
@@ -153,7 +148,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(trained, titles_run, tmp_pa
     killed.send_signal(number)
     _, error = killed.communicate()
     assert killed.returncode == (143 if number == signal.SIGTERM else -9)
-    assert error == ("molino: stopped; the output is as its last complete run left it\n" if number == 15 else "")
+    assert error == (b"molino: stopped; the output is as its last complete run left it\n" if number == 15 else b"")
     assert not (tmp_path / "out/_manifest.json").exists()
     assert 1 <= len(history_of(tmp_path / "out")) < 5
     capsys.readouterr()

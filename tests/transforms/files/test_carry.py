@@ -81,4 +81,4 @@ def test_a_listing_cannot_lead_outside_or_fill_the_disk(files, message, tmp_path
 def test_a_state_changes_with_size_time_and_name():
     one = FileInfo("gs://b/m/x", 1, 2.0)
     others = [FileInfo("gs://b/m/y", 1, 2.0), FileInfo("gs://b/m/x", 2, 2.0), FileInfo("gs://b/m/x", 1, 3.0)]
-    assert carry.state_of([one]) not in {carry.state_of([other]) for other in others}
+    assert carry.fingerprint([one]) not in {carry.fingerprint([other]) for other in others}

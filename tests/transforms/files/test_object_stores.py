@@ -38,7 +38,8 @@ def plain(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith(VARIABLES)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(accounts, "_given", {})
+    monkeypatch.setenv(accounts.VARIABLE, "{}")
+    storage.use_options([])
     quick = {"max_retries": 5, "retry_timeout": timedelta(seconds=5)}
     monkeypatch.setattr(accounts, "RETRY", {**accounts.RETRY, **quick})
     for scheme in ("s3", "gs"):
@@ -361,7 +362,7 @@ def test_an_object_that_stands_for_its_content_is_not_written_again(memory):
     memory.put("staged", b"1")
     memory.put("final", b"1")
     before = memory.head("final")
-    storage.place("mem://mill/staged", "mem://mill/final", size=1)
+    storage.move_if_absent("mem://mill/staged", "mem://mill/final", size=1)
     assert memory.head("final") == before
     assert [file.path for file in storage.list_tree("mem://mill")] == ["mem://mill/final"]
 
@@ -552,7 +553,7 @@ def answering(*answers):
 
 def s3_at(url):
     keys = {"s3_access_key_id": "made", "s3_secret_access_key": SECRET}
-    return {"s3_endpoint_url": url, **keys}
+    return [f"--{name}={value}" for name, value in {"s3_endpoint_url": url, **keys}.items()]
 
 
 def body(code, message="so it is"):
@@ -575,7 +576,7 @@ def body(code, message="so it is"):
 def test_what_s3_refuses_is_told_in_one_line(verb, status, code, remedy, monkeypatch):
     path = "s3://mill/a/b"
     with answering((status, body(code))) as (url, _):
-        monkeypatch.setattr(accounts, "_given", s3_at(url))
+        storage.use_options(s3_at(url))
         with pytest.raises(DataError, match=rf"cannot {verb} {path}.*{re.escape(remedy)}") as raised:
             {"read": storage.read_bytes, "list": storage.list_tree}.get(verb, lambda p: storage.write_bytes(p, b""))(
                 path
@@ -586,18 +587,18 @@ def test_what_s3_refuses_is_told_in_one_line(verb, status, code, remedy, monkeyp
 
 def test_a_store_that_throttles_is_asked_again(monkeypatch):
     with answering((503, body("SlowDown")), (500, body("InternalError")), (200, "data")) as (url, asked):
-        monkeypatch.setattr(accounts, "_given", s3_at(url))
+        storage.use_options(s3_at(url))
         storage.write_bytes("s3://mill/a", b"1")
     assert len(asked) == 3
 
 
 def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     with answering((501, body("NotImplemented"))) as (url, asked):
-        monkeypatch.setattr(accounts, "_given", s3_at(url))
-        written = storage.swap("s3://mill/a", b"1", objects.Seen(None))
+        storage.use_options(s3_at(url))
+        written = storage.swap("s3://mill/a", b"1", objects.Snapshot(None))
         with pytest.raises(objects.UnsupportedError):
-            storage.swap("s3://mill/a", b"2", objects.Seen(None), strict=True)
-    assert written == objects.Seen(b"1")  # without a version: it was written plainly
+            storage.swap("s3://mill/a", b"2", objects.Snapshot(None), strict=True)
+    assert written == objects.Snapshot(b"1")  # without a version: it was written plainly
     told = [(command, headers.get("if-none-match")) for command, _, headers in asked]
     assert list(dict.fromkeys(told)) == [("PUT", "*"), ("GET", None), ("PUT", None)]
     assert [command for command, condition in told[told.index(("PUT", None)) :]] == ["PUT"]  # it is asked once for all
@@ -607,7 +608,7 @@ def test_a_store_without_conditions_is_written_plainly(monkeypatch):
 def test_where_there_is_no_server(scheme, monkeypatch):
     with answering((200, "")) as (url, _):
         pass
-    monkeypatch.setattr(accounts, "_given", s3_at(url))
+    storage.use_options(s3_at(url))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     with pytest.raises(DataError, match=r"error sending request; check .*the network"):
         storage.read_bytes(f"{scheme}://mill/a")
@@ -628,7 +629,7 @@ def test_where_there_is_no_account(scheme, remedy, memory, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a//b", "/a", "a/", "./a", "a/../b", "a\tb"])
 def test_a_name_that_the_client_cannot_say_is_told(name):
-    accounts._given.update(s3_at("http://127.0.0.1:9"))
+    storage.use_options(s3_at("http://127.0.0.1:9"))
     with pytest.raises(DataError, match="its client reaches no object whose name has an empty part"):
         storage.write_bytes(f"s3://mill/{name}", b"")
 

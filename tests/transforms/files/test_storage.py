@@ -91,8 +91,8 @@ def test_trees_are_listed_and_deleted(tmp_path):
 
 def test_errors_of_arrow_are_explained_too():
     arrow = OSError("Error writing bytes to file. Detail: [errno 28] No space left on device")
-    assert "free some space" in str(storage.explain(arrow, "/x", "write"))
-    assert str(storage.explain(pa.ArrowInvalid("odd\nthing"), "/x", "read")) == "cannot read /x: odd thing"
+    assert "free some space" in str(storage.file_error(arrow, "/x", "write"))
+    assert str(storage.file_error(pa.ArrowInvalid("odd\nthing"), "/x", "read")) == "cannot read /x: odd thing"
 
 
 @pytest.mark.parametrize("ask", [storage.exists, storage.match, storage.list_tree], ids=lambda ask: ask.__name__)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from molino.transforms.images import decode as module
-from molino.transforms.images.decode import ImageError, decode, decode_damaged, read_header
+from molino.transforms.images.decode import ImageError, decode_image, read_header
+from tests.transforms.images.sound import decode
 
 PHOTOGRAPHS = sorted((Path(__file__).resolve().parents[4] / "shared/data/whales").glob("*.jpg"))
 REASONS = {"empty_file", "not_an_image", "unsupported", "bad_header", "too_many_pixels", "truncated", "damaged"}
@@ -267,7 +268,7 @@ def codes(table):
 def of_flat_blocks(sampling, width=93, height=61):
     """Return a JPEG with odd sampling factors whose 8 by 8 blocks are of one colour each."""
     data, tables, quantized = GOOD["jpeg"], {}, b""
-    for marker, start, end in module._jpeg_segments(data):
+    for marker, start, end in module.jpeg_segments(data):
         if marker == 0xC4:
             tables[data[start]] = data[start + 1 : end]
         elif marker == 0xDB:
@@ -299,7 +300,7 @@ def test_any_sampling_of_colours_is_read(sampling, scale):
     data = of_flat_blocks([tuple(map(int, pair)) for pair in sampling.split()])
     expected = imread(data)
     assert expected is not None
-    image, told = decode_damaged(data, scale=scale)
+    image, told = decode_image(data, scale=scale)
     assert told == ""
     assert image.shape == (-(-61 // scale), -(-93 // scale), 3)
     if scale == 1:
@@ -329,7 +330,7 @@ def odd_headers(data):
 def test_what_is_odd_and_changes_no_pixel_is_no_damage(kind, name, capfd):
     data = odd_headers(ORDINARY[kind])[name]
     np.testing.assert_array_equal(decode(data), imread(ORDINARY[kind]))
-    assert decode_damaged(data, scale=4)[1] == ""
+    assert decode_image(data, scale=4)[1] == ""
 
 
 def test_damage_is_told_behind_an_odd_header_too(capfd):
@@ -341,7 +342,7 @@ def test_damage_is_told_behind_an_odd_header_too(capfd):
         files = [lost, *(odd_headers(lost).values() if how == {} else ())]
         for file in files:
             for scale in (1, 4):
-                image, told = decode_damaged(file, scale=scale)
+                image, told = decode_image(file, scale=scale)
                 assert "Corrupt JPEG data" in told
                 assert image.shape == (160 // scale, 240 // scale, 3)
             assert reason(file) == "damaged"

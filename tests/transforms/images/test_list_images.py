@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import list_files
-from molino.transforms.images.list_images import Columns, Spot, file_keys, list_images, pack, read_unit, write_units
+from molino.transforms.images.list_images import (
+    ShardColumns,
+    Spot,
+    file_keys,
+    list_images,
+    pack,
+    read_unit,
+    write_units,
+)
 from molino.transforms.images.read_images import ahead, read_images
 
-COLUMNS = Columns()
+COLUMNS = ShardColumns()
 
 
 def write_tar(path, members):
@@ -190,7 +198,7 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
     if "." in columns[0]:
         table = pa.table({"image": [{"bytes": data, "path": name} for name, data in rows]})
     pq.write_table(table, tmp_path / "s.parquet", row_group_size=7)
-    how = Columns(name=columns[0], data=columns[1])
+    how = ShardColumns(name=columns[0], data=columns[1])
     units = listed(tmp_path, columns=how, unit_bytes=1)
     assert units.images["unit"].to_pylist() == [0] * 7 + [1] * 7 + [2] * 6
     expected = {f"s.parquet!{name}": "null_bytes" if data is None else data for name, data in rows}

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.models import embed, nnlm, saved_model
-from molino.transforms.models.embed import embed_many, open_embedder, plan_model, plan_models
+from molino.transforms.models.embed import embed_many, open_embedder, plan_models
 from tests.transforms.small_models import BUCKETS, WORDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -30,6 +30,11 @@ REAL = ROOT.parent / "shared/data/meli/titles.parquet"
 LETTERS = "ab Ñé  ¿¡!,.-'\t\n\xa0\0\u0301\u2009手📱🏽\U0010ffffx"
 TOKENS = st.sampled_from(WORDS) | st.text(st.sampled_from(LETTERS) | st.characters(codec="utf-8"), max_size=20)
 TITLES = st.lists(st.lists(TOKENS, max_size=30).map(" ".join), max_size=8)
+
+
+def plan_model(name, location, *, sha256=None, **options):
+    [model] = plan_models({name: location}, sha256=sha256 and {name: sha256}, **options)
+    return model
 
 
 def hard():
@@ -98,8 +103,8 @@ def test_embed_many(planned, monkeypatch):
     embedders = [open_embedder(model) for model in planned.values()]
     alone = [embedder.embed(hard()) for embedder in embedders]
     calls = []
-    find = nnlm.Table.find
-    monkeypatch.setattr(nnlm.Table, "find", lambda table, *tokens: calls.append(table) or find(table, *tokens))
+    find = nnlm.TokenTable.find
+    monkeypatch.setattr(nnlm.TokenTable, "find", lambda table, *tokens: calls.append(table) or find(table, *tokens))
     together = embed_many(embedders, hard())
     assert all(same_bits(one, other) for one, other in zip(alone, together, strict=True))
     assert len(calls) == 4  # five models, of which two split alike and have one vocabulary
@@ -158,7 +163,7 @@ def test_the_second_plan_asks_nobody(small, planned, monkeypatch):
 def test_a_damaged_cache_is_mended(small, planned, asked_here, tmp_path, monkeypatch):
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path))
     first = plan_model("dim5", small["dim5"].folder)
-    table = pathlib.Path(first.path, "table.bin")
+    table = pathlib.Path(first.path, "table.npy")
     good = table.read_bytes()
     table.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     (tmp_path / "models" / f"{first.digest[:32]}-01234567").mkdir()  # what other code had found out
@@ -349,7 +354,7 @@ def test_tensorflow_that_dies_is_told(small, asked_there, tmp_path, monkeypatch)
 def test_facts_are_json(planned):
     facts = json.loads(pathlib.Path(planned["dim5"].path, "facts.json").read_text())
     assert facts["kind"] == "table"
-    assert set(facts["files"]) == {"table.json", *(f"{name}.bin" for name in nnlm.FILES)}
+    assert set(facts["files"]) == {"table.json", *(f"{name}.npy" for name in nnlm.FILES)}
 
 
 # --- the real size

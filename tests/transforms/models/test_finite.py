@@ -39,5 +39,5 @@ def test_each_title_is_looked_at_once_and_by_every_model(monkeypatch):
     ],
 )
 def test_what_was_met_is_told(counters, way, told):
-    warnings = finite.warn(counters, way)
+    warnings = finite.warn_not_finite(counters, way)
     assert [text in str(warning) for text, warning in zip(told, warnings, strict=True)] == [True] * len(told)

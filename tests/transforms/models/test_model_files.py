@@ -11,7 +11,7 @@ import pytest
 
 from molino.transforms.errors import DataError
 from molino.transforms.models import model_files
-from molino.transforms.models.model_files import cache_folder, digest_model, find_model
+from molino.transforms.models.model_files import digest_model, find_model, model_cache
 
 
 @pytest.fixture(autouse=True)
@@ -123,10 +123,10 @@ def test_the_digest_is_of_names_and_content(tmp_path):
 
 
 def test_without_a_cache_one_line_says_so(monkeypatch):
-    assert cache_folder("models").endswith("/cache/models")
+    assert model_cache("models").endswith("/cache/models")
     monkeypatch.setattr(model_files.caches, "cache_folder", lambda *names: None)
     with pytest.raises(DataError, match=r"models need a cache, .*; set MOLINO_CACHE"):
-        cache_folder("models")
+        model_cache("models")
 
 
 @pytest.mark.parametrize("place", ["", ".", "file.txt", "pipe", "pipe.zip", "#", "a#", "#b", "n\udcffame"])

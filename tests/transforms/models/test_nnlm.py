@@ -32,7 +32,7 @@ def punctuation():
     found = pc.match_substring_regex(pa.array([chr(code) for code in codes]), r"^\pP$")
     table = np.zeros(nnlm.CODE_POINTS, np.uint8)
     table[np.array(codes)[np.asarray(found)]] = 1
-    return nnlm._frozen(table)
+    return table
 
 
 def words_of(text, tokens):
@@ -72,8 +72,8 @@ def split_plainly(title, strip, keep_empty):
 @given(titles=TITLES, strip=st.booleans(), keep_empty=st.booleans(), start=st.integers(0, 3))
 def test_split(punctuation, titles, strip, keep_empty, start):
     array = pa.array(titles, pa.string()).slice(start)
-    table = punctuation if strip else nnlm._frozen(np.zeros(nnlm.CODE_POINTS, np.uint8))
-    text, tokens, ends = nnlm.split_titles(array, table, keep_empty)
+    table = punctuation if strip else np.zeros(nnlm.CODE_POINTS, np.uint8)
+    text, tokens, ends = nnlm.split_titles(array, table, keep_empty=keep_empty)
     expected = [split_plainly(title, strip, keep_empty) for title in titles[start:]]
     assert words_of(text, tokens) == [word for words in expected for word in words]
     assert np.diff(ends).tolist() == [len(words) for words in expected]
@@ -83,16 +83,16 @@ def test_split(punctuation, titles, strip, keep_empty, start):
 def test_split_survives_what_is_not_utf8(punctuation):
     random = np.random.default_rng(0)
     broken = [random.integers(128, 256, size, dtype=np.uint8).tobytes() for size in range(40)]
-    _, tokens, ends = nnlm.split_titles(pa.array(broken, pa.binary()), punctuation, False)
+    _, tokens, ends = nnlm.split_titles(pa.array(broken, pa.binary()), punctuation, keep_empty=False)
     assert ends[-1] == len(tokens) - 1 == 40
     assert tokens[-1] <= sum(map(len, broken))
 
 
 def test_nulls_and_numbers_are_no_titles(punctuation):
     with pytest.raises(ValueError, match="null"):
-        nnlm.split_titles(pa.array(["a", None]), punctuation, False)
+        nnlm.split_titles(pa.array(["a", None]), punctuation, keep_empty=False)
     with pytest.raises(TypeError, match="int64"):
-        nnlm.split_titles(pa.array([1]), punctuation, False)
+        nnlm.split_titles(pa.array([1]), punctuation, keep_empty=False)
 
 
 # --- finding
@@ -103,12 +103,12 @@ def table(tmp_path_factory, punctuation):
     folder = tmp_path_factory.mktemp("table")
     vectors = np.random.default_rng(0).standard_normal((len(WORDS) + BUCKETS, 5), dtype=np.float32)
     nnlm.write_table(str(folder), pa.array(WORDS), vectors, buckets=BUCKETS, punctuation=punctuation)
-    return nnlm.Table(str(folder))
+    return nnlm.TokenTable(str(folder))
 
 
 def find(table, tokens):
-    array = pa.array(tokens, pa.binary())
-    return table.find(*nnlm._padded(*nnlm.buffers(array))).tolist()
+    text = np.frombuffer(b"".join(tokens) + bytes(nnlm.PADDING), np.uint8)
+    return table.find(text, np.cumsum([0, *map(len, tokens)])).tolist()
 
 
 def test_find(table):
@@ -132,7 +132,7 @@ def test_find_in_any_vocabulary(tmp_path_factory, punctuation, words, others):
     folder = str(tmp_path_factory.mktemp("any"))
     vectors = np.zeros((len(words) + 3, 1), np.float32)
     nnlm.write_table(folder, pa.array(words, pa.binary()), vectors, buckets=3, punctuation=punctuation)
-    table = nnlm.Table(folder)
+    table = nnlm.TokenTable(folder)
     assert table.words() == words
     plain = {word: row for row, word in enumerate(words)}
     found = find(table, [*words, *others])
@@ -144,17 +144,17 @@ def test_find_in_any_vocabulary(tmp_path_factory, punctuation, words, others):
 
 
 @pytest.mark.parametrize("dim", [1, 15, 16, 50, 128])
-def test_sum_is_bit_for_bit_tensorflows(tf, dim):
+def test_sum_is_bit_for_bit_tensorflows(tf, dim, punctuation, tmp_path):
     random = np.random.default_rng(dim)
-    vectors = np.zeros((500, -(-dim // 16) * 16), np.float32)
-    vectors[:, :dim] = random.standard_normal((500, dim), dtype=np.float32)
+    vectors = random.standard_normal((500, dim), dtype=np.float32)
+    nnlm.write_table(str(tmp_path), pa.array(WORDS), vectors, buckets=500 - len(WORDS), punctuation=punctuation)
     sizes = [*range(1, 90), 1000]
     ends = np.concatenate([[0], np.cumsum(sizes)])
     rows = random.integers(0, 500, ends[-1]).astype(np.int32)
     out = np.empty((len(sizes), dim), np.float32)
-    nnlm._sum(*map(nnlm._frozen, [vectors]), dim, nnlm._frozen(rows), nnlm._frozen(ends), out)
+    nnlm.TokenTable(str(tmp_path)).add(rows, ends, out)
     segments = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    expected = tf.raw_ops.SparseSegmentSqrtN(data=vectors[:, :dim], indices=rows, segment_ids=segments).numpy()
+    expected = tf.raw_ops.SparseSegmentSqrtN(data=vectors, indices=rows, segment_ids=segments).numpy()
     assert np.array_equal(out.view(np.uint32), expected.view(np.uint32))
 
 
@@ -162,9 +162,9 @@ def test_sum_is_bit_for_bit_tensorflows(tf, dim):
 
 
 def test_punctuation_is_arrows_and_nearly_pythons(hub, punctuation):
-    from molino.transforms.models.saved_model import _punctuation
+    from molino.transforms.models.saved_model import find_punctuation
 
-    assert np.array_equal(_punctuation(), punctuation)
+    assert np.array_equal(find_punctuation(), punctuation)
     # Unicode of other versions: the assigned ones agree
     differing = [chr(code) for code in range(nnlm.CODE_POINTS) if _is_punctuation(chr(code)) != punctuation[code]]
     assert {unicodedata.category(code) for code in differing} <= {"Cn"}

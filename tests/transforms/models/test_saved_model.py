@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from molino.transforms.errors import DataError
@@ -179,10 +178,6 @@ print(saved_model.load({small["dim5"].folder!r}, "m")(np.array(["hola"], object)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("(1, 5)\n", "")
-
-
-def test_strings_for_tensorflow():
-    assert saved_model.as_strings(pa.array(["a", "ñ"])).tolist() == ["a", "ñ"]
 
 
 class Several:

@@ -81,7 +81,7 @@ def test_the_tables_are_those_of_pandas(people, min_count, cuts):
 @settings(deadline=None)
 @given(st.lists(PERSON, max_size=40))
 def test_births_are_those_of_pandas(people):
-    births = module._sum_births([module.count_births(batch_of(people)), module.count_births(batch_of([]))])
+    births = module.sum_births([module.count_births(batch_of(people)), module.count_births(batch_of([]))])
     found = {(row["birth_year"], row["sex"]): row["people"] for row in births.to_pylist()}
     expected = pd.Series([(p[4], p[3]) for p in people]).value_counts().to_dict() if people else {}
     assert found == expected
@@ -119,8 +119,8 @@ def test_csv_keeps_values_as_they_are():
 def test_repairs_meet_whatever_the_partition():
     people = [("MUÑOZ", "X", "ANA", "M", 1980)] * 6 + [("MU!OZ", "X", "ANA", "M", 1980)] * 3
     counts = module.count_names(batch_of(people), evidence=True)
-    tables = module._reduce_counts([counts], min_count=5, junk=JUNK, repair=True)
-    done = module._finish([tables], repair=True)
+    tables = module.reduce_counts([counts], min_count=5, junk=JUNK, repair=True)
+    done = module.join_tables([tables], repair=True)
     assert isinstance(done, NameTables)
     assert [row["written"] for row in done.repairs.to_pylist() if row["merged"]] == ["MU!OZ"]
     assert done.repaired["apellidos"].to_pylist()[0] == {"apellido": "MUÑOZ", "frec_pri": 9, "frec_seg": 0}

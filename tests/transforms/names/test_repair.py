@@ -54,7 +54,7 @@ def plan(*rows, kind="apellido", **options):
 
 def evidence_of(name, letters, *, given=False):
     codes = np.zeros(len(letters), np.int64)
-    x, n = curp_evidence(pa.array([name]), codes, np.frombuffer(letters.encode(), np.uint8), given=given)
+    x, n = curp_evidence(pa.array([name]), codes, np.frombuffer(letters.encode(), np.uint8), is_given=given)
     return int(x[0]), int(n[0])
 
 
@@ -164,7 +164,7 @@ def test_curp_evidence_agrees_with_a_loop_over_the_rows(names, is_given, data):
     expected = Counter((c, l) for c, l in rows if kept_letter(names[c], given=is_given) in "N!")  # noqa: E741
     codes = np.array([code for code, _ in rows], np.int32)
     letters = np.array([ord(letter) for _, letter in rows], np.uint8)
-    x, n = curp_evidence(pa.array(names, pa.string()), codes, letters, given=is_given)
+    x, n = curp_evidence(pa.array(names, pa.string()), codes, letters, is_given=is_given)
     assert (x.dtype, n.dtype) == (np.int64, np.int64)
     assert x.tolist() == [expected[code, "X"] for code in range(len(names))]
     assert n.tolist() == [expected[code, "N"] for code in range(len(names))]
@@ -273,11 +273,11 @@ def test_the_curp_may_contradict_a_symbol(x, n, evidence):
     assert plan(("MU!OZ", 50, 0, x, n), ("MUÑOZ", 9)) == [("MU!OZ", "MUÑOZ", evidence == "symbol", evidence)]
 
 
-def test_min_count_and_min_evidence():
-    rows = [("MUNOZ", 50, 0, 2, 0), ("MUÑOZ", 2)]
-    assert plan(*rows, min_count=3, min_evidence=2) == []
-    assert plan(*rows, min_count=2, min_evidence=2) == [("MUNOZ", "MUÑOZ", True, "curp")]
-    assert plan(*rows, min_count=2, min_evidence=3) == [("MUNOZ", "MUÑOZ", False, "insufficient")]
+def test_few_people_and_little_evidence_decide_nothing():
+    rows = [("MUNOZ", 50, 0, 5, 0), ("MUÑOZ", 2)]
+    assert plan(*rows, min_count=3) == []
+    assert plan(*rows, min_count=2) == [("MUNOZ", "MUÑOZ", True, "curp")]
+    assert plan(("MUNOZ", 50, 0, 4, 0), rows[1], min_count=2) == [("MUNOZ", "MUÑOZ", False, "insufficient")]
 
 
 def test_of_several_names_with_ene_the_commonest_is_compared():
@@ -316,13 +316,6 @@ def test_repairs_hold_the_counts_and_are_sorted():
         ("apellido", "MUNOZ", "MUÑOZ", False, "contradicted", 10, 100, 7, 8, 9),
         ("apellido", "PE%A", "PEÑA", True, "symbol", 1, 100, 0, 0, 0),
     ]
-
-
-def test_options_are_checked():
-    with pytest.raises(ValueError, match="kind='surname'"):
-        plan_repairs(counts_of(), kind="surname")
-    with pytest.raises(ValueError, match="min_evidence=0"):
-        plan_repairs(counts_of(), kind="apellido", min_evidence=0)
 
 
 def rows_of(table):
@@ -423,7 +416,7 @@ def test_nothing_gives_nothing():
     repairs = plan_repairs(empty, kind="nombre")
     assert repairs.equals(REPAIRS.empty_table())
     assert apply_repairs(empty, repairs).equals(empty)
-    x, n = curp_evidence(pa.array([], pa.string()), np.array([], np.int64), np.array([], np.uint8), given=True)
+    x, n = curp_evidence(pa.array([], pa.string()), np.array([], np.int64), np.array([], np.uint8), is_given=True)
     assert len(x) == len(n) == 0
     assert len(skeleton(pa.array([], pa.string()))) == 0
 
@@ -440,7 +433,7 @@ def test_from_the_rows_to_the_repaired_counts():
     ]
     encoded = pa.array([name for name, _ in rows]).dictionary_encode()
     codes, names = encoded.indices.to_numpy(), encoded.dictionary
-    x, n = curp_evidence(names, codes, np.array([ord(letter) for _, letter in rows], np.uint8), given=False)
+    x, n = curp_evidence(names, codes, np.array([ord(letter) for _, letter in rows], np.uint8), is_given=False)
     zero = np.zeros(len(names), np.int64)
     numbers = [np.bincount(codes), zero, x, n, zero]
     counts = pa.table([names, *numbers], schema=COUNTS)

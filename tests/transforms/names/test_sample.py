@@ -178,7 +178,7 @@ def test_curps_follow_from_the_names(people):
     ],
 )
 def test_letters_of_known_names(name, given, letters):
-    assert module.curp_letters(module.curp_word(name, given=given)) == letters
+    assert module.curp_letters(module.curp_word(name, is_given=given)) == letters
 
 
 def test_rude_words_are_not_written(people):

@@ -10,7 +10,7 @@ import pytest
 
 from molino.schemas import field, schema
 from molino.transforms.errors import DataError
-from molino.transforms.parquet.shards import row_groups, write_shard, write_view
+from molino.transforms.parquet.shards import Layout, row_groups, write_shard, write_view
 from molino.transforms.rows.digest import combine_digests, digest
 
 SCHEMA = schema(
@@ -34,7 +34,7 @@ def write(folder, batches, **how):
 
 def test_what_is_said_of_a_shard_is_true(tmp_path):
     batches = [batch_of(0, 100), batch_of(100, 150)]
-    staged = write(tmp_path, batches, key=(4,), plain=["key"], encodings={"n": "DELTA_BINARY_PACKED"})
+    staged = write(tmp_path, batches, key=(4,), layout=Layout(plain=["key"], encodings={"n": "DELTA_BINARY_PACKED"}))
     data = pathlib.Path(staged.path).read_bytes()
     assert (staged.bytes, staged.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     file = pq.ParquetFile(staged.path)
@@ -84,7 +84,8 @@ def test_vectors_are_written_as_they_are(tmp_path, rows):
     column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=VECTORS.field("v-1").type)
     batch = pa.record_batch([pa.array(np.arange(100)), column], schema=VECTORS)
     made = (batch for _ in range(2))
-    staged = write_shard(made, schema=VECTORS, folder=str(tmp_path), dataset="v", raw=["v-1"], group_rows=rows)
+    layout = Layout(raw=["v-1"])
+    staged = write_shard(made, schema=VECTORS, folder=str(tmp_path), dataset="v", layout=layout, group_rows=rows)
     file = pq.ParquetFile(staged.path, page_checksum_verification=True)
     assert file.schema_arrow.equals(VECTORS, check_metadata=True)
     assert staged.rows == 200

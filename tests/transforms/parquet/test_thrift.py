@@ -36,8 +36,8 @@ TABLE = pa.table(
 )
 def test_a_footer_comes_back_byte_for_byte(options):
     data = footer(TABLE, **options)
-    fields = thrift.decode(data)
-    assert thrift.encode(fields) == data
+    fields = thrift.decode_struct(data)
+    assert thrift.encode_struct(fields) == data
     assert fields[3] == (thrift.I64, 100)  # num_rows
 
 
@@ -58,11 +58,11 @@ values = st.recursive(
 
 @given(st.dictionaries(st.integers(1, 32767), values, max_size=8))
 def test_any_struct_comes_back(fields):
-    assert thrift.decode(thrift.encode(fields)) == fields
+    assert thrift.decode_struct(thrift.encode_struct(fields)) == fields
 
 
 def test_what_parquet_does_not_use_is_an_error():
     with pytest.raises(ValueError, match="type 11"):
-        thrift.decode(bytes([0x1B, 0]))
+        thrift.decode_struct(bytes([0x1B, 0]))
     with pytest.raises(ValueError, match="type 10"):
-        thrift.encode({1: (thrift.SET, [])})
+        thrift.encode_struct({1: (thrift.SET, [])})

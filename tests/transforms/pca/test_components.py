@@ -1,12 +1,14 @@
 """Principal components: those of numpy.linalg.svd to 1e-10, on matrices that a second moment alone would get wrong."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.pca.components import find_components, fix_signs, refine_components, rotate_vectors
-from molino.transforms.pca.second_moment import add_all, second_moment
+from molino.transforms.pca.second_moment import add_moments, second_moment
 
 # printed by the study: its rotation, its points, their scores, and the cosines of each to the second
 ROTATION = np.array([[0.691987, -0.721910], [0.721910, 0.691987]])
@@ -36,12 +38,11 @@ COSINES = (-0.8010403, 1, 0.5171996, 0.7381007, 0.5550765, 0.7698978)
 def components_of(vectors, *, center=False, block=1000):
     """Do in one process what the job's passes do."""
     blocks = [vectors[start : start + block] for start in range(0, len(vectors), block)]
-    numbers = vectors.shape[1]
-    found = find_components(add_all((second_moment(b, center=center) for b in blocks), numbers, center=center))
+    found = find_components(functools.reduce(add_moments, (second_moment(b, center=center) for b in blocks)))
     if not found.needs_refinement:
         return found
     rotated = (rotate_vectors(b, found.axes, found.mean) for b in blocks)
-    return refine_components(found, add_all((second_moment(r, center=center) for r in rotated), numbers, center=center))
+    return refine_components(found, functools.reduce(add_moments, (second_moment(r, center=center) for r in rotated)))
 
 
 def assert_as_svd(vectors, *, center=False):

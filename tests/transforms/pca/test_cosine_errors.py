@@ -16,14 +16,14 @@ from molino.transforms.pca.cosine_errors import (
     count_errors,
     draw_pairs,
     nearest,
-    take_sample,
+    score_sample,
 )
 from molino.transforms.pca.second_moment import second_moment
 
 
 def sample_of(vectors, *, center=False, **more):
     components = find_components(second_moment(vectors, center=center))
-    return take_sample(np.arange(len(vectors)), vectors, components, **more), components
+    return score_sample(np.arange(len(vectors)), vectors, components, **more), components
 
 
 def draw(rows=80, numbers=6, seed=0):
@@ -33,7 +33,7 @@ def draw(rows=80, numbers=6, seed=0):
 
 def errors_of(sample, components, kept, vector_type="float64", against=None):
     stored = np.ldexp(sample.scores[:, :kept].astype(vector_type).astype(float), -sample.exponents[:, None])
-    how = {"kept": kept, "column": "v", "against": against, "stored": stored, "vector_type": vector_type, "seed": 1}
+    how = {"column": "v", "against": against, "stored": stored, "vector_type": vector_type, "seed": 1}
     return count_errors(sample, components, **how).to_pylist()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molino.transforms.pca.components import find_components
-from molino.transforms.pca.cosine_errors import count_errors, take_sample
+from molino.transforms.pca.cosine_errors import count_errors, score_sample
 from molino.transforms.pca.report import TERMS, pca_report
 from molino.transforms.pca.second_moment import second_moment
 from molino.transforms.report.run import RunFacts
@@ -20,9 +20,9 @@ def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale
     vectors = vectors * scale
     components = find_components(second_moment(vectors, center=center))
     other = vectors[:, ::-1].copy() if against else None
-    sample = take_sample(np.arange(len(vectors)), vectors, components, labels, other)
+    sample = score_sample(np.arange(len(vectors)), vectors, components, labels, other)
     stored = sample.after[:, :kept]
-    how = {"kept": kept, "column": "v", "against": against, "stored": stored, "vector_type": "float64", "seed": 1}
+    how = {"column": "v", "against": against, "stored": stored, "vector_type": "float64", "seed": 1}
     errors = count_errors(sample, components, **how).to_pylist()
     options = OPTIONS | {"against": against, "center": center}
     facts = RunFacts(terms=TERMS, balance=("rows_read", ("vectors", "rejects")), counters=COUNTERS, options=options)

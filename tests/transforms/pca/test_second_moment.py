@@ -1,5 +1,7 @@
 """The second moment: equal to the product of the whole matrix, whatever the blocks and the magnitudes."""
 
+import functools
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from apache_beam.testing.util import assert_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molino.transforms.pca.second_moment import AddMoments, add_all, add_moments, no_moment, second_moment
+from molino.transforms.pca.second_moment import AddMoments, add_in_order, add_moments, no_moment, second_moment
 
 GAPS = st.lists(st.integers(1, 60), max_size=12)
 
@@ -18,7 +20,8 @@ def draw(rows, numbers, seed=0):
 
 def moment_of(vectors, cuts, *, center=False):
     blocks = np.split(vectors, cuts)
-    return add_all((second_moment(b, center=center) for b in blocks), vectors.shape[1], center=center)
+    numbered = [(n, second_moment(block, center=center)) for n, block in enumerate(blocks)]
+    return add_in_order(numbered, numbers=vectors.shape[1], center=center)
 
 
 def value(moment):
@@ -40,7 +43,7 @@ def test_any_batching_gives_the_same(gaps, center):
 
 def test_the_order_of_blocks_does_not_matter():
     blocks = [second_moment(draw(50, 8, seed) * 10.0**seed, center=False) for seed in range(9)]
-    there, back = add_all(blocks, 8, center=False), add_all(blocks[::-1], 8, center=False)
+    there, back = functools.reduce(add_moments, blocks), functools.reduce(add_moments, blocks[::-1])
     assert np.array_equal(there.high + there.low, back.high + back.low)
 
 

@@ -11,8 +11,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from molino.schemas.shapes import PREDICTIONS, RUNS
+from molino.transforms.parquet.scratch import GatherScratch, read_scratch
 from molino.transforms.shapes.points import GENERATED, SPLITS, Points, draw_split, label_points, parse_problem
-from molino.transforms.shapes.run_network import CARDS, GatherRuns, Unit, plot_name, read_cards, read_split, run_network
+from molino.transforms.shapes.run_network import CARDS, RUN_CARDS, Unit, plot_name, read_split, run_network
 from molino.transforms.shapes.train_network import Network, ask_network, train_network
 
 POINTS = Points(kind=GENERATED, rows=2000, seed=3)
@@ -110,10 +111,11 @@ def test_rows_are_gathered_in_the_order_of_the_sweep(tmp_path):
         return pq.read_table(file.path)["run"].to_pylist(), pq.read_schema(file.path).metadata == RUNS.metadata
 
     staged = [file for number in (2, 0, 1) for file in run(tmp_path, number=number, plots=False).files]
-    assert [batch.schema.equals(CARDS) for batch in read_cards(staged)] == [True] * 3
+    assert [batch.schema.equals(CARDS) for batch in read_scratch(staged, RUN_CARDS)] == [True] * 3
     options = beam.options.pipeline_options.PipelineOptions(direct_num_workers=1)
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
-        gathered = pipeline | beam.Create(staged) | GatherRuns(folder=str(tmp_path))
+        gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=str(tmp_path), merge=True)
+        gathered = pipeline | beam.Create(staged) | gather
         assert_that(gathered | beam.Map(read), equal_to([([0, 1, 2], True)]))
 
 

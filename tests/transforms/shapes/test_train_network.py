@@ -100,8 +100,8 @@ def test_both_ways_train_one_layer_alike(hidden, batch, rows, start, steps, l2, 
     other = [(w.copy(), b.copy()) for w, b in one]
     rate, l2 = np.float32(0.1), np.float32(l2)
     (w, b), (v, c) = one
-    loss = descend(x, y, label, w, b, v, c, batch, start, start + steps, rate, l2)
-    plain = descend_layers(np.stack([x, y], axis=1), label, other, batch, start, start + steps, rate, l2)
+    loss = descend(x, y, label, w, b, v, c, batch, (start, start + steps), rate, l2)
+    plain = descend_layers(np.stack([x, y], axis=1), label, other, batch, (start, start + steps), rate, l2)
     assert loss == pytest.approx(plain, abs=1e-5)
     assert_near(one, other, within=1e-5)
 

@@ -90,7 +90,7 @@ def test_packed_text_is_looked_at_too(packed, tmp_path):
             archive.writestr("a.txt", lines().encode())
     look = look_at(list_sources(storage.match(str(path)), TEXT, COMMAND), TEXT, COMMAND)
     assert [warning.kind for warning in look.warnings] == ["text.encoding"]
-    assert look.seen[0].startswith("1 file: ")
+    assert look.kinds[0].startswith("1 file: ")
 
 
 def test_quotes_a_delimiter_and_a_trailing_one_are_told(tmp_path):
@@ -137,7 +137,7 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
     look = look_at(sources, TEXT, COMMAND)
     (warning,) = look.warnings
     assert (warning.count, warning.example) == (200, "000.txt line 2")
-    assert look.seen == ("200 files: UTF-8, delimiter '|', unquoted, 2 columns",)
+    assert look.kinds == ("200 files: UTF-8, delimiter '|', unquoted, 2 columns",)
     assert look == look_at(sources, TEXT, COMMAND)
 
 

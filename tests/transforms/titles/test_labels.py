@@ -1,19 +1,28 @@
 """Labels: the order of tensorflow-transform, counted in training alone, and a graph that says the same."""
 
+import logging
 import subprocess
 import sys
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
+from molino.transforms.models.embed import open_embedder
+from molino.transforms.rows.partition import PartitionRows
+from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import labels as module
-from molino.transforms.titles.labels import count_labels, make_graph, number_categories, warn_of_labels
-from molino.transforms.titles.merge import COUNTS
+from molino.transforms.titles.labels import LabelCategories, count_labels, make_graph, number_categories, warn_of_labels
+from molino.transforms.titles.merge import COUNTS, Draw, KeyTitles, count_categories
+from molino.transforms.titles.merge import ROWS as TITLE_ROWS
+from molino.transforms.titles.write import TitleColumns, WriteTitles
 
 ROWS = st.dictionaries(
     st.tuples(st.none() | st.text("AÑz 9,", min_size=1, max_size=3), st.integers(0, 2)), st.integers(1, 4), max_size=12
@@ -120,3 +129,53 @@ def test_fewer_than_two_categories_are_told(labels, unseen, unlabeled, told):
     warnings = warn_of_labels(counters)
     assert [warning.kind for warning in warnings] == (["labels.few"] if told else [])
     assert all(told in warning.text for warning in warnings)
+
+
+def read(count):
+    """Return titles as a reader gives them; one in ten has no category."""
+    return pa.record_batch(
+        {
+            "title": pa.array([f"hola {n}" for n in range(count)]),
+            "label_quality": pa.nulls(count, pa.string()),
+            "language": pa.array(["spanish"] * count),
+            "category": pa.array(["" if n % 10 == 0 else "AB"[n % 2] for n in range(count)]),
+            POSITION: pa.array(range(count), pa.int64()),
+        }
+    )
+
+
+@pytest.mark.parametrize("spills", [True, False])
+def test_nothing_warns_in_a_pipeline_of_someone_else(spills, planned, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(module, "make_graph", lambda labels: {"transform/graph": b"made by another process"})
+    draw, model = Draw(seed=1, validation=0.2, test=0.2), planned["dim5-normalization"]
+    spill = str(tmp_path / "spill") if spills else None
+    caplog.set_level(logging.WARNING)
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        titles = pipeline | "Titles" >> beam.Create([read(100)])
+        lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
+        lengths = titles | "Embed" >> beam.Map(lambda rows: open_embedder(model).embed(rows["title"]).shape)
+        keyed = titles | KeyTitles(models=[model])
+        parts = keyed.rows | PartitionRows(
+            key=draw.block, schema=TITLE_ROWS, blocks=4, shards=2, order_by=POSITION, spill=spill
+        )
+        numbered = parts | beam.Map(count_categories, draw=draw) | LabelCategories(folder=str(tmp_path))
+        columns = TitleColumns(models=(model,))
+        written = parts | WriteTitles(
+            labels=numbered.labels, lines=lines, draw=draw, columns=columns, folder=str(tmp_path)
+        )
+        rejects = keyed.rejects | "Rejects" >> beam.Reshuffle() | beam.Map(lambda rows: rows.num_rows)
+        labels = numbered.labels | "Labels" >> beam.Reshuffle() | beam.Map(lambda labels: len(labels.categories))
+        files = (numbered.files, written.files) | beam.Flatten() | "Files" >> beam.Reshuffle()
+        counters = (numbered.counters, written.counters) | "Sum" >> beam.Flatten() | "Counters" >> beam.Reshuffle()
+        glances = written.glances | "Glances" >> beam.Reshuffle() | beam.Map(lambda glance: int(glance.lengths.sum()))
+        assert_that(lengths, equal_to([(100, 5)]), label="lengths")
+        assert_that(rejects, equal_to([10]), label="rejects")
+        assert_that(labels, equal_to([2]), label="labels")
+        paths = files | beam.Map(lambda file: file.path.rpartition(str(tmp_path))[2].split("/")[1]) | beam.Distinct()
+        assert_that(paths, equal_to(["labels", "titles", "views"]), label="files")
+        counts = (
+            counters | beam.Map(lambda counts: counts.get("titles", 0)) | "Titles counted" >> beam.CombineGlobally(sum)
+        )
+        assert_that(counts, equal_to([90]), label="counters")
+        assert_that(glances | beam.CombineGlobally(sum), equal_to([90]), label="glances")
+    assert [record.getMessage() for record in caplog.records] == []

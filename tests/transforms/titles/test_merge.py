@@ -23,10 +23,10 @@ from molino.transforms.titles.merge import (
     Draw,
     KeyTitles,
     count_categories,
-    find_conflicts,
+    find_conflicting_titles,
     key_titles,
     merge_titles,
-    sum_counts,
+    sum_category_counts,
 )
 
 DRAW = Draw(seed=3, validation=0.2, test=0.2)
@@ -91,13 +91,13 @@ def test_any_batches_give_the_same_titles_conflicts_and_counts(rows, cuts):
     assert kept.to_pylist() == merge_titles(key_titles(read(rows)), DRAW).to_pylist()
     several = {t for t, n in Counter(title for title, _ in oracle(rows)).items() if n > 1}
     wanted = sorted((key for key in oracle(rows) if key[0] in several), key=lambda k: (k[0], k[1] is None, k[1] or ""))
-    found = find_conflicts(kept).to_pylist()
+    found = find_conflicting_titles(kept).to_pylist()
     assert [(row["title"], row["category"]) for row in found] == wanted
     counts = Counter(zip(kept["category"].to_pylist(), kept["split"].to_pylist(), strict=True))
     table = count_categories(parts, DRAW)
     assert table.schema == COUNTS
     assert {(r["category"], r["split"]): r["titles"] for r in table.to_pylist()} == dict(counts)
-    assert table.equals(sum_counts([table.slice(0, 1), table.slice(1)]))
+    assert table.equals(sum_category_counts([table.slice(0, 1), table.slice(1)]))
 
 
 def test_the_first_row_counts_and_its_copies_are_counted():
@@ -148,7 +148,9 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
 
 def test_a_category_with_a_line_end_is_a_reject():
     """A vocabulary is a text file with a category on each line."""
-    keyed = list(module._Key(False).process(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
+    keyed = list(
+        module._Key(without_category=False).process(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")]))
+    )
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]
@@ -156,7 +158,11 @@ def test_a_category_with_a_line_end_is_a_reject():
 
 def test_titles_whose_vectors_are_not_finite_are_rejects_of_that_reason_alone(monkeypatch):
     monkeypatch.setattr(module, "are_finite", lambda titles, _: np.array([t != "" for t in titles.to_pylist()], bool))
-    keyed = list(module._Key(False, ["a model"]).process(read([("", "A", ""), ("b", "B", ""), ("", "", "")])))
+    keyed = list(
+        module._Key(without_category=False, models=["a model"]).process(
+            read([("", "A", ""), ("b", "B", ""), ("", "", "")])
+        )
+    )
     rejects = [out.value["reason"].to_pylist() for out in keyed if isinstance(out, beam.pvalue.TaggedOutput)]
     assert rejects == [["no_category"], ["not_finite"]]
     assert keyed[-1]["title"].to_pylist() == ["b"]

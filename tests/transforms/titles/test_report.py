@@ -15,7 +15,7 @@ from molino.transforms.models.embed import Coverage, Model
 from molino.transforms.report.run import RunFacts
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import glance as module
-from molino.transforms.titles.glance import LONGEST, Glance, Known, add_up, glance_at
+from molino.transforms.titles.glance import LONGEST, Glance, Known, combine_glances, glance_at
 from molino.transforms.titles.merge import Draw, key_titles, merge_titles
 from molino.transforms.titles.report import TERMS, project, titles_report
 
@@ -80,11 +80,11 @@ def test_any_blocks_show_the_same(rows, count):
         patch.setattr(module, "KNOWN_TITLES", 8)
         [(kept, turns)] = blocks_of(rows, 1)
         titles = kept.num_rows
-        whole = add_up([glance_at(kept, turns, models=[MODEL], titles=titles)])
+        whole = combine_glances([glance_at(kept, turns, models=[MODEL], titles=titles)])
         parts = [
             glance_at(*block, models=[MODEL], titles=titles) for block in blocks_of(rows, count) if block[0].num_rows
         ]
-    together = add_up(parts[::-1])
+    together = combine_glances(parts[::-1])
     assert together.groups == whole.groups
     assert together.known == whole.known
     assert together.lengths.tolist() == whole.lengths.tolist()
@@ -181,7 +181,8 @@ def test_models_of_one_vocabulary_share_a_table_of_words():
 
 def test_nothing_at_all_is_a_page_too():
     empty = LABELS.empty_table()
-    page = report(glance=add_up([]), labels=empty, counters={}, models=[dataclasses.replace(MODEL, kind="generic")])
+    model = dataclasses.replace(MODEL, kind="generic")
+    page = report(glance=combine_glances([]), labels=empty, counters={}, models=[model])
     assert page.count("No data") >= 5
 
 

@@ -16,7 +16,7 @@ from molino.transforms.titles import glance
 from molino.transforms.titles import write as write_module
 from molino.transforms.titles.labels import number_categories
 from molino.transforms.titles.merge import ROWS, Draw, count_categories, key_titles
-from molino.transforms.titles.write import Columns, WriteTitles
+from molino.transforms.titles.write import TitleColumns, WriteTitles
 
 DRAW = Draw(seed=1, validation=0.2, test=0.2)
 
@@ -96,7 +96,7 @@ def test_tokens_are_padded_and_counted(monkeypatch):
             return np.arange(sum(counts), dtype=np.int32), np.cumsum([0, *counts])
 
     monkeypatch.setattr(write_module, "open_embedder", lambda model: Tokens())
-    columns = Columns(models=(model("m", 3),), tokens=True)
+    columns = TitleColumns(models=(model("m", 3),), tokens=True)
     made = write_module.list_tokens(pa.array(["a b", "c", "d " * 40]), columns)
     assert made["m_length"].to_pylist() == [2, 1, 40]
     assert made["m_tokens"].to_pylist() == [[0, 1, *[-1] * 30], [2, *[-1] * 31], list(range(3, 35))]
@@ -109,7 +109,7 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
     rows = [(f"{'x' * (n % 50)}{n}", "AB"[n % 2]) for n in range(300)] + [("x1", "B"), ("x1", "A"), ("x1", "A")]
     parts = parts_of(rows)
     labels = number_categories(pa.concat_tables([count_categories(part, DRAW) for part in parts]))
-    columns = Columns(models=(model("m", 3), model("n-2", 2)), half=half, model_text=True)
+    columns = TitleColumns(models=(model("m", 3), model("n-2", 2)), half=half, model_text=True)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         given = pipeline | "Labels" >> beam.Create([labels])
         lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
@@ -141,7 +141,7 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
 
 
 def test_what_float16_cannot_hold_is_an_error():
-    columns = Columns(models=(model("m", 1),), half=True)
+    columns = TitleColumns(models=(model("m", 1),), half=True)
     with pytest.raises(DataError, match="float16 cannot hold the vectors of m; use --vector-type float32"):
         write_module.embed_titles(pa.array(["x" * 70_000]), columns)
     assert write_module.embed_titles(pa.array([], pa.string()), columns)[0]["m"].type.list_size == 1
@@ -156,9 +156,9 @@ def test_vectors_that_are_not_finite_are_zero_or_kept(way, wanted, monkeypatch):
     monkeypatch.setattr(write_module, "open_embedder", lambda model: Odd())
     monkeypatch.setattr(write_module, "embed_many", lambda held, titles: [one.embed(titles) for one in held])
     for half in (False, True):
-        columns = Columns(models=(model("m", 1),), half=half, not_finite=way)
+        columns = TitleColumns(models=(model("m", 1),), half=half, not_finite=way)
         made, odd = write_module.embed_titles(pa.array(["1", "nan", "inf"]), columns)
         np.testing.assert_array_equal(made["m"].flatten().to_numpy(), np.array(wanted, np.float16 if half else "f4"))
         assert odd["m"].tolist() == [1, 2]
     with pytest.raises(DataError, match="gives a title another vector each time"):
-        write_module.embed_titles(pa.array(["nan"]), Columns(models=(model("m", 1),)))
+        write_module.embed_titles(pa.array(["nan"]), TitleColumns(models=(model("m", 1),)))

@@ -1,20 +1,26 @@
 """From bytes to rows: no image raises, every image is a row or a reject, and batches are cut by rows alone."""
 
 import dataclasses
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molino.schemas.rejects import REJECTS
-from molino.transforms.images.decode import turn
+from molino.transforms.files.list_files import list_files
+from molino.transforms.images.decode import decode_image, turn
 from molino.transforms.images.encode import encode_jpeg, encode_png
-from molino.transforms.images.list_images import Columns
+from molino.transforms.images.list_images import ShardColumns, list_images, write_units
 from molino.transforms.images.read_images import ImageBytes
+from molino.transforms.parquet.do_once import DoOnce
+from molino.transforms.parquet.scratch import GatherScratch
 from molino.transforms.whales import extract as module
 from molino.transforms.whales.extract import (
     CARDS,
@@ -27,10 +33,11 @@ from molino.transforms.whales.extract import (
     batches,
     counted,
     extract_region,
+    extract_unit,
     why_nothing,
 )
-from molino.transforms.whales.find_region import OriginalOptions
-from molino.transforms.whales.find_salient_region import SalientOptions
+from molino.transforms.whales.find_region import OriginalOptions, find_region_original
+from molino.transforms.whales.find_salient_region import SalientOptions, find_salient_region
 from molino.transforms.whales.sample import draw_sea
 
 HOW = Extraction(
@@ -45,7 +52,7 @@ HOW = Extraction(
     write_images=True,
     timings=False,
     thumbnails=True,
-    columns=Columns(),
+    columns=ShardColumns(),
 )
 SEA = draw_sea(150, 100, np.random.default_rng(4)).image
 FILES = [encode_jpeg(SEA, quality=80), encode_png(SEA)]
@@ -173,7 +180,7 @@ def test_threads_hold_one_image_or_so_many_pixels_at_once(monkeypatch):
     held, most = [], []
 
     def work(pixels):
-        with module._pixels_at_work(pixels):
+        with module.pixels_at_work(pixels):
             held.append(pixels)
             most.append(list(held))
             time.sleep(0.002)
@@ -183,4 +190,38 @@ def test_threads_hold_one_image_or_so_many_pixels_at_once(monkeypatch):
         list(pool.map(work, [3, 4, 25, 5, 6, 3, 10, 1, 2, 30, 4] * 5))
     assert all(sum(at_once) <= 10 or len(at_once) == 1 for at_once in most)
     assert max(map(len, most)) > 1
-    assert module._at_work == 0
+    with module.pixels_at_work(25):  # nobody is at work any more: it would wait
+        pass
+
+
+def test_a_pipeline_of_someone_else_prints_no_warning(tmp_path, caplog):
+    (tmp_path / "images").mkdir()
+    for number, data in enumerate([*FILES, b"no image"]):
+        (tmp_path / f"images/{number}.jpg").write_bytes(data)
+    units = list_images([list_files(str(tmp_path / "images"))], ShardColumns(), unit_images=1)
+    listing = str(tmp_path / "listing.parquet")
+    write_units(units, listing)
+    finder = DoOnce(work=extract_unit, folder=str(tmp_path), arguments={"listing": listing, "extraction": HOW})
+    gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=str(tmp_path))
+    with caplog.at_level(logging.WARNING), beam.Pipeline(runner="FnApiRunner") as pipeline:
+        numbered = pipeline | beam.Create([(str(number), number) for number in range(units.count)])
+        done = numbered | beam.Reshuffle() | "Find" >> finder
+        rejects = done.scratch | gather | "Rejects" >> beam.Reshuffle()
+        files = done.files | "Files" >> beam.Reshuffle() | beam.Filter(lambda file: file.dataset == "regions")
+        counters = done.counters | "Counters" >> beam.Reshuffle() | beam.Map(lambda counters: counters["rejects"])
+        assert_that(files | "Rows" >> beam.Map(lambda file: file.rows), equal_to([1, 1]), label="regions")
+        assert_that(rejects | beam.Map(lambda file: (file.dataset, file.rows)), equal_to([("rejects", 1)]))
+        assert_that(counters, equal_to([0, 0, 1]), label="counted")
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@pytest.mark.parametrize("find", [find_salient_region, find_region_original])
+def test_the_region_finder_in_a_pipeline_of_someone_else_prints_no_warning(find, caplog):
+    def box(data: bytes) -> tuple[int, int]:
+        region = find(decode_image(data)[0])
+        return region.mask.pixels().shape
+
+    with caplog.at_level(logging.WARNING), beam.Pipeline(runner="FnApiRunner") as pipeline:
+        shapes = pipeline | beam.Create(FILES) | beam.Reshuffle() | beam.Map(box) | "Again" >> beam.Reshuffle()
+        assert_that(shapes, equal_to([(100, 150)] * 2))
+    assert [record.getMessage() for record in caplog.records] == []

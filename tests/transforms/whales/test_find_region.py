@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import whales_original
-from molino.transforms.images.decode import decode, read_header
+from molino.transforms.images.decode import read_header
 from molino.transforms.whales.find_region import (
     Mask,
     OriginalOptions,
     clear_small_marks,
     draw_published,
-    find_region_fast,
     find_region_original,
+    reduction,
 )
+from tests.transforms.images.sound import decode
 from tests.transforms.whales.test_mark_blocks import sea
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -138,6 +139,12 @@ def overlap(one, other):
     return both / (one[2] * one[3] + other[2] * other[3] - both)
 
 
+def find_fast(data):
+    header = read_header(data)
+    scale, options = reduction(header, OriginalOptions())
+    return find_region_original(decode(data, scale=scale), options, shape=header.shape)
+
+
 def _jpeg(image):
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
@@ -148,7 +155,7 @@ def test_fast_finds_about_the_same(height, width):
     image[height // 3 : height // 2, width // 3 : width // 2] += (20, 40, 60)
     data = _jpeg(np.clip(image, 0, 255).astype(np.uint8))
     expected = find_region_original(decode(data))
-    found = find_region_fast(data, read_header(data))
+    found = find_fast(data)
     assert overlap(found.box, expected.box) > (0.999 if height * width < 800_000 else 0.9)
     assert found.mask.pixels().shape == (height, width)
 
@@ -161,7 +168,7 @@ def test_fast_counts_in_pixels_of_the_turned_image():
     data = data[:2] + segment + data[2:]
     header = read_header(data)
     assert header.shape == (1601, 1204)
-    found, expected = find_region_fast(data, header), find_region_original(decode(data))
+    found, expected = find_fast(data), find_region_original(decode(data))
     assert found.mask.pixels().shape == (1601, 1204)
     assert overlap(found.box, expected.box) > 0.8
 
@@ -187,7 +194,7 @@ def test_all_photographs():
         found = find_region_original(decode(data))
         assert list(found.box) == expected["box"], name
         assert (found.white_pixels, found.regions) == (expected["white_pixels"], expected["contours"]), name
-        overlaps.append(overlap(find_region_fast(data, read_header(data)).box, found.box))
+        overlaps.append(overlap(find_fast(data).box, found.box))
     assert np.mean(overlaps) >= 0.95
     assert min(overlaps) >= 0.75
 

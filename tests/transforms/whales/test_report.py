@@ -127,8 +127,8 @@ def test_the_same_cards_give_the_same_bytes():
 
 def test_statuses_and_reasons_are_those_of_the_code():
     from molino.transforms.images.decode import ImageError
-    from molino.transforms.whales.extract import FOUND, STATUSES
+    from molino.transforms.whales.extract import NO_COLOUR, NO_REGION, ONE_COLOUR, TOO_SMALL
 
-    assert {FOUND, *NO_BOX} == set(STATUSES)
+    assert set(NO_BOX) == {NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL}
     listed = (ImageError.__doc__ or "").split("reason: ")[1].split("detail:")[0]
     assert {name for name in REASONS if name in listed} == REASONS.keys() - {"too_many_bytes", "crashed", "null_bytes"}

@@ -1,0 +1,106 @@
+"""What a job says of itself: all that the commands, the templates and the tests of every job know of it."""
+
+import argparse
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino import code
+from molino.jobs.options import Parser
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Plan
+
+Lines = list[tuple[str, str]]  # what a person reads: names and texts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Made-up input of a job, which `molino sample JOB` writes.
+
+    Attributes:
+      about: what it is, in one line for `--help`.
+      examples: command lines for `molino sample --help`.
+      add_options: adds `--output`, and all that the sample depends on.
+      write: writes it and returns a line for the user; raises OptionError or DataError where it cannot.
+      is_folder: `--output` is a folder, not a file.
+      paths: from the options to the files that would be written; by default `--output` alone.
+    """
+
+    about: str
+    examples: Sequence[str] = ()
+    add_options: Callable[[argparse.ArgumentParser], None]
+    write: Callable[[argparse.Namespace], str]
+    is_folder: bool = False
+    paths: Callable[[argparse.Namespace], Sequence[str]] = lambda args: [args.output]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """A small run of a job, on every runner and store, in a folder of its own.
+
+    Attributes:
+      inputs: the commands that make its input, without `molino`.
+      options: of the job, without `--output`; `{tree}` stands for the repository.
+    """
+
+    inputs: Sequence[str] = ()
+    options: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job, or a training: the constant `JOB` of its module, by which the program finds it.
+
+    Attributes:
+      name: of the command: of a job that of its module, of a training two words.
+      about: what comes out of it, in one line for `--help`.
+      parser: makes the parser of its command line.
+      plan: from the options and the inputs to what the run will do; raises OptionError or DataError where it cannot.
+      summarize: from the manifest to the lines of the summary; None where the plan's `work` returns them.
+      list_inputs: from the options to the inputs, a list of FileInfo or Listing; None where `--input` names files.
+      sample: its made-up input, if there is any.
+      example: a small run of it, for tests; None where there is none.
+      extra: of setup.py, that brings `packages`.
+      packages: what the job imports and the base install lacks.
+    """
+
+    name: str
+    about: str
+    parser: Callable[[], Parser]
+    plan: Callable[[argparse.Namespace, Sequence], "Plan"]
+    summarize: Callable[[dict[str, Any]], Lines] | None = None
+    list_inputs: Callable[[argparse.Namespace], list] | None = None
+    sample: Sample | None = None
+    example: Example | None = None
+    extra: str = ""
+    packages: Sequence[str] = ()
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command and return its exit code."""
+        from molino.jobs.run.command import run_command
+
+        return run_command(self, arguments)
+
+
+@functools.cache
+def load_job(name: str) -> Job:
+    """Return a job of this program by the name of its module, without what it needs to run."""
+    return importlib.import_module(f"molino.jobs.{name}").JOB
+
+
+@functools.cache
+def load_jobs() -> dict[str, Job]:
+    """Return all jobs of this program by their commands."""
+    return {name: load_job(name) for name in code.pipelines()}
+
+
+@functools.cache
+def load_trainings() -> dict[str, Job]:
+    """Return all trainings of this program by their commands, such as "train titles"."""
+    names = [module.name for module in pkgutil.iter_modules([str(code.ROOT / "jobs/train")], "molino.jobs.train.")]
+    found = [getattr(importlib.import_module(name), "JOB", None) for name in names]
+    return {job.name: job for job in found if job}
