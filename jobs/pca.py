@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, Sample
-from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
+from molino.jobs.job import Example, Job, SampleInput
+from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=partition_warnings([file.label for file in vectors.files]),
-        warn=[warn],
+        warn=[warn_of_vectors],
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
         size=functools.partial(pca_size, vectors, how=how, file_bytes=sum(file.bytes for file in files)),
     )
@@ -254,7 +254,7 @@ def partition_warnings(labels: Sequence[str]) -> list:
     return [DataWarning("pca.partitions", told, len(held), held[0], remedy)] if held else []
 
 
-def warn(counters: Mapping[str, int]) -> list:
+def warn_of_vectors(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the components: those that no vector has, and many vectors of zeros."""
     from molino.transforms.warnings import DataWarning, example_of
 
@@ -315,7 +315,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
     ]
 
@@ -345,7 +345,7 @@ JOB = Job(
     plan=plan,
     summarize=summarize,
     list_inputs=find_files,
-    sample=Sample(
+    sample=SampleInput(
         about="vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
         examples=["molino sample pca --output demo/points.parquet"],
         add_options=add_sample_options,

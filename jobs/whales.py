@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, Sample
-from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
+from molino.jobs.job import Example, Job, SampleInput
+from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -50,7 +50,12 @@ def parser() -> Parser:
     where = made.add_argument_group("Parquet shards")
     where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
     where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
-    how = made.add_argument_group("how to find the region")
+    _add_method_options(made.add_argument_group("how to find the region"))
+    _add_output_options(made.add_argument_group("what to write"))
+    return made
+
+
+def _add_method_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--method",
         choices=METHODS,
@@ -94,7 +99,9 @@ def parser() -> Parser:
         help="a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row with "
         "damaged set, whose box and crop may be of the damage",
     )
-    out = made.add_argument_group("what to write")
+
+
+def _add_output_options(out: argparse._ArgumentGroup) -> None:
     out.add_argument(
         "--crop-quality",
         type=natural,
@@ -113,7 +120,6 @@ def parser() -> Parser:
     out.add_argument(
         "--report-images", type=natural, default=2000, metavar="N", help="in the contact sheet (default 2000; 0: none)"
     )
-    return made
 
 
 def find_listings(args: argparse.Namespace) -> list["Listing"]:
@@ -159,7 +165,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         counted=("regions", "rejects"),
         build=functools.partial(build, extraction=how, units=units, most=args.report_images),
         warnings=_skipped(units),
-        warn=[warn],
+        warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -176,7 +182,7 @@ def _skipped(units: "Units") -> list:
     ]
 
 
-def warn(counters: Mapping[str, int]) -> list:
+def warn_of_photographs(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the rows of a run."""
     from molino.transforms.warnings import DataWarning, example_of
 
@@ -319,7 +325,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
         ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
     ]
@@ -358,7 +364,7 @@ JOB = Job(
     plan=plan,
     summarize=summarize,
     list_inputs=find_listings,
-    sample=Sample(
+    sample=SampleInput(
         about="aerial photographs of a sea, most with a whale, and the true boxes",
         examples=["molino sample whales --output demo/sea --images 40"],
         add_options=add_sample_options,

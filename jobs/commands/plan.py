@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     plan, forecast = planned
     if args.json:
-        print(json.dumps(forecast.plan() | {"seen": plan.seen, "warnings": to_json(plan.warnings)}, indent=1))
+        print(json.dumps(forecast.plan() | {"seen": plan.findings, "warnings": to_json(plan.warnings)}, indent=1))
     else:
         for label, text in [*_format_seen(plan), *(format_forecast(forecast, args, plan.noun) if plan.build else ())]:
             print(f"{label:>12}  {text}")
@@ -97,7 +97,7 @@ def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple[
 
 def _format_seen(plan: "Plan") -> Iterator[tuple[str, str]]:
     """Yield what a look at the input saw; of a training each line has a name of its own."""
-    for line in plan.seen:
+    for line in plan.findings:
         name, _, text = line.partition(" ")
         yield ("seen", line) if plan.build else (name, text)
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from molino.jobs.job import Sample, load_jobs
+from molino.jobs.job import SampleInput, load_jobs
 from molino.jobs.options import Parser
 
 ABOUT = "write made-up input, to try a job with"
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _check_target(sample: Sample, args: argparse.Namespace) -> None:
+def _check_target(sample: SampleInput, args: argparse.Namespace) -> None:
     """Look at the place where a sample would be written.
 
     Raises:

@@ -1,5 +1,6 @@
 """The dataset card of an output: README.md, which says what stands there, and by which Hugging Face loads it."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,30 +14,50 @@ INPUTS = 20  # more than these nobody reads
 SPLITS = ("train", "validation", "test")
 
 
-def make_card(
-    manifest: Mapping[str, Any], schemas: Mapping[str, pa.Schema], *, about: str, personal: str = ""
-) -> bytes:
-    """Return the card of an output, in UTF-8.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the dataset card of a run says besides the manifest.
 
-    Its head lists the files of each data set as a configuration of its own, so that `load_dataset(OUTPUT, "people")`
-    reads what the manifest lists, and nothing else. Of several, the largest is what is loaded without a name. It
-    depends on the manifest alone, and not on what differs from run to run.
-
-    Args:
-      manifest: of the run; a file's `split` says to which it belongs, where it has one.
-      schemas: of each data set.
+    Attributes:
       about: what the job does, in one line.
       personal: what the data tells of people; "" for nothing.
+      fields: the columns of each data set, as `describe_fields` returns them.
     """
-    datasets = {name: entry for name, entry in manifest["datasets"].items() if entry["files"]}
-    title = f"{manifest['job']}: {about}"
-    parts = [_head(datasets, title), f"# {title}\n"]
-    if personal:
-        parts.append(f"> **Personal data**: {personal}. Share it only with those who may see it.\n")
-    parts += [_contents(manifest), _reading(datasets), *(_fields(name, schemas[name]) for name in manifest["datasets"])]
-    parts += [_counters(manifest["counters"]), _source(manifest["inputs"]), _options(manifest["options"])]
-    parts += [_warnings(manifest["warnings"])] if manifest["warnings"] else []
-    return "\n".join(parts).encode(errors="backslashreplace")
+
+    about: str
+    personal: str = ""
+    fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def render(self, manifest: Mapping[str, Any]) -> bytes:
+        """Return the card, in UTF-8; it depends on nothing that differs between two runs that write the same.
+
+        Its head lists the files of each data set as a configuration, so that `load_dataset(OUTPUT, "people")` reads
+        what the manifest lists, and nothing else. The largest is what is loaded without a name.
+        """
+        datasets = {name: entry for name, entry in manifest["datasets"].items() if entry["files"]}
+        title = f"{manifest['job']}: {self.about}" if self.about else manifest["job"]
+        parts = [_head(datasets, title), f"# {title}\n"]
+        if self.personal:
+            parts.append(f"> **Personal data**: {self.personal}. Share it only with those who may see it.\n")
+        parts += [_contents(manifest), _reading(datasets)]
+        parts += [f"## {name}\n\n{fields}" for name, fields in self.fields.items()]
+        parts += [_counters(manifest["counters"]), _source(manifest["inputs"]), _options(manifest["options"])]
+        parts += [_warnings(manifest["warnings"])] if manifest["warnings"] else []
+        return "\n".join(parts).encode(errors="backslashreplace")
+
+
+def describe_fields(schema: pa.Schema) -> str:
+    """Return a table of the columns of a data set."""
+    rows = [
+        (
+            f"`{field.name}`",
+            f"`{field.type}`",
+            "yes" if field.nullable else "",
+            (field.metadata or {}).get(DOC_KEY, b"").decode(),
+        )
+        for field in schema
+    ]
+    return _table(("field", "type", "null", "what it is"), rows)
 
 
 def _head(datasets: Mapping[str, Any], title: str) -> str:
@@ -77,19 +98,6 @@ import datasets
 rows = datasets.load_dataset("OUTPUT", "{name}")      # Hugging Face
 ```
 """
-
-
-def _fields(name: str, schema: pa.Schema) -> str:
-    rows = [
-        (
-            f"`{field.name}`",
-            f"`{field.type}`",
-            "yes" if field.nullable else "",
-            (field.metadata or {}).get(DOC_KEY, b"").decode(),
-        )
-        for field in schema
-    ]
-    return f"## {name}\n\n" + _table(("field", "type", "null", "what it is"), rows)
 
 
 def _counters(counters: Mapping[str, int]) -> str:

@@ -169,6 +169,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
             plan,
             order.identity,
             output=output,
+            about=order.job.about,
             token=lock.token,
             parent=parent,
             buckets=buckets,

@@ -7,6 +7,7 @@ changed but new files put in place, under names that no manifest lists. After it
 then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from molino import machine
+from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, held
 from molino.jobs.run.manifest import (
@@ -67,7 +69,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
     check_warnings(run, warnings)
     check_inputs(run)
-    check_rows(run, files, counters)
+    check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
     with held(run.output, run.token):
         present = read_output(run.output)
@@ -82,9 +84,9 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             _check_staged(file, storage.join(run.output, names[file.path]))
         crash("verified")
         for file in (file for file in files if file.dataset):
-            storage.move_if_absent(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
+            storage.move(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
-        manifest = _manifest(run, files, names, counters, warnings, present)
+        manifest = _with_card(run, _manifest(run, files, names, counters, warnings, present))
         if missing := read_output(run.output).lacks(data_files(manifest)):
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
         data = _json(manifest)
@@ -139,7 +141,12 @@ def _finish(run: Run, data: bytes, staged: Mapping[str, str], before: Output, cr
         return storage.see(storage.join(run.output, MANIFEST)).data == data
 
     for view in manifest["views"]:
-        if not _put(staged.get(view["path"], ""), storage.join(run.output, view["path"]), view, is_ours):
+        target = storage.join(run.output, view["path"])
+        if run.card and view["path"] == CARD:
+            done = _replace(target, run.card.render(manifest), is_ours)
+        else:
+            done = _put(staged.get(view["path"], ""), target, view, is_ours)
+        if not done:
             return
         crash("view")
     for path in manifest["replaced_views"]:
@@ -172,7 +179,7 @@ def _put(source: str, target: str, view: Mapping[str, Any], is_ours: Callable[[]
             raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
         return there
     if storage.is_local(target):
-        storage.move(source, target)
+        storage.move(source, target, size=view["bytes"])
         return True
     done = _replace(target, storage.read_bytes(source), is_ours)
     storage.delete_file(source)
@@ -244,7 +251,7 @@ def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
         raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
 
 
-def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
+def check_row_counts(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
     """Raise DataError unless every counted data set has as many rows as were counted."""
     rows: Counter[str] = Counter()
     for file in files:
@@ -332,6 +339,16 @@ def _manifest(
         "started": _utc(run.started),
         "seconds": round(time.time() - run.started, 3),
     }
+
+
+def _with_card(run: Run, manifest: dict) -> dict:
+    """Return the manifest with the view that follows from it, the card of the output."""
+    if not run.card:
+        return manifest
+    data = run.card.render(manifest)
+    views = [*manifest["views"], {"path": CARD, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+    replaced = [path for path in manifest["replaced_views"] if path != CARD]
+    return {**manifest, "views": views, "replaced_views": replaced}
 
 
 def _in_order(files: Sequence[StagedFile]) -> list[StagedFile]:

@@ -201,13 +201,13 @@ def run_above(output: str) -> str:
     return ""
 
 
-def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list]:
+def cut(total_bytes: int, *, block_bytes: int, shards: int | None) -> tuple[int, int, list]:
     """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
 
     They follow from the size of the input, never from the machine. A block is the unit of an output's order.
     """
     blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
-    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
-    told = f"the input is too small for {asked} shards; it has {blocks}"
-    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if asked and asked > blocks else []
-    return blocks, min(shards, blocks), few
+    number = shards or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    told = f"the input is too small for {shards} shards; it has {blocks}"
+    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if shards and shards > blocks else []
+    return blocks, min(number, blocks), few

@@ -150,7 +150,7 @@ def test_words_of_the_launcher_are_a_command_line():
     assert (command[0], beam) == ("names", ["--job_name=x"])
     assert given.input == ["gs://b/1", "gs://b/a name"]
     assert (given.junk, given.min_count, given.quote) == (["NULL", "", "-"], 7, "")
-    assert (given.repair_names, given.overwrite, given.curp_key_file) == (True, False, "gs://b/key")
+    assert (given.repair, given.overwrite, given.curp_key_file) == (True, False, "gs://b/key")
     models = launch.command_of(["--job=titles", "--model=a=gs://b/1 b=gs://b/2"])
     assert models == ["titles", "--model", "a=gs://b/1", "--model", "b=gs://b/2"]
 

@@ -247,7 +247,7 @@ def start(*arguments, **environment):
 def test_the_same_options_give_the_same_bytes(tmp_path, titles):
     for number in (1, 2):
         process = start("--input", titles, "--output", tmp_path / f"m{number}", *SMALL, PYTHONHASHSEED=str(number))
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=240)
         assert process.returncode == 0, error
         assert error == b""
     assert tree(tmp_path / "m1") == tree(tmp_path / "m2")
