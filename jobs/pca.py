@@ -288,9 +288,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     told = found.findings | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found.counters)
     write = WriteVectors(turn=found.turn, vectors=vectors, rotation=rotation, folder=run.staging)
     written = pieces | "WriteVectors" >> write
-    counters = (found.counters, told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=counters)
+    files | "Publish" >> Publish(run=run, counters=told.counters)
 
 
 def pca_size(vectors: "Vectors", *, how: "Rotation", file_bytes: int) -> Size:

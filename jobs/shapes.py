@@ -187,7 +187,6 @@ def build(
     from molino.transforms.parquet.shards import Layout
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.rows.gather import Gather
     from molino.transforms.shapes.points import SPLITS, make_shard
     from molino.transforms.shapes.run_network import RUN_CARDS, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time
@@ -219,8 +218,8 @@ def build(
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=run.staging, merge=True)
     runs = done.scratch | "Runs" >> gather
-    views = WriteViews(call=write_shapes_report, run=run, counters=counters)
-    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> views
+    views = WriteViews(call=write_shapes_report, run=run, counters=counters, gather=True)
+    report = done.scratch | "Report" >> views
     files = (done.files, drawn, runs, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 

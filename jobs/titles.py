@@ -282,7 +282,6 @@ def build(
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.rows.gather import Gather
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
@@ -317,9 +316,9 @@ def build(
         labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
-    arguments = {"labels": beam.pvalue.AsSingleton(labeled.labels), "models": models}
-    views = WriteViews(call=write_titles_report, run=run, counters=counters, arguments=arguments)
-    report = written.glances | "Glances" >> Gather(into=list) | "WriteReport" >> views
+    write = functools.partial(write_titles_report, models=models)
+    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labeled.labels})
+    report = written.glances | "WriteReport" >> views
     files = (
         written.files,
         labeled.files,

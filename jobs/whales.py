@@ -260,7 +260,6 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.parquet.do_once import DoOnce
     from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.views import WriteViews
-    from molino.transforms.rows.gather import Gather
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
     from molino.transforms.whales.views import write_contact_sheet
 
@@ -275,11 +274,10 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, arguments={"most": most})
-    report = done.scratch | "Scratch" >> Gather(into=list) | "Report" >> sheet
-    everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
+    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, gather=True, arguments={"most": most})
+    report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=everything)
+    files | "Publish" >> Publish(run=run, counters=report.counters)
 
 
 def whales_size(units: "Units", how: "Extraction", most: int) -> Size:

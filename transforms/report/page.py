@@ -107,7 +107,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Card:
+class GalleryCard:
     """A picture of a gallery, and what it is found by.
 
     Attributes:
@@ -130,7 +130,7 @@ class Gallery:
       orders: what the cards can be sorted by; the first holds until another is chosen.
     """
 
-    cards: Sequence[Card]
+    cards: Sequence[GalleryCard]
     filters: Sequence[tuple[str, Sequence[str]]]
     orders: Sequence[str]
     caption: str

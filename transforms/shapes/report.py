@@ -8,7 +8,18 @@ import pyarrow as pa
 
 from molino.schemas.shapes import COUNTERS
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
-from molino.transforms.report.page import Card, Cell, Column, Gallery, Picture, Plot, Section, Table, Term, format_cell
+from molino.transforms.report.page import (
+    Cell,
+    Column,
+    Gallery,
+    GalleryCard,
+    Picture,
+    Plot,
+    Section,
+    Table,
+    Term,
+    format_cell,
+)
 from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.shapes.points import PROBLEMS
 
@@ -255,7 +266,7 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         ranks.append(rank)
     varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
     cards = [
-        Card(
+        GalleryCard(
             picture=_picture(run, varied),
             values=[values[title][place] for title, _ in filters],
             ranks=[rank[place] for rank in ranks],
