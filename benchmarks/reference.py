@@ -366,6 +366,8 @@ def observe(molino: Sequence[str], line: str, inputs: Path, work: Path) -> Obser
     listed = {path for paths in tables.values() for path in paths}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
+        if name.startswith("_staging/"):
+            continue  # what a failed run leaves tells when it failed
         if path.suffix == ".parquet" and path not in listed:
             tables[name.replace("/", "!")] = [path]
         elif path.suffix == ".json" and path.name != "_manifest.json":

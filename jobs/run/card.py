@@ -15,7 +15,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Card:
+class DatasetCard:
     """What the dataset card of a run says besides the manifest.
 
     Attributes:

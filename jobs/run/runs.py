@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from molino import VERSION, code
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.run.card import Card, describe_fields
+from molino.jobs.run.card import DatasetCard, describe_fields
 from molino.jobs.run.inputs import Input, entry_of
 from molino.jobs.run.manifest import FORMAT, STAGING
 from molino.jobs.run.output import LAST_ERROR
@@ -158,7 +158,7 @@ class Run(Identity):
     parent: str = ""
     globs: Sequence[str] = ()
     keep_previous: int = 1
-    card: Card | None = None
+    card: DatasetCard | None = None
 
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
         """Return all warnings of a run with these counters; what was told before it is not told again."""
@@ -215,7 +215,7 @@ def make_run(plan: Plan, identity: Identity, *, output: str, about: str = "", **
         counted=plan.counted,
         warnings=warnings_before(plan, identity),
         warn=plan.warn,
-        card=Card(about=about, personal=plan.personal, fields=fields),
+        card=DatasetCard(about=about, personal=plan.personal, fields=fields),
         **facts,
     )
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 import molino
-from molino.jobs.run.card import Card, describe_fields
+from molino.jobs.run.card import DatasetCard, describe_fields
 from molino.schemas import field, schema
 from tests.every_job import JOBS, prepare
 
@@ -32,7 +32,7 @@ def manifest(**changes):
     }
 
 
-CARD = Card(about="people", personal="names", fields={"people": describe_fields(PEOPLE)})
+CARD = DatasetCard(about="people", personal="names", fields={"people": describe_fields(PEOPLE)})
 
 
 def test_a_card_says_what_is_there():
@@ -43,7 +43,7 @@ def test_a_card_says_what_is_there():
     assert "> **Personal data**: names." in text
     assert "| `rows_read` | 3,000 |" in text
     assert "| `/in.txt` | 10 |" in text
-    assert "Personal" not in Card(about="").render(manifest()).decode()
+    assert "Personal" not in DatasetCard(about="").render(manifest()).decode()
 
 
 def test_a_data_set_without_rows_is_no_configuration():
