@@ -258,7 +258,8 @@ def build(
     from molino.transforms.names.count import CountNames, GatherBirths
     from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
     from molino.transforms.names.read import ReadPayrolls
-    from molino.transforms.names.views import WriteTables
+    from molino.transforms.names.views import write_tables
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
 
     read = pipeline | "Read" >> ReadPayrolls(
@@ -287,8 +288,8 @@ def build(
         partitions=max(1, options.blocks // 16),
         spill=run.spill,
     )
-    births = distinct.people | "Births" >> GatherBirths()
-    staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
+    births = {"births": distinct.people | "Births" >> GatherBirths()}
+    staged = tables | "Tables" >> WriteViews(call=write_tables, run=run, counters=counters, singletons=births)
     curps = {"lines": beam.pvalue.AsSingleton(read.lines), "mode": options.curp, "key": key}
     people = distinct.people | "FinishPeople" >> beam.Map(finish_people, **curps, each=options.missing == "each")
     conflicts = distinct.conflicts | "FinishConflicts" >> beam.Map(finish_conflicts, **curps)
@@ -298,8 +299,7 @@ def build(
         conflicts | "Conflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
         read.rejects | "Rejected" >> write(schema=REJECTS, dataset="rejects"),
     ]
-    everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
-    [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
+    [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=staged.counters)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -276,20 +276,20 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import use_own_pool
     from molino.transforms.pca.rotate import FindComponents, WriteVectors
-    from molino.transforms.pca.views import WriteFindings
+    from molino.transforms.pca.views import write_findings
 
     use_own_pool()
     spans = vectors.spans(sample=sample, seed=rotation.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
     found = pieces | "FindComponents" >> FindComponents(vectors=vectors, rotation=rotation, spans=len(spans))
-    told = found.findings | "WriteFindings" >> WriteFindings(run=run, counters=found.counters)
+    told = found.findings | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found.counters)
     write = WriteVectors(turn=found.turn, vectors=vectors, rotation=rotation, folder=run.staging)
     written = pieces | "WriteVectors" >> write
-    counters = (found.counters, told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=counters)
+    files | "Publish" >> Publish(run=run, counters=told.counters)
 
 
 def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> Size:

@@ -284,13 +284,14 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
-    from molino.transforms.titles.views import WriteReport
+    from molino.transforms.titles.views import write_titles_report
     from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
@@ -319,13 +320,13 @@ def build(
         labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
-    report = written.glances | "WriteReport" >> WriteReport(
-        run=run, models=models, labels=labeled.labels, counters=counters
-    )
+    write = functools.partial(write_titles_report, models=models)
+    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labeled.labels})
+    report = written.glances | "WriteReport" >> views
     files = (
         written.files,
         labeled.files,
-        report,
+        report.files,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)

@@ -259,8 +259,9 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.images.list_images import write_units
     from molino.transforms.parquet.do_once import DoOnce
     from molino.transforms.parquet.scratch import GatherScratch
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
-    from molino.transforms.whales.views import WriteReport
+    from molino.transforms.whales.views import write_contact_sheet
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -273,10 +274,10 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=most)
-    everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
+    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, gather=True, arguments={"most": most})
+    report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=everything)
+    files | "Publish" >> Publish(run=run, counters=report.counters)
 
 
 def whales_size(units: "Units", extraction: "Extraction", most: int) -> Size:
