@@ -286,23 +286,7 @@ PROTOCOL = {
     "work": "a training",
     "summary_of": "a training",
 }
-OPEN = {
-    "transforms/names/report.py names_report: parameters",
-    "transforms/names/sample.py _Tables: vague name",
-    "transforms/pca/report.py pca_report: parameters",
-    "transforms/pca/views.py expand: vague name",
-    "transforms/processes.py Died: vague name",
-    "transforms/report/compare.py compare_report: vague name",
-    "transforms/report/run.py run_section: vague name",
-    "transforms/report/training.py training_report: vague name",
-    "transforms/shapes/report.py options_section: vague name",
-    "transforms/shapes/train_network.py train_network: vague name",
-    "transforms/titles/report.py titles_report: parameters",
-    "transforms/whales/extract.py extract_unit: vague name",
-    "transforms/whales/report.py whales_report: parameters",
-    "WriteReport",
-    "write_report",
-}
+OPEN = {"transforms/names/sample.py _Tables: vague name"}
 
 
 def functions(tree):

@@ -33,7 +33,7 @@ OK, MISSING, WRONG = "ok", "--", "!!"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when the chosen runner cannot run."""
-    from molino.jobs.runners import quiet
+    from molino import quiet
 
     parser = Parser(prog="molino doctor", description=DESCRIPTION)
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")

@@ -36,7 +36,8 @@ AS_JSON: Any = {"action": "store_true", "help": "print the plan as JSON"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     jobs = load_jobs() | load_trainings()

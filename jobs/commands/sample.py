@@ -16,7 +16,8 @@ are random numbers; nothing of it exists. The same options and seed give the sam
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     samples = {name: job.sample for name, job in load_jobs().items() if job.sample}
     lines = [f"  {line}" for sample in samples.values() for line in sample.examples]

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino import environment
+from molino import environment, quiet
 from molino.jobs.options import DONE, EXISTS
-from molino.jobs.runners import exits, quiet
+from molino.jobs.runners import exits
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch

@@ -73,7 +73,9 @@ def proving(proof: Proof) -> Iterator[None]:
         made = make(step)
         if not isinstance(made, core.PickledDoFnInfo):
             return made  # one of Beam's own, which goes by its name
-        sealed = _Sealed(made.serialized_dofn_data(), dataclasses.asdict(proof), bool(step.get_restriction_coder()))
+        sealed = _Sealed(
+            made.serialized_dofn_data(), dataclasses.asdict(proof), splittable=bool(step.get_restriction_coder())
+        )
         return core.PickledDoFnInfo(core.pickler.dumps(sealed))
 
     def send_with_proof(function: Any, context: Any) -> Any:
@@ -94,7 +96,7 @@ class _Sealed:
     elements, and then tells of these minutes alone (Beam 2.77, GrpcDataService.createOutboundAggregator).
     """
 
-    def __init__(self, packed: bytes, facts: Mapping[str, Any], splittable: bool):
+    def __init__(self, packed: bytes, facts: Mapping[str, Any], *, splittable: bool):
         self.content = packed, facts, splittable
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from molino.stderr import no_stderr, record_stderr
+from molino.quiet import no_stderr, record_stderr
 from molino.transforms.images.exif import read_orientation
 
 MAX_PIXELS = 160_000_000

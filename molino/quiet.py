@@ -1,12 +1,64 @@
-"""What Beam and its workers would print, kept out of the user's sight."""
+"""What libraries write to standard error by themselves, kept out of the user's sight; here and nowhere else."""
 
 import contextlib
 import io
 import logging
+import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from typing import TextIO
+
+TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # what its compiled parts read when they are loaded
+_turned = threading.RLock()
+
+
+@contextlib.contextmanager
+def no_stderr() -> Iterator[None]:
+    """Drop what is written to standard error inside the block, by compiled code too; one thread at a time."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with _turn_to(nowhere):
+            yield
+    finally:
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def record_stderr() -> Iterator[list[str]]:
+    """Do as `no_stderr`; after the block the list holds what was written, of other threads too."""
+    written: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        with _turn_to(file.fileno()):
+            yield written
+        file.seek(0)
+        written.append(file.read().decode(errors="replace"))
+
+
+@contextlib.contextmanager
+def _turn_to(handle: int) -> Iterator[None]:
+    with _turned:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        try:
+            os.dup2(handle, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+@contextlib.contextmanager
+def silent_tensorflow() -> Iterator[None]:
+    """Import TensorFlow, or Keras on it, in the block, and do a first operation, which prints too; its errors stay."""
+    for name, value in TENSORFLOW.items():
+        os.environ.setdefault(name, value)
+    with no_stderr():
+        yield
+    # batches of other sizes make it trace again, which it warns of
+    for name in ("tensorflow", "tensorflow_hub", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def silence_beam() -> None:
