@@ -11,6 +11,7 @@ from molino.jobs.options import Parser, add_text_options, read_options, text_for
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
+from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
@@ -99,7 +100,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
-    from molino.transforms.errors import DataError
     from molino.transforms.text.sources import list_sources
 
     if args.split == args.measure:
@@ -141,7 +141,6 @@ def read_file(
     import pyarrow.compute as pc
 
     from molino.training.tokens import TitleBatch, split_off
-    from molino.transforms.errors import DataError
     from molino.transforms.text.read import read_span
     from molino.transforms.text.sources import split_sources
 
