@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from molino.transforms.errors import DataError
 from molino.transforms.names.count import NameTables
 from molino.transforms.names.report import names_report
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.rows.batches import sum_counters
 
 
@@ -55,9 +55,8 @@ def write_tables(
             )
     for name, table in _named(tables):
         yield beam.pvalue.TaggedOutput("counters", {name: len(table)})
-        if len(table):
-            batches = table.combine_chunks().to_batches()
-            yield write_shard(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
+        batches = table.combine_chunks().to_batches()
+        yield from write_if_any(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
         yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
     report = names_report(
         **tables.record,
