@@ -1,7 +1,6 @@
 """Predict the categories of titles with a classifier that training saved."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from molino.transforms.files import storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import Layout, StagedFile, write_shard
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -164,17 +163,9 @@ class _Predict(beam.DoFn):
                         yield made
                 progress.report("write", rows=rows.num_rows)
 
-        made = batches()
-        first = next(made, None)
-        if first is not None:
-            yield write_shard(
-                itertools.chain([first], made),
-                schema=PREDICTED,
-                folder=self.folder,
-                dataset="predictions",
-                key=(parts.shard,),
-                layout=Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"}),
-            )
+        layout = Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"})
+        place: dict[str, Any] = {"folder": self.folder, "dataset": "predictions", "key": (parts.shard,)}
+        yield from write_if_any(batches(), schema=PREDICTED, layout=layout, **place)
         for batch in rejects:
             yield beam.pvalue.TaggedOutput("rejects", batch)
         yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))

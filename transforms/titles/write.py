@@ -1,7 +1,6 @@
 """Titles with their labels and vectors, written a row group at a time: no more vectors than that are ever held."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_shard
+from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -191,10 +190,7 @@ class _Write(beam.DoFn):
 
     def _stage(
         self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
-    ) -> Iterator[StagedFile]:
-        first = next(batches, None)
-        if first is None:
-            return
+    ) -> list[StagedFile]:
         layout, group_rows = Layout(plain=["id", "title", "model_text"]), ROW_GROUP_ROWS
         if dataset == "titles":
             tokens = [
@@ -203,16 +199,8 @@ class _Write(beam.DoFn):
             packed = {*CODED, *tokens, "record"}
             raw = [name for name in schema.names if name not in packed]
             layout, group_rows = Layout(plain=[*layout.plain, "record"], raw=raw, loose=CODED), GROUP_ROWS
-        batches = itertools.chain([first], batches)
-        yield write_shard(
-            batches,
-            schema=schema,
-            folder=self.folder,
-            dataset=dataset,
-            key=(shard,),
-            layout=layout,
-            group_rows=group_rows,
-        )
+        place: dict[str, Any] = {"folder": self.folder, "dataset": dataset, "key": (shard,)}
+        return write_if_any(batches, schema=schema, layout=layout, group_rows=group_rows, **place)
 
 
 class WrittenTitles(NamedTuple):
