@@ -7,7 +7,8 @@
 FOLDER/cases/CASE: `facts.json` has the exit code, digests, counters, warnings, hashes of files and figures of JSON;
 `tables/` has the rows as Parquet. Trainers are run twice: what differs between both is kept as a name only.
 `compare` runs the cases again on the inputs that FOLDER keeps, prints a line a case, and ends with 1 where something
-differs: the facts, and the first row and column of each table. Reports are not compared. No text of a row is printed.
+differs: the facts, and the first row and column of each table. Reports and cards are not compared.
+No text of a row is printed.
 
 The program is only reached by its command line, in a process of its own: its modules may move between both.
 Real data of `--shared` is copied into FOLDER by `freeze`; cases whose inputs are not there are skipped.
@@ -365,6 +366,8 @@ def observe(molino: Sequence[str], line: str, inputs: Path, work: Path) -> Obser
     listed = {path for paths in tables.values() for path in paths}
     for path in sorted(output.rglob("*")):
         name = str(path.relative_to(output))
+        if name.startswith("_staging/"):
+            continue  # what a failed run leaves tells when it failed
         if path.suffix == ".parquet" and path not in listed:
             tables[name.replace("/", "!")] = [path]
         elif path.suffix == ".json" and path.name != "_manifest.json":
@@ -372,7 +375,7 @@ def observe(molino: Sequence[str], line: str, inputs: Path, work: Path) -> Obser
         elif path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 add(name, {member: hashlib.sha256(archive.read(member)).hexdigest() for member in archive.namelist()})
-        elif path.is_file() and path.suffix not in (".html", ".parquet") and not path.name.startswith("_"):
+        elif path.is_file() and path.suffix not in (".html", ".parquet", ".md") and not path.name.startswith("_"):
             add(f"bytes of {name}", hashlib.sha256(path.read_bytes()).hexdigest())
     return facts, tables
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # run as a script, Python looks only in this file's folder
 
 from benchmarks import harness  # noqa: E402
-from molino.stderr import record_stderr  # noqa: E402
+from molino.quiet import record_stderr  # noqa: E402
 from molino.transforms.images.decode import ImageError, decode_image  # noqa: E402
 
 PAGE = ROOT / "docs/whales-damage.md"

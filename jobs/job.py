@@ -18,7 +18,7 @@ Lines = list[tuple[str, str]]  # what a person reads: names and texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleInput:
     """Made-up input of a job, which `molino sample JOB` writes.
 
     Attributes:
@@ -74,7 +74,7 @@ class Job:
     plan: Callable[[argparse.Namespace, Sequence], "Plan"]
     summarize: Callable[[dict[str, Any]], Lines] | None = None
     list_inputs: Callable[[argparse.Namespace], list] | None = None
-    sample: Sample | None = None
+    sample: SampleInput | None = None
     example: Example | None = None
     extra: str = ""
     packages: Sequence[str] = ()

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import text_size
-from molino.jobs.job import Example, Job, Sample
+from molino.jobs.job import Example, Job, SampleInput
 from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    format_rejects,
     many,
     natural,
     place,
     positive,
-    tell_rejects,
+    read_options,
     text_format,
     year,
 )
@@ -41,6 +42,8 @@ JUNK = ["NULL", "", "-", ".", "0", "/", "\\", "_", "\\N"]
 BLOCK_BYTES = 8 << 20  # of input a block, the unit of an output's order
 KEY_VARIABLE = "MOLINO_CURP_KEY"
 
+CURPS = {"keep": ", and their CURPs", "hash": ", and keyed hashes of their CURPs", "drop": ""}
+
 DESCRIPTION = """
 One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
 
@@ -59,7 +62,7 @@ Every option of Beam and of its runners may be added; an option that neither kno
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class NamesOptions:
     """What the job does with the rows. All of it is part of a run's identity.
 
     Attributes:
@@ -98,6 +101,7 @@ def parser() -> Parser:
     rows.add_argument("--reference-year", type=year, default=2012, metavar="Y", help="ages are as of it (default 2012)")
     rows.add_argument(
         "--century-from-curp",
+        dest="century",
         action="store_true",
         help="take the century of birth from the CURP's character 17; else all were born in the 1900s",
     )
@@ -117,6 +121,7 @@ def parser() -> Parser:
     )
     rows.add_argument(
         "--missing-curp",
+        dest="missing",
         choices=("one", "each", "reject"),
         default="one",
         help="rows whose CURP is empty, a placeholder or invalid: those of one value are one person (default, the "
@@ -130,6 +135,7 @@ def parser() -> Parser:
     )
     rows.add_argument(
         "--repair-names",
+        dest="repair",
         action="store_true",
         help="add tables that merge broken spellings of Ñ where the data proves them one name",
     )
@@ -163,12 +169,15 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.names.doubts import warn_of_names
 
     # a null CURP is a reject, unless each row without one is a person; of a name it is an empty one
-    blank = tuple(name for name in COLUMNS if name != "curp" or args.missing_curp == "each")
+    blank = tuple(name for name in COLUMNS if name != "curp" or args.missing == "each")
     text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
     key = curp_key(args)
     texts = text_input(args, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
-    options = make_options(args, text, blocks, shards)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
+    reject, junk = args.invalid_curp == "reject", tuple(args.junk)
+    options = read_options(
+        NamesOptions, args, text=text, reject_invalid=reject, junk=junk, shards=shards, blocks=blocks
+    )
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
@@ -176,7 +185,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets["repairs"] = REPAIRS
     return Plan(
         job="names",
-        options=shown_options(options, key),
+        options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
@@ -188,39 +197,14 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
                 warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
             ),
         ],
-        seen=texts.seen,
+        findings=texts.findings,
         total_bytes=texts.bytes,
         size=functools.partial(
             text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
         ),
-        here_only=key_here(key),
+        personal=f"names, sex and age of people{CURPS[options.curp]}",
+        here_only=describe_local_key(key),
     )
-
-
-def make_options(args: argparse.Namespace, text: "TextFormat", blocks: int, shards: int) -> Options:
-    """Return the options."""
-    return Options(
-        text=text,
-        reference_year=args.reference_year,
-        century=args.century_from_curp,
-        min_count=args.min_count,
-        junk=tuple(args.junk),
-        reject_invalid=args.invalid_curp == "reject",
-        missing=args.missing_curp,
-        repair=args.repair_names,
-        curp=args.curp,
-        shards=shards,
-        blocks=blocks,
-    )
-
-
-def shown_options(options: Options, key: "SecretKey | None") -> dict[str, Any]:
-    """Return the options as the manifest holds them."""
-    shown = dataclasses.asdict(options)
-    shown["junk"] = list(options.junk)
-    if key:
-        shown["curp_key"] = key.mark
-    return shown
 
 
 def curp_key(args: argparse.Namespace) -> "SecretKey | None":
@@ -243,7 +227,7 @@ def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     return key
 
 
-def key_here(key: "SecretKey | None") -> list[str]:
+def describe_local_key(key: "SecretKey | None") -> list[str]:
     """Return what to tell a user whose workers are on other machines and whose key is on this one."""
     from molino.transforms.files import storage
 
@@ -260,89 +244,62 @@ def build(
     pipeline: "beam.Pipeline",
     run: "Run",
     *,
-    options: Options,
+    options: NamesOptions,
     key: "SecretKey | None",
     sources: Sequence["Source"],
     span_bytes: int,
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
-    import pyarrow as pa
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.names import CONFLICTS, PEOPLE
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.names import people as people_
     from molino.transforms.names.count import CountNames, GatherBirths
-    from molino.transforms.names.curp import VerifyCurp, key_missing
-    from molino.transforms.names.views import WriteTables
-    from molino.transforms.parquet.shards import Layout
+    from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
+    from molino.transforms.names.read import ReadPayrolls
+    from molino.transforms.names.views import write_tables
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.rows.keep_first import KeepFirstPerKey
-    from molino.transforms.rows.partition import PartitionRows
-    from molino.transforms.text.position import POSITION, locate_sightings
-    from molino.transforms.text.read import GatherRejects, ReadDelimited
 
-    def write(dataset: str, schema: Any, **how: Any) -> WriteParquet:
-        return WriteParquet(schema=schema, folder=run.staging, dataset=dataset, **how)
-
-    read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    lines = beam.pvalue.AsSingleton(read.lines)
-    verified = read.rows | "Verify" >> VerifyCurp(
-        reject_invalid=options.reject_invalid, missing=options.missing, mask=options.curp != "keep"
+    read = pipeline | "Read" >> ReadPayrolls(
+        sources=sources,
+        text=options.text,
+        span_bytes=span_bytes,
+        reject_invalid=options.reject_invalid,
+        missing=options.missing,
+        mask=options.curp != "keep",
     )
-    rejects = (read.rejects, verified.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
-    rows = verified.rows
-    if options.missing == "each":
-        keyed = verified.missing | "KeyMissing" >> beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
-        rows = (rows, keyed) | "AllRows" >> beam.Flatten()
-    kept = (
-        rows
-        | "ByCurp"
-        >> PartitionRows(
-            key=people_.curp_of,
-            schema=options.text.schema,
-            blocks=options.blocks,
-            shards=options.shards,
-            order_by=POSITION,
-            spill=run.spill,
-        )
-        | "KeepFirst" >> KeepFirstPerKey(key="curp", compare=people_.NAMES, kept_counter="people")
+    distinct = read.rows | "Distinct" >> FindPeople(
+        schema=options.text.schema,
+        blocks=options.blocks,
+        shards=options.shards,
+        spill=run.spill,
+        lines=read.lines,
+        reference_year=options.reference_year,
+        century=options.century,
     )
-    people = kept.kept | "Describe" >> people_.DescribePeople(
-        reference_year=options.reference_year, century=options.century
-    )
-    shown = {"lines": lines, "mode": options.curp, "key": key}
-    files = [
-        people.people
-        | "FinishPeople" >> beam.Map(people_.finish_people, **shown, each=options.missing == "each")
-        | "People" >> write("people", PEOPLE, layout=Layout(plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"})),
-        kept.conflicts
-        | "FinishConflicts" >> beam.Map(people_.finish_conflicts, **shown)
-        | "Conflicts" >> write("conflicts", CONFLICTS, layout=Layout(plain=["curp"])),
-        rejected.shards | "Rejected" >> write("rejects", REJECTS),
-    ]
-    shared = kept.conflicts | "CountShared" >> beam.Map(people_.count_shared)
-    counters = (
-        read.counters,
-        (verified.counters, shared) | "Sighted" >> beam.Flatten() | "Locate" >> beam.Map(locate_sightings, lines=lines),
-        rejected.counters,
-        kept.counters,
-        people.counters,
-    ) | "Counters" >> beam.Flatten()
-    tables = people.people | "CountNames" >> CountNames(
-        conflicts=kept.conflicts,
+    counters = (read.counters, distinct.counters) | "Counters" >> beam.Flatten()
+    tables = distinct.people | "CountNames" >> CountNames(
+        conflicts=distinct.conflicts,
         min_count=options.min_count,
         junk=options.junk,
         repair=options.repair,
         partitions=max(1, options.blocks // 16),
         spill=run.spill,
     )
-    births = people.people | "Births" >> GatherBirths()
-    staged = tables | "Tables" >> WriteTables(run=run, births=births, counters=counters)
-    everything = (counters, staged.counters) | "AllCounters" >> beam.Flatten()
-    [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=everything)
+    births = {"births": distinct.people | "Births" >> GatherBirths()}
+    staged = tables | "Tables" >> WriteViews(call=write_tables, run=run, counters=counters, singletons=births)
+    curps = {"lines": beam.pvalue.AsSingleton(read.lines), "mode": options.curp, "key": key}
+    people = distinct.people | "FinishPeople" >> beam.Map(finish_people, **curps, each=options.missing == "each")
+    conflicts = distinct.conflicts | "FinishConflicts" >> beam.Map(finish_conflicts, **curps)
+    write = functools.partial(WriteParquet, folder=run.staging)
+    files = [
+        people | "People" >> write(schema=PEOPLE, dataset="people", layout=LAYOUTS["people"]),
+        conflicts | "Conflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
+        read.rejects | "Rejected" >> write(schema=REJECTS, dataset="rejects"),
+    ]
+    [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=staged.counters)
 
 
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
@@ -352,7 +309,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("people", f"{counters.get('people', 0):,}"),
         ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
     ]
     lines += [
         (
@@ -420,7 +377,7 @@ JOB = Job(
     parser=parser,
     plan=plan,
     summarize=summarize,
-    sample=Sample(
+    sample=SampleInput(
         about='a payroll file like the one of SEP, 2012: latin-1, "|" between fields',
         examples=[
             "molino sample names --output demo/sep.txt",

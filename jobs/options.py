@@ -1,18 +1,20 @@
 """Command lines: strict options, for the job first and for Beam then."""
 
 import argparse
+import dataclasses
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from molino.transforms.text.command_line import CommandLine
 
 if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
+Kind = TypeVar("Kind")
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may do later
 
@@ -62,7 +64,13 @@ class Once(argparse._StoreAction):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice."""
+    """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
+
+    Attributes:
+      raises: what is wrong with the options is an OptionError, and not the end of the process.
+    """
+
+    raises = False
 
     def __init__(self, *, prog: str, description: str, epilog: str = "", exit_codes: str = EXIT_CODES):
         super().__init__(
@@ -84,12 +92,16 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, in one line, and exit with 2."""
+        """Say what is wrong with the command line, in one line, and exit with 2, or raise OptionError."""
         if message.startswith("the following arguments are required"):  # one may be there, in other letters
             known = self.flags()
             words = [word.split("=")[0] for word in self.words if word.startswith("--")]
             near = [(word, right) for word in words if word not in known and (right := _nearest(word, known))]
             message += "".join(f"; did you mean {right} by {word}?" for word, right in near[:1])
+        if self.raises:
+            from molino.transforms.errors import OptionError
+
+            raise OptionError(f"{message}; see {self.prog} --help")
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
     def flags(self) -> list[str]:
@@ -173,6 +185,12 @@ def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
     return parser
 
 
+def read_options(kind: type[Kind], args: argparse.Namespace, **others: Any) -> Kind:
+    """Return the options of a job: each field of a dataclass is the parsed option of its name, but for `others`."""
+    names = {field.name for field in dataclasses.fields(cast(Any, kind))} - others.keys()
+    return kind(**{name: getattr(args, name) for name in names}, **others)
+
+
 def many(number: float, noun: str) -> str:
     """Return a number of things as a person reads it.
 
@@ -241,10 +259,10 @@ def ratio(text: str) -> float:
     return number
 
 
-def tell_rejects(counters: Mapping[str, int]) -> str:
+def format_rejects(counters: Mapping[str, int]) -> str:
     """Return how many records were rejected, and why.
 
-    >>> tell_rejects({"rejects": 3, "rejects.empty_line": 1, "rejects.null_value": 2})
+    >>> format_rejects({"rejects": 3, "rejects.empty_line": 1, "rejects.null_value": 2})
     '3 (1 empty_line, 2 null_value)'
     """
     reasons = sorted((name.removeprefix("rejects."), n) for name, n in counters.items() if name.startswith("rejects."))
@@ -360,7 +378,7 @@ def add_run_options(
     safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")
 
 
-def add_output_options(where: argparse._ArgumentGroup, how: argparse._ArgumentGroup) -> None:
+def add_output_options(where: argparse._ArgumentGroup, run: argparse._ArgumentGroup) -> None:
     """Add what every command takes that writes a run: where to, and what a person reads of it."""
     where.add_argument(
         "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
@@ -373,8 +391,8 @@ def add_output_options(where: argparse._ArgumentGroup, how: argparse._ArgumentGr
         metavar="N",
         help="data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
     )
-    how.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    how.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
+    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
+    run.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
 
 
 def _add_shuffle_options(run: argparse._ArgumentGroup) -> None:

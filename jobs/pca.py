@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, Sample
-from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
+from molino.jobs.job import Example, Job, SampleInput
+from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -235,9 +235,9 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=partition_warnings([file.label for file in vectors.files]),
-        warn=[warn],
+        warn=[warn_of_vectors],
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
-        size=functools.partial(pca_size, vectors, how=how, file_bytes=sum(file.bytes for file in files)),
+        size=functools.partial(pca_size, vectors, rotation=how, file_bytes=sum(file.bytes for file in files)),
     )
 
 
@@ -254,7 +254,7 @@ def partition_warnings(labels: Sequence[str]) -> list:
     return [DataWarning("pca.partitions", told, len(held), held[0], remedy)] if held else []
 
 
-def warn(counters: Mapping[str, int]) -> list:
+def warn_of_vectors(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the components: those that no vector has, and many vectors of zeros."""
     from molino.transforms.warnings import DataWarning, example_of
 
@@ -276,28 +276,28 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     import apache_beam as beam
 
     from molino.jobs.run.publish import Publish
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import use_own_pool
     from molino.transforms.pca.rotate import FindComponents, WriteVectors
-    from molino.transforms.pca.views import WriteFindings
+    from molino.transforms.pca.views import write_findings
 
     use_own_pool()
     spans = vectors.spans(sample=sample, seed=rotation.seed)
     pieces = pipeline | "Spans" >> beam.Create(spans, reshuffle=False) | "Spread" >> beam.Reshuffle()
     found = pieces | "FindComponents" >> FindComponents(vectors=vectors, rotation=rotation, spans=len(spans))
-    told = found.findings | "WriteFindings" >> WriteFindings(run=run, counters=found.counters)
+    told = found.findings | "WriteFindings" >> WriteViews(call=write_findings, run=run, counters=found.counters)
     write = WriteVectors(turn=found.turn, vectors=vectors, rotation=rotation, folder=run.staging)
     written = pieces | "WriteVectors" >> write
-    counters = (found.counters, told.counters) | "Counters" >> beam.Flatten()
     files = (told.files, written) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=counters)
+    files | "Publish" >> Publish(run=run, counters=told.counters)
 
 
-def pca_size(vectors: "Vectors", *, how: "Rotation", file_bytes: int) -> Size:
+def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> Size:
     """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
     carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there
-    written = int(how.vector_type.removeprefix("float")) // 8 * rows * (how.components or numbers)
+    written = int(rotation.vector_type.removeprefix("float")) // 8 * rows * (rotation.components or numbers)
     return Size(
         rows=rows,
         files=len(vectors.files),
@@ -314,7 +314,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
     ]
 
@@ -344,7 +344,7 @@ JOB = Job(
     plan=plan,
     summarize=summarize,
     list_inputs=find_files,
-    sample=Sample(
+    sample=SampleInput(
         about="vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
         examples=["molino sample pca --output demo/points.parquet"],
         add_options=add_sample_options,

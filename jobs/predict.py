@@ -14,8 +14,9 @@ from molino.jobs.options import (
     add_not_finite,
     add_run_options,
     add_text_options,
+    format_rejects,
     place,
-    tell_rejects,
+    read_options,
     text_format,
 )
 
@@ -46,7 +47,7 @@ Every option of Beam and of its runners may be added; an option that neither kno
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class PredictOptions:
     """What the job does with the titles. All of it is part of a run's identity.
 
     Attributes:
@@ -77,7 +78,7 @@ def parser() -> Parser:
         metavar="DIR",
         help="output of molino train titles, or the SavedModel in it, also on gs://",
     )
-    model.add_argument("--model-sha256", type=digest, metavar="HEX", help="digest that the SavedModel must have")
+    model.add_argument("--model-sha256", type=sha256_digits, metavar="HEX", help="digest that the SavedModel must have")
     model.add_argument(
         "--trust-model", action="store_true", help="take one whose operations can touch files or the network"
     )
@@ -85,7 +86,7 @@ def parser() -> Parser:
     return made
 
 
-def digest(text: str) -> str:
+def sha256_digits(text: str) -> str:
     """Parse the digits of a sha256."""
     if not SHA256.fullmatch(text.lower()):
         raise argparse.ArgumentTypeError(f"must be the 64 digits of a sha256, not {text!r}")
@@ -109,9 +110,9 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
     text = text_format(args, COLUMNS, OPTIONAL)
     texts = text_input(args, files, text, words=["title"], loose=["title"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     classifier = plan_classifier(args.model, sha256=args.model_sha256, trust=args.trust_model)
-    options = Options(text=text, classifier=classifier.digest, not_finite=args.not_finite, shards=shards, blocks=blocks)
+    options = read_options(PredictOptions, args, text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
     datasets = {"predictions": PREDICTED, "rejects": REJECTS}
     return Plan(
         job="predict",
@@ -124,7 +125,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*texts.warnings, *few],
         warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
-        seen=texts.seen,
+        findings=texts.findings,
         total_bytes=texts.bytes,
         size=functools.partial(
             text_size,
@@ -143,7 +144,7 @@ def build(
     pipeline: "beam.Pipeline",
     run: "Run",
     *,
-    options: Options,
+    options: PredictOptions,
     classifier: "Classifier",
     sources: Sequence["Source"],
     span_bytes: int,
@@ -192,7 +193,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("predictions", f"{counters.get('predictions', 0):,}"),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("classifier", manifest["options"]["classifier"][:16]),
     ]
 

@@ -185,11 +185,12 @@ def build(
     from molino.transforms.parquet.do_once import DoOnce
     from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.shards import Layout
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
     from molino.transforms.shapes.run_network import RUN_CARDS, Unit, run_network
     from molino.transforms.shapes.train_network import order_by_time
-    from molino.transforms.shapes.views import WriteReport
+    from molino.transforms.shapes.views import write_shapes_report
 
     shards = [
         ((place, SPLITS.index(split), block), problem, split, block)
@@ -217,8 +218,9 @@ def build(
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=run.staging, merge=True)
     runs = done.scratch | "Runs" >> gather
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters)
-    files = (done.files, drawn, runs, report) | "Files" >> beam.Flatten()
+    views = WriteViews(call=write_shapes_report, run=run, counters=counters, gather=True)
+    report = done.scratch | "Report" >> views
+    files = (done.files, drawn, runs, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
 

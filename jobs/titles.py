@@ -7,18 +7,19 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import text_size
-from molino.jobs.job import Example, Job, Sample
+from molino.jobs.forecast.sizes import RowWork, text_size
+from molino.jobs.job import Example, Job, SampleInput
 from molino.jobs.options import (
     Parser,
     add_not_finite,
     add_run_options,
     add_text_options,
+    format_rejects,
     natural,
     place,
     positive,
     ratio,
-    tell_rejects,
+    read_options,
     text_format,
 )
 
@@ -57,7 +58,7 @@ Every option of Beam and of its runners may be added; an option that neither kno
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class TitlesOptions:
     """What the job does with the titles. All of it is part of a run's identity.
 
     Attributes:
@@ -125,11 +126,13 @@ def parser() -> Parser:
     )
     models.add_argument(
         "--write-model-text",
+        dest="model_text",
         action="store_true",
         help="add a column with the title as models with normalization see it, without punctuation",
     )
     models.add_argument(
         "--write-tokens",
+        dest="tokens",
         action="store_true",
         help="add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
     )
@@ -194,32 +197,15 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
     if args.validation + args.test >= 1:
         raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
-    locations = locate_models(args.model, args.model_sha256, tokens=args.write_tokens)
+    locations = locate_models(args.model, args.model_sha256, tokens=args.tokens)
     text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
     text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
     texts = text_input(args, files, text, words=["title"], loose=["title"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, asked=args.shards)
+    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
-    if args.write_tokens and (generic := [model.name for model in models if model.kind != "table"]):
+    if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
-    options = Options(
-        text=text,
-        models=tuple(
-            {key: getattr(model, key) for key in (*MODEL_FACTS, *(key for key in MORE_FACTS if getattr(model, key)))}
-            for model in models
-        ),
-        exact=args.exact,
-        vector_type=args.vector_type,
-        model_text=args.write_model_text,
-        tokens=args.write_tokens,
-        not_finite=args.not_finite,
-        without_category=args.without_category,
-        validation=args.validation,
-        test=args.test,
-        seed=args.seed,
-        shards=shards,
-        blocks=blocks,
-    )
+    options = read_options(TitlesOptions, args, text=text, models=model_facts(models), shards=shards, blocks=blocks)
     numbers = sum(model.dim for model in models)
     datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
@@ -233,7 +219,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         ),
         warnings=[*texts.warnings, *few],
         warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
-        seen=texts.seen,
+        findings=texts.findings,
         total_bytes=texts.bytes,
         size=functools.partial(
             text_size,
@@ -243,12 +229,20 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             dataset="titles",
             span_bytes=args.span_bytes,
             shards=shards,
-            keyed=key_titles,
-            models=sum(model.bytes for model in models),
-            amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
+            work=RowWork(
+                keyed=key_titles,
+                models=sum(model.bytes for model in models),
+                amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
+            ),
         ),
         sends={model.sent_name(): model.path for model in models},
     )
+
+
+def model_facts(models: Sequence[Any]) -> tuple[dict[str, Any], ...]:
+    """Return of each model what an output depends on."""
+    facts = [(*MODEL_FACTS, *(fact for fact in MORE_FACTS if getattr(model, fact))) for model in models]
+    return tuple({fact: getattr(model, fact) for fact in own} for model, own in zip(models, facts, strict=True))
 
 
 def locate_models(
@@ -280,7 +274,7 @@ def build(
     pipeline: "beam.Pipeline",
     run: "Run",
     *,
-    options: Options,
+    options: TitlesOptions,
     models: Sequence[Any],
     sources: Sequence["Source"],
     span_bytes: int,
@@ -290,13 +284,14 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
-    from molino.transforms.titles.views import WriteReport
+    from molino.transforms.titles.views import write_titles_report
     from molino.transforms.titles.write import TitleColumns, WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
@@ -325,13 +320,13 @@ def build(
         labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
     )
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
-    report = written.glances | "WriteReport" >> WriteReport(
-        run=run, models=models, labels=labeled.labels, counters=counters
-    )
+    write = functools.partial(write_titles_report, models=models)
+    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labeled.labels})
+    report = written.glances | "WriteReport" >> views
     files = (
         written.files,
         labeled.files,
-        report,
+        report.files,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
@@ -352,7 +347,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("titles", f"{counted('titles')}: {splits}"),
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("labels", _tell_labels(counters, categories)),
         ("models", models or "none: the titles have no vectors"),
     ]
@@ -391,7 +386,7 @@ JOB = Job(
     parser=parser,
     plan=plan,
     summarize=summarize,
-    sample=Sample(
+    sample=SampleInput(
         about="product titles like those of the MeLi Data Challenge 2019: quoted CSV in Spanish and Portuguese",
         examples=["molino sample titles --output demo/titles.csv --rows 50000"],
         add_options=add_sample_options,

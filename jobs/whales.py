@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, Sample
-from molino.jobs.options import Parser, add_run_options, natural, place, positive, tell_rejects
+from molino.jobs.job import Example, Job, SampleInput
+from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -50,7 +50,12 @@ def parser() -> Parser:
     where = made.add_argument_group("Parquet shards")
     where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
     where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
-    how = made.add_argument_group("how to find the region")
+    _add_method_options(made.add_argument_group("how to find the region"))
+    _add_output_options(made.add_argument_group("what to write"))
+    return made
+
+
+def _add_method_options(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--method",
         choices=METHODS,
@@ -94,7 +99,9 @@ def parser() -> Parser:
         help="a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row with "
         "damaged set, whose box and crop may be of the damage",
     )
-    out = made.add_argument_group("what to write")
+
+
+def _add_output_options(out: argparse._ArgumentGroup) -> None:
     out.add_argument(
         "--crop-quality",
         type=natural,
@@ -113,7 +120,6 @@ def parser() -> Parser:
     out.add_argument(
         "--report-images", type=natural, default=2000, metavar="N", help="in the contact sheet (default 2000; 0: none)"
     )
-    return made
 
 
 def find_listings(args: argparse.Namespace) -> list["Listing"]:
@@ -159,7 +165,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
         counted=("regions", "rejects"),
         build=functools.partial(build, extraction=how, units=units, most=args.report_images),
         warnings=_skipped(units),
-        warn=[warn],
+        warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
         stages={"read": "finding regions"},
@@ -176,7 +182,7 @@ def _skipped(units: "Units") -> list:
     ]
 
 
-def warn(counters: Mapping[str, int]) -> list:
+def warn_of_photographs(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the rows of a run."""
     from molino.transforms.warnings import DataWarning, example_of
 
@@ -253,8 +259,9 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.images.list_images import write_units
     from molino.transforms.parquet.do_once import DoOnce
     from molino.transforms.parquet.scratch import GatherScratch
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
-    from molino.transforms.whales.views import WriteReport
+    from molino.transforms.whales.views import write_contact_sheet
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -267,13 +274,13 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    report = done.scratch | "Report" >> WriteReport(run=run, counters=counters, most=most)
-    everything = (counters, report.counters) | "AllCounters" >> beam.Flatten()
+    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, gather=True, arguments={"most": most})
+    report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
-    files | "Publish" >> Publish(run=run, counters=everything)
+    files | "Publish" >> Publish(run=run, counters=report.counters)
 
 
-def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
+def whales_size(units: "Units", extraction: "Extraction", most: int) -> Size:
     """Return what the whales job has to do; at most so many images are in the report. Reads the headers of a few."""
     import pyarrow.compute as pc
 
@@ -283,7 +290,7 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
     images, pixels = units.images.num_rows, []
     for number in sorted({i * images // SAMPLES for i in range(SAMPLES)} if images else ()):
         # of a Parquet shard the first image of the row group: reading ends there
-        image = next(read_images(units.images.slice(number, 1), how.columns, max_bytes=how.max_bytes))
+        image = next(read_images(units.images.slice(number, 1), extraction.columns, max_bytes=extraction.max_bytes))
         with contextlib.suppress(ImageError):
             header = read_header(image.data)
             pixels.append(header.width * header.height)
@@ -297,9 +304,9 @@ def whales_size(units: "Units", how: "Extraction", most: int) -> Size:
             "images": images,
             "pixels": images * mean,
             "pixel": mean,
-            "cropped": images * mean if how.crop_quality else 0.0,
+            "cropped": images * mean if extraction.crop_quality else 0.0,
             "shown": min(images, most) * min(mean, THUMBNAIL_PIXELS),
-            "square": images * how.crop_size**2 * 3,
+            "square": images * extraction.crop_size**2 * 3,
         },
         parts={"read": units.count},
     )
@@ -316,7 +323,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
         ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
-        ("rejects", tell_rejects(counters)),
+        ("rejects", format_rejects(counters)),
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
     ]
@@ -355,7 +362,7 @@ JOB = Job(
     plan=plan,
     summarize=summarize,
     list_inputs=find_listings,
-    sample=Sample(
+    sample=SampleInput(
         about="aerial photographs of a sea, most with a whale, and the true boxes",
         examples=["molino sample whales --output demo/sea --images 40"],
         add_options=add_sample_options,

@@ -82,7 +82,7 @@ def module_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__module__", "") or type(function).__module__
 
 
-def digest(files: Mapping[str, Path]) -> str:
+def digest_files(files: Mapping[str, Path]) -> str:
     """Return the sha256 of files: their names, and what they hold."""
     state = hashlib.sha256()
     for name, path in sorted(files.items()):

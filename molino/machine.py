@@ -58,7 +58,7 @@ def peak_bytes(who: int = resource.RUSAGE_SELF) -> int:
     return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def describe(root: str = "/") -> str:
+def describe_machine(root: str = "/") -> str:
     """Return in words what may be used: "2 of 64 cores: cgroup quota; 8 of 256 GB of memory: cgroup limit"."""
     cores, memory = cpu_share(root), memory_share(root)
     count = f"{cores.usable} of {cores.host}" if cores.why else f"{cores.host}"

@@ -1,5 +1,8 @@
 """Arrow schemas: the contract between a job and whatever reads its output."""
 
+import importlib
+import pkgutil
+
 import pyarrow as pa
 
 NAME_KEY = b"molino.schema"
@@ -27,3 +30,16 @@ def name_of(schema_: pa.Schema) -> tuple[str, int]:
     if NAME_KEY not in metadata or VERSION_KEY not in metadata:
         raise ValueError("the schema carries no name and version: it was not written by a molino job")
     return metadata[NAME_KEY].decode(), int(metadata[VERSION_KEY])
+
+
+def find_schema(name: str, version: int) -> pa.Schema | None:
+    """Return the schema of a name and version that this program writes, if there is one.
+
+    >>> find_schema("names.apellidos", 1).names
+    ['apellido', 'frec_pri', 'frec_seg']
+    """
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, pa.Schema) and name_of(value) == (name, version):
+                return value
+    return None

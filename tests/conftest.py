@@ -51,7 +51,6 @@ def started_quickly():
 def _nothing_stays_at_work():
     yield
     programs.end_started()
-    os.environ.pop("PYTHONSAFEPATH", None)  # of what a command that ran in this process has started
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ EVERYTHING = {"schemas", "transforms", *SHARED, *DOMAINS}
 
 # for each room: the rooms that it may import besides itself, and the packages
 RULES: dict[str, tuple[set[str], set[str]]] = {
-    "molino": ({"jobs"}, set()),
+    "molino": ({"jobs", "jobs/run", "training", "transforms"}, set()),
     "schemas": (set(), {"pyarrow"}),
     "transforms": ({"molino"}, {"numba"}),
     "transforms/files": (BASE, {"pyarrow", "obstore", "google"}),
@@ -41,7 +41,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     **{domain: (BASE | {"schemas"} | SHARED, set(ARROW)) for domain in DOMAINS},
     "jobs": ({"molino", "jobs/run", "jobs/forecast"} | EVERYTHING, ARROW - {"numpy"}),
-    "jobs/commands": ({"molino", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING, {"packaging"}),
+    "jobs/commands": (
+        {"molino", "training", "jobs", "jobs/run", "jobs/runners", "jobs/forecast"} | EVERYTHING,
+        {"packaging"},
+    ),
     "jobs/run": (
         {"molino", "jobs", "jobs/runners", "jobs/forecast", "schemas", "transforms"} | SHARED,
         {"apache_beam", "pyarrow"},
@@ -264,3 +267,82 @@ def test_the_package_has_one_name():
     files = [*SOURCES, *modules("benchmarks", "docs", "tests", "deploy")]
     bare = {by_name(path) for path in files for module in imports(path) if module.split(".")[0] in rooms}
     assert bare == set()
+
+
+# --- size and names: what is still open stands in OPEN, which is to be empty
+
+LINES, PARAMETERS = 60, 7
+VAGUE = {"made", "found", "told", "how", "given", "seen", "shown", "held", "asked", "wanted", "tell"}
+# functions that every module of a kind has, and that mean the same in each
+PROTOCOL = {
+    "main": "a command, or a module that is run as a program",
+    "parser": "a job",
+    "plan": "a job",
+    "build": "a job",
+    "summarize": "a job",
+    "list_inputs": "a job",
+    "add_sample_options": "a job's sample",
+    "write_sample": "a job's sample",
+    "work": "a training",
+    "summary_of": "a training",
+}
+OPEN = {"transforms/names/sample.py _Tables: vague name"}
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def parameters(function):
+    given = function.args
+    return {each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)} - {"self", "cls"}
+
+
+def is_compiled(function):
+    return any("compiled" in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+def faults(path):
+    """Yield what is too long or has a vague name in a module."""
+    tree, name = ast.parse(path.read_text(encoding="utf-8")), by_name(path)
+    for function in functions(tree):
+        if function.end_lineno - function.lineno + 1 > LINES and not is_compiled(function):
+            yield f"{name} {function.name}: lines"
+        if len(parameters(function)) > PARAMETERS and not is_compiled(function):
+            yield f"{name} {function.name}: parameters"
+        if not function.name.startswith("_") and ({function.name} - {"tell"} | parameters(function)) & VAGUE:
+            yield f"{name} {function.name}: vague name"
+    for node in ast.walk(tree):
+        fields = node.body if isinstance(node, ast.ClassDef) else []
+        if {ast.unparse(field.target) for field in fields if isinstance(field, ast.AnnAssign)} & VAGUE:
+            yield f"{name} {node.name}: vague name"
+
+
+@functools.cache
+def defined(kind):
+    """Return where each public class or function of a module's top level is defined."""
+    found: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, kind) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(by_name(path))
+    return found
+
+
+def test_functions_are_short_and_names_say_what_things_are():
+    assert {fault for path in SOURCES for fault in faults(path)} - OPEN == set()
+
+
+@pytest.mark.parametrize("kind", [ast.ClassDef, ast.FunctionDef], ids=["classes", "functions"])
+def test_no_two_things_have_one_name(kind):
+    twice = {name for name, paths in defined(kind).items() if len(paths) > 1}
+    assert {f"{name}: {', '.join(defined(kind)[name])}" for name in twice - PROTOCOL.keys() - OPEN} == set()
+
+
+def test_what_is_open_is_open():
+    """An entry goes when its work is done."""
+    there = {fault for path in SOURCES for fault in faults(path)}
+    there |= {
+        name for kind in (ast.ClassDef, ast.FunctionDef) for name, paths in defined(kind).items() if len(paths) > 1
+    }
+    assert OPEN - there == set()

@@ -1,10 +1,9 @@
 """Keras and what it computes with, loaded without their chatter."""
 
 import importlib.util
-import logging
 import os
 
-from molino.stderr import no_stderr
+from molino.quiet import silent_tensorflow
 from molino.transforms.errors import DataError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -39,11 +38,8 @@ def load_keras() -> None:
     Raises:
       ImportError: they are not there.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
-    with no_stderr():
+    with silent_tensorflow():
         import keras
 
-        keras.ops.convert_to_numpy(keras.ops.zeros(1))  # the first operation prints too
-    # batches of other sizes make TensorFlow trace again, which it warns of
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))

@@ -179,14 +179,12 @@ def correct_by_holm(chances: Sequence[float]) -> list[float]:
     return corrected
 
 
-def find_strata(
-    traits: Sequence[dict[str, str | None]], factor: str, high: str, low: str
-) -> list[tuple[list[int], list[int]]]:
+def find_strata(traits: Sequence[dict[str, str | None]], factor: str, high: str, low: str) -> list[tuple[int, int]]:
     """Return the pairs of models, by their places, that differ in this factor and in nothing else that is known."""
     found = []
     for one, other in itertools.product(range(len(traits)), repeat=2):
         others = {name: value for name, value in traits[one].items() if name != factor}
         same = others == {name: value for name, value in traits[other].items() if name != factor}
         if same and None not in others.values() and (traits[one][factor], traits[other][factor]) == (high, low):
-            found.append(([one], [other]))
+            found.append((one, other))
     return found

@@ -214,8 +214,7 @@ def find_effects(
     questions = [(factor, *sides) for factor, sides in FACTORS.items()]
     questions += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
     for factor, one, other in questions:
-        pairs = certainty.find_strata(traits, factor, one, other)
-        strata = [(members[left[0]], members[right[0]]) for left, right in pairs]
+        strata = [(members[left], members[right]) for left, right in certainty.find_strata(traits, factor, one, other)]
         if strata:
             difference, (low, high), p = certainty.measure_effect(strata, figures, drawn, draws, seed)
             if difference < 0:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from molino import caches, machine
-from molino.schemas import name_of
+from molino.schemas import find_schema, name_of
 from molino.transforms.manifest import MANIFEST, SUCCESS, parse_manifest
 from molino.transforms.manifest import OutsideError as OutsideError
 from molino.transforms.manifest import RunError as RunError
@@ -101,6 +102,51 @@ class FinishedRun:
                 return data
         listed = ", ".join(entry["path"] for entry in self.manifest["views"]) or "none"
         raise MissingFileError(f"{self.folder} lists no view {path}; it has: {listed}")
+
+    def files(self, name: str) -> list[str]:
+        """Return the paths of a data set's files, in order; of a run in a store their URIs."""
+        return [f"{self.folder}/{file['path']}" for file in _entry(self, name)["files"]]
+
+    def schema(self, name: str) -> pa.Schema:
+        """Return the columns of a data set, with their docs; of an empty one as this program would write it."""
+        return self.open_dataset(name).schema
+
+    def dataset(self, name: str) -> pads.Dataset:
+        """Return a data set as pyarrow has one, which scans lazily; page checksums are verified while it is read."""
+        opened = self.open_dataset(name)
+        if not opened.files:
+            return pads.dataset(opened.schema.empty_table())
+        scan = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
+        how = pads.ParquetFileFormat(default_fragment_scan_options=scan)
+        return pads.dataset(list(opened.files), schema=opened.schema, format=how, filesystem=self.filesystem)
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of a data set, in order, with these columns or all; page checksums are verified.
+
+        Raises:
+          RunError: there is no such data set or column, or a file is not what was written.
+        """
+        opened = self.open_dataset(name)
+        wanted = list(opened.schema.names if columns is None else columns)
+        for column in (column for column in wanted if column not in opened.schema.names):
+            raise RunError(f"{name} of {self.folder} has no column {column}; it has: {', '.join(opened.schema.names)}")
+        tables = [opened.schema.empty_table().select(wanted)]
+        for file in range(len(opened.files)):
+            with one_line_errors(opened.files[file]):
+                tables.append(opened.open(file).read(wanted))
+        return pa.concat_tables(tables)
+
+    def verify(self) -> None:
+        """Read every byte; raise ChangedFileError, or another RunError, where one is not as it was written."""
+        for name in self.manifest["datasets"]:
+            self.open_dataset(name)
+        _verify(self, list(self.manifest["datasets"]), None)
+        for view in self.manifest["views"]:
+            self.view(view["path"])
+
+    def open_dataset(self, name: str) -> Dataset:
+        """Return the files of a data set, as a Reader takes them, compared with the manifest."""
+        return self.datasets.get(name) or _open_dataset(self, name, None)
 
 
 _REMEDY = "move the run away and make it again (molino verify lists every fault)"
@@ -225,12 +271,15 @@ def _inside(run: FinishedRun, relative: str) -> str:
 # --- its files
 
 
+def _entry(run: FinishedRun, name: str) -> Mapping[str, Any]:
+    if name not in run.manifest["datasets"]:
+        raise RunError(f"{run.folder} has no data set {name}; it has: {', '.join(run.manifest['datasets'])}")
+    return run.manifest["datasets"][name]
+
+
 def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
-    if name not in run.manifest["datasets"]:
-        listed = ", ".join(run.manifest["datasets"])
-        raise RunError(f"{run.folder} has no data set {name}; it has: {listed}")
-    entry = run.manifest["datasets"][name]
+    entry = _entry(run, name)
     said = (entry["schema"], entry["version"])
     if expected is not None and (said[0] != expected[0] or said[1] not in expected[1:]):
         read = f"{expected[0]} version {' or '.join(map(str, expected[1:]))}"
@@ -269,7 +318,7 @@ def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Datase
         name=name,
         files=tuple(paths),
         rows=tuple(file["rows"] for file in entry["files"]),
-        schema=schema if schema is not None else pa.schema([]),
+        schema=schema if schema is not None else find_schema(*said) or pa.schema([]),
         filesystem=run.filesystem,
     )
 

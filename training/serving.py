@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molino.stderr import no_stderr
+from molino.quiet import no_stderr
 from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.transforms.errors import DataError

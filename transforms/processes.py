@@ -29,24 +29,33 @@ class Died:
 
     Attributes:
       last: what it had last told of, or None.
-      how: in a few words.
+      cause: in a few words.
     """
 
     last: Any
-    how: str
+    cause: str
 
 
 def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, seconds: float) -> Any | Died:
-    """Return what `function(**arguments, tell=...)` returns in a new process, or Died.
+    """Return what `function(**arguments, report=...)` returns in a new process, or Died.
 
-    The function calls `tell` with whatever it is about to work on; a process that tells nothing for `seconds` is ended.
+    The function calls `report` with whatever it is about to work on; a process from which nothing comes for
+    `seconds` is ended.
     Function, arguments and result are pickled. A DataError is raised here as such.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks that other threads hold
     here, there = context.Pipe(duplex=False)
-    os.environ.update(SAFE)  # what is spawned has the environment of this process, and no arguments of ours
     process = context.Process(target=_serve, args=(there, pickle.dumps((function, dict(arguments)))), daemon=True)
-    process.start()
+    kept = {name: os.environ.get(name) for name in SAFE}
+    os.environ.update(SAFE)  # what is spawned has the environment of this process, and no arguments of ours
+    try:
+        process.start()
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     there.close()
     last, patience = None, START_SECONDS + seconds
     try:
@@ -59,10 +68,10 @@ def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, se
             if kind == "error":
                 raise RuntimeError(content)
             last, patience = content, seconds
-        return Died(last=last, how=f"it did not end within {seconds:g} seconds")
+        return Died(last=last, cause=f"it did not end within {seconds:g} seconds")
     except (EOFError, OSError):
         process.join()
-        return Died(last=last, how=f"the process ended with {process.exitcode}")
+        return Died(last=last, cause=f"the process ended with {process.exitcode}")
     finally:
         process.kill()
         process.join()
@@ -114,7 +123,7 @@ def _serve(connection: multiprocessing.connection.Connection, call: bytes) -> No
     logging.basicConfig(level=logging.ERROR)  # before Beam is imported, which has much to say
     try:
         function, arguments = pickle.loads(call)
-        connection.send(("result", function(**arguments, tell=lambda what: connection.send(("at", what)))))
+        connection.send(("result", function(**arguments, report=lambda what: connection.send(("at", what)))))
     except DataError as error:
         connection.send(("data", str(error)))
     except Exception:

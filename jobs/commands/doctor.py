@@ -33,7 +33,7 @@ OK, MISSING, WRONG = "ok", "--", "!!"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when the chosen runner cannot run."""
-    from molino.jobs.runners import quiet
+    from molino import quiet
 
     parser = Parser(prog="molino doctor", description=DESCRIPTION)
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
@@ -57,7 +57,7 @@ def _machine() -> Iterator[tuple[str, str, str]]:
     yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
     free = shutil.disk_usage(os.getcwd()).free
-    yield OK, "machine", f"{machine.describe()}; {free / 1e9:,.0f} GB free in this folder"
+    yield OK, "machine", f"{machine.describe_machine()}; {free / 1e9:,.0f} GB free in this folder"
     for name, check in (("temporary files", check_temporary_files), ("loopback", check_loopback)):
         try:
             check()

@@ -21,7 +21,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:

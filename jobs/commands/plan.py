@@ -36,7 +36,8 @@ AS_JSON: Any = {"action": "store_true", "help": "print the plan as JSON"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     jobs = load_jobs() | load_trainings()
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     plan, forecast = planned
     if args.json:
-        print(json.dumps(forecast.plan() | {"seen": plan.seen, "warnings": to_json(plan.warnings)}, indent=1))
+        print(json.dumps(forecast.plan() | {"seen": plan.findings, "warnings": to_json(plan.warnings)}, indent=1))
     else:
         for label, text in [*_format_seen(plan), *(format_forecast(forecast, args, plan.noun) if plan.build else ())]:
             print(f"{label:>12}  {text}")
@@ -97,7 +98,7 @@ def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple[
 
 def _format_seen(plan: "Plan") -> Iterator[tuple[str, str]]:
     """Yield what a look at the input saw; of a training each line has a name of its own."""
-    for line in plan.seen:
+    for line in plan.findings:
         name, _, text = line.partition(" ")
         yield ("seen", line) if plan.build else (name, text)
 
@@ -128,7 +129,7 @@ def format_forecast(forecast: "Forecast", args: argparse.Namespace, noun: str) -
         short = "; too little" if here and 0 < machine.memory_share().usable < forecast.memory_bytes else ""
         yield "memory", f"{show_bytes(forecast.worker_bytes)} for one worker{all_}{short}"
     if here:
-        yield "machine", machine.describe()
+        yield "machine", machine.describe_machine()
         if forecast.workers > machine.cpus():
             yield "note", f"{many(forecast.workers, 'worker')} would share {many(machine.cpus(), 'core')}"
     if forecast.parts:

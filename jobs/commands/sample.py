@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from molino.jobs.job import Sample, load_jobs
+from molino.jobs.job import SampleInput, load_jobs
 from molino.jobs.options import Parser
 
 ABOUT = "write made-up input, to try a job with"
@@ -16,7 +16,8 @@ are random numbers; nothing of it exists. The same options and seed give the sam
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     samples = {name: job.sample for name, job in load_jobs().items() if job.sample}
     lines = [f"  {line}" for sample in samples.values() for line in sample.examples]
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _check_target(sample: Sample, args: argparse.Namespace) -> None:
+def _check_target(sample: SampleInput, args: argparse.Namespace) -> None:
     """Look at the place where a sample would be written.
 
     Raises:

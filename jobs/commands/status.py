@@ -14,7 +14,8 @@ A run at work is watched for some seconds: is it alive? Changes nothing. The exi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     parser = Parser(prog="molino status", description=DESCRIPTION)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")

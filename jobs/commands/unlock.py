@@ -19,7 +19,8 @@ CODES = exit_codes(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet, service
+    from molino import quiet
+    from molino.jobs.runners import exits, service
 
     parser = Parser(prog="molino unlock", description=DESCRIPTION, exit_codes=CODES)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")

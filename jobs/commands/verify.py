@@ -15,7 +15,8 @@ written, the rows have the digest that they had, and the counters add up. Reads 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    from molino.jobs.runners import exits, quiet
+    from molino import quiet
+    from molino.jobs.runners import exits
 
     parser = Parser(prog="molino verify", description=DESCRIPTION)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")

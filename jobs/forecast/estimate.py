@@ -63,15 +63,15 @@ def read_constants() -> Mapping[str, Any]:
 
 
 def forecast(
-    job: str, size: Size, *, workers: int, runner: str = EMBEDDED, spills: bool = True, given: Mapping | None = None
+    job: str, size: Size, *, workers: int, runner: str = EMBEDDED, spills: bool = True, costs: Mapping | None = None
 ) -> Forecast:
     """Return what a run will take.
 
     Args:
       spills: rows are brought together through bucket files, and not in the runner's shuffle.
-      given: constants; by default those of the file.
+      costs: constants; by default those of the file.
     """
-    constants = given or read_constants()
+    constants = costs or read_constants()
     of, engine = constants["jobs"].get(job), constants["runners"].get(runner)
     unknown = "" if of and engine else f"{runner if of else f'the job {job}'} was not measured"
     met = Forecast(**vars(size), runner=runner, workers=workers, unknown=unknown)

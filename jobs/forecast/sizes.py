@@ -37,6 +37,21 @@ class Size:
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowWork:
+    """What a job does with each row of its input.
+
+    Attributes:
+      keyed: see `take_sample`.
+      models: bytes of the models that it asks.
+      amounts: of the job's own, for each row.
+    """
+
+    keyed: Callable[..., Any] | None = None
+    models: int = 0
+    amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
 def text_size(
     sources: "Sequence[Source]",
     heads: "Sequence[tuple[Source, bytes]]",
@@ -45,23 +60,20 @@ def text_size(
     dataset: str,
     span_bytes: int,
     shards: int,
-    keyed: Callable[..., Any] | None = None,
-    models: int = 0,
-    amounts: Mapping[str, float] | None = None,
+    work: RowWork = RowWork(),
 ) -> Size:
     """Return what a job has to do that reads delimited text or Parquet and brings its rows together in shards.
 
     Args:
-      heads, keyed: see `take_sample`.
+      heads: see `take_sample`.
       dataset: the one that has a row for each that is read.
-      models: bytes of them.
-      amounts: of the job's own, for each row.
+      work: what the job does with each row.
     """
     from molino.transforms.text.row_groups import BATCH_ROWS
     from molino.transforms.text.sources import PARQUET, split_sources
     from molino.transforms.text.take_sample import take_sample
 
-    rows_a_byte, row_bytes, piece_bytes = take_sample(heads, text, keyed)
+    rows_a_byte, row_bytes, piece_bytes = take_sample(heads, text, work.keyed)
     tables = sum(rows for source in sources for rows, _ in source.groups)
     texts = sum(source.bytes - source.start for source in sources if source.kind != PARQUET and not source.empty)
     rows, total = round(tables + texts * rows_a_byte), sum(source.bytes for source in sources)
@@ -71,7 +83,7 @@ def text_size(
     shuffle, overhead = round(rows * row_bytes), round(pieces * piece_bytes)
     # a worker holds a shard, or the span that it reads
     chunk = shuffle * max(1 / shards, min(1.0, span_bytes / max(1, total)))
-    own = {name: rows * each for name, each in (amounts or {}).items()}
+    own = {name: rows * each for name, each in work.amounts.items()}
     return Size(
         rows=rows,
         exact=not texts,
@@ -81,5 +93,5 @@ def text_size(
         shuffle_bytes=shuffle + overhead,
         overhead_bytes=overhead,
         parts={"read": spans, "write": shards},
-        amounts={"rows": rows, "bytes": total, "pieces": pieces, "chunk": chunk, "models": models, **own},
+        amounts={"rows": rows, "bytes": total, "pieces": pieces, "chunk": chunk, "models": work.models, **own},
     )

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino import environment
+from molino import environment, quiet
 from molino.jobs.options import DONE, EXISTS
-from molino.jobs.runners import exits, quiet
+from molino.jobs.runners import exits
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch
@@ -40,7 +40,7 @@ def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
     parser = job.parser()
     args, beam_flags = parser.parse_strictly(arguments)
     with exits.signals_as_exits() as received:
-        code, lines = exits.attempt(parser, lambda: _do(take_order(job, args, beam_flags), started), received)
+        code, lines = exits.attempt(parser, lambda: do_order(take_order(job, args, beam_flags), started), received)
         if code not in (DONE, EXISTS):
             exits.leave(code)
     for line in lines or ():
@@ -86,7 +86,7 @@ class Order:
         try:
             return forecast(self.plan.job, self.plan.size(), spills=self.engine.spills, **engine)
         except Exception as error:
-            return Forecast(**engine, unknown=exits.describe(error))
+            return Forecast(**engine, unknown=exits.describe_error(error))
 
 
 def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], *, writes: bool = True) -> Order:
@@ -124,7 +124,7 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
     )
 
 
-def _do(order: Order, started: float) -> list[str]:
+def do_order(order: Order, started: float) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.summary import summary_lines
@@ -169,6 +169,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
             plan,
             order.identity,
             output=output,
+            about=order.job.about,
             token=lock.token,
             parent=parent,
             buckets=buckets,
@@ -182,20 +183,20 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
         ask = plan.how_far if engine.embedded else engine.how_far
         try:
             if place := engine.place():
-                lock.tell(**place)
+                lock.note(**place)
             for name, folder in plan.sends.items() if engine.elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
             with Watch(plan.total_bytes, quiet=args.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
-                lock.how_far = watch.told
+                lock.how_far = watch.line
                 if plan.work:
                     files, counters, summary = plan.work(run)
                     commit.publish(run, files, counters, crash=commit.crash_point)
                 elif build := plan.build:
-                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.tell, sources=runs.sources(plan))
+                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.note, sources=runs.sources(plan))
         except BaseException as error:
             recover(run, lock, error)
         if engine.job_file:
-            lock.tell(job_file=engine.job_file)
+            lock.note(job_file=engine.job_file)
             return None
         runs.clear_staging(run, units=True)
     manifest = read_manifest(output)
@@ -225,7 +226,7 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
     storage.delete_tree(run.staging, below=run.output)
     _refuse_loss(run, lock)  # whoever has the output may be at work on the same units
     runs.clear_staging(run)
-    runs.note_error(run, exits.describe(error))
+    runs.note_error(run, exits.describe_error(error))
     print_warnings(run.warnings)  # they may be the reason
     raise error
 

@@ -7,6 +7,7 @@ changed but new files put in place, under names that no manifest lists. After it
 then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -20,8 +21,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from molino import machine
+from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
-from molino.jobs.run.lock import TakenError, held
+from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import (
     FORMAT,
     LOCK,
@@ -32,12 +34,9 @@ from molino.jobs.run.manifest import (
     data_files,
     digest_of,
     garbage_of,
-    is_finished,
-    missing_paths,
-    parse_manifest,
     read_manifest,
-    relative_paths,
 )
+from molino.jobs.run.output import Output, read_output
 from molino.jobs.run.runs import UNITS, Run
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -60,42 +59,41 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
       DataError: the sums do not hold, too much was rejected, an input changed, a staged file is not as emitted, or
         the output is no longer this run's to replace.
     """
-    present = read_manifest(run.output)
-    if present and _holds(run, present) and is_finished(run.output):  # of a job that was launched again
+    present = read_output(run.output)
+    manifest = present.manifest
+    if manifest and _holds(run, present, manifest) and present.is_finished:  # of a job that was launched again
         for file in (file for file in files if file.dataset):
             storage.delete_file(file.path, below=run.output)
-        return present
+        return manifest
     check_counters(run, counters, files)
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
     check_warnings(run, warnings)
     check_inputs(run)
-    check_rows(run, files, counters)
+    check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
-    with held(run.output, run.token):
-        seen = storage.see(storage.join(run.output, MANIFEST))
-        present = parse_manifest(run.output, seen.data)
-        listing = relative_paths(run.output)
-        if present and _holds(run, present):  # this step was done before, as far as that
-            _finish(run, seen.data or b"", staged, listing, crash)
-            return present
-        if digest_of(seen.data) != run.parent:
+    with holding(run.output, run.token):
+        present = read_output(run.output)
+        manifest = present.manifest
+        if manifest and _holds(run, present, manifest):  # this step was done before, as far as that
+            _finish(run, present.revision.data or b"", staged, present, crash)
+            return manifest
+        if present.parent != run.parent:
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
         names = _final_names(run, files)
         for file in files:
             _check_staged(file, storage.join(run.output, names[file.path]))
         crash("verified")
         for file in (file for file in files if file.dataset):
-            storage.move_if_absent(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
+            storage.move(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
-        manifest = _manifest(run, files, names, counters, warnings, present, listing)
-        missing = missing_paths(run.output, manifest)
-        if missing:
+        manifest = _with_card(run, _manifest(run, files, names, counters, warnings, present))
+        if missing := read_output(run.output).lacks(data_files(manifest)):
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
         data = _json(manifest)
-        if not storage.swap(storage.join(run.output, MANIFEST), data, seen):
+        if not storage.swap(storage.join(run.output, MANIFEST), data, present.revision):
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
         crash("manifest")
-        _finish(run, data, staged, listing, crash)
+        _finish(run, data, staged, present, crash)
     return manifest
 
 
@@ -105,9 +103,9 @@ def complete(run: Run) -> bool:
     For who hears that the run failed, and cannot know how far its commit came. Waits for a commit that is at work.
     """
     try:
-        with held(run.output, run.token):
-            data = storage.see(storage.join(run.output, MANIFEST)).data or b""
-            manifest = parse_manifest(run.output, data or None)
+        with holding(run.output, run.token):
+            present = read_output(run.output)
+            manifest = present.manifest
             if not manifest or manifest.get("attempt") != run.token:
                 return False
             found = storage.list_tree(storage.join(run.staging, "views"))
@@ -115,19 +113,19 @@ def complete(run: Run) -> bool:
             for file in found:
                 hashes[storage.hash_file(file.path)[1]].append(file.path)
             staged = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
-            _finish(run, data, staged, relative_paths(run.output), crash_point)
+            _finish(run, present.revision.data or b"", staged, present, crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
         manifest = read_manifest(run.output)
         return bool(manifest and manifest.get("attempt") == run.token)
 
 
-def _holds(run: Run, manifest: Mapping[str, Any]) -> bool:
-    """Return whether a manifest is of this run, by this attempt or another, and its data files are there."""
-    return manifest["run"] == run.id and not missing_paths(run.output, manifest)
+def _holds(run: Run, present: Output, manifest: Mapping[str, Any]) -> bool:
+    """Return whether an output's manifest is of this run, by this attempt or another, and its data files are there."""
+    return manifest["run"] == run.id and not present.lacks(data_files(manifest))
 
 
-def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[str], crash: Crash) -> None:
+def _finish(run: Run, data: bytes, staged: Mapping[str, str], before: Output, crash: Crash) -> None:
     """Put the views in place, say that the commit is through, and delete what no run needs any more.
 
     Where another run has replaced the manifest by now, its own steps follow, and these stop.
@@ -135,7 +133,7 @@ def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[
     Args:
       data: the manifest, as it was written.
       staged: where the views are staged, by their paths in the output.
-      listing: what was in the output before the commit.
+      before: the output as it was before the commit.
     """
     manifest = json.loads(data)
 
@@ -143,7 +141,12 @@ def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[
         return storage.see(storage.join(run.output, MANIFEST)).data == data
 
     for view in manifest["views"]:
-        if not _put(staged.get(view["path"], ""), storage.join(run.output, view["path"]), view, is_ours):
+        target = storage.join(run.output, view["path"])
+        if run.card and view["path"] == CARD:
+            done = _replace(target, run.card.render(manifest), is_ours)
+        else:
+            done = _put(staged.get(view["path"], ""), target, view, is_ours)
+        if not done:
             return
         crash("view")
     for path in manifest["replaced_views"]:
@@ -156,7 +159,7 @@ def _finish(run: Run, data: bytes, staged: Mapping[str, str], listing: Sequence[
     for path in garbage_of(manifest):
         storage.delete_file(storage.join(run.output, path))
         crash("deleted")
-    for part in sorted({path.split("/")[1] for path in listing if path.startswith(f"{STAGING}/")}):
+    for part in sorted({path.split("/")[1] for path in before.files if path.startswith(f"{STAGING}/")}):
         folder = storage.join(run.output, STAGING, part)
         # of another run, work units are taken up by name: a run that has begun since may be at work on them
         if folder not in (run.staging, run.units) and (not part.startswith(UNITS) or is_ours()):
@@ -176,7 +179,7 @@ def _put(source: str, target: str, view: Mapping[str, Any], is_ours: Callable[[]
             raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
         return there
     if storage.is_local(target):
-        storage.move(source, target)
+        storage.move(source, target, size=view["bytes"])
         return True
     done = _replace(target, storage.read_bytes(source), is_ours)
     storage.delete_file(source)
@@ -248,7 +251,7 @@ def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
         raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
 
 
-def check_rows(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
+def check_row_counts(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
     """Raise DataError unless every counted data set has as many rows as were counted."""
     rows: Counter[str] = Counter()
     for file in files:
@@ -293,34 +296,22 @@ def _manifest(
     names: Mapping[str, str],
     counters: Mapping[str, int],
     warnings: Sequence[DataWarning],
-    present: Mapping[str, Any] | None,
-    listing: Sequence[str],
+    before: Output,
 ) -> dict:
-    """Return the manifest of a run that replaces another, `present`, in a folder that holds what is listed."""
-    shards = defaultdict(list)
-    for file in sorted(files, key=lambda f: (f.dataset, f.key, f.name)):
-        shards[file.dataset].append(file)
-    datasets = {
-        dataset: {
-            "schema": schema,
-            "version": version,
-            "rows": sum(file.rows for file in members),
-            "digest": combine_digests([d for file in members for d in file.digests]),
-            "files": [{"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in members],
-        }
-        for dataset, (schema, version) in sorted(run.datasets.items())
-        for members in [shards.get(dataset, [])]
-    }
-    earlier = [*(view["path"] for view in present["views"]), *present["replaced_views"]] if present else []
-    before = [[file["path"] for file in data_files(present)], *present.get("previous", ())] if present else []
-    there = set(listing)
-    kept_runs = [[path for path in paths if path in there] for paths in before[: run.keep_previous]]
+    """Return the manifest of a run that replaces what stood in the output before its commit."""
+    datasets = _datasets(run, files, names)
+    earlier = before.manifest
+    views = [
+        {"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in _in_order(files) if not file.dataset
+    ]
+    old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
+    old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
+    kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
     previous = [paths for paths in kept_runs if paths]
     kept = {path for paths in [list(names.values()), *previous] for path in paths}
-    unlisted = [path for path in listing if SHARD.fullmatch(path)]
-    drafts = [path for path in listing if path.startswith(DRAFTS)]
-    parents = [run.parent, *(() if is_finished(run.output) else present.get("parents", ()))] if present else []
-    views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in shards.get("", [])]
+    unlisted = [path for path in before.files if SHARD.fullmatch(path)]
+    drafts = [path for path in before.files if path.startswith(DRAFTS)]
+    parents = [run.parent, *(() if before.is_finished else earlier.get("parents", ()))] if earlier else []
     return {
         "format": FORMAT,
         "job": run.job,
@@ -332,7 +323,7 @@ def _manifest(
         "datasets": datasets,
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
-        "replaced_views": sorted(set(earlier) - {view["path"] for view in views}),
+        "replaced_views": sorted(set(old_views) - {view["path"] for view in views}),
         "garbage": [*sorted(set(unlisted) - kept), *drafts],
         # what earlier runs' readers may still have open
         "previous": previous,
@@ -347,6 +338,38 @@ def _manifest(
         "used": _used(run, files),
         "started": _utc(run.started),
         "seconds": round(time.time() - run.started, 3),
+    }
+
+
+def _with_card(run: Run, manifest: dict) -> dict:
+    """Return the manifest with the view that follows from it, the card of the output."""
+    if not run.card:
+        return manifest
+    data = run.card.render(manifest)
+    views = [*manifest["views"], {"path": CARD, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
+    replaced = [path for path in manifest["replaced_views"] if path != CARD]
+    return {**manifest, "views": views, "replaced_views": replaced}
+
+
+def _in_order(files: Sequence[StagedFile]) -> list[StagedFile]:
+    return sorted(files, key=lambda file: (file.dataset, file.key, file.name))
+
+
+def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a manifest says of data sets."""
+    shards = defaultdict(list)
+    for file in _in_order(files):
+        shards[file.dataset].append(file)
+    return {
+        dataset: {
+            "schema": schema,
+            "version": version,
+            "rows": sum(file.rows for file in members),
+            "digest": combine_digests([d for file in members for d in file.digests]),
+            "files": [{"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in members],
+        }
+        for dataset, (schema, version) in sorted(run.datasets.items())
+        for members in [shards.get(dataset, [])]
     }
 
 

@@ -95,7 +95,7 @@ class Lock:
         with self._turn, contextlib.suppress(DataError, HeldError):
             release(self._change, self.claim.token)
 
-    def tell(self, **facts: Any) -> None:
+    def note(self, **facts: Any) -> None:
         """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
         with self._turn:
             self.claim = dataclasses.replace(self.claim, **facts)
@@ -219,9 +219,9 @@ def read_lock(output: str) -> bytes:
     return storage.see(storage.join(output, LOCK)).data or b""
 
 
-def is_of(held: bytes, token: str) -> bool:
+def is_of(lock: bytes, token: str) -> bool:
     """Return whether what a lock holds is the claim of a run."""
-    claim = read_claim(held)
+    claim = read_claim(lock)
     return claim is not None and claim.token == token
 
 
@@ -231,7 +231,7 @@ def release(change: Callable[..., bytes], token: str) -> None:
 
 
 @contextlib.contextmanager
-def held(output: str, token: str) -> Iterator[None]:
+def holding(output: str, token: str) -> Iterator[None]:
     """Keep everybody else from an output where that can be, and look that its lock is this run's.
 
     Raises:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.run.lock import OutputExistsError, TakenError, held
+from molino.jobs.run.lock import OutputExistsError, TakenError, holding
 from molino.jobs.run.manifest import (
     LOCK,
     MANIFEST,
@@ -28,6 +28,7 @@ from molino.transforms.warnings import DataWarning
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Identity
 
+LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 BLOCKS_PER_SHARD = 8
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
@@ -40,20 +41,20 @@ class Output:
 
     Attributes:
       path: of the folder.
-      data: the manifest's bytes, None where there is none: what a commit is conditional on.
+      revision: the manifest's bytes and version, as a commit is conditional on them.
       files: relative path and bytes of every file.
       success: what `_SUCCESS` holds.
     """
 
     path: str
-    data: bytes | None
+    revision: storage.Snapshot
     files: Mapping[str, int]
     success: bytes
 
     @property
     def parent(self) -> str:
         """The sha256 of the manifest, "" where there is none."""
-        return digest_of(self.data)
+        return digest_of(self.revision.data)
 
     @property
     def manifest(self) -> dict[str, Any] | None:
@@ -62,7 +63,7 @@ class Output:
         Raises:
           DataError: it is none of this program's.
         """
-        return parse_manifest(self.path, self.data)
+        return parse_manifest(self.path, self.revision.data)
 
     def holds(self, identity: "Identity", *, overwrite: bool) -> bool:
         """Return whether it holds that very run already.
@@ -83,7 +84,8 @@ class Output:
             return False
         if manifest["job"] != identity.job:
             raise OutputExistsError(f"{self.path} holds a run of the job {manifest['job']}; choose another --output")
-        if manifest["run"] == identity.id and self.is_whole(manifest):
+        whole = self.is_finished and not self.lacks([*data_files(manifest), *manifest["views"]])
+        if manifest["run"] == identity.id and whole:
             return True
         if manifest["run"] != identity.id and not overwrite:
             raise OutputExistsError(
@@ -96,11 +98,19 @@ class Output:
             )
         return False
 
-    def is_whole(self, manifest: Mapping[str, Any]) -> bool:
-        """Return whether the last commit went through, and every file that its manifest lists is there."""
-        listed = [*data_files(manifest), *manifest["views"]]
-        there = all(self.files.get(file["path"]) == file["bytes"] for file in listed)
-        return there and self.success.strip() == self.parent.encode()
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last commit went through: `_SUCCESS` names the manifest that is there."""
+        return bool(self.parent) and self.success.strip() == self.parent.encode()
+
+    @property
+    def staged_bytes(self) -> int:
+        """The size of what runs have staged, without the note of a failed one."""
+        return sum(n for path, n in self.files.items() if path.startswith(f"{STAGING}/") and path != LAST_ERROR)
+
+    def lacks(self, files: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return which of the files that a manifest lists are not there with their size."""
+        return [file["path"] for file in files if self.files.get(file["path"]) != file["bytes"]]
 
     def foreign(self, listed: set[str]) -> list[str]:
         """Return what is there beside the listed paths, its own working files, and data files of other attempts."""
@@ -127,7 +137,7 @@ class Output:
         A data file that nobody lists may be one that the next run publishes under the same name, so nobody may come in
         between. Where another run has the lock by now, its commit does it.
         """
-        with contextlib.suppress(TakenError), held(self.path, token):
+        with contextlib.suppress(TakenError), holding(self.path, token):
             for path in read_output(self.path).leftovers():
                 if path != LOCK and not path.startswith(f"{STAGING}/"):
                     storage.delete_file(storage.join(self.path, path))
@@ -137,13 +147,13 @@ class Output:
 def read_output(path: str) -> Output:
     """Return what stands in an output folder, as of one moment: no commit came in between."""
     manifest = storage.join(path, MANIFEST)
-    data = storage.see(manifest).data
+    revision = storage.see(manifest)
     while True:
         files = {file.path[len(path.rstrip("/")) + 1 :]: file.bytes for file in storage.list_tree(path)}
         success = storage.see(storage.join(path, SUCCESS)).data if SUCCESS in files else None
-        before, data = data, storage.see(manifest).data
-        if data == before:
-            return Output(path=path, data=data, files=files, success=success or b"")
+        before, revision = revision, storage.see(manifest)
+        if revision.data == before.data:
+            return Output(path=path, revision=revision, files=files, success=success or b"")
 
 
 def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
@@ -191,13 +201,13 @@ def run_above(output: str) -> str:
     return ""
 
 
-def cut(total_bytes: int, *, block_bytes: int, asked: int | None) -> tuple[int, int, list]:
+def cut(total_bytes: int, *, block_bytes: int, shards: int | None) -> tuple[int, int, list]:
     """Return the blocks of an output, its shards, and a warning when it is too small for those that were asked for.
 
     They follow from the size of the input, never from the machine. A block is the unit of an output's order.
     """
     blocks = max(MIN_BLOCKS, -(-total_bytes // block_bytes))
-    shards = asked or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
-    told = f"the input is too small for {asked} shards; it has {blocks}"
-    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if asked and asked > blocks else []
-    return blocks, min(shards, blocks), few
+    number = shards or max(min(4, -(-total_bytes // block_bytes)), blocks // BLOCKS_PER_SHARD)
+    told = f"the input is too small for {shards} shards; it has {blocks}"
+    few = [DataWarning("shards.few", told, remedy=f"give --shards {blocks}")] if shards and shards > blocks else []
+    return blocks, min(number, blocks), few

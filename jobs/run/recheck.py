@@ -6,17 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from molino.jobs.run.manifest import (
-    LOCK,
-    MANIFEST,
-    SHARD,
-    STAGING,
-    SUCCESS,
-    is_finished,
-    owned_paths,
-    read_manifest,
-    relative_paths,
-)
+from molino.jobs.run.manifest import LOCK, MANIFEST, SHARD, STAGING, SUCCESS, owned_paths
+from molino.jobs.run.output import read_output
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -28,7 +19,8 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
 
     Memory: one row group.
     """
-    manifest = read_manifest(output)
+    present = read_output(output)
+    manifest = present.manifest
     if manifest is None:
         raise DataError(f"{output} holds no finished run: there is no {MANIFEST}")
     wrong = []
@@ -48,12 +40,12 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
     counters = manifest["counters"]
     if counters.get(whole, 0) != sum(counters.get(part, 0) for part in parts):
         wrong.append(f"the counters do not add up: {whole} is not the sum of {', '.join(parts)}")
-    if not is_finished(output):
+    if not present.is_finished:
         wrong.append(f"{SUCCESS} is missing or not of this manifest: a commit was cut short; repeat the run")
     kept = owned_paths(manifest)
     # what runs keep there while they work, and data files of attempts that were killed in their commit
     own = (f"{STAGING}/", LOCK)
-    extra = [p for p in relative_paths(output) if not (p in kept or p.startswith(own) or SHARD.fullmatch(p))]
+    extra = [p for p in present.files if not (p in kept or p.startswith(own) or SHARD.fullmatch(p))]
     wrong += [f"{path}: not part of the run" for path in extra]
     return manifest, wrong
 

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from molino import VERSION, code
 from molino.jobs.forecast.sizes import Size
+from molino.jobs.run.card import DatasetCard, describe_fields
 from molino.jobs.run.inputs import Input, entry_of
 from molino.jobs.run.manifest import FORMAT, STAGING
+from molino.jobs.run.output import LAST_ERROR
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from molino.transforms.parquet.shards import StagedFile
 
-LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 UNITS = "units-"  # how the staging folder of work units begins
 UNKNOWN = DataWarning(
     "code.unknown",
@@ -62,11 +63,12 @@ class Plan:
       how_far: of such a job: returns the share that is done and what a person may read.
       warnings: what the user should know before trusting the output, as far as it is known before the run.
       warn: functions from the run's counters to what else the user should know; called by workers.
-      seen: what a look at the input saw, for who plans a run.
+      findings: what a look at the input saw, for who plans a run.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
       stages: of the progress, in their order: how workers report them, and what a person reads.
       size: how much there is to do, for a forecast; looks at the input.
+      personal: what the output tells of people, for its card; "" for nothing.
       here_only: what workers on other machines could not have; for each what to tell the user.
       sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
       code: modules or packages, by name, that the output of a job outside this package depends on; by default the
@@ -83,11 +85,12 @@ class Plan:
     how_far: Callable[[], tuple[float, str]] | None = None
     warnings: Sequence[DataWarning] = ()
     warn: Sequence[Warn] = ()
-    seen: Sequence[str] = ()
+    findings: Sequence[str] = ()
     total_bytes: int = 0
     noun: str = "rows"
     stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
     size: Callable[[], Size] | None = None
+    personal: str = ""
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
     code: Sequence[str] = ()
@@ -136,6 +139,7 @@ class Run(Identity):
         conditional on.
       globs: what was asked for as globs, so that files which they match later are noticed.
       keep_previous: how many earlier runs' data files stay for their readers.
+      card: of the output; None for an output without one.
     """
 
     output: str
@@ -154,6 +158,7 @@ class Run(Identity):
     parent: str = ""
     globs: Sequence[str] = ()
     keep_previous: int = 1
+    card: DatasetCard | None = None
 
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
         """Return all warnings of a run with these counters; what was told before it is not told again."""
@@ -199,8 +204,9 @@ def identify(plan: Plan, inputs: Sequence[Input], max_reject_ratio: float) -> Id
     return Identity(job=plan.job, id=id_, work=work, options=options, inputs=listed, code=source)
 
 
-def make_run(plan: Plan, identity: Identity, *, output: str, **facts: Any) -> Run:
-    """Return the run of a plan in an output; `facts` are what a Run has besides."""
+def make_run(plan: Plan, identity: Identity, *, output: str, about: str = "", **facts: Any) -> Run:
+    """Return the run of a plan in an output; `about` is what the job does, `facts` are what a Run has besides."""
+    fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(
         **vars(identity),
         output=output,
@@ -209,6 +215,7 @@ def make_run(plan: Plan, identity: Identity, *, output: str, **facts: Any) -> Ru
         counted=plan.counted,
         warnings=warnings_before(plan, identity),
         warn=plan.warn,
+        card=DatasetCard(about=about, personal=plan.personal, fields=fields),
         **facts,
     )
 
@@ -228,7 +235,7 @@ def code_digest(plan: Plan) -> str:
     own = [code.files_of(name) for name in modules]
     if not all(own):
         return f"unknown-{uuid.uuid4().hex}"
-    return code.digest({name: path for files in [code.job_files(job), *own] for name, path in files.items()})
+    return code.digest_files({name: path for files in [code.job_files(job), *own] for name, path in files.items()})
 
 
 def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from molino.jobs.run import runs
 from molino.jobs.run.claim import Claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock, busy, changer, read_lock
-from molino.jobs.run.manifest import STAGING, is_finished, read_manifest
-from molino.jobs.run.output import read_output
+from molino.jobs.run.output import LAST_ERROR, read_output
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
@@ -75,18 +73,18 @@ def state_of(output: str) -> State:
         now = read_claim(read_lock(output)) if claim else None
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break
-    manifest = read_manifest(output)
-    noted = storage.see(storage.join(output, runs.LAST_ERROR)).data
+    present = read_output(output)
+    noted = storage.see(storage.join(output, LAST_ERROR)).data
     last_error = None
     with contextlib.suppress(ValueError):
         last_error = json.loads(noted) if noted else None
     return State(
-        manifest=manifest,
-        finished=manifest is not None and is_finished(output),
+        manifest=present.manifest,
+        finished=present.is_finished,
         claim=claim,
         locked=bool(held),
         alive=alive,
-        staged_bytes=_staged_bytes(output),
+        staged_bytes=present.staged_bytes,
         last_error=last_error if isinstance(last_error, dict) else None,
     )
 
@@ -98,8 +96,8 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
       BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
       DataError: the folder is no output of this program.
     """
-    seen = read_output(output)
-    foreign = seen.foreign(set()) if seen.manifest is None else []
+    present = read_output(output)
+    foreign = present.foreign(set()) if present.manifest is None else []
     if foreign:
         raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
     held = read_lock(output)
@@ -118,18 +116,12 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
         except HeldError:
             raise BusyError(f"the process that holds {output} is in its commit; end it, then unlock") from None
         told.append(f"freed {output}, which was held by {claim.who()}" if claim else f"freed {output}")
-    left = _staged_bytes(output)
+    left = read_output(output).staged_bytes
     with Lock(output) as lock:
         read_output(output).clean(lock.token)
     if left:
         told.append(f"deleted {left:,} bytes that killed runs had left")
     return told or [f"{output} is not locked"]
-
-
-def _staged_bytes(output: str) -> int:
-    """Return the size of what runs have staged, without the note of a failed one."""
-    note = storage.join(output, runs.LAST_ERROR)
-    return sum(file.bytes for file in storage.list_tree(storage.join(output, STAGING)) if file.path != note)
 
 
 def _is_publishing(output: str) -> bool:

@@ -25,7 +25,7 @@ class TextInput:
       sources: all of them, in the order of the files.
       heads: of a few of them, see `Look`.
       bytes: of all texts.
-      seen: what they are, for who plans a run.
+      findings: what they are, for who plans a run.
       warnings: what is doubtful about them.
       warn: from the counters of a run to what its workers saw, in several parts.
     """
@@ -33,7 +33,7 @@ class TextInput:
     sources: list[Source]
     heads: tuple[tuple[Source, bytes], ...]
     bytes: int
-    seen: tuple[str, ...]
+    findings: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
     warn: tuple[Warn, ...]
 
@@ -70,7 +70,7 @@ def text_input(
         sources=sources,
         heads=look.heads,
         bytes=sum(source.bytes for source in sources),
-        seen=look.kinds,
+        findings=look.kinds,
         warnings=tuple(warnings),
         warn=(
             functools.partial(warn_of_text, encoding=text.encoding, command=command),

@@ -21,6 +21,8 @@ from molino.jobs.runners.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 Result = TypeVar("Result")
+_guests = threading.Lock()
+_others: set[int] = set()  # children of the program that runs a job as a part of it
 STOPPED = re.compile(r"SystemExit: (129|130|143)\b")  # as a worker in the command's own thread tells of a signal
 
 
@@ -37,7 +39,7 @@ def fail(error: BaseException) -> int:
     return code or DATA
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what stopped a run, in one line."""
     code = error.code if isinstance(error, SystemExit) else None
     if code is None and (stopped := STOPPED.match(str(error))):
@@ -95,6 +97,32 @@ def signals_as_exits() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def as_guest() -> Iterator[None]:
+    """Leave to the program that runs a job as a part of it what is its own: child processes, streams, hooks, logs.
+
+    One at a time: what Beam's runner keeps, it keeps for the process.
+    """
+    log = logging.getLogger("apache_beam")
+    with _guests:
+        held = sys.stderr, threading.excepthook, log.level
+        _others.update(_children())
+        log.setLevel(logging.CRITICAL)  # what fails is raised as well
+        logging.getLogger().addFilter(_is_of_others)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeFilter(_is_of_others)
+            sys.stderr, threading.excepthook = held[:2]
+            log.setLevel(held[2])
+            _others.clear()
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a record of the root logger is not Beam's."""
+    return "apache_beam" not in record.pathname
+
+
 def leave(code: int) -> None:
     """End the process at once: after a failure Beam's worker threads may hold it open for minutes."""
     sys.stdout.flush()
@@ -125,7 +153,7 @@ def _children() -> list[int]:
     for path in glob.glob("/proc/self/task/*/children"):
         with contextlib.suppress(OSError), open(path) as file:
             found += [int(child) for child in file.read().split()]
-    return [child for child in found if _is_at_work(child)]
+    return [child for child in found if child not in _others and _is_at_work(child)]
 
 
 def _is_at_work(pid: int) -> bool:

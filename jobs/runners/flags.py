@@ -24,11 +24,13 @@ CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n
 
 
 def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: int | None) -> Any:
-    """Return Beam's options; the embedded runner gets `workers` workers, by default one for each CPU it may use."""
+    """Return Beam's options, of flags that `check_flags` has passed.
+
+    The embedded runner gets `workers` workers, by default one for each CPU it may use.
+    """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
     if not is_embedded(runner):
-        check_flags(runner, flags)
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
             check_loopback()
@@ -90,14 +92,14 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
             ) from None
 
 
-def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
+def workers_of(runner: str, flags: Sequence[str], workers: int | None) -> int:
     """Return how many workers of one core each a run will have, as far as its options tell.
 
     Args:
-      asked: --workers, where a plan for another runner is asked for without that runner's own options.
+      workers: --workers, where a plan for another runner is asked for without that runner's own options.
     """
     if is_embedded(runner):
-        return asked or machine.cpus()
+        return workers or machine.cpus()
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, WorkerOptions
 
     options = PipelineOptions(list(flags))
@@ -109,7 +111,7 @@ def workers_of(runner: str, flags: Sequence[str], asked: int | None) -> int:
         cores = CORES.search(machines.machine_type or "")
         count = machines.num_workers or machines.max_num_workers
         told = (count or 1) * int(cores[1] or cores[2]) if cores else count or 0
-    return told if told > 0 else asked or 1
+    return told if told > 0 else workers or 1
 
 
 def _send_no_paths() -> None:

@@ -14,8 +14,8 @@ from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
-from molino.jobs.runners.quiet import no_worker_prints
 from molino.jobs.runners.temporary import own_temporary_files
+from molino.quiet import no_worker_prints
 
 if TYPE_CHECKING:
     import apache_beam as beam

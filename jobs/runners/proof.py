@@ -51,7 +51,7 @@ def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
     made = Proof(
         job=job,
         version=VERSION,
-        digest=code.digest(code.job_files(job)),
+        digest=code.digest_files(code.job_files(job)),
         packages=_versions(),
         modules={name: mark for each in modules for name, mark in code.module_digests(code.files_of(each)).items()},
     )
@@ -73,7 +73,9 @@ def proving(proof: Proof) -> Iterator[None]:
         made = make(step)
         if not isinstance(made, core.PickledDoFnInfo):
             return made  # one of Beam's own, which goes by its name
-        sealed = _Sealed(made.serialized_dofn_data(), dataclasses.asdict(proof), bool(step.get_restriction_coder()))
+        sealed = _Sealed(
+            made.serialized_dofn_data(), dataclasses.asdict(proof), splittable=bool(step.get_restriction_coder())
+        )
         return core.PickledDoFnInfo(core.pickler.dumps(sealed))
 
     def send_with_proof(function: Any, context: Any) -> Any:
@@ -94,7 +96,7 @@ class _Sealed:
     elements, and then tells of these minutes alone (Beam 2.77, GrpcDataService.createOutboundAggregator).
     """
 
-    def __init__(self, packed: bytes, facts: Mapping[str, Any], splittable: bool):
+    def __init__(self, packed: bytes, facts: Mapping[str, Any], *, splittable: bool):
         self.content = packed, facts, splittable
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,7 +143,7 @@ def prove(facts: Mapping[str, Any]) -> None:
 def _difference(facts: Mapping[str, Any]) -> str:
     """Return what is other here than with the command, and what to do; "" where nothing is."""
     sent, version = facts["digest"][:SHOWN], facts["version"]
-    own = code.digest(code.job_files(facts["job"]))[:SHOWN]
+    own = code.digest_files(code.job_files(facts["job"]))[:SHOWN]
     if own != sent and version != VERSION:
         return (
             f"has molino {VERSION} with the code {own}, this command molino {version} with the code {sent}; "

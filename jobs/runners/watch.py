@@ -116,7 +116,7 @@ class Watch:
         text = f"{self.stages[stage]}, {self.amounts[f'{stage}.rows']:,} {self.noun}, {rate:,.0f} {self.noun}/s read"
         return min(1.0, shares[stage]), text
 
-    def told(self) -> str:
+    def line(self) -> str:
         """Return how far the work is, as a person reads it; "" before anything is known."""
         share, text = self._last
         return f"{share:4.0%} {text}".strip() if text else ""

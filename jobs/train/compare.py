@@ -11,7 +11,7 @@ from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, place
 from molino.jobs.train import output
 from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
-from molino.jobs.train.output import REPORT, explained, tell_time, write_text
+from molino.jobs.train.output import REPORT, format_order, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         rows = args.repeats * len(embeddings) * recipe.epochs * source.training_titles
         seen = [
             f"trains {args.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
-            f"takes {tell_time(rows, RATES[args.architecture])}, {recipe.epochs} epochs at most",
+            f"takes {format_order(rows, RATES[args.architecture])}, {recipe.epochs} epochs at most",
         ]
         trials = functools.partial(run_trials, source, embeddings, recipe, args.repeats, progress)
     return Plan(
@@ -123,7 +123,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         work=functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims, progress=progress),
         how_far=progress.how_far,
         warnings=warnings,
-        seen=[*seen, f"writes trials, models, effects, {SUMMARY}, {REPORT}"],
+        findings=[*seen, f"writes trials, models, effects, {SUMMARY}, {REPORT}"],
         noun="trials",
     )
 
@@ -143,7 +143,7 @@ def work(
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.compare import compare_report
 
-    with explained(run.output, "a smaller --batch"):
+    with training_errors(run.output, "a smaller --batch"):
         made, facts = trials(run)
         progress.part(0, 1)
         progress.show(1, 1, "drawing titles")
@@ -206,15 +206,15 @@ def run_trials(
     return trials, facts
 
 
-def summary_of(found: Mapping[str, Any], resumed: Sequence[str]) -> Lines:
+def summary_of(comparison: Mapping[str, Any], resumed: Sequence[str]) -> Lines:
     """Return the summary."""
     published = [
         (row["trial"], row["balanced_accuracy"], row["published"])
-        for row in found["trials"]
+        for row in comparison["trials"]
         if row["published"] is not None
     ]
-    models = len(found["models"])
-    lines = [("trials", f"{len(found['trials']):,} of {models:,} model{'s' * (models > 1)}")]
+    models = len(comparison["models"])
+    lines = [("trials", f"{len(comparison['trials']):,} of {models:,} model{'s' * (models > 1)}")]
     if resumed:
         lines.append(("taken up", ", ".join(resumed)))
     if published:
@@ -224,9 +224,9 @@ def summary_of(found: Mapping[str, Any], resumed: Sequence[str]) -> Lines:
         lines.append(("published", f"{same} of {len(published)} figures are the same to {NEAR:g}{others}"))
     lines += [
         ("" if place else "balanced", f"{row['balanced_accuracy']:.4f}  {row['model']}")
-        for place, row in enumerate(found["models"])
+        for place, row in enumerate(comparison["models"])
     ]
-    return [*lines, *(("found", sentence) for sentence in found["sentences"])]
+    return [*lines, *(("found", sentence) for sentence in comparison["sentences"])]
 
 
 JOB = Job(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser, add_text_options, text_format
+from molino.jobs.options import Parser, add_text_options, read_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
-from molino.jobs.train.output import METRICS, explained, tell_time, write_text
+from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
@@ -107,7 +107,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     choose_backend(only_tensorflow="a SavedModel")
     progress, path = Progress(), args.input[0]
     grown_on, of_run = describe_input(path, args.split), is_run(path)
-    options = GrowthOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(GrowthOptions)})
+    options = read_options(GrowthOptions, args)
     manifest = read_manifest(path) if of_run else None
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
@@ -121,10 +121,10 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         counted=(),
         work=functools.partial(work, read=read, options=options, grown_on=grown_on, progress=progress),
         how_far=progress.how_far,
-        seen=[
+        findings=[
             f"reads the titles of {path}",
             f"writes a SavedModel and {METRICS}",
-            f"takes {tell_time(rows and rows * args.epochs, RATE)}",
+            f"takes {format_order(rows and rows * args.epochs, RATE)}",
         ],
         noun="titles",
     )
@@ -172,7 +172,7 @@ def work(
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views
 
-    with explained(run.output, "a smaller --vocabulary or --dim"):
+    with training_errors(run.output, "a smaller --vocabulary or --dim"):
         load_keras()
         from molino.training.grow import grow
         from molino.training.nnlm_export import export_nnlm

@@ -39,18 +39,18 @@ def fraction(*, zero: bool) -> Callable[[str], float]:
 count, above_zero, below_one = number(1, 2**31 - 1), fraction(zero=False), fraction(zero=True)
 
 
-def add_where(made: Parser, inputs: str, *, required: bool = True) -> argparse._ArgumentGroup:
+def add_where(parser: Parser, inputs: str, *, required: bool = True) -> argparse._ArgumentGroup:
     """Add where a training reads and writes; it runs in the command's own process. Return the group."""
-    where = made.add_argument_group("where")
+    where = parser.add_argument_group("where")
     where.add_argument("--input", type=place, nargs=1, required=required, default=[], metavar="PATH", help=inputs)
-    add_output_options(where, made.add_argument_group("how to run (never changes the result)"))
-    made.set_defaults(runner=EMBEDDED, workers=1, worker_mode="threads", shuffle="runner", max_reject_ratio=0.0)
+    add_output_options(where, parser.add_argument_group("how to run (never changes the result)"))
+    parser.set_defaults(runner=EMBEDDED, workers=1, worker_mode="threads", shuffle="runner", max_reject_ratio=0.0)
     return where
 
 
-def add_recipe(made: Parser, *, several: str = "joined") -> None:
+def add_recipe(parser: Parser, *, several: str = "joined") -> None:
     """Add how a classifier is trained; `several` is what becomes of several embeddings."""
-    model = made.add_argument_group("the classifier")
+    model = parser.add_argument_group("the classifier")
     about = f"column of vectors; may be repeated (default: all, {several})"
     model.add_argument("--embedding", action="append", metavar="NAME", help=about)
     model.add_argument(
@@ -70,7 +70,7 @@ def add_recipe(made: Parser, *, several: str = "joined") -> None:
     model.add_argument(
         "--leave-out", type=below_one, default=0.0, metavar="R", help="of phrases: share of the features (default 0)"
     )
-    how = made.add_argument_group("training")
+    how = parser.add_argument_group("training")
     how.add_argument("--epochs", type=count, metavar="N", help="at most (10; phrases 4)")
     how.add_argument("--patience", type=count, default=3, metavar="N", help="epochs without a better (default 3)")
     how.add_argument("--batch", type=count, metavar="N", help="titles in a step (4096; phrases 2048)")
@@ -84,10 +84,10 @@ def add_recipe(made: Parser, *, several: str = "joined") -> None:
     add_seed(how)
 
 
-def add_seed(how: argparse._ArgumentGroup) -> None:
+def add_seed(group: argparse._ArgumentGroup) -> None:
     """Add the seed."""
     seed = number(0, 2**31 - 1)
-    how.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default 0)")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default 0)")
 
 
 def check_recipe(args: argparse.Namespace) -> None:

@@ -43,7 +43,7 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
 
 
 @contextlib.contextmanager
-def explained(output: str, remedy: str) -> Iterator[None]:
+def training_errors(output: str, remedy: str) -> Iterator[None]:
     """Say in one line what stops a training inside the block.
 
     Args:
@@ -75,10 +75,10 @@ def write_text(folder: str, name: str, content: Any) -> None:
         file.write(text)
 
 
-def tell_time(rows: float | None, rows_a_second: float) -> str:
+def format_order(rows: float | None, rows_a_second: float) -> str:
     """Return how long rows take, as an order of magnitude: rates of one machine say no more of another.
 
-    >>> tell_time(4 * 603_559, 10_000), tell_time(600, 10_000)
+    >>> format_order(4 * 603_559, 10_000), format_order(600, 10_000)
     ('minutes, at 10,000 titles a second', 'tens of seconds, at 10,000 titles a second')
     """
     if not rows:

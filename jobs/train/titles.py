@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser
 from molino.jobs.train.options import add_recipe, add_where, check_recipe
-from molino.jobs.train.output import METRICS, REPORT, explained, list_inputs, tell_time, write_text
+from molino.jobs.train.output import METRICS, REPORT, format_order, list_inputs, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -142,10 +142,10 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         work=functools.partial(work, training=training, progress=progress),
         how_far=progress.how_far,
         warnings=find_leaks(source, embeddings),
-        seen=[
+        findings=[
             f"reads {source.training_titles:,} titles to train on, of {len(source.categories):,} categories",
             f"writes predictions, {METRICS}, {REPORT}, a Keras model" + (f", {SERVING}/" if phrases or digests else ""),
-            f"takes {tell_time(source.training_titles * epochs, RATES[args.architecture])}, {epochs} epochs at most",
+            f"takes {format_order(source.training_titles * epochs, RATES[args.architecture])}, {epochs} epochs at most",
         ],
         noun="titles",
     )
@@ -185,7 +185,7 @@ def work(run: "Run", *, training: Training, progress: "Progress") -> "Staged":
     from molino.transforms.parquet.shards import find_views, write_shard
     from molino.transforms.report.training import training_report
 
-    with explained(run.output, "a smaller --batch"):
+    with training_errors(run.output, "a smaller --batch"):
         load_keras()
         from molino.training import serving
 
@@ -284,13 +284,13 @@ def batches_of(answers: Mapping[str, "Answers"], schema: "pa.Schema") -> Iterato
         yield pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=schema)
 
 
-def summary_of(found: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Lines:
+def summary_of(figures: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Lines:
     """Return the summary."""
-    lines = [("epochs", ", ".join(f"{len(history)} ({name})" for name, history in found["epochs"].items()))]
+    lines = [("epochs", ", ".join(f"{len(history)} ({name})" for name, history in figures["epochs"].items()))]
     if resumed:
         lines.append(("taken up", ", ".join(resumed)))
     for split in ("validation", "test"):
-        each = found[split]
+        each = figures[split]
         lines.append(
             (
                 split,
@@ -299,7 +299,7 @@ def summary_of(found: Mapping[str, Any], served: str, resumed: Sequence[str]) ->
                 f"{each['titles']:,} titles",
             )
         )
-    if choice := found["choice"]:
+    if choice := figures["choice"]:
         better = "one classifier a language" if choice["better"] == "each" else "one classifier for all languages"
         lines.append(("languages", f"{better} is better on validation, and is what was written"))
     return [*lines, ("serving", served)]

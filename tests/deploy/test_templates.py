@@ -54,7 +54,7 @@ GOOD = {
     "ratio": ["0", "1", "0.01", ".5", "1.0", "0.0"],
     "float": ["0", "0.25", "-1", ".5", "3."],
     "error_limit": ["0.01", ".5", "1", "2", "2.0", "1e-3", "1.5e-4"],
-    "digest": ["0" * 64, "aF" * 32],
+    "sha256_digits": ["0" * 64, "aF" * 32],
 }
 BAD = {
     "positive": ["0", "-1", "x", "", "1.5", "9999999999999", "1 "],
@@ -64,7 +64,7 @@ BAD = {
     "ratio": ["2", "-0.1", "1.1", "x", "", "."],
     "float": ["x", "", "."],
     "error_limit": ["0", "0.0", "3", "x", ""],
-    "digest": ["0" * 63, "g" * 64],
+    "sha256_digits": ["0" * 63, "g" * 64],
 }
 
 
@@ -150,7 +150,7 @@ def test_words_of_the_launcher_are_a_command_line():
     assert (command[0], beam) == ("names", ["--job_name=x"])
     assert given.input == ["gs://b/1", "gs://b/a name"]
     assert (given.junk, given.min_count, given.quote) == (["NULL", "", "-"], 7, "")
-    assert (given.repair_names, given.overwrite, given.curp_key_file) == (True, False, "gs://b/key")
+    assert (given.repair, given.overwrite, given.curp_key_file) == (True, False, "gs://b/key")
     models = launch.command_of(["--job=titles", "--model=a=gs://b/1 b=gs://b/2"])
     assert models == ["titles", "--model", "a=gs://b/1", "--model", "b=gs://b/2"]
 

@@ -11,10 +11,11 @@ import shlex
 
 import pytest
 
+from molino import quiet
 from molino.code import pipelines
 from molino.jobs import cli, names, whales
 from molino.jobs.options import Parser
-from molino.jobs.runners import exits, quiet
+from molino.jobs.runners import exits
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = [*pipelines(), *cli.command_names()]

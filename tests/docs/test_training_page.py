@@ -1,5 +1,6 @@
 """The page on training, held to the code: options, arguments, errors, examples."""
 
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from molino.jobs.train import model
 from molino.schemas import field, schema
 from molino.training import grow, runs
-from molino.training.reader import Reader
+from molino.training.reader import Reader, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/training.md").read_text(encoding="utf-8")
@@ -45,6 +46,9 @@ def test_every_argument_of_the_reader_stands_there_with_its_default():
         told |= dict(zip(re.findall(r"`(\w+)`", names), defaults.split(", "), strict=False))
     asked = inspect.signature(Reader).parameters
     wanted = {name: str(each.default) for name, each in asked.items() if each.kind is each.KEYWORD_ONLY}
+    few = {field.name: str(field.default) for field in dataclasses.fields(Reading)}
+    wanted = {name: default for name, default in wanted.items() if name != "reading"} | few
+    assert told.pop("reading") == "`Reading()`"
     assert told.pop("split") == "all rows"
     assert wanted.pop("split") == "None"
     assert {name: told[name] for name in wanted} == wanted

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from molino.jobs.run import recheck
+from molino.jobs.run.card import CARD
 from molino.jobs.run.manifest import MANIFEST, STAGING, data_files, owned_paths
 from tests import programs
 
@@ -34,7 +35,7 @@ except Exception:
     os._exit(70)
 """
 DEADLINE = 120
-MARK = re.compile(r"(-[0-9a-f]{8,})+\.parquet$")  # what a data file's name has besides its number
+MARK = re.compile(r"(-[0-9a-f]{8,})+\.parquet\b")  # what a data file's name has besides its number
 NOTE = f"{STAGING}/last_error.json"  # what a failed run leaves besides finished work units
 
 
@@ -151,7 +152,10 @@ def manifest_of(output: Path) -> dict:
 def bytes_of(output: Path) -> dict[str, str]:
     """Return the sha256 of all that the manifest lists, without what stands for content in the names of shards."""
     manifest = manifest_of(output)
-    return {MARK.sub("", f["path"]): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
+    found = {MARK.sub("", f["path"]): f["sha256"] for f in [*data_files(manifest), *manifest["views"]]}
+    if CARD in found:  # has these names
+        found[CARD] = hashlib.sha256(MARK.sub("", (output / CARD).read_text()).encode()).hexdigest()
+    return found
 
 
 def digests_of(output: Path) -> dict[str, str]:

@@ -191,7 +191,7 @@ def test_what_a_run_tells_waits_for_a_rival_that_looks_at_the_lock(tmp_path):
         with contextlib.ExitStack() as rival:
             rival.enter_context(locked_file.locked(str(tmp_path / LOCK), seconds=0))
             threading.Timer(0.3, rival.pop_all().close).start()
-            held.tell(job="molino-names-1")
+            held.note(job="molino-names-1")
         assert claim_of(tmp_path).job == "molino-names-1"
 
 

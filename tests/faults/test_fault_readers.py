@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.jobs.run import manifest, recheck
+from molino.jobs.run.output import read_output
 from molino.training.runs import UnfinishedError, open_run
 from tests.faults import protocol
 from tests.faults.fault_harness import MARK, ROOT, environment, sha256
@@ -62,7 +63,7 @@ def test_the_runs_before_stay_as_long_as_is_asked(output):
     for turn, keep in enumerate((1, 1, 3, 3, 0)):
         protocol.attempt(output, f"run {turn}", keep_previous=keep)
         made[turn] = {file["path"] for file in manifest.data_files(manifest.read_manifest(output))}
-        there = {path for path in manifest.relative_paths(output) if manifest.SHARD.fullmatch(path)}
+        there = {path for path in read_output(output).files if manifest.SHARD.fullmatch(path)}
         kept = {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2, 3], 4: [4]}[turn]
         assert there == set().union(*(made[each] for each in kept))
         assert recheck.verify(output)[1] == []
@@ -102,5 +103,5 @@ def test_an_output_of_the_first_version_opens_verifies_and_is_replaced(tmp_path,
     assert rows(open_run(output, {"rows": None}, cache=None)) == ["new"] * protocol.SHARDS
     assert recheck.verify(output)[1] == []
     protocol.attempt(output, "newer")
-    left = manifest.relative_paths(output)
+    left = read_output(output).files
     assert not [name for name in left if f"-{old['run'][:8]}.parquet" in name]

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from molino.jobs.run import manifest, recheck
+from molino.jobs.run.output import read_output
 from tests import programs
 from tests.faults.fault_harness import end, environment, wait_until
 
@@ -41,7 +42,7 @@ def look(output):
     """Return what the output says, after looking that it is whole."""
     made, wrong = recheck.verify(str(output))
     assert [line for line in wrong if ".parquet" in line] == []
-    assert manifest.missing_paths(str(output), made) == []
+    assert read_output(str(output)).lacks(manifest.data_files(made)) == []
     return made["options"]["content"], wrong
 
 

@@ -17,6 +17,7 @@ from obstore.store import MemoryStore
 from molino.jobs.run import command, lock, manifest, recheck, state
 from molino.jobs.run.claim import Claim
 from molino.jobs.run.lock import BusyError, Lock
+from molino.jobs.run.output import read_output
 from molino.transforms.errors import DataError
 from molino.transforms.files import locked_file, object_stores, objects, storage
 from tests.faults import protocol
@@ -24,7 +25,7 @@ from tests.faults import protocol
 STEP_SECONDS = 0.2
 FAULTS = ("lost", "answer lost", "409", "412", "503")
 # the operations before each of which an attempt may be paused
-OPERATIONS = ("see", "swap", "place", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
+OPERATIONS = ("see", "swap", "move", "delete_file", "delete_tree", "exists", "list_tree", "write_bytes")
 OPERATIONS += ("read_bytes", "hash_file")
 
 
@@ -169,7 +170,7 @@ class World:
         patch.setattr(Beating, "world", self, raising=False)
         patch.setattr(Claim, "is_dead", property(lambda claim: claim.token in self.dead))
         patch.setattr(command.exits, "end_workers", lambda: None)
-        patch.setattr(command.exits, "describe", str)
+        patch.setattr(command.exits, "describe_error", str)
         patch.setattr(storage, "close_folder", lambda folder: None)
         patch.setattr(lock, "print", lambda *_, **__: None, raising=False)
 
@@ -280,14 +281,15 @@ class World:
             assert before == self.history[-1], "an update was lost"
             self.history.append(there)
             self.published.add(made["options"]["content"])
-        assert manifest.missing_paths(self.output, made) == [], "a manifest without its files"
+        present = read_output(self.output)
+        assert present.lacks(manifest.data_files(made)) == [], "a manifest without its files"
         said = made["options"]["content"]
         for number, file in enumerate(manifest.data_files(made)):
             path = storage.join(self.output, file["path"])
             if path not in self._contents:
                 self._contents[path] = self.whole["hash_file"](path)[1]
             assert self._contents[path] == file["sha256"] == sha256_of(said, number), "a mixture"
-        self.finished = self.finished or manifest.is_finished(self.output)
+        self.finished = self.finished or present.is_finished
         assert not self.finished or manifest.read_finished(self.output), "a reader finds no run"
 
     def close(self):

@@ -92,7 +92,7 @@ def test_the_run_verifies(output):
     assert manifest["counters"] == {
         "rows_read": ROWS, "vectors": ROWS, "numbers": 12, "components": 12, "refined": 0,
     }  # fmt: skip
-    assert [view["path"] for view in manifest["views"]] == ["report.html", "summary.txt"]
+    assert [view["path"] for view in manifest["views"]] == ["report.html", "summary.txt", "README.md"]
 
 
 def test_the_components_are_those_of_svd(output, vectors):
@@ -188,7 +188,7 @@ def test_what_gives_no_components_is_told(made, told):
     rough = find_components(second_moment(made, center=False))
     exact = refine_components(rough, second_moment(rotate_vectors(made, rough.axes), center=False))
     counters = {"vectors": len(made), "components": 3, "_spanned": exact.spanned, "_zeros": count_zeros(block, span)}
-    found = pca.warn(counters)
+    found = pca.warn_of_vectors(counters)
     assert {warning.kind: warning.count for warning in found} == told
     assert all(warning.example == "v.parquet line 1" for warning in found if warning.kind == "pca.zeros")
 

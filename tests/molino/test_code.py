@@ -54,7 +54,7 @@ def copy(tmp_path, monkeypatch):
 
 
 def digests():
-    return {job: code.digest(code.job_files(job)) for job in ALL}
+    return {job: code.digest_files(code.job_files(job)) for job in ALL}
 
 
 def test_the_place_of_the_package_does_not_count(copy, monkeypatch):

@@ -47,7 +47,7 @@ def test_nothing_is_withheld(make, tmp_path):
     root = make(VERSION_2, "0::/a", files)
     assert machine.cpu_share(root) == (64, 64, "")
     assert machine.memory_share(root) == (256 * 10**9, 256 * 10**9, "")
-    assert machine.describe(root) == "64 cores; 256 GB of memory"
+    assert machine.describe_machine(root) == "64 cores; 256 GB of memory"
 
 
 @pytest.mark.parametrize(("quota", "count"), [("150000 100000", 2), ("5000 100000", 1), ("6500000 100000", 64)])
@@ -62,7 +62,7 @@ def test_every_level_above_holds(level, make):
     root = make(VERSION_2, "0::/a/b", files)
     assert machine.cpu_share(root) == (2, 64, "cgroup quota")
     assert machine.memory_share(root) == (8 * 10**9, 256 * 10**9, "cgroup limit")
-    assert machine.describe(root) == "2 of 64 cores: cgroup quota; 8 of 256 GB of memory: cgroup limit"
+    assert machine.describe_machine(root) == "2 of 64 cores: cgroup quota; 8 of 256 GB of memory: cgroup limit"
 
 
 def test_another_cgroup_does_not_matter(make):
@@ -80,9 +80,9 @@ def files_of_version_1(folder, quota, limit):
 def test_version_1(make):
     files = files_of_version_1("", "-1", HUGE) | files_of_version_1("pod/", "100000", "4000000000")
     root = make(VERSION_1, "5:memory:/pod/x\n4:cpu,cpuacct:/pod/x\n1:name=systemd:/y\n0::/z", files)
-    assert machine.describe(root) == "2 of 64 cores: cgroup quota; 4 of 256 GB of memory: cgroup limit"
+    assert machine.describe_machine(root) == "2 of 64 cores: cgroup quota; 4 of 256 GB of memory: cgroup limit"
     root = make(VERSION_1, "5:memory:/\n4:cpu,cpuacct:/", files)
-    assert machine.describe(root) == "64 cores; 256 GB of memory"
+    assert machine.describe_machine(root) == "64 cores; 256 GB of memory"
 
 
 def test_version_2_beside_version_1_has_a_path_of_its_own(make):
@@ -109,7 +109,7 @@ def test_what_is_least_is_told(make, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
     root = make(VERSION_2, "0::/", {"cpu.max": "200000 100000"})
     assert machine.cpu_share(root) == (1, 64, "affinity")
-    assert machine.describe(root).startswith("1 of 64 cores: affinity; ")
+    assert machine.describe_machine(root).startswith("1 of 64 cores: affinity; ")
 
 
 @pytest.mark.parametrize("text", ["", "max", "100000", "-1 100000", "a b", "100000 0"])

@@ -209,7 +209,7 @@ def test_no_model_in_a_store_is_said(tmp_path, monkeypatch):
 
 def test_a_lock_that_was_handed_over_stays(tmp_path):
     with Lock("mem://bucket/out", "token") as lock:
-        lock.tell(job_file="gs://bucket/names.json")
+        lock.note(job_file="gs://bucket/names.json")
     claim = json.loads(OBJECTS["mem://bucket/out/_lock"][0])
     assert (claim["token"], claim["job_file"]) == ("token", "gs://bucket/names.json")
     with (

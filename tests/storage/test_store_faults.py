@@ -103,7 +103,7 @@ assert storage.read_bytes(f"{folder}/empty") == b""
 storage.write_atomic(f"{folder}/a b#1", b"one")
 storage.write_atomic(f"{folder}/a b#1", b"two")
 for _ in range(2):
-    storage.move(f"{folder}/a b#1", f"{folder}/c/d")
+    storage.move(f"{folder}/a b#1", f"{folder}/c/d", size=3)
     storage.delete_file(f"{folder}/empty")
 assert storage.read_bytes(f"{folder}/c/d") == b"two"
 assert [(file.path, file.bytes) for file in storage.list_tree(folder)] == [(f"{folder}/c/d", 3)]

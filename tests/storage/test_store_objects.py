@@ -44,7 +44,7 @@ for name in json.loads(sys.argv[1]):
         with storage.open_input(file.path) as data:
             assert len(data.read()) == file.bytes
         assert storage.exists(file.path)
-        storage.move(file.path, f"{folder}/3/{name}")
+        storage.move(file.path, f"{folder}/3/{name}", size=file.bytes)
     storage.delete_file(f"{folder}/3/{name}")
     assert storage.list_tree(folder) == []
 # marks of folders are no files; what the client cannot say is told

@@ -75,5 +75,5 @@ def test_strata_differ_in_one_thing_alone():
         {"language": None, "dim": "128"},
         {"language": "en", "dim": None},
     ]
-    assert certainty.find_strata(traits, "language", "es", "en") == [([0], [1])]
-    assert certainty.find_strata(traits, "dim", "128", "50") == [([2], [0])]
+    assert certainty.find_strata(traits, "language", "es", "en") == [(0, 1)]
+    assert certainty.find_strata(traits, "dim", "128", "50") == [(2, 0)]

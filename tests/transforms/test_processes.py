@@ -15,9 +15,9 @@ from molino.transforms.processes import Died, call_apart, child_environment, run
 pytestmark = pytest.mark.slow  # each starts a process
 
 
-def work(what, tell):
-    tell("one")
-    tell("two")
+def work(what, report):
+    report("one")
+    report("two")
     if what == "abort":
         os.abort()
     if what == "hang":
@@ -38,7 +38,7 @@ def test_a_death_is_an_answer(what, seconds, how):
     died = call_apart(work, {"what": what}, seconds=seconds)
     assert isinstance(died, Died)
     assert died.last == "two"
-    assert how in died.how
+    assert how in died.cause
 
 
 def test_errors_are_raised_here():
@@ -52,7 +52,7 @@ TRAP = "import os; os._exit(77)\n"
 MODULE = "molino.transforms.titles.labels"
 
 
-def name_of_random(tell):
+def name_of_random(report):
     import random
 
     return random.__file__

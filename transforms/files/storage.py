@@ -387,23 +387,7 @@ def list_tree(folder: str) -> list[FileInfo]:
     return sorted(found, key=lambda f: f.path)
 
 
-def move(source: str, target: str) -> None:
-    """Move a file; does nothing when an earlier attempt has already moved it.
-
-    A rename where the file system has one, else a copy and a delete.
-    """
-    with explained(target, "write"):
-        store = store_of(source)
-        if store:
-            if store.look(source) or not store.look(target):
-                store.move(source, target)
-        else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            if os.path.exists(source) or not os.path.exists(target):
-                os.replace(source, target)
-
-
-def move_if_absent(source: str, target: str, *, size: int) -> None:
+def move(source: str, target: str, *, size: int) -> None:
     """Move a file to a name that stands for its content: where it is there with its size, it is left as it is.
 
     So an object that readers may have open is not written again, and an attempt that was repeated finds its own.

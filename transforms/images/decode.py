@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from molino.stderr import no_stderr, record_stderr
+from molino.quiet import no_stderr, record_stderr
 from molino.transforms.images.exif import read_orientation
 
 MAX_PIXELS = 160_000_000
@@ -192,7 +192,7 @@ def _read_jpeg_header(data: bytes) -> Header:
     """Walk the segments to the first frame header; EXIF may also stand behind it, before the scan."""
     frame: tuple[int, int, int, int] | None = None
     exif = b""
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if marker > 0xC2:
                 raise ImageError("unsupported", f"JPEG of type {marker - 0xC0}")
@@ -216,7 +216,7 @@ def _read_jpeg_header(data: bytes) -> Header:
     return _header("jpeg", width, height, exif, mode[channels], bits)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of the payload of each segment; ends where the data does or the image ends."""
     place = 2
     while True:
@@ -337,7 +337,7 @@ def _mend_header(data: bytes) -> bytes:
     decoders take for YCC, and the spectral range of a sequential scan, which can only be one.
     """
     parts, channels, sequential = [data[:2]], 3, False
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         body = data[start:end]
         if marker in (0xC0, 0xC1, 0xC2):
             channels, sequential = body[5], marker != 0xC2
@@ -394,7 +394,7 @@ def _damage(data: bytes, told: str) -> str:
     Raises:
       ImageError: the end is missing.
     """
-    scan = next(start for marker, start, _ in _jpeg_segments(data) if marker == 0xDA)
+    scan = next(start for marker, start, _ in jpeg_segments(data) if marker == 0xDA)
     end = data.find(b"\xff\xd9", scan)
     if "Premature end" in told or end < 0:
         raise ImageError("truncated", "no end of image")

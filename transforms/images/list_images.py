@@ -177,19 +177,22 @@ def _spots(key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, i
     lower = key.lower()
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
-    if lower.endswith(SHARDS[0]) and _is_tar(file.path):
+    if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
         yield from _tar_spots(key, file, skipped)
-    elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _is_parquet(file.path):
+    elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
         yield from _parquet_spots(key, file, columns)
     else:
         yield Spot(key, os.fsencode(file.path), WHOLE, file.bytes)
 
 
-def _is_tar(path: str) -> bool:
+def _is_tar(head: bytes) -> bool:
     """Return whether a file begins as a tar does, or is one of no members."""
-    with storage.open_input(path) as raw, storage.explained(path, "read"):
-        head = raw.read(512)
     return head[257:262] == b"ustar" or (len(head) == 512 and not any(head))
+
+
+def _read_head(path: str) -> bytes:
+    with storage.open_input(path) as raw, storage.explained(path, "read"):
+        return raw.read(512)
 
 
 def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Spot]:
@@ -252,11 +255,6 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if member is None:
             return
         yield member
-
-
-def _is_parquet(path: str) -> bool:
-    with storage.open_input(path) as raw, storage.explained(path, "read"):
-        return raw.read(4) == b"PAR1"
 
 
 def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns) -> Iterator[Spot]:

@@ -28,13 +28,15 @@ INLINE_BYTES = 11
 PADDING = 16
 # titles of one pass: what is known of their tokens stays in the second cache
 TITLES_AT_ONCE = 2048
+# rows that are written at once
+ROWS_AT_ONCE = 1 << 14
 # tokens whose slots, and tokens whose rows, are asked for ahead
 SLOTS_AHEAD = 128
 ROWS_AHEAD = 24
 HUGE = 1e30  # a title's vector is at most this times the root of its tokens
 LINE_BYTES = 64
 LINE_FLOATS = LINE_BYTES // 4
-FILES = {"table": np.float32, "slots": np.uint64, "words": np.uint8, "offsets": np.int64, "punctuation": np.uint8}
+FILES = ("table", "slots", "words", "offsets", "punctuation")
 
 compiled = compiler(error_model="numpy")
 inlined = compiler(error_model="numpy", inline="always")
@@ -436,17 +438,13 @@ class TokenTable:
             about = json.load(file)
         self.dim, self.vocabulary, self.buckets = about["dim"], about["vocabulary"], about["buckets"]
         self.words_sha256 = about["words_sha256"]
-        self._maps = {name: _map(os.path.join(folder, f"{name}.bin")) for name in FILES}
-        self._table, self._slots, self._words, self._offsets, self._punctuation = (
-            np.frombuffer(self._maps[name], dtype) for name, dtype in FILES.items()
-        )
-        self._table = self._table.reshape(self.vocabulary + self.buckets, -1)
-        self._slots = self._slots.reshape(-1, 2)
+        self._maps = [np.load(os.path.join(folder, f"{name}.npy"), mmap_mode="r") for name in FILES]
+        self._table, self._slots, self._words, self._offsets, self._punctuation = map(np.asarray, self._maps)
         self._nothing = np.zeros(CODE_POINTS, np.uint8)
 
     def release(self) -> None:
         """Give back the memory of the vectors; what is needed again is read again."""
-        self._maps["table"].madvise(mmap.MADV_DONTNEED)
+        self._maps[0].base.madvise(mmap.MADV_DONTNEED)
 
     def is_finite(self) -> bool:
         """Return whether every title has a finite vector: no number of the table is near what float32 cannot hold."""
@@ -497,25 +495,15 @@ def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: i
     data, offsets = _padded(*buffers(words))
     slots = np.zeros((1 << (2 * max(len(words), 8) - 1).bit_length(), 2), np.uint64)
     _fill(data, offsets, slots)
-    for name, content in (("slots", slots), ("words", data), ("offsets", offsets), ("punctuation", punctuation)):
-        _write(os.path.join(folder, f"{name}.bin"), [content])
-    width = -(-dim // LINE_FLOATS) * LINE_FLOATS
-    step = max(1, (8 << 20) // (width * 4))
-    parts = (np.pad(vectors[i : i + step], ((0, 0), (0, width - dim))) for i in range(0, rows, step))
-    _write(os.path.join(folder, "table.bin"), parts)
+    for name, array in zip(FILES[1:], (slots, data, offsets, punctuation), strict=True):
+        np.save(os.path.join(folder, f"{name}.npy"), array)
+    path, width = os.path.join(folder, f"{FILES[0]}.npy"), -(-dim // LINE_FLOATS) * LINE_FLOATS
+    table: Any = np.lib.format.open_memmap(path, "w+", np.float32, (rows, width))
+    for row in range(0, rows, ROWS_AT_ONCE):
+        table[row : row + ROWS_AT_ONCE, :dim] = vectors[row : row + ROWS_AT_ONCE]
+        table.base.madvise(mmap.MADV_DONTNEED)  # the file has them
+    table.flush()
     sha256 = hashlib.sha256(offsets.tobytes() + data.tobytes()).hexdigest()
     about = {"dim": dim, "vocabulary": len(words), "buckets": buckets, "words_sha256": sha256}
-    _write(os.path.join(folder, "table.json"), [json.dumps(about).encode()])
-
-
-def _write(path: str, parts: Any) -> None:
-    with open(path, "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _map(path: str) -> mmap.mmap:
-    with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    with open(os.path.join(folder, "table.json"), "w", encoding="utf-8") as file:
+        json.dump(about, file)

@@ -10,7 +10,6 @@ import functools
 import io
 import itertools
 import json
-import logging
 import os
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from molino.stderr import no_stderr
+from molino.quiet import silent_tensorflow
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.models import nnlm
 from molino.transforms.models.graph_ops import assets_of, find_suspects, untrusted
@@ -42,8 +41,7 @@ _importing = threading.Lock()
 @functools.cache
 def _tensorflow() -> tuple[Any, Any]:
     """Import TensorFlow and TF Hub without their chatter; return both."""
-    with _importing, no_stderr(), warnings.catch_warnings():
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _importing, silent_tensorflow(), warnings.catch_warnings():
         # TF Hub 0.16.1 needs pkg_resources, which warns of its end when it is imported
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
         try:
@@ -51,9 +49,7 @@ def _tensorflow() -> tuple[Any, Any]:
             import tensorflow_hub as hub
         except ImportError as error:
             raise DataError(f"models need TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
-        for name in ("tensorflow", "tensorflow_hub", "absl"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        tf.constant(0)  # the first operation prints too
+        tf.constant(0)
     return tf, hub
 
 

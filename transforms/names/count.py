@@ -19,6 +19,8 @@ APELLIDO, NOMBRE = 0, 1
 AMOUNTS = ("a", "b", "age_sum", "age_n", "curp_x", "curp_n", "same_person")
 # One row per kind and name. `a` and `b` are people: by first and second surname, or men and women.
 COUNTS = pa.schema([("kind", pa.int8()), ("name", pa.string()), *((amount, pa.int64()) for amount in AMOUNTS)])
+# What a part of the tables of given names holds: how many bear one, and their ages.
+BEARERS = pa.schema([("nombre", pa.string()), ("frec", pa.int64()), ("age_sum", pa.int64()), ("age_n", pa.int64())])
 BIRTHS = pa.schema([("birth_year", pa.int16()), ("age", pa.int16()), ("sex", pa.string()), ("people", pa.int64())])
 
 
@@ -126,9 +128,7 @@ def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str
     tables = {"apellidos": apellidos.filter(pc.greater(pc.add(kept["a"], kept["b"]), 0))}
     for table, amount in (("hombres", "a"), ("mujeres", "b")):
         enough = given.filter(pc.greater_equal(given[amount], min_count))
-        tables[table] = enough.select(["name", amount, "age_sum", "age_n"]).rename_columns(
-            ["nombre", "frec", "age_sum", "age_n"]
-        )
+        tables[table] = enough.select(["name", amount, "age_sum", "age_n"]).rename_columns(BEARERS.names)
     return tables
 
 
@@ -139,23 +139,11 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
     first, and give 36.72 for 1469/40 where 36.73 is right.
     """
     held = list(parts)
-    empty = {
-        "apellidos": APELLIDOS.empty_table(),
-        **dict.fromkeys(
-            ("hombres", "mujeres"),
-            pa.table(
-                {
-                    "nombre": pa.array([], pa.string()),
-                    **dict.fromkeys(("frec", "age_sum", "age_n"), pa.array([], pa.int64())),
-                }
-            ),
-        ),
-    }
+    empty = {"apellidos": APELLIDOS.remove_metadata().empty_table()}
+    empty |= dict.fromkeys(("hombres", "mujeres"), BEARERS.empty_table())
     joined = {
-        table: pa.concat_tables(
-            [empty[table].replace_schema_metadata(), *(part[table] for part in held)], promote_options="permissive"
-        )
-        for table in empty
+        table: pa.concat_tables([none, *(part[table] for part in held)], promote_options="permissive")
+        for table, none in empty.items()
     }
     tables = {"apellidos": joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])}
     for table in ("hombres", "mujeres"):

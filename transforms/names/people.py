@@ -12,12 +12,19 @@ import pyarrow.compute as pc
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
 from molino.transforms.names.curp import hide_missing, parse_curp, protect_curp
+from molino.transforms.parquet.shards import Layout
 from molino.transforms.rows.batches import Counters, Shard
+from molino.transforms.rows.keep_first import KeepFirstPerKey
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
-from molino.transforms.text.position import POSITION, LineTable
+from molino.transforms.rows.partition import PartitionRows
+from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.warnings import Sighting
 
 MANY = 5  # rows of one CURP that share no name with its first row: it is hardly one person's
+LAYOUTS = {
+    "people": Layout(plain=["curp"], encodings={"line": "DELTA_BINARY_PACKED"}),
+    "conflicts": Layout(plain=["curp"]),
+}
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
 
 
@@ -76,6 +83,47 @@ def count_shared(shard: Shard) -> dict[str, int]:
         found += int(counts[counts >= MANY].sum())
         first += places[counts >= MANY][:1].tolist()
     return {"curp.shared": Sighting(found, min(first))} if found else {}
+
+
+class DistinctPeople(NamedTuple):
+    """What `FindPeople` gives: described people, and pairs of rows of one person that differ; shards of both."""
+
+    people: beam.PCollection[Shard]
+    conflicts: beam.PCollection[Shard]
+    counters: beam.PCollection[Counters]
+
+
+@dataclasses.dataclass(kw_only=True)
+class FindPeople(NamedOutputs):
+    """Keep the first row of each CURP, and add what the CURP says. Output: DistinctPeople.
+
+    Attributes:
+      schema, blocks, shards, spill: see `PartitionRows`.
+      lines: the one LineTable of the rows.
+      reference_year, century: see `DescribePeople`.
+    """
+
+    schema: pa.Schema
+    blocks: int
+    shards: int
+    spill: str | None
+    lines: beam.PCollection[LineTable]
+    reference_year: int
+    century: bool
+
+    def expand(self, rows: beam.PCollection) -> DistinctPeople:
+        by_curp = PartitionRows(
+            key=curp_of, schema=self.schema, blocks=self.blocks, shards=self.shards, order_by=POSITION, spill=self.spill
+        )
+        first = rows | by_curp | KeepFirstPerKey(key="curp", compare=NAMES, kept_counter="people")
+        described = first.kept | DescribePeople(reference_year=self.reference_year, century=self.century)
+        shared = (
+            first.conflicts
+            | "CountShared" >> beam.Map(count_shared)
+            | "Locate" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(self.lines))
+        )
+        counters = (first.counters, described.counters, shared) | "Counters" >> beam.Flatten()
+        return DistinctPeople(described.people, first.conflicts, counters)
 
 
 def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None, each: bool) -> Shard:

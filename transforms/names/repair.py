@@ -26,6 +26,7 @@ from molino.schemas.names import REPAIRS
 BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91")
 
 SAME_PERSON_MIN = 2
+MIN_EVIDENCE = 5  # bearers whose CURP must tell before the CURPs decide
 
 _BROKEN = "|".join(map(re.escape, BROKEN))
 # What RENAPO passes over: these words at the start of a compound name, and these given names when another follows.
@@ -90,7 +91,7 @@ def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
     return pa.table([names, people], schema=schema).sort_by("name")
 
 
-def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidence: int = 5) -> pa.Table:
+def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table:
     """Return the REPAIRS of one table: each name that a name with Ñ may have been, merged or not.
 
     Rows are sorted by `repaired_people` (most first), `repaired`, `written`. Each depends only on the names of one
@@ -101,7 +102,6 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
         it: as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`.
       kind: apellido or nombre.
       min_count: people who must bear the name with Ñ before anything is compared with it.
-      min_evidence: bearers whose CURP must tell before the CURPs decide, at least 1.
 
     >>> columns = ["name", "a", "b", "curp_x", "curp_n", "same_person"]
     >>> rows = [("MUÑOZ", 7, 9, 0, 0, 0), ("MU!OZ", 3, 1, 0, 0, 0), ("MUNOZ", 4, 5, 8, 0, 0)]
@@ -109,10 +109,6 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
     >>> plan_repairs(counts, kind="apellido").select(["written", "evidence"]).to_pylist()
     [{'written': 'MU!OZ', 'evidence': 'symbol'}, {'written': 'MUNOZ', 'evidence': 'curp'}]
     """
-    if kind not in ("apellido", "nombre"):
-        raise ValueError(f"kind={kind!r}: it is apellido or nombre")
-    if min_evidence < 1:
-        raise ValueError(f"min_evidence={min_evidence}: it is at least 1, nothing proves nothing")
     names = counts["name"].combine_chunks()
     people = _numpy(counts["a"]) + _numpy(counts["b"])
     written, repaired, symbol = _candidates(names, people, min_count)
@@ -120,7 +116,7 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5, min_evidenc
     tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", is_given=kind == "nombre")
     x, n = (np.where(tells, _numpy(counts[column])[written], 0) for column in ("curp_x", "curp_n"))
     same_person = _numpy(counts["same_person"])[written]
-    evidence = _decide(symbol, x, n, same_person, min_evidence)
+    evidence = _decide(symbol, x, n, same_person)
     merged = np.isin(evidence, ["symbol", "curp", "same_person"])
     columns = {
         "kind": pa.repeat(pa.scalar(kind), len(written)),
@@ -178,9 +174,9 @@ def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np
     return written, repaired, np.arange(len(written)) < len(by_symbol)
 
 
-def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray, min_evidence: int) -> np.ndarray:
+def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray) -> np.ndarray:
     """Return what decides on each candidate; of several proofs the first in the order of the module's docstring."""
-    tells = x + n >= min_evidence
+    tells = x + n >= MIN_EVIDENCE
     contradicted = tells & (10 * n > x + n)
     decided = [contradicted, symbol, tells, same_person >= SAME_PERSON_MIN]
     return np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")

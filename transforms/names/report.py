@@ -1,28 +1,44 @@
 """The report of the names job: what it counted, and how far to trust it."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.names import COUNTERS, REASONS
 from molino.transforms.names.curp import CURP
-from molino.transforms.report.charts import Series, bar_plot, line_plot
-from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell, page
-from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
-from molino.transforms.warnings import DataWarning
+from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
+from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell
+from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
 
 TOP = 20
 TOP_REPAIRS = 30
-CURVE_POINTS = 150  # of a rank-frequency curve; a hundred thousand names look the same and weigh megabytes
 AGE_STEP = 5
 OLDEST = 100  # first age of the last, open group
 
 CURP_TEXT = re.compile(CURP)
 
+TERMS = JobTerms(
+    counters=COUNTERS,
+    reasons=REASONS,
+    outputs="tables",
+    flags={
+        "century": "--century-from-curp",
+        "missing": "--missing-curp",
+        "reject_invalid": "--invalid-curp reject",
+        "repair": "--repair-names",
+        "curp_key": "mark of the key in --curp-key-file",
+    },
+)
+SUMMARY = {
+    "people": "people",
+    "rows read": "rows_read",
+    "duplicate rows": "duplicates",
+    "conflicts": "conflicts",
+    "rejected rows": "rejects",
+}
 SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
 
 EVIDENCE = {
@@ -40,12 +56,8 @@ def names_report(
     hombres: pa.Table,
     mujeres: pa.Table,
     births: pa.Table,
-    counters: Mapping[str, int],
-    options: Mapping[str, object],
-    inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[DataWarning],
     repairs: pa.Table | None,
-    expected: Mapping[str, Any] | None = None,
+    facts: RunFacts,
 ) -> str:
     """Return the report of a run as one HTML page.
 
@@ -57,29 +69,25 @@ def names_report(
       hombres: schemas.names.NOMBRES, men.
       mujeres: schemas.names.NOMBRES, women.
       births: birth_year and age (int16), sex (H, M), all nullable, and people; one row per combination.
-      counters: totals of the run by name; `rejects.REASON` splits `rejects`. Any may be absent.
-      options: the run's options.
-      inputs: a `path` and its `bytes` for each file.
-      warnings: shown on top.
       repairs: schemas.names.REPAIRS, or None when the job ran without them.
-      expected: rows that were reckoned with, see `report_run.run_section`.
     """
-    year = f"in {options['reference_year']}" if "reference_year" in options else "in the reference year"
+    known = facts.options.get("reference_year")
+    year = f"in {known}" if known else "in the reference year"
     sections = [
         _surnames(apellidos),
         _given_names(hombres, mujeres, year),
         _ages(births, year),
         _spread(apellidos, hombres, mujeres),
-        _quality(counters),
         *([] if repairs is None else [_repairs(repairs)]),
-        run_section(options, inputs, made="tables", expected=expected, counters=counters),
     ]
-    return page(
+    figures = facts.figures(SUMMARY)
+    sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
+    return run_page(
         "Names",
-        subtitle="How many people bear each surname and each given name, counted once per person.",
-        summary=_summary(apellidos, hombres, mujeres, counters),
+        facts,
+        subtitle=f"How many people bear each surname and given name, counted once per person. Ages are those {year}.",
+        summary=figures + [(title, format_cell(table.num_rows, "count")) for title, table in sizes],
         sections=sections,
-        warnings=_warnings(warnings, counters),
         redact=hide_curps,
     )
 
@@ -102,20 +110,6 @@ def top_rows(table: pa.Table, by: str, name: str, count: int) -> list[dict[str, 
     return kept.take(order).to_pylist()
 
 
-def rank_curve(table: pa.Table, by: str) -> tuple[list[int], list[int]]:
-    """Return ranks and frequencies from the largest down, thinned to points that are even on a logarithmic axis.
-
-    >>> rank_curve(pa.table({"frec": [1, 9, 0, 4]}), "frec")
-    ([1, 2, 3], [9, 4, 1])
-    """
-    values = np.sort(table[by].to_numpy())[::-1]
-    values = values[values > 0]
-    if not len(values):
-        return [], []
-    ranks = np.unique(np.geomspace(1, len(values), min(len(values), CURVE_POINTS)).round().astype(np.int64))
-    return ranks.tolist(), values[ranks - 1].tolist()
-
-
 def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> dict[str | None, dict[int, int]]:
     """Return {sex: {value of `column`: people}}, nulls of `column` left out and values in ascending order."""
     known = births.filter(pc.is_valid(births[column]))
@@ -126,39 +120,6 @@ def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> di
     for row in totals.to_pylist():
         found.setdefault(row["sex"], {})[row[column]] = row["people_sum"]
     return found
-
-
-def _summary(
-    apellidos: pa.Table, hombres: pa.Table, mujeres: pa.Table, counters: Mapping[str, int]
-) -> list[tuple[str, str]]:
-    titles = {
-        "people": "people",
-        "rows_read": "rows read",
-        "duplicates": "duplicate rows",
-        "conflicts": "conflicts",
-        "rejects": "rejected rows",
-    }
-    counted = [(title, format_cell(counters[key], "count")) for key, title in titles.items() if key in counters]
-    sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
-    return counted + [(title, format_cell(table.num_rows, "count")) for title, table in sizes]
-
-
-def _warnings(warnings: Sequence[DataWarning], counters: Mapping[str, int]) -> list[str]:
-    """Return the warnings to show, led by one when rows were lost or invented."""
-    shown = shown_warnings(warnings)
-    balance = _balance(counters)
-    if balance:
-        wrong = f"{abs(balance):,} {'more' if balance > 0 else 'fewer'} than the rows read"
-        shown.insert(0, f"The rows do not add up: people, duplicates and rejects are {wrong}.")
-    return shown
-
-
-def _balance(counters: Mapping[str, int]) -> int | None:
-    """Return rows accounted for less rows read, or None when the run did not count both."""
-    if "rows_read" not in counters or "people" not in counters:
-        return None
-    accounted = sum(counters.get(key, 0) for key in ("people", "duplicates", "rejects"))
-    return accounted - counters["rows_read"]
 
 
 def _surnames(apellidos: pa.Table) -> Section:
@@ -179,12 +140,7 @@ def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
         (rank, row["apellido"], row[by], row[by] / total)
         for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
     ]
-    columns = (
-        Column(title="#", unit="count"),
-        Column(title="Surname"),
-        Column(title="People", unit="count"),
-        Column(title="Share", unit="share", bar=True),
-    )
+    columns = (Column("#", "count"), Column("Surname"), Column("People", "count"), Column("Share", "share", bar=True))
     return Table(columns, rows, caption)
 
 
@@ -202,11 +158,11 @@ def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
     ]
     columns = (
-        Column(title="#", unit="count"),
-        Column(title="Name"),
-        Column(title="People", unit="count"),
-        Column(title=f"Mean age {year}", unit="mean"),
-        Column(title="Share", unit="share", bar=True),
+        Column("#", "count"),
+        Column("Name"),
+        Column("People", "count"),
+        Column(f"Mean age {year}", "mean"),
+        Column("Share", "share", bar=True),
     )
     return Table(columns, rows, caption)
 
@@ -288,12 +244,8 @@ def _spread(apellidos: pa.Table, hombres: pa.Table, mujeres: pa.Table) -> Sectio
 
 
 def _rank_plot(caption: str, curves: Iterable[tuple[str, pa.Table, str]]) -> Plot:
-    series = []
-    for label, table, by in curves:
-        ranks, values = rank_curve(table, by)
-        if ranks:
-            series.append(Series(label=label, x=ranks, y=values))
-    ends = [f"{s.label}: {s.y[0]:,} people at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series]
+    series = [rank_series(label, table[by].to_numpy()) for label, table, by in curves]
+    ends = [f"{s.label}: {s.y[0]:,} people at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series if s.x]
     return line_plot(
         series,
         x_label="Rank",
@@ -301,17 +253,6 @@ def _rank_plot(caption: str, curves: Iterable[tuple[str, pa.Table, str]]) -> Plo
         log=True,
         caption=f"{caption} by rank.",
         alt=f"Falling lines of people against rank, {caption.lower()}. " + ("; ".join(ends) or "No data") + ".",
-    )
-
-
-def _quality(counters: Mapping[str, int]) -> Section:
-    text = "What the run met on its way. Shares are of the rows read."
-    if _balance(counters) == 0:
-        text += " Every row is accounted for: people, duplicates and rejects add up to the rows read."
-    return Section(
-        "Data quality",
-        text,
-        [counter_table(counters, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")],
     )
 
 
@@ -339,15 +280,15 @@ def _merged_table(merged: pa.Table) -> Table:
         for row in merged.sort_by(order).slice(0, TOP_REPAIRS).to_pylist()
     ]
     columns = (
-        Column(title="As written"),
-        Column(title="Repaired"),
-        Column(title="People as written", unit="count"),
-        Column(title="People with Ñ", unit="count"),
-        Column(title="Evidence"),
-        Column(title="Kind"),
-        Column(title="CURPs with X", unit="count"),
-        Column(title="CURPs with N", unit="count"),
-        Column(title="CURPs with both", unit="count"),
+        Column("As written"),
+        Column("Repaired"),
+        Column("People as written", "count"),
+        Column("People with Ñ", "count"),
+        Column("Evidence"),
+        Column("Kind"),
+        Column("CURPs with X", "count"),
+        Column("CURPs with N", "count"),
+        Column("CURPs with both", "count"),
     )
     caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
     return Table(columns, rows, caption, wide=True)
@@ -365,12 +306,7 @@ def _evidence_table(repairs: pa.Table) -> Table:
         )
         for row in groups.sort_by(order).to_pylist()
     ]
-    columns = (
-        Column(title="Outcome"),
-        Column(title="Evidence"),
-        Column(title="Names", unit="count"),
-        Column(title="People as written", unit="count"),
-    )
+    columns = (Column("Outcome"), Column("Evidence"), Column("Names", "count"), Column("People as written", "count"))
     return Table(columns, rows, "What decided", wide=True)
 
 

@@ -1,22 +1,14 @@
 """Write a made-up payroll file in the shape of the SEP payroll of 2012.
 
 The people, their CURPs and their pay are invented: nothing here comes from a real person or a published table. What is
-kept of the real file is everything a job that counts names has to cope with:
+kept of the real file is what a job that counts names has to cope with: latin-1, fields parted by "|" without quoting, a
+header in each file; names whose frequency falls with their rank, with a long tail; an Ñ that offices wrote as N, `!`,
+`%`, `Ã¿`..., while the CURP tells the truth; surnames that are none; people with two or three posts, whose names are
+not always written alike.
 
-* latin-1, fields parted by "|", no quoting, a header in each file;
-* names whose frequency falls with their rank as it does in Mexico, with a long tail of names borne by a few people;
-* an Ñ that different offices wrote as N, `!`, `%`, `Ã¿`..., while the CURP tells the truth: in MUÑOZ its first inner
-  consonant is written X, in a genuine CANO it is N;
-* surnames that are no surnames (NULL, "-", an empty field);
-* people with two or three posts, whose names are not always written alike.
-
-A CURP has 18 characters. Most follow from the person: first letter and first inner vowel of the first surname, first
-letter of the second surname and of the given name, birth date (yymmdd), sex (H or M), state of birth, first inner
-consonant of both surnames and the given name. Particles (DE LA CRUZ is CRUZ) and a leading MARIA or JOSE are skipped,
+The CURPs follow RENAPO's rule (see `curp.py`). Particles (DE LA CRUZ is CRUZ) and a leading MARIA or JOSE are skipped,
 Ñ and whatever is missing become X, and a rude word of four letters gets an X as its second letter. The seventeenth
-character, 0 to 9 for those born before 2000, parts people who would otherwise have the same CURP, and the last is a
-check digit. The rule is RENAPO's, in its "Instructivo normativo para la asignación de la Clave Única de Registro de
-Población".
+character, 0 to 9 for those born before 2000, parts people who would otherwise have the same CURP.
 
 The file is made in blocks, so memory does not grow with it: 400 MB for ten million rows, 700 MB at most.
 """
@@ -104,29 +96,16 @@ HOMOCLAVE = np.frombuffer(b"ABCDEFGHIJKLMNPQRSTUVWXYZ123456789", np.uint8)
 CATEGORIES = np.array([list(b"E0281"), list(b"E0221"), list(b"E0363"), list(b"E0365"), list(b"E0181"), list(b"S0180")])
 SCHOOLS = np.array([list(b"DPR"), list(b"DES"), list(b"DJN"), list(b"DST"), list(b"DTV"), list(b"FZP")])
 
+# A row whose day of birth, first surname, what follows the given name and what follows the school are open.
+ROW = "9|XXXX8001{0}AB1|XXXX8001{0}HDFXXX00|{1}|LOPEZ|JUAN{2}|09E0281000001|09DPR0001A|20{3}\n"
 # What a job must reject, by reason. None of these CURPs belongs to anyone in the file.
 HOSTILE = {
-    "too_few_fields": (
-        b"9|XXXX800101AB1|XXXX800101HDFXXX00|GARCIA|LOPEZ|JUAN|09E0281000001|09DPR0001A|20\n",
-        b"9|XXXX800101AB1\n",
-        b"TOTAL\n",
-    ),
-    "trailing_delimiter": (
-        b"9|XXXX800102AB1|XXXX800102HDFXXX00|GARCIA|LOPEZ|JUAN|09E0281000001|09DPR0001A|20|1000.00|\n",
-    ),
-    "too_many_fields": (
-        b"9|XXXX800103AB1|XXXX800103HDFXXX00|GARCIA|LOPEZ|JUAN|PABLO|09E0281000001|09DPR0001A|20|1000.00|0|0\n",
-    ),
-    "nul_byte": (
-        b"9|XXXX800104AB1|XXXX800104HDFXXX00|GAR\0CIA|LOPEZ|JUAN|09E0281000001|09DPR0001A|20|1000.00\n",
-        b"9|XXXX800105AB1|XXXX800105HDFXXX00|GARCIA|LOPEZ|JUAN|09E0281000001|09DPR0001A|20|\0\0\0\0\n",
-    ),
-    "empty_line": (b"\n", b"\n", b"\n"),
+    "too_few_fields": (ROW.format("01", "GARCIA", "", ""), "9|XXXX800101AB1\n", "TOTAL\n"),
+    "trailing_delimiter": (ROW.format("02", "GARCIA", "", "|1000.00|"),),
+    "too_many_fields": (ROW.format("03", "GARCIA", "|PABLO", "|1000.00|0|0"),),
+    "nul_byte": (ROW.format("04", "GAR\0CIA", "", "|1000.00"), ROW.format("05", "GARCIA", "", "|\0\0\0\0")),
+    "empty_line": ("\n", "\n", "\n"),
 }
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Names
 
 
 def curp_word(name: str, *, is_given: bool = False) -> str:
@@ -171,7 +150,6 @@ def _cdf(weights: Iterable[float]) -> np.ndarray:
 
 
 def _draw(rng: np.random.Generator, cdf: np.ndarray, count: int) -> np.ndarray:
-    """Draw `count` numbers that are distributed as `cdf` says."""
     return np.searchsorted(cdf, rng.random(count), side="right")
 
 
@@ -220,25 +198,6 @@ def _given_weights(
     return found | dict(zip(_rare_names(len(rare), endings, found, rng), rare.tolist(), strict=True))
 
 
-class _Written:
-    """The distinct texts that can stand in a column, numbered, so that equal numbers mean equal texts."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def number(self, text: str) -> int:
-        return self._numbers.setdefault(text, len(self._numbers))
-
-    def spellings(self, name: str) -> list[int]:
-        """Return the number of `name` in each of the `STYLES`."""
-        if "Ñ" not in name:
-            return [self.number(name)] * len(STYLES)
-        return [self.number(name.replace("Ñ", style)) for style in STYLES]
-
-    def table(self) -> pa.Array:
-        return pa.array([text.encode("latin-1") for text in self._numbers], pa.binary())
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Names:
     """Name tables: everything that depends on a name and not on a row.
@@ -268,20 +227,29 @@ class _Names:
 
 
 def _name_tables(*groups: dict[str, float], is_given: bool) -> _Names:
-    written = _Written()
+    numbers: dict[str, int] = {}  # of the distinct texts: equal numbers mean equal texts
+
+    def number(text: str) -> int:
+        return numbers.setdefault(text, len(numbers))
+
+    def spellings(name: str) -> list[int]:
+        if "Ñ" not in name:
+            return [number(name)] * len(STYLES)
+        return [number(name.replace("Ñ", style)) for style in STYLES]
+
     names = [name for group in groups for name in group]
-    spelled = [written.spellings(name) for name in names]
-    short = [written.spellings(shorten(name)) for name in names] if is_given else spelled
+    spelled = [spellings(name) for name in names]
+    short = [spellings(shorten(name)) for name in names] if is_given else spelled
     letters = [curp_letters(curp_word(name, is_given=is_given)) for name in names]
-    nothing = written.spellings("")
+    nothing = spellings("")
     return _Names(
         cdfs=[_cdf(group.values()) for group in groups],
         starts=np.cumsum([0] + [len(group) for group in groups]).tolist(),
         letters=np.frombuffer("".join([*letters, "XXX"]).encode("ascii"), np.uint8).reshape(-1, 3),
         spelled=np.array([*spelled, nothing], np.int32),
         short=np.array([*short, nothing], np.int32),
-        junk=np.array([written.number(text) for text in JUNK], np.int32),
-        written=written.table(),
+        junk=np.array([number(text) for text in JUNK], np.int32),
+        written=pa.array([text.encode("latin-1") for text in numbers], pa.binary()),
     )
 
 
@@ -304,10 +272,6 @@ def _tables(rows: int, rng: np.random.Generator) -> _Tables:
     women = _given_weights(WOMEN, WOMEN_ENDINGS, rows * WOMEN_SHARE, rng)
     given = _name_tables(men, women, is_given=True)
     return _Tables(surnames=surnames, given=given, youth=np.exp(rng.normal(0, 0.2, len(given.letters))))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# CURPs
 
 
 def _letters_of(texts: Iterable[str]) -> np.ndarray:
@@ -448,7 +412,6 @@ def _spoil(curps: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
 
 
 def _people(tables: _Tables, count: int, block: int, blocks: int, rng: np.random.Generator) -> _People:
-    """Draw the people of a block."""
     woman = rng.random(count) < WOMEN_SHARE
     names = np.empty((count, 3), np.int64)
     names[:, 0] = tables.surnames.draw(rng, count)
@@ -478,10 +441,6 @@ def _spelled(tables: _Tables, names: np.ndarray, style: np.ndarray) -> np.ndarra
     """Return the `(n, 3)` numbers of the texts of names when their Ñ is written in `style`."""
     surnames = tables.surnames.spelled[names[:, :2], style[:, None]]
     return np.column_stack([surnames, tables.given.spelled[names[:, 2], style]])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Rows
 
 
 def _second_post_names(
@@ -625,10 +584,6 @@ def _repeats(
     return source, _second_post_names(tables, people, source, alter, rng), int(alter.sum())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
-
-
 def target_files(path: str, files: int) -> list[Path]:
     """Return the names of the files.
 
@@ -718,5 +673,5 @@ def sample_names(
 
 def _write_hostile(out: BinaryIO, rejects: dict[str, int]) -> None:
     for reason, lines in HOSTILE.items():
-        out.writelines(lines)
+        out.write("".join(lines).encode())
         rejects[reason] += len(lines)

@@ -1,20 +1,18 @@
 """The name tables as Parquet, as CSV, and in a report."""
 
 import csv
-import dataclasses
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.errors import DataError
 from molino.transforms.names.count import NameTables
-from molino.transforms.names.report import names_report
+from molino.transforms.names.report import TERMS, names_report
 from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
-from molino.transforms.rows.batches import sum_counters
+from molino.transforms.report.run import RunFacts
 
 
 def to_csv(table: pa.Table) -> bytes:
@@ -38,58 +36,29 @@ def _named(tables: NameTables) -> Iterator[tuple[str, pa.Table]]:
 
 
 def write_tables(
-    tables: NameTables, births: pa.Table, counters: list[Mapping[str, int]], run: Any
-) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    tables: NameTables, counters: Mapping[str, int], run: Any, *, births: pa.Table
+) -> Iterator[StagedFile | Mapping[str, int]]:
     """Stage every table, its CSV, and the report; nothing but the data and the options goes into them.
+
+    Args:
+      births: BIRTHS, of everyone.
 
     Raises:
       DataError: the tables do not count everyone.
     """
-    totals = sum_counters(counters)
     counted = {"tables of names": tables.people, "table of births": pc.sum(births["people"]).as_py() or 0}
     for name, people in counted.items():
-        if people != totals.get("people", 0):
+        if people != counters.get("people", 0):
             raise DataError(
-                f"the {name} counts {people:,} people where {totals.get('people', 0):,} were kept; "
+                f"the {name} counts {people:,} people where {counters.get('people', 0):,} were kept; "
                 "nothing was published; run again, and report this"
             )
     for name, table in _named(tables):
-        yield beam.pvalue.TaggedOutput("counters", {name: len(table)})
+        yield {name: len(table)}
         if len(table):
             batches = table.combine_chunks().to_batches()
             yield write_shard(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
         yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
-    report = names_report(
-        **tables.record,
-        births=births,
-        counters=totals,
-        options=run.options,
-        inputs=run.inputs,
-        warnings=run.warnings_of(totals),
-        expected=run.expected,
-        repairs=tables.repairs,
-    )
+    facts = RunFacts.of(run, counters, TERMS)
+    report = names_report(**tables.record, births=births, repairs=tables.repairs, facts=facts)
     yield write_view(report.encode(), folder=run.staging, name="report.html")
-
-
-@dataclasses.dataclass(kw_only=True)
-class WriteTables(beam.PTransform):
-    """Stage the tables and the report. Input: one NameTables. Output: `files`, and `counters` with rows by table.
-
-    Attributes:
-      run: gives staging folder, options and inputs.
-      births: one table of BIRTHS.
-      counters: of the whole run.
-    """
-
-    run: Any
-    births: beam.PCollection
-    counters: beam.PCollection
-
-    def expand(self, tables: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        return tables | "WriteTables" >> beam.FlatMap(
-            write_tables,
-            births=beam.pvalue.AsSingleton(self.births),
-            counters=beam.pvalue.AsList(self.counters),
-            run=self.run,
-        ).with_outputs("counters", main="files")

@@ -54,7 +54,7 @@ def _do(
     careful: Callable[..., Done] | None,
     folder: str,
     arguments: Mapping[str, Any],
-) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+) -> Iterator[object]:
     name, content = unit
     done, resumed = do_once(
         name, folder, lambda died: (careful if careful and died else work)(content, folder, **arguments)

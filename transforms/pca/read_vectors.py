@@ -1,5 +1,6 @@
 """Vectors from Parquet: files are read in parallel, in blocks of fixed rows, and each row is used or rejected."""
 
+import contextlib
 import dataclasses
 import difflib
 from collections import Counter
@@ -24,13 +25,8 @@ BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read
 NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
 
 # reasons to reject a row
-NULL_VECTOR, NULL_NUMBER, WRONG_LENGTH, NAN, INFINITE = (
-    "null_vector",
-    "null_number",
-    "wrong_length",
-    "not_a_number",
-    "infinite",
-)
+NULL_VECTOR, NULL_NUMBER, WRONG_LENGTH = "null_vector", "null_number", "wrong_length"
+NAN, INFINITE = "not_a_number", "infinite"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,8 +86,8 @@ class Vectors:
         """Bytes of all row groups, unpacked."""
         return sum(size for file in self.files for _, size in file.groups)
 
-    def numbers_of(self, column: str, wanted: int | None = None) -> int:
-        """Return how many numbers the vectors of a column have; `wanted` where some of a sample have as many.
+    def numbers_of(self, column: str, numbers: int | None = None) -> int:
+        """Return how many numbers the vectors of a column have; `numbers` where some of a sample have as many.
 
         Raises:
           DataError: it holds no vectors, or none of that length.
@@ -105,11 +101,11 @@ class Vectors:
         if not lengths:
             raise DataError(f"the column {column!r} of {path} holds no vector with a number; check --input")
         common = max(lengths, key=lambda size: (lengths[size], size))
-        if wanted and wanted not in lengths:
+        if numbers and numbers not in lengths:
             raise DataError(
-                f"--numbers {wanted}: no sampled vector in {column!r} of {path} has so many; most have {common}"
+                f"--numbers {numbers}: no sampled vector in {column!r} of {path} has so many; most have {common}"
             )
-        return wanted or common
+        return numbers or common
 
     def spans(self, *, sample: int, seed: int) -> list[VectorSpan]:
         """Return the pieces of work, and in them `sample` rows drawn from all; cut by the size of the input alone."""
@@ -305,27 +301,17 @@ def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
     return found
 
 
-class _open:  # noqa: N801
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; what goes wrong while it is open is a DataError with its path."""
-
-    def __init__(self, path: str):
-        self.path = path
-
-    def __enter__(self) -> pq.ParquetFile:
-        self.raw = storage.open_input(self.path)
+    with storage.open_input(path) as raw:
         try:
-            return pq.ParquetFile(self.raw, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self.raw.close()
-        if isinstance(error, pa.ArrowException | OSError):
+            yield pq.ParquetFile(raw, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
             cause = " ".join(str(error).split())[:120]
             if "magic bytes not found" in cause:
-                raise DataError(f"{self.path} is no Parquet file, or one that was cut off; check --input") from None
-            raise DataError(f"cannot read {self.path}: a damaged Parquet file ({cause}); fetch it again") from None
+                raise DataError(f"{path} is no Parquet file, or one that was cut off; check --input") from None
+            raise DataError(f"cannot read {path}: a damaged Parquet file ({cause}); fetch it again") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

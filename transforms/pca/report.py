@@ -1,6 +1,5 @@
 """The report of the pca job: what the components carry, and what leaving some out costs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,71 +8,58 @@ import numpy as np
 from molino.schemas.pca import COUNTERS, REASONS
 from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
-from molino.transforms.report.charts import Series, bar_plot, compact, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, page
-from molino.transforms.report.run import count, counter_table, reject_table, run_section, shown_warnings
-from molino.transforms.warnings import DataWarning
+from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
+from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
 SHOWN_COMPONENTS = 12  # in the table
-HISTOGRAMS, BINS = 4, 30
+HISTOGRAMS = 4
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
+TERMS = JobTerms(
+    counters=COUNTERS,
+    reasons=REASONS,
+    outputs="components and vectors",
+    apart=("numbers", "components", "refined"),
+    flags={"label": "--label-column"},
+)
 
 
 def pca_report(
-    components: Components,
-    sample: Sample,
-    stored: np.ndarray,
-    errors: Sequence[Mapping[str, Any]],
-    *,
-    counters: Mapping[str, int],
-    options: Mapping[str, Any],
-    inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[DataWarning],
-    expected: Mapping[str, Any] | None = None,
+    components: Components, sample: Sample, stored: np.ndarray, errors: Sequence[Mapping[str, Any]], facts: RunFacts
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
       stored: the sample's scores as they are written.
       errors: rows of schemas.pca.ERRORS.
-      counters: totals of the run by name.
-      options: the run's options.
-      inputs: a `path` and its `bytes` for each file.
-      warnings: shown on top.
-      expected: rows that were reckoned with, see `report_run.run_section`.
     """
-    kept, seed = stored.shape[1], int(options["seed"])
+    kept, seed = stored.shape[1], int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
-    sections = [
-        _variance(components, kept),
-        _cosines(sample, stored, errors, seed, centered=components.mean is not None),
-        _histograms(sample, kept),
-        _neighbours(sample, stored, seed, written),
-        *_against(sample, stored, errors, seed, options.get("against")),
-        _quality(counters),
-        run_section(options, inputs, made="components and vectors", expected=expected, counters=counters),
-    ]
-    summary = [
-        ("vectors", f"{counters.get('vectors', 0):,}"),
-        ("numbers before", f"{len(components.singular):,}"),
-        ("components kept", f"{kept:,}"),
-        (
-            "variance kept",
-            f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none",
-        ),
-        ("mean cosine error", _small(written["cosine_error_mean"])),
-        ("nearest neighbour kept", _part(written["recall_1"])),
-        ("rejected rows", f"{counters.get('rejects', 0):,}"),
-    ]
-    return page(
+    centered = components.mean is not None
+    variance = f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none"
+    return run_page(
         "Principal components",
-        subtitle=f"The vectors {options['column']}, rotated to their principal components"
-        + (", about their mean." if components.mean is not None else "; not centred, so that cosines stay."),
-        summary=summary,
-        sections=sections,
-        warnings=shown_warnings(warnings),
+        facts,
+        subtitle=f"The vectors {facts.options['column']}, rotated to their principal components"
+        + (", about their mean." if centered else "; not centred, so that cosines stay."),
+        summary=[
+            *facts.figures({"vectors": "vectors"}),
+            ("numbers before", f"{len(components.singular):,}"),
+            ("components kept", f"{kept:,}"),
+            ("variance kept", variance),
+            ("mean cosine error", _small(written["cosine_error_mean"])),
+            ("nearest neighbour kept", _part(written["recall_1"])),
+            *facts.figures({"rejected rows": "rejects"}),
+        ],
+        sections=[
+            _variance(components, kept),
+            _cosines(sample, stored, errors, seed, centered=centered),
+            _histograms(sample, kept),
+            _neighbours(sample, stored, seed, written),
+            *_against(sample, stored, errors, seed, facts.options.get("against")),
+        ],
     )
 
 
@@ -118,10 +104,10 @@ def _variance(components: Components, kept: int) -> Section:
         for k in range(min(SHOWN_COMPONENTS, len(proportions)))
     ]
     columns = (
-        Column(title="Component"),
-        Column(title="Standard deviation"),
-        Column(title="Proportion", unit="share", bar=True),
-        Column(title="Cumulative", unit="share"),
+        Column("Component"),
+        Column("Standard deviation"),
+        Column("Proportion", "share", bar=True),
+        Column("Cumulative", "share"),
     )
     return Section("Components", text, [*plots, Table(columns, rows, "The first components", wide=True)])
 
@@ -202,15 +188,12 @@ def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_comp
             (row["components"] or None, name, *known, _small(row["cosine_error_max"]), *bound, *sizes, *recalls)
         )
     columns = [
-        Column(title="Components", unit="count"),
-        Column(title="Type"),
-        *(Column(title=title, unit="mean") for title in ("Mean", "Median", "99 %", "Largest")),
-        *(
-            Column(title=title, unit="mean")
-            for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))
-        ),
-        *([Column(title="Magnitude kept", unit="mean")] if of_components else []),
-        *(Column(title=f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
+        Column("Components", "count"),
+        Column("Type"),
+        *(Column(title, "mean") for title in ("Mean", "Median", "99 %", "Largest")),
+        *(Column(title, "mean") for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))),
+        *([Column("Magnitude kept", "mean")] if of_components else []),
+        *(Column(f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
     ]
     return Table(columns, cells, caption, wide=True)
 
@@ -220,29 +203,19 @@ def _histograms(sample: Sample, kept: int) -> Section:
     plots = []
     for place in range(min(HISTOGRAMS, kept)):
         scores = sample.scores[:, place]
-        caption = f"PC{place + 1}."
         if not len(scores) or scores.min() == scores.max():
-            plots.append(Plot("", caption, "No picture: all scores are the same."))
+            plots.append(Plot("", f"PC{place + 1}.", "No picture: all scores are the same."))
             continue
-        heights, edges = np.histogram(scores, BINS)
         plots.append(
-            bar_plot(
-                _bin_names(edges),
-                {"Vectors": heights.tolist()},
+            histogram(
+                scores,
                 x_label=f"Score on PC{place + 1}",
                 y_label="Vectors of the sample",
-                caption=caption,
+                caption=f"PC{place + 1}.",
                 alt=f"Bars of vectors by their score on component {place + 1}.",
             )
         )
     return Section("First components", text, plots)
-
-
-def _bin_names(edges: np.ndarray) -> list[str]:
-    """Return the middles of bins, in the digits that tell them apart."""
-    middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
-    digits = 1 - math.floor(math.log10(width))
-    return [compact(float(middle)) if abs(digits) > 6 else compact(round(float(middle), digits)) for middle in middles]
 
 
 def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:
@@ -260,12 +233,12 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
             name = _name(sample, query) if not rank else ""
             rows.append((name, rank + 1, _name(sample, a), f"{cos[0]:.4f}", _name(sample, b), f"{cos[1]:.4f}"))
     columns = (
-        Column(title="Vector"),
-        Column(title="Rank", unit="count"),
-        Column(title="Nearest before"),
-        Column(title="Cosine", unit="mean"),
-        Column(title="Nearest after"),
-        Column(title="Cosine", unit="mean"),
+        Column("Vector"),
+        Column("Rank", "count"),
+        Column("Nearest before"),
+        Column("Cosine", "mean"),
+        Column("Nearest after"),
+        Column("Cosine", "mean"),
     )
     return Section("Neighbours", text, [Table(columns, rows, "Neighbours of a few vectors", wide=True)])
 
@@ -297,13 +270,3 @@ def _against(
         f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."
     )
     return [Section(f"Against {name}", text, [plot, _table_of_errors(rows, f"Against {name}", of_components=False)])]
-
-
-def _quality(counters: Mapping[str, int]) -> Section:
-    text = "Every row read is a vector or a reject: the sums are compared before anything is published."
-    shown = {name: n for name, n in counters.items() if name in COUNTERS or name.startswith("rejects")}
-    parts = [
-        counter_table(shown, COUNTERS, whole="rows_read", apart=("numbers", "components", "refined")),
-        reject_table(counters, REASONS, noun="rows"),
-    ]
-    return Section("Data quality", text, parts)

@@ -25,6 +25,9 @@ PLOT_INCHES = (6.0, 3.4)
 # Left, bottom, width, height of the axes; labels are short, and a layout solver takes longer than the drawing.
 PLOT_BOX = (0.115, 0.155, 0.85, 0.735)
 LEGEND_ROW = 0.06  # of the height, of a line of the legend
+CURVE_POINTS = 150  # of a rank-frequency curve; a hundred thousand look the same and weigh megabytes
+BINS = 15  # about as many as a histogram has
+SPREAD = 100  # largest by smallest value, from which on the bins of a histogram grow with the values
 RASTER_BOX = (0.06, 0.05, 0.92, 0.9)  # of square pictures
 # Drawn with the font that matplotlib ships, so that the layout is the same on every machine; shown with the reader's.
 MEASURED_FONT = "font-family: 'DejaVu Sans'"
@@ -206,6 +209,87 @@ def bar_plot(
         _label(axes, x_label, y_label, legend=len(heights) > 1, whole=_all_whole(heights.values()))
 
     return plot(draw, caption=caption, alt=alt)
+
+
+def rank_series(label: str, values: np.ndarray) -> Series:
+    """Return values above 0 from the largest down by rank, thinned to points that are even on a logarithmic axis.
+
+    >>> rank_series("n", np.array([1, 9, 0, 4]))
+    Series(label='n', x=[1, 2, 3], y=[9, 4, 1])
+    """
+    kept = np.sort(values[values > 0])[::-1]
+    ranks = np.arange(1, len(kept) + 1)
+    if len(kept) > CURVE_POINTS:
+        ranks = np.unique(np.geomspace(1, len(kept), CURVE_POINTS).round().astype(np.int64))
+    return Series(label=label, x=ranks.tolist(), y=kept[ranks - 1].tolist())
+
+
+def histogram(
+    values: np.ndarray, counts: np.ndarray | None = None, *, x_label: str, y_label: str, caption: str, alt: str
+) -> Plot:
+    """Return a plot of how many finite values lie in each of the bins that `bin_edges` chooses.
+
+    Args:
+      counts: how often each value is there; once by default.
+    """
+    weights = np.ones(len(values), np.int64) if counts is None else counts
+    kept = np.isfinite(values) & (weights > 0)
+    values, weights = values[kept], weights[kept]
+    if not len(values):
+        return Plot("", caption, alt)
+    edges = bin_edges(values, weights)
+    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    heights = np.bincount(places, weights=weights, minlength=len(edges) - 1).astype(np.int64)
+    names = [compact(edge) for edge in edges.tolist()]
+    names = names if len(set(names)) == len(names) else [f"{edge:.12g}" for edge in edges.tolist()]
+    if values.min() < edges[0]:
+        caption += f" The first bar has all below {names[1]}."
+    if values.max() > edges[-1]:
+        caption += f" The last bar has all from {names[-2]} up."
+    return bar_plot(
+        names[:-1], {y_label: heights.tolist()}, x_label=f"{x_label}, from", y_label=y_label, caption=caption, alt=alt
+    )
+
+
+def bin_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the edges of bins that fit finite values, whatever their order: round numbers, some fifteen bins or fewer.
+
+    Between the first and the last lie all values, or, where these would take twice as many bins, all but the lowest
+    and the highest hundredth. Bins are of one width, or, where the values span decades, 1, 2, 5, 10 ...
+
+    >>> bin_edges(np.array([0.011, 0.03, 0.14]), np.array([1, 1, 1])).tolist()[:4]
+    [0.01, 0.02, 0.03, 0.04]
+    >>> bin_edges(np.array([1, 40, 3000]), np.array([5, 5, 5])).tolist()
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+    """
+    order = np.argsort(values, kind="stable")
+    values, ranks = values[order], np.cumsum(counts[order])
+    spare = int(ranks[-1]) // 100
+    low, high = (float(values[np.searchsorted(ranks, at, side="right")]) for at in (spare, int(ranks[-1]) - 1 - spare))
+    if low > 0 and high / low >= SPREAD:
+        first, last = math.floor(math.log10(low)) - 1, math.floor(math.log10(high)) + 2
+        digits = (1, 2, 5) if last - first < 2 * BINS // 3 else (1,)
+        edges = np.array([float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits])
+        begin, end = np.searchsorted(edges, low, side="right") - 1, np.searchsorted(edges, high, side="right")
+        return edges[begin : end + 1]
+    whole = bool((values == np.floor(values)).all())
+    digit, power = _round_up((high - low) / BINS or abs(low) / BINS or 1.0)
+    digit, power = (1, 0) if whole and power < 0 else (digit, power)
+
+    def place(value: float) -> int:
+        return math.floor(value / float(f"{digit}e{power}"))
+
+    first, last = place(low), place(high) + 1
+    if place(float(values[-1])) + 1 - place(float(values[0])) <= 2 * BINS:
+        first, last = place(float(values[0])), place(float(values[-1])) + 1
+    return np.array([float(f"{digit * at}e{power}") for at in range(first, last + 1)])
+
+
+def _round_up(value: float) -> tuple[int, int]:
+    """Return the digit (1, 2 or 5) and the power of ten of the least such number that is no less than a value."""
+    power = math.floor(math.log10(value))
+    steps = [(digit, place) for place in (power - 1, power, power + 1) for digit in (1, 2, 5)]
+    return next(step for step in steps if float(f"{step[0]}e{step[1]}") >= value)
 
 
 def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:

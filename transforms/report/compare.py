@@ -9,46 +9,47 @@ from molino.transforms.report.page import Cell, Column, Plot, Section, Table, pa
 FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
 
 
-def compare_report(found: Mapping[str, Any]) -> str:
+def compare_report(comparison: Mapping[str, Any]) -> str:
     """Return a comparison as one HTML page; its bytes depend on the argument only.
 
     Args:
-      found: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws`, `own_titles`.
+      comparison: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws` and
+        `own_titles`.
     """
-    best = found["models"][0]
+    best = comparison["models"][0]
     summary = [
         ("balanced accuracy of the best", f"{best['balanced_accuracy']:.4f}"),
-        ("models", f"{len(found['models']):,}"),
-        ("trials", f"{len(found['trials']):,}"),
+        ("models", f"{len(comparison['models']):,}"),
+        ("trials", f"{len(comparison['trials']):,}"),
     ]
-    sections = [_findings(found), _ranking(found), _effects(found), _trials(found)]
+    sections = [_findings(comparison), _ranking(comparison), _effects(comparison), _trials(comparison)]
     subtitle = "Balanced accuracy of classifiers on the vectors of each model, and how certain the differences are."
-    return page("Language models compared", subtitle=subtitle, summary=summary, sections=sections)
+    return page("Language models compared", subtitle=[subtitle], summary=summary, sections=sections)
 
 
-def _findings(found: Mapping[str, Any]) -> Section:
-    rows = [(sentence,) for sentence in found["sentences"]]
+def _findings(comparison: Mapping[str, Any]) -> Section:
+    rows = [(sentence,) for sentence in comparison["sentences"]]
     text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
-    return Section("Findings", text, [Table((Column(title="What was found"),), rows, "In words", wide=True)])
+    return Section("Findings", text, [Table((Column("What was found"),), rows, "In words", wide=True)])
 
 
-def _ranking(found: Mapping[str, Any]) -> Section:
+def _ranking(comparison: Mapping[str, Any]) -> Section:
     text = (
         "Balanced accuracy is the mean recall over the categories that are there. A thick line is the interval over "
         "titles alone, a thin one over titles and repeats: 95 % of what the mean becomes when titles, and trials, are "
-        f"drawn again with replacement, {found['draws']:,} times, titles "
+        f"drawn again with replacement, {comparison['draws']:,} times, titles "
         "within their category. The interval of the distance to the best holds for "
         "all models together."
     )
     columns = (
-        Column(title="Model"),
-        Column(title="Trials", unit="count"),
-        Column(title="Balanced accuracy"),
-        Column(title="Deviation"),
-        Column(title="Over titles"),
-        Column(title="Over repeats"),
-        Column(title="Over both"),
-        Column(title="Below the best (95 %)"),
+        Column("Model"),
+        Column("Trials", "count"),
+        Column("Balanced accuracy"),
+        Column("Deviation"),
+        Column("Over titles"),
+        Column("Over repeats"),
+        Column("Over both"),
+        Column("Below the best (95 %)"),
     )
     rows = [
         (
@@ -63,19 +64,19 @@ def _ranking(found: Mapping[str, Any]) -> Section:
             if row["below_best"]
             else None,
         )
-        for row in found["models"]
+        for row in comparison["models"]
     ]
-    return Section("Models", text, [_dots(found), Table(columns, rows, "The models, the best first", wide=True)])
+    return Section("Models", text, [_dots(comparison), Table(columns, rows, "The models, the best first", wide=True)])
 
 
 def _between(low: float | None, high: float | None) -> str | None:
     return None if low is None else f"{low:.4f} to {high:.4f}"
 
 
-def _dots(found: Mapping[str, Any]) -> Plot:
-    models = found["models"]
+def _dots(comparison: Mapping[str, Any]) -> Plot:
+    models = comparison["models"]
     points: dict[str, list[float]] = {}
-    for row in found["trials"]:
+    for row in comparison["trials"]:
         points.setdefault(row["model"], []).append(row["balanced_accuracy"])
 
     def draw(axes: Any) -> None:
@@ -90,9 +91,9 @@ def _dots(found: Mapping[str, Any]) -> Plot:
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.set_xlabel("Balanced accuracy")
 
-    told = "; ".join(f"{r['model']} {r['balanced_accuracy']:.4f} ({r['low']:.4f} to {r['high']:.4f})" for r in models)
+    words = "; ".join(f"{r['model']} {r['balanced_accuracy']:.4f} ({r['low']:.4f} to {r['high']:.4f})" for r in models)
     caption = "Dots are means, strokes the trials; thick lines: over titles, thin ones: over titles and repeats."
-    return plot(draw, caption=caption, alt=f"Models from best to worst, with intervals: {told}.")
+    return plot(draw, caption=caption, alt=f"Models from best to worst, with intervals: {words}.")
 
 
 def _short(name: str) -> str:
@@ -100,24 +101,24 @@ def _short(name: str) -> str:
     return shown if len(shown) <= 24 else f"{shown[:23]}…"
 
 
-def _effects(found: Mapping[str, Any]) -> Section:
+def _effects(comparison: Mapping[str, Any]) -> Section:
     text = (
         "What a factor changes: the difference between models that have all else in common, averaged over such pairs. "
         "The p-value is the chance of a difference as large, either way, where trials of a pair change places at "
         "random; corrected after Holm for the number of factors. The interval draws titles and trials again."
     )
-    if found["own_titles"]:
+    if comparison["own_titles"]:
         text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
     columns = (
-        Column(title="Factor"),
-        Column(title="Higher"),
-        Column(title="Lower"),
-        Column(title="Difference"),
-        Column(title="Interval"),
-        Column(title="p"),
-        Column(title="p, corrected"),
-        Column(title="Pairs of models", unit="count"),
-        Column(title="Trials", unit="count"),
+        Column("Factor"),
+        Column("Higher"),
+        Column("Lower"),
+        Column("Difference"),
+        Column("Interval"),
+        Column("p"),
+        Column("p, corrected"),
+        Column("Pairs of models", "count"),
+        Column("Trials", "count"),
     )
     rows = [
         (
@@ -131,24 +132,24 @@ def _effects(found: Mapping[str, Any]) -> Section:
             row["strata"],
             row["trials"],
         )
-        for row in found["effects"]
+        for row in comparison["effects"]
     ]
     return Section("What makes the difference", text, [Table(columns, rows, "Factors", wide=True)])
 
 
-def _trials(found: Mapping[str, Any]) -> Section:
+def _trials(comparison: Mapping[str, Any]) -> Section:
     columns: tuple[Column, ...] = (
-        Column(title="Trial"),
-        Column(title="Model"),
-        Column(title="Titles", unit="count"),
-        Column(title="Categories", unit="count"),
-        Column(title="Accuracy"),
-        Column(title="Balanced accuracy"),
-        Column(title="Over titles"),
-        Column(title="Published"),
-        Column(title="Epochs", unit="count"),
-        Column(title="Seconds", unit="mean"),
-        Column(title="Peak, GB", unit="mean"),
+        Column("Trial"),
+        Column("Model"),
+        Column("Titles", "count"),
+        Column("Categories", "count"),
+        Column("Accuracy"),
+        Column("Balanced accuracy"),
+        Column("Over titles"),
+        Column("Published"),
+        Column("Epochs", "count"),
+        Column("Seconds", "mean"),
+        Column("Peak, GB", "mean"),
     )
     rows: list[tuple[Cell, ...]] = [
         (
@@ -164,9 +165,9 @@ def _trials(found: Mapping[str, Any]) -> Section:
             row["seconds"],
             None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9,
         )
-        for row in found["trials"]
+        for row in comparison["trials"]
     ]
-    if any(row["published"] is None for row in found["trials"]):
+    if any(row["published"] is None for row in comparison["trials"]):
         kept = columns[:7] + columns[8:]
         rows = [row[:7] + row[8:] for row in rows]
     else:

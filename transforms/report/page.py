@@ -36,7 +36,7 @@ class Term:
 Cell = str | int | float | Term | None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Column:
     """A table column.
 
@@ -48,7 +48,7 @@ class Column:
 
     title: str
     unit: Unit = "text"
-    bar: bool = False
+    bar: bool = dataclasses.field(default=False, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Card:
+class GalleryCard:
     """A picture of a gallery, and what it is found by.
 
     Attributes:
@@ -130,7 +130,7 @@ class Gallery:
       orders: what the cards can be sorted by; the first holds until another is chosen.
     """
 
-    cards: Sequence[Card]
+    cards: Sequence[GalleryCard]
     filters: Sequence[tuple[str, Sequence[str]]]
     orders: Sequence[str]
     caption: str
@@ -139,25 +139,6 @@ class Gallery:
         for card in self.cards:
             if len(card.values) != len(self.filters) or len(card.ranks) != len(self.orders):
                 raise ValueError(f"gallery {self.caption!r}: a card must have a value for every filter and order")
-
-    def rules(self, name: str) -> Markup:
-        """Return the styles by which the choices of the gallery `name` show and order its cards."""
-        rules = [
-            f"#{name}:has(.f{number}>option:nth-child({place + 2}):checked) "
-            f"figure:not(.f{number}v{place}){{display:none}}"
-            for number, (_, values) in enumerate(self.filters)
-            for place in range(len(values))
-        ]
-        rules += [
-            f"#{name}:has(.order>option:nth-child({number + 1}):checked) figure{{order:var(--o{number})}}"
-            for number in range(len(self.orders))
-        ]
-        return Markup("\n".join(rules))
-
-    def classes(self, card: Card) -> str:
-        """Return the classes of a card: the place of its value in every filter."""
-        places = (values.index(value) for value, (_, values) in zip(card.values, self.filters, strict=True))
-        return " ".join(f"f{number}v{place}" for number, place in enumerate(places))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +201,7 @@ def page_link(name: str) -> Markup:
     return Markup(name)
 
 
-class Shown(NamedTuple):
+class WrittenCell(NamedTuple):
     """A cell as the template needs it; `part` is the length of its bar from 0 to 1, or empty for none."""
 
     text: str
@@ -229,18 +210,18 @@ class Shown(NamedTuple):
     part: str
 
 
-def shown_rows(table: Table) -> list[list[Shown]]:
+def write_rows(table: Table) -> list[list[WrittenCell]]:
     """Return the rows of a table, every cell written out."""
     longest = [_longest(table, index) if column.bar else 0.0 for index, column in enumerate(table.columns)]
     return [
-        [_shown(value, column, most) for value, column, most in zip(row, table.columns, longest, strict=True)]
+        [_written(value, column, most) for value, column, most in zip(row, table.columns, longest, strict=True)]
         for row in table.rows
     ]
 
 
-def _shown(value: Cell, column: Column, longest: float) -> Shown:
+def _written(value: Cell, column: Column, longest: float) -> WrittenCell:
     note = value.note if isinstance(value, Term) else ""
-    return Shown(format_cell(value, column.unit), note, column.unit, _bar_part(value, longest))
+    return WrittenCell(format_cell(value, column.unit), note, column.unit, _bar_part(value, longest))
 
 
 def _longest(table: Table, index: int) -> float:
@@ -279,7 +260,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, page_link=page_link, shown_rows=shown_rows, css=Markup(_beside("page.css"))
+        data_uri=data_uri, page_link=page_link, write_rows=write_rows, css=Markup(_beside("page.css"))
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["grid"] = lambda part: isinstance(part, Grid)
@@ -290,7 +271,7 @@ def _template() -> jinja2.Template:
 def page(
     title: str,
     *,
-    subtitle: str = "",
+    subtitle: Sequence[str] = (),
     summary: Sequence[tuple[str, str]] = (),
     sections: Sequence[Section] = (),
     warnings: Sequence[str] = (),
@@ -303,7 +284,7 @@ def page(
 
     Args:
       title: of the document, and its first heading.
-      subtitle: one line under it.
+      subtitle: lines under it: what the page shows, and of what data.
       summary: (label, figure) pairs, shown large.
       sections: the page's parts, in order.
       warnings: shown before anything else.

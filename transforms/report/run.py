@@ -1,37 +1,155 @@
-"""What the report of every job says of its run: counters, rejects, inputs, options, warnings."""
+"""What the report of every job says of its run: its data, counters, rejects, inputs, options, warnings."""
 
+import dataclasses
+import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from molino.transforms.report.page import Cell, Column, Section, Table, Term
+from molino.transforms.report.page import Cell, Column, Section, Table, Term, format_cell, page
 from molino.transforms.warnings import DataWarning
 
 MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
+# what follows from other options, or from the input; in words, since no option of the command line sets it
+DERIVED = {
+    "blocks": "blocks",
+    "text.optional": "columns that may be missing",
+    "text.blank": "columns that may be empty",
+}
 
 
-def counter_table(
-    counters: Mapping[str, int], known: Mapping[str, str], *, whole: str, apart: Sequence[str] = ()
-) -> Table:
-    """Return the counters, those with an explanation first, as shares of the counter `whole`; rejects by reason apart.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobTerms:
+    """What the words of a job's runs mean.
 
-    Args:
-      known: what each counts, by name, as a module of schemas/ has it.
-      apart: counters that are no part of the whole.
+    Attributes:
+      counters, reasons: what each counts or means, as the job's module of schemas/ has it.
+      noun: what is read, in the plural.
+      outputs: what the same inputs and options give again.
+      apart: counters that are no part of what is read.
+      flags: how an option is written on the command line, by its name in the manifest, where that is not the same; ""
+        where it is shown elsewhere.
     """
-    names = [key for key in known if key in counters]
-    names += sorted(key for key in counters if key not in known and not key.startswith(("rejects.", "_")))
-    total = counters.get(whole, 0)
-    rows: list[tuple[Cell, ...]] = [
-        (Term(key, meaning_of(key, known)), counters[key], None if key in apart else share(counters[key], total))
-        for key in names
-    ]
-    columns = (
-        Column(title="Counter"),
-        Column(title="Count", unit="count"),
-        Column(title=f"Share of {whole.removesuffix('_read')}", unit="share"),
+
+    counters: Mapping[str, str]
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    noun: str = "rows"
+    outputs: str = "rows"
+    apart: Sequence[str] = ()
+    flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a report says of its run, whatever the job.
+
+    Attributes:
+      terms: of the job.
+      balance: a counter, and those that add up to it.
+      counters: totals by name; `rejects.REASON` splits `rejects`. Any may be absent.
+      options, inputs: as the manifest has them; an option named like a key is masked.
+      warnings: shown on top.
+      expected: `rows` that were reckoned with before the run, and `datasets`, those of each; or nothing.
+    """
+
+    terms: JobTerms
+    balance: tuple[str, Sequence[str]]
+    counters: Mapping[str, int]
+    options: Mapping[str, Any]
+    inputs: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[DataWarning] = ()
+    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Any, counters: Mapping[str, int], terms: JobTerms) -> "RunFacts":
+        """Return the facts of a run with these counters; what is of this attempt or for warnings alone is left out."""
+        return cls(
+            terms=terms,
+            balance=run.balance,
+            counters={name: n for name, n in counters.items() if not name.startswith(("units", "_"))},
+            options=run.options,
+            inputs=run.inputs,
+            warnings=run.warnings_of(counters),
+            expected=run.expected,
+        )
+
+    @property
+    def missing(self) -> int:
+        """How many more were accounted for than read; 0 where the counters add up."""
+        whole, parts = self.balance
+        return sum(self.counters.get(part, 0) for part in parts) - self.counters.get(whole, 0)
+
+    def figures(self, titles: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Return counters for the summary, by the titles that they have there."""
+        return [(title, format_cell(self.counters.get(name, 0), "count")) for title, name in titles.items()]
+
+
+def run_page(
+    title: str,
+    facts: RunFacts,
+    *,
+    subtitle: str,
+    summary: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+    links: Sequence[tuple[str, str]] = (),
+    redact: Callable[[str], str] = str,
+) -> str:
+    """Return the page of a run: its own sections, and what every report says; the arguments are those of `page`."""
+    return page(
+        title,
+        subtitle=[subtitle, *data_lines(facts.inputs)],
+        summary=summary,
+        sections=[*sections, quality_section(facts), run_section(facts)],
+        warnings=warning_lines(facts),
+        links=links,
+        redact=redact,
     )
+
+
+def data_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what was read, in a line: names, how many files, bytes, and when they last changed, where that is known.
+
+    >>> data_lines([{"path": "/a/x.csv", "bytes": 1500, "modified": 0.0}])
+    ['Data: x.csv, 1 file, 1,500 bytes.']
+    """
+    if not inputs:
+        return []
+    names = [str(one.get("path", "")).rstrip("/").rpartition("/")[2] for one in inputs]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+    files, size = sum(one.get("files", 1) for one in inputs), sum(one.get("bytes") or 0 for one in inputs)
+    dates = sorted({_date(one)[:10] for one in inputs} - {""})
+    changed = f", last changed {' to '.join(dict.fromkeys((dates[0], dates[-1])))} (UTC)" if dates else ""
+    return [f"Data: {shown}, {count(files, 'file')}, {size:,} bytes{changed}."]
+
+
+def _date(entry: Mapping[str, Any]) -> str:
+    """Return when an input last changed, in UTC; "" where that is not known."""
+    seconds = entry.get("modified")
+    return f"{datetime.datetime.fromtimestamp(int(seconds), datetime.UTC):%Y-%m-%d %H:%M}" if seconds else ""
+
+
+def quality_section(facts: RunFacts) -> Section:
+    """Return what the run met on its way: counters, rejects by reason, and what had been expected."""
+    terms, (whole, parts) = facts.terms, facts.balance
+    text = f"What the run met on its way. Shares are of the {terms.noun}{' read' if facts.inputs else ''}."
+    if not facts.missing:
+        text += f" Every {terms.noun[:-1]} is accounted for: {listed(parts)} add up to the {whole.replace('_', ' ')}."
+    rejects = [reject_table(facts)] if facts.counters.get("rejects") else []
+    plan = [plan_table(facts)] if "rows" in facts.expected else []
+    return Section("Data quality", text, [counter_table(facts), *rejects, *plan])
+
+
+def counter_table(facts: RunFacts) -> Table:
+    """Return the counters, those with an explanation first, as shares of what was read; rejects by reason apart."""
+    counters, terms, whole = facts.counters, facts.terms, facts.balance[0]
+    names = [name for name in terms.counters if name in counters]
+    names += sorted(name for name in counters if name not in terms.counters and not name.startswith("rejects."))
+    rows: list[tuple[Cell, ...]] = []
+    for name in names:
+        part = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
+        rows.append((Term(name, meaning_of(name, terms.counters)), counters[name], part))
+    columns = (Column("Counter"), Column("Count", "count"), Column(f"Share of {terms.noun}", "share"))
     return Table(columns, rows, "Counters")
 
 
@@ -45,105 +163,134 @@ def meaning_of(counter: str, known: Mapping[str, str]) -> str:
     return known[counter] if counter in known else known.get(next(kinds, ""), "")
 
 
-def reject_table(counters: Mapping[str, int], reasons: Mapping[str, str], *, noun: str) -> Table:
-    """Return the rejects by reason, the commonest first.
-
-    Args:
-      reasons: explanations by name.
-      noun: what was rejected, in the plural.
-    """
-    found = {key.removeprefix("rejects."): n for key, n in counters.items() if key.startswith("rejects.")}
-    total = sum(found.values())
+def reject_table(facts: RunFacts) -> Table:
+    """Return the rejects by reason, the commonest first."""
+    counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
+    total = sum(counts.values())
     rows: list[tuple[Cell, ...]] = [
-        (Term(reason, reasons.get(reason, "")), n, share(n, total))
-        for reason, n in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        (Term(reason, facts.terms.reasons.get(reason, "")), n, share(n, total))
+        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
     columns = (
-        Column(title="Reason"),
-        Column(title=noun.capitalize(), unit="count"),
-        Column(title="Share of rejects", unit="share", bar=True),
+        Column("Reason"),
+        Column(facts.terms.noun.capitalize(), "count"),
+        Column("Share of rejects", "share", bar=True),
     )
-    return Table(columns, rows, f"Rejected {noun} by reason")
+    return Table(columns, rows, f"Rejected {facts.terms.noun} by reason")
 
 
-def run_section(
-    options: Mapping[str, object],
-    inputs: Sequence[Mapping[str, Any]],
-    *,
-    made: str,
-    expected: Mapping[str, Any] | None = None,
-    counters: Mapping[str, int] | None = None,
-    whole: str = "rows_read",
-) -> Section:
-    """Return what the run read and how, and the rows that were expected; an option named like a key is masked.
-
-    Args:
-      made: what the same inputs and options give again.
-      expected: `rows` that were reckoned with before the run, and `datasets`, those of each; or nothing.
-      counters: totals of the run.
-      whole: the counter of what was read.
-    """
-    files = sum(one.get("files", 1) for one in inputs)
-    size = sum(one.get("bytes") or 0 for one in inputs)
-    text = f"The same inputs and options give the same {made}. Read: {count(files, 'file')}, {size:,} bytes."
-    plan = [plan_table(expected, counters or {}, whole)] if expected and "rows" in expected else []
-    return Section("Inputs and options", text, [_input_table(inputs), _option_table(options), *plan])
-
-
-def plan_table(expected: Mapping[str, Any], counters: Mapping[str, int], whole: str) -> Table:
+def plan_table(facts: RunFacts) -> Table:
     """Return the rows that a plan had reckoned with beside those that there were.
 
     Seconds, bytes and memory are not shown: a report is the same however a run was done. The manifest has them.
     """
-    plans = [(f"{whole.removesuffix('_read')} read", whole, expected["rows"])]
-    plans += [(name, name, rows) for name, rows in expected["datasets"].items()]
+    whole = facts.balance[0]
+    plans = [(f"{facts.terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
+    plans += [(name, name, rows) for name, rows in facts.expected["datasets"].items()]
     rows = [
-        (shown, planned, counters.get(name, 0), f"{counters.get(name, 0) / planned:.3f}" if planned else None)
-        for shown, name, planned in plans
+        (title, planned, facts.counters.get(name, 0), share(facts.counters.get(name, 0), planned))
+        for title, name, planned in plans
     ]
-    columns = (
-        Column(title="Rows"),
-        Column(title="Plan", unit="count"),
-        Column(title="Fact", unit="count"),
-        Column(title="Fact by plan"),
-    )
+    columns = (Column("Rows"), Column("Plan", "count"), Column("Fact", "count"), Column("Fact by plan", "share"))
     return Table(columns, rows, "Plan and fact")
 
 
-def shown_warnings(warnings: Sequence[DataWarning]) -> list[str]:
-    """Return the first warnings, and how many more there are."""
-    shown = [str(warning) for warning in warnings[:MOST_LINES]]
-    return shown + ([f"… and {len(warnings) - MOST_LINES:,} more."] if len(warnings) > MOST_LINES else [])
+def run_section(facts: RunFacts) -> Section:
+    """Return what the run read, and how."""
+    options = option_table(facts.options, facts.terms.flags)
+    if not facts.inputs:
+        return Section("Options", f"The same options give the same {facts.terms.outputs}.", [options])
+    text = f"The same inputs and options give the same {facts.terms.outputs}."
+    return Section("Inputs and options", text, [_input_table(facts.inputs), options])
 
 
 def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
-    rows: list[tuple[Cell, ...]] = [(str(one.get("path", "")), one.get("bytes")) for one in inputs[:MOST_LINES]]
-    if len(inputs) > MOST_LINES:
-        rest = inputs[MOST_LINES:]
-        rows.append((f"… and {len(rest):,} more", sum(one.get("bytes") or 0 for one in rest)))
-    return Table((Column(title="File"), Column(title="Bytes", unit="count")), rows, "Inputs")
+    rows: list[tuple[Cell, ...]] = []
+    for one in inputs[:MOST_LINES]:
+        digest = f"digest {one['digest'][:16]}… of the files' names, sizes and times" if "digest" in one else ""
+        rows.append((Term(str(one.get("path", "")), digest), one.get("files", 1), one.get("bytes"), _date(one) or None))
+    if rest := inputs[MOST_LINES:]:
+        files, size = sum(one.get("files", 1) for one in rest), sum(one.get("bytes") or 0 for one in rest)
+        rows.append((f"… and {len(rest):,} more", files, size, None))
+    columns = (Column("Input"), Column("Files", "count"), Column("Bytes", "count"), Column("Changed, UTC"))
+    return Table(columns, rows, "Inputs", wide=True)
 
 
-def _option_table(options: Mapping[str, object]) -> Table:
-    rows = [(name, _option_text(name, value)) for name, value in sorted(options.items())]
-    return Table((Column(title="Option"), Column(title="Value")), rows, "Options")
+def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:
+    """Return options by the names that they have on the command line, and their values in words."""
+    rows = sorted(row for row in _option_rows(options, flags, "") if row[0])
+    return Table((Column("Option"), Column("Value")), rows, "Options", wide=True)
 
 
-def _option_text(name: str, value: object) -> str:
+def _option_rows(options: Mapping[str, Any], flags: Mapping[str, str], above: str) -> Iterator[tuple[str, str]]:
+    for name, value in options.items():
+        path = f"{above}{name}"
+        if isinstance(value, Mapping) and flags.get(path) != "":
+            yield from _option_rows(value, flags, f"{path}.")
+        elif value and isinstance(value, list) and all(isinstance(block, Mapping) for block in value):
+            yield from ((f"{_flag(path, flags)}, block {n}", in_words(block)) for n, block in enumerate(value, 1))
+        else:
+            hidden = value is not None and SECRET.search(name)
+            yield _flag(path, flags), "(hidden)" if hidden else in_words(value)
+
+
+def _flag(path: str, flags: Mapping[str, str]) -> str:
+    """Return how the option of this path in the manifest is written; of columns `--NAME-column`."""
+    known = flags.get(path, DERIVED.get(path))
+    above, _, name = path.rpartition(".")
+    column = "-column" if above.endswith("columns") else ""
+    return f"--{name.replace('_', '-')}{column}" if known is None else known
+
+
+def in_words(value: object) -> str:
+    """Return the value of an option as a person writes it.
+
+    >>> in_words([[10], [30, 20]]), in_words(True), in_words({"rate": [0.5, 1.0]}), in_words(["NULL", ""])
+    ('10, 30 · 20', 'yes', 'rate: 0.5, 1.0', 'NULL, (empty)')
+    """
     if value is None:
         return "not set"
-    if SECRET.search(name):
-        return "(hidden)"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {in_words(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        inner = (
+            " · ".join(map(in_words, each)) if isinstance(each, list | tuple) else in_words(each) for each in value
+        )
+        return ", ".join(inner) or "none"
+    return str(value) or "(empty)"
+
+
+def warning_lines(facts: RunFacts) -> list[str]:
+    """Return the first warnings, and how many more there are; led by one when rows were lost or invented."""
+    lines = [str(warning) for warning in facts.warnings[:MOST_LINES]]
+    if more := len(facts.warnings) - len(lines):
+        lines.append(f"… and {more:,} more.")
+    if facts.missing:
+        whole, parts = facts.balance
+        wrong = f"{abs(facts.missing):,} {'more' if facts.missing > 0 else 'fewer'} than the {whole.replace('_', ' ')}"
+        lines.insert(0, f"The {facts.terms.noun} do not add up: {listed(parts)} are {wrong}.")
+    return lines
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence.
+
+    >>> listed(["people", "duplicates", "rejects"])
+    'people, duplicates and rejects'
+    """
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> count(1, "file"), count(1200, "file")
-    ('1 file', '1,200 files')
+    >>> count(1, "file"), count(1200, "file"), count(2, "category")
+    ('1 file', '1,200 files', '2 categories')
     """
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"1 {noun}" if number == 1 else f"{number:,} {many}"
 
 
 def share(part: int, whole: int) -> float | None:

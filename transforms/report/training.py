@@ -5,53 +5,61 @@ from typing import Any
 
 from molino.transforms.report.charts import Series, line_plot
 from molino.transforms.report.page import Column, Section, Table, page
+from molino.transforms.report.run import option_table
 
 NOT_TOLD = ("quiet",)
 OF_PHRASES = ("dim", "members", "leave_out", "min_count")
 
 
-def training_report(found: Mapping[str, Any]) -> str:
+def training_report(figures: Mapping[str, Any]) -> str:
     """Return what a training came to as one HTML page.
 
     Args:
-      found: what stands in metrics.json: see docs/training.md.
+      figures: what stands in metrics.json: see docs/training.md.
     """
-    test = found["test"]
+    test = figures["test"]
     summary = [
         ("balanced accuracy, test", f"{test['balanced_accuracy']:.4f}"),
         ("accuracy, test", f"{test['accuracy']:.4f}"),
         *((name.replace("_", " ").replace("top", "top "), f"{test[name]:.4f}") for name in test if name[:3] == "top"),
         ("test titles", f"{test['titles']:,}"),
-        ("categories", f"{found['categories']:,}"),
-        ("parameters", f"{found['parameters']:,}"),
+        ("categories", f"{figures['categories']:,}"),
+        ("parameters", f"{figures['parameters']:,}"),
     ]
-    sections = [_figures(found), _curves(found), *_languages(found), _mistakes(found), _speed(found), _made(found)]
-    what = found["options"]["architecture"]
+    sections = [
+        _figures(figures),
+        _curves(figures),
+        *_languages(figures),
+        _mistakes(figures),
+        _speed(figures),
+        _options(figures),
+    ]
+    what = figures["options"]["architecture"]
     subtitle = f"The architecture {what}, trained on the training split and chosen on the validation split."
     return page(
         "Classifier of titles",
-        subtitle=subtitle,
+        subtitle=[subtitle, f"Data: the titles run whose manifest has the sha256 {figures['run'][:16]}…."],
         summary=summary,
         sections=sections,
-        warnings=found.get("warnings", ()),
+        warnings=figures.get("warnings", ()),
     )
 
 
-def _figures(found: Mapping[str, Any]) -> Section:
+def _figures(figures: Mapping[str, Any]) -> Section:
     text = (
         "Balanced accuracy is the mean recall over the categories that are there. The interval is 95 % of what it "
         "becomes when titles are drawn again, with replacement, within their category."
     )
-    top = next((name for name in found["test"] if name[:3] == "top"), "")
-    sure = [what for what in ("scores", "probabilities") if f"calibration_error_of_{what}" in found["test"]]
+    top = next((name for name in figures["test"] if name[:3] == "top"), "")
+    sure = [what for what in ("scores", "probabilities") if f"calibration_error_of_{what}" in figures["test"]]
     columns = (
-        Column(title="Split"),
-        Column(title="Titles", unit="count"),
-        Column(title="Balanced accuracy"),
-        Column(title="Interval"),
-        Column(title="Accuracy"),
-        Column(title=f"Among the first {top.partition('_')[0][3:]}"),
-        *(Column(title=f"Calibration error of {what}") for what in sure),
+        Column("Split"),
+        Column("Titles", "count"),
+        Column("Balanced accuracy"),
+        Column("Interval"),
+        Column("Accuracy"),
+        Column(f"Among the first {top.partition('_')[0][3:]}"),
+        *(Column(f"Calibration error of {what}") for what in sure),
     )
     rows = [
         (
@@ -63,30 +71,30 @@ def _figures(found: Mapping[str, Any]) -> Section:
             f"{each[top]:.4f}" if top else None,
             *(f"{each[f'calibration_error_of_{what}']:.4f}" for what in sure),
         )
-        for split, each in ((split, found[split]) for split in ("validation", "test"))
+        for split, each in ((split, figures[split]) for split in ("validation", "test"))
     ]
     return Section("Figures", text, [Table(columns, rows, "Figures of the finished classifier", wide=True)])
 
 
-def _curves(found: Mapping[str, Any]) -> Section:
+def _curves(figures: Mapping[str, Any]) -> Section:
     kept = {
         name: max(range(len(epochs)), key=lambda place: epochs[place]["validation_balanced_accuracy"]) + 1
-        for name, epochs in found["epochs"].items()
+        for name, epochs in figures["epochs"].items()
     }
     which = ", ".join(f"{number} of {name}" if len(kept) > 1 else f"{number}" for name, number in kept.items())
     text = f"The epoch of the best balanced accuracy on the validation split is the one that was kept: {which}."
     if len(kept) > 1:
         text += " A classifier of one language is trained and measured on the titles of that language alone."
-    losses, figures = [], []
-    for name, epochs in found["epochs"].items():
+    losses, accuracies = [], []
+    for name, epochs in figures["epochs"].items():
         of = "" if name == "all" else f", {name}"
         numbers = list(range(1, len(epochs) + 1))
         losses.append(Series(label=f"training{of}", x=numbers, y=[each["loss"] for each in epochs]))
         losses.append(Series(label=f"validation{of}", x=numbers, y=[each["validation_loss"] for each in epochs]))
         balanced = "balanced" if of else "balanced accuracy"
         for key, label in (("validation_balanced_accuracy", balanced), ("validation_accuracy", "accuracy")):
-            figures.append(Series(label=f"{label}{of}", x=numbers, y=[each[key] for each in epochs]))
-    last = found["epochs"]["all"][-1]
+            accuracies.append(Series(label=f"{label}{of}", x=numbers, y=[each[key] for each in epochs]))
+    last = figures["epochs"]["all"][-1]
     parts = [
         line_plot(
             losses,
@@ -97,7 +105,7 @@ def _curves(found: Mapping[str, Any]) -> Section:
             alt=f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}.",
         ),
         line_plot(
-            figures,
+            accuracies,
             x_label="Epoch",
             years=True,  # whole numbers
             y_label="Accuracy",
@@ -109,8 +117,8 @@ def _curves(found: Mapping[str, Any]) -> Section:
     return Section("Learning curves", text, parts)
 
 
-def _languages(found: Mapping[str, Any]) -> list[Section]:
-    choice = found["choice"]
+def _languages(figures: Mapping[str, Any]) -> list[Section]:
+    choice = figures["choice"]
     if not choice:
         return []
     better = "One classifier a language is" if choice["better"] == "each" else "One classifier for all languages is"
@@ -120,18 +128,13 @@ def _languages(found: Mapping[str, Any]) -> list[Section]:
         (f"test, {language}", f"{each['one']:.4f}", f"{each['each']:.4f}")
         for language, each in choice["test_by_language"].items()
     ]
-    columns = (Column(title="Titles"), Column(title="One for all"), Column(title="One a language, merged"))
+    columns = (Column("Titles"), Column("One for all"), Column("One a language, merged"))
     return [Section("One classifier, or one a language", text, [Table(columns, rows, "By language", wide=True)])]
 
 
-def _mistakes(found: Mapping[str, Any]) -> Section:
+def _mistakes(figures: Mapping[str, Any]) -> Section:
     text = "Categories of the lowest recall on the test split, and what their titles were taken for."
-    columns = (
-        Column(title="Category"),
-        Column(title="Titles", unit="count"),
-        Column(title="Recall", unit="share", bar=True),
-        Column(title="Taken for"),
-    )
+    columns = (Column("Category"), Column("Titles", "count"), Column("Recall", "share", bar=True), Column("Taken for"))
     rows = [
         (
             each["category"],
@@ -139,37 +142,31 @@ def _mistakes(found: Mapping[str, Any]) -> Section:
             each["right"] / each["titles"],
             ", ".join(f"{name} ({times})" for name, times in each["taken_for"]) or None,
         )
-        for each in found["worst"]
+        for each in figures["worst"]
     ]
     return Section("Worst categories", text, [Table(columns, rows, "The worst first", wide=True)])
 
 
-def _speed(found: Mapping[str, Any]) -> Section:
+def _speed(figures: Mapping[str, Any]) -> Section:
     columns = (
-        Column(title="Trained on"),
-        Column(title="Epoch", unit="count"),
-        Column(title="Seconds", unit="mean"),
-        Column(title="Titles a second", unit="count"),
-        Column(title="Waiting for data", unit="share"),
+        Column("Trained on"),
+        Column("Epoch", "count"),
+        Column("Seconds", "mean"),
+        Column("Titles a second", "count"),
+        Column("Waiting for data", "share"),
     )
     rows = [
         (name, number, each["seconds"], round(each["rows_a_second"]), each["waiting"])
-        for name, epochs in found["times"].items()
+        for name, epochs in figures["times"].items()
         for number, each in enumerate(epochs, 1)
     ]
     text = "Measuring on the validation split is not counted."
     return Section("Speed", text, [Table(columns, rows, "Epochs", wide=True)])
 
 
-def _made(found: Mapping[str, Any]) -> Section:
-    options = {**found["options"], "backend of Keras": found["backend"], "manifest of the run": found["run"]}
-    left_out = NOT_TOLD + (() if options["architecture"] == "phrases" else OF_PHRASES)
-    rows = [(name, _shown(value)) for name, value in options.items() if name not in left_out]
-    columns = (Column(title="What"), Column(title="Value"))
-    return Section("How it was made", "Options as the program understood them.", [Table(columns, rows, "Options")])
-
-
-def _shown(value: Any) -> str | None:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or None
-    return None if value is None else str(value)
+def _options(figures: Mapping[str, Any]) -> Section:
+    plain = {**figures["options"], "backend": figures["backend"], "manifest": figures["run"]}
+    left_out = NOT_TOLD + (() if plain["architecture"] == "phrases" else OF_PHRASES)
+    options = {name: value for name, value in plain.items() if name not in left_out}
+    flags = {"backend": "backend of Keras", "manifest": "manifest of the run that was read, sha256"}
+    return Section("Options", "Options as the program understood them.", [option_table(options, flags)])

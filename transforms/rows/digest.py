@@ -39,7 +39,6 @@ def _type_name(type_: pa.DataType) -> str:
 
 
 def _update(state: "hashlib._Hash", column: pa.Array) -> None:
-    """Feed one column to a hash."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_map(column.type):

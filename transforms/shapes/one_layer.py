@@ -93,7 +93,7 @@ def _add_sums(x, y, d, s, nodes):
 
 
 @compiled
-def descend(x, y, label, w, b, v, c, batch, steps, rate, l2):
+def descend(x, y, label, w, b, v, c, batch, steps, rate, l2):  # noqa: PLR0913  a compiled kernel
     """Take some steps at one rate, in place; return the cross-entropy before the first of them.
 
     Args:

@@ -9,23 +9,27 @@ import pyarrow as pa
 from molino.schemas.shapes import COUNTERS
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
 from molino.transforms.report.page import (
-    Card,
     Cell,
     Column,
     Gallery,
+    GalleryCard,
     Picture,
     Plot,
     Section,
     Table,
     Term,
     format_cell,
-    page,
 )
-from molino.transforms.report.run import counter_table, plan_table, run_section, shown_warnings
+from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.shapes.points import PROBLEMS
-from molino.transforms.warnings import DataWarning
 
 MOST_SETUPS = 40  # in the table of seeds
+TERMS = JobTerms(
+    counters=COUNTERS,
+    noun="networks",
+    apart=("predictions", "points"),
+    flags={"points.kind": "--points", "plots": "pictures", "max_reject_ratio": ""},
+)
 # what makes two networks the same but for their initial weights
 SETUP = ("problem", "r", "hidden", "batch", "steps", "rate", "decay", "decay_steps", "l2", "deviation")
 # headings of the filters of the gallery, and how a network's value is written
@@ -53,49 +57,28 @@ ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 }
 
 
-def shapes_report(
-    cards: pa.Table,
-    *,
-    counters: Mapping[str, int],
-    options: Mapping[str, object],
-    warnings: Sequence[DataWarning],
-    expected: Mapping[str, Any] | None = None,
-) -> str:
+def shapes_report(cards: pa.Table, facts: RunFacts) -> str:
     """Return the page. Its bytes depend on the arguments only.
 
     Args:
       cards: `run_network.CARDS` without `seconds`, of every network, in the order of the sweep.
-      counters: totals of the run by name.
-      options: the run's options.
-      warnings: shown on top.
-      expected: rows that were reckoned with, see `report_run.run_section`.
     """
     runs = cards.to_pylist()
-    return page(
+    growth = (
+        "Accuracy on the test points. Lines: the mean over the seeds of the best networks of that size; bands: from "
+        "the lowest seed to the highest."
+    )
+    return run_page(
         "Shapes",
+        facts,
         subtitle="Small networks that learn which points of a square lie in a shape.",
-        summary=_summary(runs, counters),
+        summary=_summary(runs, facts),
         sections=[
             _best(runs),
-            Section(
-                "Width and depth",
-                "Accuracy on the test points. Lines: the mean over the seeds of the best networks of that size; bands: "
-                "from the lowest seed to the highest.",
-                [_width(runs), _depth(runs)],
-            ),
+            Section("Width and depth", growth, [_width(runs), _depth(runs)]),
             *_seeds(runs),
             gallery_section(runs),
-            Section(
-                "Counters",
-                "Every network of the sweep has a row.",
-                [
-                    counter_table(counters, COUNTERS, whole="networks", apart=("predictions", "points")),
-                    *([plan_table(expected, counters, "networks")] if expected and "rows" in expected else []),
-                ],
-            ),
-            options_section(options, made="rows"),
         ],
-        warnings=shown_warnings(warnings),
     )
 
 
@@ -130,24 +113,7 @@ def _accuracies(group: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return np.array([run["test_accuracy"] for run in group])
 
 
-def options_section(options: Mapping[str, object], *, made: str) -> Section:
-    """Return what the run was told to do, a line for each block of the sweep."""
-    plain = {name: value for name, value in options.items() if name not in ("sweep", "max_reject_ratio")}
-    *_, table = run_section(plain | _sweep_lines(options), [], made=made).parts
-    return Section("Options", f"The same options give the same {made}.", [table])
-
-
-def _sweep_lines(options: Mapping[str, object]) -> dict[str, str]:
-    """Return the blocks of the sweep, each as an option that a person can read."""
-    blocks = options.get("sweep", [])
-    assert isinstance(blocks, list)
-    return {
-        f"sweep, block {number}": "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in block.items())
-        for number, block in enumerate(blocks, 1)
-    }
-
-
-def _summary(runs: Sequence[Mapping[str, Any]], counters: Mapping[str, int]) -> list[tuple[str, str]]:
+def _summary(runs: Sequence[Mapping[str, Any]], facts: RunFacts) -> list[tuple[str, str]]:
     best = max(runs, key=lambda run: (run["test_accuracy"], -run["run"]), default=None)
     shown = [
         ("networks", format_cell(len(runs), "count")),
@@ -156,9 +122,7 @@ def _summary(runs: Sequence[Mapping[str, Any]], counters: Mapping[str, int]) -> 
     ]
     if best:
         shown.append((f"best: {shape_name(best)}, {nodes_text(best)}", f"{best['test_accuracy']:.2%}"))
-    if counters.get("diverged"):
-        shown.append(("diverged", format_cell(counters["diverged"], "count")))
-    return shown
+    return shown + (facts.figures({"diverged": "diverged"}) if facts.counters.get("diverged") else [])
 
 
 def _problems(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -174,13 +138,13 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
         accuracies = [best[f"{split}_accuracy"] for split in ("train", "validation", "test")]
         rows.append((problem, len(of), best["base"], Term(nodes_text(best), how), *accuracies))
     columns = (
-        Column(title="Problem"),
-        Column(title="Networks", unit="count"),
-        Column(title="Base", unit="share"),
-        Column(title="Best network: nodes"),
-        Column(title="Training", unit="share"),
-        Column(title="Validation", unit="share"),
-        Column(title="Test", unit="share"),
+        Column("Problem"),
+        Column("Networks", "count"),
+        Column("Base", "share"),
+        Column("Best network: nodes"),
+        Column("Training", "share"),
+        Column("Validation", "share"),
+        Column("Test", "share"),
     )
     text = "The base is what one gets right by saying the commoner class of every point. "
     text += "What else a network was trained with stands in the gallery, by its number."
@@ -249,7 +213,8 @@ def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
             for place, values in zip(at, groups, strict=True):
                 axes.scatter([place] * len(values), 100 * values, s=14, color=color, zorder=3, linewidths=0)
         axes.set_xticks(range(len(problems)), problems)
-        axes.set_ylim(40, 101)
+        lowest = min(100 * values.min() for values in found.values())
+        axes.set_ylim(min(40, lowest - 2), 101)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("Right, %")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6)
@@ -269,12 +234,12 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
         name = Term(f"{shape_name(run)}, {nodes_text(run)}", how)
         rows.append((name, len(values), values.min(), float(np.median(values)), values.max(), np.ptp(values)))
     columns = (
-        Column(title="Network"),
-        Column(title="Seeds", unit="count"),
-        Column(title="Lowest", unit="share"),
-        Column(title="Median", unit="share"),
-        Column(title="Highest", unit="share"),
-        Column(title="Spread", unit="share", bar=True),
+        Column("Network"),
+        Column("Seeds", "count"),
+        Column("Lowest", "share"),
+        Column("Median", "share"),
+        Column("Highest", "share"),
+        Column("Spread", "share", bar=True),
     )
     text = "Networks that differ in their initial weights alone, those with the widest spread first."
     more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""
@@ -301,7 +266,7 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         ranks.append(rank)
     varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
     cards = [
-        Card(
+        GalleryCard(
             picture=_picture(run, varied),
             values=[values[title][place] for title, _ in filters],
             ranks=[rank[place] for rank in ranks],

@@ -83,7 +83,7 @@ def run_network(unit: Unit, folder: str, *, points: Points, timings: bool, plots
     trained = train_network(
         network,
         *read_split(points, network.problem, "train"),
-        tell=lambda share: progress.report("read", bytes=int(share * cost)),
+        report=lambda share: progress.report("read", bytes=int(share * cost)),
     )
     seconds = time.perf_counter() - started
     margins = {split: _margins(trained, points, network.problem, split) for split in SPLITS}

@@ -105,7 +105,7 @@ def train_network(
     label: np.ndarray,
     *,
     layers: Layers | None = None,
-    tell: Callable[[float], object] = float,
+    report: Callable[[float], object] = float,
 ) -> Trained:
     """Return a network trained on points in their order.
 
@@ -114,7 +114,7 @@ def train_network(
     Args:
       x, y, label: (n,) float32, contiguous; labels are 0 or 1. There must be more points than a batch has.
       layers: initial weights, which are changed; drawn where they are not given.
-      tell: called now and then with the share of the steps that were taken since the last time.
+      report: called now and then with the share of the steps that were taken since the last time.
     """
     layers = draw_layers(network) if layers is None else layers
     if len(layers) == 2:
@@ -133,7 +133,7 @@ def train_network(
         if start in noted:
             steps.append(start)
             losses.append(float(np.float32(loss)))
-        tell((stop - start) / network.steps)
+        report((stop - start) / network.steps)
         if not np.isfinite(loss):
             break
     return Trained(layers=layers, curve_step=steps, curve_loss=losses)

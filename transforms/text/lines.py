@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from molino.transforms.errors import DataError
+from molino.transforms.rows.batches import empty
 from molino.transforms.text.position import LINE_BITS, POSITION
 from molino.transforms.text.sources import Source, TextFormat
 
@@ -21,6 +22,7 @@ MARKS = ("\ufeff", "ï»¿")  # a byte order mark, as UTF-8 and as latin-1 has i
 SHAPE = {ord(c): "A" if c.isalpha() else "9" for c in map(chr, range(0x250)) if c.isalnum()}
 
 RAW_REJECTS = pa.schema([(POSITION, pa.int64()), ("reason", pa.string()), ("row", pa.string())])
+NO_REJECTS = empty(RAW_REJECTS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,10 @@ class Chunk:
     """
 
     rows: pa.RecordBatch
-    rejects: pa.RecordBatch
     records: int
     lines: int
     bytes: int
+    rejects: pa.RecordBatch = dataclasses.field(default_factory=lambda: NO_REJECTS)
     counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -55,8 +57,8 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     table = None if suspicious or decoded is None else parse_clean(decoded, len(ends), source, text)
     if table is not None:
         positions = np.arange(position, position + len(ends), dtype=np.int64)
-        rows, none = with_position(table, positions), raw_rejects([], [], [])
-        return Chunk(rows=rows, rejects=none, records=len(ends), lines=len(ends), bytes=len(data))
+        rows = with_position(table, positions)
+        return Chunk(rows=rows, records=len(ends), lines=len(ends), bytes=len(data))
     return _parse_with_rejects(data, ends, source, text, position)
 
 
@@ -101,7 +103,6 @@ def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) ->
 
 
 def _count_in_lines(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Return how many flags are set in each line."""
     return np.diff(np.searchsorted(np.flatnonzero(flags), ends), prepend=0)
 
 

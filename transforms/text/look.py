@@ -109,9 +109,7 @@ def _check_names(source: Source, text: TextFormat) -> Found:
     return None
 
 
-def _check_encoding(
-    lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine
-) -> DataWarning | None:
+def _check_encoding(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
     better = better_encoding(b"\n".join(lines), text.codec)
     if not better:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from molino.transforms.rows.batches import sum_counters
-from molino.transforms.text.lines import NEWLINE, Chunk, parse_clean, raw_rejects, show_line, with_position
+from molino.transforms.text.lines import NEWLINE, NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
 from molino.transforms.warnings import Sighting
@@ -135,7 +135,6 @@ def parse_clean_records(data: bytes, source: Source, text: TextFormat, position:
     newlines = np.flatnonzero(np.frombuffer(clean, np.uint8) == NEWLINE)
     return Chunk(
         rows=with_position(table, position + np.searchsorted(newlines, starts)),
-        rejects=raw_rejects([], [], []),
         records=len(ends),
         lines=len(newlines),
         bytes=min(len(clean), length),
@@ -220,7 +219,7 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),
-        rejects=raw_rejects(*zip(*bad, strict=True)) if bad else raw_rejects([], [], []),
+        rejects=raw_rejects(*zip(*bad, strict=True)) if bad else NO_REJECTS,
         records=len(rows) + len(bad),
         lines=feed.number,
         bytes=feed.bytes,

@@ -23,7 +23,7 @@ from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
-from molino.transforms.text.lines import Chunk, parse_lines, raw_rejects, reject_headers
+from molino.transforms.text.lines import Chunk, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -59,8 +59,7 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
         blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
         yield from (parse_quoted if text.quote else _parse_blocks)(blocks, source, text, span.number)
     if any(doubts):
-        none = raw_rejects([], [], [])
-        yield Chunk(rows=empty(text.schema), rejects=none, records=0, lines=0, bytes=0, counters=sum_counters(doubts))
+        yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
 
 
 def _parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:

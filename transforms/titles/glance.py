@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.titles.keys import SPLITS
 
-LONGEST = 120  # characters: the last group of lengths is open
+LONGEST = 1000  # characters: longer titles are counted as of so many
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.quiet import TENSORFLOW
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
 from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
@@ -102,9 +103,7 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
     trained = labels.table.slice(0, len(labels.categories))
     request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
     with tempfile.TemporaryDirectory(prefix="molino-") as folder:
-        code, _, last = run_module(
-            "molino.transforms.titles.labels", request, folder=folder, environment={"TF_CPP_MIN_LOG_LEVEL": "3"}
-        )
+        code, _, last = run_module("molino.transforms.titles.labels", request, folder=folder, environment=TENSORFLOW)
         if code:
             last = last or f"it ended with {code}"
             raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")

@@ -2,25 +2,35 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.titles import COUNTERS, REASONS
-from molino.transforms.report.charts import Series, bar_plot, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term, format_cell, page
-from molino.transforms.report.run import count, counter_table, reject_table, run_section, share, shown_warnings
+from molino.transforms.models.embed import Model
+from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
+from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
+from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
 from molino.transforms.titles.glance import LONGEST, Glance, Known
 from molino.transforms.titles.keys import SPLITS
-from molino.transforms.warnings import DataWarning
 
 TOP = 20
 TOP_LANGUAGES = 12
-CURVE_POINTS = 150
 COLORED = 5  # categories with a colour of their own on the map
-LENGTH_STEP = 10
+TERMS = JobTerms(
+    counters=COUNTERS,
+    reasons=REASONS,
+    outputs="titles",
+    flags={"models": "", "model_text": "--write-model-text", "tokens": "--write-tokens"},
+)
+SUMMARY = {
+    "titles": "titles",
+    "rows read": "rows_read",
+    "duplicate rows": "duplicates",
+    "titles in conflict": "conflicting_titles",
+    "rejected rows": "rejects",
+}
 
 
 def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -42,62 +52,34 @@ def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return points, np.append(shares, np.zeros(2 - len(shares)))
 
 
-def titles_report(
-    glance: Glance,
-    labels: pa.Table,
-    *,
-    models: Sequence[Mapping[str, Any]],
-    counters: Mapping[str, int],
-    options: Mapping[str, object],
-    inputs: Sequence[Mapping[str, Any]],
-    warnings: Sequence[DataWarning],
-    expected: Mapping[str, Any] | None = None,
-) -> str:
+def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
       glance: what all titles show.
       labels: schemas.titles.LABELS.
-      models: name, digest, dim, kind, vocabulary and buckets of each.
-      counters: totals of the run by name; `rejects.REASON` splits `rejects`. Any may be absent.
-      options: the run's options.
-      inputs: a `path` and its `bytes` for each file.
-      warnings: shown on top.
-      expected: rows that were reckoned with, see `report_run.run_section`.
+      models: that the titles are embedded with.
     """
-    plain = {name: value for name, value in options.items() if name != "models"}
     sections = [
         _splits(glance, labels),
         _labels(labels),
         _lengths(glance),
         *([_models(glance, models), _map(glance, models)] if models else []),
-        _quality(counters),
-        run_section(plain, inputs, made="titles", expected=expected, counters=counters),
     ]
-    return page(
-        "Titles",
-        subtitle=f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training.",
-        summary=_summary(labels, models, counters),
-        sections=sections,
-        warnings=shown_warnings(warnings),
-    )
-
-
-def _summary(
-    labels: pa.Table, models: Sequence[Mapping[str, Any]], counters: Mapping[str, int]
-) -> list[tuple[str, str]]:
-    shown = {
-        "titles": "titles",
-        "rows_read": "rows read",
-        "duplicates": "duplicate rows",
-        "conflicting_titles": "titles in conflict",
-        "rejects": "rejected rows",
-    }
-    counted = [(title, format_cell(counters.get(key, 0), "count")) for key, title in shown.items()]
     trained = int((labels["label"].to_numpy() >= 0).sum())
-    made = [*counted, ("labels", f"{trained:,}"), ("models", f"{len(models):,}")]
-    numbers = sum(model["dim"] for model in models)
-    return [*made, ("numbers a title", f"{numbers:,}")] if models else made
+    numbers = sum(model.dim for model in models)
+    return run_page(
+        "Titles",
+        facts,
+        subtitle=f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training.",
+        summary=[
+            *facts.figures(SUMMARY),
+            ("labels", f"{trained:,}"),
+            ("models", f"{len(models):,}"),
+            *([("numbers a title", f"{numbers:,}")] if models else []),
+        ],
+        sections=sections,
+    )
 
 
 def _splits(glance: Glance, labels: pa.Table) -> Section:
@@ -108,11 +90,7 @@ def _splits(glance: Glance, labels: pa.Table) -> Section:
     )
     columns = [_group_table(glance, "language", "Language"), _group_table(glance, "label_quality", "Label quality")]
     rows = [(split, totals[split], share(totals[split], sum(totals.values()))) for split in SPLITS]
-    whole = Table(
-        (Column(title="Split"), Column(title="Titles", unit="count"), Column(title="Share", unit="share", bar=True)),
-        rows,
-        "All titles",
-    )
+    whole = Table((Column("Split"), Column("Titles", "count"), Column("Share", "share", bar=True)), rows, "All titles")
     return Section("Splits", text, [whole, *columns])
 
 
@@ -134,10 +112,10 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
         sums = [sum(of.get(split, 0) for of in rest) for split in SPLITS]
         rows.append((f"{len(rest):,} others", *sums, sum(sums), share(sum(sums), total)))
     columns = (
-        Column(title=caption),
-        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
-        Column(title="All", unit="count"),
-        Column(title="Share", unit="share", bar=True),
+        Column(caption),
+        *(Column(split.capitalize(), "count") for split in SPLITS),
+        Column("All", "count"),
+        Column("Share", "share", bar=True),
     )
     return Table(columns, rows, f"Titles by {caption.lower()}", wide=True)
 
@@ -145,24 +123,15 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
 def _labels(labels: pa.Table) -> Section:
     trained = labels.filter(pc.greater_equal(labels["label"], 0))
     unseen = labels.filter(pc.and_(pc.less(labels["label"], 0), pc.is_valid(labels["category"])))
-    text = (
-        f"{count(len(trained), 'category').replace('categorys', 'categories')} by their titles in training, which "
-        "give them their numbers."
-    )
+    text = f"{count(len(trained), 'category')} by their titles in training, which give them their numbers."
     if len(unseen):
         text += f" {len(unseen):,} more have titles in validation or test only: their label is -1."
     return Section("Labels", text, [_label_plot(trained), _label_table(trained)])
 
 
 def _label_plot(trained: pa.Table) -> Plot:
-    series = []
-    for split in SPLITS:
-        values = np.sort(trained[split].to_numpy())[::-1]
-        values = values[values > 0]
-        if len(values):
-            ranks = np.unique(np.geomspace(1, len(values), min(len(values), CURVE_POINTS)).round().astype(np.int64))
-            series.append(Series(label=split, x=ranks.tolist(), y=values[ranks - 1].tolist()))
-    ends = [f"{s.label}: {s.y[0]:,} titles at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series]
+    series = [rank_series(split, trained[split].to_numpy()) for split in SPLITS]
+    ends = [f"{s.label}: {s.y[0]:,} titles at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series if s.x]
     return line_plot(
         series,
         x_label="Rank of the category",
@@ -180,34 +149,34 @@ def _label_table(trained: pa.Table) -> Table:
         for row in trained.slice(0, TOP).to_pylist()
     ]
     columns = (
-        Column(title="Label", unit="count"),
-        Column(title="Category"),
-        *(Column(title=split.capitalize(), unit="count") for split in SPLITS),
-        Column(title="Share of training", unit="share", bar=True),
+        Column("Label", "count"),
+        Column("Category"),
+        *(Column(split.capitalize(), "count") for split in SPLITS),
+        Column("Share of training", "share", bar=True),
     )
     return Table(columns, rows, "The largest categories", wide=True)
 
 
 def _lengths(glance: Glance) -> Section:
-    found = glance.lengths
-    total, places = int(found.sum()), np.arange(len(found))
-    groups = [int(found[start : start + LENGTH_STEP].sum()) for start in range(0, LONGEST, LENGTH_STEP)]
-    names = [f"{start}–{start + LENGTH_STEP - 1}" for start in range(0, LONGEST, LENGTH_STEP)]
-    middle = int(np.searchsorted(np.cumsum(found), total / 2)) if total else 0
-    mean = float((found * places).sum() / total) if total else 0.0
-    text = f"In characters, spaces included. Median {middle:,}, mean {mean:,.1f}."
-    picture = bar_plot(
-        [*names, f"{LONGEST}+"],
-        {"Titles": [*groups, int(found[-1])]} if total else {},
+    counts = glance.lengths
+    total, places = int(counts.sum()), np.arange(len(counts))
+    middle = int(np.searchsorted(np.cumsum(counts), total / 2)) if total else 0
+    mean = float((counts * places).sum() / total) if total else 0.0
+    text = (
+        f"In characters, spaces included; {LONGEST:,} stands for longer ones too. Median {middle:,}, mean {mean:,.1f}."
+    )
+    picture = histogram(
+        places,
+        counts,
         x_label="Characters",
         y_label="Titles",
         caption="Titles by length.",
-        alt=f"Bars of titles in groups of {LENGTH_STEP} characters; the median is {middle}.",
+        alt=f"Bars of titles by their characters; the median is {middle}.",
     )
     return Section("Lengths", text, [picture])
 
 
-def _models(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
+def _models(glance: Glance, models: Sequence[Model]) -> Section:
     looked = max((known.titles for known in glance.known.values()), default=0)
     text = (
         "The vectors of a token that is not in a model's vocabulary are shared with all that fall into its bucket. "
@@ -215,28 +184,26 @@ def _models(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
     )
     rows: list[tuple[Cell, ...]] = []
     for model in models:
-        known = glance.known.get(model["name"])
-        sizes: tuple[Cell, ...] = (model.get("vocabulary"), model.get("buckets")) if known else (None, None)
+        known = glance.known.get(model.name)
+        sizes: tuple[Cell, ...] = (model.vocabulary, model.buckets) if known else (None, None)
         counts: tuple[Cell, ...] = (known.tokens, share(known.unknown, known.tokens)) if known else (None, None)
-        how = "compiled table" if model["kind"] == "table" else "TensorFlow"
-        rows.append((Term(model["name"], f"sha256 {model['digest'][:16]}…"), how, model["dim"], *sizes, *counts))
+        how = "compiled table" if model.kind == "table" else "TensorFlow"
+        rows.append((Term(model.name, f"sha256 {model.digest[:16]}…"), how, model.dim, *sizes, *counts))
     columns = (
-        Column(title="Model"),
-        Column(title="Embedded by"),
-        Column(title="Dimensions", unit="count"),
-        Column(title="Vocabulary", unit="count"),
-        Column(title="Buckets", unit="count"),
-        Column(title="Tokens", unit="count"),
-        Column(title="Not in the vocabulary", unit="share", bar=True),
+        Column("Model"),
+        Column("Embedded by"),
+        Column("Dimensions", "count"),
+        Column("Vocabulary", "count"),
+        Column("Buckets", "count"),
+        Column("Tokens", "count"),
+        Column("Not in the vocabulary", "share", bar=True),
     )
     tables = [Table(columns, rows, "Models", wide=True)]
     shown: list[Mapping[str, int]] = []
     for model in models:
-        known = glance.known.get(model["name"])
+        known = glance.known.get(model.name)
         if known and known.unknown and known.words not in shown:
-            same = [
-                m["name"] for m in models if m["name"] in glance.known and glance.known[m["name"]].words == known.words
-            ]
+            same = [m.name for m in models if m.name in glance.known and glance.known[m.name].words == known.words]
             shown.append(known.words)
             tables.append(_word_table(known, ", ".join(same)))
     return Section("What the models know", text, tables)
@@ -245,20 +212,16 @@ def _models(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
 def _word_table(known: Known, names: str) -> Table:
     order = sorted(known.words.items(), key=lambda item: (-item[1], item[0]))[:TOP]
     rows = [(word if word else Term("", "the empty token"), n, share(n, known.unknown)) for word, n in order]
-    columns = (
-        Column(title="Token"),
-        Column(title="Times", unit="count"),
-        Column(title="Share of the unknown", unit="share", bar=True),
-    )
+    columns = (Column("Token"), Column("Times", "count"), Column("Share of the unknown", "share", bar=True))
     return Table(columns, rows, f"Commonest unknown tokens: {names}")
 
 
-def _map(glance: Glance, models: Sequence[Mapping[str, Any]]) -> Section:
+def _map(glance: Glance, models: Sequence[Model]) -> Section:
     text = (
         "The first two principal components of the vectors of a random sample. Titles of one category that stand "
         "together are what a classifier lives on; two components show only a part of it."
     )
-    plots = [_map_plot(glance.sample, model["name"]) for model in models]
+    plots = [_map_plot(glance.sample, model.name) for model in models]
     return Section("Map of the vectors", text, plots)
 
 
@@ -288,12 +251,3 @@ def _map_plot(sample: pa.Table, name: str) -> Plot:
 
 def _short(text: str) -> str:
     return text if len(text) <= 22 else f"{text[:21]}…"
-
-
-def _quality(counters: Mapping[str, int]) -> Section:
-    text = "What the run met on its way. Shares are of the rows read."
-    accounted = sum(counters.get(key, 0) for key in ("titles", "duplicates", "rejects"))
-    if accounted == counters.get("rows_read", 0):
-        text += " Every row is accounted for: titles, duplicates and rejects add up to the rows read."
-    parts = [counter_table(counters, COUNTERS, whole="rows_read"), reject_table(counters, REASONS, noun="rows")]
-    return Section("Data quality", text, parts)

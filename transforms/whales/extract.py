@@ -128,7 +128,7 @@ _at_work = 0  # pixels of the images that threads of this process work on
 
 
 @contextlib.contextmanager
-def _pixels_at_work(pixels: int) -> Iterator[None]:
+def pixels_at_work(pixels: int) -> Iterator[None]:
     """Wait until an image fits beside those at work: all threads together hold one, or MAX_PIXELS."""
     global _at_work
     with _room:
@@ -152,7 +152,7 @@ def extract_region(image: ImageBytes, extraction: Extraction) -> Extract:
         if pixels > extraction.max_pixels:
             told = f"{header.width} x {header.height} pixels, more than --max-pixels {extraction.max_pixels}"
             raise ImageError("too_many_pixels", told)
-        with _pixels_at_work(pixels):
+        with pixels_at_work(pixels):
             return _extract(image, header, extraction)
     except ImageError as error:
         reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}
@@ -257,7 +257,7 @@ def extract_unit(
     listing: str,
     extraction: Extraction,
     crashed: Sequence[str] = (),
-    tell: Callable[[str], object] = str,
+    report: Callable[[str], object] = str,
 ) -> Done:
     """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
 
@@ -268,7 +268,7 @@ def extract_unit(
       folder: where files are staged.
       listing: file with the images of every unit.
       crashed: keys of images that are rejects because a process died of them.
-      tell: called with the key of each image before it is worked on.
+      report: called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
     counters: dict[str, int] = {}
@@ -281,7 +281,7 @@ def extract_unit(
 
     def rows() -> Iterator[dict[str, Any]]:
         for image in ahead(read_images(images, extraction.columns, max_bytes=extraction.max_bytes)):
-            tell(image.key)
+            report(image.key)
             if image.key in crashed:
                 image = dataclasses.replace(
                     image, error=ImageError("crashed", "the decoder died of it, or did not end, twice")
@@ -333,10 +333,10 @@ def extract_unit_apart(number: int, folder: str, *, listing: str, extraction: Ex
         if not isinstance(done, Died):
             return done
         if done.last is None:
-            raise DataError(f"a worker process could not begin: {done.how}; nothing was published; run again")
+            raise DataError(f"a worker process could not begin: {done.cause}; nothing was published; run again")
         died[done.last] += 1
         if died[done.last] > 2:
-            raise DataError(f"a worker process dies even without {done.last!r}: {done.how}; nothing was published")
+            raise DataError(f"a worker process dies even without {done.last!r}: {done.cause}; nothing was published")
 
 
 def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -183,14 +183,14 @@ def measure_saliency(image: np.ndarray) -> np.ndarray:
     """
     height, width = image.shape[:2]
     coarse = cv2.resize(image, _coarse(height, width), interpolation=cv2.INTER_AREA)
-    across = _across_white(np.median(coarse.reshape(-1, 3), axis=0))
+    across = across_white(np.median(coarse.reshape(-1, 3), axis=0))
     colours = cv2.transform(image.astype(np.float32), across)
     colours = cv2.GaussianBlur(colours, (0, 0), max(0.5, _BLUR * max(height, width)))
-    surface, precision = _fit_water(cv2.resize(colours, _coarse(height, width), interpolation=cv2.INTER_AREA))
+    surface, precision = fit_water(cv2.resize(colours, _coarse(height, width), interpolation=cv2.INTER_AREA))
     return _measure(colours, surface, precision)
 
 
-def _across_white(water: np.ndarray) -> np.ndarray:
+def across_white(water: np.ndarray) -> np.ndarray:
     """Return (2, 3) float32: two unit vectors at right angles to each other and to the line from a colour to white."""
     line = 255.0 - water.astype(np.float64)
     length = np.linalg.norm(line)
@@ -200,7 +200,7 @@ def _across_white(water: np.ndarray) -> np.ndarray:
     return np.stack([first, np.cross(line, first)]).astype(np.float32)
 
 
-def _fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the water's surface, (6, 2), and the inverse of its covariance, (2, 2), for (height, width, 2) colours."""
     last = math.ceil(_WATER * colours.shape[0] * colours.shape[1]) - 1
     # the start: what is nearest to the median colour
@@ -432,14 +432,14 @@ def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:
     return Mask(rows=rows, columns=columns, cells=marks.astype(np.uint8) * 255)
 
 
-def shrink(image: np.ndarray, size: int, how: int = cv2.INTER_AREA) -> np.ndarray:
+def shrink(image: np.ndarray, size: int, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
     """Return an image whose longer side has no more pixels than `size`."""
     height, width = image.shape[:2]
     if max(height, width) <= size:
         return image
     scale = size / max(height, width)
     shape = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(image, shape, interpolation=how)
+    return cv2.resize(image, shape, interpolation=interpolation)
 
 
 def _coarse(height: int, width: int) -> tuple[int, int]:

@@ -12,9 +12,9 @@ their own, and the others share some: the sums in the correlation are then known
 below the threshold, or not, or it may be either. In the last case the block is counted bin by bin.
 """
 
-import dataclasses
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import float32, int32, int64, uint8, uint32, uint64
@@ -54,8 +54,7 @@ def halve(length: int, times: int) -> np.ndarray:
     return edges
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Blocks:
+class Blocks(NamedTuple):
     """The blocks of all levels, from the whole image, level 0, down. Level l has 2**l rows and as many columns of them.
 
     Attributes:
@@ -80,8 +79,7 @@ def divide(height: int, width: int, smallest: int) -> Blocks:
         rows.append(halve(height, len(rows)))
         columns.append(halve(width, len(columns)))
     tall, wide = ([np.diff(level) >= smallest for level in levels] for levels in (rows, columns))
-    flat = (np.concatenate(levels) for levels in (rows, columns, tall, wide))
-    return Blocks(depth=len(rows) - 1, **dict(zip(("rows", "columns", "tall", "wide"), flat, strict=True)))
+    return Blocks(len(rows) - 1, *(np.concatenate(levels) for levels in (rows, columns, tall, wide)))
 
 
 def mark_blocks(
@@ -97,27 +95,27 @@ def mark_blocks(
     """
     height, width = image.shape[:2]
     colours = np.ascontiguousarray(image).reshape(-1)
-    blocks = divide(*(shape or (height, width)), smallest)
-    depth = blocks.depth
-    rows, columns = blocks.rows * height // blocks.rows[1], blocks.columns * width // blocks.columns[1]
-    verdicts = np.full(_first_block(depth + 1), UNSURE, np.uint8)
+    whole_blocks = divide(*(shape or (height, width)), smallest)
+    depth, rows, columns, *_ = whole_blocks
+    blocks = whole_blocks._replace(rows=rows * height // rows[1], columns=columns * width // columns[1])
+    verdicts = np.full(first_block(depth + 1), UNSURE, np.uint8)
     verdicts[0] = BLACK
     whole = None
     if bins == BINS and 0 < threshold < 1 and depth and height * width <= MOST_PIXELS:
-        whole = _judge(colours, blocks, rows, columns, threshold, verdicts)
+        whole = judge_blocks(colours, blocks, threshold, verdicts)
         if height * width > EXACT_PIXELS:
             verdicts[1:5] = UNSURE  # OpenCV rounds the counts of the first quarters: they are counted bin by bin
-    places = _places(bins)
+    places = bin_places(bins)
     if whole is None:
         whole = _count_whole(colours, width, places, bins**3)
     whole = whole.astype(np.float32).astype(np.float64)  # the type of OpenCV's histograms
-    _decide(colours, rows, columns, depth, blocks.tall, blocks.wide, verdicts, whole, 1.0 / bins**2, threshold, places)
+    decide_blocks(colours, blocks, verdicts, whole, 1.0 / bins**2, threshold, places)
     last = slice(_first_edge(depth), None)
-    return blocks.rows[last], blocks.columns[last], verdicts[_first_block(depth) :].reshape(1 << depth, 1 << depth)
+    return rows[last], columns[last], verdicts[first_block(depth) :].reshape(1 << depth, 1 << depth)
 
 
 @_fast
-def _first_block(level):
+def first_block(level):
     """Return the place of a level's first block where all levels' blocks stand one after another."""
     return ((1 << (2 * level)) - 1) // 3
 
@@ -154,7 +152,7 @@ def _hue_saturation_value(blue, green, red):
 
 
 @_fast
-def _number_bins(colours, numbers):
+def number_bins(colours, numbers):
     """Write the number of each pixel's bin, for 16 bins."""
     for i in range(numbers.size):
         hue, saturation, value = _hue_saturation_value(colours[3 * i], colours[3 * i + 1], colours[3 * i + 2])
@@ -165,14 +163,14 @@ def _number_bins(colours, numbers):
 
 
 @_fast
-def _number_any_bins(colours, numbers, places):
+def number_any_bins(colours, numbers, places):
     """Write the number of each pixel's bin; `places` is what each value of each channel adds to it, (3, 256) int32."""
     for i in range(numbers.size):
         hue, saturation, value = _hue_saturation_value(colours[3 * i], colours[3 * i + 1], colours[3 * i + 2])
         numbers[i] = min(places[0, hue] + places[1, saturation] + places[2, value], places[3, 0])
 
 
-def _places(bins: int) -> np.ndarray:
+def bin_places(bins: int) -> np.ndarray:
     """Return what each value of hue, saturation and value adds to the number of a bin, and the number of no bin."""
     none = bins**3
     place = np.floor(np.arange(256) * (bins / 255.0)).astype(np.int32)  # calcHist with the range [0, 255)
@@ -184,9 +182,9 @@ def _places(bins: int) -> np.ndarray:
 
 
 @_fast
-def _count(colours, width, top, bottom, left, right, places, buffers, counts, seen):
-    """Add a block's pixels to `counts`; return how many bins are in `seen`. The last bin is for pixels in none."""
-    pixels, numbers = buffers
+def _count(colours, width, block, places, buffers, counts, some_bins):
+    """Add a block's pixels to `counts`; return how many bins are in `some_bins`. The last bin is for pixels in none."""
+    (top, bottom, left, right), (pixels, numbers) = block, buffers
     none = counts.size - 1
     size = filled = 0
     for y in range(top, bottom):
@@ -197,15 +195,15 @@ def _count(colours, width, top, bottom, left, right, places, buffers, counts, se
         if filled + length > pixels.size or y + 1 == bottom:
             some = numbers[: filled // 3]
             if none == NO_BIN:
-                _number_bins(pixels[:filled], some)
+                number_bins(pixels[:filled], some)
             else:
-                _number_any_bins(pixels[:filled], some, places)
+                number_any_bins(pixels[:filled], some, places)
             filled = 0
             for i in range(some.size):
                 number = uint64(some[i])
                 count = counts[number]
                 if count == 0:
-                    seen[size] = number
+                    some_bins[size] = number
                     size += 1
                 counts[number] = count + 1
     return size
@@ -221,8 +219,8 @@ def _buffers(width):
 @_fast
 def _count_whole(colours, width, places, bins):
     """Return the pixels in each bin, (bins,) int64."""
-    counts, seen = np.zeros(bins + 1, np.int64), np.empty(bins + 1, np.int64)
-    _count(colours, width, 0, colours.size // (3 * width), 0, width, places, _buffers(width), counts, seen)
+    counts, some_bins = np.zeros(bins + 1, np.int64), np.empty(bins + 1, np.int64)
+    _count(colours, width, (0, colours.size // (3 * width), 0, width), places, _buffers(width), counts, some_bins)
     return counts[:bins]
 
 
@@ -237,28 +235,29 @@ def _is_unlike(pixels, product, square, s1, s11, scale, threshold):
 
 
 @_fast
-def _decide(colours, rows, columns, depth, tall, wide, verdicts, whole, scale, threshold, places):
+def decide_blocks(colours, blocks, verdicts, whole, scale, threshold, places):
     """Make the verdicts final, from the whole image down: count the unsure blocks, hand down what is marked."""
-    width = columns[1]
+    width = blocks.columns[1]
     buffers = _buffers(width)
-    counts, seen = np.zeros(whole.size + 1, np.int64), np.empty(whole.size + 1, np.int64)
+    counts, some_bins = np.zeros(whole.size + 1, np.int64), np.empty(whole.size + 1, np.int64)
     s1, s11 = _sum(whole), _sum(whole * whole)
-    for level in range(1, depth + 1):
-        above, here = _first_block(level - 1), _first_block(level)
+    for level in range(1, blocks.depth + 1):
+        above, here = first_block(level - 1), first_block(level)
         parents = (1 << (level - 1)) - 1
-        y, x = rows[_first_edge(level) :], columns[_first_edge(level) :]
+        y, x = blocks.rows[_first_edge(level) :], blocks.columns[_first_edge(level) :]
         for i in range(1 << level):
             for j in range(1 << level):
                 block = here + (i << level) + j
                 if verdicts[above + ((i >> 1) << (level - 1)) + (j >> 1)] == WHITE:
                     verdicts[block] = WHITE
-                elif not (tall[parents + (i >> 1)] and wide[parents + (j >> 1)]):
+                elif not (blocks.tall[parents + (i >> 1)] and blocks.wide[parents + (j >> 1)]):
                     verdicts[block] = BLACK
                 elif verdicts[block] == UNSURE:
-                    size = _count(colours, width, y[i], y[i + 1], x[j], x[j + 1], places, buffers, counts, seen)
+                    place = (y[i], y[i + 1], x[j], x[j + 1])
+                    size = _count(colours, width, place, places, buffers, counts, some_bins)
                     pixels = product = square = 0.0
                     for m in range(size):
-                        number = seen[m]
+                        number = some_bins[m]
                         if number < whole.size:
                             count = float(np.float32(counts[number]))
                             pixels += count
@@ -280,11 +279,26 @@ def _sum(numbers):
 # --- the fast way
 
 
-def _judge(
-    colours: np.ndarray, blocks: Blocks, rows: np.ndarray, columns: np.ndarray, threshold: float, verdicts: np.ndarray
-) -> np.ndarray | None:
+class _Room(NamedTuple):
+    """Where histograms are counted.
+
+    Attributes:
+      slots: of each bin, (4097,) uint8.
+      numbers: of the bins of a row of blocks: uint16.
+      tables: of the block at work: uint8.
+      histograms: (rows of blocks that are kept, columns, SLOTS) uint8.
+    """
+
+    slots: np.ndarray
+    numbers: np.ndarray
+    tables: np.ndarray
+    histograms: np.ndarray
+
+
+def judge_blocks(colours: np.ndarray, blocks: Blocks, threshold: float, verdicts: np.ndarray) -> np.ndarray | None:
     """Write the verdicts that are sure; return the pixels of every bin, or None where this way is not for."""
-    height, width, depth = int(rows[1]), int(columns[1]), blocks.depth
+    depth, rows, columns, *_ = blocks
+    height, width = int(rows[1]), int(columns[1])
     parents = slice((1 << (depth - 1)) - 1, (1 << depth) - 1)
     if depth > 1 and blocks.tall[parents].mean() * blocks.wide[parents].mean() < 0.25:
         depth -= 1  # few blocks of the last level exist: they are counted bin by bin
@@ -293,20 +307,21 @@ def _judge(
         return None
     slots, commonest = _assign_slots(colours, height, width)
     kept = 1 << depth if (SLOTS << (2 * depth)) <= MOST_KEPT else 1
-    histograms = np.empty((kept, 1 << depth, SLOTS), np.uint8)
-    tables, numbers = np.zeros(TABLES * SLOTS, np.uint8), np.empty(heights.max() * width, np.uint16)
+    room = _Room(
+        slots=slots,
+        numbers=np.empty(heights.max() * width, np.uint16),
+        tables=np.zeros(TABLES * SLOTS, np.uint8),
+        histograms=np.empty((kept, 1 << depth, SLOTS), np.uint8),
+    )
     whole = np.zeros(NO_BIN + 1, np.uint32)
-    totals = _count_rows(colours, rows, columns, depth, slots, numbers, tables, histograms, whole)
+    blocks = blocks._replace(depth=depth)
+    totals = _count_rows(colours, blocks, room, whole)
     whole[commonest] = totals[:OWN]
     whole = whole[:NO_BIN].astype(np.float32).astype(np.float64)
     s1, s11 = whole.sum(), (whole**2).sum()
     variance = s11 - s1 * s1 / BINS**2
     if variance > 1e-5 * s11:  # else the bounds would have to be wider than the margins below
-        low, high = _slot_bounds(whole, slots)
-        _compare_rows(
-            colours, rows, columns, depth, slots, numbers, tables, histograms, low, high, s1, threshold**2 * variance,
-            verdicts,
-        )  # fmt: skip
+        _compare_rows(colours, blocks, room, _slot_bounds(whole, slots), s1, threshold**2 * variance, verdicts)
     return whole
 
 
@@ -319,7 +334,7 @@ def _assign_slots(colours: np.ndarray, height: int, width: int) -> tuple[np.ndar
     step = min(max(1, height * width // SAMPLE), height)
     sample = colours.reshape(height, -1)[step // 2 :: step].reshape(-1)
     numbers = np.empty(sample.size // 3, np.uint16)
-    _number_bins(sample, numbers)
+    number_bins(sample, numbers)
     counts = np.bincount(numbers, minlength=NO_BIN + 1)[:NO_BIN]
     order = np.argsort((65535 - np.minimum(counts, 65535)).astype(np.uint16), kind="stable")  # sorts 16 bits faster
     slots = np.empty(NO_BIN + 1, np.uint8)
@@ -340,52 +355,33 @@ def _slot_bounds(whole: np.ndarray, slots: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 @_fast
-def _count_row(colours, width, top, bottom, columns, slots, numbers, tables, histograms, whole):
+def _count_row(colours, top, bottom, columns, room, histograms, whole):
     """Write the histograms of a row of blocks; add the pixels of bins without a slot of their own to `whole`."""
-    height = bottom - top
-    _number_bins(colours[3 * top * width : 3 * bottom * width], numbers[: height * width])
+    height, width = bottom - top, columns[columns.size - 1]
+    slots, numbers, tables, _ = room
+    number_bins(colours[3 * top * width : 3 * bottom * width], numbers[: height * width])
     line = uint64(width)
     for j in range(histograms.shape[0]):
         across = columns[j + 1] - columns[j]
-        y = 0
-        while y < height:
+        for y in range(0, height, 4):
             tall = min(height - y, 4)
-            a = uint64(y * width + columns[j])
+            start = uint64(y * width + columns[j])
             for _ in range(across >> 1):
-                slot, other = uint64(slots[uint64(numbers[a])]), uint64(slots[uint64(numbers[a + uint64(1)])])
-                tables[slot] += uint8(1)
-                tables[other + uint64(SLOTS)] += uint8(1)
-                every = slot | other
+                every = _count_two(numbers, start, slots, tables, 0)
                 if tall > 1:
-                    b = a + line
-                    slot, other = uint64(slots[uint64(numbers[b])]), uint64(slots[uint64(numbers[b + uint64(1)])])
-                    tables[slot + uint64(2 * SLOTS)] += uint8(1)
-                    tables[other + uint64(3 * SLOTS)] += uint8(1)
-                    every |= slot | other
+                    every |= _count_two(numbers, start + line, slots, tables, 2)
                     if tall > 2:
-                        b += line
-                        slot, other = uint64(slots[uint64(numbers[b])]), uint64(slots[uint64(numbers[b + uint64(1)])])
-                        tables[slot + uint64(4 * SLOTS)] += uint8(1)
-                        tables[other + uint64(5 * SLOTS)] += uint8(1)
-                        every |= slot | other
+                        every |= _count_two(numbers, start + line + line, slots, tables, 4)
                         if tall > 3:
-                            b += line
-                            slot, other = (
-                                uint64(slots[uint64(numbers[b])]),
-                                uint64(slots[uint64(numbers[b + uint64(1)])]),
-                            )
-                            tables[slot + uint64(6 * SLOTS)] += uint8(1)
-                            tables[other + uint64(7 * SLOTS)] += uint8(1)
-                            every |= slot | other
+                            every |= _count_two(numbers, start + line + line + line, slots, tables, 6)
                 if every & uint64(OWN):
-                    _count_shared(numbers, a, line, tall, 2, slots, whole)
-                a += uint64(2)
+                    _count_shared(numbers, start, line, tall, 2, slots, whole)
+                start += uint64(2)
             if across & 1:
                 for table in range(tall):
-                    slot = uint64(slots[uint64(numbers[a + uint64(table) * line])])
+                    slot = uint64(slots[uint64(numbers[start + uint64(table) * line])])
                     tables[slot + uint64(2 * table * SLOTS)] += uint8(1)
-                _count_shared(numbers, a, line, tall, 1, slots, whole)
-            y += tall
+                _count_shared(numbers, start, line, tall, 1, slots, whole)
         histogram = histograms[j]
         for k in range(SLOTS):
             total = uint8(0)
@@ -394,6 +390,15 @@ def _count_row(colours, width, top, bottom, columns, slots, numbers, tables, his
             histogram[k] = total
         for k in range(TABLES * SLOTS):
             tables[k] = 0
+
+
+@_fast
+def _count_two(numbers, place, slots, tables, table):
+    """Count two neighbours, each in a table of its own; return their slots, one or the other."""
+    slot, other = uint64(slots[uint64(numbers[place])]), uint64(slots[uint64(numbers[place + uint64(1)])])
+    tables[slot + uint64(table * SLOTS)] += uint8(1)
+    tables[other + uint64((table + 1) * SLOTS)] += uint8(1)
+    return slot | other
 
 
 @_fast
@@ -406,13 +411,20 @@ def _count_shared(numbers, start, line, tall, across, slots, whole):
 
 
 @_fast
-def _count_rows(colours, rows, columns, depth, slots, numbers, tables, histograms, whole):
-    """Write the histograms of all blocks of a level; return the pixels of each slot."""
-    width, rows, columns = columns[1], rows[_first_edge(depth) :], columns[_first_edge(depth) :]
+def _edges(blocks):
+    """Return the edges of the rows and columns of the blocks of the last level."""
+    first, count = _first_edge(blocks.depth), (1 << blocks.depth) + 1
+    return blocks.rows[first : first + count], blocks.columns[first : first + count]
+
+
+@_fast
+def _count_rows(colours, blocks, room, whole):
+    """Write the histograms of all blocks of the last level; return the pixels of each slot."""
+    rows, columns = _edges(blocks)
     totals = np.zeros(SLOTS, np.int64)
-    for i in range(1 << depth):
-        row = histograms[i % histograms.shape[0]]
-        _count_row(colours, width, rows[i], rows[i + 1], columns, slots, numbers, tables, row, whole)
+    for i in range(1 << blocks.depth):
+        row = room.histograms[i % room.histograms.shape[0]]
+        _count_row(colours, rows[i], rows[i + 1], columns, room, row, whole)
         total = np.zeros(SLOTS, np.uint32)
         for j in range(row.shape[0]):
             histogram = row[j]
@@ -451,6 +463,11 @@ def _sum_slots(histogram, low, high, pixels):
 
 
 @_fast
+def _put(sums, j, values):
+    sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], sums[5, j] = values
+
+
+@_fast
 def _compare(sums, margin, s1, edge, verdicts):
     """Write the verdicts on a row of blocks, as far as their sums allow, (6, blocks) float64, exact to `margin`.
 
@@ -470,24 +487,21 @@ def _compare(sums, margin, s1, edge, verdicts):
 
 
 @_fast
-def _compare_rows(
-    colours, rows, columns, depth, slots, numbers, tables, histograms, low, high, s1, edge, verdicts
-):  # fmt: skip
+def _compare_rows(colours, blocks, room, bounds, s1, edge, verdicts):
     """Write the verdicts on the blocks of a level and of those above, adding the histograms up row by row."""
-    width, rows, columns = columns[1], rows[_first_edge(depth) :], columns[_first_edge(depth) :]
+    depth, (rows, columns), (low, high) = blocks.depth, _edges(blocks), bounds
     low32, high32 = low.astype(np.float32), high.astype(np.float32)
     upper = np.zeros((1 << depth, SLOTS), np.uint32)  # a row of each level above, one after another
     sums = np.empty((6, 1 << depth))
     unused = np.zeros(NO_BIN + 1, np.uint32)
     for i in range(1 << depth):
-        row = histograms[i % histograms.shape[0]]
-        if histograms.shape[0] == 1:
-            _count_row(colours, width, rows[i], rows[i + 1], columns, slots, numbers, tables, row, unused)
+        row = room.histograms[i % room.histograms.shape[0]]
+        if room.histograms.shape[0] == 1:
+            _count_row(colours, rows[i], rows[i + 1], columns, room, row, unused)
         for j in range(1 << depth):
             pixels = (rows[i + 1] - rows[i]) * (columns[j + 1] - columns[j])
-            a, b, c, d, e, f = _sum_slots(row[j], low32, high32, pixels)
-            sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], sums[5, j] = a, b, c, d, e, f
-        block, above = _first_block(depth) + (i << depth), (1 << (depth - 1)) - 1
+            _put(sums, j, _sum_slots(row[j], low32, high32, pixels))
+        block, above = first_block(depth) + (i << depth), (1 << (depth - 1)) - 1
         _compare(sums, 1e-5, s1, edge, verdicts[block : block + (1 << depth)])
         for j in range(1 << (depth - 1)):
             left, right, total = row[2 * j], row[2 * j + 1], upper[above + j]
@@ -496,19 +510,17 @@ def _compare_rows(
         level, y = depth, i
         while y & 1 and level > 1:  # the last row of blocks that are a row of the level above
             level, y = level - 1, y >> 1
-            here, above = (1 << level) - 1, (1 << (level - 1)) - 1
+            here, above, side = (1 << level) - 1, (1 << (level - 1)) - 1, 1 << (depth - level)
             for j in range(1 << level):
                 histogram, total = upper[here + j], upper[above + (j >> 1)]
-                y_edge, x_edge = y << (depth - level), j << (depth - level)
-                pixels = rows[y_edge + (1 << (depth - level))] - rows[y_edge]
-                pixels *= columns[x_edge + (1 << (depth - level))] - columns[x_edge]
+                pixels = rows[(y + 1) * side] - rows[y * side]
+                pixels *= columns[(j + 1) * side] - columns[j * side]
                 if level == depth - 1:  # at most 1020 pixels: their squares fit float32 as well
-                    a, b, c, d, e, f = _sum_slots(histogram, low32, high32, pixels)
+                    _put(sums, j, _sum_slots(histogram, low32, high32, pixels))
                 else:
-                    a, b, c, d, e, f = _sum_slots(histogram, low, high, pixels)
-                sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j], sums[5, j] = a, b, c, d, e, f
+                    _put(sums, j, _sum_slots(histogram, low, high, pixels))
                 for k in range(SLOTS):
                     total[k] += histogram[k]
                     histogram[k] = 0
-            block = _first_block(level) + (y << level)
+            block = first_block(level) + (y << level)
             _compare(sums, 1e-5 if level == depth - 1 else 1e-12, s1, edge, verdicts[block : block + (1 << level)])

@@ -88,7 +88,7 @@ def test_a_run_at_work_is_seen_to_be_alive(output, status, monkeypatch):
     finish(output)
     with Lock(str(output), "alive") as lock:
         lock.how_far = lambda: "36% 28 of 78 tasks"
-        lock.tell(engine="FlinkRunner", master="http://flink.example:8081", job="molino-names-1")
+        lock.note(engine="FlinkRunner", master="http://flink.example:8081", job="molino-names-1")
         stage(output)
         said = status(stands=False)
     assert said["at work"].endswith("its heartbeat moves")

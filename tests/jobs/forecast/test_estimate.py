@@ -29,7 +29,7 @@ SIZE = Size(
 
 
 def of(**how):
-    return forecast("names", SIZE, **{"workers": 1, "given": COSTS} | how)
+    return forecast("names", SIZE, **{"workers": 1, "costs": COSTS} | how)
 
 
 def test_it_is_a_sum():
@@ -63,7 +63,7 @@ def test_what_was_not_measured_is_not_known():
     assert (found.seconds, found.unknown) == (None, "SparkRunner was not measured")
     assert found.memory_bytes == of().memory_bytes
     assert "seconds" not in found.plan()
-    found = forecast("towns", SIZE, workers=1, given=COSTS)
+    found = forecast("towns", SIZE, workers=1, costs=COSTS)
     assert (found.rows, found.written_bytes, found.unknown) == (10**6, None, "the job towns was not measured")
 
 

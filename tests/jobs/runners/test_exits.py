@@ -2,7 +2,7 @@
 
 import pytest
 
-from molino.jobs.runners.exits import describe
+from molino.jobs.runners.exits import describe_error
 from molino.transforms.errors import DataError
 
 
@@ -18,4 +18,4 @@ from molino.transforms.errors import DataError
     ],
 )
 def test_what_stopped_a_run_is_one_line(error, said):
-    assert describe(error) == said
+    assert describe_error(error) == said

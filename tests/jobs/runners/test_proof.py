@@ -34,19 +34,19 @@ def refused(facts):
 def test_the_same_code_passes_and_is_looked_at_once(monkeypatch):
     facts = elsewhere()
     prove(facts)
-    monkeypatch.setattr(code, "digest", None)
+    monkeypatch.setattr(code, "digest_files", None)
     prove(facts)
 
 
 def test_the_process_that_made_it_looks_at_nothing(monkeypatch):
     made = make_proof("names", [])
-    monkeypatch.setattr(code, "digest", None)
+    monkeypatch.setattr(code, "digest_files", None)
     assert pickle.loads(pickle.dumps(made)) is None
 
 
 def test_another_digest_is_told_with_both_and_the_host():
     line = refused(elsewhere(digest="0123456789abcdef"))
-    own = code.digest(code.job_files("names"))[:12]
+    own = code.digest_files(code.job_files("names"))[:12]
     assert line.startswith(f"worker {socket.gethostname()} has other code of molino {VERSION} than this command: ")
     assert f"{own} there, 0123456789ab here" in line
     assert line.endswith("rebuild the workers' image from the code of this command, or reinstall it on the workers")

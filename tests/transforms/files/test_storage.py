@@ -38,10 +38,10 @@ def test_a_failed_atomic_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_moving_twice_is_moving_once(tmp_path):
     (tmp_path / "from").write_bytes(b"x")
     for _ in range(2):
-        storage.move(str(tmp_path / "from"), str(tmp_path / "to/there"))
+        storage.move(str(tmp_path / "from"), str(tmp_path / "to/there"), size=1)
     assert storage.read_bytes(str(tmp_path / "to/there")) == b"x"
     with pytest.raises(DataError, match="No such file"):
-        storage.move(str(tmp_path / "nothing"), str(tmp_path / "to/elsewhere"))
+        storage.move(str(tmp_path / "nothing"), str(tmp_path / "to/elsewhere"), size=1)
 
 
 def test_a_path_that_exists_is_no_glob(tmp_path):

@@ -268,7 +268,7 @@ def codes(table):
 def of_flat_blocks(sampling, width=93, height=61):
     """Return a JPEG with odd sampling factors whose 8 by 8 blocks are of one colour each."""
     data, tables, quantized = GOOD["jpeg"], {}, b""
-    for marker, start, end in module._jpeg_segments(data):
+    for marker, start, end in module.jpeg_segments(data):
         if marker == 0xC4:
             tables[data[start]] = data[start + 1 : end]
         elif marker == 0xDB:

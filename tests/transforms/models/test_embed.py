@@ -163,7 +163,7 @@ def test_the_second_plan_asks_nobody(small, planned, monkeypatch):
 def test_a_damaged_cache_is_mended(small, planned, asked_here, tmp_path, monkeypatch):
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path))
     first = plan_model("dim5", small["dim5"].folder)
-    table = pathlib.Path(first.path, "table.bin")
+    table = pathlib.Path(first.path, "table.npy")
     good = table.read_bytes()
     table.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     (tmp_path / "models" / f"{first.digest[:32]}-01234567").mkdir()  # what other code had found out
@@ -354,7 +354,7 @@ def test_tensorflow_that_dies_is_told(small, asked_there, tmp_path, monkeypatch)
 def test_facts_are_json(planned):
     facts = json.loads(pathlib.Path(planned["dim5"].path, "facts.json").read_text())
     assert facts["kind"] == "table"
-    assert set(facts["files"]) == {"table.json", *(f"{name}.bin" for name in nnlm.FILES)}
+    assert set(facts["files"]) == {"table.json", *(f"{name}.npy" for name in nnlm.FILES)}
 
 
 # --- the real size

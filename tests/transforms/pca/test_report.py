@@ -7,8 +7,9 @@ import pytest
 
 from molino.transforms.pca.components import find_components
 from molino.transforms.pca.cosine_errors import count_errors, score_sample
-from molino.transforms.pca.report import pca_report
+from molino.transforms.pca.report import TERMS, pca_report
 from molino.transforms.pca.second_moment import second_moment
+from molino.transforms.report.run import RunFacts
 
 EVIL = '<script>alert("x")</script>'
 OPTIONS = {"column": "v", "numbers": 5, "seed": 1, "against": None, "center": False}
@@ -24,9 +25,8 @@ def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale
     how = {"column": "v", "against": against, "stored": stored, "vector_type": "float64", "seed": 1}
     errors = count_errors(sample, components, **how).to_pylist()
     options = OPTIONS | {"against": against, "center": center}
-    return pca_report(
-        components, sample, stored, errors, counters=COUNTERS, options=options, inputs=[], warnings=[]
-    ), errors
+    facts = RunFacts(terms=TERMS, balance=("rows_read", ("vectors", "rejects")), counters=COUNTERS, options=options)
+    return pca_report(components, sample, stored, errors, facts), errors
 
 
 def draw(rows=60):

@@ -6,7 +6,18 @@ import matplotlib
 import numpy as np
 import pytest
 
-from molino.transforms.report.charts import Series, bar_plot, jpeg, line_plot, plot, raster
+from molino.transforms.report.charts import (
+    CURVE_POINTS,
+    Series,
+    bar_plot,
+    bin_edges,
+    histogram,
+    jpeg,
+    line_plot,
+    plot,
+    rank_series,
+    raster,
+)
 from molino.transforms.report.page import Plot
 
 
@@ -76,3 +87,49 @@ def test_rasters_have_the_size_and_lie_on_their_background():
     small = jpeg(first, side=20)
     assert small[:2] == b"\xff\xd8"
     assert len(small) < len(jpeg(first))
+
+
+@pytest.mark.parametrize("size", [1, 2, CURVE_POINTS, 100_000])
+def test_a_rank_curve_keeps_both_ends_and_true_values(size):
+    values = np.arange(size, 0, -1)
+    series = rank_series("n", np.random.default_rng(0).permutation(values))
+    assert (series.x[0], series.x[-1]) == (1, size)
+    assert series.y == values[np.array(series.x) - 1].tolist()
+    assert len(series.x) <= CURVE_POINTS
+
+
+SKEWED = {
+    "one value": [0.25] * 9,
+    "shares of a percent": [0.2, 0.4, 0.5, 1.3, 2.9],
+    "decades": [0.01, 0.3, 5.0, 80.0, 3000.0],
+    "zeros and decades": [0.0] + [0.01 * 1.1**n for n in range(200)],
+    "a stray": [float(n) for n in range(500)] + [1e9],
+    "negative": [-3.5, -1.25, 0.0, 4.75],
+    "whole": [30, 41, 33, 90],
+    "tiny": [1e-150, 3e-150, 9e-150],
+    "huge": [-1e150, 1e150],
+}
+
+
+@pytest.mark.parametrize("name", SKEWED)
+def test_bins_fit_any_values(name):
+    values = np.array(SKEWED[name])
+    ones = np.ones(len(values), np.int64)
+    edges = bin_edges(values, ones)
+    assert (np.diff(edges) > 0).all()
+    assert len(edges) <= 2 * 15 + 2
+    heights = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
+    assert heights.sum() == len(values)
+    assert heights.max() <= max(1, 0.7 * len(values)) or name == "one value"
+    # the order of values, and how they are counted, change nothing
+    shuffled = np.random.default_rng(1).permutation(len(values))
+    assert bin_edges(values[shuffled], ones).tolist() == edges.tolist()
+    distinct, counts = np.unique(values, return_counts=True)
+    assert bin_edges(distinct, counts).tolist() == edges.tolist()
+
+
+def test_a_histogram_tells_what_lies_outside_its_bins():
+    values = np.array(SKEWED["a stray"])
+    shown = histogram(values, x_label="x", y_label="n", caption="All.", alt="a")
+    assert shown.caption.startswith("All. The last bar has all from ")
+    assert histogram(np.array([np.nan]), x_label="x", y_label="n", caption="c", alt="a").svg == ""

@@ -15,9 +15,9 @@ import pytest
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
 from molino.transforms.report.page import (
-    Card,
     Column,
     Gallery,
+    GalleryCard,
     Grid,
     Picture,
     Plot,
@@ -108,14 +108,14 @@ def whole_page(text: str = "plain") -> str:
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
     picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
     grid = Grid([picture], text)
-    gallery = Gallery([Card(picture=picture, values=[text], ranks=[0])], [(text, ["other", text])], [text], text)
+    gallery = Gallery([GalleryCard(picture=picture, values=[text], ranks=[0])], [(text, ["other", text])], [text], text)
     sections = [
         Section(text, text, [table, lines, bars]),
         Section(text, text),
         Section(text, text, [table, grid, gallery]),
     ]
     links = [(text, ""), (text, "report/page-0002.html")]
-    return page(text, subtitle=text, summary=[(text, text)], sections=sections, warnings=[text], links=links)
+    return page(text, subtitle=[text, text], summary=[(text, text)], sections=sections, warnings=[text], links=links)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -162,7 +162,7 @@ def test_redaction_reaches_every_text_and_comes_before_clipping():
     lone = Plot("<svg/>", "secret", "secret")
     html = page(
         "secret",
-        subtitle="secret",
+        subtitle=["secret"],
         summary=[("secret", "secret")],
         sections=[Section("secret", "secret", [table, lone])],
         warnings=["secret"],
@@ -230,7 +230,7 @@ def test_cells_are_written_by_unit_and_numbers_stand_right():
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
 def test_a_cell_that_is_no_length_has_no_bar(value):
     table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
-    assert [row[0].part for row in module.shown_rows(table)] == ["", "1.000"]
+    assert [row[0].part for row in module.write_rows(table)] == ["", "1.000"]
 
 
 def test_a_ragged_row_is_an_error_that_names_it():
@@ -245,7 +245,7 @@ def test_a_picture_without_alt_text_is_an_error():
 
 def _gallery():
     cards = [
-        Card(
+        GalleryCard(
             picture=Picture(jpeg=b"", title=f"{kind} {size}", note=""), values=[kind, size], ranks=[number, 3 - number]
         )
         for number, (kind, size) in enumerate([("a", "1"), ("b", "1"), ("b", "2")])
@@ -273,4 +273,6 @@ def test_what_is_chosen_in_a_gallery_hides_and_orders():
 
 def test_a_card_without_a_value_is_an_error():
     with pytest.raises(ValueError, match="a value for every filter"):
-        Gallery([Card(picture=Picture(jpeg=b"", title="", note=""), values=[], ranks=[])], [("Kind", ["a"])], [], "c")
+        Gallery(
+            [GalleryCard(picture=Picture(jpeg=b"", title="", note=""), values=[], ranks=[])], [("Kind", ["a"])], [], "c"
+        )

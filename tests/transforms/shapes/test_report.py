@@ -6,7 +6,8 @@ import re
 import pyarrow as pa
 
 from molino.schemas.shapes import COUNTERS
-from molino.transforms.shapes.report import FILTERS, ORDERS, gallery_section, group_seeds, shapes_report
+from molino.transforms.report.run import RunFacts
+from molino.transforms.shapes.report import FILTERS, ORDERS, TERMS, gallery_section, group_seeds, shapes_report
 from molino.transforms.shapes.run_network import CARDS
 from tests.transforms.report.test_page import HOSTILE, assert_harmless
 
@@ -55,7 +56,8 @@ CARDS_OF_SIX = [
 def made(cards=CARDS_OF_SIX, **changes):
     fields = [CARDS.field(name) for name in CARDS.names if name != "seconds"]
     given = {"counters": TOTALS, "options": OPTIONS, "warnings": ["2 networks stand there twice"]} | changes
-    return shapes_report(pa.Table.from_pylist(cards, pa.schema(fields)), **given)
+    facts = RunFacts(terms=TERMS, balance=("networks", ("runs",)), **given)
+    return shapes_report(pa.Table.from_pylist(cards, pa.schema(fields)), facts)
 
 
 def test_every_network_is_in_the_gallery():
@@ -64,7 +66,7 @@ def test_every_network_is_in_the_gallery():
     assert [jpeg for jpeg, _ in found.photographs()] == [b"\xff\xd8%d" % number for number in range(6)]
     assert [alt for _, alt in found.photographs()][:3] == ["ring 60.0%", "ring 91.0%", "ring 99.0%"]
     assert "2 networks stand there twice" in found.text
-    assert "hidden: [1], [10, 5]; batch: 100" in found.text
+    assert "hidden: 1, 10 · 5; batch: 100" in found.text
     assert len(found.pictures()) == 2
 
 

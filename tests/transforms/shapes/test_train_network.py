@@ -205,7 +205,7 @@ def test_initial_weights_depend_on_the_seed_and_not_on_what_is_learned():
 @pytest.mark.parametrize("hidden", [(20,), (20, 20)])
 def test_a_network_that_diverges_says_so_and_stops(hidden):
     told = []
-    trained = train_network(network(hidden=hidden, rate=1e30, steps=5000), *points_of(), tell=told.append)
+    trained = train_network(network(hidden=hidden, rate=1e30, steps=5000), *points_of(), report=told.append)
     assert trained.diverged
     assert len(trained.curve_step) < NOTES
     assert not np.isfinite(trained.curve_loss[-1])
@@ -215,7 +215,7 @@ def test_a_network_that_diverges_says_so_and_stops(hidden):
 def test_the_whole_of_the_training_is_told():
     told = []
     how = network(steps=997, decay=0.9, decay_steps=10)
-    assert train_network(how, *points_of(), tell=told.append).curve_step == list(range(0, 997, 20))
+    assert train_network(how, *points_of(), report=told.append).curve_step == list(range(0, 997, 20))
     assert sum(told) == pytest.approx(1)
 
 

@@ -1,5 +1,6 @@
 """The report of the titles job: true figures, and a page that depends on nothing else."""
 
+import dataclasses
 import itertools
 import re
 
@@ -11,18 +12,18 @@ from hypothesis import strategies as st
 
 from molino.schemas.titles import LABELS
 from molino.transforms.models.embed import Coverage, Model
+from molino.transforms.report.run import RunFacts
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import glance as module
 from molino.transforms.titles.glance import LONGEST, Glance, Known, combine_glances, glance_at
 from molino.transforms.titles.merge import Draw, key_titles, merge_titles
-from molino.transforms.titles.report import project, titles_report
+from molino.transforms.titles.report import TERMS, project, titles_report
 
 EVIL = '<script>alert("x")</script>'
 DRAW = Draw(seed=1, validation=0.2, test=0.2)
 MODEL = Model(
     name="m", location="m", path="m", digest="ab" * 32, bytes=0, dim=3, kind="table", vocabulary=10, buckets=2
 )  # fmt: skip
-FACTS = {"name": "m", "digest": "ab" * 32, "dim": 3, "kind": "table", "vocabulary": 10, "buckets": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -125,15 +126,16 @@ COUNTED = {
 }
 
 
-def report(**changed):
-    how = {
-        "models": [FACTS],
-        "counters": COUNTED,
-        "options": {"seed": 1, "models": [FACTS]},
-        "inputs": [{"path": f"{EVIL}.csv", "bytes": 9}],
-        "warnings": [EVIL],
-    }
-    return titles_report(changed.pop("glance", glance()), changed.pop("labels", labels()), **(how | changed))
+def report(*, counters=COUNTED, models=(MODEL,), **changed):
+    facts = RunFacts(
+        terms=TERMS,
+        balance=("rows_read", ("titles", "duplicates", "rejects")),
+        counters=counters,
+        options={"seed": 1, "models": [{"name": "m"}]},
+        inputs=[{"path": f"{EVIL}.csv", "bytes": 9}],
+        warnings=[EVIL],
+    )
+    return titles_report(changed.pop("glance", glance()), changed.pop("labels", labels()), models, facts)
 
 
 def test_the_page_says_what_the_figures_are():
@@ -147,7 +149,7 @@ def test_the_page_says_what_the_figures_are():
         "no_category",
     ):
         assert word in text
-    assert "Median 30, mean 37.5" in text
+    assert "Median 30, mean 45.5" in text
 
 
 def test_a_stranger_s_text_is_escaped_everywhere():
@@ -172,14 +174,15 @@ def test_models_of_one_vocabulary_share_a_table_of_words():
     more = other.known | {"n": other.known["m"]}
     sample = other.sample.append_column("n", other.sample["m"])
     both = Glance(groups=other.groups, lengths=other.lengths, known=more, sample=sample)
-    page = report(glance=both, models=[FACTS, FACTS | {"name": "n"}])
+    page = report(glance=both, models=[MODEL, dataclasses.replace(MODEL, name="n")])
     assert page.count("Commonest unknown tokens") == 2  # a label and a caption of one table
     assert "Commonest unknown tokens: m, n" in page
 
 
 def test_nothing_at_all_is_a_page_too():
     empty = LABELS.empty_table()
-    page = report(glance=combine_glances([]), labels=empty, counters={}, models=[FACTS | {"kind": "generic"}])
+    model = dataclasses.replace(MODEL, kind="generic")
+    page = report(glance=combine_glances([]), labels=empty, counters={}, models=[model])
     assert page.count("No data") >= 5
 
 

@@ -180,7 +180,7 @@ def test_threads_hold_one_image_or_so_many_pixels_at_once(monkeypatch):
     held, most = [], []
 
     def work(pixels):
-        with module._pixels_at_work(pixels):
+        with module.pixels_at_work(pixels):
             held.append(pixels)
             most.append(list(held))
             time.sleep(0.002)
@@ -190,7 +190,8 @@ def test_threads_hold_one_image_or_so_many_pixels_at_once(monkeypatch):
         list(pool.map(work, [3, 4, 25, 5, 6, 3, 10, 1, 2, 30, 4] * 5))
     assert all(sum(at_once) <= 10 or len(at_once) == 1 for at_once in most)
     assert max(map(len, most)) > 1
-    assert module._at_work == 0
+    with module.pixels_at_work(25):  # nobody is at work any more: it would wait
+        pass
 
 
 def test_a_pipeline_of_someone_else_prints_no_warning(tmp_path, caplog):

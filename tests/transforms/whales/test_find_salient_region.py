@@ -248,7 +248,7 @@ def plain_saliency(image):
     coarse_size = round(width / 4), round(height / 4)
     water = np.median(cv2.resize(image, coarse_size, interpolation=cv2.INTER_AREA).reshape(-1, 3), axis=0)
     line = (255 - water) / np.linalg.norm(255 - water)
-    across = module._across_white(water)
+    across = module.across_white(water)
     np.testing.assert_allclose(across @ across.T, np.eye(2), atol=1e-6)
     np.testing.assert_allclose(across @ line, 0, atol=1e-6)
     colours = cv2.GaussianBlur(image.astype(np.float64) @ across.T, (0, 0), 0.004 * max(height, width))
@@ -289,7 +289,7 @@ def test_the_water_is_known_though_some_of_it_is_none(rows, times):
     covariance = np.array([[25, 12], [12, 36]])
     colours = rng.multivariate_normal([7, -3], covariance, (100, 100)).astype(np.float32)
     colours[:rows] += 500
-    surface, precision = module._fit_water(colours)
+    surface, precision = module.fit_water(colours)
     np.testing.assert_allclose(surface[0], [7, -3], atol=0.5)
     np.testing.assert_allclose(surface[1:], 0, atol=1.5)
     # with the outliers, the inner 0.8 of all are the inner 0.94 of the water

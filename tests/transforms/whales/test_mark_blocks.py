@@ -47,10 +47,10 @@ def test_the_bin_of_every_colour_is_that_of_opencv():
         hsv = cv2.cvtColor(colours, cv2.COLOR_BGR2HSV).reshape(-1, 3).astype(int)
         expected = (hsv[:, 0] // 16 * 16 + hsv[:, 1] // 16) * 16 + hsv[:, 2] // 16
         expected[(hsv == 255).any(axis=1)] = NO_BIN
-        module._number_bins(colours.reshape(-1), numbers)
+        module.number_bins(colours.reshape(-1), numbers)
         np.testing.assert_array_equal(numbers, expected)
         if red % 16 == 0:
-            module._number_any_bins(colours.reshape(-1), other, module._places(37))
+            module.number_any_bins(colours.reshape(-1), other, module.bin_places(37))
             place = np.floor(hsv * (37 / 255)).astype(int)
             expected = np.where((place == 37).any(axis=1), 37**3, place @ [37 * 37, 37, 1])
             np.testing.assert_array_equal(other, expected)
@@ -117,18 +117,15 @@ def test_histograms_may_be_counted_twice(shape, monkeypatch):
 def test_no_verdict_is_wrong_and_few_are_missing(seed):
     image = sea(640, 960, seed)
     blocks = divide(640, 960, 10)
-    verdicts = np.full(module._first_block(blocks.depth + 1), module.UNSURE, np.uint8)
-    whole = module._judge(image.reshape(-1), blocks, blocks.rows, blocks.columns, 0.25, verdicts)
+    verdicts = np.full(module.first_block(blocks.depth + 1), module.UNSURE, np.uint8)
+    whole = module.judge_blocks(image.reshape(-1), blocks, 0.25, verdicts)
     assert whole.sum() == ((cv2.cvtColor(image, cv2.COLOR_BGR2HSV) < 255).all(axis=2)).sum()
     final = np.full_like(verdicts, module.UNSURE)
     final[0] = module.BLACK
-    module._decide(
-        image.reshape(-1), blocks.rows, blocks.columns, blocks.depth, blocks.tall, blocks.wide, final, whole,
-        1 / 256, 0.25, module._places(16),
-    )  # fmt: skip
+    module.decide_blocks(image.reshape(-1), blocks, final, whole, 1 / 256, 0.25, module.bin_places(16))
     assert (verdicts[1:] == module.UNSURE).mean() < 0.1
     for level in range(1, blocks.depth + 1):
-        some, above = (slice(module._first_block(i), module._first_block(i + 1)) for i in (level, level - 1))
+        some, above = (slice(module.first_block(i), module.first_block(i + 1)) for i in (level, level - 1))
         parent = final[above].reshape(1 << (level - 1), -1).repeat(2, axis=0).repeat(2, axis=1).reshape(-1)
         sure = (parent == module.BLACK) & (verdicts[some] != module.UNSURE)
         assert (verdicts[some][sure] == final[some][sure]).all()

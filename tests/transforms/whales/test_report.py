@@ -4,8 +4,9 @@ import pyarrow as pa
 import pytest
 
 from molino.schemas.whales import REASONS
+from molino.transforms.report.run import RunFacts
 from molino.transforms.whales.extract import CARDS
-from molino.transforms.whales.report import NO_BOX, PER_PAGE, by_presence, whales_report
+from molino.transforms.whales.report import NO_BOX, PER_PAGE, TERMS, by_presence, whales_report
 from tests.transforms.report.test_page import HOSTILE, assert_harmless
 
 COUNTERS = {
@@ -50,7 +51,8 @@ def pages(cards, most=2000, **changes):
         asked.extend(rows)
         return {row: b"\xff\xd8%d" % row for row in rows}
 
-    return dict(whales_report(table(cards), thumbnails, most=most, **(known | changes))), asked
+    facts = RunFacts(terms=TERMS, balance=("images_read", ("regions", "rejects")), **(known | changes))
+    return dict(whales_report(table(cards), thumbnails, facts, most=most)), asked
 
 
 def test_the_likeliest_to_show_an_animal_come_first():

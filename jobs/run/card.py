@@ -1,0 +1,133 @@
+"""The dataset card of an output: README.md, which says what stands there, and by which Hugging Face loads it."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from molino.schemas import DOC_KEY
+
+CARD = "README.md"
+INPUTS = 20  # more than these nobody reads
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetCard:
+    """What the dataset card of a run says besides the manifest.
+
+    Attributes:
+      about: what the job does, in one line.
+      personal: what the data tells of people; "" for nothing.
+      fields: the columns of each data set, as `describe_fields` returns them.
+    """
+
+    about: str
+    personal: str = ""
+    fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def render(self, manifest: Mapping[str, Any]) -> bytes:
+        """Return the card, in UTF-8; it depends on nothing that differs between two runs that write the same.
+
+        Its head lists the files of each data set as a configuration, so that `load_dataset(OUTPUT, "people")` reads
+        what the manifest lists, and nothing else. The largest is what is loaded without a name.
+        """
+        datasets = {name: entry for name, entry in manifest["datasets"].items() if entry["files"]}
+        title = f"{manifest['job']}: {self.about}" if self.about else manifest["job"]
+        parts = [_head(datasets, title), f"# {title}\n"]
+        if self.personal:
+            parts.append(f"> **Personal data**: {self.personal}. Share it only with those who may see it.\n")
+        parts += [_contents(manifest), _reading(datasets)]
+        parts += [f"## {name}\n\n{fields}" for name, fields in self.fields.items()]
+        parts += [_counters(manifest["counters"]), _source(manifest["inputs"]), _options(manifest["options"])]
+        parts += [_warnings(manifest["warnings"])] if manifest["warnings"] else []
+        return "\n".join(parts).encode(errors="backslashreplace")
+
+
+def describe_fields(schema: pa.Schema) -> str:
+    """Return a table of the columns of a data set."""
+    rows = [
+        (
+            f"`{field.name}`",
+            f"`{field.type}`",
+            "yes" if field.nullable else "",
+            (field.metadata or {}).get(DOC_KEY, b"").decode(),
+        )
+        for field in schema
+    ]
+    return _table(("field", "type", "null", "what it is"), rows)
+
+
+def _head(datasets: Mapping[str, Any], title: str) -> str:
+    """Return the card's head in YAML, of which JSON is a part."""
+    largest = max(datasets, key=lambda name: datasets[name]["rows"], default="")
+    configs = []
+    for name, entry in datasets.items():
+        files: dict[str, list[str]] = {}
+        for file in entry["files"]:
+            files.setdefault(file.get("split", SPLITS[0]), []).append(file["path"])
+        parts = [{"split": split, "path": files[split]} for split in (*SPLITS, *sorted(files)) if files.get(split)]
+        unique = list({part["split"]: part for part in parts}.values())
+        configs.append({"config_name": name, "data_files": unique} | ({"default": True} if name == largest else {}))
+    lines = [f"- {json.dumps(config, ensure_ascii=False)}" for config in configs]
+    return "\n".join(["---", f"pretty_name: {json.dumps(title, ensure_ascii=False)}", "configs:", *lines, "---\n"])
+
+
+def _contents(manifest: Mapping[str, Any]) -> str:
+    rows = [
+        (f"`{name}`", f"{entry['rows']:,}", len(entry["files"]), f"`{entry['schema']}` {entry['version']}")
+        for name, entry in manifest["datasets"].items()
+    ]
+    return "## What is here\n\n" + _table(("data set", "rows", "files", "schema and version"), rows)
+
+
+def _reading(datasets: Mapping[str, Any]) -> str:
+    name = next(iter(datasets), "people")
+    return f"""\
+## How to read it
+
+`_manifest.json` lists the files of each data set; files of earlier runs may lie beside them, so read no glob.
+
+```python
+import molino
+table = molino.open("OUTPUT").read("{name}")          # an Arrow table
+
+import datasets
+rows = datasets.load_dataset("OUTPUT", "{name}")      # Hugging Face
+```
+"""
+
+
+def _counters(counters: Mapping[str, int]) -> str:
+    return "## Counters\n\n" + _table(("counter", "count"), [(f"`{name}`", f"{n:,}") for name, n in counters.items()])
+
+
+def _source(inputs: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (f"`{one['path']}`", f"{one['bytes']:,}" if one.get("bytes") is not None else "") for one in inputs[:INPUTS]
+    ]
+    more = f"\nand {len(inputs) - INPUTS:,} more\n" if len(inputs) > INPUTS else ""
+    return "## Source\n\n" + (
+        _table(("input", "bytes"), rows) + more if rows else "The job made it; nothing was read.\n"
+    )
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    rows = [(f"`{name}`", f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in options.items()]
+    return "## Options\n\n" + _table(("option", "value"), rows)
+
+
+def _warnings(warnings: Sequence[Mapping[str, Any]]) -> str:
+    return "## Warnings\n\n" + "".join(f"- {warning['text']}\n" for warning in warnings)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(_cell(value) for value in line)} |\n" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    """Return what a table of Markdown shows as it is: on one line, without its own bars."""
+    return " ".join(str(value).replace("|", "\\|").split())

@@ -1,0 +1,55 @@
+"""What a person reads of a run, staged once its rows and counters are known."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+
+from molino.transforms.parquet.shards import StagedFile
+from molino.transforms.rows.batches import Counters, sum_counters
+from molino.transforms.rows.gather import Gather
+from molino.transforms.rows.outputs import ParDoInto
+
+
+class Views(NamedTuple):
+    """What `WriteViews` gives: staged files, and the counters of the whole run with its own."""
+
+    files: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
+
+
+@dataclasses.dataclass(kw_only=True)
+class WriteViews(beam.PTransform):
+    """Stage what a person reads. Input: one element, or what is gathered to one list. Output: Views.
+
+    Attributes:
+      call: yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and
+        `arguments`.
+      run: the run, for its staging folder and what a report says of it.
+      counters: of the whole run.
+      arguments: others of `call`, by name.
+      gather: call it once, with a list of all elements.
+      singletons: further ones, each a collection of one element.
+    """
+
+    call: Callable[..., Iterator[StagedFile | Mapping[str, int]]]
+    run: Any
+    counters: beam.PCollection
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    gather: bool = False
+    singletons: Mapping[str, beam.PCollection] = dataclasses.field(default_factory=dict)
+
+    def expand(self, elements: beam.PCollection) -> Views:
+        element = elements | "Gather" >> Gather(into=list) if self.gather else elements
+        held = {"counters": beam.pvalue.AsList(self.counters), "call": self.call, "run": self.run}
+        sides = {name: beam.pvalue.AsSingleton(one) for name, one in self.singletons.items()}
+        staged = element | ParDoInto(into=Views, call=_write, arguments={**held, **self.arguments, **sides})
+        return Views(staged.files, (self.counters, staged.counters) | "AllCounters" >> beam.Flatten())
+
+
+def _write(
+    element: Any, counters: Sequence[Mapping[str, int]], call: Callable[..., Iterator[Any]], run: Any, **arguments: Any
+) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+    for item in call(element, sum_counters(counters), run, **arguments):
+        yield item if isinstance(item, StagedFile) else beam.pvalue.TaggedOutput("counters", item)
