@@ -13,7 +13,13 @@ from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
 # what takes more than half a minute is begun before all else, so that no core is left alone with it at the end
 LONGEST = (
-    *("deploy/test_dataflow.py", "faults/test_titles_faults.py", "deploy/test_airflow.py", "setup/test_setup.py"),
+    *(
+        "deploy/test_dataflow.py",
+        "deploy/test_dataflow_ends.py",
+        "faults/test_titles_faults.py",
+        "deploy/test_airflow.py",
+        "setup/test_setup.py",
+    ),
     *("setup/test_setup_tensorflow.py", "faults/test_odd_options.py", "faults/test_fault_stopped.py"),
     *("faults/test_titles_inputs.py", "faults/test_fault_kill.py", "faults/test_same_bytes.py"),
     *("storage/test_store_jobs.py", "storage/test_store_faults.py", "runners/test_elsewhere.py"),

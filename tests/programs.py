@@ -28,17 +28,15 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
+OF_JOBS = (
+    *("apache_beam.runners.portability.fn_api_runner", "apache_beam.typehints.opcodes", "grpc._server"),
+    *("numba", "obstore", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "numpy.random", "xxhash", "tqdm"),
+    *("zlib_ng.zlib_ng", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
+    *("cv2", "simplejpeg", "yaml"),
+)
 LIBRARIES = {
-    "beam": (
-        *("apache_beam.runners.portability.fn_api_runner", "apache_beam.typehints.opcodes", "grpc._server"),
-        *("numba", "obstore", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "numpy.random", "xxhash", "tqdm"),
-        *("zlib_ng.zlib_ng", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "PIL.PngImagePlugin"),
-        *("cv2", "simplejpeg", "yaml"),
-    ),
-    "dataflow": (
-        *("apache_beam.runners.dataflow.dataflow_runner", "apache_beam.io.gcp.gcsfilesystem"),
-        *("apache_beam.runners.portability.fn_api_runner", "numba", "obstore", "pyarrow.parquet"),
-    ),
+    "beam": OF_JOBS,
+    "dataflow": (*OF_JOBS, "apache_beam.runners.dataflow.dataflow_runner", "apache_beam.io.gcp.gcsfilesystem"),
     "tensorflow": ("tensorflow", "tensorflow_hub", "tensorflow_transform.beam", "keras", "numba"),
 }
 # what an interpreter or a library reads when it starts: a program with another value is started as any other is

@@ -6,7 +6,6 @@ import pytest
 
 from tests import programs
 from tests.deploy.dataflow_user import JOBS, ROOT, Google
-from tests.every_job import prepare
 from tests.own_environment import python_with
 
 # programs of other environments, which tests start: no modules to collect
@@ -30,7 +29,6 @@ def google(python, tmp_path_factory):
     for sample, place, _ in JOBS.values():
         if sample:
             programs.run(["molino", "sample", *sample, "--output", home / place])
-    prepare("predict", home)
     made = Google(python, home)
     try:
         for _, place, _ in JOBS.values():
