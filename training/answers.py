@@ -140,13 +140,7 @@ def ask(
 
 
 def take_top(logits: np.ndarray, count: int = TOP) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the largest logits and the softmax there, in order; of equals among them the smaller label.
-
-    >>> import numpy as np
-    >>> top, chances = take_top(np.log(np.array([[0.25, 0.5, 0.25]])), 2)
-    >>> top.tolist(), chances.round(6).tolist()
-    ([[1, 0]], [[0.5, 0.25]])
-    """
+    """Return the labels of the largest logits and the softmax there, in order; of equals the smaller label."""
     count = min(count, logits.shape[1])
     near = np.sort(np.argpartition(-logits, count - 1, 1)[:, :count], 1)
     order = np.argsort(-np.take_along_axis(logits, near, 1), 1, kind="stable")

@@ -80,7 +80,6 @@ def _encoders(folder: str) -> Iterator[Any]:
 
 
 def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
-    """Return whether what an encoder gives are the vectors of the run."""
     given = encoder(titles)
     if isinstance(given, dict) or given.shape != wanted.shape:
         return False
@@ -202,7 +201,6 @@ def _module(
     encoders: Mapping[str, Any],
     temperatures: Mapping[str | None, float],
 ) -> Any:
-    """Return the tf.Module that is saved."""
     import tensorflow as tf
 
     # of the logits: the shares are taken away for the scores, or added for probabilities

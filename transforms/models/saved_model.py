@@ -246,7 +246,6 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
 
 
 def _look_through(folder: str, label: str, *, trust: bool) -> tuple[Any, list[str]]:
-    """Return a SavedModel's protocol buffer and its suspects."""
     _tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
@@ -310,7 +309,6 @@ def find_punctuation() -> np.ndarray:
 
 @functools.cache
 def _characters() -> list[str]:
-    """Return every character that UTF-8 can hold."""
     return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
 
 

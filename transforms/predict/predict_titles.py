@@ -110,34 +110,18 @@ def predict_titles(
         numbers = [each if each is None else each[good] for each in numbers]
     elif not_finite == "zero":
         numbers = [each if each is None else np.where(good[:, None], each, np.float32(0)) for each in numbers]
-    scores, chances = numbers
-    return _predicted(rows, lines, names, scores, chances), odd
-
-
-def _predicted(
-    rows: pa.RecordBatch, lines: LineTable, names: np.ndarray, scores: np.ndarray, chances: np.ndarray | None
-) -> pa.RecordBatch:
-    """Return predictions as PREDICTED."""
-    sources, numbers = lines.locate(rows[POSITION])
-    count = names.shape[1]
-    ends = pa.array(np.arange(0, names.size + 1, count, dtype=np.int32))
+    sources, places = lines.locate(rows[POSITION])
+    ends = pa.array(np.arange(0, names.size + 1, names.shape[1], dtype=np.int32))
     texts = pa.array(names.ravel(), pa.binary()).cast(pa.string())
     of = PREDICTED.field("top_scores").type
-
-    def numbers_of(values: np.ndarray | None) -> pa.Array:
-        return pa.nulls(len(names), of) if values is None else pa.ListArray.from_arrays(ends, values.ravel(), type=of)
-
-    columns = [
-        sources,
-        numbers,
-        rows["title"],
-        texts.take(pa.array(np.arange(0, names.size, count))),
-        pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type),
-        numbers_of(chances),
-        lines.records(rows[POSITION]),
-        numbers_of(scores),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED)
+    scores, chances = (
+        pa.nulls(len(names), of) if each is None else pa.ListArray.from_arrays(ends, each.ravel(), type=of)
+        for each in numbers
+    )
+    top = pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type)
+    records = lines.records(rows[POSITION])
+    columns = [sources, places, rows["title"], texts.take(ends[:-1]), top, chances, records, scores]
+    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED), odd
 
 
 class _Predict(beam.DoFn):

@@ -14,7 +14,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_if_any
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -28,6 +28,7 @@ from molino.transforms.warnings import Sighting, add_sightings
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
 # with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
 CODED = ("language", "label_quality", "category", "label", "split", "count", "source")
+PLAIN = ["id", "title", "model_text"]  # without one
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -182,25 +183,17 @@ class _Write(beam.DoFn):
                     yield made
                 progress.report("write", rows=rows.num_rows)
 
-        yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
+        schema, place = self.columns.schema, {"folder": self.folder, "key": (parts.shard,)}
+        tokens = [f"{model.name}_{of}" for model in self.columns.models for of in ("tokens", "length")]
+        raw = [name for name in schema.names if name not in {*CODED, *tokens, "record"}]
+        layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
+        yield from write_if_any(
+            blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place
+        )
         held = (batch for batch in conflicts if batch.num_rows)
-        yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
+        yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
         yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
         yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
-
-    def _stage(
-        self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
-    ) -> list[StagedFile]:
-        layout, group_rows = Layout(plain=["id", "title", "model_text"]), ROW_GROUP_ROWS
-        if dataset == "titles":
-            tokens = [
-                name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
-            ]
-            packed = {*CODED, *tokens, "record"}
-            raw = [name for name in schema.names if name not in packed]
-            layout, group_rows = Layout(plain=[*layout.plain, "record"], raw=raw, loose=CODED), GROUP_ROWS
-        place: dict[str, Any] = {"folder": self.folder, "dataset": dataset, "key": (shard,)}
-        return write_if_any(batches, schema=schema, layout=layout, group_rows=group_rows, **place)
 
 
 class WrittenTitles(NamedTuple):
