@@ -259,12 +259,10 @@ class GatherRejects(NamedOutputs):
     lines: beam.PCollection[LineTable]
 
     def expand(self, raw: beam.PCollection) -> GatheredRejects:
+        located = beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines))
         shards = (
             raw
-            | "Locate"
-            >> beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines)).with_output_types(
-                tuple[tuple[int, int], pa.RecordBatch]
-            )
+            | "Locate" >> located.with_output_types(tuple[tuple[int, int], pa.RecordBatch])
             | "Group" >> beam.GroupByKey()
             | "Sort" >> beam.Map(sort_rejects)
         )
