@@ -219,13 +219,11 @@ def summarize_split(answers: Answers) -> dict[str, Any]:
     low, high = interval(resample_titles([trial], DRAWS, 0)[:, 0])
     figures = {name: value for name, value in measure(answers).items() if value == value}
     known, right = answers.truth >= 0, truth == top[:, 0]
-    sure = {"scores": answers.scores, "probabilities": answers.probabilities}
-    errors = {
-        f"calibration_error_of_{name}": calibration_error(each[known, 0], right)
-        for name, each in sure.items()
-        if each is not None
-    }
-    return {"titles": len(truth), **figures, "low": low, "high": high, **errors}
+    summary = {"titles": len(truth), **figures, "low": low, "high": high}
+    for name, each in (("scores", answers.scores), ("probabilities", answers.probabilities)):
+        if each is not None:
+            summary[f"calibration_error_of_{name}"] = calibration_error(each[known, 0], right)
+    return summary
 
 
 def name_mistakes(source: TitlesRun, answers: Answers) -> list[dict[str, Any]]:

@@ -172,24 +172,12 @@ def _rank_models(
         by_titles = certainty.interval(titles[:, own].mean(1))
         low, high = certainty.interval(means[name])
         behind = (0.0, 0.0) if name == best else certainty.interval(means[best] - means[name], level)
-        rows.append(
-            {
-                "model": name,
-                **traits[name],
-                "repeats": len(own),
-                "balanced_accuracy": averages[name],
-                "deviation": float(figures[own].std(ddof=1)) if several else None,
-                "low_titles": by_titles[0],
-                "high_titles": by_titles[1],
-                "low_repeats": by_repeats[0],
-                "high_repeats": by_repeats[1],
-                "low": low,
-                "high": high,
-                "below_best": averages[best] - averages[name],
-                "below_best_low": behind[0],
-                "below_best_high": behind[1],
-            }
-        )
+        row: dict[str, Any] = {"model": name, **traits[name], "repeats": len(own), "balanced_accuracy": averages[name]}
+        row["deviation"] = float(figures[own].std(ddof=1)) if several else None
+        row |= {"low_titles": by_titles[0], "high_titles": by_titles[1]}
+        row |= {"low_repeats": by_repeats[0], "high_repeats": by_repeats[1], "low": low, "high": high}
+        row |= {"below_best": averages[best] - averages[name]}
+        rows.append(row | {"below_best_low": behind[0], "below_best_high": behind[1]})
     return sorted(rows, key=lambda row: (-row["balanced_accuracy"], row["model"]))
 
 

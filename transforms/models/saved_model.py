@@ -371,16 +371,8 @@ def hard_titles(words: Sequence[bytes]) -> pa.Array:
         *(f"{one},{two}", f"{one}'s", f"({one})", f"$ {one} +{two}="),
         *("x" * size for size in (1, 7, 8, 9, 11, 12, 16, 17, 32, 33, 64, 65, 127, 128, 129, 1000)),
         *("¡" * size + "x" * size for size in (31, 32, 64, 65)),
-        *(
-            "手机壳 苹果",
-            "電視 32寸。",
-            "👩‍👩‍👧 📱📱",
-            "e\u0301 n\u0303",
-            "Ñandú ÑANDÚ ñandú",
-            "İstanbul ß ẞ",
-            "ﷺ",
-            "\U0010ffff",
-        ),
+        *("手机壳 苹果", "電視 32寸。", "👩‍👩‍👧 📱📱", "e\u0301 n\u0303", "Ñandú ÑANDÚ ñandú"),
+        *("İstanbul ß ẞ", "ﷺ", "\U0010ffff"),
         *(" ".join([one, two, "x"][i % 3] for i in range(count)) for count in range(1, 42)),
         " ".join(["x" * 30, "¿y", one, ""] * 25_000),
     ]

@@ -124,35 +124,33 @@ def predict_titles(
     return pa.RecordBatch.from_arrays(columns, schema=PREDICTED), odd
 
 
-class _Predict(beam.DoFn):
-    def __init__(self, classifier: Classifier, folder: str, not_finite: str):
-        self.classifier, self.folder, self.not_finite = classifier, folder, not_finite
+def _predict(
+    parts: Parts, lines: LineTable, *, classifier: Classifier, folder: str, not_finite: str
+) -> Iterator[object]:
+    counters: dict[str, int] = {"predictions": 0}
+    rejects: list[pa.RecordBatch] = []
 
-    def process(self, parts: Parts, lines: LineTable) -> Iterator[object]:
-        counters: dict[str, int] = {"predictions": 0}
-        rejects: list[pa.RecordBatch] = []
+    def batches() -> Iterator[pa.RecordBatch]:
+        for rows in parts:
+            # from the start of a block: a title's probabilities are the same to the last bit however it was carried
+            for start in range(0, rows.num_rows, AT_ONCE):
+                made, odd = predict_titles(rows.slice(start, AT_ONCE), classifier, lines, not_finite)
+                counters["predictions"] += made.num_rows
+                if odd.num_rows and not_finite == "reject":
+                    rejects.append(reject_titles(odd, REASON))
+                elif odd.num_rows:
+                    seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
+                    counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
+                if made.num_rows:
+                    yield made
+            progress.report("write", rows=rows.num_rows)
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            for rows in parts:
-                # from the start of a block: a title's probabilities are the same to the last bit however it was carried
-                for start in range(0, rows.num_rows, AT_ONCE):
-                    made, odd = predict_titles(rows.slice(start, AT_ONCE), self.classifier, lines, self.not_finite)
-                    counters["predictions"] += made.num_rows
-                    if odd.num_rows and self.not_finite == "reject":
-                        rejects.append(reject_titles(odd, REASON))
-                    elif odd.num_rows:
-                        seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
-                        counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
-                    if made.num_rows:
-                        yield made
-                progress.report("write", rows=rows.num_rows)
-
-        layout = Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"})
-        place: dict[str, Any] = {"folder": self.folder, "dataset": "predictions", "key": (parts.shard,)}
-        yield from write_if_any(batches(), schema=PREDICTED, layout=layout, **place)
-        for batch in rejects:
-            yield beam.pvalue.TaggedOutput("rejects", batch)
-        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
+    layout = Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"})
+    place: dict[str, Any] = {"folder": folder, "dataset": "predictions", "key": (parts.shard,)}
+    yield from write_if_any(batches(), schema=PREDICTED, layout=layout, **place)
+    for batch in rejects:
+        yield beam.pvalue.TaggedOutput("rejects", batch)
+    yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
 
 
 class PredictedTitles(NamedTuple):
@@ -182,6 +180,6 @@ class PredictTitles(NamedOutputs):
     not_finite: str = "reject"
 
     def expand(self, parts: beam.PCollection) -> PredictedTitles:
-        call = _Predict(self.classifier, self.folder, self.not_finite)
-        arguments = {"lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=call, arguments=arguments)
+        arguments = {name: getattr(self, name) for name in ("classifier", "folder", "not_finite")}
+        arguments |= {"lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=_predict, arguments=arguments)

@@ -134,15 +134,8 @@ def _nearly(title: str, chance: float) -> str:
     """Return a title with the same words: in other case, without accents, turned round, or with other marks."""
     words = title.split()
     turned = " ".join([*words[1:], words[0]])
-    ways = (
-        title.upper(),
-        title.lower(),
-        title.translate(UNACCENTED),
-        turned,
-        f"{title}!",
-        f"* {title}",
-        " ".join(words),
-    )
+    bare, plain = title.translate(UNACCENTED), " ".join(words)
+    ways = (title.upper(), title.lower(), bare, turned, f"{title}!", f"* {title}", plain)
     return ways[int(chance * len(ways))]
 
 

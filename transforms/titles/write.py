@@ -154,46 +154,42 @@ def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
 
 
-class _Write(beam.DoFn):
-    def __init__(self, draw: Draw, columns: TitleColumns, folder: str):
-        self.draw, self.columns, self.folder = draw, columns, folder
+def _write(
+    parts: Parts, labels: Labels, lines: LineTable, *, draw: Draw, columns: TitleColumns, folder: str
+) -> Iterator[object]:
+    conflicts: list[pa.RecordBatch] = []
+    glances: list[Glance] = []
+    counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
 
-    def process(self, parts: Parts, labels: Labels, lines: LineTable) -> Iterator[object]:
-        conflicts: list[pa.RecordBatch] = []
-        glances: list[Glance] = []
-        counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
+    def blocks() -> Iterator[pa.RecordBatch]:
+        for rows in parts:
+            kept = merge_titles(rows, draw)
+            found = find_conflicting_titles(kept)
+            counters["titles"] += kept.num_rows
+            counters["duplicates"] += rows.num_rows - kept.num_rows
+            counters["conflicts"] += found.num_rows
+            counters["conflicting_titles"] += len(found["title"].unique())
+            conflicts.append(finish_conflicting_titles(found))
+            if kept.num_rows:
+                turns = draw.turn(kept)
+                glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
+            # a row group at a time: its vectors are written while they are in the cache
+            for group in group_titles(label_titles(kept, labels)):
+                made, odd = finish_titles(group, columns, lines)
+                for name, count in odd.items():
+                    counters[name] = add_sightings(counters.get(name, 0), count)
+                yield made
+            progress.report("write", rows=rows.num_rows)
 
-        def blocks() -> Iterator[pa.RecordBatch]:
-            for rows in parts:
-                kept = merge_titles(rows, self.draw)
-                found = find_conflicting_titles(kept)
-                counters["titles"] += kept.num_rows
-                counters["duplicates"] += rows.num_rows - kept.num_rows
-                counters["conflicts"] += found.num_rows
-                counters["conflicting_titles"] += len(found["title"].unique())
-                conflicts.append(finish_conflicting_titles(found))
-                if kept.num_rows:
-                    turns = self.draw.turn(kept)
-                    glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
-                # a row group at a time: its vectors are written while they are in the cache
-                for group in group_titles(label_titles(kept, labels)):
-                    made, odd = finish_titles(group, self.columns, lines)
-                    for name, count in odd.items():
-                        counters[name] = add_sightings(counters.get(name, 0), count)
-                    yield made
-                progress.report("write", rows=rows.num_rows)
-
-        schema, place = self.columns.schema, {"folder": self.folder, "key": (parts.shard,)}
-        tokens = [f"{model.name}_{of}" for model in self.columns.models for of in ("tokens", "length")]
-        raw = [name for name in schema.names if name not in {*CODED, *tokens, "record"}]
-        layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
-        yield from write_if_any(
-            blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place
-        )
-        held = (batch for batch in conflicts if batch.num_rows)
-        yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
-        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
-        yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
+    schema, place = columns.schema, {"folder": folder, "key": (parts.shard,)}
+    tokens = [f"{model.name}_{of}" for model in columns.models for of in ("tokens", "length")]
+    raw = [name for name in schema.names if name not in {*CODED, *tokens, "record"}]
+    layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
+    yield from write_if_any(blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place)
+    held = (batch for batch in conflicts if batch.num_rows)
+    yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
+    yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
+    yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
 
 
 class WrittenTitles(NamedTuple):
@@ -226,6 +222,6 @@ class WriteTitles(NamedOutputs):
     folder: str
 
     def expand(self, parts: beam.PCollection) -> WrittenTitles:
-        call = _Write(self.draw, self.columns, self.folder)
-        arguments = {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=call, arguments=arguments)
+        arguments: dict[str, Any] = {"draw": self.draw, "columns": self.columns, "folder": self.folder}
+        arguments |= {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=_write, arguments=arguments)
