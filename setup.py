@@ -19,7 +19,7 @@ setup(
     author="the Molino authors",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["molino", "molino.*"]),
-    package_data={"": ["py.typed", "*.json", "*.html", "*.css", "words/*.txt"]},
+    package_data={"": ["py.typed", "*.json", "*.html", "*.css", "*.txt", "words/*.txt"]},
     install_requires=[
         f"apache-beam{BEAM}",
         "jinja2>=3.1.6",

@@ -22,6 +22,7 @@ from molino.jobs.options import (
     text_format,
     year,
 )
+from molino.transforms.errors import OptionError
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -209,7 +210,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
 def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     """Return the secret key of the hashes, from the file or the environment; None when CURPs are not hashed."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
     from molino.transforms.files.secret_key import SHORTEST, find_key
 
@@ -361,7 +361,6 @@ def sample_paths(args: argparse.Namespace) -> list[str]:
     Raises:
       OptionError: there cannot be so many rows or files.
     """
-    from molino.transforms.errors import OptionError
     from molino.transforms.names.sample import target_files
 
     if args.rows > 1_000_000_000:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from molino.transforms.errors import OptionError
 from molino.transforms.text.command_line import CommandLine
 
 if TYPE_CHECKING:
@@ -99,8 +100,6 @@ class Parser(argparse.ArgumentParser):
             near = [(word, right) for word in words if word not in known and (right := _nearest(word, known))]
             message += "".join(f"; did you mean {right} by {word}?" for word, right in near[:1])
         if self.raises:
-            from molino.transforms.errors import OptionError
-
             raise OptionError(f"{message}; see {self.prog} --help")
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
 
@@ -312,7 +311,6 @@ def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
 
 def text_format(args: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.text.sources import NO_COLUMN, TextFormat
 
     named = {name: getattr(args, f"{name}_column") for name in columns}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job, SampleInput
 from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.warnings import DataWarning, example_of
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -97,7 +99,6 @@ def find_files(args: argparse.Namespace) -> list["FileInfo"]:
     import os
 
     from molino.jobs.run.manifest import MANIFEST
-    from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
 
     found: dict[str, FileInfo] = {}
@@ -116,7 +117,6 @@ def find_data_files(path: str) -> list["FileInfo"]:
     import os
 
     from molino.jobs.run.inputs import find_inputs
-    from molino.transforms.errors import DataError
     from molino.transforms.files import storage
 
     wild = any(character in path for character in "*?[") and not os.path.exists(path)
@@ -154,7 +154,6 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
     import os
 
     from molino.jobs.run.manifest import read_finished
-    from molino.transforms.errors import DataError
     from molino.transforms.files import storage
     from molino.transforms.pca.read_vectors import is_vectors, read_schema
 
@@ -196,7 +195,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.runs import Plan
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.errors import DataError, OptionError
     from molino.transforms.pca.cosine_errors import SAMPLE_ROWS
     from molino.transforms.pca.read_vectors import list_vectors
     from molino.transforms.pca.rotate import Rotation
@@ -243,8 +241,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
 def partition_warnings(labels: Sequence[str]) -> list:
     """Return a warning where folders are called key=value: a column that no file holds."""
-    from molino.transforms.warnings import DataWarning
-
     held = [label for label in labels if re.search(r"[^/=]+=[^/]*/", label)]
     names = sorted({name for label in held for name in re.findall(r"([^/=]+)=[^/]*/", label)})
     told = (
@@ -256,8 +252,6 @@ def partition_warnings(labels: Sequence[str]) -> list:
 
 def warn_of_vectors(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the components: those that no vector has, and many vectors of zeros."""
-    from molino.transforms.warnings import DataWarning, example_of
-
     vectors, spanned = counters.get("vectors", 0), counters.get("_spanned", 0)
     empty, zeros = counters.get("components", 0) - spanned, counters.get("_zeros", 0)
     found = []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job
 from molino.jobs.options import Parser, add_run_options, natural, positive
+from molino.transforms.errors import OptionError
+from molino.transforms.warnings import DataWarning
 
 # Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -93,7 +95,6 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
     from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
-    from molino.transforms.warnings import DataWarning
 
     points = chosen_points(args)
     blocks = read_sweep(args.sweep)
@@ -132,7 +133,6 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
 
 def chosen_points(args: argparse.Namespace) -> "Points":
     """Return which points are drawn."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.shapes.points import STUDY, STUDY_ROWS, Points
 
     study = args.points == STUDY
@@ -147,7 +147,6 @@ def chosen_points(args: argparse.Namespace) -> "Points":
 
 def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
     """Return the problems that `--problem` names."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.shapes.points import parse_problem
 
     try:
@@ -158,8 +157,6 @@ def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
 
 def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -> None:
     """Raise OptionError when a batch is as large as all the training points."""
-    from molino.transforms.errors import OptionError
-
     largest = max(network.batch for network in networks)
     if largest >= points.rows:
         raise OptionError(

@@ -22,6 +22,7 @@ from molino.jobs.options import (
     read_options,
     text_format,
 )
+from molino.transforms.errors import OptionError
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -189,7 +190,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS, TITLES
-    from molino.transforms.errors import OptionError
     from molino.transforms.models.embed import plan_models
     from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
@@ -254,7 +254,6 @@ def locate_models(
       OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
     """
     from molino.schemas.titles import titles_schema
-    from molino.transforms.errors import OptionError
 
     taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
     for name, _ in models:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job, SampleInput
 from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.warnings import DataWarning, example_of
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -128,7 +130,6 @@ def find_listings(args: argparse.Namespace) -> list["Listing"]:
     Raises:
       DataError: one names no file.
     """
-    from molino.transforms.errors import DataError
     from molino.transforms.files.list_files import list_files
 
     listings = [list_files(path) for path in dict.fromkeys(args.input)]
@@ -148,7 +149,6 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     """
     from molino.jobs.run.runs import Plan
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.errors import DataError
     from molino.transforms.images.list_images import list_images
 
     how = extraction(args)
@@ -174,8 +174,6 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
 
 
 def _skipped(units: "Units") -> list:
-    from molino.transforms.warnings import DataWarning, example_of
-
     return [
         DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", int(n), example_of(units.skipped, reason))
         for reason, n in sorted(units.skipped.items())
@@ -184,8 +182,6 @@ def _skipped(units: "Units") -> list:
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the rows of a run."""
-    from molino.transforms.warnings import DataWarning, example_of
-
     told = {
         "damaged": ("damaged photographs are rows, by --damaged keep: {:,}", "leave out the rows with damaged set"),
         "gray": ("photographs in shades of gray, of which presence cannot tell: {:,}", "look at these yourself"),
@@ -209,7 +205,6 @@ SKIPPED = {
 
 def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.images.list_images import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
@@ -343,7 +338,6 @@ def add_sample_options(parser: argparse.ArgumentParser) -> None:
 
 def write_sample(args: argparse.Namespace) -> str:
     """Write made-up input and return a line for the user."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.whales.sample import sample_whales
 
     if args.width * args.height > 100_000_000:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # of sys/prctl.h
 ROOT = Path(__file__).resolve().parents[1]
+PYTHON = sys.executable
 OF_JOBS = (
     *("apache_beam.runners.portability.fn_api_runner", "apache_beam.typehints.opcodes", "grpc._server"),
     *("numba", "obstore", "pyarrow.parquet", "pyarrow.dataset", "pyarrow.csv", "numpy.random", "xxhash", "tqdm"),
@@ -329,6 +330,8 @@ def _run(command, *, input, cwd, env, **_):
 
     What it writes into its folder depends on its input and code alone: asked again, it is not run again.
     """
+    if command[0] != PYTHON:  # a test has another in its place
+        return subprocess.run(command, input=input, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     words = command[2:]
     asked = hashlib.sha256("\0".join([*words, input, env["PYTHONPATH"]]).encode()).hexdigest()
     kept = os.path.join(os.environ[SERVERS], "written", asked)

@@ -140,13 +140,7 @@ def ask(
 
 
 def take_top(logits: np.ndarray, count: int = TOP) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the largest logits and the softmax there, in order; of equals among them the smaller label.
-
-    >>> import numpy as np
-    >>> top, chances = take_top(np.log(np.array([[0.25, 0.5, 0.25]])), 2)
-    >>> top.tolist(), chances.round(6).tolist()
-    ([[1, 0]], [[0.5, 0.25]])
-    """
+    """Return the labels of the largest logits and the softmax there, in order; of equals the smaller label."""
     count = min(count, logits.shape[1])
     near = np.sort(np.argpartition(-logits, count - 1, 1)[:, :count], 1)
     order = np.argsort(-np.take_along_axis(logits, near, 1), 1, kind="stable")
@@ -225,13 +219,11 @@ def summarize_split(answers: Answers) -> dict[str, Any]:
     low, high = interval(resample_titles([trial], DRAWS, 0)[:, 0])
     figures = {name: value for name, value in measure(answers).items() if value == value}
     known, right = answers.truth >= 0, truth == top[:, 0]
-    sure = {"scores": answers.scores, "probabilities": answers.probabilities}
-    errors = {
-        f"calibration_error_of_{name}": calibration_error(each[known, 0], right)
-        for name, each in sure.items()
-        if each is not None
-    }
-    return {"titles": len(truth), **figures, "low": low, "high": high, **errors}
+    summary = {"titles": len(truth), **figures, "low": low, "high": high}
+    for name, each in (("scores", answers.scores), ("probabilities", answers.probabilities)):
+        if each is not None:
+            summary[f"calibration_error_of_{name}"] = calibration_error(each[known, 0], right)
+    return summary
 
 
 def name_mistakes(source: TitlesRun, answers: Answers) -> list[dict[str, Any]]:

@@ -37,35 +37,6 @@ class Trial:
         return balanced_accuracy(self.labels, self.predictions)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What a factor changes, all others equal.
-
-    Attributes:
-      factor: its name.
-      high, low: its two values.
-      difference: of `high` to `low`: the mean over the strata of the difference between the means of the trials.
-      low_bound, high_bound: interval of the difference, over repeats and their titles.
-      p: chance of a difference as large if the factor changed nothing: trials of a stratum change places at random.
-      holm: `p` corrected for the number of factors asked about.
-      least_p: the smallest that `p` can be with so many trials.
-      strata: pairs of models that differ in this factor alone.
-      trials: in these.
-    """
-
-    factor: str
-    high: str
-    low: str
-    difference: float
-    low_bound: float
-    high_bound: float
-    p: float
-    holm: float
-    least_p: float
-    strata: int
-    trials: int
-
-
 def resample_titles(trials: Sequence[Trial], draws: int, seed: int) -> np.ndarray:
     """Return the balanced accuracy of every trial on titles drawn with replacement, (draws, trials) float64.
 

@@ -34,7 +34,8 @@ class Learner(Protocol):
         """Train for an epoch and return its figures, `loss` among them."""
 
     def settle(self) -> None:
-        """Bring the model up to date after variables were set."""
+        """Bring the model up to date after variables were set; nothing is to do where it has them itself."""
+        return
 
     def plain_model(self) -> Any:
         """Return the model as plain Keras loads it: of Keras's own layers, without what training compiled into it."""
@@ -181,9 +182,6 @@ class ByVectors(Learner):
     def _inputs(self, batch: Batch) -> Any:
         arrays = [read_flags(batch[name]) if name == FLAG else batch[name] for name in self.columns]
         return arrays[0] if len(arrays) == 1 else tuple(arrays)
-
-    def settle(self) -> None:
-        """Do nothing: what is trained is the model."""
 
     def plain_model(self) -> Any:
         return keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)

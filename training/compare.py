@@ -1,6 +1,5 @@
 """Compare trials of classifiers: what their figures say of the language models, and how sure that is."""
 
-import dataclasses
 import itertools
 import json
 import re
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from molino.training import certainty
-from molino.training.certainty import Effect, Trial
+from molino.training.certainty import Trial
 from molino.transforms.errors import DataError
 
 FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, whatever sizes there are
@@ -56,7 +55,6 @@ def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[s
 
 
 def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
-    """Return what is known of each experiment, by its name; raise DataError where the file is no such list."""
     what = "it must be a list of experiments, as JSON, each with experiment and language_model"
     try:
         with open(path, encoding="utf-8") as file:
@@ -133,7 +131,7 @@ def compare_trials(
             for trial, drawn in zip(trials, titles.T, strict=True)
         ],
         "models": _rank_models(models, traits, figures, titles, repeats, means),
-        "effects": [dataclasses.asdict(effect) for effect in effects],
+        "effects": effects,
         "own_titles": own_titles,
     }
     return {**comparison, "sentences": write_sentences(comparison)}
@@ -162,12 +160,7 @@ def _rank_models(
     repeats: Mapping[str, np.ndarray],
     means: Mapping[str, np.ndarray],
 ) -> list[dict[str, Any]]:
-    """Return a row for each model, the best first.
-
-    Args:
-      figures: of the trials; `titles`: on drawn titles, (draws, trials).
-      repeats: trials drawn of each model; `means`: of these on drawn titles, (draws,).
-    """
+    """Return a row for each model, the best first."""
     averages = {name: float(figures[own].mean()) for name, own in models.items()}
     best = max(averages, key=lambda name: averages[name])
     # as many comparisons with the best as there are other models
@@ -179,24 +172,12 @@ def _rank_models(
         by_titles = certainty.interval(titles[:, own].mean(1))
         low, high = certainty.interval(means[name])
         behind = (0.0, 0.0) if name == best else certainty.interval(means[best] - means[name], level)
-        rows.append(
-            {
-                "model": name,
-                **traits[name],
-                "repeats": len(own),
-                "balanced_accuracy": averages[name],
-                "deviation": float(figures[own].std(ddof=1)) if several else None,
-                "low_titles": by_titles[0],
-                "high_titles": by_titles[1],
-                "low_repeats": by_repeats[0],
-                "high_repeats": by_repeats[1],
-                "low": low,
-                "high": high,
-                "below_best": averages[best] - averages[name],
-                "below_best_low": behind[0],
-                "below_best_high": behind[1],
-            }
-        )
+        row: dict[str, Any] = {"model": name, **traits[name], "repeats": len(own), "balanced_accuracy": averages[name]}
+        row["deviation"] = float(figures[own].std(ddof=1)) if several else None
+        row |= {"low_titles": by_titles[0], "high_titles": by_titles[1]}
+        row |= {"low_repeats": by_repeats[0], "high_repeats": by_repeats[1], "low": low, "high": high}
+        row |= {"below_best": averages[best] - averages[name]}
+        rows.append(row | {"below_best_low": behind[0], "below_best_high": behind[1]})
     return sorted(rows, key=lambda row: (-row["balanced_accuracy"], row["model"]))
 
 
@@ -207,9 +188,12 @@ def find_effects(
     drawn: Callable[[Sequence[int]], np.ndarray],
     draws: int,
     seed: int,
-) -> list[Effect]:
-    """Return the effect of every factor that some pair of models shows; see certainty.measure_effect."""
-    measured: list[dict[str, Any]] = []
+) -> list[dict[str, Any]]:
+    """Return the effect of every factor that some pair of models shows, as rows of schemas.training.EFFECTS.
+
+    Each has `least_p` too, the smallest that `p` can be with so many trials. See certainty.measure_effect.
+    """
+    effects: list[dict[str, Any]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
     questions = [(factor, *sides) for factor, sides in FACTORS.items()]
     questions += [("dim", one, other) for one, other in itertools.pairwise(sizes)]
@@ -221,10 +205,12 @@ def find_effects(
                 difference, low, high, one, other = -difference, -high, -low, other, one
             counts = [(len(left), len(right)) for left, right in strata]
             effect = {"factor": factor, "high": one, "low": other, "difference": difference}
-            effect |= {"low_bound": low, "high_bound": high, "p": p, "least_p": certainty.least_chance(counts)}
-            measured.append({**effect, "strata": len(strata), "trials": sum(map(sum, counts))})
-    holm = certainty.correct_by_holm([each["p"] for each in measured])
-    return [Effect(**each, holm=corrected) for each, corrected in zip(measured, holm, strict=True)]
+            effect |= {"low_bound": low, "high_bound": high, "p": p, "holm": p}
+            effect |= {"least_p": certainty.least_chance(counts)}
+            effects.append({**effect, "strata": len(strata), "trials": sum(map(sum, counts))})
+    for effect, corrected in zip(effects, certainty.correct_by_holm([each["p"] for each in effects]), strict=True):
+        effect["holm"] = corrected
+    return effects
 
 
 ASKED = {"language": "language", "normalized": "normalization", "dim": "dimensions"}
@@ -247,13 +233,14 @@ def write_sentences(comparison: Mapping[str, Any]) -> list[str]:
             for side in ("high", "low")
         )
         crosses = effect["low_bound"] <= 0
+        chance = f"{effect['holm']:.4f}" if effect["holm"] >= 0.001 else f"{effect['holm']:.1g}"
         verdict = "significant" if effect["holm"] < 0.05 else "not significant"
         if crosses != (effect["holm"] >= 0.05):
             verdict += f" by the test, though the interval {'holds' if crosses else 'leaves out'} zero: a close call"
         told.append(
-            f"{high[0].upper()}{high[1:]} score {_signed(effect['difference'])} above {low}, all else equal (95 % "
-            f"interval {_signed(effect['low_bound'])} to {_signed(effect['high_bound'])}, "
-            f"p {_chance(effect['holm'])}{corrected}): {verdict}."
+            f"{high[0].upper()}{high[1:]} score {effect['difference']:+.4f} above {low}, all else equal (95 % "
+            f"interval {effect['low_bound']:+.4f} to {effect['high_bound']:+.4f}, "
+            f"p = {chance}{corrected}): {verdict}."
         )
         if effect["least_p"] > 0.05:
             told.append(
@@ -275,11 +262,3 @@ def write_sentences(comparison: Mapping[str, Any]) -> list[str]:
     if any(row["repeats"] < 2 for row in comparison["models"]):
         told.append("A model with one trial shows nothing of how repeats vary: its interval is of titles alone.")
     return told
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.4f}"
-
-
-def _chance(value: float) -> str:
-    return f"= {value:.4f}" if value >= 0.001 else f"= {value:.1g}"

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,6 @@ from molino.training.progress import Progress
 from molino.training.runs import is_run, one_line_errors, open_run
 from molino.training.tokens import Corpus
 from molino.transforms.errors import DataError
-
-if TYPE_CHECKING:
-    from molino.training.words import ByCategory, ByNeighbours
 
 MAX_BATCH, STEPS = 2048, 256  # titles in a step; steps in an epoch of few titles
 
@@ -49,15 +46,13 @@ class Grown:
       known: share of the tokens that are in the vocabulary.
       left_out: titles without a known category.
       metrics: what stands in metrics.json; the same training gives the same.
-      model: what was trained, for those who ask more of it.
     """
 
     words: list[str]
     table: np.ndarray
     known: float
-    left_out: int = 0
+    left_out: int
     metrics: dict[str, Any]
-    model: "ByCategory | ByNeighbours"
 
 
 def describe_input(path: str, split: str) -> dict[str, Any]:
@@ -93,29 +88,23 @@ def keep_known(corpus: Corpus) -> Corpus:
     )
 
 
-def grow(batches: Iterable[tuple[tokens.TitleBatch, bool]], options: GrowthOptions, progress: Progress) -> Grown:
-    """Train on titles; each batch comes with whether it is kept to measure by.
+def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress: Progress) -> Grown:
+    """Choose the vocabulary, train the table, and return both; the same seed gives the same on the same machine.
 
     Raises:
       DataError: there is nothing to train on.
     """
+    import keras
+    import tensorflow as tf
+
+    from molino.training import words
+
     read = corpus = tokens.tokenize(batches, normalization=options.normalization)
     supervised = not options.unsupervised and len(corpus.categories) > 1
     if supervised:
         corpus = keep_known(read)
     if corpus.validation.all():
         raise DataError("the input holds no titles to train on")
-    grown = train_table(corpus, options, progress, supervised=supervised)
-    return dataclasses.replace(grown, left_out=len(read) - len(corpus))
-
-
-def train_table(corpus: Corpus, options: GrowthOptions, progress: Progress, *, supervised: bool) -> Grown:
-    """Choose the vocabulary, train the table, and return both; the same seed gives the same on the same machine."""
-    import keras
-    import tensorflow as tf
-
-    from molino.training import words
-
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
     counts = tokens.count_tokens(corpus)
@@ -126,32 +115,26 @@ def train_table(corpus: Corpus, options: GrowthOptions, progress: Progress, *, s
     buckets = options.buckets or max(1, -(-len(places) // 40))
     rows = tokens.number_words(corpus, places, buckets=buckets)
     texts, measured = (words.choose_texts(corpus, rows, side) for side in (~corpus.validation, corpus.validation))
-    recipe = words.VectorRecipe(
-        dim=options.dim,
-        epochs=options.epochs,
-        batch=options.batch or min(MAX_BATCH, max(1, len(texts) // STEPS)),
-        seed=options.seed,
-        rate=options.rate,
-    )
-    table = words.Words(len(places) + buckets, tokens.find_pieces(vocabulary), recipe)
+    options = dataclasses.replace(options, batch=options.batch or min(MAX_BATCH, max(1, len(texts) // STEPS)))
+    table = words.Words(len(places) + buckets, tokens.find_pieces(vocabulary), options)
     model: words.ByCategory | words.ByNeighbours
     if supervised:
-        model = words.ByCategory(table, recipe, texts, len(corpus.categories))
+        model = words.ByCategory(table, options, texts, len(corpus.categories))
     else:
-        model = words.ByNeighbours(table, recipe, texts)
+        model = words.ByNeighbours(table, options, texts)
     metrics = {
         "titles": len(texts),
         "validation_titles": len(measured),
         "categories": len(corpus.categories) if supervised else 0,
         "vocabulary": len(places),
         "buckets": buckets,
-        "options": dataclasses.asdict(dataclasses.replace(options, batch=recipe.batch)),
+        "options": dataclasses.asdict(options),
         "epochs": words.train_vectors(model, measured, progress.show),
     }
     return Grown(
         words=vocabulary.to_pylist(),
         table=words.fill_unseen(table.table(), np.bincount(texts.rows, minlength=table.rows), len(places)),
         known=float(counts[places].sum() / counts.sum()),
+        left_out=len(read) - len(corpus),
         metrics=metrics,
-        model=model,
     )

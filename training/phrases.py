@@ -82,19 +82,16 @@ class Phrases(keras.layers.Layer):
 
     def call(self, titles: tf.Tensor) -> tf.Tensor:
         """Return the vectors of titles, (n,) or (n, 1)."""
-        titles = tf.reshape(titles, [-1])
-        hashes, owners = find_features(titles, BITS)
+        return sum_features(self.table.value, *self._find(titles), tf.size(titles))
+
+    def _find(self, titles: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        hashes, owners = find_features(tf.reshape(titles, [-1]), BITS)
         places = tf.gather(self.places.value, hashes)
-        known = places >= 0
-        return sum_features(
-            self.table.value, tf.boolean_mask(places, known), tf.boolean_mask(owners, known), tf.size(titles)
-        )
+        return tf.boolean_mask(places, places >= 0), tf.boolean_mask(owners, places >= 0)
 
     def features(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the rows of each title's features and what each weighs, (n, features): 0 and 0.0 behind the last."""
-        hashes, owners = find_features(tf.reshape(titles, [-1]), BITS)
-        places = tf.gather(self.places.value, hashes)
-        owners, places = tf.boolean_mask(owners, places >= 0), tf.boolean_mask(places, places >= 0)
+        places, owners = self._find(titles)
         counts = tf.math.unsorted_segment_sum(tf.ones_like(owners, tf.float32), owners, KINDS * tf.size(titles))
         weights = tf.math.rsqrt(tf.gather(counts, owners))
         count = tf.size(titles, out_type=tf.int64)

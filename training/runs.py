@@ -374,9 +374,7 @@ def _mark(run: FinishedRun, relative: str) -> list[int]:
 
 
 def _cache_file(run: FinishedRun, cache: str | os.PathLike | None) -> Path | None:
-    if cache is None:
-        return None
-    folder = cache or caches.cache_folder()
+    folder = None if cache is None else cache or caches.cache_folder()
     if not folder:
         return None
     identity = f"{run.filesystem.type_name}:{os.path.realpath(run.root)}:{run.sha256}"

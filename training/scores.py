@@ -11,11 +11,7 @@ def count_right(labels: np.ndarray, predictions: np.ndarray, classes: int) -> tu
 
 
 def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean recall over the classes that some label has; predictions of other classes are just wrong.
-
-    >>> balanced_accuracy(np.array([0, 0, 0, 4]), np.array([0, 0, 1, 4]))
-    0.8333333333333333
-    """
+    """Return the mean recall over the classes that some label has; predictions of other classes are just wrong."""
     titles, right = count_right(labels, predictions, int(labels.max(initial=-1)) + 1)
     there = titles > 0
     return float(np.mean(right[there] / titles[there])) if there.any() else float("nan")
@@ -39,9 +35,6 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
     """Return the expected calibration error of the first predictions (Naeini et al., 2015; Guo et al., 2017).
 
     Over bins of equal width of the confidence: the difference of its mean and the accuracy, weighed by the titles.
-
-    >>> calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False]))
-    0.1
     """
     bin_of = np.minimum((confidence.astype(np.float64) * bins).astype(int), bins - 1)
     gaps = np.bincount(bin_of, right - confidence.astype(np.float64), bins)

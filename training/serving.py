@@ -80,7 +80,6 @@ def _encoders(folder: str) -> Iterator[Any]:
 
 
 def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
-    """Return whether what an encoder gives are the vectors of the run."""
     given = encoder(titles)
     if isinstance(given, dict) or given.shape != wanted.shape:
         return False
@@ -152,12 +151,11 @@ def write(
         _compare(module, tf.saved_model.load(graph), source)
         title = tf.TensorSpec([None], tf.string, name="title")
         language = tf.TensorSpec([None], tf.string, name="language")
+        category = tf.TensorSpec([None], tf.string, name="category")
         signatures = {
             "serving_default": tf.function(module.serve).get_concrete_function(title),
             "with_language": tf.function(module.serve).get_concrete_function(title, language),
-            "number": tf.function(module.number).get_concrete_function(
-                tf.TensorSpec([None], tf.string, name="category")
-            ),
+            "number": tf.function(module.number).get_concrete_function(category),
         }
         for name, classifier in module.classifiers.items():
             if hasattr(classifier, "features"):
@@ -202,7 +200,6 @@ def _module(
     encoders: Mapping[str, Any],
     temperatures: Mapping[str | None, float],
 ) -> Any:
-    """Return the tf.Module that is saved."""
     import tensorflow as tf
 
     # of the logits: the shares are taken away for the scores, or added for probabilities
@@ -238,13 +235,8 @@ def _module(
             logits, heat = self.logits(title, languages)
             scores, labels = tf.math.top_k(tf.nn.softmax(logits - self.away), top)
             names = tf.gather(self.categories, labels)
-            found = {
-                "label": labels[:, 0],
-                "category": names[:, 0],
-                "labels": labels,
-                "categories": names,
-                "scores": scores,
-            }
+            found = {"label": labels[:, 0], "category": names[:, 0]}
+            found |= {"labels": labels, "categories": names, "scores": scores}
             if temperatures or recipe.balance == "none":
                 probabilities = tf.nn.softmax((logits + self.added) / heat)
                 found["probabilities"] = tf.gather(probabilities, labels, batch_dims=1)

@@ -16,14 +16,8 @@ COUNTED = 1 << 22  # tokens that are counted at once
 TITLES = ("titles.titles", 1, 2)  # schema and versions of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TitleBatch:
-    """A batch of titles, and the categories of as many, null where unknown."""
-
-    titles: pa.Array
-    categories: pa.Array
+# titles, as many categories, null where unknown, and whether they are kept from training, to measure by
+TitleBatch = tuple[pa.Array, pa.Array, bool]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +47,7 @@ class Corpus:
 # --- reading
 
 
-def read_splits(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBatch, bool]]:
+def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
     """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
     Raises:
@@ -62,24 +56,23 @@ def read_splits(folder: str, split: str, measure: str) -> Iterator[tuple[TitleBa
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, reading=Reading(ahead=1))
-        for batch in reader.epoch():
-            yield TitleBatch(titles=batch["title"], categories=batch["category"]), kept
+        yield from ((batch["title"], batch["category"], kept) for batch in reader.epoch())
 
 
-def split_off(titles: TitleBatch, *, share: float, seed: int) -> Iterator[tuple[TitleBatch, bool]]:
-    """Yield a batch's titles for training, then those for validation.
+def split_off(titles: pa.Array, categories: pa.Array, *, share: float, seed: int) -> Iterator[TitleBatch]:
+    """Yield titles for training, then those for validation.
 
     A title's side follows from the seed and from its letters without case, punctuation and spaces, so that titles that
     hardly differ stand on one side.
     """
     import tensorflow as tf
 
-    bare = pc.replace_substring_regex(pc.utf8_lower(titles.titles), r"[\pP\pZ\s]+", "")
+    bare = pc.replace_substring_regex(pc.utf8_lower(titles), r"[\pP\pZ\s]+", "")
     keyed = pc.binary_join_element_wise(pa.scalar(str(seed)), bare, ":")
     places = tf.strings.to_hash_bucket_fast(keyed.to_numpy(zero_copy_only=False), 1 << 32).numpy()
     kept = pa.array(places < share * (1 << 32))
     for side, mask in ((False, pc.invert(kept)), (True, kept)):
-        yield TitleBatch(titles=titles.titles.filter(mask), categories=titles.categories.filter(mask)), side
+        yield titles.filter(mask), categories.filter(mask), side
 
 
 # --- tokenising
@@ -89,10 +82,6 @@ def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np
     """Return the tokens of all titles, one after another, and their number in each title.
 
     A title without tokens has one, the empty one, as in the exported model.
-
-    >>> tokens, counts = split_tokens(pa.array(["Mesa  de luz, blanca", "..."]), normalization=True)
-    >>> tokens.to_pylist(), counts.tolist()
-    (['Mesa', 'de', 'luz', 'blanca', ''], [4, 1])
     """
     texts = pc.replace_substring_regex(titles, PUNCTUATION, "") if normalization else titles
     split = pc.split_pattern(texts, " ")
@@ -108,19 +97,19 @@ def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np
     return tokens.filter(pa.array(full)), counts
 
 
-def tokenize(batches: Iterable[tuple[TitleBatch, bool]], *, normalization: bool) -> Corpus:
-    """Return the tokenised titles of all batches; each comes with whether it is for validation.
+def tokenize(batches: Iterable[TitleBatch], *, normalization: bool) -> Corpus:
+    """Return the tokenised titles of all batches.
 
     Memory: twice four bytes a token while the words of all batches are brought together, then once.
     """
     nothing = pa.array([], pa.string()).dictionary_encode()
     tokens, labels, counts, validation = [nothing], [nothing], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
-    for batch, kept in batches:
-        if len(batch.titles):
-            found, count = split_tokens(batch.titles, normalization=normalization)
+    for titles, categories, kept in batches:
+        if len(titles):
+            found, count = split_tokens(titles, normalization=normalization)
             tokens.append(found.dictionary_encode())
             counts.append(count)
-            labels.append(batch.categories.dictionary_encode())
+            labels.append(categories.dictionary_encode())
             validation.append(np.full(len(count), kept))
     words, places = _unify(tokens)
     names, numbers = _unify(labels)
@@ -193,11 +182,7 @@ def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.
 
 
 def take_titles(tokens: np.ndarray, ends: np.ndarray, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens of some titles, one after another, and for each the place of its title among them, int32.
-
-    >>> take_titles(np.array([5, 6, 7, 8]), np.array([2, 3, 4]), np.array([2, 0]))
-    (array([8, 5, 6]), array([0, 1, 1], dtype=int32))
-    """
+    """Return the tokens of some titles, one after another, and for each the place of its title among them, int32."""
     starts = np.where(titles > 0, ends[titles - 1], 0)
     counts = ends[titles] - starts
     segments = np.repeat(np.arange(len(titles), dtype=np.int32), counts)

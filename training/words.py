@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from molino.training.grow import GrowthOptions
 from molino.training.scores import balanced_accuracy
 from molino.training.tokens import Corpus, take_titles
 
@@ -17,21 +18,6 @@ NEGATIVES = 1024
 PLENTY = 1e-4  # a word that is a larger share of all words is guessed less often
 ASKED = 8192  # titles or rows at once where nothing is trained
 NUMBERS = tf.TensorSpec([None], tf.int32)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VectorRecipe:
-    """How vectors are trained.
-
-    Attributes:
-      rate: of learning, at the start; it falls to 0 in a straight line.
-    """
-
-    dim: int
-    epochs: int
-    batch: int
-    seed: int
-    rate: float = 0.005
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,14 +109,14 @@ class Words:
     Pieces are for training only; `table` adds them up.
     """
 
-    def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], recipe: VectorRecipe):
+    def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], options: GrowthOptions):
         places, ends, count = pieces
         # buckets have no pieces
         splits = np.concatenate([[0], ends, np.full(rows - len(ends), ends[-1] if len(ends) else 0)])
         self.rows = rows
         self.pieces_of = tf.RaggedTensor.from_row_splits(places, splits.astype(np.int64))
-        self.own = Rows(rows, recipe.dim, recipe.seed)
-        self.pieces = Rows(max(count, 1), recipe.dim, recipe.seed + 1)
+        self.own = Rows(rows, options.dim, options.seed)
+        self.pieces = Rows(max(count, 1), options.dim, options.seed + 1)
 
     def gather(self, rows: tf.Tensor) -> Used:
         """Return what the vectors of some distinct rows are made of."""
@@ -171,12 +157,13 @@ class ByCategory:
     (Menon et al., Long-tail learning via logit adjustment, 2021).
     """
 
-    def __init__(self, words: Words, recipe: VectorRecipe, train: Texts, classes: int):
-        self.words, self.recipe, self.train = words, recipe, train
-        self.steps = -(-len(train) // recipe.batch)
-        self.rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, recipe.epochs * self.steps, 0.0)
-        self.head = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(recipe.seed + 2))
-        self.head.build((None, recipe.dim))
+    def __init__(self, words: Words, options: GrowthOptions, train: Texts, classes: int):
+        self.words, self.options, self.train = words, options, train
+        self.batch = options.batch or len(train)
+        self.steps = -(-len(train) // self.batch)
+        self.rate = keras.optimizers.schedules.PolynomialDecay(options.rate, options.epochs * self.steps, 0.0)
+        self.head = keras.layers.Dense(classes, kernel_initializer=keras.initializers.GlorotUniform(options.seed + 2))
+        self.head.build((None, options.dim))
         self.optimizer = keras.optimizers.Adam(self.rate, BETA, GAMMA, TINY)
         self.optimizer.build(self.head.trainable_variables)
         shares = np.bincount(train.labels, minlength=classes) / max(len(train), 1)
@@ -184,9 +171,10 @@ class ByCategory:
 
     def batches(self, epoch: int) -> Iterator[tuple]:
         """Yield the arguments of the steps of an epoch."""
-        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(np.arange(len(self.train), dtype=np.int32))
-        for at in range(0, len(order), self.recipe.batch):
-            titles = order[at : at + self.recipe.batch]
+        titles = np.arange(len(self.train), dtype=np.int32)
+        order = np.random.default_rng([self.options.seed, epoch]).permutation(titles)
+        for at in range(0, len(order), self.batch):
+            titles = order[at : at + self.batch]
             yield *self.train.take(titles), self.train.labels[titles]
 
     @tf.function(input_signature=[NUMBERS, NUMBERS, NUMBERS])
@@ -231,13 +219,14 @@ class ByNeighbours:
     nothing.
     """
 
-    def __init__(self, words: Words, recipe: VectorRecipe, train: Texts):
-        self.words, self.recipe, self.train = words, recipe, train
+    def __init__(self, words: Words, options: GrowthOptions, train: Texts):
+        self.words, self.options, self.train = words, options, train
         self.able = np.flatnonzero(np.diff(train.ends, prepend=0) > 1).astype(np.int32)
-        self.steps = -(-len(self.able) // recipe.batch)
-        self.rate = keras.optimizers.schedules.PolynomialDecay(recipe.rate, max(1, recipe.epochs * self.steps), 0.0)
+        self.batch = options.batch or len(train)
+        self.steps = -(-len(self.able) // self.batch)
+        self.rate = keras.optimizers.schedules.PolynomialDecay(options.rate, max(1, options.epochs * self.steps), 0.0)
         self.iterations = tf.Variable(0, dtype=tf.int64)
-        self.guessed = Rows(words.rows, recipe.dim, recipe.seed + 2)
+        self.guessed = Rows(words.rows, options.dim, options.seed + 2)
         counts = np.bincount(train.rows, minlength=words.rows)
         self.weights = np.minimum(1, np.sqrt(PLENTY * len(train.rows) / np.maximum(counts, 1)))
         drawn = counts**0.75
@@ -246,10 +235,10 @@ class ByNeighbours:
 
     def batches(self, epoch: int) -> Iterator[tuple]:
         """Yield the arguments of the steps of an epoch."""
-        numbers = np.random.default_rng([self.recipe.seed, epoch])
+        numbers = np.random.default_rng([self.options.seed, epoch])
         order = numbers.permutation(self.able)
-        for at in range(0, len(order), self.recipe.batch):
-            yield self._take_out(self.train, order[at : at + self.recipe.batch], numbers)
+        for at in range(0, len(order), self.batch):
+            yield self._take_out(self.train, order[at : at + self.batch], numbers)
 
     def _take_out(self, texts: Texts, titles: np.ndarray, numbers: np.random.Generator) -> tuple:
         """Return the rows that stay, their titles, the row that was taken out of each title, and rows drawn."""
@@ -293,7 +282,7 @@ class ByNeighbours:
 
     def evaluate(self, texts: Texts) -> dict[str, float]:
         """Return the loss, and how often the word that was taken out is the most likely of those drawn."""
-        table, numbers = self.words.table(), np.random.default_rng([self.recipe.seed])
+        table, numbers = self.words.table(), np.random.default_rng([self.options.seed])
         able = np.flatnonzero(np.diff(texts.ends, prepend=0) > 1)
         loss = right = 0.0
         for at in range(0, len(able), ASKED):
@@ -318,7 +307,7 @@ def train_vectors(
     Args:
       report: called with the steps done, the steps in all, and the mean loss of the epoch so far.
     """
-    history, epochs = [], model.recipe.epochs
+    history, epochs = [], model.options.epochs
     for epoch in range(epochs):
         losses: list[float] = []
         for number, batch in enumerate(model.batches(epoch), 1):

@@ -12,6 +12,7 @@ from molino import machine
 from molino.jobs.job import Job, load_jobs, load_trainings
 from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, many
 from molino.jobs.runners.flags import is_embedded
+from molino.transforms.warnings import print_warnings, to_json
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
@@ -52,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = plan_parser(jobs[name])
     quiet.silence_beam()
     args, flags = parser.parse_strictly(words[len(name.split()) :])
-    from molino.transforms.warnings import print_warnings, to_json
-
     code, planned = exits.attempt(parser, lambda: plan_run(jobs[name], args, flags))
     if planned is None:
         return code

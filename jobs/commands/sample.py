@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from molino.jobs.job import SampleInput, load_jobs
 from molino.jobs.options import Parser
+from molino.transforms.errors import DataError
 
 ABOUT = "write made-up input, to try a job with"
 DESCRIPTION = """
@@ -56,7 +57,6 @@ def _check_target(sample: SampleInput, args: argparse.Namespace) -> None:
     """
     from molino.jobs.run.lock import OutputExistsError
     from molino.jobs.run.output import run_above
-    from molino.transforms.errors import DataError
 
     output, is_folder = args.output, os.path.isdir(args.output)
     if folder := run_above(os.path.join(os.path.abspath(output), "file")):

@@ -101,7 +101,9 @@ rows = datasets.load_dataset("OUTPUT", "{name}")      # Hugging Face
 
 
 def _counters(counters: Mapping[str, int]) -> str:
-    return "## Counters\n\n" + _table(("counter", "count"), [(f"`{name}`", f"{n:,}") for name, n in counters.items()])
+    # how many work units there were, and how many a stopped run had left, is of the run and not of the rows
+    rows = [(f"`{name}`", f"{n:,}") for name, n in counters.items() if not name.startswith("units")]
+    return "## Counters\n\n" + _table(("counter", "count"), rows)
 
 
 def _source(inputs: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,8 @@ from molino.jobs.runners import exits
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.temporary import check_temporary_files
 from molino.jobs.runners.watch import Watch
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.warnings import from_json, print_warnings
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
@@ -102,7 +104,6 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
     from molino.jobs.run.inputs import find_inputs
     from molino.jobs.run.output import output_folder
     from molino.jobs.run.runs import identify
-    from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
 
     check_temporary_files()
@@ -157,7 +158,6 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
     from molino.jobs.run import commit, runs
     from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.manifest import read_manifest
-    from molino.transforms.errors import DataError
     from molino.transforms.files import carry, storage
 
     args, plan, engine, output = order.args, order.plan, order.engine, order.output
@@ -214,7 +214,6 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
     """
     from molino.jobs.run import commit, runs
     from molino.transforms.files import storage
-    from molino.transforms.warnings import print_warnings
 
     # workers outlive a failure: what is deleted now must not be written again
     exits.end_workers()
@@ -242,8 +241,6 @@ def _refuse_loss(run: "Run", lock: "Lock") -> None:
 def _refuse_warnings(order: Order) -> None:
     """Raise DataError where a strict run has warnings before it begins, after printing them."""
     from molino.jobs.run.runs import warnings_before
-    from molino.transforms.errors import DataError
-    from molino.transforms.warnings import print_warnings
 
     warnings = warnings_before(order.plan, order.identity)
     if order.args.strict and warnings:
@@ -254,7 +251,6 @@ def _refuse_warnings(order: Order) -> None:
 def _expect(order: Order) -> dict[str, Any]:
     """Return the forecast as a manifest has it; print the warnings now where the run will take long."""
     from molino.jobs.run.runs import warnings_before
-    from molino.transforms.warnings import print_warnings
 
     forecast = order.forecast()
     if (forecast.seconds or 0) > LONG:  # a person may want to stop it now
@@ -268,9 +264,6 @@ def _lines_done_before(present: "Output", *, strict: bool) -> list[str]:
     Raises:
       DataError: it has warnings, and the command is strict.
     """
-    from molino.transforms.errors import DataError
-    from molino.transforms.warnings import from_json, print_warnings
-
     warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:

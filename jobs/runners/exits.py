@@ -18,6 +18,7 @@ from molino import environment
 from molino.jobs.options import DATA, DONE
 from molino.jobs.runners.failures import explain_failure, innermost
 from molino.jobs.runners.temporary import remove_temporary_files
+from molino.transforms.errors import OptionError
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 Result = TypeVar("Result")
@@ -59,8 +60,6 @@ def attempt(
     Args:
       received: of `signals_as_exits`, around the call.
     """
-    from molino.transforms.errors import OptionError
-
     try:
         return DONE, work()
     except OptionError as error:

@@ -5,6 +5,7 @@ import traceback
 from typing import Any
 
 from molino.jobs.job import load_jobs
+from molino.transforms.errors import DataError
 
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
 PORTABLE_ERROR = re.compile(r"RuntimeError: Pipeline \S+ failed in state (\w+): (.*)", re.DOTALL)
@@ -27,8 +28,6 @@ WORKERS, ANYWHERE = "on the workers", "here or on a worker"
 
 def explain_failure(error: BaseException) -> str:
     """Return the line for the user: a worker's DataError travels as text inside the runner's own error."""
-    from molino.transforms.errors import DataError
-
     if isinstance(error, DataError):
         return str(error).split(" [while running")[0]
     text = "".join(traceback.format_exception(error))

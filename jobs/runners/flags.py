@@ -13,6 +13,7 @@ from typing import Any
 from molino import machine
 from molino.jobs.options import EMBEDDED, RUNNERS
 from molino.jobs.runners.loopback import check_loopback
+from molino.transforms.errors import OptionError
 
 DATAFLOW = "DataflowRunner"
 FLINK = "FlinkRunner"
@@ -35,8 +36,6 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
             flags = _locate_prism(flags)
             check_loopback()
         if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
-            from molino.transforms.errors import OptionError
-
             raise OptionError(
                 "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
             )
@@ -65,8 +64,6 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
     if is_embedded(runner):
         return
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
-
-    from molino.transforms.errors import OptionError
 
     if runner not in RUNNERS and "." not in runner:
         near = difflib.get_close_matches(runner, RUNNERS, 1)
@@ -133,7 +130,6 @@ def _names(flags: Sequence[str], *options: str) -> bool:
 
 def check_reachable(runner: str, paths: Sequence[str]) -> None:
     """Raise OptionError when a path is on this machine and the runner's workers are not."""
-    from molino.transforms.errors import OptionError
     from molino.transforms.files import storage
 
     for path in paths:
@@ -174,8 +170,6 @@ def job_file_of(options: Any) -> str:
 
 def _locate_prism(flags: Sequence[str]) -> list[str]:
     """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
-    from molino.transforms.errors import OptionError
-
     words = [word for flag in flags for word in flag.split("=", 1)]
     place = words.index("--prism_location") + 1 if "--prism_location" in words else -1
     given = words[place] if 0 <= place < len(words) else "prism"

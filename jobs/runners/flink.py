@@ -19,6 +19,7 @@ from typing import Any
 
 from molino.jobs.runners.failures import innermost
 from molino.jobs.runners.flags import FLINK
+from molino.transforms.errors import DataError, OptionError
 
 ANSWER_SECONDS = 10.0
 LOOK_SECONDS = 2.0
@@ -35,8 +36,6 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
       OptionError: no cluster is named, or there is no Java or no jar for the job server.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
-
-    from molino.transforms.errors import OptionError
 
     if runner != FLINK:
         return None
@@ -82,8 +81,6 @@ class Cluster:
           DataError: nothing answers, or it is no Flink.
           OptionError: it is another version of Flink than the job server.
         """
-        from molino.transforms.errors import DataError, OptionError
-
         try:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
@@ -149,8 +146,6 @@ class Cluster:
         Raises:
           DataError: the job was ended so.
         """
-        from molino.transforms.errors import DataError
-
         found: list[str] = []
         over = threading.Event()
 

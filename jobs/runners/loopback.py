@@ -2,6 +2,8 @@
 
 import socket
 
+from molino.transforms.errors import DataError
+
 ADDRESSES = ("127.0.0.1", "::1")  # one of them is enough; gRPC takes localhost for both, whatever /etc/hosts says
 SECONDS = 5.0
 
@@ -12,8 +14,6 @@ def check_loopback() -> None:
     Raises:
       DataError: it cannot.
     """
-    from molino.transforms.errors import DataError
-
     told = ""
     for address in ADDRESSES:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -16,6 +16,7 @@ from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
 from molino.jobs.runners.temporary import own_temporary_files
 from molino.quiet import no_worker_prints
+from molino.transforms.errors import OptionError
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -50,8 +51,6 @@ def run_pipeline(
 
 def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
     import apache_beam as beam
-
-    from molino.transforms.errors import OptionError
 
     if engine.embedded:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from molino.transforms.errors import DataError
+
 PREFIX = "molino-"
 LOCK = "lock"  # a file that its process holds while it lives
 _folders: list[str] = []
@@ -59,8 +61,6 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        from molino.transforms.errors import DataError
-
         raise DataError(
             f"cannot write temporary files: {error.strerror}; name a folder for them in TMPDIR, or make room"
         ) from None

@@ -13,6 +13,7 @@ from molino.jobs.train import output
 from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
 from molino.jobs.train.output import REPORT, format_order, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.transforms.errors import OptionError
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
@@ -65,7 +66,6 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
       DataError: a file is not there.
     """
     from molino.jobs.run.inputs import find_inputs
-    from molino.transforms.errors import OptionError
 
     if bool(args.published) != bool(args.metadata) or bool(args.input) == bool(args.published):
         raise OptionError("give --input, or --published and --metadata")

@@ -11,6 +11,7 @@ from molino.jobs.options import Parser, add_text_options, read_options, text_for
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
+from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run, Staged
@@ -24,7 +25,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-ReadTitles = Callable[["GrowthOptions"], Iterator[tuple["TitleBatch", bool]]]
+ReadTitles = Callable[["GrowthOptions"], Iterator["TitleBatch"]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -99,7 +100,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
-    from molino.transforms.errors import DataError
     from molino.transforms.text.sources import list_sources
 
     if args.split == args.measure:
@@ -130,9 +130,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     )
 
 
-def read_file(
-    sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions"
-) -> Iterator[tuple["TitleBatch", bool]]:
+def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions") -> Iterator["TitleBatch"]:
     """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
 
     Raises:
@@ -140,8 +138,7 @@ def read_file(
     """
     import pyarrow.compute as pc
 
-    from molino.training.tokens import TitleBatch, split_off
-    from molino.transforms.errors import DataError
+    from molino.training.tokens import split_off
     from molino.transforms.text.read import read_span
     from molino.transforms.text.sources import split_sources
 
@@ -152,11 +149,10 @@ def read_file(
                 raise DataError(f"{span.source.path}: {bad:,} rows or more cannot be read ({why}); mend them")
             rows = chunk.rows.filter(pc.not_equal(chunk.rows["title"], ""))
             known = pc.if_else(pc.equal(rows["category"], ""), None, rows["category"])
-            batch = TitleBatch(titles=rows["title"], categories=known)
-            yield from split_off(batch, share=options.validation, seed=options.seed)
+            yield from split_off(rows["title"], known, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "GrowthOptions") -> Iterator[tuple["TitleBatch", bool]]:
+def read_run(path: str, options: "GrowthOptions") -> Iterator["TitleBatch"]:
     """Yield the titles of two splits of a finished run of the titles job, likewise."""
     from molino.training import tokens
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from molino.jobs.options import EMBEDDED, Parser, add_output_options, natural, place, positive
 from molino.training.recipe import PHRASES, VECTORS
+from molino.transforms.errors import OptionError
 
 ONLY_PHRASES = ("dim", "members", "min_count", "leave_out")
 
@@ -92,8 +93,6 @@ def add_seed(group: argparse._ArgumentGroup) -> None:
 
 def check_recipe(args: argparse.Namespace) -> None:
     """Raise OptionError where an option is given that the architecture does not know."""
-    from molino.transforms.errors import OptionError
-
     phrases = args.architecture == PHRASES
     flags = [f"--{name.replace('_', '-')}" for name in ONLY_PHRASES]
     strange = [flag for flag in flags if args.command.names(flag)]

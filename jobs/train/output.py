@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from molino.transforms.errors import DataError
+
 if TYPE_CHECKING:
     from molino.transforms.files.storage import FileInfo
 
@@ -19,8 +21,6 @@ STEPS = (10, 60, 600, 3600, 36_000, 200_000)  # seconds where each of these ends
 
 def check_local(output: str | None) -> None:
     """Raise DataError where a training would be written to a store."""
-    from molino.transforms.errors import DataError
-
     if re.match(r"\w+:/", output or ""):
         what = "what is trained is written to a local folder, as Keras and TensorFlow need it"
         raise DataError(f"--output {output}: {what}; copy it from there")
@@ -49,7 +49,6 @@ def training_errors(output: str, remedy: str) -> Iterator[None]:
     Args:
       remedy: what takes less memory.
     """
-    from molino.transforms.errors import DataError
     from molino.transforms.files import storage
 
     try:

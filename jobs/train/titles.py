@@ -14,6 +14,7 @@ from molino.jobs.options import Parser
 from molino.jobs.train.options import add_recipe, add_where, check_recipe
 from molino.jobs.train.output import METRICS, REPORT, format_order, list_inputs, training_errors, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.transforms.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,8 +154,6 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
 def check_tables(args: argparse.Namespace) -> None:
     """Raise OptionError where --fine-tune does not go with the other options."""
-    from molino.transforms.errors import OptionError
-
     if args.fine_tune and args.architecture == PHRASES:
         raise OptionError(
             f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
@@ -167,8 +166,6 @@ def check_tables(args: argparse.Namespace) -> None:
 
 def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
     """Raise DataError where models are given, and not one for each embedding."""
-    from molino.transforms.errors import DataError
-
     for name in models:
         if name not in embeddings:
             raise DataError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")

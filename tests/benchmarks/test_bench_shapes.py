@@ -10,7 +10,7 @@ import pytest
 from benchmarks import shapes
 from benchmarks.harness import Measure, Result
 from benchmarks.shapes import compare, make_sweep, rate_table, read_accuracies, render
-from molino.jobs import shapes as module
+from molino.jobs.shapes import JOB
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_the_peer_trains_the_job_s_networks(tmp_path):
     command = ["benchmarks/pin.py", "1", "benchmarks/peers/shapes_keras.py", str(sweep), str(tmp_path / "peer")]
     subprocess.run([sys.executable, *command, "20000", "1"], cwd=ROOT, check=True)
     options = ["--rows", "20000", "--sweep", str(sweep), "--no-plots", "--quiet", "--workers", "1"]
-    assert module.main(["--output", str(tmp_path / "job"), *options]) == 0
+    assert JOB.main(["--output", str(tmp_path / "job"), *options]) == 0
     found = [read_accuracies(tmp_path / name) for name in ("job", "peer")]
     assert len(found[0]) == 5
     assert compare(*found) == []

@@ -6,6 +6,8 @@ from what was staged for it, so that what is sent is enough.
 
 import base64
 import bz2
+import contextlib
+import itertools
 import json
 import re
 import subprocess
@@ -78,11 +80,11 @@ def unpacked(data):
     """Return bytes and all that is packed in them, and in that: Beam packs what it pickles."""
     found = [data]
     for text in re.findall(rb"[A-Za-z0-9+/]{40,}={0,2}", data):
-        for open_ in (zlib.decompress, bz2.decompress):
-            try:
-                found.append(unpacked(open_(base64.b64decode(text))))
-            except (ValueError, OSError, zlib.error):
-                continue
+        # what stands before, such as its length, and after may be of the same letters by chance
+        for start, packer in itertools.product(range(4), (zlib.decompressobj, bz2.BZ2Decompressor)):
+            with contextlib.suppress(ValueError, OSError, zlib.error):
+                cut = text[start:].rstrip(b"=")
+                found.append(unpacked(packer().decompress(base64.b64decode(cut[: len(cut) // 4 * 4]))))
     return b"\n".join(found)
 
 

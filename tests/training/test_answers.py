@@ -10,6 +10,8 @@ def test_take_top_is_that_of_a_sort():
     np.testing.assert_array_equal(top, order)
     whole = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(chances, np.take_along_axis(whole, order, 1), rtol=1e-5)
+    top, chances = take_top(np.log(np.array([[0.25, 0.5, 0.25]])), 2)  # of equals the smaller label
+    assert (top.tolist(), chances.round(6).tolist()) == ([[1, 0]], [[0.5, 0.25]])
 
 
 def test_merge_takes_each_language_from_its_own():

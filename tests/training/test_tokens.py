@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.training import tokens
-from molino.training.tokens import TitleBatch
 
 LETTERS = "abcAñÉ  ..¿-_'\t\n\u0301\xa0日🙂"
 TEXTS = st.lists(st.text(LETTERS, max_size=12), max_size=12)
@@ -20,9 +19,7 @@ def plain_tokens(text, normalization):
 
 
 def make_titles(titles, categories=None):
-    return TitleBatch(
-        titles=pa.array(titles, pa.string()), categories=pa.array(categories or [None] * len(titles), pa.string())
-    )
+    return pa.array(titles, pa.string()), pa.array(categories or [None] * len(titles), pa.string())
 
 
 def spell(corpus):
@@ -46,8 +43,8 @@ def test_tokens_are_those_of_plain_python(texts, normalization, cut):
 @given(texts=TEXTS, cut=st.integers(0, 12))
 def test_any_batching_gives_the_same_corpus(texts, cut):
     names = [text[:1] or None for text in texts]
-    whole = tokens.tokenize([(make_titles(texts, names), False)], normalization=True)
-    parts = [(make_titles(texts[:cut], names[:cut]), False), (make_titles(texts[cut:], names[cut:]), True)]
+    whole = tokens.tokenize([(*make_titles(texts, names), False)], normalization=True)
+    parts = [(*make_titles(texts[:cut], names[:cut]), False), (*make_titles(texts[cut:], names[cut:]), True)]
     found = tokens.tokenize(parts, normalization=True)
     assert spell(found) == spell(whole) == [plain_tokens(text, True) for text in texts]
     assert found.words.equals(whole.words)
@@ -61,7 +58,7 @@ def test_any_batching_gives_the_same_corpus(texts, cut):
 @settings(deadline=None)
 @given(texts=TEXTS, kept=TEXTS, size=st.integers(1, 8), least=st.integers(1, 3))
 def test_the_vocabulary_is_by_frequency_then_by_token(texts, kept, size, least):
-    corpus = tokens.tokenize([(make_titles(texts), False), (make_titles(kept), True)], normalization=False)
+    corpus = tokens.tokenize([(*make_titles(texts), False), (*make_titles(kept), True)], normalization=False)
     counts = tokens.count_tokens(corpus)
     places = tokens.choose_vocabulary(corpus, counts, size=size, least=least)
     plain = collections.Counter(token for text in texts for token in plain_tokens(text, False))
@@ -74,7 +71,7 @@ def test_words_have_the_rows_of_tensorflows_table():
     import tensorflow as tf
 
     texts = ["mesa de luz", "mesa blanca", "día ñandú 日本", "otra\nlínea", ""]
-    corpus = tokens.tokenize([(make_titles(texts), False)], normalization=False)
+    corpus = tokens.tokenize([(*make_titles(texts), False)], normalization=False)
     places = tokens.choose_vocabulary(corpus, tokens.count_tokens(corpus), size=3, least=1)
     vocabulary = corpus.words.take(pa.array(places)).to_pylist()
     table = tf.lookup.StaticVocabularyTable(
@@ -134,8 +131,7 @@ def test_a_side_follows_from_the_letters_alone():
         both = []
         for texts in (titles, others):
             parts = {
-                kept: part.titles.to_pylist()
-                for part, kept in tokens.split_off(make_titles(texts), share=0.25, seed=seed)
+                kept: part.to_pylist() for part, _, kept in tokens.split_off(*make_titles(texts), share=0.25, seed=seed)
             }
             assert sorted(parts[True] + parts[False]) == sorted(texts)
             both.append([text in set(parts[True]) for text in texts])

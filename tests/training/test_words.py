@@ -4,10 +4,19 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from molino.training import words  # noqa: E402
-from molino.training.words import Texts, VectorRecipe  # noqa: E402
+from molino.training.grow import GrowthOptions  # noqa: E402
+from molino.training.words import Texts  # noqa: E402
 
-RECIPE = VectorRecipe(dim=4, epochs=3, batch=8, seed=1)
 NO_PIECES = (np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
+
+
+def make_recipe(dim=4, epochs=3, batch=8, seed=1, rate=0.005):
+    how = {"dim": dim, "epochs": epochs, "batch": batch, "seed": seed, "rate": rate}
+    texts = {"split": "train", "measure": "validation", "unsupervised": False, "validation": 0.0}
+    return GrowthOptions(**texts, **how, normalization=False, vocabulary=100, min_count=1, buckets=1)
+
+
+RECIPE = make_recipe()
 
 
 def make_texts(titles, labels=None):
@@ -91,7 +100,7 @@ def test_categories_are_learnt_and_measured():
     labels = numbers.integers(0, 3, 600)
     labels[labels == 2] = numbers.integers(0, 3, (labels == 2).sum())  # one is rarer than the others
     titles = [[*numbers.integers(4 * label, 4 * label + 4, 2), *numbers.integers(12, 20, 2)] for label in labels]
-    recipe = VectorRecipe(dim=8, epochs=4, batch=16, seed=1, rate=0.02)
+    recipe = make_recipe(dim=8, epochs=4, batch=16, seed=1, rate=0.02)
     model = words.ByCategory(words.Words(20, NO_PIECES, recipe), recipe, make_texts(titles, labels), 3)
     told = []
     history = words.train_vectors(model, make_texts(titles[:100], labels[:100]), lambda *args: told.append(args))
@@ -113,7 +122,7 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_categories_there():
 def test_words_that_stand_together_come_to_be_alike():
     numbers = np.random.default_rng(0)
     titles = [numbers.permutation(20)[:4] + 20 * numbers.integers(0, 2) for _ in range(800)]
-    recipe = VectorRecipe(dim=8, epochs=6, batch=16, seed=1, rate=0.02)
+    recipe = make_recipe(dim=8, epochs=6, batch=16, seed=1, rate=0.02)
     model = words.ByNeighbours(words.Words(40, NO_PIECES, recipe), recipe, make_texts(titles))
     history = words.train_vectors(model, make_texts(titles[:50]), lambda *_: None)
     assert history[-1]["validation_loss"] < history[0]["validation_loss"]
@@ -125,7 +134,7 @@ def test_words_that_stand_together_come_to_be_alike():
 
 def test_a_word_is_taken_out_of_each_title_that_has_another():
     titles = [[1, 2, 3], [4], [5, 6], [7, 7]]
-    recipe = VectorRecipe(dim=2, epochs=1, batch=2, seed=0)
+    recipe = make_recipe(dim=2, epochs=1, batch=2, seed=0)
     model = words.ByNeighbours(words.Words(8, NO_PIECES, recipe), recipe, make_texts(titles))
     seen = []
     for rows, segments, taken, drawn in model.batches(0):
@@ -149,7 +158,7 @@ def test_the_same_seed_gives_the_same_bytes():
     titles, labels = [numbers.integers(0, 50, 5) for _ in range(200)], numbers.integers(0, 4, 200)
 
     def grown(seed):
-        recipe = VectorRecipe(dim=8, epochs=2, batch=32, seed=seed)
+        recipe = make_recipe(dim=8, epochs=2, batch=32, seed=seed)
         model = words.ByCategory(words.Words(50, NO_PIECES, recipe), recipe, make_texts(titles, labels), 4)
         words.train_vectors(model, make_texts([]), lambda *_: None)
         return model.words.table().tobytes()

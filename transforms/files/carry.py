@@ -74,7 +74,14 @@ def copy_tree(
             name = posixpath.relpath(file.path, source) if file.path != source else posixpath.basename(source)
             if name.startswith("../"):
                 raise DataError(f"{file.path} does not lie in {source}")
-            _copy(file.path, os.path.join(draft, name))
+            target = os.path.join(draft, name)
+            os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+            with (
+                storage.open_input(file.path) as data,
+                open(target, "wb") as copy,
+                storage.explained(file.path, "read"),
+            ):
+                shutil.copyfileobj(data, copy, BLOCK)
         if not is_right(draft):
             raise DataError(f"{source} holds something else than was sent; run again")
         with contextlib.suppress(OSError):  # another process was faster
@@ -87,10 +94,3 @@ def fingerprint(files: Sequence[storage.FileInfo]) -> str:
     """Return a digest of the paths, sizes and times of change of files."""
     lines = "".join(f"{file.path}\0{file.bytes}\0{file.modified}\n" for file in files)
     return hashlib.sha256(lines.encode(errors="surrogatepass")).hexdigest()
-
-
-def _copy(path: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-    with storage.open_input(path) as file, open(target, "wb") as copy, storage.explained(path, "read"):
-        while block := file.read(BLOCK):
-            copy.write(block)

@@ -12,6 +12,7 @@ from molino.transforms.warnings import Sighting, add_sightings
 
 # why something in a folder is not read
 HIDDEN, LINK, SPECIAL = "hidden", "link", "special"
+WILDCARDS = frozenset("*?[")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def list_files(path: str) -> Listing:
     """
     if not storage.is_local(path):
         found = storage.match(path)
-        if found or _has_wildcard(path):
+        if found or WILDCARDS & set(path):
             return Listing(path=path, root=_fixed_folder(path), files=found, skipped={})
         folder = storage.join(path, "")
         return Listing(path=path, root=folder, files=storage.match(folder + "**"), skipped={})
@@ -108,17 +109,13 @@ def _walk(folder: str, skipped: dict[str, int], pattern: str = "") -> Iterator[F
                     skip(skipped, LINK if entry.is_symlink() else SPECIAL, entry.path)
 
 
-def _has_wildcard(path: str) -> bool:
-    return any(character in path for character in "*?[")
-
-
 def _fixed_folder(path: str) -> str:
     """Return the folder before the first part of a path that has a wildcard, with "/" at its end.
 
     >>> _fixed_folder("/sea/2015/w_*.jpg"), _fixed_folder("/sea/20*/w_1.jpg"), _fixed_folder("/sea/w_1.jpg")
     ('/sea/2015/', '/sea/', '/sea/')
     """
-    end = min((path.index(character) for character in "*?[" if character in path), default=len(path))
+    end = min((path.index(character) for character in WILDCARDS & set(path)), default=len(path))
     return path[: path.rindex("/", 0, end) + 1]
 
 

@@ -90,8 +90,10 @@ def _open(path: str, limit: float) -> LockedFile:
             except FileNotFoundError:  # it was deleted just now, or its folder
                 continue
         try:
-            if lock(file.descriptor) is not False and _is_named(file.descriptor, path):
-                return file
+            # who waited for it looks whether it is still the file of that name
+            with contextlib.suppress(FileNotFoundError):
+                if lock(file.descriptor) is not False and os.path.samestat(os.fstat(file.descriptor), os.stat(path)):
+                    return file
         except BaseException:
             os.close(file.descriptor)
             raise
@@ -123,14 +125,6 @@ def lock(descriptor: int) -> bool | None:
             raise
         return None
     return True
-
-
-def _is_named(descriptor: int, path: str) -> bool:
-    """Return whether an open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def why_locks_fail(folder: str, *, mounts: str = "/proc/self/mountinfo") -> str:

@@ -261,15 +261,6 @@ class _Reader:
     def tell(self) -> int:
         return self.at
 
-    def size(self) -> int:
-        return self.length
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def close(self) -> None:
         self.closed, self.held, self.stream = True, b"", None
 

@@ -61,7 +61,6 @@ def mark_of(key: bytes) -> str:
 
 
 def _read(path: str, variable: str) -> bytes:
-    """Return the key without the white space around it."""
     if path:
         return storage.read_bytes(path).strip()
     return os.environ.get(variable, "").strip().encode()

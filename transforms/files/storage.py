@@ -299,13 +299,15 @@ def match(pattern: str) -> list[FileInfo]:
             if store:
                 found = store.look(pattern)
                 return [found] if found else []
-            return [_input_info(pattern)] if os.path.lexists(pattern) else []
-        glob = glob_regex(pattern)
-        if not store:
-            paths = (path for path in _walk(os.path.dirname(fixed), pattern) if glob.match(path))
-            return [_input_info(path) for path in sorted(paths)]
-        files = store.find(fixed)
-        return sorted((file for file in files if glob.match(file.path)), key=lambda f: f.path)
+            paths = [pattern] if os.path.lexists(pattern) else []
+        else:
+            glob = glob_regex(pattern)
+            if store:
+                return sorted((file for file in store.find(fixed) if glob.match(file.path)), key=lambda f: f.path)
+            paths = sorted(path for path in _walk(os.path.dirname(fixed), pattern) if glob.match(path))
+        for path in paths:
+            check_regular(path)
+        return [_local_info(path) for path in paths]
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:
@@ -459,11 +461,6 @@ def check_regular(path: str) -> None:
     kind = NO_FILES.get(stat.S_IFMT(mode))
     if kind:
         raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")
-
-
-def _input_info(path: str) -> FileInfo:
-    check_regular(path)
-    return _local_info(path)
 
 
 def _local_info(path: str) -> FileInfo:

@@ -129,7 +129,6 @@ def plan_models(
 
 
 def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dict[str, Any], *, exact: bool) -> Model:
-    """Return the model, as a table if it is one and good enough."""
     digest, output = asked
     about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True, "output": output}
     about["grown_on"] = model_files.grown_on(folder)
@@ -157,8 +156,8 @@ def _entry(digest: str, output: str) -> str:
 def _code() -> str:
     """Return a short hash of all that the facts and the table depend on, besides the model."""
     state = hashlib.sha256()
-    for name in ("nnlm", "saved_model", "graph_ops"):
-        state.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for name in ("nnlm.py", "saved_model.py", "graph_ops.py", "graph_ops.txt"):
+        state.update(Path(__file__).with_name(name).read_bytes())
     for package in ("tensorflow", "tensorflow-hub", "numba"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             state.update(f"{package} {importlib.metadata.version(package)}\n".encode())
@@ -166,11 +165,7 @@ def _code() -> str:
 
 
 def _examine_all(models: dict[ModelOutput, tuple[str, str]], *, trust: bool) -> dict[ModelOutput, dict[str, Any]]:
-    """Return the facts of models; those that the cache lacks are found out and put there.
-
-    Args:
-      models: folder and location of each.
-    """
+    """Return the facts of models, given by folder and location; those that the cache lacks are put there."""
     facts = {asked: _read_facts(_entry(*asked)) for asked in models}
     for asked, known in facts.items():
         if known and known["suspects"] and not trust:

@@ -4,67 +4,12 @@ A SavedModel is a program. Its operations are compared with a list of those that
 or not, is a reason to ask the user.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 # operations without access to files, network, devices or other programs; by the module of TensorFlow that has them
-_COMPUTE = """
-Bitcast BroadcastArgs BroadcastGradientArgs BroadcastTo CheckNumerics CheckNumericsV2 Concat ConcatOffset ConcatV2
-Const DeepCopy Diag DiagPart EditDistance Empty EnsureShape ExpandDims Fill Fingerprint Gather GatherNd GatherV2
-GuaranteeConst Identity IdentityN InvertPermutation ListDiff LowerBound MatrixBandPart MatrixDiag MatrixDiagPart
-MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MirrorPad
-OneHot OnesLike Pack Pad PadV2 ParallelConcat Placeholder PlaceholderV2 PlaceholderWithDefault PreventGradient Rank
-Reshape Reverse ReverseSequence ReverseV2 ScatterNd Shape ShapeN Size Slice Snapshot Split SplitV Squeeze StopGradient
-StridedSlice TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
-TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex
-UpperBound Where ZerosLike
-
-Abs AccumulateNV2 Acos Acosh Add AddN AddV2 All Any ApproximateEqual ArgMax ArgMin Asin Asinh Atan Atan2 Atanh
-BatchMatMul BatchMatMulV2 BatchMatMulV3 Bincount Bucketize Cast Ceil ClipByValue Cos Cosh Cross Cumprod Cumsum
-CumulativeLogsumexp DenseBincount Digamma Div DivNoNan Equal Erf Erfc Erfinv EuclideanNorm Exp Expm1 Floor FloorDiv
-FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan Less LessEqual Lgamma LinSpace Log Log1p LogicalAnd LogicalNot
-LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul MulNoNan Neg NextAfter NotEqual Pow Prod RaggedBincount Range
-RealDiv Reciprocal Rint Round Rsqrt SegmentMax SegmentMaxV2 SegmentMean SegmentMin SegmentMinV2 SegmentProd
-SegmentProdV2 SegmentSum SegmentSumV2 Select SelectV2 Sigmoid Sign Sin Sinh SparseBincount SparseMatMul
-SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN SparseSegmentSqrtNWithNumSegments
-SparseSegmentSum SparseSegmentSumWithNumSegments Sqrt Square SquaredDifference Sub Sum Tan Tanh TruncateDiv
-TruncateMod UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy
-
-AvgPool BiasAdd BiasAddV1 Conv Conv2D DepthwiseConv2dNative Elu FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
-InTopK InTopKV2 L2Loss LRN LeakyRelu LogSoftmax MaxPool MaxPoolV2 NthElement Relu Relu6 Selu Softmax Softplus Softsign
-TopK TopKV2
-
-AsString DecodeBase64 EncodeBase64 ReduceJoin RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace
-StringFormat StringJoin StringLength StringLower StringNGrams StringSplit StringSplitV2 StringStrip StringToHashBucket
-StringToHashBucketFast StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeDecode
-UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode UnsortedSegmentJoin DecodeRaw DecodePaddedRaw
-
-SparseAdd SparseConcat SparseCross SparseCrossHashed SparseCrossV2 SparseDenseCwiseAdd SparseDenseCwiseDiv
-SparseDenseCwiseMul SparseFillEmptyRows SparseReduceMax SparseReduceMaxSparse SparseReduceSum SparseReduceSumSparse
-SparseReorder SparseReshape SparseSlice SparseSoftmax SparseSparseMaximum SparseSparseMinimum SparseSplit
-SparseTensorDenseAdd SparseTensorDenseMatMul SparseToDense RaggedCross RaggedFillEmptyRows RaggedGather RaggedRange
-RaggedTensorFromVariant RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant DenseToDenseSetOperation
-DenseToSparseSetOperation SetSize SparseToSparseSetOperation DynamicPartition DynamicStitch ParallelDynamicStitch Roll
-
-Einsum MatrixInverse MatrixSolve Qr Svd BitwiseAnd BitwiseOr BitwiseXor Invert LeftShift PopulationCount RightShift
-
-AnonymousHashTable AnonymousMutableDenseHashTable AnonymousMutableHashTable HashTable HashTableV2 InitializeTable
-InitializeTableV2 LookupTableExport LookupTableExportV2 LookupTableFind LookupTableFindV2 LookupTableImport
-LookupTableImportV2 LookupTableInsertV2 LookupTableRemoveV2 LookupTableSize LookupTableSizeV2 MutableDenseHashTableV2
-MutableHashTable MutableHashTableV2
-
-Case FakeParam For If PartitionedCall StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile ToBool While
-Abort Assert ControlTrigger Enter Exit LoopCond Merge NextIteration NoOp Switch DestroyResourceOp
-
-Assign AssignAddVariableOp AssignSubVariableOp AssignVariableOp DisableCopyOnRead IsVariableInitialized ReadVariableOp
-ResourceGather ResourceGatherNd VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2
-
-EmptyTensorList TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem
-TensorListLength TensorListPopBack TensorListPushBack TensorListReserve TensorListResize TensorListScatterV2
-TensorListSetItem TensorListSplit TensorListStack TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3
-TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3
-"""
-COMPUTE = frozenset(_COMPUTE.split())
+COMPUTE = frozenset(Path(__file__).with_suffix(".txt").read_text(encoding="ascii").split())
 # they read a text file: allowed where it is one of the model's own
 TEXT_FILE_INITIALIZERS = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 # they call a function with their inputs as its arguments
@@ -127,10 +72,7 @@ def _suspects_of_functions(meta: Any, roots: Iterable[str]) -> Iterator[str]:
         function = functions[name]
         nodes = {inner.name: inner for inner in function.node_def}
         for node in function.node_def:
-            if node.op in TEXT_FILE_INITIALIZERS:
-                if len(node.input) < 2 or _origin(node.input[1], nodes) not in assets:
-                    yield node.op
-            elif node.op not in COMPUTE and node.op not in functions:
+            if not _may_run(node, nodes, assets, COMPUTE, functions):
                 yield node.op
             called = {
                 (other, _passed_assets(node, functions[other], nodes, assets)) for other in _called(node, functions)
@@ -139,8 +81,15 @@ def _suspects_of_functions(meta: Any, roots: Iterable[str]) -> Iterator[str]:
             seen |= called
 
 
+def _may_run(
+    node: Any, nodes: Mapping[str, Any], assets: Set[str], allowed: Set[str], functions: Container[str]
+) -> bool:
+    if node.op in TEXT_FILE_INITIALIZERS:
+        return len(node.input) > 1 and _origin(node.input[1], nodes) in assets
+    return node.op in allowed or node.op in functions
+
+
 def _called(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the functions that a node may call."""
     if node.op in functions:
         yield node.op
     for attribute in node.attr.values():
@@ -193,10 +142,7 @@ def _suspects_of_graph(meta: Any) -> Iterator[str]:
         for node in _reached(nodes, start):
             functions = set(_called(node, {f.signature.name: f for f in meta.graph_def.library.function}))
             called |= functions
-            if node.op in TEXT_FILE_INITIALIZERS:
-                if len(node.input) < 2 or _origin(node.input[1], nodes) not in assets:
-                    yield node.op
-            elif node.op not in allowed and node.op not in functions:
+            if not _may_run(node, nodes, assets, allowed, functions):
                 yield node.op
         yield from _suspects_of_functions(meta, called)
 

@@ -246,7 +246,6 @@ def examine(folder: str, label: str, *, trust: bool, target: str, output: str = 
 
 
 def _look_through(folder: str, label: str, *, trust: bool) -> tuple[Any, list[str]]:
-    """Return a SavedModel's protocol buffer and its suspects."""
     _tensorflow()
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
@@ -310,7 +309,6 @@ def find_punctuation() -> np.ndarray:
 
 @functools.cache
 def _characters() -> list[str]:
-    """Return every character that UTF-8 can hold."""
     return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
 
 
@@ -373,16 +371,8 @@ def hard_titles(words: Sequence[bytes]) -> pa.Array:
         *(f"{one},{two}", f"{one}'s", f"({one})", f"$ {one} +{two}="),
         *("x" * size for size in (1, 7, 8, 9, 11, 12, 16, 17, 32, 33, 64, 65, 127, 128, 129, 1000)),
         *("¡" * size + "x" * size for size in (31, 32, 64, 65)),
-        *(
-            "手机壳 苹果",
-            "電視 32寸。",
-            "👩‍👩‍👧 📱📱",
-            "e\u0301 n\u0303",
-            "Ñandú ÑANDÚ ñandú",
-            "İstanbul ß ẞ",
-            "ﷺ",
-            "\U0010ffff",
-        ),
+        *("手机壳 苹果", "電視 32寸。", "👩‍👩‍👧 📱📱", "e\u0301 n\u0303", "Ñandú ÑANDÚ ñandú"),
+        *("İstanbul ß ẞ", "ﷺ", "\U0010ffff"),
         *(" ".join([one, two, "x"][i % 3] for i in range(count)) for count in range(1, 42)),
         " ".join(["x" * 30, "¿y", one, ""] * 25_000),
     ]

@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import APELLIDOS, NOMBRES, REPAIRS
 from molino.transforms.names.curp import curp_matrix
-from molino.transforms.names.repair import apply_repairs, curp_evidence, plan_repairs, same_person_counts, skeleton
+from molino.transforms.names.repair import (
+    REPAIRS_ORDER,
+    apply_repairs,
+    curp_evidence,
+    plan_repairs,
+    same_person_counts,
+    skeleton,
+)
 from molino.transforms.rows.batches import Shard, concat, first_appearance_codes
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.partition import PartitionRows, Parts
@@ -221,12 +228,7 @@ def join_tables(parts: Sequence[NameTables], *, repair: bool) -> NameTables:
     if not repair:
         return NameTables(people, record)
     repairs = pa.concat_tables([REPAIRS.empty_table(), *(part.repairs for part in parts if part.repairs is not None)])
-    order = [
-        ("kind", "ascending"),
-        ("repaired_people", "descending"),
-        ("repaired", "ascending"),
-        ("written", "ascending"),
-    ]
+    order = [("kind", "ascending"), *REPAIRS_ORDER]
     repaired = finish_tables(part.repaired for part in parts if part.repaired is not None)
     return NameTables(people, record, repaired, repairs.sort_by(order))
 

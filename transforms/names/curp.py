@@ -231,36 +231,6 @@ def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
     return pa.array([hmac.digest(key, curp.encode(), "sha256").hex() for curp in curps.to_pylist()], pa.string())
 
 
-class _Verify(beam.DoFn):
-    def __init__(self, *, reject_invalid: bool, missing: str, mask: bool):
-        self.reject_invalid, self.missing, self.mask = reject_invalid, missing, mask
-
-    def process(self, batch: pa.RecordBatch) -> Iterator[object]:
-        curps, changed = normalize_curp(batch["curp"])
-        if changed:
-            batch = batch.set_column(0, batch.schema.field("curp"), curps)
-        faults = curp_faults(curps)
-        kinds = missing_kinds(curps, faults)
-        counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
-        if self.mask:
-            batch, counters["curp.in_name"] = mask_curps(batch)
-        yield beam.pvalue.TaggedOutput("counters", counters)
-        reasons = reject_reasons(faults, kinds, reject_invalid=self.reject_invalid, missing=self.missing)
-        kept = np.ones(batch.num_rows, bool)
-        if reasons is not None:
-            yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
-            kept = reasons == ""
-        if self.missing == "each" and (apart := kept & (kinds > 0)).any():
-            told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
-            rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
-            yield beam.pvalue.TaggedOutput("missing", rows)
-            kept &= ~apart
-        if not kept.all():
-            batch = batch.filter(pa.array(kept))
-        if batch.num_rows:
-            yield batch
-
-
 def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) -> dict[str, int]:
     """Return what is wrong with the CURPs of a batch, by kind, with the position of the first of each kind."""
 
@@ -320,5 +290,29 @@ class VerifyCurp(NamedOutputs):
     mask: bool = False
 
     def expand(self, rows: beam.PCollection) -> VerifiedRows:
-        verify = _Verify(reject_invalid=self.reject_invalid, missing=self.missing, mask=self.mask)
-        return rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify)
+        return rows | "Verify" >> ParDoInto(into=VerifiedRows, call=self._verify)
+
+    def _verify(self, batch: pa.RecordBatch) -> Iterator[object]:
+        curps, changed = normalize_curp(batch["curp"])
+        if changed:
+            batch = batch.set_column(0, batch.schema.field("curp"), curps)
+        faults = curp_faults(curps)
+        kinds = missing_kinds(curps, faults)
+        counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
+        if self.mask:
+            batch, counters["curp.in_name"] = mask_curps(batch)
+        yield beam.pvalue.TaggedOutput("counters", counters)
+        reasons = reject_reasons(faults, kinds, reject_invalid=self.reject_invalid, missing=self.missing)
+        kept = np.ones(batch.num_rows, bool)
+        if reasons is not None:
+            yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
+            kept = reasons == ""
+        if self.missing == "each" and (apart := kept & (kinds > 0)).any():
+            told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+            rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
+            yield beam.pvalue.TaggedOutput("missing", rows)
+            kept &= ~apart
+        if not kept.all():
+            batch = batch.filter(pa.array(kept))
+        if batch.num_rows:
+            yield batch

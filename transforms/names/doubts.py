@@ -41,7 +41,6 @@ def warn_of_names(
 
 
 def _warn_of_missing(counters: Mapping[str, int], missing: str) -> list[DataWarning]:
-    """Return a warning when many rows have no CURP that tells of a person."""
     kinds = {kind: counters.get(f"curp.{kind}", 0) for kind in ("empty", "placeholder", "invalid")}
     rows, total = counters.get("rows_read", 0), sum(kinds.values())
     if total <= SHARE * rows:

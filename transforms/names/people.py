@@ -33,21 +33,6 @@ def curp_of(rows: pa.RecordBatch) -> pa.Array:
     return rows["curp"]
 
 
-class _Describe(beam.DoFn):
-    def __init__(self, *, reference_year: int, century: bool):
-        self.reference_year, self.century = reference_year, century
-
-    def process(self, shard: Shard) -> Iterator[object]:
-        key, batches = shard
-        described = []
-        for batch in batches:
-            columns, counters = parse_curp(batch["curp"], reference_year=self.reference_year, century=self.century)
-            arrays = [*batch.columns, *columns.values()]
-            described.append(pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns]))
-            yield beam.pvalue.TaggedOutput("counters", dict(counters))
-        yield key, described
-
-
 class DescribedPeople(NamedTuple):
     """What `DescribePeople` gives: the shards with three columns more, and the nulls in them by reason."""
 
@@ -70,8 +55,17 @@ class DescribePeople(NamedOutputs):
     century: bool
 
     def expand(self, shards: beam.PCollection) -> DescribedPeople:
-        describe = _Describe(reference_year=self.reference_year, century=self.century)
-        return shards | "Describe" >> ParDoInto(into=DescribedPeople, call=describe)
+        return shards | "Describe" >> ParDoInto(into=DescribedPeople, call=self._describe)
+
+    def _describe(self, shard: Shard) -> Iterator[object]:
+        key, batches = shard
+        described = []
+        for batch in batches:
+            columns, counters = parse_curp(batch["curp"], reference_year=self.reference_year, century=self.century)
+            arrays = [*batch.columns, *columns.values()]
+            described.append(pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns]))
+            yield beam.pvalue.TaggedOutput("counters", dict(counters))
+        yield key, described
 
 
 def count_shared(shard: Shard) -> dict[str, int]:

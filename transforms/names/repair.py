@@ -27,6 +27,7 @@ BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91")
 
 SAME_PERSON_MIN = 2
 MIN_EVIDENCE = 5  # bearers whose CURP must tell before the CURPs decide
+REPAIRS_ORDER = [("repaired_people", "descending"), ("repaired", "ascending"), ("written", "ascending")]
 
 _BROKEN = "|".join(map(re.escape, BROKEN))
 # What RENAPO passes over: these words at the start of a compound name, and these given names when another follows.
@@ -130,8 +131,7 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
         "curp_n": n,
         "same_person": same_person,
     }
-    order = [("repaired_people", "descending"), ("repaired", "ascending"), ("written", "ascending")]
-    return pa.table(columns, schema=REPAIRS).sort_by(order)
+    return pa.table(columns, schema=REPAIRS).sort_by(REPAIRS_ORDER)
 
 
 def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:

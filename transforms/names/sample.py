@@ -13,10 +13,10 @@ character, 0 to 9 for those born before 2000, parts people who would otherwise h
 The file is made in blocks, so memory does not grow with it: 400 MB for ten million rows, 700 MB at most.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +77,6 @@ SCARCE_SURNAMES = _list("scarce_surnames")
 SCARCE = 0.0001
 
 MEN = _list("men")
-
 WOMEN = _list("women")
 
 # Stems and endings of the rare names. An onset is all that stands between two vowels, so each choice of stems and
@@ -93,9 +92,6 @@ MAX_BLOCKS = len(BIRTHDAYS) // 4
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"  # of the check digit: Ñ counts, though no CURP has one
 HOMOCLAVE = np.frombuffer(b"ABCDEFGHIJKLMNPQRSTUVWXYZ123456789", np.uint8)
-CATEGORIES = np.array([list(b"E0281"), list(b"E0221"), list(b"E0363"), list(b"E0365"), list(b"E0181"), list(b"S0180")])
-SCHOOLS = np.array([list(b"DPR"), list(b"DES"), list(b"DJN"), list(b"DST"), list(b"DTV"), list(b"FZP")])
-
 # A row whose day of birth, first surname, what follows the given name and what follows the school are open.
 ROW = "9|XXXX8001{0}AB1|XXXX8001{0}HDFXXX00|{1}|LOPEZ|JUAN{2}|09E0281000001|09DPR0001A|20{3}\n"
 # What a job must reject, by reason. None of these CURPs belongs to anyone in the file.
@@ -159,28 +155,27 @@ def _zipf(count: int, *, offset: float, exponent: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _rare_weights(people: float, share: float) -> np.ndarray:
-    """Weights, summing to `share`, of names each borne by 1 to about 100 of `people` people."""
+def _add_rare(
+    names: dict[str, float], people: float, share: float, endings: Sequence[str], rng: np.random.Generator
+) -> dict[str, float]:
+    """Return the names and, with weights that sum to `share`, others that 1 to about 100 of `people` people bear each.
+
+    These are of three stems and an ending.
+    """
     count = int(np.clip(people * share / BEARERS_OF_RARE, 20, MOST_RARE))
-    return share * _zipf(count, offset=count / 50, exponent=1)
-
-
-def _rare_names(count: int, endings: Sequence[str], known: Iterable[str], rng: np.random.Generator) -> list[str]:
-    """Make `count` distinct names of three stems and an ending, none of them in `known`."""
-    known = set(known)
     base = len(STEMS)
-    numbers = rng.choice(base**3 * len(endings), count + len(known), replace=False).tolist()
+    numbers = rng.choice(base**3 * len(endings), count + len(names), replace=False).tolist()
     made = (
         STEMS[i % base] + STEMS[i // base % base] + STEMS[i // base**2 % base] + endings[i // base**3] for i in numbers
     )
-    return [name for name in made if name not in known][:count]
+    new = [name for name in made if name not in names][:count]
+    return names | dict(zip(new, (share * _zipf(count, offset=count / 50, exponent=1)).tolist(), strict=True))
 
 
 def _surname_weights(people: float, rng: np.random.Generator) -> dict[str, float]:
     common = (1 - RARE_SURNAMES) * _zipf(len(SURNAMES), offset=8, exponent=1.15)
-    found = dict(zip(SURNAMES, common.tolist(), strict=True)) | dict.fromkeys(SCARCE_SURNAMES, SCARCE)
-    rare = _rare_weights(people, RARE_SURNAMES)
-    return found | dict(zip(_rare_names(len(rare), SURNAME_ENDINGS, found, rng), rare.tolist(), strict=True))
+    known = dict(zip(SURNAMES, common.tolist(), strict=True)) | dict.fromkeys(SCARCE_SURNAMES, SCARCE)
+    return _add_rare(known, people, RARE_SURNAMES, SURNAME_ENDINGS, rng)
 
 
 def _given_weights(
@@ -188,72 +183,49 @@ def _given_weights(
 ) -> dict[str, float]:
     """Listed names, pairs of two listed names of one word, and rare names."""
     weights = _zipf(len(listed), offset=6, exponent=1)
-    found = dict(zip(listed, (weights * (1 - PAIRED_GIVEN - RARE_GIVEN)).tolist(), strict=True))
+    known = dict(zip(listed, (weights * (1 - PAIRED_GIVEN - RARE_GIVEN)).tolist(), strict=True))
     single = [(name, weight) for name, weight in zip(listed, weights.tolist(), strict=True) if " " not in name]
     pairs = {f"{a} {b}": v * w for a, v in single for b, w in single if a != b}
     scale = PAIRED_GIVEN / sum(pairs.values())
     for name, weight in pairs.items():
-        found[name] = found.get(name, 0) + weight * scale
-    rare = _rare_weights(people, RARE_GIVEN)
-    return found | dict(zip(_rare_names(len(rare), endings, found, rng), rare.tolist(), strict=True))
+        known[name] = known.get(name, 0) + weight * scale
+    return _add_rare(known, people, RARE_GIVEN, endings, rng)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Names:
     """Name tables: everything that depends on a name and not on a row.
 
     Attributes:
       cdfs: for each group of names, the cumulative weights; group g has the names from `starts[g]` on.
-      letters: `(names, 3) uint8`, as `curp_letters` gives them.
+      letters: `(names, 3) uint8`, as `curp_letters` gives them; the last are of those who have no name.
       spelled, short: `(names, styles) int32`, rows of `written` for the full and the shortened name.
       written: binary array of the texts, in latin-1.
+      junk: rows of `written`.
     """
 
-    cdfs: list[np.ndarray]
-    starts: list[int]
-    letters: np.ndarray
-    spelled: np.ndarray
-    short: np.ndarray
-    written: pa.Array
-    junk: np.ndarray
+    def __init__(self, *groups: dict[str, float], is_given: bool):
+        numbers: dict[str, int] = {}  # of the distinct texts: equal numbers mean equal texts
+
+        def numbered(texts: Iterable[str]) -> list[int]:
+            return [numbers.setdefault(text, len(numbers)) for text in texts]
+
+        def spellings(names: Iterable[str]) -> np.ndarray:
+            return np.array([numbered(name.replace("Ñ", style) for style in STYLES) for name in names], np.int32)
+
+        names = [name for group in groups for name in group]
+        letters = [curp_letters(curp_word(name, is_given=is_given)) for name in names]
+        self.cdfs = [_cdf(group.values()) for group in groups]
+        self.starts = np.cumsum([0] + [len(group) for group in groups]).tolist()
+        self.letters = _letters_of([*letters, "XXX"])
+        self.spelled = spellings([*names, ""])
+        self.short = spellings([*map(shorten, names), ""]) if is_given else self.spelled
+        self.junk = np.array(numbered(JUNK), np.int32)
+        self.written = pa.array([text.encode("latin-1") for text in numbers], pa.binary())
 
     def draw(self, rng: np.random.Generator, count: int, group: int = 0) -> np.ndarray:
         return self.starts[group] + _draw(rng, self.cdfs[group], count)
 
-    @property
-    def no_name(self) -> int:
-        """Number of the name of those who have none; the CURP has X for it."""
-        return len(self.letters) - 1
 
-
-def _name_tables(*groups: dict[str, float], is_given: bool) -> _Names:
-    numbers: dict[str, int] = {}  # of the distinct texts: equal numbers mean equal texts
-
-    def number(text: str) -> int:
-        return numbers.setdefault(text, len(numbers))
-
-    def spellings(name: str) -> list[int]:
-        if "Ñ" not in name:
-            return [number(name)] * len(STYLES)
-        return [number(name.replace("Ñ", style)) for style in STYLES]
-
-    names = [name for group in groups for name in group]
-    spelled = [spellings(name) for name in names]
-    short = [spellings(shorten(name)) for name in names] if is_given else spelled
-    letters = [curp_letters(curp_word(name, is_given=is_given)) for name in names]
-    nothing = spellings("")
-    return _Names(
-        cdfs=[_cdf(group.values()) for group in groups],
-        starts=np.cumsum([0] + [len(group) for group in groups]).tolist(),
-        letters=np.frombuffer("".join([*letters, "XXX"]).encode("ascii"), np.uint8).reshape(-1, 3),
-        spelled=np.array([*spelled, nothing], np.int32),
-        short=np.array([*short, nothing], np.int32),
-        junk=np.array([number(text) for text in JUNK], np.int32),
-        written=pa.array([text.encode("latin-1") for text in numbers], pa.binary()),
-    )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Tables:
     """All tables of a run.
 
@@ -261,17 +233,17 @@ class _Tables:
       youth: exponent per given name; its bearers are younger than most above 1, older below.
     """
 
-    surnames: _Names
-    given: _Names
-    youth: np.ndarray
+    def __init__(self, rows: int, rng: np.random.Generator):
+        self.surnames = _Names(_surname_weights(rows, rng), is_given=False)
+        men = _given_weights(MEN, MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng)
+        women = _given_weights(WOMEN, WOMEN_ENDINGS, rows * WOMEN_SHARE, rng)
+        self.given = _Names(men, women, is_given=True)
+        self.youth = np.exp(rng.normal(0, 0.2, len(self.given.letters)))
 
-
-def _tables(rows: int, rng: np.random.Generator) -> _Tables:
-    surnames = _name_tables(_surname_weights(rows, rng), is_given=False)
-    men = _given_weights(MEN, MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng)
-    women = _given_weights(WOMEN, WOMEN_ENDINGS, rows * WOMEN_SHARE, rng)
-    given = _name_tables(men, women, is_given=True)
-    return _Tables(surnames=surnames, given=given, youth=np.exp(rng.normal(0, 0.2, len(given.letters))))
+    def spell(self, names: np.ndarray, style: np.ndarray) -> np.ndarray:
+        """Return the `(n, 3)` numbers of the texts of names when their Ñ is written in `style`."""
+        surnames = self.surnames.spelled[names[:, :2], style[:, None]]
+        return np.column_stack([surnames, self.given.spelled[names[:, 2], style]])
 
 
 def _letters_of(texts: Iterable[str]) -> np.ndarray:
@@ -282,6 +254,8 @@ def _letters_of(texts: Iterable[str]) -> np.ndarray:
 
 DATES = _letters_of(day[2:4] + day[5:7] + day[8:10] for day in np.datetime_as_string(BIRTHDAYS).tolist())
 STATE_CODES = _letters_of(STATES)
+CATEGORIES = _letters_of(["E0281", "E0221", "E0363", "E0365", "E0181", "S0180"])
+SCHOOLS = _letters_of(["DPR", "DES", "DJN", "DST", "DTV", "FZP"])
 BIRTH_CDF = _cdf(STATES.values())
 HOME_CDF = _cdf(weight for state, weight in STATES.items() if state != "NE")
 STYLE_CDF = _cdf(STYLES.values())
@@ -290,29 +264,6 @@ POWERS = 26 ** np.arange(7)  # seven letters make one number
 RUDE_NUMBERS = (_letters_of(RUDE).astype(np.int64) - ord("A")) @ POWERS[:4]
 CHECK_VALUES = np.array([max(ALPHABET.find(chr(code)), 0) for code in range(256)], np.int32)
 CHECK_WEIGHTS = np.arange(18, 1, -1, dtype=np.int32)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _People:
-    """Distinct people of one block, one row of each array per person.
-
-    Attributes:
-      names: `(people, 3)` numbers of first and second surname and given name, as they truly are.
-      written: `(people, 3)` numbers of the texts written for them; `style`: how each writes Ñ.
-      home: state of the school, 0 to 31.
-      rfc: `(people, 13) uint8`; curp: `(people, 19) uint8`, of which the first `curp_length` count.
-    """
-
-    names: np.ndarray
-    written: np.ndarray
-    style: np.ndarray
-    home: np.ndarray
-    rfc: np.ndarray
-    curp: np.ndarray
-    curp_length: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.home)
 
 
 def _rank_in_group(keys: np.ndarray) -> np.ndarray:
@@ -356,180 +307,150 @@ def _digits(numbers: np.ndarray, width: int) -> np.ndarray:
     return (numbers[:, None] // 10 ** np.arange(width - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
 
 
-def _curps(
-    tables: _Tables,
-    names: np.ndarray,
-    woman: np.ndarray,
-    birth_state: np.ndarray,
-    block: int,
-    blocks: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Return the right CURP of each person, `(people, 18) uint8`; all are distinct, in this block and across blocks."""
-    first, second = tables.surnames.letters[names[:, 0]], tables.surnames.letters[names[:, 1]]
-    given = tables.given.letters[names[:, 2]]
-    letters = np.column_stack([first[:, :2], second[:, 0], given[:, 0], first[:, 2], second[:, 2], given[:, 2]])
-    numbers = letters.astype(np.int64) - ord("A")
-    rude = np.isin(numbers[:, :4] @ POWERS[:4], RUDE_NUMBERS)
-    letters[rude, 1] = ord("X")
-    numbers[rude, 1] = ord("X") - ord("A")
-
-    who = (numbers @ POWERS * 2 + woman) * len(STATES) + birth_state
-    age = rng.beta(2.6, 3.3, len(names)) ** tables.youth[names[:, 2]]  # 0: 18 years old, 1: 76
-    born = ((1 - age) * len(BIRTHDAYS)).astype(np.int64)
-    born, homonym = _distinct_dates(who, born, block, blocks, rng)
-
-    curps = np.empty((len(names), 18), np.uint8)
-    curps[:, :4] = letters[:, :4]
-    curps[:, 4:10] = DATES[born]
-    curps[:, 10] = np.where(woman, ord("M"), ord("H"))
-    curps[:, 11:13] = STATE_CODES[birth_state]
-    curps[:, 13:16] = letters[:, 4:]
-    curps[:, 16] = homonym + ord("0")
-    curps[:, 17] = _check_digits(curps) + ord("0")
-    return curps
-
-
-def _spoil(curps: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Break a few CURPs as clerks do; return `(n, 19) uint8` and lengths.
+def _spoil(curps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Break a few CURPs as clerks do; return `(n, 19) uint8`, with zeros behind the shorter ones.
 
     Each person keeps a CURP of his own: the first 17 characters still part him from the others, for the month is the
     only one changed, from 0 to the letter O.
     """
     count = len(curps)
-    spoiled = np.column_stack([curps, curps[:, 17]])
-    lengths = np.full(count, 18)
+    spoiled = np.pad(curps, ((0, 0), (0, 1)))
     wrong = rng.random(count) < WRONG_CHECK_DIGIT
     spoiled[wrong, 17] = (spoiled[wrong, 17] - ord("0") + rng.integers(1, 10, wrong.sum())) % 10 + ord("0")
     broken = np.flatnonzero(rng.random(count) < BROKEN_CURP)
     lower, missing, doubled, letter_o = (broken[i::4] for i in range(4))
-    spoiled[lower] |= 0x20  # digits have this bit already
-    lengths[missing] = 17
-    lengths[doubled] = 19
-    letter_o = letter_o[spoiled[letter_o, 6] == ord("0")]
-    spoiled[letter_o, 6] = ord("O")
-    return spoiled, lengths
+    spoiled[lower, :18] |= 0x20  # digits have this bit already
+    spoiled[missing, 17] = 0
+    spoiled[doubled, 18] = curps[doubled, 17]
+    spoiled[letter_o[spoiled[letter_o, 6] == ord("0")], 6] = ord("O")
+    return spoiled
 
 
-def _people(tables: _Tables, count: int, block: int, blocks: int, rng: np.random.Generator) -> _People:
-    woman = rng.random(count) < WOMEN_SHARE
-    names = np.empty((count, 3), np.int64)
-    names[:, 0] = tables.surnames.draw(rng, count)
-    names[:, 1] = tables.surnames.draw(rng, count)
-    for group, those in enumerate((~woman, woman)):
-        names[those, 2] = tables.given.draw(rng, those.sum(), group)
-    # Of those whose second surname is junk, half have none, and their CURP says so; of the others it got lost.
-    no_second = rng.random(count) < JUNK_SECOND
-    names[no_second & (rng.random(count) < 0.5), 1] = tables.surnames.no_name
-
-    home = _draw(rng, HOME_CDF, count)
-    birth_state = np.where(rng.random(count) < BORN_ELSEWHERE, _draw(rng, BIRTH_CDF, count), home)
-    curps = _curps(tables, names, woman, birth_state, block, blocks, rng)
-    rfc = np.column_stack([curps[:, :10], HOMOCLAVE[rng.integers(0, len(HOMOCLAVE), (count, 3))]])
-
-    style = _draw(rng, STYLE_CDF, count)
-    written = _spelled(tables, names, style)
-    junk = tables.surnames.junk
-    written[no_second, 1] = junk[rng.integers(0, len(junk), no_second.sum())]
-    no_first = rng.random(count) < JUNK_FIRST
-    written[no_first, 0] = junk[rng.integers(0, len(junk), no_first.sum())]
-    curp, curp_length = _spoil(curps, rng)
-    return _People(names=names, written=written, style=style, home=home, rfc=rfc, curp=curp, curp_length=curp_length)
+def _texts(rows: np.ndarray) -> pa.Array:
+    """Return the rows of `(n, width) uint8` as texts, without their zeros."""
+    filled = rows > 0
+    offsets = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1))).astype(np.int32)
+    return pa.Array.from_buffers(
+        pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows if filled.all() else rows[filled])]
+    )
 
 
-def _spelled(tables: _Tables, names: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """Return the `(n, 3)` numbers of the texts of names when their Ñ is written in `style`."""
-    surnames = tables.surnames.spelled[names[:, :2], style[:, None]]
-    return np.column_stack([surnames, tables.given.spelled[names[:, 2], style]])
-
-
-def _second_post_names(
-    tables: _Tables, people: _People, source: np.ndarray, alter: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Return the names written for a further post of the people `source`; where `alter`, not as for the first post.
-
-    Ñ in another style, a shortened given name, or a second surname that is missing.
-    """
-    count = len(source)
-    before = people.written[source]
-    names = people.names[source]
-    junk = tables.surnames.junk
-
-    respelled = _spelled(tables, names, _draw(rng, STYLE_CDF, count))
-    respelled[:, :2] = np.where(np.isin(before[:, :2], junk), before[:, :2], respelled[:, :2])
-    shortened = before.copy()
-    shortened[:, 2] = tables.given.short[names[:, 2], people.style[source]]
-    choice = rng.integers(0, 3, (count, 1))
-    after = np.select([choice == 0, choice == 1], [respelled, shortened], before)
-
-    # What has no Ñ cannot be respelled and one word not shortened: these lose their second surname, or another junk.
-    same = (after == before).all(axis=1)
-    pick = rng.integers(0, len(junk), count)
-    lost = np.where(junk[pick] == before[:, 1], junk[(pick + 1) % len(junk)], junk[pick])
-    after[same, 1] = lost[same]
-    return np.where(alter[:, None], after, before)
-
-
-def _binary(rows: np.ndarray, lengths: np.ndarray | None = None) -> pa.Array:
-    """Return an array of the rows of `(n, width) uint8`, each cut at its length."""
-    count, width = rows.shape
-    if lengths is None:
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
-        data = np.ascontiguousarray(rows)
-    else:
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        data = rows[np.arange(width) < lengths[:, None]]
-    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-
-
-STATE_TEXTS = pa.array([b"%d" % (i + 1) for i in range(32)], pa.binary())
-HOUR_TEXTS = pa.array([b"%d" % i for i in range(49)], pa.binary())
+NUMBERS = pa.array([b"%d" % i for i in range(49)], pa.binary())
 # Pay follows a table of levels, as in any payroll; the line end goes with the last field.
 PAY_TEXTS = pa.array([b"%.2f\n" % (1000 * 1.0007**i) for i in range(6500)], pa.binary())
 
 
-def _lines(
-    tables: _Tables, people: _People, source: np.ndarray, written: np.ndarray, rng: np.random.Generator
-) -> pa.Array:
-    """Return one line, with its end, for each post: of the person `source`, under the names `written`."""
-    count = len(source)
-    home = people.home[source]
-    state = _digits(home + 1, 2)
-    category = CATEGORIES[rng.integers(0, len(CATEGORIES), count)]
-    post = np.column_stack([state, category, _digits(rng.integers(0, 10**6, count), 6)])
-    school = np.column_stack(
-        [
-            state,
-            SCHOOLS[rng.integers(0, len(SCHOOLS), count)],
-            _digits(rng.integers(0, 10**4, count), 4),
-            rng.integers(ord("A"), ord("Z") + 1, count),
-        ]
-    )
-    return pc.binary_join_element_wise(
-        STATE_TEXTS.take(pa.array(home)),
-        _binary(people.rfc[source]),
-        _binary(people.curp[source], people.curp_length[source]),
-        tables.surnames.written.take(pa.array(written[:, 0])),
-        tables.surnames.written.take(pa.array(written[:, 1])),
-        tables.given.written.take(pa.array(written[:, 2])),
-        _binary(post.astype(np.uint8)),
-        _binary(school.astype(np.uint8)),
-        HOUR_TEXTS.take(pa.array(rng.integers(0, len(HOUR_TEXTS), count))),
-        PAY_TEXTS.take(pa.array(rng.integers(0, len(PAY_TEXTS), count))),
-        b"|",
-    )
+class _People:
+    """Distinct people of one block, one row of each array per person.
+
+    Attributes:
+      names: `(people, 3)` numbers of first and second surname and given name, as they truly are.
+      written: `(people, 3)` numbers of the texts written for them; `style`: how each writes Ñ.
+      home: state of the school, 0 to 31.
+      rfc: `(people, 13) uint8`; curp: `(people, 19) uint8`, zero behind its end.
+    """
+
+    def __init__(self, tables: _Tables, count: int, block: int, blocks: int, rng: np.random.Generator):
+        self.tables, self.rng = tables, rng
+        woman = rng.random(count) < WOMEN_SHARE
+        self.names = np.empty((count, 3), np.int64)
+        self.names[:, 0] = tables.surnames.draw(rng, count)
+        self.names[:, 1] = tables.surnames.draw(rng, count)
+        for group, those in enumerate((~woman, woman)):
+            self.names[those, 2] = tables.given.draw(rng, those.sum(), group)
+        # Of those whose second surname is junk, half have none, and their CURP says so; of the others it got lost.
+        no_second = rng.random(count) < JUNK_SECOND
+        self.names[no_second & (rng.random(count) < 0.5), 1] = len(tables.surnames.letters) - 1
+
+        self.home = _draw(rng, HOME_CDF, count)
+        birth_state = np.where(rng.random(count) < BORN_ELSEWHERE, _draw(rng, BIRTH_CDF, count), self.home)
+        curps = self._curps(woman, birth_state, block, blocks)
+        self.rfc = np.column_stack([curps[:, :10], HOMOCLAVE[rng.integers(0, len(HOMOCLAVE), (count, 3))]])
+
+        self.style = _draw(rng, STYLE_CDF, count)
+        self.written = tables.spell(self.names, self.style)
+        junk = tables.surnames.junk
+        self.written[no_second, 1] = junk[rng.integers(0, len(junk), no_second.sum())]
+        no_first = rng.random(count) < JUNK_FIRST
+        self.written[no_first, 0] = junk[rng.integers(0, len(junk), no_first.sum())]
+        self.curp = _spoil(curps, rng)
+
+    def _curps(self, woman: np.ndarray, birth_state: np.ndarray, block: int, blocks: int) -> np.ndarray:
+        """Return the right CURPs, `(people, 18) uint8`; all are distinct, in this block and across blocks."""
+        first, second = (self.tables.surnames.letters[self.names[:, place]] for place in (0, 1))
+        given = self.tables.given.letters[self.names[:, 2]]
+        letters = np.column_stack([first[:, :2], second[:, 0], given[:, 0], first[:, 2], second[:, 2], given[:, 2]])
+        rude = np.isin((letters[:, :4].astype(np.int64) - ord("A")) @ POWERS[:4], RUDE_NUMBERS)
+        letters[rude, 1] = ord("X")
+
+        numbers = letters.astype(np.int64) - ord("A")
+        who = (numbers @ POWERS * 2 + woman) * len(STATES) + birth_state
+        # 0: 18 years old, 1: 76
+        age = self.rng.beta(2.6, 3.3, len(woman)) ** self.tables.youth[self.names[:, 2]]
+        born = ((1 - age) * len(BIRTHDAYS)).astype(np.int64)
+        born, homonym = _distinct_dates(who, born, block, blocks, self.rng)
+
+        sex = np.where(woman, ord("M"), ord("H"))
+        parts = [letters[:, :4], DATES[born], sex, STATE_CODES[birth_state], letters[:, 4:], homonym + ord("0")]
+        curps = np.column_stack(parts).astype(np.uint8)
+        return np.column_stack([curps, (_check_digits(curps) + ord("0")).astype(np.uint8)])
+
+    def repeat(self, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Draw `count` further posts; return whose they are, the names written, and how many differ from the first's.
+
+        A third post repeats the first one's names, so differing rows and people with differing rows are equally many.
+        """
+        third = int(count * EXACT_THIRD_POSTS)
+        second = self.rng.choice(len(self.home), count - third, replace=False)
+        source = np.concatenate([second, second[:third]])
+        alter = self.rng.random(count) < CONFLICTS
+        alter[len(second) :] = False
+        order = self.rng.permutation(count)
+        source, alter = source[order], alter[order]
+        return source, np.where(alter[:, None], self._alter(source), self.written[source]), int(alter.sum())
+
+    def _alter(self, source: np.ndarray) -> np.ndarray:
+        """Return other names than those written for the people `source`.
+
+        Ñ in another style, a shortened given name, or a second surname that is missing.
+        """
+        count, before, names = len(source), self.written[source], self.names[source]
+        junk = self.tables.surnames.junk
+        respelled = self.tables.spell(names, _draw(self.rng, STYLE_CDF, count))
+        respelled[:, :2] = np.where(np.isin(before[:, :2], junk), before[:, :2], respelled[:, :2])
+        shortened = before.copy()
+        shortened[:, 2] = self.tables.given.short[names[:, 2], self.style[source]]
+        choice = self.rng.integers(0, 3, (count, 1))
+        after = np.select([choice == 0, choice == 1], [respelled, shortened], before)
+        # What has no Ñ cannot be respelled, nor one word shortened: these lose their second surname, or another junk.
+        same = (after == before).all(axis=1)
+        pick = self.rng.integers(0, len(junk), count)
+        lost = np.where(junk[pick] == before[:, 1], junk[(pick + 1) % len(junk)], junk[pick])
+        after[same, 1] = lost[same]
+        return after
+
+    def lines(self, source: np.ndarray, written: np.ndarray) -> pa.Array:
+        """Return one line, with its end, for each post: of the person `source`, under the names `written`."""
+        count, home, draw = len(source), self.home[source], self.rng.integers
+        state, category = _digits(home + 1, 2), CATEGORIES[draw(0, len(CATEGORIES), count)]
+        post = np.column_stack([state, category, _digits(draw(0, 10**6, count), 6)])
+        school = [state, SCHOOLS[draw(0, len(SCHOOLS), count)], _digits(draw(0, 10**4, count), 4)]
+        school.append(draw(ord("A"), ord("Z") + 1, count).astype(np.uint8))
+        return pc.binary_join_element_wise(
+            NUMBERS.take(pa.array(home + 1)),
+            _texts(self.rfc[source]),
+            _texts(self.curp[source]),
+            *(self.tables.surnames.written.take(pa.array(written[:, place])) for place in (0, 1)),
+            self.tables.given.written.take(pa.array(written[:, 2])),
+            _texts(post),
+            _texts(np.column_stack(school)),
+            NUMBERS.take(pa.array(draw(0, len(NUMBERS), count))),
+            PAY_TEXTS.take(pa.array(draw(0, len(PAY_TEXTS), count))),
+            b"|",
+        )
 
 
-@dataclasses.dataclass(kw_only=True)
-class _Counts:
-    """What the blocks held so far."""
-
-    people: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-
-
-def _blocks(rows: int, seed: int, counts: _Counts) -> Iterator[pa.Array]:
+def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
     """Yield the lines of the file, block by block, and add to `counts`.
 
     Rows of a person's further posts come after his first, half of them in a later block.
@@ -537,7 +458,7 @@ def _blocks(rows: int, seed: int, counts: _Counts) -> Iterator[pa.Array]:
     blocks = -(-rows // BLOCK_ROWS)
     if blocks > MAX_BLOCKS:
         raise ValueError(f"rows={rows:,} is more than {MAX_BLOCKS * BLOCK_ROWS:,}: CURPs would not stay distinct")
-    tables = _tables(rows, np.random.default_rng([seed, 0]))
+    tables = _Tables(rows, np.random.default_rng([seed, 0]))
     waiting = pa.array([], pa.binary())
     for block in range(blocks):
         rng = np.random.default_rng([seed, 1 + block])
@@ -548,40 +469,19 @@ def _blocks(rows: int, seed: int, counts: _Counts) -> Iterator[pa.Array]:
         now = rng.random(len(waiting)) < (2 if last else 0.5)
         released, waiting = waiting.filter(pa.array(now)), waiting.filter(pa.array(~now))
 
-        people = _people(tables, size - len(released) - (repeats - delayed), block, blocks, rng)
-        source, written, conflicts = _repeats(tables, people, repeats, rng)
-        counts.people += len(people)
-        counts.duplicates += repeats
-        counts.conflicts += conflicts
+        count = size - len(released) - (repeats - delayed)
+        people, everyone = _People(tables, count, block, blocks, rng), np.arange(count)
+        source, written, conflicts = people.repeat(repeats)
+        counts.update(people=count, duplicates=repeats, conflicts=conflicts)
 
-        everyone = np.arange(len(people))
-        lines = _lines(
-            tables, people, np.concatenate([everyone, source]), np.concatenate([people.written, written]), rng
-        )
+        lines = people.lines(np.concatenate([everyone, source]), np.concatenate([people.written, written]))
         here = len(lines) - delayed
         # Each row's place: a person's is his number, a repeat's lies behind the person's, a released row's is anywhere.
         behind = source[: repeats - delayed]
-        behind = behind + (len(people) - behind) * rng.random(len(behind))
-        places = np.concatenate([everyone, behind, rng.random(len(released)) * len(people)])
+        behind = behind + (count - behind) * rng.random(len(behind))
+        places = np.concatenate([everyone, behind, rng.random(len(released)) * count])
         waiting = pa.concat_arrays([waiting, lines.slice(here).take(pa.array(np.arange(delayed)))])
         yield pa.concat_arrays([lines.slice(0, here), released]).take(pa.array(np.argsort(places, kind="stable")))
-
-
-def _repeats(
-    tables: _Tables, people: _People, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Draw `count` further posts; return whose they are, the names written, and how many differ from the first post's.
-
-    A third post repeats the first one's names, so differing rows and people with differing rows are equally many.
-    """
-    third = int(count * EXACT_THIRD_POSTS)
-    second = rng.choice(len(people), count - third, replace=False)
-    source = np.concatenate([second, second[:third]])
-    alter = rng.random(count) < CONFLICTS
-    alter[len(second) :] = False
-    order = rng.permutation(count)
-    source, alter = source[order], alter[order]
-    return source, _second_post_names(tables, people, source, alter, rng), int(alter.sum())
 
 
 def target_files(path: str, files: int) -> list[Path]:
@@ -615,13 +515,7 @@ def _pieces(blocks: Iterator[pa.Array], count: int, rest: list[pa.Array]) -> Ite
 
 
 def sample_names(
-    path: str,
-    *,
-    rows: int = 1_256_438,
-    seed: int = 2012,
-    files: int = 1,
-    hostile: bool = False,
-    progress: Callable[[int], None] | None = None,
+    path: str, *, rows: int = 1_256_438, seed: int = 2012, files: int = 1, hostile: bool = False
 ) -> dict[str, Any]:
     """Write a made-up payroll of `rows` rows to `path`, or to `files` files named after it; return what it holds.
 
@@ -631,7 +525,6 @@ def sample_names(
 
     Args:
       hostile: also write rows that a job has to reject, in the middle and at the end of each file.
-      progress: called with the number of rows written so far, each 200,000 rows or sooner.
 
     Returns:
       rows: without header and hostile rows; rows = people + duplicates.
@@ -644,9 +537,9 @@ def sample_names(
     if rows < 0 or files < 1:
         raise ValueError(f"rows={rows} must be 0 or more and files={files} at least 1")
     targets = target_files(path, files)
-    counts, rejects, written = _Counts(), dict.fromkeys(HOSTILE, 0), 0
-    blocks = _blocks(rows, seed, counts)
-    rest: list[pa.Array] = []
+    counts, insertions = Counter(people=0, duplicates=0, conflicts=0), 0
+    insertion = "".join(line for lines in HOSTILE.values() for line in lines if hostile).encode()
+    blocks, rest = _blocks(rows, seed, counts), list[pa.Array]()
     targets[0].parent.mkdir(parents=True, exist_ok=True)
     with storage.published(targets) as parts:
         for i, part in enumerate(parts):
@@ -654,24 +547,9 @@ def sample_names(
                 out.write(f"{HEADER}\n".encode("latin-1"))
                 for piece in _pieces(blocks, rows * (i + 1) // files - rows * i // files, rest):
                     middle = len(piece) // 2
-                    out.write(_text(piece.slice(0, middle)))
-                    if hostile:
-                        _write_hostile(out, rejects)
-                    out.write(_text(piece.slice(middle)))
-                    written += len(piece)
-                    if progress:
-                        progress(written)
-                if hostile:
-                    _write_hostile(out, rejects)
-    return {
-        "rows": rows,
-        **dataclasses.asdict(counts),
-        "hostile": rejects,
-        "files": [str(target) for target in targets],
-    }
-
-
-def _write_hostile(out: BinaryIO, rejects: dict[str, int]) -> None:
-    for reason, lines in HOSTILE.items():
-        out.write("".join(lines).encode())
-        rejects[reason] += len(lines)
+                    out.writelines([_text(piece.slice(0, middle)), insertion, _text(piece.slice(middle))])
+                    insertions += hostile
+                out.write(insertion)
+                insertions += hostile
+    rejects = {reason: len(lines) * insertions for reason, lines in HOSTILE.items()}
+    return {"rows": rows, **counts, "hostile": rejects, "files": [str(target) for target in targets]}

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from molino.transforms.errors import DataError
 from molino.transforms.names.count import NameTables
 from molino.transforms.names.report import TERMS, names_report
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.report.run import RunFacts
 
 
@@ -55,9 +55,8 @@ def write_tables(
             )
     for name, table in _named(tables):
         yield {name: len(table)}
-        if len(table):
-            batches = table.combine_chunks().to_batches()
-            yield write_shard(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
+        batches = table.combine_chunks().to_batches()
+        yield from write_if_any(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
         yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
     facts = RunFacts.of(run, counters, TERMS)
     report = names_report(**tables.record, births=births, repairs=tables.repairs, facts=facts)

@@ -162,7 +162,6 @@ def _levels(rows: int, dim: int) -> bytes:
 
 
 def _footer(data: bytes) -> Struct:
-    """Return the metadata at the end of a file."""
     size = int.from_bytes(data[-8:-4], "little")
     return thrift.decode_struct(data[-8 - size : -8])
 
@@ -189,7 +188,6 @@ class _Sink:
         self._file.write(data)
 
     def tell(self) -> int:
-        """Return how many bytes are in the file."""
         return self._written + self.added
 
     def hold(self) -> io.BytesIO:

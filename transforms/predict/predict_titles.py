@@ -1,7 +1,6 @@
 """Predict the categories of titles with a classifier that training saved."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from molino.transforms.files import storage
 from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_tensorflow
 from molino.transforms.models.finite import COUNTER, REASON
-from molino.transforms.parquet.shards import Layout, StagedFile, write_shard
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -111,73 +110,47 @@ def predict_titles(
         numbers = [each if each is None else each[good] for each in numbers]
     elif not_finite == "zero":
         numbers = [each if each is None else np.where(good[:, None], each, np.float32(0)) for each in numbers]
-    scores, chances = numbers
-    return _predicted(rows, lines, names, scores, chances), odd
-
-
-def _predicted(
-    rows: pa.RecordBatch, lines: LineTable, names: np.ndarray, scores: np.ndarray, chances: np.ndarray | None
-) -> pa.RecordBatch:
-    """Return predictions as PREDICTED."""
-    sources, numbers = lines.locate(rows[POSITION])
-    count = names.shape[1]
-    ends = pa.array(np.arange(0, names.size + 1, count, dtype=np.int32))
+    sources, places = lines.locate(rows[POSITION])
+    ends = pa.array(np.arange(0, names.size + 1, names.shape[1], dtype=np.int32))
     texts = pa.array(names.ravel(), pa.binary()).cast(pa.string())
     of = PREDICTED.field("top_scores").type
-
-    def numbers_of(values: np.ndarray | None) -> pa.Array:
-        return pa.nulls(len(names), of) if values is None else pa.ListArray.from_arrays(ends, values.ravel(), type=of)
-
-    columns = [
-        sources,
-        numbers,
-        rows["title"],
-        texts.take(pa.array(np.arange(0, names.size, count))),
-        pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type),
-        numbers_of(chances),
-        lines.records(rows[POSITION]),
-        numbers_of(scores),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED)
+    scores, chances = (
+        pa.nulls(len(names), of) if each is None else pa.ListArray.from_arrays(ends, each.ravel(), type=of)
+        for each in numbers
+    )
+    top = pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type)
+    records = lines.records(rows[POSITION])
+    columns = [sources, places, rows["title"], texts.take(ends[:-1]), top, chances, records, scores]
+    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED), odd
 
 
-class _Predict(beam.DoFn):
-    def __init__(self, classifier: Classifier, folder: str, not_finite: str):
-        self.classifier, self.folder, self.not_finite = classifier, folder, not_finite
+def _predict(
+    parts: Parts, lines: LineTable, *, classifier: Classifier, folder: str, not_finite: str
+) -> Iterator[object]:
+    counters: dict[str, int] = {"predictions": 0}
+    rejects: list[pa.RecordBatch] = []
 
-    def process(self, parts: Parts, lines: LineTable) -> Iterator[object]:
-        counters: dict[str, int] = {"predictions": 0}
-        rejects: list[pa.RecordBatch] = []
+    def batches() -> Iterator[pa.RecordBatch]:
+        for rows in parts:
+            # from the start of a block: a title's probabilities are the same to the last bit however it was carried
+            for start in range(0, rows.num_rows, AT_ONCE):
+                made, odd = predict_titles(rows.slice(start, AT_ONCE), classifier, lines, not_finite)
+                counters["predictions"] += made.num_rows
+                if odd.num_rows and not_finite == "reject":
+                    rejects.append(reject_titles(odd, REASON))
+                elif odd.num_rows:
+                    seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
+                    counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
+                if made.num_rows:
+                    yield made
+            progress.report("write", rows=rows.num_rows)
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            for rows in parts:
-                # from the start of a block: a title's probabilities are the same to the last bit however it was carried
-                for start in range(0, rows.num_rows, AT_ONCE):
-                    made, odd = predict_titles(rows.slice(start, AT_ONCE), self.classifier, lines, self.not_finite)
-                    counters["predictions"] += made.num_rows
-                    if odd.num_rows and self.not_finite == "reject":
-                        rejects.append(reject_titles(odd, REASON))
-                    elif odd.num_rows:
-                        seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
-                        counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
-                    if made.num_rows:
-                        yield made
-                progress.report("write", rows=rows.num_rows)
-
-        made = batches()
-        first = next(made, None)
-        if first is not None:
-            yield write_shard(
-                itertools.chain([first], made),
-                schema=PREDICTED,
-                folder=self.folder,
-                dataset="predictions",
-                key=(parts.shard,),
-                layout=Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"}),
-            )
-        for batch in rejects:
-            yield beam.pvalue.TaggedOutput("rejects", batch)
-        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
+    layout = Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"})
+    place: dict[str, Any] = {"folder": folder, "dataset": "predictions", "key": (parts.shard,)}
+    yield from write_if_any(batches(), schema=PREDICTED, layout=layout, **place)
+    for batch in rejects:
+        yield beam.pvalue.TaggedOutput("rejects", batch)
+    yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
 
 
 class PredictedTitles(NamedTuple):
@@ -207,6 +180,6 @@ class PredictTitles(NamedOutputs):
     not_finite: str = "reject"
 
     def expand(self, parts: beam.PCollection) -> PredictedTitles:
-        call = _Predict(self.classifier, self.folder, self.not_finite)
-        arguments = {"lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=call, arguments=arguments)
+        arguments = {name: getattr(self, name) for name in ("classifier", "folder", "not_finite")}
+        arguments |= {"lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=_predict, arguments=arguments)

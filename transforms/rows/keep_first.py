@@ -66,29 +66,6 @@ class FirstRows(NamedTuple):
     counters: beam.PCollection[Counters]
 
 
-class _KeepFirst(beam.DoFn):
-    def __init__(self, key: str, compare: Sequence[str], kept_counter: str):
-        self.key, self.compare, self.kept_counter = key, compare, kept_counter
-
-    def process(self, parts: Parts) -> Iterator[object]:
-        kept, conflicts, dropped = [], [], 0
-        for rows in parts:
-            first, pairs = keep_first(rows, key=self.key)
-            kept.append(first)
-            conflicts.append(find_conflicts(pairs, columns=self.compare))
-            dropped += pairs.num_rows
-            progress.report("reduce", rows=rows.num_rows)
-        people = sum(batch.num_rows for batch in kept)
-        found = sum(batch.num_rows for batch in conflicts)
-        yield beam.pvalue.TaggedOutput(
-            "counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
-        )
-        if found:
-            yield beam.pvalue.TaggedOutput("conflicts", (parts.shard, conflicts))
-        if people:
-            yield parts.shard, kept
-
-
 @dataclasses.dataclass(kw_only=True)
 class KeepFirstPerKey(NamedOutputs):
     """Keep the first row of each key.
@@ -107,4 +84,22 @@ class KeepFirstPerKey(NamedOutputs):
     kept_counter: str = "kept"
 
     def expand(self, parts: beam.PCollection) -> FirstRows:
-        return parts | "Keep" >> ParDoInto(into=FirstRows, call=_KeepFirst(self.key, self.compare, self.kept_counter))
+        return parts | "Keep" >> ParDoInto(into=FirstRows, call=self._keep)
+
+    def _keep(self, parts: Parts) -> Iterator[object]:
+        kept, conflicts, dropped = [], [], 0
+        for rows in parts:
+            first, pairs = keep_first(rows, key=self.key)
+            kept.append(first)
+            conflicts.append(find_conflicts(pairs, columns=self.compare))
+            dropped += pairs.num_rows
+            progress.report("reduce", rows=rows.num_rows)
+        people = sum(batch.num_rows for batch in kept)
+        found = sum(batch.num_rows for batch in conflicts)
+        yield beam.pvalue.TaggedOutput(
+            "counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
+        )
+        if found:
+            yield beam.pvalue.TaggedOutput("conflicts", (parts.shard, conflicts))
+        if people:
+            yield parts.shard, kept

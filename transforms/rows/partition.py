@@ -61,7 +61,6 @@ def lengths_and_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sum_columns(data: np.ndarray, width: int) -> np.ndarray | int:
-    """Return the weighted sum of the words of strings of one length."""
     if width == 0:
         return 0
     padded = np.zeros((len(data) // width, _words(width) * WORD), np.uint8)
@@ -77,7 +76,6 @@ def _words(lengths: Any) -> Any:
 
 
 def _sum_words(data: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the weighted sum of the words of strings of any length."""
     starts, counts = np.cumsum(lengths) - lengths, _words(lengths)
     first = np.cumsum(counts) - counts
     padded = np.zeros(int(counts.sum()) * WORD, np.uint8)

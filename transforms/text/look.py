@@ -72,7 +72,6 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
 
 
 def _merged(told: Sequence[tuple[str, DataWarning]], looked: int) -> DataWarning:
-    """Return one warning for several files that have the same."""
     label, first = told[0]
     many = f" ({len(told):,} of {looked:,} files looked at)" if len(told) > 1 else ""
     example = first.example and f"{label} {first.example}"
@@ -80,13 +79,11 @@ def _merged(told: Sequence[tuple[str, DataWarning]], looked: int) -> DataWarning
 
 
 def _lines(block: bytes, *, ended: bool) -> list[bytes]:
-    """Return the whole lines of a block, without their ends."""
     lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     return lines[: -1 if not ended or not lines[-1] else None][:MOST_LINES]
 
 
 def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
-    """Return what the first lines are written in, as far as they show it."""
     block = b"\n".join(lines)
     if block.isascii():
         return "ASCII so far"
@@ -94,18 +91,12 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
 
 
 def _check_names(source: Source, text: TextFormat) -> Found:
-    """Check whether another column has a wanted one's name in other letters."""
     for name, column in text.columns_in(source.header).items():
         for twin in source.header:
             if twin != column and twin.strip().lower() == column.strip().lower():
                 told = f"there is a column {twin!r} beside {column!r}; the latter is read"
-                return DataWarning(
-                    "text.columns",
-                    told,
-                    1,
-                    "header",
-                    f"is it the right one? {option_of(name)} {shlex.quote(twin)} names the other",
-                )
+                remedy = f"is it the right one? {option_of(name)} {shlex.quote(twin)} names the other"
+                return DataWarning("text.columns", told, 1, "header", remedy)
     return None
 
 

@@ -155,25 +155,21 @@ class _SpanOutputs(NamedTuple):
     counters: beam.PCollection[Counters]
 
 
-class _ReadSpan(beam.DoFn):
-    def __init__(self, text: TextFormat, block_bytes: int):
-        self.text, self.block_bytes = text, block_bytes
-
-    def process(self, span: Span) -> Iterator[object]:
-        lines, starts, quoted = 0, [np.zeros(0, np.int64)], bool(self.text.quote) and span.source.kind != PARQUET
-        for chunk in read_span(span, self.text, self.block_bytes):
-            lines += chunk.lines
-            if quoted:
-                held = np.concatenate([rows[POSITION].to_numpy() for rows in (chunk.rows, chunk.rejects)])
-                starts.append(np.sort(held) & ((1 << LINE_BITS) - 1))
-            progress.report("read", rows=chunk.records, bytes=chunk.bytes)
-            yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records, **chunk.counters})
-            if chunk.rejects.num_rows:
-                yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
-            if chunk.rows.num_rows:
-                yield chunk.rows
-        at = np.concatenate(starts)
-        yield beam.pvalue.TaggedOutput("lines", (span.number, lines, at if quoted and len(at) < lines else None))
+def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
+    lines, starts, quoted = 0, [np.zeros(0, np.int64)], bool(text.quote) and span.source.kind != PARQUET
+    for chunk in read_span(span, text, block_bytes):
+        lines += chunk.lines
+        if quoted:
+            held = np.concatenate([rows[POSITION].to_numpy() for rows in (chunk.rows, chunk.rejects)])
+            starts.append(np.sort(held) & ((1 << LINE_BITS) - 1))
+        progress.report("read", rows=chunk.records, bytes=chunk.bytes)
+        yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records, **chunk.counters})
+        if chunk.rejects.num_rows:
+            yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
+        if chunk.rows.num_rows:
+            yield chunk.rows
+    at = np.concatenate(starts)
+    yield beam.pvalue.TaggedOutput("lines", (span.number, lines, at if quoted and len(at) < lines else None))
 
 
 class DelimitedRows(NamedTuple):
@@ -205,15 +201,15 @@ class ReadDelimited(NamedOutputs):
 
     def expand(self, pipeline: beam.Pipeline) -> DelimitedRows:
         spans = split_sources(self.sources, self.span_bytes, quoted=bool(self.text.quote))
+        arguments = {"text": self.text, "block_bytes": self.span_bytes}
         read = (
             pipeline
             | "Spans" >> beam.Create(spans, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> ParDoInto(into=_SpanOutputs, call=_ReadSpan(self.text, self.span_bytes))
+            | "Read" >> ParDoInto(into=_SpanOutputs, call=_read_lines, arguments=arguments)
         )
-        table = read.lines | "Lines" >> Gather(
-            into=line_table, arguments={"spans": spans, "sources": list(self.sources)}
-        )
+        sources = list(self.sources)
+        table = read.lines | "Lines" >> Gather(into=line_table, arguments={"spans": spans, "sources": sources})
         counters = read.counters | "Located" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(table))
         return DelimitedRows(read.rows, read.rejects, table, counters)
 
@@ -263,12 +259,10 @@ class GatherRejects(NamedOutputs):
     lines: beam.PCollection[LineTable]
 
     def expand(self, raw: beam.PCollection) -> GatheredRejects:
+        located = beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines))
         shards = (
             raw
-            | "Locate"
-            >> beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines)).with_output_types(
-                tuple[tuple[int, int], pa.RecordBatch]
-            )
+            | "Locate" >> located.with_output_types(tuple[tuple[int, int], pa.RecordBatch])
             | "Group" >> beam.GroupByKey()
             | "Sort" >> beam.Map(sort_rejects)
         )

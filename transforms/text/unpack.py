@@ -59,7 +59,6 @@ def unpacked_bytes(head: bytes, size: int) -> int:
 
 
 def _unzip(raw: pa.NativeFile, path: str, size: int) -> Iterator[bytes]:
-    """Yield the content of a gzip file of one or more members."""
     unpack, inside = zlib.decompressobj(wbits=31), False
     try:
         while data := raw.read(size):

@@ -54,12 +54,8 @@ def combine_glances(glances: Sequence[Glance]) -> Glance:
         groups.update(glance.groups)
         for name, one in glance.known.items():
             before = known.get(name, Known(titles=0, tokens=0, unknown=0, words={}))
-            known[name] = Known(
-                titles=before.titles + one.titles,
-                tokens=before.tokens + one.tokens,
-                unknown=before.unknown + one.unknown,
-                words=Counter(before.words) + Counter(one.words),
-            )
+            sums = {of: getattr(before, of) + getattr(one, of) for of in ("titles", "tokens", "unknown")}
+            known[name] = Known(**sums, words=Counter(before.words) + Counter(one.words))
     samples = [glance.sample for glance in glances if len(glance.sample)]
     return Glance(
         groups=groups,

@@ -27,9 +27,6 @@ def title_ids(titles: pa.Array, categories: pa.Array) -> np.ndarray:
 
     Fingerprint64 of the title, its low 32 bits XOR the low 32 of the category's fingerprint (0 for null). Rows of one
     title share the high half; ids of distinct rows may be equal, so whoever merges by id compares.
-
-    >>> title_ids(pa.array(["hola", "hola"]), pa.array([None, "A"])).tolist()
-    [1075539939433995417, 1075539940303874189]
     """
     coded = categories if pa.types.is_dictionary(categories.type) else pc.dictionary_encode(categories)
     marks = np.append(fingerprint64(coded.dictionary) & LOW, U(0))  # the last one is of null

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from molino.quiet import TENSORFLOW
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
-from molino.transforms.parquet.shards import StagedFile, write_shard, write_view
+from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.processes import run_module
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
@@ -189,9 +189,8 @@ def _label(tables: list[pa.Table]) -> Labels:
 
 
 def _write(labels: Labels, folder: str) -> Iterator[object]:
-    if len(labels.table):
-        batches = labels.table.combine_chunks().to_batches()
-        yield write_shard(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
+    batches = labels.table.combine_chunks().to_batches()
+    yield from write_if_any(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
     if len(labels.categories):
         for name, data in make_graph(labels).items():
             yield write_view(data, folder=folder, name=name)

@@ -88,11 +88,22 @@ class KeyedTitles(NamedTuple):
     rejects: beam.PCollection[pa.RecordBatch]
 
 
-class _Key(beam.DoFn):
-    def __init__(self, *, without_category: bool, models: Sequence[Model] = ()):
-        self.without_category, self.models = without_category, models
+@dataclasses.dataclass(kw_only=True)
+class KeyTitles(NamedOutputs):
+    """Give titles their id and the key of what is nearly the same.
 
-    def process(self, rows: pa.RecordBatch) -> Iterator[object]:
+    Attributes:
+      without_category: keep titles that have no category; else they are rejects.
+      models: of which titles whose vectors are not finite are rejects.
+    """
+
+    without_category: bool = False
+    models: Sequence[Model] = ()
+
+    def expand(self, rows: beam.PCollection) -> KeyedTitles:
+        return rows | "Key" >> ParDoInto(into=KeyedTitles, call=self._key)
+
+    def _key(self, rows: pa.RecordBatch) -> Iterator[object]:
         keyed = key_titles(rows)
         category = keyed["category"]
         faults = {"no_category": category.is_null()} if category.null_count and not self.without_category else {}
@@ -109,23 +120,6 @@ class _Key(beam.DoFn):
             keyed = keyed.filter(pa.array(good))
         if keyed.num_rows:
             yield keyed
-
-
-@dataclasses.dataclass(kw_only=True)
-class KeyTitles(NamedOutputs):
-    """Give titles their id and the key of what is nearly the same.
-
-    Attributes:
-      without_category: keep titles that have no category; else they are rejects.
-      models: of which titles whose vectors are not finite are rejects.
-    """
-
-    without_category: bool = False
-    models: Sequence[Model] = ()
-
-    def expand(self, rows: beam.PCollection) -> KeyedTitles:
-        call = _Key(without_category=self.without_category, models=self.models)
-        return rows | "Key" >> ParDoInto(into=KeyedTitles, call=call)
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:

@@ -34,12 +34,6 @@ CONFLICTS = 0.004
 RELIABLE = 0.35
 WRONG_LABELS = 0.08  # of those that are not reliable
 
-
-EXTRAS = (
-    "Envío Gratis~Frete Grátis|Oferta~Promoção|Nuevo~Novo|Oportunidad~Oportunidade|12 Cuotas~12x Sem Juros|Única"
-    "|Promo!!|Garantía~Garantia|Stock~Pronta Entrega|¡Oferta!~Oferta!|Local A La Calle~Loja Física|C/envío~C/frete|-|✅"
-    "|(Usado)|+ Regalo~+ Brinde|🔥|100% Original|P/ Regalo~P/ Presente|Mod. 2019"
-)
 UNACCENTED = str.maketrans("áéíóúñçãõâêôàüÁÉÍÓÚÑÇÃÕÂÊÔÀÜ", "aeiouncaoaeoauAEIOUNCAOAEOAU")
 
 # What no job can read, by the reason to reject it.
@@ -61,8 +55,8 @@ def _lines(name: str) -> list[str]:
     """Return the lines of a file of words/.
 
     `categories`: name, kinds of features, nouns in Spanish, nouns in Portuguese. `brands`: kinds of features, and the
-    brands of such products. `features`: a kind, and its features; what is the same in both languages stands alone,
-    else Spanish~Portuguese.
+    brands of such products. `features`: a kind, and its features. `extras`: what any title may have. What is the same
+    in both languages stands alone, else Spanish~Portuguese.
     """
     return (Path(__file__).parent / "words" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
@@ -79,7 +73,7 @@ class _Words:
         for line in _lines("brands"):
             kinds, names = line.split("|")
             brands |= dict.fromkeys(kinds.split(","), names.split(","))
-        self.extras = [_by_language(text) for text in EXTRAS.split("|")]
+        self.extras = [_by_language(text) for text in _lines("extras")]
         self.categories: list[str] = []
         self.nouns: list[tuple[list[str], list[str]]] = []
         self.features: list[list[tuple[str, str]]] = []
@@ -140,15 +134,8 @@ def _nearly(title: str, chance: float) -> str:
     """Return a title with the same words: in other case, without accents, turned round, or with other marks."""
     words = title.split()
     turned = " ".join([*words[1:], words[0]])
-    ways = (
-        title.upper(),
-        title.lower(),
-        title.translate(UNACCENTED),
-        turned,
-        f"{title}!",
-        f"* {title}",
-        " ".join(words),
-    )
+    bare, plain = title.translate(UNACCENTED), " ".join(words)
+    ways = (title.upper(), title.lower(), bare, turned, f"{title}!", f"* {title}", plain)
     return ways[int(chance * len(ways))]
 
 

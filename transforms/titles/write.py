@@ -1,7 +1,6 @@
 """Titles with their labels and vectors, written a row group at a time: no more vectors than that are ever held."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import ROW_GROUP_ROWS, Layout, StagedFile, write_shard
+from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -29,6 +28,7 @@ from molino.transforms.warnings import Sighting, add_sightings
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
 # with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
 CODED = ("language", "label_quality", "category", "label", "split", "count", "source")
+PLAIN = ["id", "title", "model_text"]  # without one
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -154,65 +154,42 @@ def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
 
 
-class _Write(beam.DoFn):
-    def __init__(self, draw: Draw, columns: TitleColumns, folder: str):
-        self.draw, self.columns, self.folder = draw, columns, folder
+def _write(
+    parts: Parts, labels: Labels, lines: LineTable, *, draw: Draw, columns: TitleColumns, folder: str
+) -> Iterator[object]:
+    conflicts: list[pa.RecordBatch] = []
+    glances: list[Glance] = []
+    counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
 
-    def process(self, parts: Parts, labels: Labels, lines: LineTable) -> Iterator[object]:
-        conflicts: list[pa.RecordBatch] = []
-        glances: list[Glance] = []
-        counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
+    def blocks() -> Iterator[pa.RecordBatch]:
+        for rows in parts:
+            kept = merge_titles(rows, draw)
+            found = find_conflicting_titles(kept)
+            counters["titles"] += kept.num_rows
+            counters["duplicates"] += rows.num_rows - kept.num_rows
+            counters["conflicts"] += found.num_rows
+            counters["conflicting_titles"] += len(found["title"].unique())
+            conflicts.append(finish_conflicting_titles(found))
+            if kept.num_rows:
+                turns = draw.turn(kept)
+                glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
+            # a row group at a time: its vectors are written while they are in the cache
+            for group in group_titles(label_titles(kept, labels)):
+                made, odd = finish_titles(group, columns, lines)
+                for name, count in odd.items():
+                    counters[name] = add_sightings(counters.get(name, 0), count)
+                yield made
+            progress.report("write", rows=rows.num_rows)
 
-        def blocks() -> Iterator[pa.RecordBatch]:
-            for rows in parts:
-                kept = merge_titles(rows, self.draw)
-                found = find_conflicting_titles(kept)
-                counters["titles"] += kept.num_rows
-                counters["duplicates"] += rows.num_rows - kept.num_rows
-                counters["conflicts"] += found.num_rows
-                counters["conflicting_titles"] += len(found["title"].unique())
-                conflicts.append(finish_conflicting_titles(found))
-                if kept.num_rows:
-                    turns = self.draw.turn(kept)
-                    glances.append(glance_at(kept, turns, models=self.columns.models, titles=labels.titles))
-                # a row group at a time: its vectors are written while they are in the cache
-                for group in group_titles(label_titles(kept, labels)):
-                    made, odd = finish_titles(group, self.columns, lines)
-                    for name, count in odd.items():
-                        counters[name] = add_sightings(counters.get(name, 0), count)
-                    yield made
-                progress.report("write", rows=rows.num_rows)
-
-        yield from self._stage(blocks(), "titles", self.columns.schema, parts.shard)
-        held = (batch for batch in conflicts if batch.num_rows)
-        yield from self._stage(held, "conflicts", CONFLICTS, parts.shard)
-        yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
-        yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
-
-    def _stage(
-        self, batches: Iterator[pa.RecordBatch], dataset: str, schema: pa.Schema, shard: int
-    ) -> Iterator[StagedFile]:
-        first = next(batches, None)
-        if first is None:
-            return
-        layout, group_rows = Layout(plain=["id", "title", "model_text"]), ROW_GROUP_ROWS
-        if dataset == "titles":
-            tokens = [
-                name for model in self.columns.models for name in (f"{model.name}_tokens", f"{model.name}_length")
-            ]
-            packed = {*CODED, *tokens, "record"}
-            raw = [name for name in schema.names if name not in packed]
-            layout, group_rows = Layout(plain=[*layout.plain, "record"], raw=raw, loose=CODED), GROUP_ROWS
-        batches = itertools.chain([first], batches)
-        yield write_shard(
-            batches,
-            schema=schema,
-            folder=self.folder,
-            dataset=dataset,
-            key=(shard,),
-            layout=layout,
-            group_rows=group_rows,
-        )
+    schema, place = columns.schema, {"folder": folder, "key": (parts.shard,)}
+    tokens = [f"{model.name}_{of}" for model in columns.models for of in ("tokens", "length")]
+    raw = [name for name in schema.names if name not in {*CODED, *tokens, "record"}]
+    layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
+    yield from write_if_any(blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place)
+    held = (batch for batch in conflicts if batch.num_rows)
+    yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
+    yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
+    yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
 
 
 class WrittenTitles(NamedTuple):
@@ -245,6 +222,6 @@ class WriteTitles(NamedOutputs):
     folder: str
 
     def expand(self, parts: beam.PCollection) -> WrittenTitles:
-        call = _Write(self.draw, self.columns, self.folder)
-        arguments = {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=call, arguments=arguments)
+        arguments: dict[str, Any] = {"draw": self.draw, "columns": self.columns, "folder": self.folder}
+        arguments |= {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
+        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=_write, arguments=arguments)

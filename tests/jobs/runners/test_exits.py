@@ -11,7 +11,7 @@ from molino.transforms.errors import DataError
     [
         (SystemExit(143), "stopped by SIGTERM"),
         (SystemExit(130), "stopped by SIGINT"),
-        (RuntimeError("SystemExit: 129 [while running 'Read/Read/ParDo(_ReadSpan)']"), "stopped by SIGHUP"),
+        (RuntimeError("SystemExit: 129 [while running 'Read/Read/ParDo(_Predict)']"), "stopped by SIGHUP"),
         (RuntimeError("a reader's words: SystemExit: 129"), "RuntimeError: a reader's words: SystemExit: 129"),
         (DataError("the disk is full"), "the disk is full"),
         (ValueError("two\n  lines"), "ValueError: two lines"),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.schemas.titles import LABELS
+from molino.transforms import processes
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import open_embedder
 from molino.transforms.rows.partition import PartitionRows
@@ -107,7 +108,7 @@ def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch
             [], code, "", "first\nno such thing\nI0000 00:00:17 cuda_platform.cc:51] no device\n"
         )
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(processes.subprocess, "run", run)
     with pytest.raises(DataError, match=message):
         make_graph(number_categories(counts_of({("A", 0): 2, ("B", 0): 1})))
 

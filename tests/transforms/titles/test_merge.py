@@ -148,9 +148,7 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
 
 def test_a_category_with_a_line_end_is_a_reject():
     """A vocabulary is a text file with a category on each line."""
-    keyed = list(
-        module._Key(without_category=False).process(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")]))
-    )
+    keyed = list(KeyTitles()._key(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]
@@ -158,11 +156,7 @@ def test_a_category_with_a_line_end_is_a_reject():
 
 def test_titles_whose_vectors_are_not_finite_are_rejects_of_that_reason_alone(monkeypatch):
     monkeypatch.setattr(module, "are_finite", lambda titles, _: np.array([t != "" for t in titles.to_pylist()], bool))
-    keyed = list(
-        module._Key(without_category=False, models=["a model"]).process(
-            read([("", "A", ""), ("b", "B", ""), ("", "", "")])
-        )
-    )
+    keyed = list(KeyTitles(models=["a model"])._key(read([("", "A", ""), ("b", "B", ""), ("", "", "")])))
     rejects = [out.value["reason"].to_pylist() for out in keyed if isinstance(out, beam.pvalue.TaggedOutput)]
     assert rejects == [["no_category"], ["not_finite"]]
     assert keyed[-1]["title"].to_pylist() == ["b"]
