@@ -42,6 +42,7 @@ LIBRARIES = {
 # what an interpreter or a library reads when it starts: a program with another value is started as any other is
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "OPENBLAS_", "MALLOC_", "ARROW_", "KERAS_", "NUMBA_", "MPL", "CV_")
 STARTED = []  # by the test at work
+ASK_TENSORFLOW = ("molino", "run_staged")  # programs that start others for it
 LATER = ("PYTHONPATH", "PYTHONSAFEPATH")
 SERVERS = "TESTS_PROGRAMS"  # the variable that says where the servers listen
 
@@ -354,7 +355,7 @@ def main():
     order = _Server(LIBRARIES[name], listener).serve()
     del listener
     _become(order)
-    with tensorflow_at_hand() if order["words"][0] == "molino" else contextlib.nullcontext():
+    with tensorflow_at_hand() if order["words"][0] in ASK_TENSORFLOW else contextlib.nullcontext():
         runpy.run_module(order["words"][0], run_name="__main__", alter_sys=True)
 
 
