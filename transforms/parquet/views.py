@@ -9,7 +9,7 @@ import apache_beam as beam
 from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.batches import Counters, sum_counters
 from molino.transforms.rows.gather import Gather
-from molino.transforms.rows.outputs import ParDoInto
+from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 
 
 class Views(NamedTuple):
@@ -20,7 +20,7 @@ class Views(NamedTuple):
 
 
 @dataclasses.dataclass(kw_only=True)
-class WriteViews(beam.PTransform):
+class WriteViews(NamedOutputs):
     """Stage what a person reads. Input: one element, or what is gathered to one list. Output: Views.
 
     Attributes:
