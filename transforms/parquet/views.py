@@ -50,6 +50,6 @@ class WriteViews(NamedOutputs):
 
 def _write(
     element: Any, counters: Sequence[Mapping[str, int]], call: Callable[..., Iterator[Any]], run: Any, **arguments: Any
-) -> Iterator[StagedFile | beam.pvalue.TaggedOutput]:
+) -> Iterator[object]:
     for item in call(element, sum_counters(counters), run, **arguments):
         yield item if isinstance(item, StagedFile) else beam.pvalue.TaggedOutput("counters", item)
