@@ -3,6 +3,7 @@
 What this environment has in the very version that is wanted is not fetched: the other one gets links to its files.
 """
 
+import fcntl
 import hashlib
 import importlib.metadata
 import os
@@ -30,26 +31,33 @@ def python_with(cache, name, *requirements, beside=False):
     digest = hashlib.sha256("\n".join([sys.executable, *texts]).encode()).hexdigest()[:16]
     place = Path(cache.mkdir(f"{name}-{digest}"))
     python = place / "venv/bin/python"
-    if not (place / "whole").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", place / "venv"], check=True)
-        packages = next((place / "venv/lib").glob("python3*")) / "site-packages"
-        twins = [other.parent for other in place.parent.glob(f"*-{digest}/whole")]
-        if twins:  # another test wants the same, and has packages of its own besides
-            made = next(twins[0].glob("venv/lib/python3*/site-packages"))
-            others = shutil.ignore_patterns("molino*", "*.pth")
-            shutil.copytree(made, packages, ignore=others, copy_function=_link, dirs_exist_ok=True)
-        for text, path in [] if twins else zip(texts, requirements, strict=True):
-            wanted = place / "wanted.txt"
-            wanted.write_text(lacking(text))
-            done = pip(python, "install", "--no-deps", "--require-hashes", "-r", wanted)
-            if done.returncode:
-                pytest.skip(f"pip cannot install {path}: {done.stderr.strip()[-300:]}")
-            if not beside:
-                link(text, packages)
-        if beside:
-            (packages / "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-        (place / "whole").touch()
+    with (place / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two files of tests may want it at one time
+        if not (place / "whole").exists():
+            _make(place, python, requirements, texts, beside=beside)
     return python
+
+
+def _make(place, python, requirements, texts, *, beside):
+    """Make an environment in a folder; skip the test where pip fails."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", place / "venv"], check=True)
+    packages = next((place / "venv/lib").glob("python3*")) / "site-packages"
+    twins = [other.parent for other in place.parent.glob(f"*-{place.name.rpartition('-')[2]}/whole")]
+    if twins:  # another test wants the same, and has packages of its own besides
+        made = next(twins[0].glob("venv/lib/python3*/site-packages"))
+        others = shutil.ignore_patterns("molino*", "*.pth")
+        shutil.copytree(made, packages, ignore=others, copy_function=_link, dirs_exist_ok=True)
+    for text, path in [] if twins else zip(texts, requirements, strict=True):
+        wanted = place / "wanted.txt"
+        wanted.write_text(lacking(text))
+        done = pip(python, "install", "--no-deps", "--require-hashes", "-r", wanted)
+        if done.returncode:
+            pytest.skip(f"pip cannot install {path}: {done.stderr.strip()[-300:]}")
+        if not beside:
+            link(text, packages)
+    if beside:
+        (packages / "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    (place / "whole").touch()
 
 
 def pip(python, *words):
