@@ -1,6 +1,7 @@
 """The element that travels: an Arrow RecordBatch of thousands of rows, never a row."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from molino.transforms.warnings import add_sightings
 
 # A whole shard: its place in the data set, and its rows, a batch per block.
 Shard = tuple[int, list[pa.RecordBatch]]
-Counters = dict[str, int]
+Counters = dict[str, Any]  # whole numbers; as such declared, Beam would make a Sighting a plain one on its way
 
 
 def concat(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

@@ -16,11 +16,13 @@ from molino.transforms.names.count import CountNames, GatherBirths
 from molino.transforms.names.curp import VerifyCurp
 from molino.transforms.names.people import NAMES, DescribePeople, curp_of
 from molino.transforms.parquet.write import WriteParquet
+from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.keep_first import KeepFirstPerKey
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION
 from molino.transforms.text.read import GatherRejects, ReadDelimited
 from molino.transforms.text.sources import TextFormat, list_sources
+from molino.transforms.warnings import Sighting
 
 ROOT = Path(__file__).parents[3]
 TEXT = TextFormat(columns=COLUMNS, encoding="utf-8", delimiter="|")
@@ -70,3 +72,12 @@ def test_transforms_with_several_outputs_say_so(room):
                 if isinstance(method, ast.FunctionDef) and method.name == "expand":
                     several = isinstance(method.returns, ast.Name)  # and not beam.PCollection
                     assert not several or "NamedOutputs" in map(ast.unparse, made.bases), f"{path}: {made.name}"
+
+
+def test_a_sighting_stays_one_on_its_way():
+    """A worker encodes what it sends by the declared type: of a plain int the place would be lost."""
+    coder = beam.coders.registry.get_coder(Counters)
+    sent = {"rows": 3, "_odd": Sighting(2, (0, 7, "a.txt"))}
+    received = coder.decode(coder.encode(sent))
+    assert received == sent
+    assert received["_odd"].example == "a.txt line 7"
