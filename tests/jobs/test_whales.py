@@ -144,7 +144,7 @@ def test_orientation_and_keys(sea, output):
 def test_the_pictures_of_the_published_program(output):
     views = {view["path"] for view in manifest_of(output)["views"]}
     found = [row["key"] for row in rows(output) if row["x"] is not None]
-    assert len(views) == 4 * len(found) + 1
+    assert len(views) == 4 * len(found) + 2  # the report and the card
     assert {
         f"images/{key}.{kind}.jpg" for key in found if key.startswith("w_") for kind in ("extract", "areas")
     } <= views

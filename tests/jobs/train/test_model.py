@@ -279,8 +279,8 @@ def read(path, *options):
     words = ["--input", str(path), "--output", "x", *options]
     given, _ = model.parser().parse_strictly([*words, "--validation", "0"])
     text = dataclasses.replace(text_format(given, model.COLUMNS, model.OPTIONAL), blank=tuple(model.COLUMNS))
-    made = [batch for batch, _ in model.read_file(list_sources(storage.match(str(path)), text), text, given)]
-    return [[text for batch in made for text in getattr(batch, of).to_pylist()] for of in ("titles", "categories")]
+    made = list(model.read_file(list_sources(storage.match(str(path)), text), text, given))
+    return [[text for batch in made for text in batch[place].to_pylist()] for place in (0, 1)]
 
 
 @pytest.mark.slow  # TensorFlow takes seconds to load
