@@ -104,3 +104,8 @@ def load_trainings() -> dict[str, Job]:
     names = [module.name for module in pkgutil.iter_modules([str(code.ROOT / "jobs/train")], "molino.jobs.train.")]
     found = [getattr(importlib.import_module(name), "JOB", None) for name in names]
     return {job.name: job for job in found if job}
+
+
+def load_all() -> dict[str, Job]:
+    """Return all jobs and trainings of this program by their commands."""
+    return load_jobs() | load_trainings()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
-from molino.jobs.job import Job, load_jobs, load_trainings
+from molino.jobs.job import Job, load_all, load_jobs
 from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, many
 from molino.jobs.runners.flags import is_embedded
 from molino.transforms.warnings import print_warnings, to_json
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino.jobs.runners import exits
 
     words = list(sys.argv[1:] if arguments is None else arguments)
-    jobs = load_jobs() | load_trainings()
+    jobs = load_all()
     name = next((name for name in (" ".join(words[:2]), *words[:1]) if name in jobs), "")
     if not name:
         parser = Parser(prog="molino plan", description=DESCRIPTION, epilog=EPILOG)

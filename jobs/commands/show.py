@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def describe_run(run: "FinishedRun") -> Iterator[str]:
     """Yield the lines of a run's summary."""
-    from molino.jobs.job import load_jobs, load_trainings
+    from molino.jobs.job import load_all
     from molino.jobs.run.summary import summary_lines
 
-    job = {**load_jobs(), **load_trainings()}.get(run.manifest["job"])
+    job = load_all().get(run.manifest["job"])
     summary = job.summarize(dict(run.manifest)) if job and job.summarize else []
     yield from summary_lines(run.folder, dict(run.manifest), [("job", run.manifest["job"]), *summary])
 
@@ -65,7 +65,7 @@ def describe_dataset(run: "FinishedRun", name: str, rows: int) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """Return a value on one line; what is secret is in no data set."""
+    """Return a value on one line, cut where it is long."""
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list) and len(value) > 4:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from molino import environment
-from molino.jobs.job import Job, load_jobs, load_trainings
+from molino.jobs.job import Job, load_all
 from molino.jobs.options import Parser
 from molino.jobs.run.command import do_order, take_order
 from molino.jobs.runners import exits
@@ -43,7 +43,7 @@ def call_job(name: str, options: Mapping[str, Any]) -> str:
 
 def find_job(name: str) -> Job:
     """Return a job or a training by its command."""
-    jobs = {**load_jobs(), **load_trainings()}
+    jobs = load_all()
     if name not in jobs:
         raise OptionError(f"there is no job {name!r}; there are: {', '.join(jobs)}")
     return jobs[name]

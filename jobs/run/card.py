@@ -11,7 +11,7 @@ from molino.schemas import DOC_KEY
 
 CARD = "README.md"
 INPUTS = 20  # more than these nobody reads
-SPLITS = ("train", "validation", "test")
+SPLIT = "train"  # of every data set: titles have theirs in a column, not in files
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,8 @@ def _head(datasets: Mapping[str, Any], title: str) -> str:
     largest = max(datasets, key=lambda name: datasets[name]["rows"], default="")
     configs = []
     for name, entry in datasets.items():
-        files: dict[str, list[str]] = {}
-        for file in entry["files"]:
-            files.setdefault(file.get("split", SPLITS[0]), []).append(file["path"])
-        parts = [{"split": split, "path": files[split]} for split in (*SPLITS, *sorted(files)) if files.get(split)]
-        unique = list({part["split"]: part for part in parts}.values())
-        configs.append({"config_name": name, "data_files": unique} | ({"default": True} if name == largest else {}))
+        files = [{"split": SPLIT, "path": [file["path"] for file in entry["files"]]}]
+        configs.append({"config_name": name, "data_files": files} | ({"default": True} if name == largest else {}))
     lines = [f"- {json.dumps(config, ensure_ascii=False)}" for config in configs]
     return "\n".join(["---", f"pretty_name: {json.dumps(title, ensure_ascii=False)}", "configs:", *lines, "---\n"])
 
