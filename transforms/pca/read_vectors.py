@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder
-from molino.transforms.rows.batches import concat, empty
-from molino.transforms.rows.digest import digest
+from molino.transforms.parquet.carried import as_plain, check_carried, difference, join_schemas, plain_field, plain_type
+from molino.transforms.rows.batches import concat
 
 BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the rows alone
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
@@ -165,18 +165,12 @@ def list_vectors(files: Sequence[storage.FileInfo], column: str, numbers: int | 
             schema, first = read, info.path
             check_is_vectors(schema, column, info.path)
         elif (joined := join_schemas(schema, read)) is None:
-            raise DataError(f"{info.path} has other columns than {first}: {_difference(schema, read)}; run them apart")
+            raise DataError(f"{info.path} has other columns than {first}: {difference(schema, read)}; run them apart")
         else:
             schema = joined
         found.append(VectorFile(path=info.path, label=info.path[len(root) :], groups=groups))
     assert schema is not None
-    for one in schema:
-        try:
-            digest(empty(pa.schema([one])))
-        except (TypeError, pa.ArrowException):
-            raise DataError(
-                f"{first}: the column {one.name!r} is {one.type}, which is not carried along; write the file without it"
-            ) from None
+    check_carried(schema, first, "write the file without it")
     made = Vectors(
         column=column, numbers=0, type=schema.field(column).type.value_type, schema=schema, files=tuple(found)
     )
@@ -203,7 +197,7 @@ def read_schema(path: str) -> pa.Schema:
 
 def is_vectors(type_: pa.DataType) -> bool:
     """Return whether values of a type can be vectors: lists of floats, or of integers that float64 can hold."""
-    type_ = _plain(type_)
+    type_ = plain_type(type_)
     if not (pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_)):
         return False
     of = type_.value_type
@@ -222,69 +216,6 @@ def check_is_vectors(schema: pa.Schema, column: str, path: str) -> None:
         raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, {what}")
 
 
-def _plain(type_: pa.DataType) -> pa.DataType:
-    """Return the type that a column is carried as: extensions by their storage, and no large types, at any depth."""
-    if isinstance(type_, pa.BaseExtensionType):
-        return _plain(type_.storage_type)
-    if pa.types.is_dictionary(type_):
-        return _plain(type_.value_type)
-    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
-        return pa.string()
-    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
-        return pa.binary()
-    return _rebuilt(type_, plain_field)
-
-
-def plain_field(field: pa.Field) -> pa.Field:
-    """Return a field as it is carried; what says that it is an extension is left out."""
-    metadata = {key: value for key, value in (field.metadata or {}).items() if not key.startswith(b"ARROW:extension")}
-    return field.with_type(_plain(field.type)).with_metadata(metadata or None)
-
-
-def _loose(field: pa.Field) -> pa.Field:
-    """Return a field that may be null, at any depth."""
-    return field.with_type(_rebuilt(field.type, _loose)).with_nullable(True)
-
-
-def _rebuilt(type_: pa.DataType, change: Callable[[pa.Field], pa.Field]) -> pa.DataType:
-    """Return a type with the fields in it changed; all kinds of lists but those of fixed size are plain lists then."""
-    if pa.types.is_struct(type_):
-        return pa.struct([change(one) for one in type_])
-    if pa.types.is_map(type_):
-        return pa.map_(change(type_.key_field).with_nullable(False), change(type_.item_field), type_.keys_sorted)
-    if pa.types.is_fixed_size_list(type_):
-        return pa.list_(change(type_.value_field), type_.list_size)
-    if pa.types.is_nested(type_) and hasattr(type_, "value_field"):
-        return pa.list_(change(type_.value_field))
-    return type_
-
-
-def join_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
-    """Return the schema that holds the rows of both, in the order of the first; None where there is none.
-
-    Columns may stand in another order, and may be null in one alone.
-    """
-    if set(one.names) != set(other.names):
-        return None
-    fields = []
-    for field in one:
-        also = other.field(field.name)
-        if not field.equals(also):
-            field, also = _loose(field), _loose(also)
-        if not field.type.equals(also.type):
-            return None
-        fields.append(field)
-    return pa.schema(fields)
-
-
-def _difference(one: pa.Schema, other: pa.Schema) -> str:
-    names = [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]
-    if names:
-        return repr(names[0])
-    pairs = [(_loose(field), _loose(other.field(field.name))) for field in one]
-    return next(f"{a.name!r} is {b.type}, not {a.type}" for a, b in pairs if not a.type.equals(b.type))
-
-
 def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
     """Return how often vectors of each length stand at the start of some files; of all, where these have no numbers."""
     found: Counter[int] = Counter()
@@ -292,7 +223,7 @@ def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
         for file in some:
             with _open(file.path) as opened:
                 for batch in opened.iter_batches(SAMPLED_ROWS, columns=[column], use_threads=False):
-                    lengths = pc.list_value_length(_as_plain(batch)[column].drop_null())
+                    lengths = pc.list_value_length(as_plain(batch)[column].drop_null())
                     found.update(lengths.to_pylist())
                     if not whole or any(found):
                         break
@@ -360,7 +291,7 @@ def _batches(
     done = 0
     try:
         for batch in _cut(file, group, columns):
-            yield _as_plain(batch)
+            yield as_plain(batch)
             done += batch.num_rows
     except pa.ArrowInvalid as error:
         if NULL_AMONG_FIXED not in str(error):
@@ -368,7 +299,7 @@ def _batches(
         schema = pa.schema([plain_field(one) for one in file.schema_arrow])
         for batch in _cut(_read_loosely(path), group, columns):
             if done <= 0:
-                yield _tighten(_as_plain(batch), schema, column, path)
+                yield _tighten(as_plain(batch), schema, column, path)
             done -= batch.num_rows
 
 
@@ -417,16 +348,6 @@ def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -
         arrays.append(array if array.type == one.type else array.cast(one.type))
         fields.append(one)
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    schema = pa.schema([plain_field(one) for one in batch.schema])
-    arrays = []
-    for array, one in zip(batch.columns, schema, strict=True):
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        arrays.append(array if array.type == one.type else array.cast(one.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def check_block(batch: pa.RecordBatch, column: str, numbers: int, *, line: int, row: int) -> Block:
