@@ -73,7 +73,7 @@ class Job:
     parser: Callable[[], Parser]
     plan: Callable[[argparse.Namespace, Sequence], "Plan"]
     summarize: Callable[[dict[str, Any]], Lines] | None = None
-    list_inputs: Callable[[argparse.Namespace], list] | None = None
+    list_inputs: Callable[[argparse.Namespace], Sequence] | None = None
     sample: SampleInput | None = None
     example: Example | None = None
     extra: str = ""

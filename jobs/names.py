@@ -13,6 +13,7 @@ from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    as_facts,
     format_rejects,
     many,
     natural,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.files.secret_key import SecretKey
-    from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
 COLUMNS = {
@@ -155,7 +156,7 @@ def parser() -> Parser:
     return made
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     """Look at the inputs and return what the run will do.
 
     Raises:
@@ -173,7 +174,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     blank = tuple(name for name in COLUMNS if name != "curp" or args.missing == "each")
     text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
     key = curp_key(args)
-    texts = text_input(args, files, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
+    texts = text_input(args, inputs, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     reject, junk = args.invalid_curp == "reject", tuple(args.junk)
     options = read_options(
@@ -186,7 +187,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         datasets["repairs"] = REPAIRS
     return Plan(
         job="names",
-        options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
+        options=as_facts(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),

@@ -13,6 +13,8 @@ from molino.transforms.errors import OptionError
 from molino.transforms.text.command_line import CommandLine
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from molino.transforms.text.sources import TextFormat
 
 Kind = TypeVar("Kind")
@@ -277,6 +279,7 @@ def add_text_options(
     encoding: str,
     quote: str,
     optional: Sequence[str] = (),
+    keep: bool = False,
 ) -> None:
     """Add how the input is written and what its columns are called.
 
@@ -284,6 +287,7 @@ def add_text_options(
       columns: names in the job, mapped to names in the header.
       delimiter, encoding, quote: the defaults.
       optional: columns that the input may lack, unless the user names them.
+      keep: with columns that are carried.
     """
     text = parser.add_argument_group("the input's format")
     text.add_argument("--delimiter", default=delimiter, metavar="C", help=f"one character (default {delimiter})")
@@ -294,9 +298,56 @@ def add_text_options(
         shown = f"{column}, where there is one" if name in optional else column
         text.add_argument(
             f"--{name.replace('_', '-')}-column",
+            nargs="+",
             metavar="NAME",
-            help=f"column of the header (default {shown}{'; empty for none' if name in optional else ''})",
+            help=f"column of the header, or further names of it (default {shown}"
+            f"{'; empty for none' if name in optional else ''})",
         )
+    if keep:
+        add_keep(text, "columns of the input that the output has too, as they are, ids first")
+
+
+def add_keep(group: argparse._ArgumentGroup, what: str) -> None:
+    """Add which columns are carried."""
+    group.add_argument(
+        "--keep",
+        type=kept_column,
+        nargs="+",
+        default=[],
+        metavar="COL[=NAME]",
+        help=f"{what}; under another name by =NAME",
+    )
+
+
+def kept_column(text: str) -> tuple[str, str]:
+    """Parse a column and its name in the output.
+
+    >>> kept_column("id=item_id"), kept_column("price")
+    (('id', 'item_id'), ('price', 'price'))
+    """
+    column, mark, name = text.rpartition("=")
+    if not name or (mark and not column):
+        raise argparse.ArgumentTypeError(f"must be COL or COL=NAME, not {text!r}")
+    return (column, name) if mark else (name, name)
+
+
+def check_kept(schema: "pa.Schema", kept: Sequence["pa.Field"]) -> None:
+    """Raise OptionError where a carried column, one of the last of a schema, has the name of another one of it."""
+    own = {name.lower(): name for name in schema.names[: len(schema) - len(kept)]}
+    for name in (one.name for one in kept if one.name.lower() in own):
+        raise OptionError(
+            f"--keep {name}: the output has a column {own[name.lower()]!r} of its own; carry yours under another name: "
+            f"--keep {name}=input_{name}"
+        )
+
+
+def as_facts(options: Any) -> dict[str, Any]:
+    """Return the options of a job as a manifest has them: of a schema the columns with their types."""
+
+    def facts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: {one.name: str(one.type) for one in v} if hasattr(v, "field") else v for name, v in pairs}
+
+    return dataclasses.asdict(options, dict_factory=facts)
 
 
 def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
@@ -311,29 +362,30 @@ def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
 
 def text_format(args: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
     """Return the format of the input that the options of `add_text_options` describe."""
-    from molino.transforms.text.sources import NO_COLUMN, TextFormat
+    from molino.transforms.text.sources import KEPT, NO_COLUMN, TextFormat
 
-    named = {name: getattr(args, f"{name}_column") for name in columns}
+    named: dict[str, list[str]] = {name: getattr(args, f"{name}_column") or [columns[name]] for name in columns}
     for name in columns:
-        if named[name] == "" and name not in optional:
+        if "" in named[name] and not (name in optional and named[name] == [""]):
             raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
-    chosen = {
-        name: column if named[name] is None else named[name] or NO_COLUMN + name for name, column in columns.items()
-    }
+    kept = {KEPT + name: column for column, name in getattr(args, "keep", ())}
+    if len(kept) < len(getattr(args, "keep", ())):
+        raise OptionError("--keep gives two columns one name; a name of its own: --keep COL=NAME")
     return TextFormat(
-        columns=chosen,
+        columns={name: names[0] or NO_COLUMN + name for name, names in named.items()} | kept,
+        others={name: tuple(names[1:]) for name, names in named.items() if names[1:]},
         delimiter=args.delimiter,
         encoding=args.encoding,
         quote=args.quote,
         max_line_bytes=args.max_line_bytes,
-        optional=tuple(name for name in optional if not named[name]),
+        optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
     )
 
 
 def add_run_options(
     parser: argparse.ArgumentParser,
     *,
-    inputs: str = "files or globs; also gs://, s3://, hdfs://",
+    inputs: str = "files, folders or globs; also gs://, s3://, hdfs://",
     shuffles: bool = True,
 ) -> None:
     """Add what every job takes: where from, where to, and how to run.
@@ -345,6 +397,9 @@ def add_run_options(
     where = parser.add_argument_group("where")
     if inputs:
         where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
+        where.add_argument(
+            "--follow-links", action="store_true", help="read what links inside a folder lead to, each file once"
+        )
     else:
         parser.set_defaults(input=(), max_reject_ratio=0.0)
     run = parser.add_argument_group("how to run (never changes the rows)")

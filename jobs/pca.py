@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from molino.jobs.run.runs import Plan, Run
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.pca.read_vectors import Vectors
     from molino.transforms.pca.rotate import Rotation
@@ -86,66 +87,30 @@ def error_limit(text: str) -> float:
     return number
 
 
-def find_files(args: argparse.Namespace) -> list["FileInfo"]:
-    """Return the Parquet files that paths, globs, folders and finished runs name, in their order, each once.
-
-    Of a run those that hold the column, in the order of its manifest; of a glob or a folder in natural order, without
-    those that have a name that begins with "." or "_", which Spark and Dask write beside the data.
+def list_inputs(args: argparse.Namespace) -> list["Listing"]:
+    """Return the Parquet files that paths, globs, folders and finished runs name; of a run those that hold the column.
 
     Raises:
       OptionError: the output would lie inside a run.
-      DataError: there is none, a run is not finished, or a folder is a Delta table.
+      DataError: there is none, or a run is not finished.
     """
     import os
 
+    from molino.jobs.run import inputs
     from molino.jobs.run.manifest import MANIFEST
     from molino.transforms.files import storage
 
-    found: dict[str, FileInfo] = {}
-    for path in args.input:
+    listings: list[Listing] = []
+    for path in dict.fromkeys(args.input):
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
         if is_run and os.path.abspath(args.output).startswith(os.path.abspath(path) + "/"):
             raise OptionError(f"--output {args.output} lies inside --input {path}; choose another --output")
-        files = find_run_files(path, args.column) if is_run else find_data_files(path)
-        for file in files:
-            found.setdefault(file.path, file)
-    return list(found.values())
+        of_run = [list_run(path, args.column)] if is_run else []
+        listings += of_run or inputs.find_inputs([path], follow_links=args.follow_links)
+    return listings
 
 
-def find_data_files(path: str) -> list["FileInfo"]:
-    """Return the files that a path, a glob or a folder names."""
-    import os
-
-    from molino.jobs.run.inputs import find_inputs
-    from molino.transforms.files import storage
-
-    wild = any(character in path for character in "*?[") and not os.path.exists(path)
-    if not wild and (os.path.isdir(path) if storage.is_local(path) else not storage.match(path)):
-        wild, path = True, storage.join(re.sub(r"([*?[])", r"[\1]", path), "**")
-    found = find_inputs([path])
-    if not wild:
-        return found
-    fixed = len(os.path.dirname(re.split(r"[*?[]", storage.folder(path))[0]))
-    if any("/_delta_log/" in file.path[fixed:] for file in found):
-        raise DataError(f"{path} holds a Delta table, with files of earlier versions; name those of its newest one")
-    files = [file for file in found if not re.search(r"/[._]", file.path[fixed:])]
-    if not files:
-        raise DataError(f'no file matches {path}, but for names that begin with "." or "_"; check --input')
-    return sorted(files, key=natural_order)
-
-
-def natural_order(file: "FileInfo") -> list[Any]:
-    """Return what files of a glob are ordered by: numbers in their names count as numbers.
-
-    >>> from molino.transforms.files.storage import FileInfo
-    >>> [file.path for file in sorted([FileInfo("p10", 1, ""), FileInfo("p9", 1, "")], key=natural_order)]
-    ['p9', 'p10']
-    """
-    parts = re.split(r"([0-9]+)", file.path)
-    return [*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)), file.path]
-
-
-def find_run_files(folder: str, column: str) -> list["FileInfo"]:
+def list_run(folder: str, column: str) -> "Listing":
     """Return the files of the data set of a finished run that holds a column.
 
     Raises:
@@ -155,6 +120,7 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
 
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.pca.read_vectors import is_vectors, read_schema
 
     root = os.path.abspath(folder) if storage.is_local(folder) else folder
@@ -164,10 +130,10 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
 
     def listed(file: dict[str, Any]) -> "FileInfo":
         path = storage.join(root, file["path"])
-        infos = storage.match(path)
-        if [info.bytes for info in infos] != [file["bytes"]]:
+        info = storage.look(path)
+        if info is None or info.bytes != file["bytes"]:
             raise DataError(f"{path} is not what the run wrote; molino verify {folder} lists every fault")
-        return infos[0]
+        return info
 
     holding, vectors = [], []
     for name, dataset in manifest["datasets"].items():
@@ -182,16 +148,18 @@ def find_run_files(folder: str, column: str) -> list["FileInfo"]:
         else:
             what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
         raise DataError(what)
-    return [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
+    files = [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
+    return Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     """Look at the footers of the files and return what the run will do.
 
     Raises:
       OptionError: an option's value cannot be used.
       DataError: a file cannot be read, or the column holds no vectors.
     """
+    from molino.jobs.run.inputs import input_files
     from molino.jobs.run.runs import Plan
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from molino.schemas.rejects import REJECTS
@@ -199,6 +167,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.transforms.pca.read_vectors import list_vectors
     from molino.transforms.pca.rotate import Rotation
 
+    files = input_files(inputs)
     vectors = list_vectors(files, args.column, args.numbers)
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
@@ -337,7 +306,7 @@ JOB = Job(
     parser=parser,
     plan=plan,
     summarize=summarize,
-    list_inputs=find_files,
+    list_inputs=list_inputs,
     sample=SampleInput(
         about="vectors: points around a line, as a study of cosine similarity drew them, or longer ones",
         examples=["molino sample pca --output demo/points.parquet"],

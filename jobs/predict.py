@@ -14,6 +14,8 @@ from molino.jobs.options import (
     add_not_finite,
     add_run_options,
     add_text_options,
+    as_facts,
+    check_kept,
     format_rejects,
     place,
     read_options,
@@ -23,9 +25,10 @@ from molino.jobs.options import (
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
+    import pyarrow as pa
 
     from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.predict.predict_titles import Classifier
     from molino.transforms.text.sources import Source, TextFormat
 
@@ -69,7 +72,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino predict", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")
     model.add_argument(
         "--model",
@@ -93,35 +96,47 @@ def sha256_digits(text: str) -> str:
     return text.lower()
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     """Look at the inputs and the classifier and return what the run will do.
 
     Raises:
       OptionError: an option's value cannot be used.
       DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
     """
+    import pyarrow as pa
+
     from molino.jobs.run.output import cut
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
-    from molino.schemas.predict import PREDICTED
+    from molino.schemas.predict import KEPT_DOC, PREDICTED
     from molino.schemas.rejects import REJECTS
     from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.predict.predict_titles import plan_classifier
+    from molino.transforms.text.sources import kept_fields
 
     text = text_format(args, COLUMNS, OPTIONAL)
-    texts = text_input(args, files, text, words=["title"], loose=["title"])
+    texts = text_input(args, inputs, text, words=["title"], loose=["title"])
+    text = texts.text
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     classifier = plan_classifier(args.model, sha256=args.model_sha256, trust=args.trust_model)
     options = read_options(PredictOptions, args, text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
-    datasets = {"predictions": PREDICTED, "rejects": REJECTS}
+    kept = kept_fields(text, KEPT_DOC)
+    predicted = pa.schema([*PREDICTED, *kept], PREDICTED.metadata)
+    check_kept(predicted, kept)
+    datasets = {"predictions": predicted, "rejects": REJECTS}
     return Plan(
         job="predict",
-        options=dataclasses.asdict(options),
+        options=as_facts(options),
         datasets=datasets,
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),
         build=functools.partial(
-            build, options=options, classifier=classifier, sources=texts.sources, span_bytes=args.span_bytes
+            build,
+            options=options,
+            classifier=classifier,
+            schema=predicted,
+            sources=texts.sources,
+            span_bytes=args.span_bytes,
         ),
         warnings=[*texts.warnings, *few],
         warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
@@ -146,6 +161,7 @@ def build(
     *,
     options: PredictOptions,
     classifier: "Classifier",
+    schema: "pa.Schema",
     sources: Sequence["Source"],
     span_bytes: int,
 ) -> None:
@@ -175,7 +191,9 @@ def build(
             spill=run.spill,
         )
         | "Predict"
-        >> PredictTitles(classifier=classifier, lines=read.lines, folder=run.staging, not_finite=options.not_finite)
+        >> PredictTitles(
+            classifier=classifier, schema=schema, lines=read.lines, folder=run.staging, not_finite=options.not_finite
+        )
     )
     rejects = (read.rejects, predicted.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)

@@ -14,6 +14,8 @@ from molino.jobs.options import (
     add_not_finite,
     add_run_options,
     add_text_options,
+    as_facts,
+    check_kept,
     format_rejects,
     natural,
     place,
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
     from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.titles.write import TitleColumns
 
 COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
 OPTIONAL = ("label_quality", "language")
@@ -96,7 +99,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino titles", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     models = made.add_argument_group("models")
     models.add_argument(
         "--model",
@@ -138,11 +141,23 @@ def parser() -> Parser:
         help="add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
     )
     add_not_finite(models, "vectors")
-    rows = made.add_argument_group("titles and labels")
+    _add_row_options(made.add_argument_group("titles and labels"))
+    return made
+
+
+def _add_row_options(rows: argparse._ArgumentGroup) -> None:
     rows.add_argument(
         "--without-category",
         action="store_true",
         help="keep titles that have no category, with label -1; else they are rejects",
+    )
+    rows.add_argument(
+        "--integer-categories", action="store_true", help="take the digits of a category column of integers in Parquet"
+    )
+    rows.add_argument(
+        "--split-column",
+        metavar="NAME",
+        help="column that says train, validation or test; titles that are nearly the same may then be in several",
     )
     rows.add_argument(
         "--validation", type=ratio, default=0.05, metavar="R", help="share of the titles for validation (default 0.05)"
@@ -151,7 +166,6 @@ def parser() -> Parser:
         "--test", type=ratio, default=0.05, metavar="R", help="share of the titles for test (default 0.05)"
     )
     rows.add_argument("--seed", type=natural, default=1, metavar="N", help="of shuffle and split (default 1)")
-    return made
 
 
 def named_model(text: str) -> tuple[str, str]:
@@ -178,7 +192,7 @@ def named_digest(text: str) -> tuple[str, str]:
     return name, digest.lower()
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     """Look at the inputs and the models and return what the run will do.
 
     Raises:
@@ -189,28 +203,28 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
-    from molino.schemas.titles import CONFLICTS, LABELS, TITLES
+    from molino.schemas.titles import CONFLICTS, LABELS
     from molino.transforms.models.embed import plan_models
     from molino.transforms.models.finite import warn_not_finite
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
-    if args.validation + args.test >= 1:
-        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
     locations = locate_models(args.model, args.model_sha256, tokens=args.tokens)
-    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
-    text = dataclasses.replace(text, blank=("category",))  # a null in Parquet is no category, as an empty field is
-    texts = text_input(args, files, text, words=["title"], loose=["title"])
+    texts = text_input(args, inputs, input_format(args), words=["title"], loose=["title", "split"])
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
     if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
-    options = read_options(TitlesOptions, args, text=text, models=model_facts(models), shards=shards, blocks=blocks)
+    fixed: dict[str, Any] = {"validation": 0.0, "test": 0.0} if args.split_column else {}
+    facts = {"text": texts.text, "models": model_facts(models), "shards": shards, "blocks": blocks, **fixed}
+    options = read_options(TitlesOptions, args, **facts)
+    columns = title_columns(options, models)
+    check_kept(columns.schema, columns.kept)
     numbers = sum(model.dim for model in models)
-    datasets = {"titles": TITLES, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
+    datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
         job="titles",
-        options=dataclasses.asdict(options),
+        options=as_facts(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
@@ -225,7 +239,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             text_size,
             texts.sources,
             texts.heads,
-            text,
+            texts.text,
             dataset="titles",
             span_bytes=args.span_bytes,
             shards=shards,
@@ -236,6 +250,41 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             ),
         ),
         sends={model.sent_name(): model.path for model in models},
+    )
+
+
+def input_format(args: argparse.Namespace) -> "TextFormat":
+    """Return the format of the titles.
+
+    Raises:
+      OptionError: options do not go together.
+    """
+    if args.validation + args.test >= 1:
+        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
+    if args.split_column and (args.command.names("--validation") or args.command.names("--test")):
+        raise OptionError("--validation and --test are of no use with --split-column, which says the splits")
+    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
+    return dataclasses.replace(
+        text,
+        columns=dict(text.columns) | ({"split": args.split_column} if args.split_column else {}),
+        blank=("category",),  # a null in Parquet is no category, as an empty field is
+        integers=("category",) if args.integer_categories else (),
+    )
+
+
+def title_columns(options: TitlesOptions, models: Sequence[Any]) -> "TitleColumns":
+    """Return what the titles are written with."""
+    from molino.schemas.titles import KEPT_DOC
+    from molino.transforms.text.sources import kept_fields
+    from molino.transforms.titles.write import TitleColumns
+
+    return TitleColumns(
+        models=tuple(models),
+        half=options.vector_type == "float16",
+        model_text=options.model_text,
+        tokens=options.tokens,
+        not_finite=options.not_finite,
+        kept=tuple(kept_fields(options.text, KEPT_DOC)),
     )
 
 
@@ -289,26 +338,24 @@ def build(
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import LabelCategories
-    from molino.transforms.titles.merge import ROWS, Draw, KeyTitles, count_categories
+    from molino.transforms.titles.merge import Draw, KeyTitles, count_categories, keyed_schema
     from molino.transforms.titles.views import write_titles_report
-    from molino.transforms.titles.write import TitleColumns, WriteTitles
+    from molino.transforms.titles.write import WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
-    columns = TitleColumns(
-        models=tuple(models),
-        half=options.vector_type == "float16",
-        model_text=options.model_text,
-        tokens=options.tokens,
-        not_finite=options.not_finite,
-    )
     unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     keyed = read.rows | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
     rejects = (read.rejects, keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     parts = keyed.rows | "ByTitle" >> PartitionRows(
-        key=draw.block, schema=ROWS, blocks=options.blocks, shards=options.shards, order_by=POSITION, spill=run.spill
+        key=draw.block,
+        schema=keyed_schema(options.text.schema),
+        blocks=options.blocks,
+        shards=options.shards,
+        order_by=POSITION,
+        spill=run.spill,
     )
     labeled = (
         parts
@@ -316,7 +363,7 @@ def build(
         | "Label" >> LabelCategories(folder=run.staging)
     )
     written = parts | "Write" >> WriteTitles(
-        labels=labeled.labels, lines=read.lines, draw=draw, columns=columns, folder=run.staging
+        labels=labeled.labels, lines=read.lines, draw=draw, columns=title_columns(options, models), folder=run.staging
     )
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     write = functools.partial(write_titles_report, models=models)

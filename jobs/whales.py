@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
+from molino.jobs.options import (
+    Parser,
+    add_keep,
+    add_run_options,
+    as_facts,
+    check_kept,
+    format_rejects,
+    natural,
+    place,
+    positive,
+)
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
@@ -52,6 +62,7 @@ def parser() -> Parser:
     where = made.add_argument_group("Parquet shards")
     where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
     where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
+    add_keep(where, "columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made
@@ -124,20 +135,15 @@ def _add_output_options(out: argparse._ArgumentGroup) -> None:
     )
 
 
-def find_listings(args: argparse.Namespace) -> list["Listing"]:
+def list_inputs(args: argparse.Namespace) -> list["Listing"]:
     """Return what the folders, globs and paths of `--input` name.
 
     Raises:
       DataError: one names no file.
     """
-    from molino.transforms.files.list_files import list_files
+    from molino.jobs.run.inputs import find_inputs
 
-    listings = [list_files(path) for path in dict.fromkeys(args.input)]
-    for listing in listings:
-        if not listing.files:
-            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
-            raise DataError(f"there is no file in {listing.path}{skipped}; check --input")
-    return listings
+    return find_inputs(args.input, photographs=True, follow_links=args.follow_links)
 
 
 def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
@@ -147,16 +153,24 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
       OptionError: an option's value cannot be used.
       DataError: a shard cannot be read, or two images have the same key.
     """
+    import pyarrow as pa
+
     from molino.jobs.run.runs import Plan
+    from molino.schemas import field
     from molino.schemas.rejects import REJECTS
+    from molino.schemas.whales import KEPT_DOC
     from molino.transforms.images.list_images import list_images
 
     how = extraction(args)
     units = list_images(listings, how.columns)
+    sources = {name: column for column, name in args.keep}
+    kept = [field(one.name, one.type, KEPT_DOC.format(sources[one.name]), nullable=True) for one in units.kept]
+    how = dataclasses.replace(how, kept=pa.schema(kept))
+    check_kept(how.schema, kept)
     if not units.images.num_rows and not args.allow_empty:
         skipped = "".join(f"; {warning}" for warning in _skipped(units))
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
-    shown = json.loads(json.dumps(dataclasses.asdict(how)))
+    shown = json.loads(json.dumps(as_facts(how)))
     return Plan(
         job="whales",
         options=shown | {"report_images": args.report_images},
@@ -195,7 +209,7 @@ def warn_of_photographs(counters: Mapping[str, int]) -> list:
 
 SKIPPED = {
     "hidden": "hidden files and folders (their names begin with a dot)",
-    "link": "symbolic links (what they lead to is read where it lies, or lies outside)",
+    "link": "symbolic links (what they lead to is read where it lies, or by --follow-links)",
     "special": "pipes, sockets or devices",
     "no_photograph": "what is no photograph by its name (records, videos, files of programs)",
     "raw": "raw files beside a photograph of the same name",
@@ -240,7 +254,7 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         write_images=args.write_images,
         timings=args.timings,
         thumbnails=args.report_images > 0,
-        columns=ShardColumns(name=args.name_column, data=args.bytes_column),
+        columns=ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep)),
     )
 
 
@@ -355,7 +369,7 @@ JOB = Job(
     parser=parser,
     plan=plan,
     summarize=summarize,
-    list_inputs=find_listings,
+    list_inputs=list_inputs,
     sample=SampleInput(
         about="aerial photographs of a sea, most with a whale, and the true boxes",
         examples=["molino sample whales --output demo/sea --images 40"],

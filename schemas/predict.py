@@ -6,6 +6,8 @@ from molino.schemas import field, schema
 from molino.schemas.rejects import TEXT_REASONS
 from molino.schemas.titles import NOT_FINITE_REASON, RECORD_DOC
 
+KEPT_DOC = "Column {} of the input, as it is"
+
 PREDICTED = schema(
     "predict.predictions",
     2,

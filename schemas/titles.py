@@ -1,5 +1,7 @@
 """What the titles job writes. The titles have one more column for each model, as `MODEL` stands for here."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from molino.schemas import field, schema
@@ -10,6 +12,7 @@ ID_DOC = (
     "0 stands for the fingerprint of no category"
 )
 RECORD_DOC = "Number of the record in that file, from 1; a record may have several lines, and the header is none"
+KEPT_DOC = "Column {} of the input, as it is; of the first row with this title and category"
 TOKENS = 32  # of a title that are written; further ones are left out
 SPLIT_DOC = "train, validation or test; titles that are nearly the same have the same one"
 
@@ -20,6 +23,7 @@ def titles_schema(
     vector_type: pa.DataType | None = None,
     model_text: bool = False,
     tokens: bool = False,
+    kept: Sequence[pa.Field] = (),
 ) -> pa.Schema:
     """Return the schema of the titles with one column of vectors for each model, in the order given.
 
@@ -28,6 +32,7 @@ def titles_schema(
       vector_type: float32 (by default) or float16.
       model_text: with the column `model_text`.
       tokens: with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`.
+      kept: columns that are carried from the input, the last ones.
     """
     of = pa.field("element", vector_type or pa.float32(), nullable=False)
     ids = pa.list_(pa.field("element", pa.int32(), nullable=False), TOKENS)
@@ -59,6 +64,7 @@ def titles_schema(
             for name, size in dimensions.items()
         ),
         *counted,
+        *kept,
     )
 
 
@@ -93,6 +99,7 @@ COUNTERS = {
     "rejects.REASON": "Of these, those with this reason",
     "conflicting_titles": "Titles that stand under more than one category",
     "conflicts": "Rows of those titles",
+    "split.contradicted": "Rows whose own split is not that of the first row with their title and category",
     "split.train": "Titles to train with",
     "split.validation": "Titles to choose among trainings with",
     "split.test": "Titles to measure the chosen one with",
@@ -108,6 +115,7 @@ NOT_FINITE_REASON = {"not_finite": "Numbers that are not finite (NaN or infinite
 REASONS = {
     **TEXT_REASONS,
     "no_category": "No category, where --without-category is not given",
+    "bad_split": "With --split-column: neither train, validation nor test",
     "bad_category": "A line end in the category: a vocabulary is a text file with a category on each line",
     **NOT_FINITE_REASON,
 }

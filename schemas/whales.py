@@ -91,6 +91,7 @@ def with_pixels(side: int) -> pa.Schema:
     return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
 
 
+KEPT_DOC = "Column {} of the shard, as it is, or of the names of folders; null where the image has none"
 WITH_OPTIONS = {"whales.regions": with_pixels(224)}
 
 

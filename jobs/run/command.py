@@ -62,6 +62,7 @@ class Order:
       plan: what the job will do.
       identity: what tells the run from others.
       output: the folder of the run; "" for a plan without one.
+      watched: see Run.
     """
 
     job: "Job"
@@ -70,6 +71,7 @@ class Order:
     plan: "Plan"
     identity: "Identity"
     output: str
+    watched: Sequence[tuple[str, bool]]
 
     def find_output(self) -> tuple["Output", bool]:
         """Return what stands in the output now, and whether that is this very run; raises as `Output.holds`."""
@@ -101,7 +103,7 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
       OptionError, DataError: what is asked for cannot be.
       OutputExistsError: the output lies inside another run.
     """
-    from molino.jobs.run.inputs import find_inputs
+    from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
     from molino.jobs.run.output import output_folder
     from molino.jobs.run.runs import identify
     from molino.transforms.files import storage
@@ -109,10 +111,10 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
     check_temporary_files()
     storage.use_options(beam_flags)
     engine = make_engine(args, beam_flags)
-    inputs = job.list_inputs(args) if job.list_inputs else find_inputs(args.input)
+    inputs = job.list_inputs(args) if job.list_inputs else find_inputs(args.input, follow_links=args.follow_links)
     output = output_folder(args.output, inputs) if writes else ""
     engine.check_reachable([*([output] if output else []), *args.input])
-    plan = job.plan(args, inputs)
+    plan = tell_skipped(job.plan(args, inputs), inputs)
     if engine.elsewhere and plan.here_only:
         raise OptionError(plan.here_only[0])
     return Order(
@@ -122,6 +124,7 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
         plan=plan,
         identity=identify(plan, inputs, args.max_reject_ratio),
         output=output,
+        watched=watched(inputs),
     )
 
 
@@ -175,7 +178,7 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
             buckets=buckets,
             elsewhere=engine.elsewhere,
             max_reject_ratio=args.max_reject_ratio,
-            globs=[storage.folder(path) for path in args.input if set(path) & set("*?[")],
+            watched=order.watched,
             keep_previous=args.keep_previous,
             strict=args.strict,
             **facts,

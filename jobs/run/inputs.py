@@ -1,67 +1,114 @@
 """The input of a run: its files, what a manifest says of them, and whether they are still what they were."""
 
-import os
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.run.manifest import MANIFEST
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import Listing, list_files
-from molino.transforms.warnings import DataWarning
+from molino.transforms.files.list_files import HIDDEN, LINK, NO_DATA, SPECIAL, WILDCARDS, Listing, list_files
+from molino.transforms.warnings import DataWarning, example_of
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Run
+    from molino.jobs.run.runs import Plan, Run
 
 Input = storage.FileInfo | Listing
+SKIPPED = {
+    HIDDEN: "hidden files and folders",
+    LINK: "symbolic links, which --follow-links follows",
+    SPECIAL: "pipes, sockets or devices",
+    NO_DATA: "what is no data by its name",
+}
 
 
-def find_inputs(patterns: Sequence[str]) -> list:
-    """Return the files that paths and globs name, each once, sorted by path.
+def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links: bool = False) -> list[Listing]:
+    """Return what paths, folders and globs name, in the order given.
+
+    Args:
+      photographs, follow_links: see `list_files`.
 
     Raises:
-      DataError: a pattern names no file.
+      DataError: one names no file, or a run.
     """
-    found = {}
-    for pattern in patterns:
-        if storage.is_local(pattern) and os.path.isdir(pattern):
-            if os.path.exists(os.path.join(pattern, MANIFEST)):
-                raise DataError(
-                    f"{pattern} is a run of a job; name the files of one data set in it, as its manifest does"
-                )
-            raise DataError(f"{pattern} is a folder; name its files, for example {os.path.join(pattern, '*')}")
-        files = storage.match(os.path.abspath(pattern) if storage.is_local(pattern) else pattern)
-        for file in files:
+    listings = []
+    for path in dict.fromkeys(paths):
+        if not WILDCARDS & set(path) and storage.exists(storage.join(path, MANIFEST)):
+            raise DataError(
+                f"{path} is a run of a job; name the files of one data set in it: molino files {path} DATASET"
+            )
+        listing = list_files(path, photographs=photographs, follow_links=follow_links)
+        if not listing.files:
+            what = "no file matches" if WILDCARDS & set(path) else "there is no file"
+            skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
+            raise DataError(f"{what} {path}{skipped}; check --input")
+        for file in listing.files if not photographs else ():
             if any("\ud800" <= character <= "\udfff" for character in file.path):
                 raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")
-        if not files:
-            what = "no file matches" if any(c in pattern for c in "*?[") else "there is no file"
-            raise DataError(f"{what} {pattern}; check --input")
-        found.update({file.path: file for file in files})
-    return [found[path] for path in sorted(found)]
+        listings.append(listing)
+    return listings
 
 
-def entry_of(item: Input) -> dict[str, Any]:
-    """Return an input as the manifest holds it: a folder of any number of files is one entry."""
-    if isinstance(item, storage.FileInfo):
-        return {"path": item.path, "bytes": item.bytes, "modified": round(item.modified, 6)}
-    return {"path": item.path, "files": len(item.files), "bytes": item.bytes, "digest": item.digest()}
+def input_files(inputs: Iterable[Input]) -> list[storage.FileInfo]:
+    """Return the files of inputs, in their order, each once."""
+    files = (file for item in inputs for file in (item.files if isinstance(item, Listing) else [item]))
+    return list({file.path: file for file in files}.values())
+
+
+def tell_skipped(plan: "Plan", inputs: Sequence[Input]) -> "Plan":
+    """Return a plan that tells what was left out of its folders: as a warning what may well be data."""
+    warnings, findings = [*plan.warnings], [*plan.findings]
+    for listing in (item for item in inputs if isinstance(item, Listing) and not item.photographs):
+        for reason, n in sorted(listing.skipped.items()):
+            text, example = f"skipped {SKIPPED[reason]}: {n:,}", example_of(listing.skipped, reason)
+            if reason in (LINK, SPECIAL):
+                warnings.append(DataWarning(f"skipped.{reason}", text, int(n), example))
+            else:
+                findings.append(f"{text} ({example})")
+    return dataclasses.replace(plan, warnings=warnings, findings=findings)
+
+
+def entries_of(inputs: Sequence[Input]) -> list[dict[str, Any]]:
+    """Return inputs as the manifest holds them: each file, but folders of any number of photographs as one entry."""
+    entries = []
+    for item in inputs:
+        if isinstance(item, Listing) and item.photographs:
+            follow = {"follow_links": True} if item.follow_links else {}
+            entry = {
+                "path": item.path,
+                "files": len(item.files),
+                "bytes": item.bytes,
+                "digest": item.digest(),
+                **follow,
+            }
+            entries.append(entry)
+        else:
+            entries += [
+                {"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)}
+                for file in input_files([item])
+            ]
+    return list({entry["path"]: entry for entry in entries}.values())
 
 
 def check_inputs(run: "Run") -> None:
     """Raise DataError when an input file is no longer what it was when the run was planned."""
     for listed in run.inputs:
         path = listed["path"]
-        found: Sequence[Input] = [list_files(path)] if "files" in listed else storage.match(path)
-        if [entry_of(item) for item in found] != [dict(listed)]:
+        follow = listed.get("follow_links", False)
+        now = [list_files(path, photographs=True, follow_links=follow)] if "files" in listed else [storage.look(path)]
+        if entries_of([item for item in now if item]) != [dict(listed)]:
             raise DataError(f"{path} changed while it was read; run again when it is complete")
 
 
+def watched(inputs: Sequence[Input]) -> list[tuple[str, bool]]:
+    """Return the folders and globs of data whose new files are noticed at the end, and whether links are followed."""
+    listings = (item for item in inputs if isinstance(item, Listing))
+    return [(item.path, item.follow_links) for item in listings if item.is_open and not item.photographs]
+
+
 def late_inputs(run: "Run") -> list[DataWarning]:
-    """Return a warning where files that the globs of `--input` match have come while the run was at work."""
-    listed = {entry["path"] for entry in run.inputs}
-    globs = [glob for glob in run.globs if glob not in listed]  # one that was taken as a whole has a digest
-    found = {file.path for glob in globs for file in storage.match(glob)} - listed
-    late = sorted(path for path in found if path.rpartition("/")[2][0] not in "._")  # not all jobs read these
+    """Return a warning where files that folders and globs of `--input` name have come while the run was at work."""
+    listings = (list_files(path, follow_links=follow) for path, follow in run.watched)
+    late = sorted({file.path for file in input_files(listings)} - {entry["path"] for entry in run.inputs})
     told = f"files that match --input and came while the run was at work, not read: {len(late):,}"
     return [DataWarning("input.late", told, len(late), late[0], "run again when all is there")] if late else []

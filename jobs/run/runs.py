@@ -16,7 +16,7 @@ import pyarrow as pa
 from molino import VERSION, code
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.run.card import DatasetCard, describe_fields
-from molino.jobs.run.inputs import Input, entry_of
+from molino.jobs.run.inputs import Input, entries_of
 from molino.jobs.run.manifest import FORMAT, STAGING
 from molino.jobs.run.output import LAST_ERROR
 from molino.schemas import name_of
@@ -137,7 +137,7 @@ class Run(Identity):
       elsewhere: workers may be on other machines than the one that submits.
       parent: sha256 of the manifest that was there when the run began; "" where there was none. What its commit is
         conditional on.
-      globs: what was asked for as globs, so that files which they match later are noticed.
+      watched: folders and globs whose new files are noticed at the end, and whether links in them are followed.
       keep_previous: how many earlier runs' data files stay for their readers.
       card: of the output; None for an output without one.
     """
@@ -156,7 +156,7 @@ class Run(Identity):
     buckets: str = ""
     elsewhere: bool = False
     parent: str = ""
-    globs: Sequence[str] = ()
+    watched: Sequence[tuple[str, bool]] = ()
     keep_previous: int = 1
     card: DatasetCard | None = None
 
@@ -195,7 +195,7 @@ def staging_of(output: str, token: str) -> str:
 def identify(plan: Plan, inputs: Sequence[Input], max_reject_ratio: float) -> Identity:
     """Return what makes a run of a plan the same as another."""
     source = {"version": VERSION, "digest": code_digest(plan)}
-    listed = [entry_of(item) for item in inputs]
+    listed = entries_of(inputs)
     options = {**plan.options, "max_reject_ratio": max_reject_ratio}
     id_, work = (
         hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()

@@ -6,14 +6,15 @@ import functools
 from collections.abc import Sequence
 
 from molino.jobs.options import many
+from molino.jobs.run.inputs import input_files
 from molino.jobs.run.runs import Warn
 from molino.jobs.runners.flags import is_embedded
 from molino.transforms.errors import DataError
-from molino.transforms.files.storage import FileInfo
+from molino.transforms.files.list_files import Listing
 from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
-from molino.transforms.text.sources import Source, TextFormat, list_sources
+from molino.transforms.text.sources import KEPT, Source, TextFormat, keep_types, list_sources
 from molino.transforms.warnings import DataWarning
 
 
@@ -22,6 +23,7 @@ class TextInput:
     """The texts to read, and what a look at them saw.
 
     Attributes:
+      text: their format, with the types of the columns that are carried.
       sources: all of them, in the order of the files.
       heads: of a few of them, see `Look`.
       bytes: of all texts.
@@ -30,6 +32,7 @@ class TextInput:
       warn: from the counters of a run to what its workers saw, in several parts.
     """
 
+    text: TextFormat
     sources: list[Source]
     heads: tuple[tuple[Source, bytes], ...]
     bytes: int
@@ -40,7 +43,7 @@ class TextInput:
 
 def text_input(
     args: argparse.Namespace,
-    files: Sequence[FileInfo],
+    inputs: Sequence[Listing],
     text: TextFormat,
     *,
     words: Sequence[str] = (),
@@ -54,7 +57,8 @@ def text_input(
     Raises:
       DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
     """
-    sources = list_sources(files, text, args.command)
+    sources = list_sources(input_files(inputs), text, args.command)
+    text = keep_types(sources, text)
     empty = [source.label for source in sources if source.empty]
     if len(empty) == len(sources) and not args.allow_empty:
         raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")
@@ -65,8 +69,9 @@ def text_input(
         warnings.append(DataWarning("input.empty", told, len(empty), empty[0], "check that they are complete"))
     # words of this machine, paths say, are not for workers on others: a remedy then names the options alone
     command = args.command if is_embedded(args.runner) else dataclasses.replace(args.command, words=())
-    headers = sorted({name for source in sources for name in source.header})
+    columns = {name: column for source in sources for name, column in source.columns.items()}
     return TextInput(
+        text=text,
         sources=sources,
         heads=look.heads,
         bytes=sum(source.bytes for source in sources),
@@ -76,7 +81,7 @@ def text_input(
             functools.partial(warn_of_text, encoding=text.encoding, command=command),
             functools.partial(
                 warn_of_fields,
-                columns=text.columns_in(headers),
+                columns={name: column for name, column in columns.items() if not name.startswith(KEPT)},
                 words=words,
                 loose=loose,
                 optional=text.optional,

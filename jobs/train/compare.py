@@ -58,14 +58,14 @@ def parser() -> Parser:
     return made
 
 
-def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
+def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo"]:
     """Return the files that are read.
 
     Raises:
       OptionError: options do not go together.
       DataError: a file is not there.
     """
-    from molino.jobs.run.inputs import find_inputs
+    from molino.jobs.run.inputs import find_inputs, input_files
 
     if bool(args.published) != bool(args.metadata) or bool(args.input) == bool(args.published):
         raise OptionError("give --input, or --published and --metadata")
@@ -76,7 +76,7 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
         if action.nargs != 0 and action.dest not in OF_PUBLISHED and args.command.names(flag):
             raise OptionError(f"{flag} is of trainings; what is published is trained already")
     output.check_local(args.output)
-    return find_inputs([args.published, args.metadata])
+    return input_files(find_inputs([args.published, args.metadata]))
 
 
 def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":

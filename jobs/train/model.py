@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser, add_text_options, read_options, text_format
+from molino.jobs.options import Parser, add_text_options, as_facts, read_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from molino.training.grow import Grown, GrowthOptions
     from molino.training.progress import Progress
     from molino.training.tokens import TitleBatch
+    from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.text.sources import Source, TextFormat
 
@@ -73,7 +74,7 @@ def parser() -> Parser:
     return made
 
 
-def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
+def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo | Listing"]:
     """Return the file of titles, or the manifest of the run of them.
 
     Raises:
@@ -88,12 +89,13 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
     return find_inputs(args.input)
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "Plan":
     """Look at the input and return what the training will do.
 
     Raises:
       DataError: the input is not there, or not what was written; or Keras is not there.
     """
+    from molino.jobs.run.inputs import input_files
     from molino.jobs.run.manifest import read_manifest
     from molino.jobs.run.runs import Plan
     from molino.training.backend import choose_backend
@@ -111,11 +113,11 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
     manifest = read_manifest(path) if of_run else None
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
-    sources = [] if of_run else list_sources(files, text, args.command)
+    sources = [] if of_run else list_sources(input_files(inputs), text, args.command)
     read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
     return Plan(
         job="model train",
-        options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
+        options={**dataclasses.asdict(options), "text": as_facts(text), "grown_on": grown_on},
         datasets={},
         balance=("titles_read", ("train", "validation", "left_out")),
         counted=(),

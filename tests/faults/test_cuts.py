@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.transforms.errors import OptionError
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text import read as module
 from molino.transforms.text import row_groups, sources
@@ -37,7 +37,7 @@ QUOTED = [
 
 def read(path, text, span_bytes):
     """Return everything that a run would write of a file, and its counters."""
-    found = sources.list_sources(storage.match(str(path)), text)
+    found = sources.list_sources(list_files(str(path)).files, text)
     spans = sources.split_sources(found, span_bytes, quoted=bool(text.quote))
     chunks = [(span, list(module.read_span(span, text, span_bytes))) for span in spans]
     table = module.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)

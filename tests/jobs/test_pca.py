@@ -13,7 +13,6 @@ from molino.jobs.run.recheck import verify
 from molino.schemas import name_of
 from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
 from molino.transforms.pca.components import find_components, fix_signs, refine_components, rotate_vectors
 from molino.transforms.pca.read_vectors import VectorSpan, check_block
 from molino.transforms.pca.rotate import count_zeros
@@ -137,39 +136,6 @@ def test_rows_stand_in_the_order_given(tmp_path, vectors):
         found = table(tmp_path / name, "vectors")
         assert found["n"].to_pylist() == [number for number in wanted for _ in range(3)]
         assert found["source"].to_pylist() == [f"part.{number}.parquet" for number in wanted for _ in range(3)]
-
-
-def test_a_folder_is_its_data_files(tmp_path):
-    for name in (
-        "t/part-2",
-        "t/part-10",
-        "t/_temporary/x",
-        "t/.part-2.crc",
-        "t/year=2016/x",
-        "t/_metadata",
-        "odd[1]/x",
-    ):
-        storage.write_bytes(str(tmp_path / name), b"x")
-    found = [
-        [file.path.removeprefix(f"{tmp_path}/") for file in pca.find_data_files(str(tmp_path / given))]
-        for given in ("t", "t/*", "t/**", "t/_metadata", "odd[1]")
-    ]
-    assert found == [
-        ["t/part-2", "t/part-10", "t/year=2016/x"],
-        ["t/part-2", "t/part-10"],
-        ["t/part-2", "t/part-10", "t/year=2016/x"],
-        ["t/_metadata"],
-        ["odd[1]/x"],
-    ]
-    with pytest.raises(DataError, match="but for names that begin"):
-        pca.find_data_files(str(tmp_path / "t/_*"))
-    storage.write_bytes(str(tmp_path / "t/_delta_log/0.json"), b"{}")
-    with pytest.raises(DataError, match="Delta table"):
-        pca.find_data_files(str(tmp_path / "t"))
-    (told,) = pca.partition_warnings(["year=2016/x", "part-2"])
-    assert (told.kind, told.count, told.example) == ("pca.partitions", 1, "year=2016/x")
-    assert "year" in told.text
-    assert pca.partition_warnings(["part-2"]) == []
 
 
 @pytest.mark.parametrize(
@@ -347,16 +313,15 @@ def test_no_output_inside_a_run(output, capsys):
 
 
 def test_runs_that_cannot_be_read(output, tmp_path):
-    from molino.transforms.errors import DataError
 
     broken = shutil.copytree(output, tmp_path / "broken")
     with pytest.raises(DataError, match=r"no data set of .* has a column 'w'; its vectors: "):
-        pca.find_run_files(str(broken), "w")
+        pca.list_run(str(broken), "w")
     [file, *_] = manifest_of(broken)["datasets"]["vectors"]["files"]
     with (broken / file["path"]).open("ab") as out:
         out.write(b"x")
     with pytest.raises(DataError, match="is not what the run wrote; molino verify"):
-        pca.find_run_files(str(broken), "double")
+        pca.list_run(str(broken), "double")
     (broken / "_SUCCESS").unlink()
     with pytest.raises(DataError, match="is no finished run"):
-        pca.find_run_files(str(broken), "double")
+        pca.list_run(str(broken), "double")

@@ -283,7 +283,7 @@ def test_a_folder_without_a_photograph_says_what_it_has(tmp_path):
     (tmp_path / "Thumbs.db").write_bytes(b"")
     given = whales.parser().parse_args(["--input", str(tmp_path), "--output", "out"])
     with pytest.raises(DataError, match=r"no input holds an image; .*: 1; Thumbs\.db; check the paths"):
-        whales.plan(given, whales.find_listings(given))
+        whales.plan(given, whales.list_inputs(given))
 
 
 def test_exif_is_in_the_rows(tmp_path):

@@ -1,36 +1,61 @@
-"""List what a folder, a glob or a path names: regular files only, and what was left out by reason."""
+"""List what a folder, a glob or a path names: its data files, in natural order, and what was left out by reason."""
 
 import dataclasses
+import functools
+import glob as shell
 import hashlib
 import os
-import stat
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
 
+from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.files.object_stores import store_of
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.warnings import Sighting, add_sightings
 
 # why something in a folder is not read
-HIDDEN, LINK, SPECIAL = "hidden", "link", "special"
+HIDDEN, LINK, SPECIAL, NO_DATA = "hidden", "link", "special", "no_data"
 WILDCARDS = frozenset("*?[")
+# what stands beside data in a folder: papers, programs, check sums, what a data set's tools keep
+PAPERS = re.compile(
+    r"(?i)(readme|licen[cs]e|notice|copying|changelog|citation|authors|md5sums?|sha\d+sums?)([._-].*)?"
+    r"|(dataset_infos?|dataset_dict|state|thumbs|ehthumbs|desktop)\.(json|db|ini)"
+    r"|.*\.(md|rst|pdf|html?|docx?|py|ipynb|sh|r|sql|ya?ml|toml|crc|md5|sha\d+|asc|sig)"
+)
+TABLES = {"_delta_log": "a Delta", ".hoodie": "a Hudi"}  # folders that a table format keeps
+ICEBERG = re.compile(r"(.*/)metadata/[^/]+\.metadata\.json")
+REMEDIES = {
+    "a Delta": "COPY (FROM delta_scan('{}')) TO 'rows.parquet'",
+    "an Iceberg": "COPY (FROM iceberg_scan('{}')) TO 'rows.parquet'",
+    "a Hudi": "",
+}
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files that one input names, in the order of their paths.
+    """The files that one input names, in natural order of their paths.
 
     Attributes:
       path: the input: a folder, a glob or a file; absolute where it is local.
       root: the folder that it is, or that holds all it can match; ends in "/".
-      skipped: how many entries were left out, with the path of one, by reason: `hidden` (the name begins with a dot),
-        `link`, `special` (a pipe, a socket, a device). No link inside a folder is followed: what it leads to is listed
-        where it lies, or lies outside.
+      skipped: how many entries were left out, with the path of one, by reason: `hidden` (the name begins with "." or
+        "_"), `link` (not followed, or to what is read where it lies), `special` (a pipe, a socket, a device),
+        `no_data` (papers and programs beside the data).
+      is_open: whether it is a folder or a glob, which may name more files later.
+      photographs, follow_links: how it was listed; see `list_files`.
     """
 
     path: str
     root: str
     files: Sequence[FileInfo]
     skipped: Mapping[str, int]
+    is_open: bool = True
+    photographs: bool = False
+    follow_links: bool = False
 
     @property
     def bytes(self) -> int:
@@ -38,45 +63,72 @@ class Listing:
         return sum(file.bytes for file in self.files)
 
     def digest(self) -> str:
-        """Return the sha256 over path, size and time of change of every file."""
+        """Return the sha256 over path, size and time of change of every file, in the order of their paths."""
         state = hashlib.sha256()
-        for file in self.files:
+        for file in sorted(self.files, key=lambda file: file.path):
             state.update(os.fsencode(file.path) + b"\0%d\0%.6f\n" % (file.bytes, file.modified))
         return state.hexdigest()
 
 
-def list_files(path: str) -> Listing:
+def list_files(path: str, *, photographs: bool = False, follow_links: bool = False) -> Listing:
     """Return what an input names; a path that exists is never read as a glob, and a glob names files only.
 
-    100,000 files take about a second. Nothing is opened: a pipe cannot make this wait.
+    In a folder, names that begin with "." or "_" and papers beside the data are left out, and links are not followed;
+    a glob is that of Beam's FileSystems, but "a/**/b" is "a/b" too, as in a shell, a name that begins with "." or "_"
+    is matched by none that does not, and a link to a file is followed, as when a shell expands it. 100,000 files take
+    about a second. Nothing is opened: a pipe cannot make this wait.
+
+    Args:
+      photographs: names that begin with "_" are files as any, since cameras write them, and there are no papers.
+      follow_links: go on in folders, and read files, that links inside a folder lead to; each once.
 
     Raises:
-      DataError: a folder cannot be read.
+      DataError: a folder cannot be read, a path is no regular file, a link of a glob leads nowhere, or it is a table
+        whose files are not all of its rows (Delta, Iceberg, Hudi).
     """
-    if not storage.is_local(path):
-        found = storage.match(path)
-        if found or WILDCARDS & set(path):
-            return Listing(path=path, root=_fixed_folder(path), files=found, skipped={})
-        folder = storage.join(path, "")
-        return Listing(path=path, root=folder, files=storage.match(folder + "**"), skipped={})
-    path = os.path.abspath(path)
-    skipped: dict[str, int] = {}
+    asked: dict[str, Any] = {"photographs": photographs, "follow_links": follow_links}
+    walk = _Walk(hidden="." if photographs else "._", papers=not photographs, follow_links=follow_links)
     with storage.explained(path, "list"):
-        if os.path.isdir(path):
-            root, files = storage.join(path, ""), _walk(path, skipped)
-        elif os.path.exists(path):
-            # named by the user himself, so a link is followed
-            status = os.stat(path)
-            regular = stat.S_ISREG(status.st_mode)
-            if not regular:
-                skip(skipped, SPECIAL, path)
-            root = _fixed_folder(path)
-            files = iter([FileInfo(path, status.st_size, status.st_mtime)] if regular else [])
+        store, path = store_of(path), storage.folder(path)
+        if not store:
+            storage.check_regular(path)
+        if found := storage.look(path):  # named by the user himself, so a link is followed
+            return Listing(path=path, root=_fixed_folder(path), files=[found], skipped={}, is_open=False, **asked)
+        wild = bool(WILDCARDS & set(path)) and not (not store and os.path.isdir(path))
+        walk.pattern, walk.root = (path, _fixed_folder(path)) if wild else ("", storage.join(path, ""))
+        if store:
+            entries = store.find(re.match(r"[^[*?]*", path)[0] if wild else walk.root)  # type: ignore[index]
+            held = {file.path: file for file in entries if walk.takes(file.path)}
         else:
-            root = _fixed_folder(path)
-            files = _walk(root.rstrip("/") or "/", skipped, path) if os.path.isdir(root) else iter([])
-        held = {file.path: file for file in files}
-    return Listing(path=path, root=root, files=[held[name] for name in sorted(held)], skipped=skipped)
+            held = {file.path: file for file in walk.files()} if os.path.isdir(walk.root) else {}
+    walk.refuse_tables()
+    ordered = [held[name] for name in sorted(held, key=natural_order)]
+    return Listing(path=path, root=walk.root, files=ordered, skipped=walk.skipped, **asked)
+
+
+def natural_order(path: str) -> list[Any]:
+    """Return what paths are ordered by: numbers in them count as numbers.
+
+    >>> sorted(["p10", "p9", "p"], key=natural_order)
+    ['p', 'p9', 'p10']
+    """
+    parts = re.split(r"([0-9]+)", path)
+    return [*((text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)), path]
+
+
+def folder_columns(path: str) -> dict[str, str | None]:
+    """Return the columns that the folders of a file are named after, as Hive writes them, the outermost first.
+
+    >>> folder_columns("/a=1/data/language=es/day=2019%2F05/part-0.csv")
+    {'language': 'es', 'day': '2019/05'}
+    """
+    found: dict[str, str | None] = {}
+    for name in reversed(path.split("/")[:-1]):
+        key, mark, value = name.partition("=")
+        if not (key and mark):
+            break
+        found[unquote(key)] = None if value == NO_VALUE else unquote(value)
+    return dict(reversed(found.items()))
 
 
 def skip(skipped: dict[str, int], reason: str, place: str) -> None:
@@ -84,29 +136,125 @@ def skip(skipped: dict[str, int], reason: str, place: str) -> None:
     skipped[reason] = add_sightings(skipped.get(reason, 0), Sighting(1, place))
 
 
-def _walk(folder: str, skipped: dict[str, int], pattern: str = "") -> Iterator[FileInfo]:
-    """Yield every regular file below a folder, or those that match a glob, and count what is left out."""
-    # "a/**/b" is "a/b" too, as in a shell; a glob alone wants a folder between
-    globs = [storage.glob_regex(p) for p in {pattern, pattern.replace("**/", "")} if p]
-    waiting = [folder]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                    if not pattern or storage.looks_into(pattern, entry.path):
-                        waiting.append(entry.path)
+class _Walk:
+    """What is looked for in a folder, or by a glob; and what was left out."""
+
+    def __init__(self, *, hidden: str, papers: bool, follow_links: bool):
+        self.hidden, self.papers, self.follow_links = tuple(hidden), papers, follow_links
+        self.pattern = self.root = ""
+        self.skipped: dict[str, int] = {}
+
+    def takes(self, path: str) -> bool:
+        """Return whether a file is asked for by its path alone; count it where it is not."""
+        self._refuse_table(path)
+        if self.pattern and not glob_regex(self.pattern).match(path) and not self._matches_here(path):
+            return False
+        if self.is_hidden(path):
+            skip(self.skipped, HIDDEN, path)
+        elif self.papers and not self.pattern and PAPERS.fullmatch(path.rpartition("/")[2]):
+            skip(self.skipped, NO_DATA, path)
+        else:
+            return True
+        return False
+
+    def _matches_here(self, path: str) -> bool:
+        """Return whether a glob with "**/" matches a path that has no folder there."""
+        return "**/" in self.pattern and bool(glob_regex(self.pattern.replace("**/", "")).match(path))
+
+    def is_hidden(self, path: str) -> bool:
+        """Return whether a part of a path below the root has a name that is left alone, and is not asked for by it."""
+        parts, asked = path[len(self.root) :].split("/"), self.pattern[len(self.root) :].split("/")
+        if "**" in self.pattern:
+            asked = [""] * (len(parts) - 1) + asked[-1:]  # "**" itself asks for none of them
+        starts = [part[:1] for part in asked] + [""] * len(parts)
+        return any(
+            part[0] in self.hidden and part[0] != start for part, start in zip(parts, starts, strict=False) if part
+        )
+
+    def files(self) -> Iterator[FileInfo]:
+        """Yield the regular files of a local folder, or those that a glob matches, and count what is left out."""
+        held: set[tuple[int, int]] = set()
+        links: list[str] = []
+        folders, linked = [self.root.rstrip("/") or "/"], list[str]()
+        while folders or linked:
+            folder = folders.pop() if folders else linked.pop(0)
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in held:
+                continue
+            held.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    is_link, is_folder = entry.is_symlink(), entry.is_dir()
+                    if is_folder:
+                        if self._enters(entry.path, is_link=is_link):
+                            (linked if is_link else folders).append(entry.path)
+                    elif not self.takes(entry.path):
+                        continue
+                    elif is_link:
+                        links.append(entry.path)
+                    elif entry.is_file():
+                        status = entry.stat()
+                        held.add((status.st_dev, status.st_ino))
+                        yield FileInfo(entry.path, status.st_size, status.st_mtime)
+                    else:
+                        skip(self.skipped, SPECIAL, entry.path)
+        for path in sorted(links):
+            if self.follow_links or self.pattern:
+                storage.check_regular(path)
+                status = os.stat(path)
+                if (place := (status.st_dev, status.st_ino)) not in held:
+                    held.add(place)
+                    yield FileInfo(path, status.st_size, status.st_mtime)
                     continue
-                if globs and not any(glob.match(entry.path) for glob in globs):
-                    if entry.is_symlink() and entry.is_dir() and storage.looks_into(pattern, entry.path):
-                        skip(skipped, LINK, entry.path)
-                    continue
-                if entry.name.startswith("."):
-                    skip(skipped, HIDDEN, entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    status = entry.stat(follow_symlinks=False)
-                    yield FileInfo(entry.path, status.st_size, status.st_mtime)
-                else:
-                    skip(skipped, LINK if entry.is_symlink() else SPECIAL, entry.path)
+            skip(self.skipped, LINK, path)
+
+    def _enters(self, folder: str, *, is_link: bool) -> bool:
+        """Return whether files are looked for in a folder; count it where it is left out."""
+        self._refuse_table(storage.join(folder, ""))
+        if self.pattern and not looks_into(self.pattern, folder):
+            return False
+        if self.is_hidden(folder):
+            if not self.pattern:
+                skip(self.skipped, HIDDEN, folder)
+            return False
+        if is_link and not self.follow_links:
+            skip(self.skipped, LINK, folder)
+            return False
+        return True
+
+    def _refuse_table(self, path: str) -> None:
+        for name, kind in TABLES.items():
+            if f"/{name}/" in path:
+                _refuse_table(path[: path.index(f"/{name}/")], kind)
+        if path.endswith(".metadata.json") and (found := ICEBERG.fullmatch(path)):
+            _refuse_table(found[1].rstrip("/"), "an Iceberg")
+
+    def refuse_tables(self) -> None:
+        """Raise DataError where what is asked for lies inside of a table."""
+        above = self.root.rstrip("/")
+        inside = ""
+        while above and not above.endswith(":/"):
+            for name, kind in TABLES.items():
+                if _is_there(storage.join(above, name, "")):
+                    _refuse_table(above, kind)
+            if inside == "data" and _is_there(storage.join(above, "metadata", "*.metadata.json")):
+                _refuse_table(above, "an Iceberg")
+            above, _, inside = above.rpartition("/")
+
+
+def _refuse_table(table: str, kind: str) -> None:
+    remedy = REMEDIES[kind].format(table)
+    by = f"write its rows of today, in DuckDB: {remedy}" if remedy else "write its rows of today to files first"
+    raise DataError(f"{table} is {kind} table, whose folder has files of earlier versions too; {by}")
+
+
+def _is_there(path: str) -> bool:
+    """Return whether there is anything below a folder, or that a local glob names."""
+    store = store_of(path)
+    if not store:
+        return bool(shell.glob(path)) if "*" in path else os.path.isdir(path)
+    asked = glob_regex(path) if "*" in path else None
+    return any(not asked or asked.match(file.path) for file in store.find(path.partition("*")[0]))
 
 
 def _fixed_folder(path: str) -> str:
@@ -128,3 +276,45 @@ def common_folder(paths: Sequence[str]) -> str:
     shortest, longest = min(paths), max(paths)
     same = next((i for i, c in enumerate(shortest) if i >= len(longest) or c != longest[i]), len(shortest))
     return shortest[: shortest.rfind("/", 0, same) + 1]
+
+
+@functools.lru_cache(256)
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.
+
+    It is the glob of Beam's FileSystems. Nothing in it can be quoted.
+
+    >>> [bool(glob_regex("/a/[!x]*.txt").match(path)) for path in ("/a/b.txt", "/a/x.txt", "/a/b/c.txt", "/a/b.txt~")]
+    [True, False, False, False]
+    >>> [bool(glob_regex("/a/**.txt").match(path)) for path in ("/a/b.txt", "/a/b/c.txt", "/a.txt")]
+    [True, True, False]
+
+    Raises:
+      DataError: a range in brackets runs backwards.
+    """
+    parts = re.findall(r"\*\*|\*|\?|\[!?+\]?+[^]]*+\]|.", pattern, re.DOTALL)
+    known = {"**": ".*", "*": r"[^/\\]*", "?": "."}
+    made = "".join(known.get(part) or (_one_of(part[1:-1]) if len(part) > 1 else re.escape(part)) for part in parts)
+    try:
+        return re.compile(rf"(?ms){made}\Z")
+    except re.error as error:
+        raise DataError(f"cannot list {pattern}: no glob: {error}") from None
+
+
+def _one_of(characters: str) -> str:
+    quoted = re.sub(r"([\\^[&~|])", r"\\\1", characters.removeprefix("!"))
+    return f"[^/{quoted}]" if characters.startswith("!") else f"[{quoted}]"
+
+
+def looks_into(pattern: str, folder: str) -> bool:
+    """Return whether a glob looks for files in a folder.
+
+    >>> [looks_into("/sea/20*/*.jpg", folder) for folder in ("/sea/2015", "/sea/old", "/sea/2015/deep")]
+    [True, False, False]
+    >>> looks_into("/sea/**.jpg", "/sea/2015/deep")
+    True
+    """
+    parts, depth = pattern.split("/"), folder.count("/") + 1
+    if "**" in "/".join(parts[:depth]):
+        return True
+    return depth < len(parts) and bool(glob_regex("/".join(parts[:depth])).match(folder))

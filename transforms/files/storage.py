@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import posixpath
-import re
 import shutil
 import stat
 import threading
@@ -286,90 +285,16 @@ def exists(path: str) -> bool:
         return store.look(path) is not None if store else os.path.exists(path)
 
 
-def match(pattern: str) -> list[FileInfo]:
-    """Return the files that a path or a glob names, sorted by path; a path that exists is never read as a glob."""
-    with explained(pattern, "list"):
-        if is_local(pattern) and os.path.isfile(pattern):
-            return [_local_info(pattern)]
-        if pattern.endswith(("/", "\\")):
-            pattern += "*"
-        fixed = re.match(r"[^[*?]*", pattern)[0]  # type: ignore[index]
-        store = store_of(pattern)
-        if fixed == pattern:
-            if store:
-                found = store.look(pattern)
-                return [found] if found else []
-            paths = [pattern] if os.path.lexists(pattern) else []
-        else:
-            glob = glob_regex(pattern)
-            if store:
-                return sorted((file for file in store.find(fixed) if glob.match(file.path)), key=lambda f: f.path)
-            paths = sorted(path for path in _walk(os.path.dirname(fixed), pattern) if glob.match(path))
-        for path in paths:
-            check_regular(path)
-        return [_local_info(path) for path in paths]
-
-
-def glob_regex(pattern: str) -> re.Pattern[str]:
-    r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.
-
-    It is the glob of Beam's FileSystems. Nothing in it can be quoted.
-
-    >>> [bool(glob_regex("/a/[!x]*.txt").match(path)) for path in ("/a/b.txt", "/a/x.txt", "/a/b/c.txt", "/a/b.txt~")]
-    [True, False, False, False]
-    >>> [bool(glob_regex("/a/**.txt").match(path)) for path in ("/a/b.txt", "/a/b/c.txt", "/a.txt")]
-    [True, True, False]
-
-    Raises:
-      DataError: a range in brackets runs backwards.
-    """
-    parts = re.findall(r"\*\*|\*|\?|\[!?+\]?+[^]]*+\]|.", pattern, re.DOTALL)
-    known = {"**": ".*", "*": r"[^/\\]*", "?": "."}
-    made = "".join(known.get(part) or (_one_of(part[1:-1]) if len(part) > 1 else re.escape(part)) for part in parts)
-    try:
-        return re.compile(rf"(?ms){made}\Z")
-    except re.error as error:
-        raise DataError(f"cannot list {pattern}: no glob: {error}") from None
-
-
-def _one_of(characters: str) -> str:
-    quoted = re.sub(r"([\\^[&~|])", r"\\\1", characters.removeprefix("!"))
-    return f"[^/{quoted}]" if characters.startswith("!") else f"[{quoted}]"
-
-
-def _walk(folder: str, pattern: str) -> Iterator[str]:
-    """Yield the paths of what is below a folder and is none, as deep as a glob looks; no link to a folder is followed.
-
-    Raises:
-      OSError: a folder cannot be read.
-      DataError: a link leads to another place, which the glob would look into were it a folder.
-    """
-    real = os.path.join(os.path.realpath(folder), "")
-    for top, folders, names in os.walk(folder, onerror=_refuse):
-        yield from (os.path.join(top, name) for name in names)
-        folders[:] = [name for name in folders if looks_into(pattern, os.path.join(top, name))]
-        for path in (os.path.join(top, name) for name in folders):
-            if os.path.islink(path) and not os.path.join(os.path.realpath(path), "").startswith(real):
-                raise DataError(f"{path} is a link to a folder, which a glob does not follow; name it, or leave it out")
-
-
-def looks_into(pattern: str, folder: str) -> bool:
-    """Return whether a glob looks for files in a folder.
-
-    >>> [looks_into("/sea/20*/*.jpg", folder) for folder in ("/sea/2015", "/sea/old", "/sea/2015/deep")]
-    [True, False, False]
-    >>> looks_into("/sea/**.jpg", "/sea/2015/deep")
-    True
-    """
-    parts, depth = pattern.split("/"), folder.count("/") + 1
-    if "**" in "/".join(parts[:depth]):
-        return True
-    return depth < len(parts) and bool(glob_regex("/".join(parts[:depth])).match(folder))
-
-
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+def look(path: str) -> FileInfo | None:
+    """Return a file as it is listed; None where there is none."""
+    with explained(path, "look at"):
+        store = store_of(path)
+        if store:
+            return store.look(path)
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(path)
+            return None if stat.S_ISDIR(status.st_mode) else FileInfo(path, status.st_size, status.st_mtime)
+        return None
 
 
 def list_tree(folder: str) -> list[FileInfo]:
@@ -384,8 +309,8 @@ def list_tree(folder: str) -> list[FileInfo]:
             found += store.find(join(folder, ""))
         for top, _, names in [] if store else os.walk(folder):
             for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    found.append(_local_info(os.path.join(top, name)))
+                if info := look(os.path.join(top, name)):
+                    found.append(info)
     return sorted(found, key=lambda f: f.path)
 
 
@@ -461,8 +386,3 @@ def check_regular(path: str) -> None:
     kind = NO_FILES.get(stat.S_IFMT(mode))
     if kind:
         raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")
-
-
-def _local_info(path: str) -> FileInfo:
-    status = os.stat(path)
-    return FileInfo(path, status.st_size, status.st_mtime)

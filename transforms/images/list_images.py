@@ -2,7 +2,7 @@
 
 Images lie in files of their own, in tar shards, or in Parquet shards with a column of names and one of bytes. An
 image's key is the path of its file relative to the inputs' common folder; for a shard the shard's path, "!" and the
-name inside it. Images are in the order of the keys of files, and inside a shard as they stand.
+name inside it. Images are in the natural order of the keys of files, and inside a shard as they stand.
 """
 
 import dataclasses
@@ -22,9 +22,19 @@ import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import HIDDEN, LINK, SPECIAL, Listing, common_folder, skip
+from molino.transforms.files.list_files import (
+    HIDDEN,
+    LINK,
+    SPECIAL,
+    Listing,
+    common_folder,
+    folder_columns,
+    natural_order,
+    skip,
+)
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.rows.batches import concat
+from molino.transforms.rows.carried import check_carried, plain_field
 from molino.transforms.warnings import add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
@@ -58,6 +68,9 @@ LISTED = pa.schema(
 )
 
 
+NOTHING = pa.schema([])
+
+
 class Spot(NamedTuple):
     """Where an image lies. Spots of the same `group` of a file are read in one go, and never parted between units."""
 
@@ -70,10 +83,16 @@ class Spot(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardColumns:
-    """Where a Parquet shard has its images; "a.b" is the field b of the column a."""
+    """Where a Parquet shard has its images; "a.b" is the field b of the column a.
+
+    Attributes:
+      keep: columns that are carried, each with its name in the output; of other images those that folders are named
+        after, else null.
+    """
 
     name: str = "name"
     data: str = "bytes"
+    keep: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,10 +102,12 @@ class Units:
     Attributes:
       images: LISTED, in order; the units are runs of rows.
       skipped: entries of folders and shards that are not read, by reason; with the place of one where it is known.
+      kept: the columns that are carried, by their names in the output, with the types that hold those of all shards.
     """
 
     images: pa.RecordBatch
     skipped: Mapping[str, int]
+    kept: pa.Schema = NOTHING
 
     @property
     def count(self) -> int:
@@ -102,8 +123,8 @@ def list_images(
     By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
 
     Raises:
-      DataError: a Parquet shard lacks a column or has no name for a row, two images have the same key, or a packed
-        archive was named.
+      DataError: a Parquet shard lacks a column or has no name for a row, a column is carried that no input has or that
+        has several types, two images have the same key, or a packed archive was named.
     """
     skipped: dict[str, int] = {}
     for listing in listings:
@@ -112,15 +133,38 @@ def list_images(
     root = common_folder([listing.root for listing in listings])
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
-    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: pair[0])
-    kept = _photographs(keys, skipped)
-    spots = [spot for key, file in named if key in kept for spot in _spots(key, file, columns, skipped)]
+    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
+    photographs = _photographs(keys, skipped)
+    schemas: dict[str, pa.Schema] = {}
+    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, columns, skipped, schemas)]
     _check_keys(spots)
     size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
     units = pack(spots, size, unit_images)
     arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
     images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)
-    return Units(images=images, skipped=skipped)
+    return Units(images=images, skipped=skipped, kept=_kept(columns, schemas))
+
+
+def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
+    """Return the columns that are carried.
+
+    Args:
+      schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
+    """
+    kept = []
+    for column, name in columns.keep:
+        found = {path: schema.field(column) for path, schema in schemas.items() if column in schema.names}
+        if not found:
+            there = sorted({name for schema in schemas.values() for name in schema.names})
+            raise DataError(f"--keep {column}: no input has this column; there are: {', '.join(there[:20]) or 'none'}")
+        types = {str(field.type): path for path, field in found.items()}
+        if len(types) > 1:
+            told = " and ".join(f"{type_} in {path}" for type_, path in list(types.items())[:2])
+            raise DataError(f"the column {column!r} is {told}; write it as one type, or leave it out of --keep")
+        path, field = next(iter(found.items()))
+        check_carried(pa.schema([field]), path, "leave it out of --keep")
+        kept.append(pa.field(name, field.type))
+    return pa.schema(kept)
 
 
 def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "") -> set[str]:
@@ -172,15 +216,19 @@ def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
     return units
 
 
-def _spots(key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, int]) -> Iterator[Spot]:
+def _spots(
+    key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, int], schemas: dict[str, pa.Schema]
+) -> Iterator[Spot]:
     """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
     lower = key.lower()
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
+    if columns.keep:
+        schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
         yield from _tar_spots(key, file, skipped)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
-        yield from _parquet_spots(key, file, columns)
+        yield from _parquet_spots(key, file, columns, schemas)
     else:
         yield Spot(key, os.fsencode(file.path), WHOLE, file.bytes)
 
@@ -257,12 +305,19 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns) -> Iterator[Spot]:
+def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dict[str, pa.Schema]) -> Iterator[Spot]:
     """Yield the rows of a Parquet file; of its columns only the names are read."""
     with storage.open_input(file.path) as raw:
         try:
             parquet = pq.ParquetFile(raw)
             check_shard_columns(file.path, parquet.schema_arrow, columns)
+            if columns.keep:
+                own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
+                others = [field for field in schemas[file.path] if field.name not in own.names]
+                schemas[file.path] = pa.schema([*own, *others])
+                if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
+                    there = ", ".join(own.names[:20])
+                    raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
             for group in range(parquet.num_row_groups):
                 names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
                 size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.files.list_files import folder_columns
 from molino.transforms.images.decode import ImageError
-from molino.transforms.images.list_images import NO_END, ROW_BITS, WHOLE, ShardColumns, column_of
+from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE, ShardColumns, column_of
+from molino.transforms.rows.carried import as_type
 
 T = TypeVar("T")
 _END = object()
@@ -25,11 +27,16 @@ PARQUET_ROWS = 8  # images of a row group that are held at once
 
 @dataclasses.dataclass(frozen=True)
 class ImageBytes:
-    """An image as it lies in the input: its bytes, or why they cannot be had."""
+    """An image as it lies in the input: its bytes, or why they cannot be had.
+
+    Attributes:
+      kept: the columns that are carried, one row; None where there are none.
+    """
 
     key: str
     data: bytes
     error: ImageError | None = None
+    kept: pa.RecordBatch | None = None
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -37,8 +44,13 @@ class ImageBytes:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def read_images(images: pa.RecordBatch, columns: ShardColumns, *, max_bytes: int) -> Iterator[ImageBytes]:
+def read_images(
+    images: pa.RecordBatch, columns: ShardColumns, *, max_bytes: int, kept: pa.Schema = NOTHING
+) -> Iterator[ImageBytes]:
     """Yield the images of a batch of LISTED, in order. Memory: two images, or two times 8 of a Parquet shard.
+
+    Args:
+      kept: the columns that are carried, as `list_images` finds them.
 
     Raises:
       DataError: a file is gone or is no longer what was listed.
@@ -47,13 +59,18 @@ def read_images(images: pa.RecordBatch, columns: ShardColumns, *, max_bytes: int
     for path, group in itertools.groupby(rows, key=lambda row: row[1]):
         spots = [(key, place, size) for key, _, place, size in group]
         name = os.fsdecode(path)
+        folders = folder_columns(name)
+        sources = {name: column for column, name in columns.keep}
+        arrays = [pa.array([folders.get(sources[field.name])]).cast(field.type) for field in kept]
+        same = pa.RecordBatch.from_arrays(arrays, schema=kept) if arrays else None
         if spots[0][1] == WHOLE:
             key, _, size = spots[0]
-            yield _limited(key, size, max_bytes) or ImageBytes(key, _read_file(name, size))
+            image = _limited(key, size, max_bytes) or ImageBytes(key, _read_file(name, size))
+            yield dataclasses.replace(image, kept=same)
         elif name.lower().endswith(".tar"):
-            yield from _read_tar(name, spots, max_bytes)
+            yield from (dataclasses.replace(image, kept=same) for image in _read_tar(name, spots, max_bytes))
         else:
-            yield from _read_parquet(name, spots, columns, max_bytes)
+            yield from _read_parquet(name, spots, columns, max_bytes, same)
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
@@ -106,20 +123,28 @@ def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> I
 
 
 def _read_parquet(
-    path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int
+    path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int, same: pa.RecordBatch | None
 ) -> Iterator[ImageBytes]:
     with storage.open_input(path) as raw, storage.explained(path, "read"):
         parquet = pq.ParquetFile(raw, pre_buffer=False)
         groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
-        values = (
-            value
+        kept = {name: column for column, name in columns.keep if column in parquet.schema_arrow.names}
+        rows = (
+            (batch, row)
             for group in groups
-            for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=[columns.data])
-            for value in column_of(batch, columns.data)
+            for batch in parquet.iter_batches(
+                PARQUET_ROWS, row_groups=[group], columns=list(dict.fromkeys([columns.data, *kept.values()]))
+            )
+            for row in range(batch.num_rows)
         )
-        for (key, _, _), value in zip(spots, values, strict=True):
-            data = value.as_py()
+        for (key, _, _), (batch, row) in zip(spots, rows, strict=True):
+            data, own = column_of(batch, columns.data)[row].as_py(), same
+            if own is not None:
+                arrays = dict(zip(own.schema.names, own.columns, strict=True))
+                for name, column in kept.items():
+                    arrays[name] = as_type(batch[column].slice(row, 1), own.schema.field(name).type)
+                own = pa.RecordBatch.from_arrays(list(arrays.values()), schema=own.schema)
             if data is None:
-                yield ImageBytes(key, b"", ImageError("null_bytes", "the row has no bytes"))
+                yield ImageBytes(key, b"", ImageError("null_bytes", "the row has no bytes"), own)
             else:
-                yield _limited(key, len(data), limit) or ImageBytes(key, data)
+                yield dataclasses.replace(_limited(key, len(data), limit) or ImageBytes(key, data), kept=own)

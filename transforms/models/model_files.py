@@ -157,8 +157,8 @@ def check_run(output: str, below: str = "") -> None:
 def _bring(location: str) -> str:
     """Return the local copy of a folder or a file of another file system."""
     single = location.lower().endswith(ARCHIVES)
-    files = storage.match(location) if single else storage.list_tree(location)
-    files = [file for file in files if not file.path.endswith("/")]  # what stores hold in place of folders
+    listed = [storage.look(location)] if single else storage.list_tree(location)
+    files = [file for file in listed if file and not file.path.endswith("/")]  # what stores hold in place of folders
     if not files:
         raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
     folder = model_cache("brought", carry.fingerprint(files))

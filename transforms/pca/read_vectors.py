@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder
-from molino.transforms.parquet.carried import as_plain, check_carried, difference, join_schemas, plain_field, plain_type
 from molino.transforms.rows.batches import concat
+from molino.transforms.rows.carried import as_plain, check_carried, difference, join_schemas, plain_field, plain_type
 
 BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the rows alone
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span

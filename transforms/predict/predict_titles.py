@@ -21,6 +21,7 @@ from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
+from molino.transforms.text.sources import KEPT
 from molino.transforms.warnings import Sighting, add_sightings
 
 SERVING = "serving"  # where `molino train titles` puts the classifier, in its output
@@ -92,13 +93,14 @@ def spread(rows: pa.RecordBatch) -> pa.Array:
 
 
 def predict_titles(
-    rows: pa.RecordBatch, classifier: Classifier, lines: LineTable, not_finite: str
+    rows: pa.RecordBatch, classifier: Classifier, lines: LineTable, not_finite: str, schema: pa.Schema = PREDICTED
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Return titles with their likeliest categories, as PREDICTED, and those whose numbers are not finite.
+    """Return titles with their likeliest categories, and those whose numbers are not finite.
 
     Args:
       rows: `title`, `language` (an empty one is none) and position.
       not_finite: "reject" leaves the others out of the first; "zero" and "keep" do so with their numbers.
+      schema: of the first: PREDICTED, and the columns that are carried.
     """
     call = open_classifier(classifier)
     languages = rows["language"].fill_null("") if "language" in rows.schema.names else pa.array([""] * rows.num_rows)
@@ -121,11 +123,12 @@ def predict_titles(
     top = pa.ListArray.from_arrays(ends, texts, type=PREDICTED.field("top_categories").type)
     records = lines.records(rows[POSITION])
     columns = [sources, places, rows["title"], texts.take(ends[:-1]), top, chances, records, scores]
-    return pa.RecordBatch.from_arrays(columns, schema=PREDICTED), odd
+    columns += [rows[KEPT + name] for name in schema.names[len(columns) :]]
+    return pa.RecordBatch.from_arrays(columns, schema=schema), odd
 
 
 def _predict(
-    parts: Parts, lines: LineTable, *, classifier: Classifier, folder: str, not_finite: str
+    parts: Parts, lines: LineTable, *, classifier: Classifier, schema: pa.Schema, folder: str, not_finite: str
 ) -> Iterator[object]:
     counters: dict[str, int] = {"predictions": 0}
     rejects: list[pa.RecordBatch] = []
@@ -134,7 +137,7 @@ def _predict(
         for rows in parts:
             # from the start of a block: a title's probabilities are the same to the last bit however it was carried
             for start in range(0, rows.num_rows, AT_ONCE):
-                made, odd = predict_titles(rows.slice(start, AT_ONCE), classifier, lines, not_finite)
+                made, odd = predict_titles(rows.slice(start, AT_ONCE), classifier, lines, not_finite, schema)
                 counters["predictions"] += made.num_rows
                 if odd.num_rows and not_finite == "reject":
                     rejects.append(reject_titles(odd, REASON))
@@ -147,7 +150,7 @@ def _predict(
 
     layout = Layout(plain=["line", "title"], encodings={"record": "DELTA_BINARY_PACKED"})
     place: dict[str, Any] = {"folder": folder, "dataset": "predictions", "key": (parts.shard,)}
-    yield from write_if_any(batches(), schema=PREDICTED, layout=layout, **place)
+    yield from write_if_any(batches(), schema=schema, layout=layout, **place)
     for batch in rejects:
         yield beam.pvalue.TaggedOutput("rejects", batch)
     yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
@@ -172,14 +175,16 @@ class PredictTitles(NamedOutputs):
       lines: the LineTable of the read, one element.
       folder: the run's staging folder.
       not_finite: what becomes of titles whose scores are not finite.
+      schema: what is written: PREDICTED, and the columns that are carried.
     """
 
     classifier: Classifier
     lines: beam.PCollection
     folder: str
     not_finite: str = "reject"
+    schema: pa.Schema = PREDICTED
 
     def expand(self, parts: beam.PCollection) -> PredictedTitles:
-        arguments = {name: getattr(self, name) for name in ("classifier", "folder", "not_finite")}
+        arguments = {name: getattr(self, name) for name in ("classifier", "folder", "not_finite", "schema")}
         arguments |= {"lines": beam.pvalue.AsSingleton(self.lines)}
         return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=_predict, arguments=arguments)

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
+MOST_SHOWN = 20
 NUMBER = re.compile(r"[-+.\d]*\d")
 
 
@@ -23,30 +25,46 @@ def split_header(line: str, delimiter: str, quote: str) -> list[str]:
     return line.split(delimiter)
 
 
-def check_columns(
+def find_columns(
     names: Sequence[str], path: str, text: "TextFormat", command: CommandLine, *, line: str | None = None
-) -> None:
-    """Raise DataError unless the header has every column that is not optional, and none of them twice.
+) -> dict[str, str]:
+    """Return the column of a header that is read for each name in the batch, without those that it lacks.
 
-    The message names all that is missing, and the complete command where other options would do.
+    A column has the name that is wanted, or else another that will do, or else one that differs from these by case and
+    blanks alone.
 
     Args:
       line: the header as it stands in a text.
+
+    Raises:
+      DataError: a column that is not optional is not there, or there are two of one. The message names all that is
+        missing, what there is, and the complete command where other options would do.
     """
-    for column in text.columns.values():
-        if names.count(column) > 1:
-            raise DataError(f"{path} has more than one column {column!r}; rename all but one of them in its header")
-    missing = {name: column for name, column in text.columns.items() if column not in names}
-    missing = {name: column for name, column in missing.items() if name not in text.optional}
+    found: dict[str, str] = {}
+    for name, column in text.columns.items():
+        wanted = (column, *text.others.get(name, ()))
+        exact = [other for other in wanted if other in names]
+        alike = [other for other in names if any(_like(other) == _like(each) for each in wanted)]
+        if not exact and len(set(alike)) > 1:
+            told = " and ".join(map(repr, alike))
+            raise DataError(f"{path} has {told}, of which any may be {column!r}; name one: {option_of(name)} NAME")
+        for other in (exact or alike)[:1]:
+            if names.count(other) > 1:
+                raise DataError(f"{path} has more than one column {other!r}; rename all but one of them in its header")
+            found[name] = other
+    missing = {name: text.columns[name] for name in text.columns if name not in found and name not in text.optional}
     if not missing:
-        return
+        return found
     what = f"the column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing.values()))}"
-    # only what resembles a wanted name is shown: a file without a header has a person there
     near = _nearest(names, missing, text)
-    shown = f", among them {', '.join(map(repr, near.values()))}" if near else ""
-    count = "one column" if len(names) == 1 else f"{len(names)} columns"
+    # a file without a header has a person there: of what may be no header only what resembles a wanted name is shown
+    if line is None or found or all(re.fullmatch(r"[a-z][a-z0-9_ .-]{0,40}", name) for name in names):
+        shown = ", ".join(map(repr, names[:MOST_SHOWN])) + (" ..." if len(names) > MOST_SHOWN else "")
+    else:
+        count = "one column" if len(names) == 1 else f"{len(names)} columns"
+        shown = count + (f", among them {', '.join(map(repr, near.values()))}" if near else "")
     remedy = _remedy(names, missing, near, text, command, line)
-    raise DataError(f"{path} lacks {what}: its first line has {count}{shown}; {remedy}")
+    raise DataError(f"{path} lacks {what}: its {'first line' if line is not None else 'schema'} has {shown}; {remedy}")
 
 
 def _remedy(
@@ -57,6 +75,9 @@ def _remedy(
     command: CommandLine,
     line: str | None,
 ) -> str:
+    if command.suits and near:
+        both = " ".join(f"{option_of(name)} {shlex.quote(missing[name])} {shlex.quote(near[name])}" for name in near)
+        return f"{command.suits} has all with these options; name both: {both}"
     if command.suits:
         return f"{command.suits} has all with these options; write the headers alike"
     if line is not None:
@@ -84,6 +105,8 @@ def _remedy(
 
 def option_of(name: str) -> str:
     """Return the option that names a column."""
+    if name.startswith("keep."):
+        return "--keep"
     return f"--{name.replace('_', '-')}-column"
 
 
@@ -122,6 +145,11 @@ def _renamed(names: Sequence[str], text: "TextFormat") -> dict[str, str] | None:
             return None
         found |= {f"{name}_column": other for other in alike[:1]}
     return found
+
+
+def _like(name: str) -> str:
+    """Return what of a column's name counts: neither case, nor blanks around it, nor whether "_" parts its words."""
+    return re.sub(r"\s+", "_", name.strip(" \t\ufeff\u00a0")).casefold()
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from molino.transforms.text.columns import option_of
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.position import POSITION
+from molino.transforms.text.sources import KEPT
 from molino.transforms.warnings import DataWarning, Sighting, example_of
 
 SHARE = 0.01  # of the rows: less is usual
@@ -33,7 +34,8 @@ def count_fields(rows: pa.RecordBatch, *, unquoted: bool) -> dict[str, int]:
         place = min(first, before.place) if isinstance(before, Sighting) else first
         counters[counter] = Sighting(before + len(which), place)
 
-    for name in (name for name in rows.schema.names if counters and name != POSITION):
+    names = [name for name in rows.schema.names if name != POSITION and not name.startswith(KEPT)]
+    for name in names if counters else ():
         column = rows[name]
         if _has_any(column):
             counters[FILLED + name] = 1

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from molino.transforms.errors import DataError
+from molino.transforms.files.list_files import folder_columns
 from molino.transforms.rows.batches import empty
 from molino.transforms.text.position import LINE_BITS, POSITION
-from molino.transforms.text.sources import Source, TextFormat
+from molino.transforms.text.sources import KEPT, Source, TextFormat
 
 CLIP = 200  # characters of a rejected row that are kept
 NEWLINE = ord("\n")
@@ -127,7 +128,9 @@ def reject_headers(chunk: Chunk, source: Source, text: TextFormat) -> Chunk:
     Files that were put together have their headers within, each behind its byte order mark.
     """
     again = np.ones(chunk.rows.num_rows, bool)
-    for name, column in text.columns_in(source.header).items():
+    for name, column in source.columns.items():
+        if name.startswith(KEPT) or column not in source.header:
+            continue
         if not again.any():
             return chunk
         spelt = {column, column.lower(), column.upper(), column.title()}
@@ -140,10 +143,21 @@ def reject_headers(chunk: Chunk, source: Source, text: TextFormat) -> Chunk:
     return dataclasses.replace(chunk, rows=chunk.rows.filter(pa.array(~again)), rejects=rejects)
 
 
+def fill_folder_columns(rows: pa.RecordBatch, source: Source) -> pa.RecordBatch:
+    """Return rows with the columns that the names of a source's folders say."""
+    folders = folder_columns(source.path)
+    for name, column in source.columns.items():
+        if column not in source.header:
+            values = pa.repeat(pa.scalar(folders[column], pa.string()), rows.num_rows)
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+    return rows
+
+
 def reject_rows(rows: pa.RecordBatch, reasons: np.ndarray) -> pa.RecordBatch:
     """Return the rejects among rows: those whose reason is not empty, with the shape of their wanted columns."""
     bad = rows.filter(pa.array(reasons != ""))
-    texts = zip(*(bad[name].fill_null("").to_pylist() for name in bad.schema.names if name != POSITION), strict=True)
+    names = [name for name in bad.schema.names if name != POSITION and not name.startswith(KEPT)]
+    texts = zip(*(bad[name].fill_null("").to_pylist() for name in names), strict=True)
     shapes = [show_shape("|".join(values).encode(), "utf-8") for values in texts]
     return raw_rejects(bad[POSITION], reasons[reasons != ""].tolist(), shapes)
 
@@ -194,7 +208,7 @@ def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> 
         ),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
-            include_missing_columns=bool(text.optional),
+            include_missing_columns=True,
             column_types=dict.fromkeys(wanted, pa.string()),
             strings_can_be_null=False,
             check_utf8=False,

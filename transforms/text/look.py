@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from molino.transforms.files.list_files import folder_columns
 from molino.transforms.text.columns import DELIMITERS, option_of
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import better_encoding, is_in
@@ -91,7 +92,15 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
 
 
 def _check_names(source: Source, text: TextFormat) -> Found:
-    for name, column in text.columns_in(source.header).items():
+    for name, column in source.columns.items():
+        wanted = (text.columns[name], *text.others.get(name, ()))
+        if column not in wanted:
+            told = f"the column {column!r} is taken for {wanted[0]!r}; they differ by case or blanks"
+            remedy = f"{option_of(name)} {shlex.quote(column)} names it"
+            return DataWarning("text.header", told, 1, "header", remedy)
+        if column in source.header and column in folder_columns(source.path):
+            told = f"the column {column!r} stands in the file and in the name of its folder; that of the file is read"
+            return DataWarning("text.folders", told, 1, "", "rename the folders where theirs is the right one")
         for twin in source.header:
             if twin != column and twin.strip().lower() == column.strip().lower():
                 told = f"there is a column {twin!r} beside {column!r}; the latter is read"

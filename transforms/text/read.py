@@ -23,7 +23,7 @@ from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
-from molino.transforms.text.lines import Chunk, parse_lines, reject_headers
+from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -40,6 +40,7 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
     text = span.source.format_of(text)
     for chunk in _read_span(span, text, block_bytes):
         found = reject_headers(chunk, span.source, text)
+        found = dataclasses.replace(found, rows=fill_folder_columns(found.rows, span.source))
         counts = count_fields(found.rows, unquoted=not text.quote and span.source.kind != PARQUET)
         yield dataclasses.replace(found, counters={**found.counters, **counts})
 

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.rows.carried import as_type
 from molino.transforms.text.lines import Chunk, raw_rejects, with_position
 from molino.transforms.text.position import LINE_BITS
-from molino.transforms.text.sources import Span, TextFormat
+from molino.transforms.text.sources import KEPT, Span, TextFormat
 
 BATCH_ROWS = 65536
 
@@ -27,11 +28,11 @@ def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
     source, row = span.source, 0
     groups = source.groups[span.start : span.end]
     bytes_a_row = sum(size for _, size in groups) / max(1, sum(rows for rows, _ in groups))
-    columns = text.columns_in(source.header)
+    text = source.format_of(text)
     with storage.open_input(source.path) as raw:
         try:
             file = pq.ParquetFile(raw)
-            wanted = list(dict.fromkeys(columns.values()))
+            wanted = list(dict.fromkeys(column for column in text.columns.values() if column in source.header))
             numbers = list(range(span.start, span.end))
             for batch in file.iter_batches(BATCH_ROWS, row_groups=numbers, columns=wanted, use_threads=False):
                 chunk = check_rows(batch, text, (span.number << LINE_BITS) + row, int(batch.num_rows * bytes_a_row))
@@ -53,8 +54,9 @@ def check_rows(batch: pa.RecordBatch, text: TextFormat, position: int, size: int
     reasons = np.full(n, "", dtype=object)
     arrays = {}
     for name, column in text.columns.items():
-        if column not in batch.schema.names:
-            arrays[name] = pa.nulls(n, pa.string())
+        type_ = text.schema.field(name).type
+        if name.startswith(KEPT) or column not in batch.schema.names:
+            arrays[name] = as_type(batch[column], type_) if column in batch.schema.names else pa.nulls(n, type_)
             continue
         # a view, not a cast: bytes that are no UTF-8 must come as far as this
         array = _as_strings(batch[column])

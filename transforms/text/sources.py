@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder
-from molino.transforms.text.columns import check_columns, option_of, split_header
+from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
+from molino.transforms.text.columns import find_columns, option_of, split_header
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
@@ -21,6 +23,7 @@ from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_by
 
 GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
+KEPT = "keep."  # how the names of columns begin that are carried, in the batch
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
 NO_TEXT = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Thumbs\.db$)")  # members that systems add
@@ -33,7 +36,8 @@ class TextFormat:
     """How the files are written, and which of their columns are wanted.
 
     Attributes:
-      columns: names in the batch, mapped to names in the header.
+      columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
+      others: names in the batch, mapped to further names in the header that will do, in the order of preference.
       delimiter: one ASCII character.
       encoding: UTF-8 or an encoding of one byte a character.
       quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
@@ -41,8 +45,10 @@ class TextFormat:
       optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
         is null. Text holds no nulls: an empty field is an empty string.
       blank: names of those columns whose nulls are empty strings.
+      integers: names of those columns that may hold integers in Parquet, which are read as their digits.
+      kept: the columns that are carried, with their types, as `keep_types` finds them; of text they are strings.
 
-    A Parquet file is told by its first bytes; of all this only `columns` and `optional` matter to it.
+    A Parquet file is told by its first bytes; of all this only the columns matter to it.
     """
 
     columns: Mapping[str, str]
@@ -52,14 +58,18 @@ class TextFormat:
     max_line_bytes: int = 65536
     optional: tuple[str, ...] = ()
     blank: tuple[str, ...] = ()
+    others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    integers: tuple[str, ...] = ()
+    kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
             raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
-        for column in self.columns.values():
-            if len(twice := [option_of(name) for name, other in self.columns.items() if other == column]) > 1:
+        named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
+        for column in named.values():
+            if len(twice := [option_of(name) for name, other in named.items() if other == column]) > 1:
                 raise OptionError(f"{' and '.join(twice)} name one column, {column!r}; each is a column of its own")
         if self.quote == self.delimiter:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
@@ -80,11 +90,8 @@ class TextFormat:
     @property
     def schema(self) -> pa.Schema:
         """Schema of the batches: the wanted columns as strings, then `position`."""
-        return pa.schema([*((name, pa.string()) for name in self.columns), (POSITION, pa.int64())])
-
-    def columns_in(self, header: Sequence[str]) -> dict[str, str]:
-        """Return the wanted columns that a header has: names in the batch, mapped to names in the header."""
-        return {name: column for name, column in self.columns.items() if column in header}
+        types = dict(zip(self.kept.names, self.kept.types, strict=True))
+        return pa.schema([*((name, types.get(name, pa.string())) for name in self.columns), (POSITION, pa.int64())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,10 +103,12 @@ class Source:
       kind: plain, gzip, zip or parquet.
       bytes: size of the text, an estimate for gzip; of Parquet the wanted columns, unpacked.
       header: the header's column names.
+      columns: names in the batch, mapped to the column that is read for each; without those that are not there.
       start: offset of the first byte after the header.
       empty: whether no data follows the header.
       encoding: what its byte order mark says; "" where it has none.
       groups: rows and bytes of every row group of a Parquet file.
+      kept: the columns that are carried, with their types.
     """
 
     path: str
@@ -108,14 +117,17 @@ class Source:
     member: str
     bytes: int
     header: tuple[str, ...]
+    columns: Mapping[str, str]
     start: int
     empty: bool
     encoding: str = ""
     groups: tuple[tuple[int, int], ...] = ()
+    kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def format_of(self, text: TextFormat) -> TextFormat:
-        """Return how this text is written: as all are, but in the encoding that its byte order mark says."""
-        return dataclasses.replace(text, encoding=self.encoding) if self.encoding else text
+        """Return how this text is written: in the encoding that its mark says, with the columns that it has."""
+        columns = {name: self.columns.get(name, NO_COLUMN + name) for name in text.columns}
+        return dataclasses.replace(text, encoding=self.encoding or text.encoding, columns=columns)
 
     @property
     def first_line(self) -> int:
@@ -238,7 +250,8 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
             f"right would be: {command.changed(encoding='utf-8')}"
         )
     format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
-    header, start = _read_header(head, name, format_, command)
+    header, line, start = _read_header(head, name, format_)
+    columns = find_columns([*header, *folder_columns(path)], name, format_, command, line=line) if header else {}
     return Source(
         path=path,
         label=label,
@@ -246,16 +259,18 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         member=member,
         bytes=size,
         header=header,
+        columns=columns,
+        kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
         start=start,
         empty=len(head) <= start,
         encoding="utf-8" if marked else "",
     )
 
 
-def _read_header(head: bytes, path: str, text: TextFormat, command: CommandLine) -> tuple[tuple[str, ...], int]:
-    """Return the column names and the length of the header line with its end; ((), 0) for a text of no bytes."""
+def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], str, int]:
+    """Return the column names, the header line, and its length with its end; ((), "", 0) for a text of no bytes."""
     if not head:
-        return (), 0
+        return (), "", 0
     wide = wide_encoding(head)
     if wide:
         to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
@@ -273,8 +288,7 @@ def _read_header(head: bytes, path: str, text: TextFormat, command: CommandLine)
     except UnicodeDecodeError:
         raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
     names = split_header(decoded, text.delimiter, text.quote)
-    check_columns(names, path, text, command, line=decoded)
-    return tuple(names), end if end >= 0 else len(head)
+    return tuple(names), decoded, end if end >= 0 else len(head)
 
 
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
@@ -286,15 +300,20 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
             raise DataError(
                 f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
             ) from None
-    check_columns(schema.names, path, text, command)
-    wanted = text.columns_in(schema.names)
+    folders = folder_columns(path)
+    wanted = find_columns([*schema.names, *(name for name in folders if name not in schema.names)], path, text, command)
+    kept = []
     for name, column in wanted.items():
-        if not _is_text(schema.field(column).type):
-            flag = option_of(name)
+        of = schema.field(column) if column in schema.names else pa.field(column, pa.string())
+        if name.startswith(KEPT):
+            kept.append(plain_field(of).with_name(name))
+        elif not (_is_text(of.type) or (name in text.integers and _is_integer(of.type))):
+            flag, whole = option_of(name), _is_integer(of.type) and command.program == "molino titles"
             none = f", or none by {flag} ''" if name in text.optional else ""
+            as_digits = ", or take its digits by --integer-categories" if whole and name == "category" else ""
             raise DataError(
-                f"{path}: the column {column!r} is {schema.field(column).type}, not text; write it as text (in pandas "
-                f".astype(str)), or name another by {flag} NAME{none}"
+                f"{path}: the column {column!r} is {of.type}, not text; write it as text (in pandas .astype(str))"
+                f"{as_digits}, or name another by {flag} NAME{none}"
             )
     groups = []
     for number in range(metadata.num_row_groups):
@@ -309,6 +328,8 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
         member="",
         bytes=sum(size for _, size in groups),
         header=tuple(schema.names),
+        columns=wanted,
+        kept=pa.schema(kept),
         start=0,
         empty=not metadata.num_rows,
         groups=tuple(groups),
@@ -320,3 +341,34 @@ def _is_text(type_: pa.DataType) -> bool:
         return _is_text(type_.value_type)
     plain = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
     return plain or pa.types.is_null(type_)
+
+
+def kept_fields(text: TextFormat, doc: str) -> list[pa.Field]:
+    """Return the columns that are carried as an output has them; in `doc` the column's name stands for {}."""
+    return [
+        field(kept.name.removeprefix(KEPT), kept.type, doc.format(text.columns[kept.name]), nullable=True)
+        for kept in text.kept
+    ]
+
+
+def _is_integer(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_.value_type if pa.types.is_dictionary(type_) else type_)
+
+
+def keep_types(sources: Sequence[Source], text: TextFormat) -> TextFormat:
+    """Return a format with the types of the columns that are carried, which hold those of all sources.
+
+    Raises:
+      DataError: two sources have a column of different types, or an output cannot have one of its type.
+    """
+    kept, first = text.kept, ""
+    for source in (source for source in sources if source.columns and source.kept):
+        joined = join_schemas(kept, source.kept) if first else source.kept
+        if joined is None:
+            told = difference(kept, source.kept).replace(KEPT, "")
+            raise DataError(
+                f"{source.path} and {first}: {told}; write one column of one type, or leave it out of --keep"
+            )
+        kept, first = joined, first or source.path
+    check_carried(kept, first, "leave it out of --keep")
+    return dataclasses.replace(text, kept=pa.schema([one.with_nullable(True) for one in kept]))

@@ -27,7 +27,7 @@ from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.merge import sum_category_counts
-from molino.transforms.warnings import DataWarning
+from molino.transforms.warnings import DataWarning, example_of
 
 GRAPH = "transform"  # the graph's folder in the output
 FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
@@ -80,15 +80,21 @@ def number_categories(counts: pa.Table) -> Labels:
 
 
 def warn_of_labels(counters: Mapping[str, int]) -> list[DataWarning]:
-    """Return a warning where training has titles of fewer than two categories."""
+    """Return what is doubtful: training has titles of fewer than two categories, or a title has several splits."""
+    found = []
+    if contradicted := counters.get("split.contradicted", 0):
+        text = f"rows whose split is not that of the first row with their title and category: {contradicted:,}"
+        remedy = "the first one counts; give the copies of a title one split"
+        example = example_of(counters, "split.contradicted")
+        found.append(DataWarning("split.contradicted", text, contradicted, example, remedy))
     unlabeled = counters.get("unlabeled", 0)
     known = counters.get("labels", 0) - counters.get("unseen_categories", 0) - bool(unlabeled)
     labeled = counters.get("titles", 0) - unlabeled
     if known > 1 or not labeled:
-        return []
+        return found
     text = f"{labeled:,} titles have a category, and those of training {'one and the same' if known else 'none'}"
     remedy = "a classifier has nothing to tell apart; is --category-column right?"
-    return [DataWarning("labels.few", text, labeled, remedy=remedy)]
+    return [*found, DataWarning("labels.few", text, labeled, remedy=remedy)]
 
 
 def make_graph(labels: Labels) -> dict[str, bytes]:

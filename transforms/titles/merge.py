@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -19,6 +19,7 @@ from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
+from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
 
 CODED = pa.dictionary(pa.int32(), pa.string())
@@ -35,6 +36,18 @@ ROWS = pa.schema(
     ]
 )
 NULLABLE = ("label_quality", "language", "category")
+OWN = "own_split"  # int8, where the input says the splits
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+
+
+def keyed_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of keyed rows: ROWS, the input's own split where it is read, and the columns carried."""
+    own = [pa.field(OWN, pa.int8())] if "split" in schema.names else []
+    return pa.schema([*ROWS, *own, *(field for field in schema if field.name.startswith(KEPT))])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,18 +72,25 @@ class Draw:
         return turns(rows["id"].to_numpy(), self.seed)
 
     def split(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Return the rows' splits, as indices of SPLITS: (n,) int8."""
+        """Return the rows' splits, as indices of SPLITS: (n,) int8; those of the input where it has any."""
+        if OWN in rows.schema.names:
+            return rows[OWN].to_numpy()
         return split_numbers(rows["near"].to_numpy(), self.seed, self.validation, self.test)
 
 
 def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Return rows as ROWS: with null for an empty field, and with their keys."""
-    columns = {name: rows[name] for name in rows.schema.names}
+    """Return rows with null for an empty field, and with their keys: see `keyed_schema`."""
+    schema = keyed_schema(rows.schema)
+    columns: dict[str, Any] = {name: rows[name] for name in rows.schema.names}
     for name in NULLABLE:
         columns[name] = _without_empty(pc.dictionary_encode(columns[name]))
     columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
     columns["near"] = pa.array(near_keys(columns["title"]))
-    return pa.RecordBatch.from_arrays([columns[name] for name in ROWS.names], schema=ROWS)
+    if OWN in schema.names:
+        names = pc.utf8_lower(pc.utf8_trim_whitespace(rows["split"]))
+        places = pc.index_in(names, pa.array(SPLIT_NAMES))
+        columns[OWN] = pa.array(list(SPLIT_NAMES.values()), pa.int8()).take(places)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -82,7 +102,7 @@ def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 class KeyedTitles(NamedTuple):
-    """What `KeyTitles` gives: batches of ROWS, and raw rejects."""
+    """What `KeyTitles` gives: batches of `keyed_schema`, and raw rejects."""
 
     rows: beam.PCollection[pa.RecordBatch]
     rejects: beam.PCollection[pa.RecordBatch]
@@ -111,6 +131,8 @@ class KeyTitles(NamedOutputs):
         broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
         if pc.any(broken).as_py():
             faults["bad_category"] = broken.take(category.indices).fill_null(False)
+        if OWN in keyed.schema.names and keyed[OWN].null_count:
+            faults["bad_split"] = keyed[OWN].is_null()
         for reason, rows_at in faults.items():
             yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
         if faults:
@@ -149,6 +171,12 @@ def merge_titles(rows: pa.RecordBatch, draw: Draw) -> pa.RecordBatch:
     _check_ids(rows, kept, first, counts, draw)
     columns = [*kept.columns, pa.array(draw.split(kept)), pa.array(counts)]
     return pa.RecordBatch.from_arrays(columns, [*kept.schema.names, "split", "count"])
+
+
+def find_contradicted(rows: pa.RecordBatch, kept: pa.RecordBatch, draw: Draw) -> np.ndarray:
+    """Return the rows whose own split is not that of the row that they were merged into: their numbers, int64."""
+    first = np.searchsorted(draw.turn(kept), draw.turn(rows))
+    return np.flatnonzero(rows[OWN].to_numpy() != kept[OWN].to_numpy()[first])
 
 
 def _check_ids(rows: pa.RecordBatch, kept: pa.RecordBatch, first: np.ndarray, counts: np.ndarray, draw: Draw) -> None:
@@ -198,7 +226,7 @@ def count_categories(parts: Parts, draw: Draw) -> pa.Table:
     One row for each combination that occurs. Reads no titles. Memory: one block.
     """
     tables = []
-    for rows in parts.select(["category", "id", "near"]):
+    for rows in parts.select([name for name in ("category", "id", "near", OWN) if name in parts.schema.names]):
         kept = rows.take(pa.array(first_of_each(rows, draw)[0]))
         coded = kept["category"]
         # null comes last

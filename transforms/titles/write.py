@@ -19,16 +19,18 @@ from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
+from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.glance import Glance, combine_glances, glance_at
 from molino.transforms.titles.keys import SPLITS, split_names
 from molino.transforms.titles.labels import Labels
-from molino.transforms.titles.merge import NULLABLE, Draw, find_conflicting_titles, merge_titles
+from molino.transforms.titles.merge import NULLABLE, OWN, Draw, find_conflicting_titles, find_contradicted, merge_titles
 from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
 # with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
 CODED = ("language", "label_quality", "category", "label", "split", "count", "source")
 PLAIN = ["id", "title", "model_text"]  # without one
+CONTRADICTED = "split.contradicted"
 PUNCTUATION = r"\pP"  # what models with normalization take out
 
 
@@ -42,6 +44,7 @@ class TitleColumns:
       model_text: with a column of what models with normalization see.
       tokens: with the token ids of the models, all of which are tables.
       not_finite: what becomes of vectors that are not finite: "reject", "zero" or "keep".
+      kept: the columns that are carried from the input.
     """
 
     models: tuple[Model, ...]
@@ -49,13 +52,15 @@ class TitleColumns:
     model_text: bool = False
     tokens: bool = False
     not_finite: str = "reject"
+    kept: tuple[pa.Field, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the titles."""
         dimensions = {model.name: model.dim for model in self.models}
         half = pa.float16() if self.half else pa.float32()
-        return titles_schema(dimensions, vector_type=half, model_text=self.model_text, tokens=self.tokens)
+        options: dict[str, Any] = {"model_text": self.model_text, "tokens": self.tokens, "kept": self.kept}
+        return titles_schema(dimensions, vector_type=half, **options)
 
 
 def embed_titles(
@@ -138,6 +143,7 @@ def finish_titles(
     made["source"], made["record"] = lines.locate(group[POSITION])[0], lines.records(group[POSITION])
     places = group[POSITION].to_numpy()
     counters = {f"{COUNTER}{name}": Sighting(len(at), int(places[at].min())) for name, at in odd.items()}
+    made |= {field.name: group[KEPT + field.name] for field in columns.kept}
     if columns.model_text:
         made["model_text"] = pc.replace_substring_regex(group["title"], PUNCTUATION, "")
     if columns.tokens:
@@ -169,21 +175,25 @@ def _write(
             counters["duplicates"] += rows.num_rows - kept.num_rows
             counters["conflicts"] += found.num_rows
             counters["conflicting_titles"] += len(found["title"].unique())
+            if OWN in rows.schema.names and len(odd := find_contradicted(rows, kept, draw)):
+                seen = Sighting(len(odd), int(rows[POSITION].to_numpy()[odd].min()))
+                counters[CONTRADICTED] = add_sightings(counters.get(CONTRADICTED, 0), seen)
             conflicts.append(finish_conflicting_titles(found))
             if kept.num_rows:
                 turns = draw.turn(kept)
                 glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
             # a row group at a time: its vectors are written while they are in the cache
             for group in group_titles(label_titles(kept, labels)):
-                made, odd = finish_titles(group, columns, lines)
-                for name, count in odd.items():
+                made, not_finite = finish_titles(group, columns, lines)
+                for name, count in not_finite.items():
                     counters[name] = add_sightings(counters.get(name, 0), count)
                 yield made
             progress.report("write", rows=rows.num_rows)
 
     schema, place = columns.schema, {"folder": folder, "key": (parts.shard,)}
     tokens = [f"{model.name}_{of}" for model in columns.models for of in ("tokens", "length")]
-    raw = [name for name in schema.names if name not in {*CODED, *tokens, "record"}]
+    packed = {*CODED, *tokens, "record", *(field.name for field in columns.kept)}
+    raw = [name for name in schema.names if name not in packed]
     layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
     yield from write_if_any(blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place)
     held = (batch for batch in conflicts if batch.num_rows)

@@ -21,7 +21,7 @@ from molino.transforms.errors import DataError
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
 from molino.transforms.images.exif import read_exif
-from molino.transforms.images.list_images import ShardColumns, read_unit
+from molino.transforms.images.list_images import NOTHING, ShardColumns, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, write_view
@@ -54,6 +54,7 @@ GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
 PLAIN = ("key", "sha256")  # columns whose values hardly repeat
 PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, or they are read fastest as they are
 CLIP = 200
+KEPT = ""  # the name in a row of the columns that are carried, a batch of one
 
 # what the report needs of each image; staged, not published
 CARDS = schema(
@@ -93,6 +94,7 @@ class Extraction:
       timings: fill the columns of times, which differ from run to run.
       thumbnails: draw images for the report.
       columns: of Parquet shards.
+      kept: the columns that are carried, with their docs.
     """
 
     method: str
@@ -107,11 +109,13 @@ class Extraction:
     timings: bool
     thumbnails: bool
     columns: ShardColumns
+    kept: pa.Schema = NOTHING
 
     @property
     def schema(self) -> pa.Schema:
         """Schema of the rows."""
-        return with_pixels(self.crop_size) if self.crop_size else REGIONS
+        own = with_pixels(self.crop_size) if self.crop_size else REGIONS
+        return pa.schema([*own, *self.kept], own.metadata)
 
 
 class Extract(NamedTuple):
@@ -179,6 +183,7 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
     cut = box if extraction.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
     draws = extraction.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
+        KEPT: image.kept,
         "key": image.key,
         "sha256": image.sha256,
         "bytes": len(image.data),
@@ -280,12 +285,12 @@ def extract_unit(
         counters[name] = add_sightings(counters.get(name, 0), Sighting(1, key))
 
     def rows() -> Iterator[dict[str, Any]]:
-        for image in ahead(read_images(images, extraction.columns, max_bytes=extraction.max_bytes)):
+        how = {"max_bytes": extraction.max_bytes, "kept": extraction.kept}
+        for image in ahead(read_images(images, extraction.columns, **how)):
             report(image.key)
             if image.key in crashed:
-                image = dataclasses.replace(
-                    image, error=ImageError("crashed", "the decoder died of it, or did not end, twice")
-                )
+                error = ImageError("crashed", "the decoder died of it, or did not end, twice")
+                image = dataclasses.replace(image, error=error)
             found = extract_region(image, extraction)
             cards.append(found.card)
             for name, data in found.files.items():
@@ -346,8 +351,16 @@ def batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Re
     for row in rows:
         held.append(row)
         size += sum(len(value) for value in row.values() if isinstance(value, bytes))
+        size += row[KEPT].nbytes if row.get(KEPT) else 0
         if size >= GROUP_BYTES:
-            yield pa.RecordBatch.from_pylist(held, schema=schema)
+            yield _batch(held, schema)
             held, size = [], 0
     if held:
-        yield pa.RecordBatch.from_pylist(held, schema=schema)
+        yield _batch(held, schema)
+
+
+def _batch(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    kept = [row[KEPT] for row in rows if row.get(KEPT)]
+    columns = pa.concat_batches(kept).columns if kept else []
+    own = pa.RecordBatch.from_pylist(rows, schema=pa.schema(list(schema)[: len(schema) - len(columns)]))
+    return pa.RecordBatch.from_arrays([*own.columns, *columns], schema=schema)

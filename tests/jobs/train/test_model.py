@@ -18,7 +18,7 @@ from molino.jobs.options import text_format
 from molino.jobs.run.recheck import verify
 from molino.jobs.train import model
 from molino.schemas import field, schema
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.models.model_files import digest_model
 from molino.transforms.text.sources import list_sources
 from tests import programs
@@ -279,7 +279,7 @@ def read(path, *options):
     words = ["--input", str(path), "--output", "x", *options]
     given, _ = model.parser().parse_strictly([*words, "--validation", "0"])
     text = dataclasses.replace(text_format(given, model.COLUMNS, model.OPTIONAL), blank=tuple(model.COLUMNS))
-    made = list(model.read_file(list_sources(storage.match(str(path)), text), text, given))
+    made = list(model.read_file(list_sources(list_files(str(path)).files, text), text, given))
     return [[text for batch in made for text in batch[place].to_pylist()] for place in (0, 1)]
 
 

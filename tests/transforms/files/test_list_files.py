@@ -4,10 +4,19 @@ import os
 import socket
 
 import pytest
+from obstore.store import MemoryStore
 
 from molino.transforms.errors import DataError
+from molino.transforms.files import object_stores, objects, storage
 from molino.transforms.files.list_files import list_files
 from molino.transforms.warnings import example_of
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """A bucket in memory, mem://mill."""
+    bucket = MemoryStore()
+    monkeypatch.setitem(object_stores.STORES, "mem", objects.Objects(lambda name, options: bucket))
 
 
 @pytest.fixture
@@ -49,17 +58,18 @@ def test_a_folder_names_its_regular_files(folder):
 @pytest.mark.parametrize(
     ("pattern", "found", "skipped"),
     [
-        ("*.jpg", ["w.jpg"], {"link": 3, "special": 2, "hidden": 1}),
-        ("**/*.jpg", ["2015/deep/w.jpg", "w.jpg"], {"link": 5, "special": 2, "hidden": 1}),
+        ("*.jpg", ["out.jpg", "w.jpg"], {"link": 1, "special": 2, "hidden": 1}),
+        ("**/*.jpg", ["2015/deep/w.jpg", "out.jpg", "w.jpg"], {"link": 3, "special": 2, "hidden": 1}),
         ("*/*/w.jpg", ["2015/deep/w.jpg"], {"link": 2}),
         ("20*/*/w.jpg", ["2015/deep/w.jpg"], {}),
+        (".h*.jpg", [".hidden.jpg"], {}),
         ("nothing*", [], {}),
         ("nothing", [], {}),
         ("w.jpg", ["w.jpg"], {}),
-        ("pipe.jpg", [], {"special": 1}),
     ],
 )
 def test_a_glob_and_a_path_name_regular_files(pattern, found, skipped, folder):
+    (folder / "gone.jpg").unlink()
     listing = list_files(str(folder / pattern))
     assert (names(listing), listing.skipped) == (found, skipped)
 
@@ -67,6 +77,73 @@ def test_a_glob_and_a_path_name_regular_files(pattern, found, skipped, folder):
 def test_a_link_that_the_user_names_is_followed(folder):
     assert names(list_files(str(folder / "in.jpg"))) == ["in.jpg"]
     assert len(list_files(str(folder / "away")).files) == 1
+
+
+@pytest.mark.parametrize(("path", "why"), [("pipe.jpg", "a pipe"), ("gone.jpg", "link to"), ("g*.jpg", "link to")])
+def test_what_is_named_and_cannot_be_read_is_refused(path, why, folder):
+    with pytest.raises(DataError, match=why):
+        list_files(str(folder / path))
+
+
+def test_links_are_followed_on_request_and_each_file_is_read_once(folder):
+    with pytest.raises(DataError, match=r"gone\.jpg is a link to"):
+        list_files(str(folder), follow_links=True)
+    (folder / "gone.jpg").unlink()
+    (folder / "again").symlink_to("away")
+    listing = list_files(str(folder), follow_links=True)
+    assert names(listing) == ["2015/deep/w.jpg", "again/secret.jpg", "w.jpg"]
+    assert listing.skipped == {"hidden": 2, "link": 2, "special": 2}  # in.jpg and out.jpg are read where they lie
+
+
+def test_a_folder_of_data_leaves_its_papers_alone(tmp_path):
+    data = ["part-2.csv", "part-10.csv", "part-00000", "year=2019/part.0.parquet", "statement.json", "readers.txt"]
+    papers = ["README.md", "LICENSE", "dataset_infos.json", "convert.py", "part-2.csv.md5", "Thumbs.db"]
+    hidden = ["_SUCCESS", ".part-2.csv.crc", "_metadata", "_tmp/0/part-9.csv", ".git/config", "year=2019/_started"]
+    for name in [*data, *papers, *hidden]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    listing = list_files(str(tmp_path))
+    assert names(listing) == [
+        "part-00000",
+        "part-2.csv",
+        "part-10.csv",
+        "readers.txt",
+        "statement.json",
+        "year=2019/part.0.parquet",
+    ]
+    assert listing.skipped == {"hidden": 6, "no_data": 6}
+    assert set(names(list_files(str(tmp_path / "*")))) == {*data, *papers} - {"year=2019/part.0.parquet"}
+    photographs = list_files(str(tmp_path), photographs=True)
+    assert {"_SUCCESS", "README.md"} <= set(names(photographs))  # cameras write names such as _DSC1234.JPG
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        ("_delta_log/00000000000000000000.json", "a Delta table"),
+        (".hoodie/hoodie.properties", "a Hudi table"),
+        ("metadata/00001-a.metadata.json", "an Iceberg table"),
+    ],
+)
+def test_a_table_of_several_versions_is_refused(table, kind, tmp_path):
+    for name in (table, "data/language=es/part-0.parquet"):
+        (tmp_path / "in/t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in/t" / name).write_text("x")
+    for asked in ("in", "in/t", "in/t/**.parquet", "in/t/data", "in/t/data/language=es", "in/t/data/*/*.parquet"):
+        with pytest.raises(DataError, match=f"in/t is {kind}, whose folder has files of earlier versions"):
+            list_files(str(tmp_path / asked))
+    assert len(list_files(str(tmp_path / "in/t/data/language=es/part-0.parquet")).files) == 1
+
+
+def test_folders_in_a_store_are_listed_as_on_a_disk(memory):
+    for name in ("in/p10", "in/p9", "in/_SUCCESS", "in/README.md", "in/k=v/p", "in/.crc", "t/_delta_log/0.json", "t/p"):
+        storage.write_bytes(f"mem://mill/{name}", b"1")
+    for asked in ("mem://mill/in", "mem://mill/in/"):
+        listing = list_files(asked)
+        assert (names(listing), listing.skipped) == (["k=v/p", "p9", "p10"], {"hidden": 2, "no_data": 1})
+    for asked in ("mem://mill/t", "mem://mill/t/p*", "mem://mill/**"):
+        with pytest.raises(DataError, match="is a Delta table"):
+            list_files(asked)
 
 
 def test_a_name_with_wildcards_that_exists_is_no_glob(tmp_path):

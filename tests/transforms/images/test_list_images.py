@@ -40,7 +40,9 @@ def write_tar(path, members):
 
 
 def listed(*places, **how):
-    return list_images([list_files(str(place)) for place in places], how.pop("columns", COLUMNS), **how)
+    return list_images(
+        [list_files(str(place), photographs=True) for place in places], how.pop("columns", COLUMNS), **how
+    )
 
 
 def keys(units):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.pca.read_vectors import BLOCK_ROWS, clean_vectors, list_vectors, read_blocks, sort_out
 
 NAN, INF = float("nan"), float("inf")
@@ -29,7 +29,7 @@ def write(path, rows=5, *, type_=None, **how):
     vectors = np.arange(2.0 * rows).reshape(rows, 2)
     column = pa.array(vectors.tolist(), type_ or pa.list_(pa.float32(), 2))
     pq.write_table(pa.table({"id": np.arange(rows), "v": column}), path, **how)
-    return storage.match(str(path))
+    return list_files(str(path)).files
 
 
 @pytest.mark.parametrize("type_", [pa.list_(pa.float64()), pa.large_list(pa.float64())], ids=str)
@@ -88,7 +88,7 @@ def test_nulls_among_lists_of_fixed_size(tmp_path):
         "w": pa.array([[1.0, 2.0]] * len(rows), fixed),
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    vectors = list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+    vectors = list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v")
     [span] = vectors.spans(sample=0, seed=1)
     blocks = list(read_blocks(span, "v", 2, ["id", "v", "w"]))
     assert [block.records for block in blocks] == [BLOCK_ROWS, BLOCK_ROWS, 10]
@@ -99,7 +99,7 @@ def test_nulls_among_lists_of_fixed_size(tmp_path):
     assert blocks[1].rows.schema.field("id").type == stamp
     assert blocks[1].rows.schema.field("w").type == fixed
     pq.write_table(pa.table(columns | {"w": columns["v"]}), tmp_path / "b.parquet")
-    vectors = list_vectors(storage.match(str(tmp_path / "b.parquet")), "v")
+    vectors = list_vectors(list_files(str(tmp_path / "b.parquet")).files, "v")
     with pytest.raises(DataError, match="the column 'w' has null lists"):
         list(read_blocks(vectors.spans(sample=0, seed=1)[0], "v", 2, ["v", "w"]))
 
@@ -126,7 +126,7 @@ def test_spans_hold_each_row_and_each_sampled_row_once(tmp_path, monkeypatch):
 def test_a_list_of_any_length_has_the_commonest_of_a_sample(tmp_path):
     rows = [[], None, [1.0], [1.0, 2.0, 3.0], [1.0, 2.0, 4.0]]
     pq.write_table(pa.table({"v": pa.array(rows, pa.list_(pa.float32()))}), tmp_path / "a.parquet")
-    files = storage.match(str(tmp_path / "a.parquet"))
+    files = list_files(str(tmp_path / "a.parquet")).files
     assert list_vectors(files, "v").numbers == 3
     assert list_vectors(files, "v", 1).numbers == 1
     with pytest.raises(DataError, match=r"--numbers 9: no sampled vector in 'v' of .* has so many; most have 3"):
@@ -140,7 +140,7 @@ def test_a_list_of_any_length_has_the_commonest_of_a_sample(tmp_path):
 def test_vectors_far_from_the_start_are_found(tmp_path):
     rows = [[]] * 3000 + [[1.0, 2.0]]
     pq.write_table(pa.table({"v": pa.array(rows, pa.list_(pa.float32()))}), tmp_path / "a.parquet")
-    assert list_vectors(storage.match(str(tmp_path / "a.parquet")), "v").numbers == 2
+    assert list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v").numbers == 2
 
 
 UUID = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"x" * 16, b"y" * 16], pa.binary(16)))
@@ -174,7 +174,7 @@ CARRIED = {
 def test_any_type_is_carried_as_a_plain_one(tmp_path, name):
     array, wanted = CARRIED[name]
     pq.write_table(pa.table({"v": TENSOR, "x": array}), tmp_path / "a.parquet")
-    vectors = list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+    vectors = list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v")
     assert vectors.numbers == 2
     assert vectors.schema.field("x").type.equals(wanted)
     assert not [key for one in vectors.schema for key in one.metadata or {} if key.startswith(b"ARROW:extension")]
@@ -190,7 +190,7 @@ def test_parts_may_differ_in_nulls_and_in_the_order_of_columns(tmp_path):
     loose = pa.schema([pa.field("v", v.type), pa.field("t", pa.large_string()), pa.field("id", pa.int64())])
     pq.write_table(pa.table([pa.array([1, 2]), v, pa.array(["a", "b"])], schema=strict), tmp_path / "a.parquet")
     pq.write_table(pa.table([v, pa.array(["c", "d"]), pa.array([3, None])], schema=loose), tmp_path / "b.parquet")
-    files = storage.match(str(tmp_path / "*.parquet"))
+    files = list_files(str(tmp_path / "*.parquet")).files
     vectors = list_vectors(sorted(files, key=lambda file: file.path), "v")
     assert vectors.schema.names == ["id", "v", "t"]
     assert vectors.schema.field("id").nullable
@@ -200,7 +200,7 @@ def test_parts_may_differ_in_nulls_and_in_the_order_of_columns(tmp_path):
     assert [row["id"] for block in blocks for row in block.rows.to_pylist()] == [1, 2, 3, None]
     pq.write_table(pa.table({"id": pa.array([1.5]), "v": v[:1], "t": ["a"]}), tmp_path / "c.parquet")
     with pytest.raises(DataError, match=r"c\.parquet has other columns than .*: 'id' is double, not int64"):
-        list_vectors(sorted(storage.match(str(tmp_path / "*.parquet")), key=lambda file: file.path), "v")
+        list_vectors(sorted(list_files(str(tmp_path / "*.parquet")).files, key=lambda file: file.path), "v")
 
 
 def test_columns_are_carried_in_plain_types(tmp_path):
@@ -214,7 +214,7 @@ def test_columns_are_carried_in_plain_types(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    vectors = list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+    vectors = list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v")
     assert vectors.schema.field("large").type == vectors.schema.field("coded").type == pa.string()
     [block] = read_blocks(vectors.spans(sample=0, seed=1)[0], "v", 1, vectors.schema.names)
     assert block.rows.to_pylist() == table.to_pylist()
@@ -238,11 +238,11 @@ def test_files_that_do_not_agree(tmp_path):
 def test_what_is_no_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     with pytest.raises(DataError, match=r"a\.parquet is no Parquet file"):
-        list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+        list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v")
 
 
 def test_what_has_no_digest_is_not_carried(tmp_path):
     table = pa.table({"v": pa.array([[1.0]], pa.list_(pa.float32(), 1)), "n": pa.nulls(1)})
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(DataError, match="the column 'n' is null, which is not carried"):
-        list_vectors(storage.match(str(tmp_path / "a.parquet")), "v")
+        list_vectors(list_files(str(tmp_path / "a.parquet")).files, "v")

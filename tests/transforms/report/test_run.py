@@ -31,7 +31,7 @@ def test_options_are_shown_as_on_the_command_line(job, tmp_path):
         MAKE[job](path)
         words += ["--input", path]
     args, _ = module.parser().parse_strictly(words)
-    files = module.find_listings(args) if job == "whales" else find_inputs([path]) if job in MAKE else []
+    files = module.list_inputs(args) if job == "whales" else find_inputs([path]) if job in MAKE else []
     terms = importlib.import_module(f"molino.transforms.{job}.report").TERMS
     rows = option_table(module.plan(args, files).options, terms.flags).rows
     names = [name.split()[0].rstrip(",") for name, _ in rows if name.startswith("--")]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, encoding_warnings
@@ -35,7 +35,7 @@ def lines(names=PEOPLE, delimiter="|", head="KEY|NAME", end=""):
 def see(tmp_path, data, text=TEXT, command=COMMAND, name="a.txt"):
     path = tmp_path / name
     path.write_bytes(data)
-    return look_at(list_sources(storage.match(str(path)), text, command), text, command)
+    return look_at(list_sources(list_files(str(path)).files, text, command), text, command)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp850", "mac-roman"])
@@ -73,11 +73,11 @@ def test_utf8_is_asked_for_where_latin_1_is_told_to_be_utf8(tmp_path):
 def test_a_byte_order_mark_decides_unless_an_encoding_is_named(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbf" + lines().encode())
-    (source,) = list_sources(storage.match(str(path)), TEXT, COMMAND)
+    (source,) = list_sources(list_files(str(path)).files, TEXT, COMMAND)
     assert (source.encoding, source.header) == ("utf-8", ("KEY", "NAME"))
     named = CommandLine("molino names", ("--encoding", "latin-1", "--input", "a.txt"))
     with pytest.raises(DataError, match=r"right would be: molino names --encoding utf-8 --input a\.txt"):
-        list_sources(storage.match(str(path)), TEXT, named)
+        list_sources(list_files(str(path)).files, TEXT, named)
 
 
 @pytest.mark.parametrize("packed", ["gz", "zip"])
@@ -88,7 +88,7 @@ def test_packed_text_is_looked_at_too(packed, tmp_path):
     else:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a.txt", lines().encode())
-    look = look_at(list_sources(storage.match(str(path)), TEXT, COMMAND), TEXT, COMMAND)
+    look = look_at(list_sources(list_files(str(path)).files, TEXT, COMMAND), TEXT, COMMAND)
     assert [warning.kind for warning in look.warnings] == ["text.encoding"]
     assert look.kinds[0].startswith("1 file: ")
 
@@ -114,7 +114,7 @@ def test_backslashes_before_quotes_are_told_with_a_command_that_mends_them(quote
     assert (warning.kind, warning.count, warning.example) == ("text.escape", 1, "a.txt line 2")
     command = warning.remedy.split(": ", 1)[1].replace("NEW", str(tmp_path / "new.txt"))
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
-    (source,) = list_sources(storage.match(str(tmp_path / "new.txt")), text, COMMAND)
+    (source,) = list_sources(list_files(str(tmp_path / "new.txt")).files, text, COMMAND)
     assert look_at([source], text, COMMAND).warnings == ()
     (span,) = split_sources([source], 1 << 20, quoted=True)
     (chunk,) = read_span(span, text, 1 << 20)
@@ -125,15 +125,16 @@ def test_backslashes_before_quotes_are_told_with_a_command_that_mends_them(quote
 
 def test_the_remedy_for_one_of_two_headers_does_not_break_the_other(tmp_path):
     (tmp_path / "a.txt").write_text("KEY|NAME\n1|ANA\n")
-    (tmp_path / "b.txt").write_text("Key|NAME\n1|ANA\n")
-    with pytest.raises(DataError, match=r"b\.txt lacks .*'Key'; a\.txt has all with these options"):
-        list_sources(storage.match(f"{tmp_path}/*.txt"), TEXT, COMMAND)
+    (tmp_path / "b.txt").write_text("KEYS|NAME\n1|ANA\n")
+    right = r"b\.txt lacks .*'KEYS'.*; a\.txt has all with these options; name both: --key-column KEY KEYS"
+    with pytest.raises(DataError, match=right):
+        list_sources(list_files(f"{tmp_path}/*.txt").files, TEXT, COMMAND)
 
 
 def test_many_files_with_one_fault_are_one_warning(tmp_path):
     for i in range(300):
         (tmp_path / f"{i:03d}.txt").write_bytes(lines().encode())
-    sources = list_sources(storage.match(f"{tmp_path}/*.txt"), TEXT, COMMAND)
+    sources = list_sources(list_files(f"{tmp_path}/*.txt").files, TEXT, COMMAND)
     look = look_at(sources, TEXT, COMMAND)
     (warning,) = look.warnings
     assert (warning.count, warning.example) == (200, "000.txt line 2")
@@ -145,7 +146,6 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
     ("head", "right"),
     [
         ("KEY;NAME", "--delimiter ';'"),
-        ("key|Name ", "--key-column key --name-column 'Name '"),
         ('"Key","NAME"', "--delimiter , --quote '\"' --key-column Key"),
         ("1|ANA", "header line"),
         ('{"KEY": 1, "NAME": "ANA"}', "JSON"),
@@ -162,6 +162,34 @@ def test_missing_columns_are_told_with_the_options_that_would_do(head, right, tm
         see(tmp_path, f"{head}\n1|ANA\n".encode())
     assert right in str(error.value)
     assert "ANA" not in str(error.value).replace("'NAME'", "")
+
+
+def test_case_and_blanks_of_a_header_are_forgiven_and_told(tmp_path):
+    look = see(tmp_path, b"key| Name \n1|ANA\n")
+    assert {warning.kind for warning in look.warnings} == {"text.header"}
+    assert "'key' is taken for 'KEY'" in look.warnings[0].text
+    (source,) = list_sources(list_files(str(tmp_path / "a.txt")).files, TEXT, COMMAND)
+    (chunk,) = read_span(split_sources([source], 1 << 20)[0], TEXT, 1 << 20)
+    assert chunk.rows.drop_columns(["position"]).to_pylist() == [{"key": "1", "name": "ANA"}]
+
+
+def test_a_column_may_have_several_names(tmp_path):
+    (tmp_path / "a.txt").write_text("KEY|NAME\n1|ANA\n")
+    (tmp_path / "b.txt").write_text("NOMBRE|Clave\nEVA|2\n")
+    text = dataclasses.replace(TEXT, others={"key": ("CLAVE",), "name": ("NOMBRE",)})
+    sources = list_sources(list_files(f"{tmp_path}/*.txt").files, text, COMMAND)
+    (warning,) = look_at(sources, text, COMMAND).warnings
+    assert (warning.kind, warning.remedy) == ("text.header", "--key-column Clave names it")
+    chunks = [chunk for span in split_sources(sources, 1 << 20) for chunk in read_span(span, text, 1 << 20)]
+    rows = [row for chunk in chunks for row in chunk.rows.drop_columns(["position"]).to_pylist()]
+    assert rows == [{"key": "1", "name": "ANA"}, {"key": "2", "name": "EVA"}]
+
+
+def test_two_columns_that_may_be_meant_are_refused(tmp_path):
+    with pytest.raises(
+        DataError, match=r"has 'key' and ' KEY', of which any may be 'Key'; name one: --key-column NAME"
+    ):
+        see(tmp_path, b"key| KEY|NAME\n1|1|ANA\n", dataclasses.replace(TEXT, columns={"key": "Key", "name": "NAME"}))
 
 
 @pytest.mark.parametrize("signature", [signature for signature, *_ in SIGNATURES])
@@ -187,7 +215,7 @@ def test_a_workbook_is_no_archive_of_texts(members, tmp_path):
         for name in members:
             archive.writestr(name, "x")
     with pytest.raises(DataError, match="workbook"):
-        list_sources(storage.match(str(path)), TEXT, COMMAND)
+        list_sources(list_files(str(path)).files, TEXT, COMMAND)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -216,7 +244,7 @@ def test_doubts_are_the_same_for_every_cut(tmp_path_factory, rows, span_bytes):
     path = tmp_path_factory.mktemp("cut") / "a.txt"
     path.write_bytes(b"KEY|NAME\n" + b"\n".join(b"1|" + row for row in rows))
     text = dataclasses.replace(TEXT, max_line_bytes=25)
-    sources = list_sources(storage.match(str(path)), text, COMMAND)
+    sources = list_sources(list_files(str(path)).files, text, COMMAND)
     totals = []
     for size in (span_bytes, 1 << 20):
         chunks = (chunk for span in split_sources(sources, size) for chunk in read_span(span, text, size))

@@ -12,14 +12,14 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
 
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.text import sources
 from molino.transforms.text.read import ReadDelimited
 
 
 def check_records(paths, text, span_bytes, wanted):
     """Compare (source, record, title) of every row, as a pipeline finds them."""
-    files = [file for path in paths for file in storage.match(str(path))]
+    files = [file for path in paths for file in list_files(str(path)).files]
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         read = pipeline | ReadDelimited(sources=sources.list_sources(files, text), text=text, span_bytes=span_bytes)
 

@@ -20,7 +20,15 @@ TEXT = sources.TextFormat(
     max_line_bytes=40,
 )  # fmt: skip
 SOURCE = sources.Source(
-    path="f", label="f", kind="plain", member="", bytes=0, header=("A", "X", "B"), start=0, empty=False
+    path="f",
+    label="f",
+    kind="plain",
+    member="",
+    bytes=0,
+    header=("A", "X", "B"),
+    columns={"b": "B", "a": "A"},
+    start=0,
+    empty=False,
 )
 
 

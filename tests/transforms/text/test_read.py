@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.text import lines as lines_module
 from molino.transforms.text import read as read_module
 from molino.transforms.text import sources, unpack
@@ -27,7 +27,7 @@ TEXT = sources.TextFormat(columns=COLUMNS)
 
 def write(path, data):
     path.write_bytes(data)
-    return storage.match(str(path))
+    return list_files(str(path)).files
 
 
 def read(files, text=TEXT, span_bytes=1 << 20, block_bytes=None):
@@ -109,7 +109,7 @@ def test_packed_text_gives_the_same_rows(tmp_path_factory, lines, block_bytes, k
         path.write_bytes(packed)
     rows, rejects = oracle(lines)
     label = "f!m.txt" if kind == "zip" else "f"
-    got_rows, got_rejects = read(storage.match(str(path)), text, 1 << 20, block_bytes)
+    got_rows, got_rejects = read(list_files(str(path)).files, text, 1 << 20, block_bytes)
     assert got_rows == [(label, *row[1:]) for row in rows]
     assert sorted(got_rejects) == [(label, *reject[1:]) for reject in rejects]
 
@@ -145,7 +145,7 @@ def test_latin_1_and_utf_8(tmp_path):
 def test_columns_are_found_by_name_in_any_order_and_per_file(tmp_path):
     write(tmp_path / "1", b"X|B|A|X\n1|b1|a1|2\n")
     write(tmp_path / "2", b"A|B\na2|b2\n")
-    rows, _ = read(storage.match(str(tmp_path / "*")))
+    rows, _ = read(list_files(str(tmp_path / "*")).files)
     assert rows == [("1", 2, ("a1", "b1")), ("2", 2, ("a2", "b2"))]
 
 
@@ -156,13 +156,16 @@ def test_a_line_of_100_mb_is_one_reject_and_is_never_held(tmp_path):
         for _ in range(100):
             file.write(b"x" * (1 << 20))
         file.write(b"\nc|d\n")
-    found = sources.list_sources(storage.match(str(path)), TEXT)
+    found = sources.list_sources(list_files(str(path)).files, TEXT)
     spans = sources.split_sources(found, 1 << 20)
     assert max(len(read_module._span_bytes(span, TEXT.max_line_bytes)) for span in spans) < 2 << 20
-    assert read(storage.match(str(path))) == ([("f", 2, ("x", "b")), ("f", 4, ("c", "d"))], [("f", 3, "line_too_long")])
+    assert read(list_files(str(path)).files) == (
+        [("f", 2, ("x", "b")), ("f", 4, ("c", "d"))],
+        [("f", 3, "line_too_long")],
+    )
     packed = tmp_path / "g.gz"
     packed.write_bytes(gzip.compress(path.read_bytes(), 1))
-    rows, rejects = read(storage.match(str(packed)), block_bytes=1 << 20)
+    rows, rejects = read(list_files(str(packed)).files, block_bytes=1 << 20)
     assert [row[1] for row in rows] == [2, 4]
     assert rejects == [("g.gz", 3, "line_too_long")]
 
@@ -179,7 +182,7 @@ def test_clean_chunks_and_chunks_with_rejects_parse_alike(tmp_path):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"A|b_\n1|2\n", ["lacks the column 'B': its first line has 2 columns, among them 'b_'", "-column b_"]),
+        (b"A|b_\n1|2\n", ["lacks the column 'B': its first line has 'A', 'b_';", "-column b_"]),
         (b"A|B|B\n1|2|3\n", ["more than one column 'B'"]),
         ("A|B\n1|2\n".encode("utf-16"), ["UTF-16", "iconv"]),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 100, ["a PNG picture"]),
@@ -219,9 +222,9 @@ def test_empty_and_header_only_files_hold_no_records(tmp_path):
     for name, data in (("1", b""), ("2", b"A|B\n"), ("3", b"A|B"), ("4", b"A|B\nx|y")):
         write(tmp_path / name, data)
     write(tmp_path / "5.gz", gzip.compress(b"A|B\n"))
-    found = sources.list_sources(storage.match(str(tmp_path / "*")), TEXT)
+    found = sources.list_sources(list_files(str(tmp_path / "*")).files, TEXT)
     assert [source.empty for source in found] == [True, True, True, False, True]
-    assert read(storage.match(str(tmp_path / "*")))[0] == [("4", 2, ("x", "y"))]
+    assert read(list_files(str(tmp_path / "*")).files)[0] == [("4", 2, ("x", "y"))]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
+from molino.transforms.files.list_files import list_files
 from molino.transforms.text import read as module
 from molino.transforms.text import row_groups, sources
 
@@ -14,7 +14,7 @@ TEXT = sources.TextFormat(columns={"title": "TITLE", "category": "category", "no
 
 def write(path, **columns):
     pq.write_table(pa.table(columns), path, row_group_size=3)
-    return storage.match(str(path))
+    return list_files(str(path)).files
 
 
 def read(files, span_bytes=1):
@@ -44,7 +44,7 @@ def test_every_row_of_every_group(tmp_path, span_bytes, kind, monkeypatch):
     titles = [f"título {n}" for n in range(10)]
     write(tmp_path / "a", TITLE=pa.array(titles, pa.string()).cast(kind), category=["c"] * 10, X=range(10))
     write(tmp_path / "b", TITLE=["z"], category=["d"], note=["n"])
-    rows, rejects = read(storage.match(str(tmp_path / "*")), span_bytes)
+    rows, rejects = read(list_files(str(tmp_path / "*")).files, span_bytes)
     assert rows == [("a", n + 1, (title, "c", None)) for n, title in enumerate(titles)] + [("b", 1, ("z", "d", "n"))]
     assert rejects == []
 
@@ -52,7 +52,7 @@ def test_every_row_of_every_group(tmp_path, span_bytes, kind, monkeypatch):
 def test_text_and_parquet_side_by_side(tmp_path):
     write(tmp_path / "b.parquet", TITLE=["x"], category=["c"])
     (tmp_path / "a.csv").write_bytes(b"category|TITLE\nd|y\n")
-    rows, _ = read(storage.match(str(tmp_path / "*")))
+    rows, _ = read(list_files(str(tmp_path / "*")).files)
     assert rows == [("a.csv", 2, ("y", "d", None)), ("b.parquet", 1, ("x", "c", None))]
 
 
@@ -112,7 +112,7 @@ def test_a_column_of_the_type_null_is_one_of_nulls(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"title": ["a", "b"], "quality": pa.nulls(2)}), path)
     text = sources.TextFormat(columns={"title": "title", "quality": "quality"}, optional=("quality",))
-    [source] = sources.list_sources(storage.match(str(path)), text)
+    [source] = sources.list_sources(list_files(str(path)).files, text)
     [span] = sources.split_sources([source], 1 << 20)
     [chunk] = module.read_span(span, text, 1 << 20)
     assert chunk.rows.select(["title", "quality"]).to_pylist() == [
@@ -131,4 +131,4 @@ def test_numbers_in_a_column_of_text_are_told_with_a_remedy(tmp_path):
         ((), "NAME$"),
     ):
         with pytest.raises(DataError, match=told + ".*" + end):
-            sources.list_sources(storage.match(str(path)), sources.TextFormat(columns=columns, optional=optional))
+            sources.list_sources(list_files(str(path)).files, sources.TextFormat(columns=columns, optional=optional))

@@ -86,9 +86,12 @@ def check_carried(schema: pa.Schema, path: str, remedy: str) -> None:
 def as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch with its columns as they are carried: see `plain_field`."""
     schema = pa.schema([plain_field(one) for one in batch.schema])
-    arrays = []
-    for array, one in zip(batch.columns, schema, strict=True):
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        arrays.append(array if array.type == one.type else array.cast(one.type))
+    arrays = [as_type(array, one.type) for array, one in zip(batch.columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def as_type(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Return values as a type that holds them: the plain one of their own, or one that has been joined with others."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array if array.type == type_ else array.cast(type_)
