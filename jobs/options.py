@@ -401,7 +401,7 @@ def add_run_options(
             "--follow-links", action="store_true", help="read what links inside a folder lead to, each file once"
         )
     else:
-        parser.set_defaults(input=(), max_reject_ratio=0.0)
+        parser.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
     run = parser.add_argument_group("how to run (never changes the rows)")
     run.add_argument(
         "--runner",

@@ -83,7 +83,7 @@ def list_files(path: str, *, photographs: bool = False, follow_links: bool = Fal
       follow_links: go on in folders, and read files, that links inside a folder lead to; each once.
 
     Raises:
-      DataError: a folder cannot be read, a path is no regular file, a link of a glob leads nowhere, or it is a table
+      DataError: a folder cannot be read, what a path or a glob names is no regular file or leads nowhere, or it is a table
         whose files are not all of its rows (Delta, Iceberg, Hudi).
     """
     asked: dict[str, Any] = {"photographs": photographs, "follow_links": follow_links}
@@ -196,6 +196,8 @@ class _Walk:
                         status = entry.stat()
                         held.add((status.st_dev, status.st_ino))
                         yield FileInfo(entry.path, status.st_size, status.st_mtime)
+                    elif self.pattern:
+                        storage.check_regular(entry.path)  # it was named: that is refused
                     else:
                         skip(self.skipped, SPECIAL, entry.path)
         for path in sorted(links):
