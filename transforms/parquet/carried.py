@@ -1,5 +1,6 @@
 """Columns that are carried from Parquet as they are: their types by storage, and files whose types differ joined."""
 
+import shlex
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -73,14 +74,14 @@ def difference(one: pa.Schema, other: pa.Schema) -> str:
     return next(f"{a.name!r} is {b.type}, not {a.type}" for a, b in pairs if not a.type.equals(b.type))
 
 
-def check_carried(schema: pa.Schema, path: str, remedy: str) -> None:
-    """Raise DataError, with the remedy, where an output cannot have a column: there is no digest of its type."""
+def check_carried(schema: pa.Schema, path: str) -> None:
+    """Raise DataError where an output cannot have a column: there is no digest of its type."""
     for one in schema:
         try:
             digest(empty(pa.schema([one])))
         except (TypeError, pa.ArrowException):
             told = f"{path}: the column {one.name!r} is {one.type}, which is not carried along"
-            raise DataError(f"{told}; {remedy}") from None
+            raise DataError(f"{told}; leave it out: --drop {shlex.quote(one.name)}") from None
 
 
 def as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:
