@@ -55,10 +55,11 @@ class Way:
 
 def _open_molino(vectors, *, double: bool) -> Callable[[int], object]:
     """Each batch as it comes from Parquet: looked through for what cannot be used, multiplied, and added."""
+    import numpy as np
     import pyarrow as pa
 
     from molino.transforms.blas import pin_blas
-    from molino.transforms.pca.read_vectors import check_block
+    from molino.transforms.pca.numbers import check_block
     from molino.transforms.pca.second_moment import add_moments, no_moment, second_moment
 
     pin_blas()
@@ -69,7 +70,8 @@ def _open_molino(vectors, *, double: bool) -> Callable[[int], object]:
         total = no_moment(NUMBERS, center=False)
         for start in range(0, rows, BATCH):
             batch = pa.record_batch({"v": column.slice(start, min(BATCH, rows - start))})
-            block = check_block(batch, "v", NUMBERS, line=start, row=start)
+            places = np.arange(start, start + batch.num_rows)
+            block = check_block(batch, ["v"], NUMBERS, lines=places, places=places)
             total = add_moments(total, second_moment(block.vectors, center=False))
         return total
 

@@ -3,13 +3,21 @@
 import argparse
 import dataclasses
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import Parser, add_run_options, format_rejects, natural, place, positive
+from molino.jobs.options import (
+    Parser,
+    add_run_options,
+    add_text_options,
+    format_rejects,
+    natural,
+    place,
+    positive,
+    text_format,
+)
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
@@ -20,20 +28,23 @@ if TYPE_CHECKING:
     from molino.jobs.run.runs import Plan, Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.pca.read_vectors import Vectors
+    from molino.transforms.pca.read_vectors import VectorColumns, Vectors
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
 VECTOR_TYPES = ("float16", "float32", "float64")
 
 DESCRIPTION = """
-Vectors of any Parquet rotated to their principal components, all other columns carried along.
+Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
+columns of numbers in Parquet or CSV.
 
 Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
 well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
 """
 EPILOG = """
 examples:
+  molino pca --input points.csv --column x y --output out
+  molino pca --input flowers.csv.gz --delimiter ';' --column width length --keep id --center --output out
   molino pca --input demo/titles --column small --output demo/pca
   molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
   molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
@@ -46,10 +57,25 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(
-        made, inputs="folder of a finished run, or Parquet files, folders or globs; also gs://, s3://", shuffles=False
+        made,
+        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "
+        "gs://, s3://",
+        shuffles=False,
     )
+    add_text_options(made, {}, delimiter=",", encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    vectors.add_argument("--column", required=True, metavar="NAME", help="column of vectors: lists of numbers")
+    vectors.add_argument(
+        "--column",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
+    )
+    carried = vectors.add_mutually_exclusive_group()
+    carried.add_argument(
+        "--keep", nargs="+", default=(), metavar="NAME", help="carry these columns alone (default: all but --column)"
+    )
+    carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
     vectors.add_argument(
         "--numbers",
         type=positive,
@@ -105,7 +131,7 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
         is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
         if is_run and os.path.abspath(args.output).startswith(os.path.abspath(path) + "/"):
             raise OptionError(f"--output {args.output} lies inside --input {path}; choose another --output")
-        of_run = [list_run(path, args.column)] if is_run else []
+        of_run = [list_run(path, args.column[0])] if is_run else []
         listings += of_run or inputs.find_inputs([path], follow_links=args.follow_links)
     return listings
 
@@ -121,7 +147,8 @@ def list_run(folder: str, column: str) -> "Listing":
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
     from molino.transforms.files.list_files import Listing
-    from molino.transforms.pca.read_vectors import is_vectors, read_schema
+    from molino.transforms.pca.numbers import is_vectors
+    from molino.transforms.pca.read_vectors import read_schema
 
     root = os.path.abspath(folder) if storage.is_local(folder) else folder
     manifest = read_finished(root)
@@ -153,7 +180,7 @@ def list_run(folder: str, column: str) -> "Listing":
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
-    """Look at the footers of the files and return what the run will do.
+    """Look at the footers of the files, count the records of texts, and return what the run will do.
 
     Raises:
       OptionError: an option's value cannot be used.
@@ -161,23 +188,27 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     """
     from molino.jobs.run.inputs import input_files
     from molino.jobs.run.runs import Plan
+    from molino.jobs.run.text_input import text_input
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from molino.schemas.rejects import REJECTS
     from molino.transforms.pca.cosine_errors import SAMPLE_ROWS
-    from molino.transforms.pca.read_vectors import list_vectors
+    from molino.transforms.pca.read_vectors import is_parquet, list_text_vectors, list_vectors
     from molino.transforms.pca.rotate import Rotation
 
     files = input_files(inputs)
-    vectors = list_vectors(files, args.column, args.numbers)
+    columns = choose_columns(args)
+    text, texts = text_format(args, {}), None
+    if is_parquet(files[0].path):
+        vectors = list_vectors(files, columns, args.numbers)
+    else:
+        texts = text_input(args, inputs, text)
+        vectors = list_text_vectors(texts.sources, text, columns, args.command)
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
     if args.components and args.components > vectors.numbers:
         raise OptionError(
-            f"--components {args.components}: the vectors of {args.column} have {vectors.numbers} numbers"
+            f"--components {args.components}: the vectors of {' '.join(args.column)} have {vectors.numbers} numbers"
         )
-    for name in (args.label_column, args.against):
-        if name is not None and name not in vectors.schema.names:
-            raise DataError(f"{files[0].path} has no column {name!r}; it has: {', '.join(vectors.schema.names)}")
     if args.against is not None:
         vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
@@ -191,7 +222,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         label=args.label_column,
         seed=args.seed,
     )
-    options = {"column": args.column, "numbers": vectors.numbers, **dataclasses.asdict(how)}
+    options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
+    options |= dataclasses.asdict(how) | (dataclasses.asdict(text) if texts else {})
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
     return Plan(
         job="pca",
@@ -201,22 +233,29 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         counted=("vectors", "rejects"),
         build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
         total_bytes=vectors.bytes,
-        warnings=partition_warnings([file.label for file in vectors.files]),
-        warn=[warn_of_vectors],
+        warnings=[*(texts.warnings if texts else ())],
+        warn=[warn_of_vectors, *(texts.warn if texts else ())],
+        findings=texts.findings if texts else (),
         stages={"read": "1/2 adding up", "write": "2/2 rotating"},
         size=functools.partial(pca_size, vectors, rotation=how, file_bytes=sum(file.bytes for file in files)),
     )
 
 
-def partition_warnings(labels: Sequence[str]) -> list:
-    """Return a warning where folders are called key=value: a column that no file holds."""
-    held = [label for label in labels if re.search(r"[^/=]+=[^/]*/", label)]
-    names = sorted({name for label in held for name in re.findall(r"([^/=]+)=[^/]*/", label)})
-    told = (
-        f"columns that stand in names of folders alone are not read: {', '.join(names)}; files in them: {len(held):,}"
-    )
-    remedy = "the output's column `source` has these names"
-    return [DataWarning("pca.partitions", told, len(held), held[0], remedy)] if held else []
+def choose_columns(args: argparse.Namespace) -> "VectorColumns":
+    """Return what the options say of columns.
+
+    Raises:
+      OptionError: a column is named twice, or dropped and used.
+    """
+    from molino.transforms.pca.read_vectors import VectorColumns
+
+    for name in args.column:
+        if args.column.count(name) > 1:
+            raise OptionError(f"--column has {name!r} twice; name it once")
+        if name in args.drop:
+            raise OptionError(f"--drop {name}: it is a --column; leave it out of --drop")
+    others = tuple(name for name in (args.label_column, args.against) if name is not None)
+    return VectorColumns(vector=tuple(args.column), others=others, keep=tuple(args.keep), drop=tuple(args.drop))
 
 
 def warn_of_vectors(counters: Mapping[str, int]) -> list:

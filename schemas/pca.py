@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, schema
+from molino.schemas.rejects import TEXT_REASONS
 
 
 def place_names(fields: pa.Schema) -> tuple[str, str]:
@@ -11,24 +12,26 @@ def place_names(fields: pa.Schema) -> tuple[str, str]:
     >>> place_names(pa.schema([("source", pa.string())]))
     ('input_source', 'row')
     """
+    return free_name("source", fields, "input_"), free_name("row", fields, "input_")
 
-    def free(name: str) -> str:
-        return free(f"input_{name}") if name in fields.names else name
 
-    return free("source"), free("row")
+def free_name(name: str, fields: pa.Schema, mark: str) -> str:
+    """Return a name that no field has: with a mark before it, once or more, where one does."""
+    return free_name(f"{mark}{name}", fields, mark) if name in fields.names else name
 
 
 def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:
     """Return the schema of the rotated vectors: that of the input with other vectors in `column`, then file and row.
 
     Args:
-      fields: of the input, in its order.
+      fields: that are carried, in their order; the vectors come after them where they have no place among them.
       numbers: of a rotated vector.
       type_: of each.
     """
     of = pa.field("element", type_, nullable=False)
     rotated = field(column, pa.list_(of, numbers), "Scores of the vector on the first components")
     kept = [rotated if one.name == column else one for one in fields]
+    kept += [] if column in fields.names else [rotated]
     source, row = place_names(fields)
     place = field(source, pa.string(), "Input file, relative to the inputs' common folder")
     return schema("pca.vectors", 2, *kept, place, field(row, pa.int64(), "Row in that file, from 1"))
@@ -104,13 +107,17 @@ COUNTERS = {
     "rejects.REASON": "Of these, those with this reason",
     "numbers": "Numbers of a vector",
     "components": "Numbers of a rotated vector",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
     "refined": "1 where small components needed a pass of their own, else 0",
 }
 
 REASONS = {
     "null_vector": "There is no vector",
-    "null_number": "A number of the vector is null",
+    "null_number": "A number of the vector is null, or nothing stands in its field",
+    "no_number": "Text where a number should stand",
+    "inexact_integer": "An integer beyond 2**53 that float64 does not hold exactly",
     "wrong_length": "More or fewer numbers than the others have",
     "not_a_number": "A number of the vector is NaN",
     "infinite": "A number of the vector is infinite",
+    **TEXT_REASONS,
 }

@@ -6,11 +6,17 @@ from typing import Any
 from molino.jobs.forecast.estimate import show_time
 from molino.jobs.options import many
 from molino.jobs.run.manifest import MANIFEST
+from molino.transforms.files import storage
 from molino.transforms.warnings import from_json, print_warnings
+
+SUMMARY, MOST_LINES = "summary.txt", 40
 
 
 def summary_lines(output: str, manifest: dict[str, Any], summary: Sequence) -> Iterator[str]:
-    """Yield what a person reads of a finished run, `summary` first; its warnings go to standard error."""
+    """Yield what a person reads of a finished run, `summary` first; its warnings go to standard error.
+
+    A view `summary.txt` comes last, where it is no longer than a screen.
+    """
     read, seconds, planned = manifest["balance"][0], manifest["seconds"], manifest["plan"].get("seconds")
     rate = manifest["counters"].get(read, 0) / max(seconds, 1e-3)
     took = f"{show_time(seconds)}, {f'{rate:,.0f}' if rate >= 100 else f'{rate:.1f}'} {read.removesuffix('_read')}/s"
@@ -24,3 +30,6 @@ def summary_lines(output: str, manifest: dict[str, Any], summary: Sequence) -> I
     lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
     for name, text in lines:
         yield f"{name:>12}  {text}"
+    if SUMMARY in [view["path"] for view in manifest["views"]]:
+        text = storage.read_bytes(storage.join(output, SUMMARY)).decode().splitlines()
+        yield from ["", *text] if len(text) <= MOST_LINES else []

@@ -106,6 +106,17 @@ def two_kinds(folder):
     return [folder / "a.parquet", folder / "b.parquet"], (), ["b.parquet has other columns", "'vector' is"]
 
 
+def not_carried(folder):
+    pq.write_table(pa.table({"vector": GOOD, "null": pa.nulls(9)}), folder / "v.parquet")
+    return folder / "v.parquet", (), ["the column 'null' is null, which is not carried along", "--drop null"]
+
+
+def two_formats(folder):
+    pq.write_table(pa.table({"vector": [1.0]}), folder / "a.parquet")
+    (folder / "b.csv").write_text("vector\n1\n")
+    return [folder / "a.parquet", folder / "b.csv"], (), ["b.csv is no Parquet file", "give files of one kind"]
+
+
 def unfinished_run(folder):
     (folder / "run").mkdir()
     (folder / "run/_manifest.json").write_text("{}")
@@ -114,12 +125,20 @@ def unfinished_run(folder):
 
 GOOD = [[1.0, 2.0]] * 9
 CASES = {
-    "no Parquet": content(b"a,b\n1,2\n", "no Parquet file"),
-    "cut footer": content(b"PAR1" + bytes(99), "no Parquet file"),
+    "no such column": content(b"a,b\n1,2\n", "has no column 'vector'; it has: a, b"),
+    "lists as text": content(b'vector,w\n"[1,2]",1\n', "the column 'vector' holds lists as text; make Parquet"),
+    "another delimiter": content(b"vector;w\n1;2\n", "right would be", "--delimiter ';'"),
+    "encrypted Parquet": content(b"PARE" + bytes(99), "is an encrypted Parquet file", "decrypt it first"),
+    "Arrow": content(b"ARROW1" + bytes(99), "is an Arrow IPC (Feather) file", "convert it to Parquet"),
+    "bzip2": content(b"BZh9" + bytes(99), "is compressed by bzip2", "bunzip2 -k"),
+    "texts of no numbers": content(b"vector\n1,5\n" + b"x\n" * 9, "too_many_fields 1", "no_number 9"),
+    "cut footer": content(b"PAR1" + bytes(99), "no whole Parquet file: it was cut off"),
     "bytes changed": cut_short,
     "empty": rows_of([], "holds any rows", "--allow-empty"),
-    "no numbers": rows_of([1, 2], "no list of numbers", type_=pa.int64()),
-    "strings": rows_of([["a"]], "no list of numbers", type_=pa.list_(pa.string())),
+    "dates": rows_of([1, 2], "'vector' is date32", "--column takes", type_=pa.date32()),
+    "strings": rows_of([["a"]], "'vector' is list<", "--column takes", type_=pa.list_(pa.string())),
+    "not carried": not_carried,
+    "two kinds of inputs": two_formats,
     "only nulls": rows_of([None, None], "holds no vector", type_=pa.list_(pa.float64())),
     "a null": rows_of([*GOOD, None], "1 of 10 records", "null_vector 1", "--max-reject-ratio"),
     "a null number": rows_of([*GOOD, [1.0, None]], "null_number 1"),
@@ -240,6 +259,28 @@ def test_the_bytes_are_the_same(case, outputs):
     assert bytes_of(outputs[case]) == bytes_of(outputs["plain"])
     assert manifest_of(outputs[case])["digest"] == manifest_of(outputs["plain"])["digest"]
     assert manifest_of(outputs[case])["counters"] == manifest_of(outputs["plain"])["counters"]
+
+
+def test_the_bytes_of_a_text_are_the_same(tmp_path):
+    """Of an unquoted one, cut into pieces, and a quoted one, read whole; in threads and processes."""
+    random = np.random.default_rng(1)
+    points = random.standard_normal((5000, 2)).tolist()
+    for name, text in (("a", "{}"), ("b", '"of\n{}"')):
+        rows = [f"{x!r},{text.format(n)},{y!r}" for n, (x, y) in enumerate(points)]
+        rows[7], rows[4000] = "x,n,y", "1"
+        (tmp_path / f"{name}.csv").write_text("\n".join(["x,n,y", *rows]))
+    plain = environment(tmp_path, SMALL_SPANS + "molino.transforms.pca.read_vectors.PIECE_BYTES = 10_000\n")
+    ways = {"a": ["--workers", 1], "b": ["--workers", 4], "c": ["--workers", 2, "--worker-mode", "processes"]}
+
+    def run(name):
+        inputs = ["--input", tmp_path / "a.csv", tmp_path / "b.csv", "--column", "x", "y"]
+        return molino("pca", *inputs, "--output", tmp_path / name, "--quiet", *ways[name], env=plain)
+
+    ended = side_by_side([lambda name=name: run(name) for name in ways])
+    assert [one.code for one in ended] == [0] * 3
+    assert len(manifest_of(tmp_path / "a")["datasets"]["vectors"]["files"]) > 10
+    assert [len(file) for file in [manifest_of(tmp_path / "a")["datasets"]["rejects"]["files"]]] == [3]
+    assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b") == bytes_of(tmp_path / "c")
 
 
 def test_there_were_many_spans_and_a_second_pass(outputs):

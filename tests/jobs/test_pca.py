@@ -1,5 +1,6 @@
 """The pca job from its command line, against the singular value decomposition of all rows by NumPy."""
 
+import gzip
 import json
 import shutil
 
@@ -7,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 
 from molino.jobs import pca
 from molino.jobs.run.recheck import verify
@@ -14,7 +17,8 @@ from molino.schemas import name_of
 from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
 from molino.transforms.errors import DataError
 from molino.transforms.pca.components import find_components, fix_signs, refine_components, rotate_vectors
-from molino.transforms.pca.read_vectors import VectorSpan, check_block
+from molino.transforms.pca.numbers import check_block
+from molino.transforms.pca.read_vectors import VectorSpan
 from molino.transforms.pca.rotate import count_zeros
 from molino.transforms.pca.sample import HOSTILE, sample_vectors
 from molino.transforms.pca.second_moment import second_moment
@@ -149,7 +153,13 @@ def test_rows_stand_in_the_order_given(tmp_path, vectors):
     ],
 )
 def test_what_gives_no_components_is_told(made, told):
-    block = check_block(pa.record_batch({"v": lists(made, np.float32)}), "v", 3, line=0, row=0)
+    block = check_block(
+        pa.record_batch({"v": lists(made, np.float32)}),
+        ["v"],
+        3,
+        lines=np.arange(1, 1 + len(made)),
+        places=np.arange(len(made)),
+    )
     span = VectorSpan(number=0, path="", label="v.parquet", start=0, end=1, line=0, row=0)
     rough = find_components(second_moment(made, center=False))
     exact = refine_components(rough, second_moment(rotate_vectors(made, rough.axes), center=False))
@@ -268,6 +278,87 @@ def test_a_thousand_points_as_the_study_made_them(tmp_path):
     assert kurtosis == pytest.approx([1.8, 3.0], abs=0.35)
 
 
+IRIS = """\
+Standard deviations (1, .., p=4):
+[1] 2.0562689 0.4926162 0.2796596 0.1543862
+
+Rotation (n x k) = (4 x 4):
+                     PC1         PC2         PC3        PC4
+Sepal.Length  0.36138659  0.65658877 -0.58202985  0.3154872
+Sepal.Width  -0.08452251  0.73016143  0.59791083 -0.3197231
+Petal.Length  0.85667061 -0.17337266  0.07623608 -0.4798390
+Petal.Width   0.35828920 -0.07548102  0.54583143  0.7536574
+
+Importance of components:
+                          PC1     PC2    PC3     PC4
+Standard deviation     2.0563 0.49262 0.2797 0.15439
+Proportion of Variance 0.9246 0.05307 0.0171 0.00521
+Cumulative Proportion  0.9246 0.97769 0.9948 1.00000
+"""  # prcomp(iris[1:4]) and its summary in R
+
+
+def test_one_command_gives_what_r_gives_of_a_csv(tmp_path, capsys):
+    frame = load_iris(as_frame=True).frame
+    names = ["Sepal.Length", "Sepal.Width", "Petal.Length", "Petal.Width"]
+    frame.columns = [*names, "Species"]
+    frame.to_csv(tmp_path / "iris.csv", index=False)
+    out = tmp_path / "out"
+    assert run("--input", tmp_path / "iris.csv", "--column", *names, "--center", "--output", out) == 0
+    assert capsys.readouterr().out.endswith(f"\n\n{IRIS}")
+    assert (out / "summary.txt").read_text() == IRIS
+    found = table(out, "vectors")
+    assert found.column_names == ["Species", "scores", "source", "row"]
+    scores = PCA(svd_solver="full").fit_transform(frame[names].to_numpy())
+    np.testing.assert_allclose(np.abs(matrix(found["scores"])), np.abs(scores), atol=1e-12)
+    assert found["Species"].to_pylist() == [str(kind) for kind in frame["Species"]]
+    assert verify(str(out))[1] == []
+    assert undeclared(manifest_of(out)) == set()
+
+
+def test_text_with_bad_lines(tmp_path, capsys):
+    """Of two files, one packed: rows, rejects with their lines, and warnings."""
+    random = np.random.default_rng(1)
+    lines = [f"{n},{x!r},{y!r},é" for n, (x, y) in enumerate(random.standard_normal((3000, 2)).tolist())]
+    expected = np.array([line.split(",")[1:3] for line in lines], float)
+    lines[10], lines[20], lines[2000] = "10,1", "20,1,x,é", "2000,,2,é"
+    lines[1700] = lines[1700].replace("é", 'é"é')
+    for name, part in (("a.csv", lines[:1500]), ("b.csv.gz", lines[1500:])):
+        data = "\n".join(["id,x,y,t", *part]).encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    out = tmp_path / "out"
+    arguments = ["--input", tmp_path / "a.csv", tmp_path / "b.csv.gz", "--column", "x", "y", "--keep", "id", "y"]
+    assert run(*arguments, "--encoding", "cp850", "--label-column", "t", "--output", out) == 0
+    told = capsys.readouterr().err
+    assert "text that is read as cp850 is valid UTF-8 (2 of 2 files looked at); first: a.csv line 2" in told
+    assert "1 records have a quote within a field that is not quoted" in told
+    assert "; b.csv.gz line 202; write it twice" in told
+    found, rejects = table(out, "vectors"), table(out, "rejects").to_pylist()
+    good = [n for n in range(3000) if n not in (10, 20, 2000)]
+    assert found.column_names == ["id", "y", "scores", "source", "row"]
+    assert found["id"].to_pylist() == [str(n) for n in good]
+    assert found["row"].to_pylist() == [n % 1500 + 1 for n in good]
+    assert [tuple(row.values()) for row in rejects] == [
+        ("a.csv", 12, "too_few_fields", "99,9"), ("a.csv", 22, "no_number", "column 'y': A"),
+        ("b.csv.gz", 502, "null_number", "column 'x'"),
+    ]  # fmt: skip
+    axes = matrix(table(out, "components")["loadings"])
+    np.testing.assert_allclose(matrix(found["scores"]), expected[good] @ axes.T, atol=1e-12)
+    assert manifest_of(out)["counters"] == {
+        "rows_read": 3000, "vectors": 2997, "rejects": 3, "numbers": 2, "components": 2, "refined": 0,
+        "rejects.too_few_fields": 1, "rejects.no_number": 1, "rejects.null_number": 1, "quotes.unquoted": 1,
+    }  # fmt: skip
+    assert undeclared(manifest_of(out)) == set()
+    assert verify(str(out))[1] == []
+
+
+def test_names_of_columns_that_are_taken(tmp_path):
+    pq.write_table(pa.table({"x": [1.0, 2], "scores": [3, 4], "source": [5, 6], "position": [7, 8]}), tmp_path / "a")
+    assert run("--input", tmp_path / "a", "--column", "x", "--output", tmp_path / "out") == 0
+    found = table(tmp_path / "out", "vectors")
+    assert found.column_names == ["scores", "source", "position", "pca_scores", "input_source", "row"]
+    assert found["pca_scores"].to_pylist() == [[1.0], [2.0]]
+
+
 def test_bad_rows_are_rejects(tmp_path):
     sample_vectors(str(tmp_path / "p.parquet"), rows=1000, numbers=3, seed=1, hostile=True)
     assert run("--input", tmp_path / "p.parquet", "--column", "vector", "--output", tmp_path / "out") == 0
@@ -293,6 +384,8 @@ def test_no_rows_by_option(tmp_path):
         (["--components", 13], "the vectors of double have 12 numbers"),
         (["--components", 0], "at least 1"),
         (["--max-cosine-error", 0], "above 0"),
+        (["--drop", "double"], "--drop double: it is a --column"),
+        (["--drop", "id", "--keep", "id"], "not allowed with"),
         (["--components", 2, "--max-cosine-error", 0.1], "not allowed with"),
     ],
 )

@@ -83,8 +83,8 @@ def list_files(path: str, *, photographs: bool = False, follow_links: bool = Fal
       follow_links: go on in folders, and read files, that links inside a folder lead to; each once.
 
     Raises:
-      DataError: a folder cannot be read, what a path or a glob names is no regular file or leads nowhere, or it is a table
-        whose files are not all of its rows (Delta, Iceberg, Hudi).
+      DataError: a folder cannot be read, what a path or a glob names is no regular file or leads nowhere, or it is a
+        table whose folder has files of earlier versions (Delta, Iceberg, Hudi).
     """
     asked: dict[str, Any] = {"photographs": photographs, "follow_links": follow_links}
     walk = _Walk(hidden="." if photographs else "._", papers=not photographs, follow_links=follow_links)

@@ -1,52 +1,112 @@
-"""Vectors from Parquet: files are read in parallel, in blocks of fixed rows, and each row is used or rejected."""
+"""Vectors from Parquet and from text: files are read in parallel, in blocks of rows, and each is used or rejected."""
 
 import contextlib
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from molino.transforms.errors import DataError
+from molino.schemas.pca import free_name
+from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder
+from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.pca.numbers import Block, check_block, is_number, is_vectors, number_type, vector_lengths
 from molino.transforms.rows.batches import concat
-from molino.transforms.rows.carried import as_plain, check_carried, difference, join_schemas, plain_field, plain_type
+from molino.transforms.rows.carried import as_plain, check_carried, difference, join_schemas, plain_field
+from molino.transforms.text.columns import DELIMITERS, split_header
+from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.position import LINE_BITS, POSITION
+from molino.transforms.text.read import cut_source, read_span
+from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat
+from molino.transforms.warnings import Sighting
 
 BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the rows alone
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
+PIECE_BYTES = 4 << 20  # of a text, which is read as a row group is
 SAMPLED_FILES, SAMPLED_ROWS = 16, 1024  # that tell how long vectors are: the first rows of files spread over all
+MOST_NAMES = 30  # that a message lists
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
 
 NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
+IN_SPAN = (1 << LINE_BITS) - 1  # the part of a position that is the line
 
-# reasons to reject a row
-NULL_VECTOR, NULL_NUMBER, WRONG_LENGTH = "null_vector", "null_number", "wrong_length"
-NAN, INFINITE = "not_a_number", "infinite"
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VectorColumns:
+    """What is asked of columns, by name.
+
+    Attributes:
+      vector: what the vectors are made of: one column of lists, or any number of columns of a number each.
+      others: that are read besides: labels, and vectors to compare with.
+      keep: those that are carried; () for all that are not in `vector`.
+      drop: those that are not.
+    """
+
+    vector: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+    def carried(self, names: Sequence[str]) -> list[str]:
+        """Return which columns of an input are carried as they are, in its order."""
+        return [name for name in names if (name in self.keep if self.keep else name not in (*self.vector, *self.drop))]
+
+    def read(self, names: Sequence[str], path: str) -> list[str]:
+        """Return which columns of a file are read, in its order.
+
+        Raises:
+          DataError: it lacks one that is asked for, or has one twice.
+        """
+        self.check((*self.vector, *self.others, *self.keep), names, path)
+        used = {*self.vector, *self.others, *self.carried(names)}
+        if twice := [name for name in names if name in used and names.count(name) > 1]:
+            raise DataError(f"{path} has two columns {twice[0]!r}; rename one")
+        return [name for name in names if name in used]
+
+    def check(self, needed: Sequence[str], names: Sequence[str], path: str) -> None:
+        """Raise DataError unless a file with columns of these names has all that are needed."""
+        for name in needed:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"did you mean {near[0]!r}? It has" if near else "it has"
+                more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+                raise DataError(
+                    f"{path} has no column {name!r}; {hint}: {', '.join(names[:MOST_NAMES]) or 'none'}{more}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorFile:
-    """A Parquet file: its path, what outputs call it, and rows and bytes of each row group, all columns, unpacked."""
+    """A Parquet file, or a text: a file or a member of one.
+
+    Attributes:
+      label: what outputs call it.
+      groups: records and bytes of each row group, all columns, unpacked; or of each piece of a text.
+      pieces: of a text.
+      text: how it is written; None for Parquet.
+    """
 
     path: str
     label: str
     groups: tuple[tuple[int, int], ...]
+    pieces: tuple[Span, ...] = ()
+    text: TextFormat | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorSpan:
-    """Consecutive row groups of a file.
+    """Consecutive row groups of a file, or pieces of a text.
 
     Attributes:
-      start, end: numbers of row groups.
-      line: rows of the file before it.
-      row: rows of all files before it.
-      sampled: rows of all files, counted from 0, that lie in it and belong to the sample.
+      start, end: numbers of row groups or pieces.
+      line: records of the file before it.
+      row: records of all files before it.
+      sampled: records of all files, counted from 0, that lie in it and belong to the sample.
+      pieces, text: of a text, see `VectorFile`.
     """
 
     number: int
@@ -57,20 +117,22 @@ class VectorSpan:
     line: int
     row: int
     sampled: tuple[int, ...] = ()
+    pieces: tuple[Span, ...] = ()
+    text: TextFormat | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vectors:
-    """The files that hold a column of vectors.
+    """The files that hold vectors.
 
     Attributes:
+      columns: what the vectors are made of, and which columns are carried.
       numbers: of a vector.
       type: of each number, as read.
-      schema: of all columns, as they are carried: see `plain_field`.
-      rows, bytes: of all files; bytes unpacked.
+      schema: of all columns that are read, as they are carried: see `plain_field`.
     """
 
-    column: str
+    columns: VectorColumns
     numbers: int
     type: pa.DataType
     schema: pa.Schema
@@ -86,15 +148,31 @@ class Vectors:
         """Bytes of all row groups, unpacked."""
         return sum(size for file in self.files for _, size in file.groups)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the numbers of a vector: of their columns, or none where they stand in lists."""
+        return [] if is_vectors(self.schema.field(self.columns.vector[0]).type) else list(self.columns.vector)
+
+    @property
+    def column(self) -> str:
+        """Name of the column of rotated vectors: of lists their own."""
+        return free_name("scores", self.carried, "pca_") if self.names else self.columns.vector[0]
+
+    @property
+    def carried(self) -> pa.Schema:
+        """The columns that an output has of the input, a column of vectors in its place among them."""
+        kept = {*self.columns.carried(self.schema.names), *(() if self.names else self.columns.vector)}
+        return pa.schema([one for one in self.schema if one.name in kept])
+
     def numbers_of(self, column: str, numbers: int | None = None) -> int:
         """Return how many numbers the vectors of a column have; `numbers` where some of a sample have as many.
 
         Raises:
           DataError: it holds no vectors, or none of that length.
         """
-        path = self.files[0].path
-        check_is_vectors(self.schema, column, path)
-        type_ = self.schema.field(column).type
+        path, type_ = self.files[0].path, self.schema.field(column).type
+        if not is_vectors(type_):
+            raise DataError(f"{path}: the column {column!r} is {type_}, no list of numbers")
         fixed = pa.types.is_fixed_size_list(type_)
         lengths = Counter({type_.list_size: 1}) if fixed else _count_lengths(column, self.files)
         lengths.pop(0, None)
@@ -131,6 +209,8 @@ class Vectors:
                             line=line,
                             row=row,
                             sampled=tuple(drawn[first:last].tolist()),
+                            pieces=file.pieces[start:number],
+                            text=file.text,
                         )
                     )
                     row, line, start = row + inside, line + inside, number
@@ -146,7 +226,7 @@ def use_own_pool() -> None:
             return
 
 
-def list_vectors(files: Sequence[storage.FileInfo], column: str, numbers: int | None = None) -> Vectors:
+def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numbers: int | None = None) -> Vectors:
     """Look at the footers of Parquet files and return what they hold.
 
     The length of a vector is that of its type, or where lists may have any length the commonest of a sample.
@@ -155,65 +235,117 @@ def list_vectors(files: Sequence[storage.FileInfo], column: str, numbers: int | 
       numbers: of a vector, if the user says so.
 
     Raises:
-      DataError: a file is no Parquet, has no such column or one without vectors, or other columns than the first.
+      DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
     """
     root = common_folder([file.path for file in files])
-    found, schema, first = [], None, ""
+    found, names, schema, first = [], list[str](), None, ""
     for info in files:
-        read, groups = _footer(info.path)
+        if not is_parquet(info.path):
+            raise DataError(f"{info.path} is no Parquet file, as {first or 'others'} is; give files of one kind")
+        with _open(info.path) as file:
+            read, metadata = file.schema_arrow, file.metadata
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        own = {name: pa.field(name, pa.string()) for name in folder_columns(info.path)}
+        own |= {field.name: plain_field(field) for field in read}
+        there = [*read.names, *(name for name in own if name not in read.names)]
+        names += there
+        read = pa.schema([own[name] for name in columns.read(there, info.path)])
         if schema is None:
             schema, first = read, info.path
-            check_is_vectors(schema, column, info.path)
         elif (joined := join_schemas(schema, read)) is None:
             raise DataError(f"{info.path} has other columns than {first}: {difference(schema, read)}; run them apart")
         else:
             schema = joined
-        found.append(VectorFile(path=info.path, label=info.path[len(root) :], groups=groups))
+        sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
+        found.append(VectorFile(path=info.path, label=info.path[len(root) :], groups=sizes))
     assert schema is not None
-    check_carried(schema, first, "write the file without it")
-    made = Vectors(
-        column=column, numbers=0, type=schema.field(column).type.value_type, schema=schema, files=tuple(found)
+    columns.check(columns.drop, list(dict.fromkeys(names)), first)
+    return _checked(columns, schema, found, numbers)
+
+
+def list_text_vectors(
+    sources: Sequence[Source], text: TextFormat, columns: VectorColumns, command: CommandLine
+) -> Vectors:
+    """Read texts once, to count their records, and return what they hold.
+
+    Args:
+      text: how they are written; of no column.
+      command: what the user typed, for the remedies.
+
+    Raises:
+      DataError: one is Parquet, lacks a column, or has others than the first; or a column holds lists as text.
+    """
+    first = next((source for source in sources if source.header), sources[0])
+    used, found = columns.read(_header(first, text, columns, command), first.path), []
+    for source in sources:
+        path = f"{source.path}!{source.member}" if source.member else source.path
+        if source.kind == PARQUET:
+            raise DataError(f"{path} is Parquet, and {first.path} is not; give files of one kind")
+        if source.header:
+            mine = columns.read(_header(source, text, columns, command), path)
+            columns.check(columns.drop, source.header, path)
+            if odd := {*mine} ^ {*used}:
+                raise DataError(f"{path} has other columns than {first.path}: {min(odd)!r}; run them apart")
+        of = dataclasses.replace(text, columns={str(place): name for place, name in enumerate(used)})
+        source = dataclasses.replace(source, columns=of.columns)
+        of, pieces, counts = cut_source(source, of, PIECE_BYTES)
+        groups = tuple((rows, piece.end - piece.start) for rows, piece in zip(counts, pieces, strict=True))
+        found.append(VectorFile(path=path, label=source.label, groups=groups, pieces=tuple(pieces), text=of))
+    if begin := next((file for file in found if file.pieces), None):
+        rows = next(read_span(begin.pieces[0], begin.text or text, PIECE_BYTES)).rows
+        for name in columns.vector:
+            if any(value.lstrip().startswith("[") for value in rows[str(used.index(name))][:SAMPLED_ROWS].to_pylist()):
+                raise DataError(f"{begin.path}: the column {name!r} holds lists as text; {_to_lists(begin.path, name)}")
+    return _checked(columns, pa.schema([pa.field(name, pa.string(), nullable=False) for name in used]), found)
+
+
+def _header(source: Source, text: TextFormat, columns: VectorColumns, command: CommandLine) -> tuple[str, ...]:
+    """Return the columns of a text and of its folders; raise DataError where another delimiter would give the vectors."""
+    for other in DELIMITERS:
+        names = {*split_header(text.delimiter.join(source.header), other, "" if other == text.quote else text.quote)}
+        if not {*columns.vector} <= {*source.header} and {*columns.vector} <= names:
+            raise DataError(f"{source.path}: right would be: {command.changed(delimiter=other)}")
+    return (*source.header, *(name for name in folder_columns(source.path) if name not in source.header))
+
+
+def _to_lists(path: str, column: str) -> str:
+    """Return how a column of text becomes one of lists."""
+    return (
+        "make Parquet with lists of it, with DuckDB say: "
+        f"COPY (SELECT * REPLACE (\"{column}\"::DOUBLE[] AS \"{column}\") FROM '{path}') TO 'lists.parquet'"
     )
-    return dataclasses.replace(made, numbers=made.numbers_of(column, numbers))
 
 
-def _footer(path: str) -> tuple[pa.Schema, tuple[tuple[int, int], ...]]:
-    """Return the columns of a file as they are carried, and rows and bytes of its row groups."""
-    with _open(path) as file:
-        read, metadata = file.schema_arrow, file.metadata
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    if len(set(read.names)) < len(read.names):
-        twice = next(name for name in read.names if read.names.count(name) > 1)
-        raise DataError(f"{path} has two columns {twice!r}; rename one")
-    carried = pa.schema([plain_field(one) for one in read])
-    return carried, tuple((group.num_rows, group.total_byte_size) for group in groups)
+def _checked(
+    columns: VectorColumns, schema: pa.Schema, files: Sequence[VectorFile], numbers: int | None = None
+) -> Vectors:
+    path, types = files[0].path, [schema.field(name).type for name in columns.vector]
+    lists = len(types) == 1 and is_vectors(types[0])
+    is_text = files[0].text is not None
+    odd = [name for name in columns.vector if not is_number(schema.field(name).type)]
+    if odd and not lists and not is_text:
+        types_of = ", ".join(f"{name!r} is {schema.field(name).type}" for name in odd)
+        what = "--column takes one column of lists of numbers, or columns of one number each: integers or floats"
+        if pa.types.is_string(schema.field(odd[0]).type):
+            what = f"text is no number; if it is such as [1,2,3], {_to_lists(path, odd[0])}"
+        raise DataError(f"{path}: the column {types_of}; {what}")
+    if numbers and not lists:
+        raise OptionError(f"--numbers {numbers} is for a column of lists; {', '.join(columns.vector)} is none")
+    made = Vectors(columns=columns, numbers=len(types), type=number_type(types), schema=schema, files=tuple(files))
+    check_carried(made.carried, path, "leave it out: --drop {}")
+    return dataclasses.replace(made, numbers=made.numbers_of(columns.vector[0], numbers)) if lists else made
+
+
+def is_parquet(path: str) -> bool:
+    """Return whether a file begins as Parquet does."""
+    with storage.open_input(path) as raw, storage.explained(path, "read"):
+        return raw.read(4) == b"PAR1"
 
 
 def read_schema(path: str) -> pa.Schema:
     """Return the columns of a Parquet file."""
     with _open(path) as file:
         return file.schema_arrow
-
-
-def is_vectors(type_: pa.DataType) -> bool:
-    """Return whether values of a type can be vectors: lists of floats, or of integers that float64 can hold."""
-    type_ = plain_type(type_)
-    if not (pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_)):
-        return False
-    of = type_.value_type
-    return pa.types.is_floating(of) or (pa.types.is_integer(of) and of.bit_width <= 32)
-
-
-def check_is_vectors(schema: pa.Schema, column: str, path: str) -> None:
-    """Raise DataError unless a column is there and holds vectors."""
-    if column not in schema.names:
-        near = difflib.get_close_matches(column, schema.names, 1)
-        have = [one.name for one in schema if is_vectors(one.type)]
-        hint = f"did you mean {near[0]!r}?" if near else f"its vectors: {', '.join(map(repr, have)) or 'none'}"
-        raise DataError(f"{path} has no column {column!r}; {hint}")
-    if not is_vectors(schema.field(column).type):
-        what = "no list of numbers: float16, float32, float64, or integers of at most 32 bits"
-        raise DataError(f"{path}: the column {column!r} is {schema.field(column).type}, {what}")
 
 
 def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
@@ -223,8 +355,8 @@ def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
         for file in some:
             with _open(file.path) as opened:
                 for batch in opened.iter_batches(SAMPLED_ROWS, columns=[column], use_threads=False):
-                    lengths = pc.list_value_length(as_plain(batch)[column].drop_null())
-                    found.update(lengths.to_pylist())
+                    lengths = vector_lengths(as_plain(batch)[column].drop_null())
+                    found.update(lengths.tolist())
                     if not whole or any(found):
                         break
         if any(found):
@@ -240,45 +372,72 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
             yield pq.ParquetFile(raw, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             cause = " ".join(str(error).split())[:120]
+            if "crypt" in cause:
+                raise DataError(f"{path} is an encrypted Parquet file ({cause}); decrypt it first") from None
             if "magic bytes not found" in cause:
-                raise DataError(f"{path} is no Parquet file, or one that was cut off; check --input") from None
+                raise DataError(f"{path} is no whole Parquet file: it was cut off; fetch it again") from None
             raise DataError(f"cannot read {path}: a damaged Parquet file ({cause}); fetch it again") from None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Block:
-    """Rows that are computed together.
-
-    Attributes:
-      rows: those that can be used, with the columns that were read.
-      vectors: theirs, (n, numbers), float32 or float64, finite.
-      places: of each in all files, counted from 0; ascending.
-      rejects: the line in the file, the reason, and what was found, of each row that cannot be used.
-      records: rows and rejects, as read.
-    """
-
-    rows: pa.RecordBatch
-    vectors: np.ndarray
-    places: np.ndarray
-    rejects: list[tuple[int, str, str]]
-    records: int
-
-
-def read_blocks(span: VectorSpan, column: str, numbers: int, columns: Sequence[str]) -> Iterator[Block]:
-    """Read a span in blocks. Memory: a block and the pages that hold it.
+def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> Iterator[Block]:
+    """Read a span in blocks. Memory: a block and the pages that hold it; of text a piece.
 
     Args:
-      columns: that are read, `column` among them.
+      columns: that are read, besides those that the vectors are made of.
 
     Raises:
       DataError: the file is damaged.
     """
-    done = 0
+    of, done = vectors.columns.vector, 0
+    if span.text:
+        yield from _read_pieces(span, span.text, vectors)
+        return
+    columns = list(dict.fromkeys([*of, *columns]))
+    folders = folder_columns(span.path)
     with _open(span.path) as file:
+        inside = [name for name in columns if name in file.schema_arrow.names]
         for group in range(span.start, span.end):
-            for batch in _batches(file, span.path, group, columns, column):
-                yield check_block(batch, column, numbers, line=span.line + done, row=span.row + done)
+            for batch in _batches(file, span.path, group, inside, of[0]):
+                for name in (name for name in columns if name not in inside):
+                    batch = batch.append_column(name, pa.repeat(pa.scalar(folders[name], pa.string()), batch.num_rows))
+                batch = batch.select(columns)
+                here = np.arange(done, done + batch.num_rows, dtype=np.int64)
+                yield check_block(batch, of, vectors.numbers, lines=span.line + here + 1, places=span.row + here)
                 done += batch.num_rows
+
+
+def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterator[Block]:
+    """Read pieces of a text; of it all columns: which of its lines are headers once more depends on all of them."""
+    of, names = vectors.columns.vector, list(text.columns.values())
+    line, row = span.line + 2, span.row  # a text of several pieces has a line a record
+    for piece in span.pieces:
+        lines = 0
+        for chunk in read_span(piece, text, PIECE_BYTES):
+            at, lost = (part[POSITION].to_numpy() & IN_SPAN for part in (chunk.rows, chunk.rejects))
+            places = row + np.searchsorted(np.sort(np.concatenate([at, lost])), at)  # a record may have several lines
+            why = zip(
+                (lost + line).tolist(), *(chunk.rejects[name].to_pylist() for name in ("reason", "row")), strict=True
+            )
+            rejects, counters = list(why), _located(chunk.counters, span, line)
+            rows = pa.RecordBatch.from_arrays(chunk.rows.columns[:-1], names)
+            for start in range(0, max(1, rows.num_rows), BLOCK_ROWS):
+                part = slice(start, start + BLOCK_ROWS)
+                block = check_block(rows[part], of, vectors.numbers, lines=line + at[part], places=places[part])
+                records, rejects = block.records + len(rejects), [*rejects, *block.rejects]
+                yield dataclasses.replace(block, rejects=rejects, records=records, counters=counters)
+                rejects, counters = [], {}
+            lines, row = lines + chunk.lines, row + chunk.records
+        line += lines
+
+
+def _located(counters: Mapping[str, int], span: VectorSpan, line: int) -> dict[str, int]:
+    """Return counters with the positions of records turned into places; `line` is the first of their piece."""
+    return {
+        name: Sighting(int(value), (span.number, line + (value.place & IN_SPAN), span.label))
+        if isinstance(value, Sighting)
+        else value
+        for name, value in counters.items()
+    }
 
 
 def _batches(
@@ -348,65 +507,3 @@ def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -
         arrays.append(array if array.type == one.type else array.cast(one.type))
         fields.append(one)
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def check_block(batch: pa.RecordBatch, column: str, numbers: int, *, line: int, row: int) -> Block:
-    """Return the rows whose vectors can be used, and why others cannot.
-
-    Args:
-      line, row: rows before this batch, in its file and in all files.
-    """
-    places = np.arange(row, row + batch.num_rows, dtype=np.int64)
-    vectors = clean_vectors(batch[column], numbers)
-    if vectors is not None:
-        return Block(rows=batch, vectors=vectors, places=places, rejects=[], records=batch.num_rows)
-    good, vectors, found = sort_out(batch[column], numbers)
-    rejects = [(line + place + 1, reason, what) for place, reason, what in found]
-    return Block(
-        rows=batch.take(pa.array(good)), vectors=vectors, places=places[good], rejects=rejects, records=batch.num_rows
-    )
-
-
-def clean_vectors(column: pa.Array, numbers: int) -> np.ndarray | None:
-    """Return the vectors as (n, numbers) where every row can be used, else None."""
-    type_ = column.type
-    if column.null_count or not pa.types.is_fixed_size_list(type_) or type_.list_size != numbers:
-        return None
-    values = column.flatten()
-    if values.null_count:
-        return None
-    flat = _as_floats(values)
-    # not finite where a number is not, and where the sum overflows: then it is looked at closely
-    with np.errstate(over="ignore", invalid="ignore"):
-        return flat.reshape(-1, numbers) if np.isfinite(np.dot(flat, flat)) else None
-
-
-def sort_out(column: pa.Array, numbers: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str, str]]]:
-    """Return the places of rows that can be used, their vectors, and (place, reason, what was found) of the others."""
-    found: list[tuple[int, str, str]] = []
-    lengths = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
-    for place in np.flatnonzero(lengths != numbers).tolist():
-        if lengths[place] < 0:
-            found.append((place, NULL_VECTOR, ""))
-        else:
-            found.append((place, WRONG_LENGTH, f"{lengths[place]} numbers, not {numbers}"))
-    good = np.flatnonzero(lengths == numbers)
-    values = column.take(pa.array(good)).flatten()
-    holes = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, numbers)
-    vectors = _as_floats(values.fill_null(0) if values.null_count else values).reshape(-1, numbers)
-    nans, infinities = np.isnan(vectors), np.isinf(vectors)
-    bad = np.zeros(len(good), bool)
-    for reason, faults in ((NULL_NUMBER, holes), (NAN, nans), (INFINITE, infinities)):
-        for place in np.flatnonzero(faults.any(axis=1) & ~bad).tolist():
-            which = f"number {int(faults[place].argmax()) + 1} of {numbers}"
-            found.append((int(good[place]), reason, which))
-        bad |= faults.any(axis=1)
-    return good[~bad], np.ascontiguousarray(vectors[~bad]), sorted(found)
-
-
-def _as_floats(values: pa.Array) -> np.ndarray:
-    """Return numbers without nulls as float32 where that holds them exactly, else as float64."""
-    array = values.to_numpy(zero_copy_only=False)
-    if array.dtype in (np.float32, np.float64):
-        return array
-    return array.astype(np.float32 if array.dtype == np.float16 else np.float64)

@@ -10,7 +10,7 @@ from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
 from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
-from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
@@ -27,13 +27,19 @@ TERMS = JobTerms(
 
 
 def pca_report(
-    components: Components, sample: Sample, stored: np.ndarray, errors: Sequence[Mapping[str, Any]], facts: RunFacts
+    components: Components,
+    sample: Sample,
+    stored: np.ndarray,
+    errors: Sequence[Mapping[str, Any]],
+    facts: RunFacts,
+    names: Sequence[str],
 ) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
       stored: the sample's scores as they are written.
       errors: rows of schemas.pca.ERRORS.
+      names: of the numbers of a vector; none where they stand in lists.
     """
     kept, seed = stored.shape[1], int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
@@ -42,8 +48,8 @@ def pca_report(
     return run_page(
         "Principal components",
         facts,
-        subtitle=f"The vectors {facts.options['column']}, rotated to their principal components"
-        + (", about their mean." if centered else "; not centred, so that cosines stay."),
+        subtitle=f"The vectors {'of ' if names else ''}{listed(facts.options['column'])}, rotated to their principal "
+        "components" + (", about their mean." if centered else "; not centred, so that cosines stay."),
         summary=[
             *facts.figures({"vectors": "vectors"}),
             ("numbers before", f"{len(components.singular):,}"),
@@ -55,8 +61,9 @@ def pca_report(
         ],
         sections=[
             _variance(components, kept),
+            *_loadings(components, kept, names),
             _cosines(sample, stored, errors, seed, centered=centered),
-            _histograms(sample, kept),
+            _histograms(sample, kept, names),
             _neighbours(sample, stored, seed, written),
             *_against(sample, stored, errors, seed, facts.options.get("against")),
         ],
@@ -110,6 +117,26 @@ def _variance(components: Components, kept: int) -> Section:
         Column("Cumulative", "share"),
     )
     return Section("Components", text, [*plots, Table(columns, rows, "The first components", wide=True)])
+
+
+def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[Section]:
+    """Return the section of the loadings; none where there are too many to read."""
+    numbers = len(components.singular)
+    if numbers > SHOWN_COMPONENTS:
+        return []
+    text = (
+        "What each number of a vector weighs in a score. A component is of length 1; its largest loading is positive."
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (_number_name(place, names), *(f"{loading:.4f}" for loading in row))
+        for place, row in enumerate(components.axes[:, :kept].tolist())
+    ]
+    columns = (Column("Number"), *(Column(f"PC{place + 1}", "mean") for place in range(kept)))
+    return [Section("Loadings", text, [Table(columns, rows, "Loadings", wide=True)])]
+
+
+def _number_name(place: int, names: Sequence[str]) -> str:
+    return names[place] if names else f"number {place + 1}"
 
 
 def _cosines(
@@ -198,24 +225,28 @@ def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_comp
     return Table(columns, cells, caption, wide=True)
 
 
-def _histograms(sample: Sample, kept: int) -> Section:
+def _histograms(sample: Sample, kept: int, names: Sequence[str]) -> Section:
+    """Return the distributions of the first scores; of short vectors each beside that of a number before."""
     text = "The scores of the sample. A flat picture is a uniform distribution, a bell a normal one."
+    numbers = sample.before.shape[1]
+    before = np.ldexp(sample.before, sample.exponents[:, None])
     plots = []
-    for place in range(min(HISTOGRAMS, kept)):
-        scores = sample.scores[:, place]
-        if not len(scores) or scores.min() == scores.max():
-            plots.append(Plot("", f"PC{place + 1}.", "No picture: all scores are the same."))
-            continue
-        plots.append(
-            histogram(
-                scores,
-                x_label=f"Score on PC{place + 1}",
-                y_label="Vectors of the sample",
-                caption=f"PC{place + 1}.",
-                alt=f"Bars of vectors by their score on component {place + 1}.",
-            )
-        )
+    for place in range(min(HISTOGRAMS, numbers)):
+        if numbers <= SHOWN_COMPONENTS:
+            name = _number_name(place, names)
+            plots.append(_histogram(before[:, place], name, x_label=name))
+        if place < kept:
+            plots.append(_histogram(sample.scores[:, place], f"PC{place + 1}", x_label=f"Score on PC{place + 1}"))
+    if numbers <= SHOWN_COMPONENTS:
+        text = "The numbers of the sample, each beside a component: " + text[0].lower() + text[1:]
     return Section("First components", text, plots)
+
+
+def _histogram(values: np.ndarray, name: str, *, x_label: str) -> Plot:
+    if not len(values) or values.min() == values.max():
+        return Plot("", f"{name}.", "No picture: all values are the same.")
+    alt = f"Bars of vectors by {x_label}."
+    return histogram(values, x_label=x_label, y_label="Vectors of the sample", caption=f"{name}.", alt=alt)
 
 
 def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:

@@ -21,12 +21,13 @@ from molino.transforms.errors import DataError
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_shard
 from molino.transforms.pca.components import Components, find_components, refine_components, rotate_vectors
 from molino.transforms.pca.cosine_errors import Sample, choose_components, count_errors, score_sample
-from molino.transforms.pca.read_vectors import BLOCK_ROWS, Block, Vectors, VectorSpan, read_blocks, sort_out
+from molino.transforms.pca.numbers import Block, sort_out
+from molino.transforms.pca.read_vectors import BLOCK_ROWS, Vectors, VectorSpan, read_blocks
 from molino.transforms.pca.second_moment import AddMoments, Moment, add_moments, no_moment, second_moment
-from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.batches import Counters, sum_counters
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
-from molino.transforms.warnings import Sighting, add_sightings
+from molino.transforms.warnings import Sighting
 
 FLOATS = {"float16": pa.float16(), "float32": pa.float32(), "float64": pa.float64()}
 
@@ -90,21 +91,18 @@ def _add_up(span: VectorSpan, vectors: Vectors, rotation: Rotation, against_numb
     """Add up the moment of a span, and take the rows of the sample that lie in it."""
     pin_blas()
     total = no_moment(vectors.numbers, center=rotation.center)
-    counters: Counter[str] = Counter()
+    counters: dict[str, int] = {}
     sampled = np.array(span.sampled, np.int64)
-    columns = list(dict.fromkeys(c for c in (vectors.column, rotation.label, rotation.against) if c))
-    for block in read_blocks(span, vectors.column, vectors.numbers, columns):
+    for block in read_blocks(span, vectors, vectors.columns.others):
         total = add_moments(total, second_moment(block.vectors, center=rotation.center))
-        counters += Counter({"rows_read": block.records, "vectors": len(block.vectors)})
-        counters += Counter({"rejects": len(block.rejects)})
-        if zeros := count_zeros(block, span):
-            counters["_zeros"] = add_sightings(counters["_zeros"], zeros)
-        counters += Counter(f"rejects.{reason}" for _, reason, _ in block.rejects)
+        seen = {"rows_read": block.records, "vectors": len(block.vectors), "_zeros": count_zeros(block, span)}
+        seen |= {"rejects": len(block.rejects), **Counter(f"rejects.{reason}" for _, reason, _ in block.rejects)}
+        counters = sum_counters([counters, {name: n for name, n in seen.items() if n}, block.counters])
         chosen = np.flatnonzero(np.isin(block.places, sampled, assume_unique=True))
         if len(chosen):
             yield beam.pvalue.TaggedOutput("samples", sample_rows(block, chosen, rotation, against_numbers))
         progress.report("read", rows=block.records, bytes=block.rows.nbytes)
-    yield beam.pvalue.TaggedOutput("counters", dict(counters))
+    yield beam.pvalue.TaggedOutput("counters", counters)
     yield span.number, total
 
 
@@ -112,7 +110,7 @@ def count_zeros(block: Block, span: VectorSpan) -> int:
     """Return how many vectors of a block are all zeros, with the place of the first."""
     begin = np.flatnonzero(block.vectors[:, 0] == 0)  # few do, and no more is looked at
     zeros = begin[~block.vectors[begin].any(axis=1)]
-    first = (span.number, int(block.places[zeros[0]]) - span.row + span.line + 1, span.label) if len(zeros) else None
+    first = (span.number, int(block.lines[zeros[0]]), span.label) if len(zeros) else None
     return Sighting(len(zeros), first) if first else 0
 
 
@@ -137,7 +135,7 @@ def _add_up_rotated(span: VectorSpan, rough: Components, vectors: Vectors, *, ce
     pin_blas()
     total = no_moment(vectors.numbers, center=center)
     if rough.needs_refinement:
-        for block in read_blocks(span, vectors.column, vectors.numbers, [vectors.column]):
+        for block in read_blocks(span, vectors, ()):
             rotated = rotate_vectors(block.vectors, rough.axes, rough.mean)
             total = add_moments(total, second_moment(rotated, center=center))
     return span.number, total
@@ -239,13 +237,13 @@ def to_lists(scores: np.ndarray, vector_type: str) -> pa.FixedSizeListArray:
 def _write(span: VectorSpan, turn: Turn, vectors: Vectors, rotation: Rotation, folder: str) -> Iterator[StagedFile]:
     """Rotate the vectors of a span and stage its rows, and its rejects."""
     pin_blas()
-    column, numbers = vectors.column, vectors.numbers
-    schema = vectors_schema(vectors.schema, column, turn.axes.shape[1], FLOATS[rotation.vector_type])
-    source, row = place_names(vectors.schema)
+    column, carried = vectors.column, vectors.carried
+    schema = vectors_schema(carried, column, turn.axes.shape[1], FLOATS[rotation.vector_type])
+    source, row = place_names(carried)
     rejects: list[dict[str, Any]] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for block in read_blocks(span, column, numbers, vectors.schema.names):
+        for block in read_blocks(span, vectors, carried.names):
             rejects.extend(dict(zip(REJECTS.names, (span.label, *reject), strict=True)) for reject in block.rejects)
             progress.report("write", rows=block.records)
             if not len(block.vectors):
@@ -261,7 +259,7 @@ def _write(span: VectorSpan, turn: Turn, vectors: Vectors, rotation: Rotation, f
     place: dict[str, Any] = {"folder": folder, "key": (span.number,)}
     yield from write_if_any(batches(), schema=schema, dataset="vectors", group_rows=BLOCK_ROWS, **place)
     if rejects:
-        batch = pa.RecordBatch.from_pylist(rejects, schema=REJECTS)
+        batch = pa.RecordBatch.from_pylist(sorted(rejects, key=lambda reject: reject["line"]), schema=REJECTS)
         yield write_shard([batch], schema=REJECTS, dataset="rejects", **place)
 
 
@@ -323,9 +321,8 @@ class FindComponents(NamedOutputs):
         rough = beam.pvalue.AsSingleton(added.moments | "AddMoments" >> add | "Rough" >> Gather(into=find_rough))
         again = spans | "AddUpRotated" >> beam.Map(_add_up_rotated, rough=rough, vectors=vectors, center=center)
         samples = beam.pvalue.AsList(added.samples)
-        settled = Gather(
-            into=settle, arguments={"rough": rough, "samples": samples, "rotation": rotation, "column": vectors.column}
-        )
+        held = {"rough": rough, "samples": samples, "rotation": rotation, "column": ", ".join(vectors.columns.vector)}
+        settled = Gather(into=settle, arguments=held)
         findings = again | "AddRotated" >> add | "Settle" >> settled.with_output_types(Findings)
         return PrincipalComponents(findings, findings | "Turn" >> beam.Map(to_turn), added.counters)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from molino.transforms.parquet.shards import StagedFile, write_view
-from molino.transforms.pca.print_variance import print_variance
+from molino.transforms.pca.print_variance import print_components
 from molino.transforms.pca.report import TERMS, pca_report
 from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.run import RunFacts
@@ -19,8 +19,11 @@ def write_findings(
     counted["_spanned"] = components.spanned
     yield counted
     yield from stage_components(findings, run.staging)
-    summary = print_variance(components, findings.kept)
+    columns = run.options["column"]
+    names = columns if len(columns) == len(components.singular) else []
+    summary = print_components(components, findings.kept, names)
     yield write_view(summary.encode(), folder=run.staging, name="summary.txt")
     facts = RunFacts.of(run, {**counters, **counted}, TERMS)
-    report = pca_report(components, findings.sample, findings.stored, findings.errors.to_pylist(), facts)
+    errors = findings.errors.to_pylist()
+    report = pca_report(components, findings.sample, findings.stored, errors, facts, names)
     yield write_view(report.encode(), folder=run.staging, name="report.html")

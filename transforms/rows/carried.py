@@ -1,5 +1,6 @@
 """Columns that are carried from Parquet as they are: their types by storage, and files whose types differ joined."""
 
+import shlex
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -74,13 +75,17 @@ def difference(one: pa.Schema, other: pa.Schema) -> str:
 
 
 def check_carried(schema: pa.Schema, path: str, remedy: str) -> None:
-    """Raise DataError, with the remedy, where an output cannot have a column: there is no digest of its type."""
+    """Raise DataError where an output cannot have a column: there is no digest of its type.
+
+    Args:
+      remedy: what to do; {} stands for the column.
+    """
     for one in schema:
         try:
             digest(empty(pa.schema([one])))
         except (TypeError, pa.ArrowException):
             told = f"{path}: the column {one.name!r} is {one.type}, which is not carried along"
-            raise DataError(f"{told}; {remedy}") from None
+            raise DataError(f"{told}; {remedy.format(shlex.quote(one.name))}") from None
 
 
 def as_plain(batch: pa.RecordBatch) -> pa.RecordBatch:

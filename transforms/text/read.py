@@ -63,6 +63,24 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
 
 
+def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[TextFormat, list[Span], list[int]]:
+    """Return how a text is to be read, its pieces, and how many records each has: all of it is read once.
+
+    Where no quote occurs lines are records: then they are counted and not parsed, and the text can be cut.
+    """
+    pieces, counts = split_sources([source], piece_bytes), []
+    for piece in pieces:
+        records, longest = 0, text.max_line_bytes
+        plain = source.kind == "plain"
+        for block in [_span_bytes(piece, longest)] if plain else _line_blocks(source, piece_bytes, longest):
+            if text.quote and text.quote.encode() in block:
+                pieces = split_sources([source], piece_bytes, quoted=True)
+                return text, pieces, [sum(chunk.records for chunk in read_span(pieces[0], text, piece_bytes))]
+            records += _count_ends(block) + (len(block) > 0 and not block.endswith((b"\n", b"\r")))
+        counts.append(records)
+    return dataclasses.replace(text, quote=""), pieces, counts
+
+
 def _parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:
     line = 0
     for block in blocks:
@@ -77,9 +95,12 @@ def _doubted(
     """Yield blocks of whole lines, and append what in them speaks against the encoding."""
     for block in blocks:
         doubts.append(count_doubts(block, text.codec, position, text.max_line_bytes))
-        ends = block.count(b"\n")
-        position += ends + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
+        position += _count_ends(block)
         yield block
+
+
+def _count_ends(block: bytes) -> int:
+    return block.count(b"\n") + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
 
 
 def _span_bytes(span: Span, max_line: int) -> bytes:

@@ -12,11 +12,11 @@ from molino.transforms.pca.second_moment import second_moment
 from molino.transforms.report.run import RunFacts
 
 EVIL = '<script>alert("x")</script>'
-OPTIONS = {"column": "v", "numbers": 5, "seed": 1, "against": None, "center": False}
+OPTIONS = {"column": ["v"], "numbers": 5, "seed": 1, "against": None, "center": False}
 COUNTERS = {"rows_read": 63, "vectors": 60, "rejects": 3, "rejects.infinite": 3, "numbers": 5, "components": 2}
 
 
-def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale=1.0):
+def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale=1.0, names=()):
     vectors = vectors * scale
     components = find_components(second_moment(vectors, center=center))
     other = vectors[:, ::-1].copy() if against else None
@@ -26,7 +26,7 @@ def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale
     errors = count_errors(sample, components, **how).to_pylist()
     options = OPTIONS | {"against": against, "center": center}
     facts = RunFacts(terms=TERMS, balance=("rows_read", ("vectors", "rejects")), counters=COUNTERS, options=options)
-    return pca_report(components, sample, stored, errors, facts), errors
+    return pca_report(components, sample, stored, errors, facts, names), errors
 
 
 def draw(rows=60):
@@ -52,6 +52,17 @@ def test_texts_are_escaped():
     assert EVIL not in page
     assert "&lt;script&gt;" in page
     assert "Against w" in page
+
+
+def test_short_vectors_have_loadings_and_their_numbers_beside_the_components():
+    page, _ = report_of(draw(), names=["width", "a<b", "c", "d", "e"])
+    text = text_of(page)
+    components = find_components(second_moment(draw(), center=False))
+    for name, row in zip(["width", "a&lt;b", "c", "d", "e"], components.axes, strict=True):
+        assert f"{name} {row[0]:.4f} {row[1]:.4f}" in text
+    captions = re.findall(r"<figcaption>([^<]*)</figcaption>", page)
+    assert [name for name in captions if len(name) < 8] == ["width.", "PC1.", "a&lt;b.", "PC2.", "c.", "d."]
+    assert "number 1" in text_of(report_of(draw())[0])
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 60])

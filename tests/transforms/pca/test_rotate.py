@@ -8,7 +8,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from molino.transforms.files.list_files import list_files
 from molino.transforms.pca import read_vectors
-from molino.transforms.pca.read_vectors import list_vectors
+from molino.transforms.pca.read_vectors import VectorColumns, list_vectors
 from molino.transforms.pca.rotate import FindComponents, Findings, Rotation, Turn, WriteVectors
 from molino.transforms.pca.sample import sample_vectors
 
@@ -22,7 +22,9 @@ def test_a_pipeline_of_someone_else_prints_no_warning(files, tmp_path, monkeypat
     monkeypatch.setattr(read_vectors, "LEAST_BYTES", 1000)
     for number in range(files):
         sample_vectors(str(tmp_path / f"{number:02d}.parquet"), rows=50, numbers=4, seed=number)
-    vectors = list_vectors(list_files(str(tmp_path / "*.parquet")).files, "vector")
+    vectors = list_vectors(
+        list_files(str(tmp_path / "*.parquet")).files, VectorColumns(vector=("vector",), others=("id",))
+    )
     spans = vectors.spans(sample=30, seed=1)
     assert len(spans) == files
     with caplog.at_level(logging.WARNING), beam.Pipeline(runner="FnApiRunner") as pipeline:
