@@ -300,7 +300,7 @@ def list_text_vectors(
 
 
 def _header(source: Source, text: TextFormat, columns: VectorColumns, command: CommandLine) -> tuple[str, ...]:
-    """Return the columns of a text and of its folders; raise DataError where another delimiter would give the vectors."""
+    """Return the columns of a text and its folders; raise DataError where another delimiter gives the vectors."""
     for other in DELIMITERS:
         names = {*split_header(text.delimiter.join(source.header), other, "" if other == text.quote else text.quote)}
         if not {*columns.vector} <= {*source.header} and {*columns.vector} <= names:
