@@ -92,12 +92,13 @@ def _encoding_seen(lines: Sequence[bytes], text: TextFormat) -> str:
 
 
 def _check_names(source: Source, text: TextFormat) -> Found:
+    alike = {name: c for name, c in source.columns.items() if c not in (text.columns[name], *text.others.get(name, ()))}
+    if alike:
+        told = ", ".join(f"{column!r} for {text.columns[name]!r}" for name, column in alike.items())
+        remedy = " ".join(f"{option_of(name)} {shlex.quote(column)}" for name, column in alike.items())
+        told = f"columns are taken for others from which they differ by case or blanks: {told}"
+        return DataWarning("text.header", told, 1, "header", f"{remedy} says so")
     for name, column in source.columns.items():
-        wanted = (text.columns[name], *text.others.get(name, ()))
-        if column not in wanted:
-            told = f"the column {column!r} is taken for {wanted[0]!r}; they differ by case or blanks"
-            remedy = f"{option_of(name)} {shlex.quote(column)} names it"
-            return DataWarning("text.header", told, 1, "header", remedy)
         if column in source.header and column in folder_columns(source.path):
             told = f"the column {column!r} stands in the file and in the name of its folder; that of the file is read"
             return DataWarning("text.folders", told, 1, "", "rename the folders where theirs is the right one")
