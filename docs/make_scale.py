@@ -32,14 +32,14 @@ def text_job(module: Any, sample_of: Callable[..., Any], **how: Any) -> Sized:
     """Return what gives the size of a job on so many rows of made-up text, in files of a gigabyte."""
     from molino.jobs.options import text_format
     from molino.jobs.run.text_input import text_input
-    from molino.transforms.files.storage import match
+    from molino.transforms.files.list_files import list_files
 
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/sample"
         sample_of(path, rows=20_000)
         given = module.parser().parse_strictly(["--input", path, "--output", "out", *how.pop("more", ())])[0]
         text = text_format(given, module.COLUMNS, getattr(module, "OPTIONAL", ()))
-        texts = text_input(given, match(path), text)
+        texts = text_input(given, [list_files(path)], text)
     [source] = texts.sources
 
     def size(rows: int, span_bytes: int = SPAN_BYTES) -> Size:

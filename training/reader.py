@@ -120,9 +120,12 @@ class Reader:
         """Return all row groups that hold rows of the split, whole."""
 
         def count(file: int) -> list[_Part]:
+            known = self.dataset.splits[file] if self.dataset.splits else ""
+            if known and self.split not in (None, known):
+                return []
             opened = self.dataset.open(file)
             rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-            if self.split is not None:
+            if self.split is not None and not known:
                 with one_line_errors(self.dataset.files[file]):
                     tables = (opened.read_row_group(group, columns=["split"]) for group in range(len(rows)))
                     rows = [len(self._selected(table)) for table in tables]

@@ -56,6 +56,7 @@ class Dataset:
       files: paths on `filesystem`.
       rows: of each file.
       schema: Arrow schema of all files.
+      splits: which all rows of a file are of; "" where the manifest does not say.
     """
 
     name: str
@@ -63,6 +64,15 @@ class Dataset:
     rows: tuple[int, ...]
     schema: pa.Schema
     filesystem: pafs.FileSystem
+    splits: tuple[str, ...] = ()
+
+    def of_split(self, split: str | None) -> "Dataset":
+        """Return the files of one split alone; all for None."""
+        if split is None:
+            return self
+        places = _places_of(split, self.splits, self.name)
+        files, rows = tuple(self.files[place] for place in places), tuple(self.rows[place] for place in places)
+        return dataclasses.replace(self, files=files, rows=rows, splits=(split,) * len(places))
 
     def open(self, file: int) -> pq.ParquetFile:
         """Open one file; page checksums are verified while it is read."""
@@ -103,30 +113,33 @@ class FinishedRun:
         listed = ", ".join(entry["path"] for entry in self.manifest["views"]) or "none"
         raise MissingFileError(f"{self.folder} lists no view {path}; it has: {listed}")
 
-    def files(self, name: str) -> list[str]:
-        """Return the paths of a data set's files, in order; of a run in a store their URIs."""
-        return [f"{self.folder}/{file['path']}" for file in _entry(self, name)["files"]]
+    def files(self, name: str, split: str | None = None) -> list[str]:
+        """Return the paths of a data set's files, or of one split's, in order; of a run in a store their URIs."""
+        files = _entry(self, name)["files"]
+        if split is not None:
+            files = [files[place] for place in _places_of(split, [file.get("split", "") for file in files], name)]
+        return [f"{self.folder}/{file['path']}" for file in files]
 
     def schema(self, name: str) -> pa.Schema:
         """Return the columns of a data set, with their docs; of an empty one as this program would write it."""
         return self.open_dataset(name).schema
 
-    def dataset(self, name: str) -> pads.Dataset:
-        """Return a data set as pyarrow has one, which scans lazily; page checksums are verified while it is read."""
-        opened = self.open_dataset(name)
+    def dataset(self, name: str, split: str | None = None) -> pads.Dataset:
+        """Return a data set, or one split, as pyarrow has one: it scans lazily, and page checksums are verified."""
+        opened = self.open_dataset(name).of_split(split)
         if not opened.files:
             return pads.dataset(opened.schema.empty_table())
         scan = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
         how = pads.ParquetFileFormat(default_fragment_scan_options=scan)
         return pads.dataset(list(opened.files), schema=opened.schema, format=how, filesystem=self.filesystem)
 
-    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the rows of a data set, in order, with these columns or all; page checksums are verified.
+    def read(self, name: str, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+        """Return the rows of a data set, or of one split, in order, with these columns or all; checksums are verified.
 
         Raises:
-          RunError: there is no such data set or column, or a file is not what was written.
+          RunError: there is no such data set, column or split, or a file is not what was written.
         """
-        opened = self.open_dataset(name)
+        opened = self.open_dataset(name).of_split(split)
         wanted = list(opened.schema.names if columns is None else columns)
         for column in (column for column in wanted if column not in opened.schema.names):
             raise RunError(f"{name} of {self.folder} has no column {column}; it has: {', '.join(opened.schema.names)}")
@@ -149,6 +162,7 @@ class FinishedRun:
         return self.datasets.get(name) or _open_dataset(self, name, None)
 
 
+SPLITS = ("train", "validation", "test")
 _REMEDY = "move the run away and make it again (molino verify lists every fault)"
 
 
@@ -271,6 +285,13 @@ def _inside(run: FinishedRun, relative: str) -> str:
 # --- its files
 
 
+def _places_of(split: str, splits: Sequence[str], name: str) -> list[int]:
+    if not any(splits) or split not in (*splits, *SPLITS):
+        known = ", ".join(dict.fromkeys(filter(None, splits))) or "none"
+        raise RunError(f"{name} has no files of the split {split!r} alone; of these it has some: {known}")
+    return [place for place, of in enumerate(splits) if of == split]
+
+
 def _entry(run: FinishedRun, name: str) -> Mapping[str, Any]:
     if name not in run.manifest["datasets"]:
         raise RunError(f"{run.folder} has no data set {name}; it has: {', '.join(run.manifest['datasets'])}")
@@ -318,6 +339,7 @@ def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Datase
         name=name,
         files=tuple(paths),
         rows=tuple(file["rows"] for file in entry["files"]),
+        splits=tuple(file.get("split", "") for file in entry["files"]),
         schema=schema if schema is not None else find_schema(*said) or pa.schema([]),
         filesystem=run.filesystem,
     )

@@ -11,6 +11,7 @@ Print the paths of a data set's files, in their order, one a line: what the mani
 EPILOG = """
 examples:
   molino files demo/names people
+  molino files demo/titles titles --split train
   duckdb -c "SELECT count(*) FROM read_parquet([$(molino files demo/names people --sql)])"
 """
 
@@ -23,12 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     parser.add_argument("dataset", metavar="DATASET", help="one of those that molino show lists")
     parser.add_argument("--sql", action="store_true", help="in quotes, on one line, with commas between")
+    parser.add_argument("--split", metavar="NAME", help="those of one split, such as train, alone")
     args = parser.parse_args(arguments)
 
     def work() -> list[str]:
         import molino
 
-        return molino.open(args.output).files(args.dataset)
+        return molino.open(args.output).files(args.dataset, args.split)
 
     code, paths = exits.attempt(parser, work)
     quoted = ["'" + path.replace("'", "''") + "'" for path in paths or ()]

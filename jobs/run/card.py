@@ -11,7 +11,7 @@ from molino.schemas import DOC_KEY
 
 CARD = "README.md"
 INPUTS = 20  # more than these nobody reads
-SPLIT = "train"  # of every data set: titles have theirs in a column, not in files
+SPLIT = "train"  # of data sets without splits, as Hugging Face calls what is not parted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,10 @@ def _head(datasets: Mapping[str, Any], title: str) -> str:
     largest = max(datasets, key=lambda name: datasets[name]["rows"], default="")
     configs = []
     for name, entry in datasets.items():
-        files = [{"split": SPLIT, "path": [file["path"] for file in entry["files"]]}]
+        splits: dict[str, list[str]] = {}
+        for file in entry["files"]:
+            splits.setdefault(file.get("split", SPLIT), []).append(file["path"])
+        files = [{"split": split, "path": paths} for split, paths in splits.items()]
         configs.append({"config_name": name, "data_files": files} | ({"default": True} if name == largest else {}))
     lines = [f"- {json.dumps(config, ensure_ascii=False)}" for config in configs]
     return "\n".join(["---", f"pretty_name: {json.dumps(title, ensure_ascii=False)}", "configs:", *lines, "---\n"])

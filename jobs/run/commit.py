@@ -366,7 +366,11 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             "version": version,
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
-            "files": [{"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in members],
+            "files": [
+                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256}
+                | ({"split": f.split} if f.split else {})
+                for f in members
+            ],
         }
         for dataset, (schema, version) in sorted(run.datasets.items())
         for members in [shards.get(dataset, [])]

@@ -8,14 +8,17 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import molino
 from molino.jobs import titles
 from molino.jobs.run.recheck import verify
 from molino.schemas import name_of
 from molino.schemas.titles import titles_schema
 from molino.training.nnlm_export import export_nnlm
+from molino.training.reader import Reader
 from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
 from molino.transforms.titles.sample import sample_titles
 from tests.docs.test_counters import undeclared
@@ -124,13 +127,13 @@ def test_the_schema_is_the_documented_one(output):
     assert name_of(found) == ("titles.titles", 2)
 
 
-def test_rows_stand_in_the_order_of_blocks_splits_and_turns(output):
+def test_rows_stand_in_the_order_of_splits_blocks_and_turns(output):
     got = frame(output, "titles")
     ids = title_ids(pa.array(got["title"].tolist()), pa.array(got["category"].tolist()))
     assert (got["id"] == ids).all()
     blocks = (block_hashes(ids, 5) >> np.uint64(32)) * np.uint64(8) >> np.uint64(32)
     split = got["split"].map(SPLITS.index).to_numpy()
-    order = np.lexsort([turns(ids, 5), split, blocks])
+    order = np.lexsort([turns(ids, 5), blocks, split])
     assert (order == np.arange(len(ids))).all()
     # no order of the input is left
     assert abs(np.corrcoef(np.arange(len(ids)), got["label"])[0, 1]) < 0.05
@@ -221,15 +224,23 @@ def test_the_graph_gives_the_labels(output):
     assert {view["path"].split("/")[0] for view in manifest_of(output)["views"]} >= {"transform"}
 
 
-def test_a_row_group_is_of_one_split(output):
+def test_a_file_is_of_one_split(output):
     counted = Counter()
     for file in manifest_of(output)["datasets"]["titles"]["files"]:
-        opened = pq.ParquetFile(output / file["path"])
-        for group in range(opened.num_row_groups):
-            splits = opened.read_row_group(group, columns=["split"])["split"].unique().to_pylist()
-            assert len(splits) == 1
-            counted.update(splits)
+        splits = pq.read_table(output / file["path"], columns=["split"])["split"].unique().to_pylist()
+        assert splits == [file["split"]]
+        counted.update(splits)
     assert set(counted) == {"train", "validation", "test"}
+    run, whole = molino.open(output), table(output, "titles")
+    for split in counted:
+        rows = whole.filter(pc.equal(whole["split"], split))
+        assert run.read("titles", split=split).equals(rows)
+        assert run.dataset("titles", split=split).count_rows() == len(rows)
+        assert len(run.files("titles", split=split)) == counted[split]
+        assert Reader(run.open_dataset("titles"), ["id"], split=split).rows == len(rows)
+    for name, split in (("titles", "dev"), ("labels", "train")):
+        with pytest.raises(molino.RunError, match=f"has no files of the split '{split}' alone"):
+            run.read(name, split=split)
 
 
 def test_without_a_model_the_titles_are_the_same_but_for_the_vectors(output, sample, tmp_path):

@@ -31,6 +31,7 @@ class StagedFile:
       name: a view's file name.
       path: where it is staged; the name is new at every attempt, so that a late duplicate disturbs nobody.
       digests: sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`.
+      split: which all of its rows are of; "" where that is not told.
     """
 
     dataset: str
@@ -42,6 +43,7 @@ class StagedFile:
     rows: int = 0
     schema: tuple[str, int] = ("", 0)
     digests: tuple[str, ...] = ()
+    split: str = ""
 
 
 class HashingFile:
@@ -106,46 +108,72 @@ class Layout:
 DEFAULT_LAYOUT = Layout()
 
 
-def write_shard(
-    batches: Iterable[pa.RecordBatch],
-    *,
-    schema: pa.Schema,
-    folder: str,
-    dataset: str,
-    key: tuple[int, ...] = (),
-    layout: Layout = DEFAULT_LAYOUT,
-    group_rows: int = ROW_GROUP_ROWS,
-) -> StagedFile:
-    """Write one Parquet file, each batch as row groups of at most `group_rows`, and return what it holds.
+class ShardWriter:
+    """A Parquet file that is written as its batches come; a `with` that an exception leaves, leaves none.
 
-    The rows are cast to `schema`. `batches` may be made on the way.
+    Args:
+      schema: that the rows are cast to.
+      split: which the rows are of, "" where that is not told.
+      group_rows: a batch is written as row groups of at most so many.
     """
-    path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
-    rows, digests = 0, []
-    with storage.explained(path, "write"), storage.open_output(path) as opened:
-        file = HashingFile(opened)
-        writer = layout.open(file, schema)
-        try:
-            for group in row_groups(batches, schema, group_rows):
-                writer.write_batch(group, row_group_size=group.num_rows)
-                digests.append(digest(group))
-                rows += group.num_rows
-            writer.close()
-        except BaseException:
+
+    def __init__(
+        self,
+        *,
+        schema: pa.Schema,
+        folder: str,
+        dataset: str,
+        key: tuple[int, ...] = (),
+        split: str = "",
+        layout: Layout = DEFAULT_LAYOUT,
+        group_rows: int = ROW_GROUP_ROWS,
+    ):
+        path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
+        self.file = StagedFile(
+            dataset=dataset, key=key, path=path, bytes=0, sha256="", schema=name_of(schema), split=split
+        )
+        self._schema, self._layout, self._group_rows = schema, layout, group_rows
+        self._digests: list[str] = []
+
+    def __enter__(self) -> "ShardWriter":
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(storage.explained(self.file.path, "write"))
+            self._to = HashingFile(stack.enter_context(storage.open_output(self.file.path)))
+            self._writer = self._layout.open(self._to, self._schema)
+            stack.push(self._end)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._open.__exit__(*error)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write rows; no row group has rows of two calls."""
+        for group in row_groups([batch], self._schema, self._group_rows):
+            self._writer.write_batch(group, row_group_size=group.num_rows)
+            self._digests.append(digest(group))
+            self.file = dataclasses.replace(self.file, rows=self.file.rows + group.num_rows)
+
+    def close(self) -> StagedFile:
+        """Complete the file and return what it holds."""
+        self._writer.close()
+        size, sha256 = self._to.bytes, self._to.sha256.hexdigest()
+        self.file = dataclasses.replace(self.file, bytes=size, sha256=sha256, digests=tuple(self._digests))
+        return self.file
+
+    def _end(self, *error: Any) -> None:
+        if error[0] is not None:
             with contextlib.suppress(Exception):
-                writer.close()
-            writer.is_open = False  # or it tries once more, and complains, when it is collected
-            raise
-    return StagedFile(
-        dataset=dataset,
-        key=key,
-        path=path,
-        bytes=file.bytes,
-        sha256=file.sha256.hexdigest(),
-        rows=rows,
-        schema=name_of(schema),
-        digests=tuple(digests),
-    )
+                self._writer.close()
+            self._writer.is_open = False  # or it tries once more, and complains, when it is collected
+
+
+def write_shard(batches: Iterable[pa.RecordBatch], **options: Any) -> StagedFile:
+    """Write batches, which may be made on the way, as one Parquet file: see `ShardWriter`."""
+    with ShardWriter(**options) as writer:
+        for batch in batches:
+            writer.write(batch)
+        return writer.close()
 
 
 def write_if_any(batches: Iterable[pa.RecordBatch], **options: Any) -> list[StagedFile]:

@@ -1,5 +1,6 @@
 """Titles with their labels and vectors, written a row group at a time: no more vectors than that are ever held."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
-from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
+from molino.transforms.parquet.shards import Layout, ShardWriter, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
@@ -121,16 +122,16 @@ def label_titles(kept: pa.RecordBatch, labels: Labels) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([made[name] if name in made else kept[name] for name in names], names)
 
 
-def group_titles(kept: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Yield merged titles in row groups of one split each, in their order: who reads a split decodes no other.
+def group_titles(kept: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield merged titles in row groups of one split each, with its number, in their order.
 
     The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
     """
     of = kept["split"].to_numpy()
     ordered, start = kept.take(pa.array(np.argsort(of, kind="stable"))), 0
-    for rows in np.bincount(of, minlength=len(SPLITS)).tolist():
+    for split, rows in enumerate(np.bincount(of, minlength=len(SPLITS)).tolist()):
         for part in np.array_split(np.arange(rows), -(-rows // GROUP_ROWS)) if rows else []:
-            yield ordered.slice(start, len(part))
+            yield split, ordered.slice(start, len(part))
             start += len(part)
 
 
@@ -167,7 +168,7 @@ def _write(
     glances: list[Glance] = []
     counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
 
-    def blocks() -> Iterator[pa.RecordBatch]:
+    def blocks() -> Iterator[tuple[int, pa.RecordBatch]]:
         for rows in parts:
             kept = merge_titles(rows, draw)
             found = find_conflicting_titles(kept)
@@ -183,20 +184,30 @@ def _write(
                 turns = draw.turn(kept)
                 glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
             # a row group at a time: its vectors are written while they are in the cache
-            for group in group_titles(label_titles(kept, labels)):
+            for split, group in group_titles(label_titles(kept, labels)):
                 made, not_finite = finish_titles(group, columns, lines)
                 for name, count in not_finite.items():
                     counters[name] = add_sightings(counters.get(name, 0), count)
-                yield made
+                yield split, made
             progress.report("write", rows=rows.num_rows)
 
-    schema, place = columns.schema, {"folder": folder, "key": (parts.shard,)}
+    schema = columns.schema
     tokens = [f"{model.name}_{of}" for model in columns.models for of in ("tokens", "length")]
     packed = {*CODED, *tokens, "record", *(field.name for field in columns.kept)}
     raw = [name for name in schema.names if name not in packed]
     layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
-    yield from write_if_any(blocks(), schema=schema, dataset="titles", layout=layout, group_rows=GROUP_ROWS, **place)
+    options = {"schema": schema, "folder": folder, "dataset": "titles", "layout": layout, "group_rows": GROUP_ROWS}
+    writers: dict[int, ShardWriter] = {}
+    with contextlib.ExitStack() as stack:  # a file for each split: who reads one opens no other
+        for split, group in blocks():
+            if split not in writers:
+                writer = ShardWriter(key=(split, parts.shard), split=SPLITS[split], **options)
+                writers[split] = stack.enter_context(writer)
+            writers[split].write(group)
+        files = [writer.close() for writer in writers.values()]
+    yield from files
     held = (batch for batch in conflicts if batch.num_rows)
+    place: dict[str, Any] = {"folder": folder, "key": (parts.shard,)}
     yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
     yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
     yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
@@ -212,7 +223,7 @@ class WrittenTitles(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class WriteTitles(NamedOutputs):
-    """Merge copies, add label, split and vectors, and write a shard of titles and one of conflicts for each `Parts`.
+    """Merge copies, add label, split and vectors; write a shard of each split and one of conflicts for each `Parts`.
 
     Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Memory: the rows of one
     block and the vectors of one row group per worker thread, and the models.

@@ -84,4 +84,9 @@ def test_hugging_face_loads_every_output(job, tmp_path, monkeypatch):
     for name in full:
         loaded = datasets.load_dataset(os.path.abspath("out"), name, cache_dir=str(tmp_path / "cache"))
         assert sum(loaded.num_rows.values()) == run.manifest["datasets"][name]["rows"]
-        assert loaded["train"].column_names == run.schema(name).names
+        splits = loaded if name == "titles" else {None: loaded["train"]}
+        assert set(splits) == ({"train", "validation", "test"} if name == "titles" else {None})
+        for split, rows in splits.items():
+            assert rows.column_names == run.schema(name).names
+            assert rows.num_rows == run.read(name, split=split).num_rows
+            assert split is None or set(rows["split"]) == {split}

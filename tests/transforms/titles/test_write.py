@@ -14,6 +14,7 @@ from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import glance
 from molino.transforms.titles import write as write_module
+from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.labels import number_categories
 from molino.transforms.titles.merge import ROWS, Draw, count_categories, key_titles
 from molino.transforms.titles.write import TitleColumns, WriteTitles
@@ -56,7 +57,9 @@ def lengths(monkeypatch):
 def test_groups_are_even_and_of_one_split_in_their_order(splits, wanted, monkeypatch):
     monkeypatch.setattr(write_module, "GROUP_ROWS", 4)
     kept = pa.record_batch({"split": pa.array(splits, pa.int8()), "at": pa.array(range(len(splits)), pa.int64())})
-    groups = list(write_module.group_titles(kept))
+    numbered = list(write_module.group_titles(kept))
+    groups = [group for _, group in numbered]
+    assert [split for split, _ in numbered] == [group[0] for group in wanted]
     assert [group["split"].to_pylist() for group in groups] == wanted
     for split in set(splits):
         at = [
@@ -123,8 +126,10 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
         glances = written.glances | beam.Map(lambda glance: int(glance.lengths.sum()))
         assert_that(glances, lambda got: np.testing.assert_equal(sum(got), 301), label="glances")
     files = sorted((tmp_path / "titles").iterdir())
-    assert len(files) == 2
-    for opened in map(pq.ParquetFile, files):
+    assert [file.name.split(".")[0] for file in files] == ["0-0", "0-1", "1-0", "1-1", "2-0", "2-1"]
+    for file in files:
+        opened = pq.ParquetFile(file)
+        assert set(opened.read(["split"])["split"].to_pylist()) == {SPLITS[int(file.name[0])]}
         groups = [opened.read_row_group(group, columns=["split"])["split"] for group in range(opened.num_row_groups)]
         assert all(len(group) <= 16 and len(group.unique()) == 1 for group in groups)
     table = pa.concat_tables([pq.read_table(file) for file in files])
