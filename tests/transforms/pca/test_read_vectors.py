@@ -312,6 +312,23 @@ def test_what_has_no_digest_is_not_carried(tmp_path):
         listed(storage.match(str(tmp_path / "a.parquet")), "v")
 
 
+@pytest.mark.parametrize(("rows", "size", "largest"), [(60_000, 1000, BLOCK_ROWS), (60, 1_000_000, 5)])
+def test_a_row_group_is_never_held_whole(tmp_path, monkeypatch, rows, size, largest):
+    monkeypatch.setattr("molino.transforms.pca.read_vectors.BLOCK_BYTES", 5 << 20)
+    raw = np.random.default_rng(1).bytes(rows * size // 2).hex()
+    table = pa.table({"n": np.arange(rows), "t": [raw[n * size : (n + 1) * size] for n in range(rows)]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, compression="none", use_dictionary=False, row_group_size=rows, write_batch_size=1)
+    vectors = listed(storage.match(str(path)), "n")
+    before, done = pa.total_allocated_bytes(), 0
+    for block in read_blocks(vectors.spans(sample=0, seed=1)[0], vectors, ["t"]):
+        assert 0 < block.records <= largest
+        assert pa.total_allocated_bytes() - before < rows * size / 2
+        assert block.rows["t"].equals(table["t"].slice(done, block.records).combine_chunks())
+        done += block.records
+    assert done == rows
+
+
 def test_what_cannot_be_carried_is_left_out(tmp_path):
     columns = {"v": pa.array([[1.0]], pa.list_(pa.float32(), 1)), "n": pa.nulls(1), "a": [1], "b": [2]}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
