@@ -29,7 +29,7 @@ LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
 PIECE_BYTES = 4 << 20  # of a text, which is read as a row group is
 SAMPLED_FILES, SAMPLED_ROWS = 16, 1024  # that tell how long vectors are: the first rows of files spread over all
 MOST_NAMES = 30  # that a message lists
-BLOCK_BYTES = 32 << 20  # of rows that are held together: where they are long a block has fewer
+BLOCK_BYTES = 64 << 20  # of rows that are held together: where they are long a block has fewer
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
 PARQUET_OPTIONS = {"buffer_size": BUFFER_BYTES, "page_checksum_verification": True}
 
@@ -409,7 +409,7 @@ def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterat
     line, row = span.line + 2, span.row  # a text of several pieces has a line a record
     for piece in span.pieces:
         lines = 0
-        for chunk in read_span(piece, text, PIECE_BYTES):
+        for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):
             at, lost = (part[POSITION].to_numpy() & IN_SPAN for part in (chunk.rows, chunk.rejects))
             places = row + np.searchsorted(np.sort(np.concatenate([at, lost])), at)  # a record may have several lines
             why = zip(
@@ -462,7 +462,8 @@ def _batches(
 def _cut(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group in blocks, however Arrow cuts its batches."""
     held: list[pa.RecordBatch] = []
-    rows, most = 0, _block_rows(file.metadata.row_group(group), columns)
+    whole = file.metadata.row_group(group)  # of a single column Arrow would end the process where it is encrypted
+    rows, most = 0, min(BLOCK_ROWS, max(1, BLOCK_BYTES * whole.num_rows // max(1, whole.total_byte_size)))
     for batch in file.iter_batches(most, row_groups=[group], columns=list(columns), use_threads=False):
         batch = batch.select(columns)
         while batch.num_rows:
@@ -475,14 +476,6 @@ def _cut(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[p
                 held, rows = [], 0
     if held:
         yield concat(held, held[0].schema)
-
-
-def _block_rows(group: pq.RowGroupMetaData, columns: Sequence[str]) -> int:
-    """Return how many rows of a row group make a block, by the mean size of what is read of them."""
-    chunks = [group.column(number) for number in range(group.num_columns)]
-    read = [chunk for chunk in chunks if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in columns)]
-    size = sum(chunk.total_uncompressed_size for chunk in read) / max(1, group.num_rows)
-    return max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1, size))))
 
 
 def _read_loosely(path: str) -> pq.ParquetFile:

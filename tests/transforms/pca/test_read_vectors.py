@@ -1,5 +1,6 @@
 """Vectors from Parquet: every row is used or rejected with its reason, and any layout gives the same rows."""
 
+import base64
 import gzip
 import io
 import pathlib
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -303,6 +305,26 @@ def test_what_is_no_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     with pytest.raises(DataError, match=r"a\.parquet is no whole Parquet file"):
         listed(storage.match(str(tmp_path / "a.parquet")), "v")
+
+
+class Keys(encryption.KmsClient):
+    def wrap_key(self, key_bytes, master_key_identifier):
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key, master_key_identifier):
+        return base64.b64decode(wrapped_key)
+
+
+def test_an_encrypted_column_is_called_so(tmp_path):
+    """Of a file whose footer is plain; Arrow ends the process where such a column's metadata are looked at."""
+    table, path = pa.table({"v": [1.0, 2.0], "w": [1, 2]}), str(tmp_path / "a.parquet")
+    how = encryption.EncryptionConfiguration(footer_key="a", column_keys={"b": ["v"]}, plaintext_footer=True)
+    keys = encryption.CryptoFactory(lambda _: Keys()).file_encryption_properties(encryption.KmsConnectionConfig(), how)
+    with pq.ParquetWriter(path, table.schema, encryption_properties=keys) as writer:
+        writer.write_table(table)
+    np.testing.assert_array_equal(all_of(listed(storage.match(path), "w", drop=("v",)))[0], [[1], [2]])
+    with pytest.raises(DataError, match=r"a\.parquet is an encrypted Parquet file .*; decrypt it first"):
+        all_of(listed(storage.match(path), "v"))
 
 
 def test_what_has_no_digest_is_not_carried(tmp_path):
