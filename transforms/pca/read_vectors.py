@@ -24,12 +24,14 @@ from molino.transforms.text.read import cut_source, read_span
 from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat
 from molino.transforms.warnings import Sighting
 
-BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the rows alone
+BLOCK_ROWS = 4096  # cut from the start of each row group; what is computed together depends on the file alone
 LEAST_BYTES, MOST_BYTES, SPANS = 4 << 20, 64 << 20, 16  # of a span
 PIECE_BYTES = 4 << 20  # of a text, which is read as a row group is
 SAMPLED_FILES, SAMPLED_ROWS = 16, 1024  # that tell how long vectors are: the first rows of files spread over all
 MOST_NAMES = 30  # that a message lists
+BLOCK_BYTES = 64 << 20  # of rows that are held together: where they are long a block has fewer
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
+PARQUET_OPTIONS = {"buffer_size": BUFFER_BYTES, "page_checksum_verification": True}
 
 NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
 IN_SPAN = (1 << LINE_BITS) - 1  # the part of a position that is the line
@@ -369,7 +371,11 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; what goes wrong while it is open is a DataError with its path."""
     with storage.open_input(path) as raw:
         try:
-            yield pq.ParquetFile(raw, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+            file = pq.ParquetFile(raw, pre_buffer=False, **PARQUET_OPTIONS)
+            sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups)]
+            # from a store row groups come whole, in few requests, unless they are large
+            ahead = not storage.is_local(path) and max(sizes, default=0) <= MOST_BYTES
+            yield pq.ParquetFile(raw, metadata=file.metadata, page_checksum_verification=True) if ahead else file
         except (pa.ArrowException, OSError) as error:
             cause = " ".join(str(error).split())[:120]
             if "crypt" in cause:
@@ -412,7 +418,7 @@ def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterat
     line, row = span.line + 2, span.row  # a text of several pieces has a line a record
     for piece in span.pieces:
         lines = 0
-        for chunk in read_span(piece, text, PIECE_BYTES):
+        for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):
             at, lost = (part[POSITION].to_numpy() & IN_SPAN for part in (chunk.rows, chunk.rejects))
             places = row + np.searchsorted(np.sort(np.concatenate([at, lost])), at)  # a record may have several lines
             why = zip(
@@ -443,7 +449,7 @@ def _located(counters: Mapping[str, int], span: VectorSpan, line: int) -> dict[s
 def _batches(
     file: pq.ParquetFile, path: str, group: int, columns: Sequence[str], column: str
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a row group, BLOCK_ROWS at a time.
+    """Yield the rows of a row group, BLOCK_ROWS at a time, or as many as have BLOCK_BYTES.
 
     Arrow cannot read a null among lists of fixed size; where it meets one the rest is read as lists of any length.
     """
@@ -463,17 +469,18 @@ def _batches(
 
 
 def _cut(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a row group, BLOCK_ROWS at a time, however Arrow cuts its batches."""
+    """Yield the rows of a row group in blocks, however Arrow cuts its batches."""
     held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
+    whole = file.metadata.row_group(group)  # of a single column Arrow would end the process where it is encrypted
+    rows, most = 0, min(BLOCK_ROWS, max(1, BLOCK_BYTES * whole.num_rows // max(1, whole.total_byte_size)))
+    for batch in file.iter_batches(most, row_groups=[group], columns=list(columns), use_threads=False):
         batch = batch.select(columns)
         while batch.num_rows:
-            part = batch.slice(0, BLOCK_ROWS - rows)
+            part = batch.slice(0, most - rows)
             batch = batch.slice(part.num_rows)
             held.append(part)
             rows += part.num_rows
-            if rows == BLOCK_ROWS:
+            if rows == most:
                 yield concat(held, part.schema)
                 held, rows = [], 0
     if held:
@@ -490,7 +497,7 @@ def _read_loosely(path: str) -> pq.ParquetFile:
     raw.seek(size - 8 - length)
     footer = raw.read(length).replace(b"ARROW:schema", b"arrow:schema")
     metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
-    return pq.ParquetFile(raw, metadata=metadata, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+    return pq.ParquetFile(raw, metadata=metadata, pre_buffer=False, **PARQUET_OPTIONS)
 
 
 def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -> pa.RecordBatch:

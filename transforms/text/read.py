@@ -31,8 +31,11 @@ from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat, sp
 from molino.transforms.text.unpack import line_end, unpacked_blocks
 
 
-def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
+def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: bool = True) -> Iterator[Chunk]:
     """Read the records of a span. Memory: a few times the span, or `block_bytes` for a text that is not split.
+
+    Args:
+      doubt_fields: count what is doubtful about values, see `count_fields`; of columns of numbers all would be.
 
     Raises:
       DataError: the file is damaged, or became shorter.
@@ -41,7 +44,8 @@ def read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]
     for chunk in _read_span(span, text, block_bytes):
         found = reject_headers(chunk, span.source, text)
         found = dataclasses.replace(found, rows=fill_folder_columns(found.rows, span.source))
-        counts = count_fields(found.rows, unquoted=not text.quote and span.source.kind != PARQUET)
+        unquoted = not text.quote and span.source.kind != PARQUET
+        counts = count_fields(found.rows, unquoted=unquoted) if doubt_fields else {}
         yield dataclasses.replace(found, counters={**found.counters, **counts})
 
 
@@ -69,13 +73,14 @@ def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[Text
     Where no quote occurs lines are records: then they are counted and not parsed, and the text can be cut.
     """
     pieces, counts = split_sources([source], piece_bytes), []
+    text = source.format_of(text)
     for piece in pieces:
         records, longest = 0, text.max_line_bytes
         plain = source.kind == "plain"
         for block in [_span_bytes(piece, longest)] if plain else _line_blocks(source, piece_bytes, longest):
             if text.quote and text.quote.encode() in block:
                 pieces = split_sources([source], piece_bytes, quoted=True)
-                return text, pieces, [sum(chunk.records for chunk in read_span(pieces[0], text, piece_bytes))]
+                return text, pieces, [sum(chunk.records for chunk in _read_span(pieces[0], text, piece_bytes))]
             records += _count_ends(block) + (len(block) > 0 and not block.endswith((b"\n", b"\r")))
         counts.append(records)
     return dataclasses.replace(text, quote=""), pieces, counts

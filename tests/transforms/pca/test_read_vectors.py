@@ -1,5 +1,6 @@
 """Vectors from Parquet: every row is used or rejected with its reason, and any layout gives the same rows."""
 
+import base64
 import gzip
 import io
 import pathlib
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -305,11 +307,48 @@ def test_what_is_no_parquet(tmp_path):
         listed(list_files(str(tmp_path / "a.parquet")).files, "v")
 
 
+class Keys(encryption.KmsClient):
+    def wrap_key(self, key_bytes, master_key_identifier):
+        return base64.b64encode(key_bytes)
+
+    def unwrap_key(self, wrapped_key, master_key_identifier):
+        return base64.b64decode(wrapped_key)
+
+
+def test_an_encrypted_column_is_called_so(tmp_path):
+    """Of a file whose footer is plain; Arrow ends the process where such a column's metadata are looked at."""
+    table, path = pa.table({"v": [1.0, 2.0], "w": [1, 2]}), str(tmp_path / "a.parquet")
+    how = encryption.EncryptionConfiguration(footer_key="a", column_keys={"b": ["v"]}, plaintext_footer=True)
+    keys = encryption.CryptoFactory(lambda _: Keys()).file_encryption_properties(encryption.KmsConnectionConfig(), how)
+    with pq.ParquetWriter(path, table.schema, encryption_properties=keys) as writer:
+        writer.write_table(table)
+    np.testing.assert_array_equal(all_of(listed(storage.match(path), "w", drop=("v",)))[0], [[1], [2]])
+    with pytest.raises(DataError, match=r"a\.parquet is an encrypted Parquet file .*; decrypt it first"):
+        all_of(listed(storage.match(path), "v"))
+
+
 def test_what_has_no_digest_is_not_carried(tmp_path):
     table = pa.table({"v": pa.array([[1.0]], pa.list_(pa.float32(), 1)), "n": pa.nulls(1)})
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(DataError, match="the column 'n' is null, which is not carried along; leave it out: --drop n"):
         listed(list_files(str(tmp_path / "a.parquet")).files, "v")
+
+
+@pytest.mark.parametrize(("rows", "size", "largest"), [(60_000, 1000, BLOCK_ROWS), (60, 1_000_000, 5)])
+def test_a_row_group_is_never_held_whole(tmp_path, monkeypatch, rows, size, largest):
+    monkeypatch.setattr("molino.transforms.pca.read_vectors.BLOCK_BYTES", 5 << 20)
+    raw = np.random.default_rng(1).bytes(rows * size // 2).hex()
+    table = pa.table({"n": np.arange(rows), "t": [raw[n * size : (n + 1) * size] for n in range(rows)]})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, compression="none", use_dictionary=False, row_group_size=rows, write_batch_size=1)
+    vectors = listed(storage.match(str(path)), "n")
+    before, done = pa.total_allocated_bytes(), 0
+    for block in read_blocks(vectors.spans(sample=0, seed=1)[0], vectors, ["t"]):
+        assert 0 < block.records <= largest
+        assert pa.total_allocated_bytes() - before < rows * size / 2
+        assert block.rows["t"].equals(table["t"].slice(done, block.records).combine_chunks())
+        done += block.records
+    assert done == rows
 
 
 def test_what_cannot_be_carried_is_left_out(tmp_path):
