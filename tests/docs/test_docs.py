@@ -314,10 +314,10 @@ def test_cookbook_of_the_whales_job_runs(tmp_path, monkeypatch):
         exec(compile(block, "whales.md", "exec"), results)
     assert results["regions"].num_rows == 3
     assert results["pixels"].shape[1:] == (64, 64, 3)
-    [row, *_] = results["pq"].read_table(results["files"]).to_pylist()
-    assert results["mask_of"](row).shape == (200, 300)
-    if row["x"] is not None:
-        assert results["pixels"][0].tobytes() == row["pixels"]
+    rows = {row["key"]: row for row in results["pq"].read_table(results["files"]).to_pylist()}
+    assert {results["mask_of"](row).shape for row in rows.values()} == {(200, 300)}
+    for pixels, key in zip(results["pixels"], results["keys"].to_pylist(), strict=True):
+        assert pixels.tobytes() == rows[key]["pixels"]
 
 
 def test_manifest_fields_are_documented(demo):
