@@ -183,7 +183,7 @@ def test_a_machine_that_has_too_little_is_told(payroll, capsys, monkeypatch):
         (["names", "--inptu", "{payroll}"], 2, "did you mean --input by --inptu?"),
         (["spam"], 2, "invalid choice: 'spam'"),
         (["--json", "names"], 2, "the job comes first"),
-        ([], 2, "required: JOB"),
+        ([], 2, "molino plan names --input demo/sep.txt"),
     ],
 )
 def test_what_is_wrong_is_told_as_the_job_tells_it(words, code, said, payroll, capsys):
