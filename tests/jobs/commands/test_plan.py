@@ -225,7 +225,7 @@ def test_an_output_that_is_taken(named, capsys):
     words = ["plan", "names", *map(str, given), "--output", str(output)]
     assert cli.main(words) == 0
     assert cli.main([*words, "--min-count", "9"]) == 3
-    assert "other options (min_count); add --overwrite" in capsys.readouterr().err
+    assert "other options (min_count 9, was 5); add --overwrite" in capsys.readouterr().err
     assert cli.main([*words, "--min-count", "9", "--overwrite"]) == 0
 
 
