@@ -11,10 +11,10 @@ from typing import Any
 
 from molino import VERSION, code, environment
 from molino.jobs.job import load_job, load_jobs
-from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE
+from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE, did_you_mean
 
 PIPE = 128 + signal.SIGPIPE
-USAGE_TEXT = """\
+COMMANDS_TEXT = """\
 usage: molino COMMAND [options]
 
 Batch jobs that mill raw public data into Parquet that training jobs can trust.
@@ -28,7 +28,13 @@ other commands:
   molino COMMAND --help    the options of a command, with examples
   molino --version
 
-{exit_codes}"""
+"""
+FIRST_STEPS = """\
+example:
+  molino sample names --rows 20000 --output in.txt
+  molino names --input in.txt --output out
+  molino show out people
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,20 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         jobs = _listing({name: job.about for name, job in load_jobs().items()})
         others = _listing({name: _load_command(name).ABOUT for name in command_names()})
-        print(USAGE_TEXT.format(jobs=jobs, others=others, exit_codes=EXIT_CODES), end="")
+        text = COMMANDS_TEXT.format(jobs=jobs, others=others)
+        print(text + (EXIT_CODES if words else FIRST_STEPS), end="", file=sys.stdout if words else sys.stderr)
         return DONE if words else USAGE
-    if words[0] == "--version":
+    if words[0] in ("--version", "version"):
         print(f"molino {VERSION}")
         return DONE
     if words[0] in code.pipelines():
         return load_job(words[0]).main(words[1:])
     if words[0] in command_names():
         return _load_command(words[0]).main(words[1:])
-    import difflib
-
-    near = difflib.get_close_matches(words[0], [*code.pipelines(), *command_names()], 1)
-    hint = f"; did you mean {near[0]}?" if near else "; see molino --help"
-    print(f"molino: no such command: {words[0]}{hint}", file=sys.stderr)
+    known = [*code.pipelines(), *command_names()]
+    near = did_you_mean(words[0], known)
+    print(f"molino: no such command: {words[0]}{near} (choose from {', '.join(known)})", file=sys.stderr)
     return USAGE
 
 

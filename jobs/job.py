@@ -79,6 +79,13 @@ class Job:
     extra: str = ""
     packages: Sequence[str] = ()
 
+    def examples(self, parser: Parser) -> Sequence[str]:
+        """Return commands of which the last runs the job on what the others made."""
+        if self.example is None or "{tree}" in self.example.options:
+            return parser.examples
+        words = [*self.example.inputs, f"{self.name} {self.example.options} --output out"]
+        return [f"molino {each}" for each in words]
+
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Run the command and return its exit code."""
         from molino.jobs.run.command import run_command

@@ -196,7 +196,11 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         warn=[
             *texts.warn,
             functools.partial(
-                warn_of_names, missing=options.missing, century=options.century, reference_year=options.reference_year
+                warn_of_names,
+                missing=options.missing,
+                century=options.century,
+                reference_year=options.reference_year,
+                min_count=options.min_count,
             ),
         ],
         findings=texts.findings,
@@ -312,11 +316,13 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
         ("rejects", format_rejects(counters)),
     ]
+    rare = sum(counters.get(f"rare.{table}", 0) for table in ("apellidos", "hombres", "mujeres"))
     lines += [
         (
             "names",
             f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
-            f"{datasets['mujeres']['rows']:,} women's",
+            f"{datasets['mujeres']['rows']:,} women's; left out: {rare:,} of fewer than "
+            f"{manifest['options']['min_count']:,} people",
         )
     ]
     wrong = f"{counters.get('curp.format', 0):,} of a wrong form, {counters.get('curp.check_digit', 0):,} check digits"

@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -71,6 +71,8 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
       raises: what is wrong with the options is an OptionError, and not the end of the process.
+      examples: commands of which the last is one of this parser, and works after the others; by default the first of
+        the epilog's.
     """
 
     raises = False
@@ -83,6 +85,9 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        listed = [line.strip() for line in (self.epilog or "").partition("examples:\n")[2].splitlines()]
+        own = next((place for place, line in enumerate(listed, 1) if line.startswith(f"{prog} ")), 0)
+        self.examples: Sequence[str] = listed[:own]
         self.given: set[str] = set()
         self.words: list[str] = []
         for name in (None, "store"):
@@ -97,6 +102,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, in one line, and exit with 2, or raise OptionError."""
         if message.startswith("the following arguments are required"):  # one may be there, in other letters
+            if not (self.words or self.raises):
+                self.exit(USAGE, self._lesson())
             known = self.flags()
             words = [word.split("=")[0] for word in self.words if word.startswith("--")]
             near = [(word, right) for word in words if word not in known and (right := _nearest(word, known))]
@@ -104,6 +111,24 @@ class Parser(argparse.ArgumentParser):
         if self.raises:
             raise OptionError(f"{message}; see {self.prog} --help")
         self.exit(USAGE, f"molino: {message}; see {self.prog} --help\n")
+
+    def _lesson(self) -> str:
+        """Return what a command without any word is answered: what it needs, and an example."""
+        formatter = self._get_formatter()
+        needed = [action for action in self._actions if action.required and action.nargs != "*"]
+        formatter.add_usage(None, needed, ())
+        formatter.start_section("needed")
+        formatter.add_arguments(needed)
+        formatter.end_section()
+        shown = ["example:", *(f"  {line}" for line in self.examples), ""] if self.examples else []
+        return "\n".join([formatter.format_help(), *shown, f"more: {self.prog} --help\n"])
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an option's choices, and name the nearest."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            near = did_you_mean(str(value), known)
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}{near} (choose from {', '.join(known)})")
 
     def flags(self) -> list[str]:
         """Return every option, with its dashes; those of all subcommands too."""
@@ -147,6 +172,15 @@ class Parser(argparse.ArgumentParser):
         right = _nearest(name, known)
         hint = f"; did you mean {right}?" if right else ""
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return which known word a wrong one may stand for; "" where none is like it.
+
+    >>> did_you_mean("nmaes", ["names", "titles"])
+    '; did you mean names?'
+    """
+    return "".join(f"; did you mean {near}?" for near in get_close_matches(word, list(known), 1))
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

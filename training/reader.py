@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import json
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,14 +22,17 @@ from molino.training.runs import Dataset, RunError, one_line_errors
 Batch = dict[str, "np.ndarray | pa.Array"]
 END = object()
 OPEN_FILES = 64
+WINDOW_ROWS, WINDOW_BYTES = 16_384, 128 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How rows are mixed, shared among readers, and read ahead.
+    """Which rows are left out, and how the others are mixed, shared among readers, and read ahead.
 
     Attributes:
-      window: rows that are mixed with each other.
+      drop_nulls: leave out rows in which one of the columns that are read is null. They are counted beforehand: by the
+        files' footers where one column alone has nulls, else by reading those that have.
+      window: rows that are mixed with each other; None for 16,384, or as many as take 128 MB.
       reader: number of this one among `readers`, from 0.
       readers: how many share the rows.
       keep_last: False drops the last batch where it is short.
@@ -35,7 +40,8 @@ class Reading:
       threads: that decode row groups.
     """
 
-    window: int = 16_384
+    drop_nulls: bool = False
+    window: int | None = None
     reader: int = 0
     readers: int = 1
     keep_last: bool = True
@@ -56,18 +62,20 @@ class _Part:
 class Reader:
     """Reads a data set in batches.
 
-    A batch is a dict: a fixed-size list of floats becomes a C-contiguous `(n, dim) float32` array, float16 widened; a
-    column of numbers a `(n,)` array of its own type; any other column a pyarrow Array. The columns that are read have
-    no nulls, but for those that stay Arrow.
+    A batch is a dict: a fixed-size list of floats becomes a C-contiguous `(n, dim) float32` array, float16 widened;
+    bytes of a fixed size whose field has `dtype` and `shape` in its metadata, as the pixels of the whales job, a
+    `(n, *shape)` array of that type; a column of numbers a `(n,)` array of its own type; any other column a pyarrow
+    Array. The columns that are read have no nulls, but for those that stay Arrow, or those rows are dropped.
 
     Shuffled, an epoch is: the row groups in a random order; that sequence of rows cut into `readers` equal parts; each
     part read in windows of `window` rows, whose rows are put in a random order. It depends on the files' rows, `seed`,
     the epoch, `window`, `reader` and `readers`, and on nothing else. Not shuffled, rows come as they stand.
 
-    Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB.
+    Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB, one of
+    crops of 224 by 224 pixels 128 MB.
 
     Attributes:
-      rows: of the data set, for all readers: those of the split.
+      rows: of the data set, for all readers: those of the split, without those that are dropped.
       own_rows: of this reader; those of two readers differ by at most one.
       batches: in an epoch of this reader.
 
@@ -87,13 +95,14 @@ class Reader:
         seed: int = 0,
         reading: Reading = Reading(),
     ):
-        """Count the rows of the split in every row group; nothing else is read yet.
+        """Count the rows of every row group that are to be read; nothing else is read yet.
 
         Args:
           split: only rows whose column `split` has this value. Row groups that hold none are never read.
         """
         reader, readers = reading.reader, reading.readers
-        if not (columns and 0 <= reader < readers and min(batch, reading.window, reading.threads) > 0):
+        window = 1 if reading.window is None else reading.window
+        if not (columns and 0 <= reader < readers and min(batch, window, reading.threads) > 0):
             raise ValueError(f"not possible: {columns=}, {batch=}, {reading}")
         for name in [*columns, *(["split"] if split is not None else [])]:
             if dataset.rows and name not in dataset.schema.names:
@@ -101,6 +110,7 @@ class Reader:
                 raise RunError(f"{dataset.name} has no column {name}; it has: {there}")
         self.dataset, self.columns, self.split = dataset, tuple(dict.fromkeys(columns)), split
         self.batch, self.shuffle, self.seed, self.reading = batch, shuffle, seed, reading
+        self._window = reading.window or _fitting_window(dataset.schema, self.columns)
         self._groups = self._count_groups()
         self.rows = sum(part.stop for part in self._groups)
         self._first, self._end = self.rows * reader // readers, self.rows * (reader + 1) // readers
@@ -124,15 +134,35 @@ class Reader:
             if known and self.split not in (None, known):
                 return []
             opened = self.dataset.open(file)
-            rows = [opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)]
-            if self.split is not None and not known:
-                with one_line_errors(self.dataset.files[file]):
-                    tables = (opened.read_row_group(group, columns=["split"]) for group in range(len(rows)))
-                    rows = [len(self._selected(table)) for table in tables]
+            with one_line_errors(self.dataset.files[file]):
+                parted = self.split is not None and not known
+                rows = [self._count_rows(opened, group, parted=parted) for group in range(opened.num_row_groups)]
             return [_Part(file, group, 0, held) for group, held in enumerate(rows) if held]
 
         with ThreadPoolExecutor(self.reading.threads) as pool:
             return [part for parts in pool.map(count, range(len(self.dataset.files))) for part in parts]
+
+    def _count_rows(self, opened: pq.ParquetFile, group: int, *, parted: bool) -> int:
+        """Return how many rows of a row group are read: by its footer where that says so.
+
+        Args:
+          parted: rows of other splits may be in it.
+        """
+        about = opened.metadata.row_group(group)
+        nulls = {}
+        if self.reading.drop_nulls:
+            nullable = [name for name in self.columns if self.dataset.schema.field(name).nullable]
+            nulls = {name: count for name, count in _count_nulls(about, nullable).items() if count != 0}
+        if about.num_rows in nulls.values():
+            return 0
+        if not parted and (not nulls or (len(nulls) == 1 and None not in nulls.values())):
+            return about.num_rows - sum(filter(None, nulls.values()))
+        needed = dict.fromkeys([*nulls, *(["split"] if parted else [])])
+        table = self._without_nulls(opened.read_row_group(group, columns=list(needed)))
+        return len(self._selected(table)) if parted else table.num_rows
+
+    def _without_nulls(self, table: pa.Table) -> pa.Table:
+        return table.drop_null() if self.reading.drop_nulls else table
 
     def _selected(self, table: pa.Table) -> np.ndarray:
         """Return the places of the split's rows in a row group, in order."""
@@ -162,8 +192,8 @@ class Reader:
         skipped = min(start * self.batch, self.own_rows)
         left = (self.own_rows if self.reading.keep_last else self.batches * self.batch) - skipped
         # windows begin where they would have begun had nothing been skipped
-        first, at = divmod(skipped, self.reading.window)
-        windows = self._read_windows(self._sequence(epoch, first * self.reading.window))
+        first, at = divmod(skipped, self._window)
+        windows = self._read_windows(self._sequence(epoch, first * self._window))
         made = _Pile(min(self.batch, left))
         for number, window in enumerate(_run_ahead(windows, min(self.reading.ahead, 1)), first):
             if not left:
@@ -184,7 +214,7 @@ class Reader:
     def _read_windows(self, parts: Sequence[_Part]) -> Iterator["_Pile"]:
         """Yield windows, which lie in the sequence of rows without a gap; the last may be short."""
         left = sum(part.stop - part.start for part in parts)
-        made = _Pile(min(self.reading.window, left), widen=False)
+        made = _Pile(min(self._window, left), widen=False)
         for part, (columns, selected) in zip(parts, self._read_groups(parts), strict=True):
             at = part.start
             while at < part.stop:
@@ -193,7 +223,7 @@ class Reader:
                 at, left = stop, left - (stop - at)
                 if not made.room:
                     yield made
-                    made = _Pile(min(self.reading.window, left), widen=False)
+                    made = _Pile(min(self._window, left), widen=False)
 
     def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Yield the row groups of the parts in order; each thread decodes up to two ahead of the caller."""
@@ -214,7 +244,10 @@ class Reader:
         wanted = [*self.columns, *(["split"] if self.split is not None else [])]
         with one_line_errors(path):
             table = file.read_row_group(part.group, columns=list(dict.fromkeys(wanted)), use_threads=False)
-        return {name: _to_numpy(table[name], f"{name} of {path}") for name in self.columns}, self._selected(table)
+        table = self._without_nulls(table)
+        fields = {name: table.schema.field(name) for name in self.columns}
+        columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
+        return columns, self._selected(table)
 
 
 class _Pile:
@@ -259,27 +292,68 @@ class _Pile:
         }
 
 
-def _to_numpy(column: pa.ChunkedArray, name: str) -> "np.ndarray | list[pa.Array]":
-    """Return a column of a row group: numbers and fixed-size lists of them without a copy, others as Arrow."""
+def _count_nulls(about: pq.RowGroupMetaData, columns: Sequence[str]) -> dict[str, int | None]:
+    """Return the nulls of columns in a row group; None where the footer does not say: of a list it counts its items."""
+    leaves = (about.column(number) for number in range(about.num_columns))
+    statistics = {leaf.path_in_schema: leaf.statistics for leaf in leaves if leaf.statistics is not None}
+    known = {name: each.null_count for name, each in statistics.items() if each.has_null_count}
+    return {name: known.get(name) for name in columns}
+
+
+def _fitting_window(schema: pa.Schema, columns: Sequence[str]) -> int:
+    """Return how many rows are mixed: fewer than usual where they are wide."""
+    shapes = [_array_of(schema.field(name), name) for name in columns if name in schema.names]
+    row = sum(shape[0].itemsize * math.prod(shape[1]) for shape in shapes if shape)
+    return min(WINDOW_ROWS, max(1, WINDOW_BYTES // max(1, row)))
+
+
+def _array_of(field: pa.Field, name: str) -> tuple[np.dtype, tuple[int, ...]] | None:
+    """Return type and shape of a row's array: () of a number; None for what stays Arrow."""
+    type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if _is_number(type_):
+        return np.dtype(type_.to_pandas_dtype()), ()
+    if pa.types.is_fixed_size_list(type_) and _is_number(type_.value_type):
+        return np.dtype(type_.value_type.to_pandas_dtype()), (type_.list_size,)
+    about = field.metadata or {}
+    if not (pa.types.is_fixed_size_binary(type_) and {b"dtype", b"shape"} <= about.keys()):
+        return None
+    try:
+        dtype, shape = np.dtype(about[b"dtype"].decode()), tuple(json.loads(about[b"shape"]))
+        if dtype.itemsize * math.prod(shape) == type_.byte_width:
+            return dtype, shape
+    except (TypeError, ValueError):
+        pass
+    said = f"dtype {about[b'dtype'].decode()}, shape {about[b'shape'].decode()}"
+    raise RunError(f"{name} has {type_.byte_width:,} bytes a row, which is not what its metadata says: {said}")
+
+
+def _to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.ndarray | list[pa.Array]":
+    """Return a column of a row group: numbers, and lists and bytes of a fixed size, without a copy; others as Arrow."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-    vectors = pa.types.is_fixed_size_list(array.type) and _is_number(array.type.value_type)
-    if not vectors and not _is_number(array.type):
+    of_a_row = _array_of(field, name)
+    if of_a_row is None:
         return [array]
-    values = (
-        array.values.slice(array.offset * array.type.list_size, len(array) * array.type.list_size) if vectors else array
-    )
-    if array.null_count or values.null_count:
-        raise RunError(f"{name} holds nulls; a column of numbers that is trained on may have none")
-    flat = values.to_numpy(zero_copy_only=True)
-    if flat.dtype.kind == "f" and not _is_finite(flat):
-        bad = np.flatnonzero(~np.isfinite(flat))[0] // (len(flat) // len(array))
+    dtype, shape = of_a_row
+    if array.null_count:
+        raise RunError(f"{name} holds nulls, on which nothing trains; leave those rows out by Reading(drop_nulls=True)")
+    size = math.prod(shape)
+    if pa.types.is_fixed_size_binary(array.type):
+        held = array.buffers()[1] if len(array) else b""
+        flat = np.frombuffer(held, dtype, len(array) * size, array.offset * array.type.byte_width)
+    else:
+        values = array.values.slice(array.offset * size, len(array) * size) if shape else array
+        if values.null_count:
+            raise RunError(f"{name} holds nulls inside of its vectors, on which nothing trains; write it without them")
+        flat = values.to_numpy(zero_copy_only=True)
+    if dtype.kind == "f" and not _is_finite(flat):
+        bad = np.flatnonzero(~np.isfinite(flat))[0] // size
         raise RunError(
             f"{name} holds numbers that are not finite (NaN or infinite), the first in row {bad + 1} of a row group; "
             "make the run again with --not-finite reject or zero"
         )
-    return flat.reshape(len(array), array.type.list_size) if vectors else flat
+    return flat.reshape(len(array), *shape)
 
 
 def _is_finite(flat: np.ndarray) -> bool:

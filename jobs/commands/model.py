@@ -14,8 +14,10 @@ SavedModel, an archive of one (.tar.gz, .tgz, .tar, .zip), or a TF Hub URL.
 """
 EPILOG = """
 examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
+  molino model inspect demo/model
   molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
-  molino model train --help
 """
 
 
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
     inspect = actions.add_parser("inspect", help=about, description=about)
+    inspect.examples = ["molino model inspect demo/model"]
     inspect.add_argument(
         "location",
         metavar="PATH_OR_URL",

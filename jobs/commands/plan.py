@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
-from molino.jobs.job import Job, load_all, load_jobs
+from molino.jobs.job import Job, load_all
 from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, many
 from molino.jobs.runners.flags import is_embedded
 from molino.transforms.warnings import print_warnings, to_json
@@ -27,6 +27,7 @@ tells is reckoned from constants that were measured on one machine: docs/scale.m
 """
 EPILOG = """
 examples:
+  molino sample names --output demo/sep.txt
   molino plan names --input demo/sep.txt --workers 16
   molino plan titles --input demo/titles.csv --model small=demo/model --json
   molino plan shapes --sweep study --points study
@@ -42,17 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     jobs = load_all()
-    name = next((name for name in (" ".join(words[:2]), *words[:1]) if name in jobs), "")
+    if words and words[0] in {name.split()[0] for name in jobs if " " in name}:
+        words[:2] = [" ".join(words[:2])]
+    name = words[0] if words and words[0] in jobs else ""
     if not name:
         parser = Parser(prog="molino plan", description=DESCRIPTION, epilog=EPILOG)
         about = f"{', '.join(jobs)}; then the job's own options"
-        parser.add_argument("job", choices=load_jobs(), metavar="JOB", help=about)
+        parser.add_argument("job", choices=jobs, metavar="JOB", help=about)
         parser.add_argument("--json", **AS_JSON)
         parser.parse_args(words)
         parser.error("the job comes first, then its options: molino plan JOB ...")
     parser = plan_parser(jobs[name])
     quiet.silence_beam()
-    args, flags = parser.parse_strictly(words[len(name.split()) :])
+    args, flags = parser.parse_strictly(words[1:])
     code, planned = exits.attempt(parser, lambda: plan_run(jobs[name], args, flags))
     if planned is None:
         return code
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def plan_parser(job: Job) -> Parser:
     """Return the parser of a job's command line, with the options of a plan."""
     parser = job.parser()
-    parser.prog = f"molino plan {job.name}"
+    prog, parser.prog = parser.prog, f"molino plan {job.name}"
+    parser.examples = [line.replace(f"{prog} ", f"{parser.prog} ", 1) for line in job.examples(parser)]
     parser.description = DESCRIPTION.strip()
     parser.epilog = f"{EPILOG.strip()}\n\n{EXIT_CODES}"
     for action in parser._actions:

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, sample in samples.items():
         own = jobs.add_parser(name, help=sample.about, description=sample.about)
+        own.examples = sample.examples[:1]
         sample.add_options(own)
         own.add_argument("--overwrite", action="store_true", help="replace what is at --output")
     args = parser.parse_args(arguments)

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino import quiet
     from molino.jobs.runners import exits
 
-    parser = Parser(prog="molino status", description=DESCRIPTION)
+    parser = Parser(prog="molino status", description=DESCRIPTION, epilog="examples:\n  molino status demo/names")
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
     args, beam_flags = parser.parse_strictly(arguments)

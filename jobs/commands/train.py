@@ -12,7 +12,9 @@ Train a classifier on what the titles job wrote, or compare language models by t
 """
 EPILOG = """
 examples:
-  molino train titles --help
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino titles --input demo/titles.csv --output demo/titles
+  molino train titles --input demo/titles --architecture phrases --output demo/classifier
   molino train compare --help
 """
 

@@ -12,6 +12,7 @@ Free an output that a dead run has left locked, and delete what killed runs have
 The run is watched for half a minute first. While its heartbeat moves it is alive, and nothing is done but with --force.
 Its job on Flink or Dataflow is ended. A run that goes on all the same publishes nothing.
 """
+EPILOG = "examples:\n  molino unlock demo/names"
 CODES = exit_codes(
     "the output is free", "not used by this command", "its run is alive, or in its commit; nothing was done"
 )
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino import quiet
     from molino.jobs.runners import exits, service
 
-    parser = Parser(prog="molino unlock", description=DESCRIPTION, exit_codes=CODES)
+    parser = Parser(prog="molino unlock", description=DESCRIPTION, epilog=EPILOG, exit_codes=CODES)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     parser.add_argument("--force", action="store_true", help="free it from a run that is alive, too")
     quiet.silence_beam()

@@ -7,7 +7,7 @@ from typing import Any
 
 from molino import environment
 from molino.jobs.job import Job, load_all
-from molino.jobs.options import Parser
+from molino.jobs.options import Parser, did_you_mean
 from molino.jobs.run.command import do_order, take_order
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
@@ -45,7 +45,7 @@ def find_job(name: str) -> Job:
     """Return a job or a training by its command."""
     jobs = load_all()
     if name not in jobs:
-        raise OptionError(f"there is no job {name!r}; there are: {', '.join(jobs)}")
+        raise OptionError(f"there is no job {name!r}{did_you_mean(name, jobs)}; there are: {', '.join(jobs)}")
     return jobs[name]
 
 

@@ -40,6 +40,7 @@ def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
     environment.prepare()
     quiet.silence_beam()
     parser = job.parser()
+    parser.examples = job.examples(parser)
     args, beam_flags = parser.parse_strictly(arguments)
     with exits.signals_as_exits() as received:
         code, lines = exits.attempt(parser, lambda: do_order(take_order(job, args, beam_flags), started), received)

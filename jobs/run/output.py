@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.run.lock import OutputExistsError, TakenError, holding
@@ -23,6 +23,7 @@ from molino.jobs.run.manifest import (
 )
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
+from molino.transforms.files.list_files import common_folder
 from molino.transforms.warnings import DataWarning
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with 
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
 BLOCKS_PER_SHARD = 8
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
+SHOWN, SHORT = 3, 24  # differences of a kind that are told, and characters of a value that is shown
 CUT = ("shards", "blocks")  # options that follow from the size of the input where they are not given
 
 
@@ -157,13 +159,39 @@ def read_output(path: str) -> Output:
 
 
 def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
-    options = json.loads(json.dumps(identity.options))  # as a manifest has them
-    changed = [name for name in options if manifest["options"].get(name) != options[name]]
-    inputs = list(identity.inputs) != manifest["inputs"]
-    told = ["inputs"] * inputs
-    if changed := [name for name in changed if not (inputs and name in CUT)]:
-        told += ["options (" + ", ".join(changed) + ")"]
-    return " and ".join(told) or "code"
+    """Return what tells a run from the one that stands there: inputs and options, a few of them with what changed."""
+    options, were = json.loads(json.dumps(identity.options)), manifest["options"]  # both as a manifest has them
+    inputs = list(_changed_inputs(identity.inputs, manifest["inputs"]))
+    changed = [name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)]
+    named = {"inputs": inputs, "options": [_changed_option(name, options[name], were.get(name)) for name in changed]}
+    return " and ".join(f"{what} ({_first(each)})" for what, each in named.items() if each) or "code"
+
+
+def _first(texts: Sequence[str]) -> str:
+    more = [f"{len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
+    return ", ".join([*texts[:SHOWN], *more])
+
+
+def _changed_option(name: str, value: Any, was: Any) -> str:
+    """Return the name, with both values where they are short."""
+    shown = ["none" if each is None else json.dumps(each, ensure_ascii=False) for each in (value, was)]
+    return f"{name} {shown[0]}, was {shown[1]}" if max(map(len, shown)) <= SHORT else name
+
+
+def _changed_inputs(inputs: Sequence[Mapping[str, Any]], were: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what became of each file or folder that is not as it was, in the order of their paths."""
+    now, before = ({each["path"]: each for each in entries} for entries in (inputs, were))
+    paths = sorted(now | before)
+    root = len(common_folder(paths)) if paths else 0
+    for path in (path for path in paths if now.get(path) != before.get(path)):
+        new, old = now.get(path, {}), before.get(path, {})
+        differs = next((name for name in ("files", "bytes") if new.get(name) != old.get(name)), "")
+        if not (new and old):
+            yield f"{path[root:]} {'is new' if new else 'is gone'}"
+        elif differs:
+            yield f"{path[root:]} has {new.get(differs, 0):,} {differs}, had {old.get(differs, 0):,}"
+        else:
+            yield f"{path[root:]} {'has other files' if 'digest' in new else 'was written again'}"
 
 
 def output_folder(output: str, inputs: Sequence) -> str:

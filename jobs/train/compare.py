@@ -34,6 +34,10 @@ repeats, and what language, normalization and dimensions change.
 """
 EPILOG = """
 examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
+  molino titles --input demo/titles.csv --model small=demo/model --output demo/vectors
+  molino train compare --input demo/vectors --output demo/compared
   molino train compare --input out/titles --output out/compared --repeats 4
   molino train compare --published predictions.parquet --metadata experiments.json --output published
 """

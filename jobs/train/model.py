@@ -37,6 +37,8 @@ file, a share is kept for that.
 """
 EPILOG = """
 examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
   molino model train --input out/titles --output model
   molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
 """

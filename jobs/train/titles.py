@@ -34,6 +34,9 @@ the end.
 """
 EPILOG = """
 examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino titles --input demo/titles.csv --output demo/titles
+  molino train titles --input demo/titles --architecture phrases --output demo/classifier
   molino train titles --input out/titles --output out/classifier
   molino train titles --input out/titles --embedding es --architecture mlp-2048 --model es=models/es --output out/mlp
   molino train titles --input out/titles --architecture phrases --output out/phrases

@@ -1,5 +1,6 @@
 """The page on Python: what it shows runs as it stands."""
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import molino
+from molino.transforms.whales.sample import png_of_zeros, sample_whales
 from tests.docs.test_training_page import made_run  # noqa: F401  a fixture
 from tests.every_job import prepare
 
@@ -23,10 +25,25 @@ def names(tmp_path_factory):
     return folder / "names"
 
 
+@pytest.fixture(scope="module")
+def whales(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crops")
+    sample_whales(str(folder / "sea"), images=6, width=300, height=200)
+    (folder / "sea/images/plain.png").write_bytes(png_of_zeros(30, 20))  # one without a box
+    molino.run("whales", input=folder / "sea/images", output=folder / "whales", kernel=9, crop_size=64, quiet=True)
+    return folder / "whales"
+
+
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block != RUN], ids=lambda block: block.splitlines()[0])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the libraries that are shown
-def test_what_the_page_shows_runs(block, names, made_run, monkeypatch):  # noqa: F811
+def test_what_the_page_shows_runs(block, names, whales, made_run, monkeypatch):  # noqa: F811
+    if "import torch" in block and not importlib.util.find_spec("torch"):
+        pytest.skip("torch is not installed")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(made_run / "cache"))
     os.symlink(names, "demo/names")
+    os.symlink(whales, "demo/whales")
     exec(compile(block, "docs/python.md", "exec"), {"molino": molino})
 
 

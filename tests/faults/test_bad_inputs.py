@@ -257,9 +257,9 @@ def test_a_wrong_command_line_is_one_line_and_2(options, words, sample, tmp_path
 
 def test_what_differs_from_a_finished_run_is_named(finished, tmp_path):
     sample_names(str(tmp_path / "more.txt"), rows=30_000)
-    assert_failed(names(tmp_path / "more.txt", finished), 3, "with other inputs; add --overwrite")
+    assert_failed(names(tmp_path / "more.txt", finished), 3, "more.txt is new); add --overwrite")
     ended = names(tmp_path / "more.txt", finished, "--curp", "drop", "--shards", 3)
-    assert_failed(ended, 3, "with other inputs and options (curp); add --overwrite")
+    assert_failed(ended, 3, "with other inputs (", ' and options (curp "drop", was "keep"); add --overwrite')
     ended = molino("sample", "names", "--rows", 10, "--output", finished / "x.txt", env=environment())
     assert_failed(ended, 3, "holds a finished run; write elsewhere")
 

@@ -124,7 +124,7 @@ def test_what_stands_for_no_curp():
 @pytest.mark.parametrize(("invalid", "told"), [(10, False), (11, True)])
 def test_one_in_a_hundred_is_usual(invalid, told):
     counters = {"rows_read": 1000, "people": 1000, "curp.invalid": invalid, "age.over_100": invalid}
-    found = warn_of_names(counters, missing="one", century=False, reference_year=2012)
+    found = warn_of_names(counters, missing="one", century=False, reference_year=2012, min_count=5)
     assert [warning.kind for warning in found] == (["curp.missing", "age.over_100"] if told else [])
 
 

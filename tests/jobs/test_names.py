@@ -99,6 +99,41 @@ def test_the_tables_are_those_of_pandas(sample, output):
         pd.testing.assert_frame_equal(view(output, name), expected, check_dtype=False, check_exact=True)
 
 
+def test_names_below_min_count_are_counted(sample, output):
+    first, _, tables = oracle(sample[0])
+    sex = first["CURP"].str[10:11]
+    every = {
+        "apellidos": pd.concat([first["PRIMERAPELLIDO"], first["SEGUNDOAPELLIDO"]]),
+        "hombres": first["NOMBRESTRABAJADOR"][sex == "H"],
+        "mujeres": first["NOMBRESTRABAJADOR"][sex == "M"],
+    }
+    manifest = json.loads((output / "_manifest.json").read_text())
+    rare = {name: len(set(each) - set(JUNK)) - len(tables[name]) for name, each in every.items()}
+    assert {name: manifest["counters"][f"rare.{name}"] for name in every} == rare
+    assert min(rare.values()) > 0
+    assert f"left out: {sum(rare.values()):,} of fewer than 5 people" in dict(names.summarize(manifest))["names"]
+    assert [warning for warning in manifest["warnings"] if warning["kind"] == "names.rare"] == []
+
+
+def test_tables_that_min_count_empties_are_warned_of(tmp_path, capsys):
+    women = [f"AAAA{n:02}0101MDFBBB0{n % 10}|PEÑA|LÓPEZ|ANA" for n in range(6)]
+    men = [f"CCCC{n:02}0101HDFBBB0{n % 10}|PEÑA|RUIZ|{name}" for n, name in enumerate(["LUIS", "LUIS", "JUAN"])]
+    header = "CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR"
+    (tmp_path / "in.txt").write_text("\n".join([header, *women, *men]), encoding="latin-1")
+
+    def warned(min_count):
+        output = ["--output", tmp_path / f"out-{min_count}"]
+        assert run("--input", tmp_path / "in.txt", *output, "--min-count", min_count, "--encoding", "latin-1") == 0
+        return [line for line in capsys.readouterr().err.splitlines() if "borne by fewer" in line]
+
+    assert warned(5) == [
+        "molino: warning: no names in hombres: each of 2 is borne by fewer than 5 people; --min-count 1 takes them all"
+    ]
+    [line] = warned(100)
+    assert "no names in apellidos, hombres, mujeres: each of 6 is borne by fewer than 100 people" in line
+    assert warned(1) == []
+
+
 def test_the_people_are_the_first_rows(sample, output):
     first, _, _ = oracle(sample[0])
     people = table(output, "people").sort_values(["source", "line"], ignore_index=True)

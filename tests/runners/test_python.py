@@ -73,7 +73,7 @@ def test_the_same_run_is_opened_and_another_refused(names):
 @pytest.mark.parametrize(
     ("job", "options", "message"),
     [
-        ("nams", {}, "there is no job 'nams'; there are: names, "),
+        ("nams", {}, r"did you mean names\?; there are: names, "),
         ("names", {"output": "x"}, "--input"),
         ("names", {"input": "in.txt", "output": "x", "min_cuont": 3}, "did you mean --min-count"),
         ("names", {"input": "in.txt", "output": "x", "min_count": 0}, "must be at least 1"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from molino.training.reader import Reader
+from molino.training.reader import Reader, Reading
 from molino.training.runs import open_run
 
 pytestmark = pytest.mark.slow  # Keras takes seconds to load
@@ -52,3 +52,24 @@ def test_keras_sees_every_row_once_an_epoch(reader):
     history = model.fit(KerasBatches(reader, ["wide", "half"]), epochs=2, shuffle=False, verbose=0)
     assert len(history.history["loss"]) == 2
     assert seen == [number for epoch in (0, 1) for batch in reader.epoch(epoch) for number in batch["id"].tolist()]
+
+
+def test_keras_gets_crops_with_their_labels(tmp_path):
+    """Of rows that have both; the labels may be prepared from any column."""
+    from molino.training.feed import KerasBatches
+    from tests.training.test_reader import make_crops, open_crops
+
+    table, pixels = make_crops(range(40), without={1, 2}, unlabelled={3})
+    reader = Reader(open_crops(tmp_path, table), ["pixels", "label", "key"], batch=8, reading=Reading(drop_nulls=True))
+    ready = KerasBatches(reader, ["pixels"])
+    seen = []
+    for number in range(len(ready)):
+        crops, labels = ready[number]
+        np.testing.assert_array_equal(crops, pixels[labels])
+        seen += labels.tolist()
+    assert sorted(seen) == sorted(set(range(40)) - {1, 2, 3})
+    import keras
+
+    model = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(40)])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert np.isfinite(model.fit(ready, shuffle=False, verbose=0).history["loss"]).all()

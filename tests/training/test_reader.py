@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molino.schemas import field, schema
 from molino.training.reader import Reader, Reading
 from molino.training.runs import RunError, open_run
 from tests.training.made_run import DIM, ROWS, make_rows, vectors, write_run, write_tables
@@ -202,11 +203,12 @@ def test_a_data_set_without_rows_gives_no_batches(tmp_path):
 def test_the_vectors_of_a_row_group_are_not_copied(dataset):
     from molino.training.reader import _to_numpy
 
-    column = dataset.open(0).read_row_group(0, columns=["wide"])["wide"]
-    array = _to_numpy(column, "")
+    table = dataset.open(0).read_row_group(0, columns=["wide"])
+    column, field = table["wide"], table.schema.field("wide")
+    array = _to_numpy(column, field, "")
     assert array.ctypes.data == column.chunk(0).values.buffers()[1].address
     sliced = column.slice(3, 5)
-    np.testing.assert_array_equal(_to_numpy(sliced, ""), array[3:8])
+    np.testing.assert_array_equal(_to_numpy(sliced, field, ""), array[3:8])
     assert sliced.type == vectors(pa.float32())
 
 
@@ -232,3 +234,156 @@ def test_large_numbers_are_finite(tmp_path):
     write_tables(tmp_path / "run", "rows", ROWS, [table.set_column(place, table.schema.field("wide"), vectors_)])
     dataset = open_run(tmp_path / "run", {"rows": None}, cache=None).datasets["rows"]
     assert read(dataset, ["wide"])[0]["wide"].max() == np.float32(3e38)
+
+
+# --- arrays in bytes of a fixed size
+
+SHAPE = (2, 4, 3)
+PIXELS = field("pixels", pa.binary(24), "Pixels", nullable=True)
+CROPS = schema(
+    "made.crops",
+    1,
+    field("key", pa.string(), "Name"),
+    PIXELS.with_metadata({**PIXELS.metadata, b"dtype": b"uint8", b"shape": b"[2, 4, 3]"}),
+    field("label", pa.int32(), "Class", nullable=True),
+    field("split", pa.string(), "Split"),
+    field("camera", pa.string(), "Camera", nullable=True),
+)
+
+
+def make_crops(numbers, without=(), unlabelled=()):
+    """Return a row for each number, and the pixels of each."""
+    pixels = np.stack(
+        [np.full(SHAPE, number, np.uint8) + np.arange(24, dtype=np.uint8).reshape(SHAPE) for number in numbers]
+    )
+    rows = [
+        {
+            "key": f"{number}.jpg",
+            "pixels": None if number in without else crop.tobytes(),
+            "label": None if number in unlabelled else number,
+            "split": "train" if number % 3 else "test",
+            "camera": None,
+        }
+        for number, crop in zip(numbers, pixels, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=CROPS), pixels
+
+
+def open_crops(folder, table, group=16):
+    write_tables(folder, "crops", CROPS, [table], group)
+    return open_run(folder, {"crops": None}, verify=False, cache=None).datasets["crops"]
+
+
+def test_bytes_of_a_fixed_size_are_arrays_of_their_shape(tmp_path):
+    table, pixels = make_crops(range(50))
+    crops = open_crops(tmp_path, table)
+    for batch in read(crops, ["pixels", "label", "key"], batch=16):
+        assert batch["pixels"].dtype == np.uint8
+        assert batch["pixels"].flags.c_contiguous
+        assert batch["pixels"].shape == (len(batch["key"]), *SHAPE)
+        np.testing.assert_array_equal(batch["pixels"], pixels[batch["label"]])
+        assert batch["key"].to_pylist() == [f"{number}.jpg" for number in batch["label"]]
+
+
+def test_the_pixels_of_a_whales_run_are_arrays_by_their_metadata():
+    from molino.schemas.whales import with_pixels
+    from molino.training.reader import _array_of
+
+    assert _array_of(with_pixels(224).field("pixels"), "") == (np.uint8, (224, 224, 3))
+
+
+def test_bytes_without_dtype_and_shape_stay_arrow(tmp_path):
+    table, pixels = make_crops(range(5))
+    plain = table.set_column(1, "pixels", table["pixels"])
+    crops = open_crops(tmp_path, table)
+    pq.write_table(plain, crops.files[0])
+    assert read(crops, ["pixels"], shuffle=False)[0]["pixels"].to_pylist() == [crop.tobytes() for crop in pixels]
+
+
+@pytest.mark.parametrize("wrong", ["uint8 [2, 4]", "float32 [2, 4, 3]", "pixel [24]", "uint8 24", "uint8 24,"])
+def test_metadata_that_does_not_fit_the_bytes_is_told(tmp_path, wrong):
+    table, _ = make_crops(range(5))
+    said = dict(zip(("dtype", "shape"), wrong.split(" ", 1), strict=True))
+    spoilt = table.cast(table.schema.set(1, PIXELS.with_metadata({**PIXELS.metadata, **said})))
+    with pytest.raises(RunError, match=rf"pixels has 24 bytes a row.*dtype {said['dtype']}"):
+        Reader(open_crops(tmp_path, spoilt), ["pixels"])
+
+
+def test_arrays_of_floats_in_bytes_are_finite(tmp_path):
+    numbers = np.arange(6, dtype=np.float32).reshape(2, 3)
+    numbers[1, 2] = np.nan
+    about = {**PIXELS.metadata, b"dtype": b"float32", b"shape": b"[3]"}
+    made = schema("made.crops", 1, pa.field("tensor", pa.binary(12), nullable=False).with_metadata(about))
+    table = pa.table([pa.array([row.tobytes() for row in numbers], pa.binary(12))], schema=made)
+    write_tables(tmp_path, "crops", made, [table])
+    crops = open_run(tmp_path, {"crops": None}, verify=False, cache=None).datasets["crops"]
+    with pytest.raises(RunError, match=r"tensor of .* not finite .* in row 2 of a row group"):
+        read(crops, ["tensor"])
+
+
+@pytest.mark.parametrize("column", ["pixels", "label"])
+def test_rows_with_a_null_are_refused_with_the_remedy(tmp_path, column):
+    table, _ = make_crops(range(40), without={5}, unlabelled={6})
+    with pytest.raises(RunError, match=rf"{column} of .*part-00000.* holds nulls.*Reading\(drop_nulls=True\)"):
+        read(open_crops(tmp_path, table), [column])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    without=st.sets(st.integers(0, 39)),
+    unlabelled=st.sets(st.integers(0, 39)),
+    columns=st.sampled_from([("pixels", "key"), ("label", "key"), ("pixels", "label", "key")]),
+    split=st.sampled_from([None, "train"]),
+    batch=st.integers(1, 50),
+    readers=st.sampled_from([1, 3]),
+    group=st.sampled_from([1, 7, 64]),
+    keep_last=st.booleans(),
+)
+def test_rows_with_a_null_are_dropped_and_counted(
+    tmp_path_factory, without, unlabelled, columns, split, batch, readers, group, keep_last
+):
+    table, pixels = make_crops(range(40), without, unlabelled)
+    crops = open_crops(tmp_path_factory.mktemp("crops"), table, group)
+    kept = table.to_pandas().dropna(subset=list(columns))
+    kept = kept[kept["split"] == split] if split else kept
+    options = {"split": split, "batch": batch, "readers": readers, "keep_last": keep_last, "drop_nulls": True}
+    seen = []
+    for number in range(readers):
+        reader = make_reader(crops, columns, reader=number, **options)
+        batches = list(reader.epoch(1))
+        read_rows = [key for each in batches for key in each["key"].to_pylist()]
+        assert reader.rows == len(kept)
+        assert reader.batches == len(batches)
+        assert len(read_rows) == (reader.own_rows if keep_last else reader.own_rows // batch * batch)
+        seen += read_rows
+        for each in batches:
+            numbers = [int(key.removesuffix(".jpg")) for key in each["key"].to_pylist()]
+            if "pixels" in columns:
+                np.testing.assert_array_equal(each["pixels"], pixels[numbers])
+            if "label" in columns:
+                np.testing.assert_array_equal(each["label"], numbers)
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(kept["key"])
+    assert len(seen) == len(kept) or not keep_last
+
+
+def test_nulls_of_one_column_are_counted_by_the_footer(tmp_path):
+    """Crops are gigabytes: to count them, none is read."""
+    table, _ = make_crops(range(40), without={3, 4, 20})
+    crops = open_crops(tmp_path, table)
+    for group in range(3):
+        damage_column(pathlib.Path(crops.files[0]), group, "pixels")
+    assert Reader(crops, ["pixels", "key"], reading=Reading(drop_nulls=True)).rows == 37
+    with pytest.raises(RunError, match="cannot read"):
+        read(crops, ["pixels"], drop_nulls=True)
+
+
+def test_wide_rows_are_mixed_with_fewer(tmp_path, monkeypatch):
+    """16,384 crops of 224 by 224 pixels would be 2.5 GB."""
+    monkeypatch.setattr("molino.training.reader.WINDOW_BYTES", 80 * 24 + 5)
+    table, _ = make_crops(range(192))
+    batches = read(open_crops(tmp_path, table), ["pixels", "key"], batch=8)
+    groups = [int(key.removesuffix(".jpg")) // 16 for batch in batches for key in batch["key"].to_pylist()]
+    for start in (0, 80, 160):  # a window is five row groups, whose rows are nowhere else
+        assert set(groups[start : start + 80]).isdisjoint(groups[:start] + groups[start + 80 :])
+        assert groups[start : start + 80] != sorted(groups[start : start + 80])

@@ -18,7 +18,7 @@ from molino.transforms.names.repair import (
     same_person_counts,
     skeleton,
 )
-from molino.transforms.rows.batches import Shard, concat, first_appearance_codes
+from molino.transforms.rows.batches import Shard, concat, first_appearance_codes, sum_counters
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.partition import PartitionRows, Parts
 
@@ -174,11 +174,13 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
 class NameTables:
     """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for.
 
-    `people` is how many were counted, junk names and rare ones too.
+    `people` is how many were counted, junk names and rare ones too. `rare` is how many names each table of record lacks
+    because of `min_count`.
     """
 
     people: int
     record: dict[str, pa.Table]
+    rare: dict[str, int]
     repaired: dict[str, pa.Table] | None = None
     repairs: pa.Table | None = None
 
@@ -207,8 +209,10 @@ def reduce_counts(
     counts = sum_counts(parts)
     people = pc.sum(counts.filter(pc.equal(counts["kind"], APELLIDO))["a"]).as_py() or 0
     record = partial_tables(counts, min_count=min_count, junk=junk)
+    every = partial_tables(counts, min_count=1, junk=junk)
+    rare = {table: len(every[table]) - len(record[table]) for table in record}
     if not repair:
-        return NameTables(people, record)
+        return NameTables(people, record, rare)
     held, repairs = [], []
     for kind, name in ((APELLIDO, "apellido"), (NOMBRE, "nombre")):
         of_kind = pa.Table.from_batches([counts]).filter(pc.equal(pc.field("kind"), kind)).drop_columns("kind")
@@ -218,19 +222,20 @@ def reduce_counts(
         held += merged.add_column(0, "kind", kinds).select(COUNTS.names).cast(COUNTS).to_batches()
         repairs.append(planned)
     repaired = partial_tables(concat(held, COUNTS), min_count=min_count, junk=junk)
-    return NameTables(people, record, repaired, pa.concat_tables(repairs))
+    return NameTables(people, record, rare, repaired, pa.concat_tables(repairs))
 
 
 def join_tables(parts: Sequence[NameTables], *, repair: bool) -> NameTables:
     """Return the tables of all parts, sorted."""
     people = sum(part.people for part in parts)
     record = finish_tables(part.record for part in parts)
+    rare = sum_counters(part.rare for part in parts)
     if not repair:
-        return NameTables(people, record)
+        return NameTables(people, record, rare)
     repairs = pa.concat_tables([REPAIRS.empty_table(), *(part.repairs for part in parts if part.repairs is not None)])
     order = [("kind", "ascending"), *REPAIRS_ORDER]
     repaired = finish_tables(part.repaired for part in parts if part.repaired is not None)
-    return NameTables(people, record, repaired, repairs.sort_by(order))
+    return NameTables(people, record, rare, repaired, repairs.sort_by(order))
 
 
 @dataclasses.dataclass(kw_only=True)

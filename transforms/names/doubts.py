@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from molino.transforms.warnings import DataWarning, example_of
 
+TABLES = ("apellidos", "hombres", "mujeres")
 SHARE = 0.01  # of the rows, or of the people: less is usual
 BECOMES = {
     "one": "the rows of each such value count as one person",
@@ -12,7 +13,7 @@ BECOMES = {
 
 
 def warn_of_names(
-    counters: Mapping[str, int], *, missing: str, century: bool, reference_year: int
+    counters: Mapping[str, int], *, missing: str, century: bool, reference_year: int, min_count: int
 ) -> list[DataWarning]:
     """Return what is doubtful about a run of the names job, from its counters and options."""
     found: list[DataWarning] = []
@@ -37,7 +38,16 @@ def warn_of_names(
         text = f"{old:,} of {people:,} people were over 100 years old in {reference_year}"
         remedy = "is --reference-year right?" if century or not letters else "--century-from-curp"
         found.append(DataWarning("age.over_100", text, old, remedy=remedy))
-    return found
+    return found + _warn_of_empty(counters, min_count)
+
+
+def _warn_of_empty(counters: Mapping[str, int], min_count: int) -> list[DataWarning]:
+    rare = {table: counters.get(f"rare.{table}", 0) for table in TABLES if not counters.get(table, 0)}
+    if not (names := sum(rare.values())):
+        return []
+    empty = ", ".join(table for table, count in rare.items() if count)
+    text = f"no names in {empty}: each of {names:,} is borne by fewer than {min_count:,} people"
+    return [DataWarning("names.rare", text, names, remedy="--min-count 1 takes them all")]
 
 
 def _warn_of_missing(counters: Mapping[str, int], missing: str) -> list[DataWarning]:

@@ -53,6 +53,7 @@ def write_tables(
                 f"the {name} counts {people:,} people where {counters.get('people', 0):,} were kept; "
                 "nothing was published; run again, and report this"
             )
+    yield {f"rare.{name}": names for name, names in tables.rare.items()}
     for name, table in _named(tables):
         yield {name: len(table)}
         batches = table.combine_chunks().to_batches()

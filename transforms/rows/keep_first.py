@@ -1,8 +1,8 @@
 """Keep one row per key, and show what the others said."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from molino.transforms import progress
 from molino.transforms.rows.batches import Counters, Shard, first_appearance_codes
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
-from molino.transforms.rows.partition import Parts
+from molino.transforms.rows.partition import Parts, block_of, hash_strings, sort_by_block
 
 
 def keep_first(rows: pa.RecordBatch, *, key: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
@@ -53,6 +53,61 @@ def find_conflicts(pairs: pa.RecordBatch, *, columns: Sequence[str]) -> pa.Recor
     )
     found = pairs.take(pa.array(rows))
     return pa.RecordBatch.from_arrays([*found.columns, lists], [*found.schema.names, "differs"])
+
+
+@dataclasses.dataclass(kw_only=True)
+class DropDuplicates(beam.PTransform):
+    """Keep one row of each key, through the runner's own shuffle: for pipelines that have batches, and no `Parts`.
+
+    Input: Arrow batches of one schema. Output: batches of it, one for each group that has rows; each is ordered as
+    `order_by` says. Memory: the rows of one group per worker thread.
+
+    Which row is kept depends on the rows alone: where they are equal in `order_by`, all other columns that can be
+    ordered decide. A null comes last.
+
+    Attributes:
+      key: column that identifies a record, without nulls, of any type that Arrow casts to strings.
+      order_by: columns that order the rows of a key.
+      keep: the first or the last of them.
+      groups: number of groups that the keys are spread over by a hash.
+
+    Raises:
+      ValueError: the key holds nulls.
+    """
+
+    key: str
+    order_by: Sequence[str] = ()
+    keep: Literal["first", "last"] = "first"
+    groups: int = 64
+
+    def __post_init__(self) -> None:
+        if isinstance(self.order_by, str):
+            self.order_by = (self.order_by,)
+        if self.keep not in ("first", "last"):
+            raise ValueError(f"keep is {self.keep!r}; it may be 'first' or 'last'")
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        return (
+            batches
+            | "Split" >> beam.FlatMap(self._split).with_output_types(tuple[int, pa.RecordBatch])
+            | "Group" >> beam.GroupByKey()
+            | "Keep" >> beam.MapTuple(self._keep).with_output_types(pa.RecordBatch)
+        )
+
+    def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if batch[self.key].null_count:
+            raise ValueError(f"the key {self.key} holds nulls, which are no key; filter these rows out before")
+        hashes = hash_strings(batch[self.key].cast(pa.string()))
+        rows, bounds = sort_by_block(batch, block_of(hashes, self.groups), self.groups)
+        for group in np.flatnonzero(np.diff(bounds)):
+            yield int(group), rows.slice(bounds[group], bounds[group + 1] - bounds[group])
+
+    def _keep(self, _: int, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+        rows = pa.Table.from_batches(batches)
+        others = [field.name for field in rows.schema if not pa.types.is_nested(field.type)]
+        order = "ascending" if self.keep == "first" else "descending"
+        ordered = rows.sort_by([(name, order) for name in dict.fromkeys([*self.order_by, *others])]).combine_chunks()
+        return keep_first(ordered.to_batches()[0], key=self.key)[0]
 
 
 class FirstRows(NamedTuple):

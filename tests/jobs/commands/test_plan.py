@@ -183,7 +183,7 @@ def test_a_machine_that_has_too_little_is_told(payroll, capsys, monkeypatch):
         (["names", "--inptu", "{payroll}"], 2, "did you mean --input by --inptu?"),
         (["spam"], 2, "invalid choice: 'spam'"),
         (["--json", "names"], 2, "the job comes first"),
-        ([], 2, "required: JOB"),
+        ([], 2, "molino plan names --input demo/sep.txt"),
     ],
 )
 def test_what_is_wrong_is_told_as_the_job_tells_it(words, code, said, payroll, capsys):
@@ -225,7 +225,7 @@ def test_an_output_that_is_taken(named, capsys):
     words = ["plan", "names", *map(str, given), "--output", str(output)]
     assert cli.main(words) == 0
     assert cli.main([*words, "--min-count", "9"]) == 3
-    assert "other options (min_count); add --overwrite" in capsys.readouterr().err
+    assert "other options (min_count 9, was 5); add --overwrite" in capsys.readouterr().err
     assert cli.main([*words, "--min-count", "9", "--overwrite"]) == 0
 
 

@@ -164,7 +164,7 @@ def test_an_output_is_replaced_only_on_demand(tmp_path, titles, capsys):
     assert run("--input", titles, "--output", model, *SMALL) == 0
     assert "already holds this run" in capsys.readouterr().out
     assert run("--input", titles, "--output", model, *SMALL, "--seed", 1) == 3
-    assert "with other options (seed); add --overwrite to replace it" in capsys.readouterr().err
+    assert "with other options (seed 1, was 0); add --overwrite to replace it" in capsys.readouterr().err
     assert tree(model) == before
     assert run("--input", titles, "--output", model, *SMALL, "--seed", 1, "--overwrite") == 0
     assert verify(str(model))[1] == []

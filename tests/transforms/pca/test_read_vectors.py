@@ -322,9 +322,9 @@ def test_an_encrypted_column_is_called_so(tmp_path):
     keys = encryption.CryptoFactory(lambda _: Keys()).file_encryption_properties(encryption.KmsConnectionConfig(), how)
     with pq.ParquetWriter(path, table.schema, encryption_properties=keys) as writer:
         writer.write_table(table)
-    np.testing.assert_array_equal(all_of(listed(storage.match(path), "w", drop=("v",)))[0], [[1], [2]])
+    np.testing.assert_array_equal(all_of(listed(list_files(path).files, "w", drop=("v",)))[0], [[1], [2]])
     with pytest.raises(DataError, match=r"a\.parquet is an encrypted Parquet file .*; decrypt it first"):
-        all_of(listed(storage.match(path), "v"))
+        all_of(listed(list_files(path).files, "v"))
 
 
 def test_what_has_no_digest_is_not_carried(tmp_path):
@@ -341,7 +341,7 @@ def test_a_row_group_is_never_held_whole(tmp_path, monkeypatch, rows, size, larg
     table = pa.table({"n": np.arange(rows), "t": [raw[n * size : (n + 1) * size] for n in range(rows)]})
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False, row_group_size=rows, write_batch_size=1)
-    vectors = listed(storage.match(str(path)), "n")
+    vectors = listed(list_files(str(path)).files, "n")
     before, done = pa.total_allocated_bytes(), 0
     for block in read_blocks(vectors.spans(sample=0, seed=1)[0], vectors, ["t"]):
         assert 0 < block.records <= largest

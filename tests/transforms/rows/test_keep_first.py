@@ -1,10 +1,13 @@
 """One row per key, the first, whatever the batches; and what the others said."""
 
+import apache_beam as beam
 import pyarrow as pa
-from hypothesis import given
+import pytest
+from apache_beam.testing.util import assert_that
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molino.transforms.rows.keep_first import find_conflicts, keep_first
+from molino.transforms.rows.keep_first import DropDuplicates, find_conflicts, keep_first
 
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.sampled_from(["", "z"])), max_size=30)
 
@@ -46,3 +49,39 @@ def test_conflicts_name_the_columns_that_differ(rows):
         if differs:
             expected.append({**pair, "differs": differs})
     assert found.to_pylist() == expected
+
+
+KEYED = st.lists(
+    st.tuples(st.integers(-3, 3), st.one_of(st.none(), st.integers(0, 3)), st.sampled_from(["", "z", "é"])), max_size=30
+)
+
+
+SCHEMA = pa.schema([("k", pa.int16()), ("at", pa.int64()), ("v", pa.string()), ("list", pa.list_(pa.int64()))])
+
+
+@settings(max_examples=12)
+@given(rows=KEYED, size=st.integers(1, 31), keep=st.sampled_from(["first", "last"]), groups=st.sampled_from([1, 5]))
+def test_one_row_of_each_key_is_kept_whatever_the_batches(rows, size, keep, groups):
+    table = pa.Table.from_pylist([{"k": k, "at": at, "v": v, "list": [1]} for k, at, v in rows], SCHEMA)
+    order = table.to_pandas().sort_values(["at", "v"], ascending=keep == "first", na_position="last")
+    oracle = pa.Table.from_pandas(order.drop_duplicates("k"), SCHEMA, preserve_index=False)
+
+    def check(batches):
+        assert all(batch.schema == SCHEMA and batch.num_rows for batch in batches)
+        assert pa.Table.from_batches(batches, SCHEMA).sort_by("k").equals(oracle.sort_by("k"))
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        kept = (
+            pipeline
+            | beam.Create(table.to_batches(max_chunksize=size))
+            | DropDuplicates(key="k", order_by="at", keep=keep, groups=groups)
+        )
+        assert_that(kept, check)
+
+
+def test_a_key_that_is_null_is_told():
+    rows = pa.RecordBatch.from_pylist([{"k": None, "n": 1}, {"k": "a", "n": 2}])
+    with pytest.raises(Exception, match="the key k holds nulls"), beam.Pipeline(runner="FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create([rows]) | DropDuplicates(key="k")
+    with pytest.raises(ValueError, match="keep is 'newest'; it may be 'first' or 'last'"):
+        DropDuplicates(key="k", keep="newest")
