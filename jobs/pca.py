@@ -12,6 +12,7 @@ from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    as_facts,
     format_rejects,
     natural,
     place,
@@ -223,7 +224,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         seed=args.seed,
     )
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
-    options |= dataclasses.asdict(how) | (dataclasses.asdict(text) if texts else {})
+    options |= dataclasses.asdict(how) | (as_facts(text) if texts else {})
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
     return Plan(
         job="pca",

@@ -32,6 +32,7 @@ from molino.transforms.files.list_files import (
     natural_order,
     skip,
 )
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import check_carried, plain_field
@@ -307,28 +308,24 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dict[str, pa.Schema]) -> Iterator[Spot]:
     """Yield the rows of a Parquet file; of its columns only the names are read."""
-    with storage.open_input(file.path) as raw:
-        try:
-            parquet = pq.ParquetFile(raw)
-            check_shard_columns(file.path, parquet.schema_arrow, columns)
-            if columns.keep:
-                own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
-                others = [field for field in schemas[file.path] if field.name not in own.names]
-                schemas[file.path] = pa.schema([*own, *others])
-                if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
-                    there = ", ".join(own.names[:20])
-                    raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
-            for group in range(parquet.num_row_groups):
-                names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
-                size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
-                for row, name in enumerate(names):
-                    if name is None:
-                        raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
-                    (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
-                    place = group << ROW_BITS | row
-                    yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
-        except (pa.ArrowException, OSError) as error:
-            raise storage.file_error(error, file.path, "read") from error
+    with open_parquet(file.path) as parquet:
+        check_shard_columns(file.path, parquet.schema_arrow, columns)
+        if columns.keep:
+            own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
+            others = [field for field in schemas[file.path] if field.name not in own.names]
+            schemas[file.path] = pa.schema([*own, *others])
+            if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
+                there = ", ".join(own.names[:20])
+                raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
+        for group in range(parquet.num_row_groups):
+            names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
+            size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
+            for row, name in enumerate(names):
+                if name is None:
+                    raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
+                (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
+                place = group << ROW_BITS | row
+                yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
 
 
 def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
