@@ -329,7 +329,8 @@ def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dic
 
 
 def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
-    """Raise DataError unless a Parquet file has a column of names and one of bytes."""
+    """Raise DataError unless a Parquet file has a column of names and one of bytes; all that is wrong is told."""
+    wrong = {}
     for option, column, kinds in (
         ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
         ("--bytes-column", columns.data, (pa.types.is_binary, pa.types.is_large_binary)),
@@ -339,10 +340,10 @@ def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> 
             index = type_.get_field_index(part) if type_ is not None and pa.types.is_struct(type_) else -1
             type_ = type_.field(index).type if type_ is not None and index >= 0 else None
         if type_ is None or not any(kind(type_) for kind in kinds):
-            what = "lacks the column" if type_ is None else f"has {type_} in the column"
-            raise DataError(
-                f"{path} {what} {column!r}; it has {', '.join(schema.names[:8])}; name the right one with {option}"
-            )
+            wrong[option] = f"{'lacks' if type_ is None else f'has {type_} in'} the column {column!r}"
+    if wrong:
+        there, options = ", ".join(schema.names[:20]), " COL ".join(wrong)
+        raise DataError(f"{path} {' and '.join(wrong.values())}; it has {there}; name the right one with {options} COL")
 
 
 def column_of(table: pa.Table | pa.RecordBatch, column: str) -> pa.ChunkedArray | pa.Array:

@@ -72,14 +72,13 @@ class VectorColumns:
 
     def check(self, needed: Sequence[str], names: Sequence[str], path: str) -> None:
         """Raise DataError unless a file with columns of these names has all that are needed."""
-        for name in needed:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]!r}? It has" if near else "it has"
-                more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-                raise DataError(
-                    f"{path} has no column {name!r}; {hint}: {', '.join(names[:MOST_NAMES]) or 'none'}{more}"
-                )
+        if missing := [name for name in dict.fromkeys(needed) if name not in names]:
+            near = [found for name in missing for found in difflib.get_close_matches(name, names, 1)]
+            hint = f"did you mean {', '.join(map(repr, near))}? It has" if near else "it has"
+            more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+            what = f"column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
+            there = ", ".join(names[:MOST_NAMES]) or "none"
+            raise DataError(f"{path} has no {what}; {hint}: {there}{more}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
