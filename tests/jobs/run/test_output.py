@@ -48,6 +48,7 @@ def test_files_that_came_went_and_changed_are_named(files, tmp_path):
     was = listed(files)
     (files / "new.txt").write_text("more")
     assert told(tmp_path, was, listed(files)) == "inputs (new.txt is new)"
+    assert told(tmp_path, was, was[::-1]) == "inputs (in another order)"
     (files / "a.txt").unlink()
     (files / "b.txt").write_text("some longer text")
     assert told(tmp_path, was, listed(files)) == "inputs (a.txt is gone, b.txt has 16 bytes, had 9, new.txt is new)"
