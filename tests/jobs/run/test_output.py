@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from molino.jobs.run.inputs import entry_of, find_inputs
+from molino.jobs.run.inputs import entries_of, find_inputs
 from molino.jobs.run.lock import OutputExistsError
 from molino.jobs.run.output import read_output
 from molino.jobs.run.runs import Identity
@@ -26,7 +26,7 @@ def files(tmp_path):
 
 
 def listed(folder):
-    return [entry_of(item) for item in find_inputs([str(folder / "*")])]
+    return entries_of(find_inputs([str(folder / "*")]))
 
 
 def told(folder, was, now, options=OPTIONS, old=OPTIONS):
@@ -70,7 +70,7 @@ def test_other_files_altogether_are_named_from_where_they_part(files, tmp_path):
 
 def test_a_folder_tells_of_its_files(files, tmp_path):
     def folder():
-        return [entry_of(list_files(str(files)))]
+        return entries_of([list_files(str(files), photographs=True)])
 
     was = folder()
     os.utime(files / "b.txt", (2, 2))
