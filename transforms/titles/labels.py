@@ -4,11 +4,17 @@ All of tensorflow-transform is here. As a program (`python -m molino.transforms.
 in a process of its own: the memory is given back, and what TensorFlow prints stays out of the user's sight.
 """
 
+import contextlib
 import dataclasses
 import gc
+import hashlib
+import importlib.metadata
+import io
 import json
+import os
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +23,11 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino import caches
 from molino.quiet import TENSORFLOW
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
+from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.processes import run_module
 from molino.transforms.rows.batches import Counters
@@ -31,6 +39,8 @@ from molino.transforms.warnings import DataWarning, example_of
 
 GRAPH = "transform"  # the graph's folder in the output
 FEATURE, LABEL, VOCABULARY = "category", "label", "labels"  # names in the graph
+ASSET = f"{GRAPH}/transform_fn/assets/{VOCABULARY}"
+PACKAGES = ("tensorflow", "tensorflow-transform", "tfx-bsl", "apache-beam", "protobuf", "numpy", "pyarrow")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,11 +110,32 @@ def warn_of_labels(counters: Mapping[str, int]) -> list[DataWarning]:
 def make_graph(labels: Labels) -> dict[str, bytes]:
     """Return the files of a graph from category to label, by path, which tft.TFTransformOutput loads.
 
-    The vocabulary is made by tensorflow-transform from the categories of training, weighted by their titles: what it
-    makes of all titles, in the time that their categories take. The same labels give the same bytes.
+    Its vocabulary is the categories in the order of their labels; all else follows from how many there are, the
+    packages and this module. So that is made once a machine, by tensorflow-transform, and kept in the cache. The same
+    labels give the same bytes.
 
     Raises:
       DataError: tensorflow-transform is not there, fails, or numbers the categories in another way.
+    """
+    vocabulary = "".join(f"{category}\n" for category in labels.categories.to_pylist()).encode()
+    kept = _graph_cache(len(labels.categories))
+    files = _read_graph(kept)
+    if files is None:
+        files = _run_transform(labels)
+        if files.pop(ASSET) != vocabulary:
+            raise DataError(
+                "tensorflow-transform numbers the categories in another way than this program; nothing was published; "
+                "report this"
+            )
+        if kept:
+            _keep_graph(kept, files)
+    return dict(sorted({**files, ASSET: vocabulary}.items()))
+
+
+def _run_transform(labels: Labels) -> dict[str, bytes]:
+    """Return the files that tensorflow-transform makes of the categories of training, weighted by their titles.
+
+    They are those that it makes of all titles, in the time that their categories take.
     """
     trained = labels.table.slice(0, len(labels.categories))
     request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
@@ -114,14 +145,39 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
             last = last or f"it ended with {code}"
             raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")
         out = Path(folder, GRAPH)
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
-    numbered = files[f"{GRAPH}/transform_fn/assets/{VOCABULARY}"].decode().splitlines()
-    if numbered != labels.categories.to_pylist():
-        raise DataError(
-            "tensorflow-transform numbers the categories in another way than this program; nothing was published; "
-            "report this"
-        )
-    return files
+        return {str(path.relative_to(folder)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def _graph_cache(count: int) -> str:
+    """Return the file that keeps the graph of so many labels; "" where there is no cache, or a package is not here."""
+    folder = caches.cache_folder("graphs")
+    try:
+        facts = [count, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    key = hashlib.sha256(json.dumps(facts).encode() + Path(__file__).read_bytes()).hexdigest()
+    return os.path.join(folder, f"{key}.zip") if folder else ""
+
+
+def _keep_graph(path: str, files: dict[str, bytes]) -> None:
+    """Keep files for the next run, with their sha256 before them; where that fails the next one makes them anew."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    with contextlib.suppress(DataError):
+        storage.write_atomic(path, hashlib.sha256(held.getvalue()).digest() + held.getvalue())
+
+
+def _read_graph(path: str) -> dict[str, bytes] | None:
+    """Return what was kept; None where there is nothing, or it is damaged."""
+    data = b""
+    with contextlib.suppress(DataError):
+        data = storage.see(path).data or b"" if path else b""
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        return None
+    with zipfile.ZipFile(io.BytesIO(data[32:])) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def main() -> int:

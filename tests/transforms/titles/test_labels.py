@@ -73,6 +73,13 @@ def test_no_rows_are_no_labels():
 CATEGORIES = {"B": 3, "A": 5, "D ñ": 3, "C": 3, 'comma, quote"': 1, "日本": 1, " space ": 2}
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of one's own, in which no graph is kept."""
+    monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/graphs"
+
+
 @pytest.mark.slow
 def test_the_weighted_vocabulary_is_that_of_all_titles(tmp_path):
     """What tensorflow-transform makes of every title, one by one, without weights."""
@@ -94,6 +101,34 @@ analyze({shuffled!r}, None, "plain")
     assert graph["transform/transform_fn/assets/labels"] == plain
     assert plain.decode().splitlines() == labels.categories.to_pylist()
     assert make_graph(labels) == graph
+
+
+@pytest.mark.slow
+def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(cache, monkeypatch):
+    run, asked = module.run_module, []
+
+    def count(*words, **options):
+        asked.append(words)
+        return run(*words, **options)
+
+    monkeypatch.setattr(module, "run_module", count)
+    one, other, more = (
+        number_categories(counts_of({(f"{name} {i}", 0): 9 - i for i in range(count)}))
+        for name, count in (("ñ", 3), ("z", 3), ("z", 4))
+    )
+    graphs = [make_graph(labels) for labels in (one, other, more, one)]
+    assert (len(asked), len(list(cache.iterdir()))) == (2, 2)
+    assert graphs[3] == graphs[0]
+    for path in cache.iterdir():
+        path.write_bytes(path.read_bytes()[:-9] + b"123456789")
+    assert [make_graph(labels) for labels in (other, more)] == graphs[1:3]  # as made for them
+    assert len(asked) == 4
+    for path in cache.iterdir():
+        path.unlink()
+    cache.rmdir()
+    cache.write_text("no folder")
+    assert make_graph(one) == graphs[0]
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize(
