@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -72,6 +73,26 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
         assert row["top_categories"] == [row["prediction"], "OTHER"]
         # what a classifier of an earlier version calls probabilities
         assert (row["top_scores"], row["top_probabilities"]) == ([0.75, 0.25], None)
+
+
+def test_a_classifier_is_checked_once_a_machine(classifier, here, tmp_path, monkeypatch):
+    from molino.transforms.predict import predict_titles
+
+    asked, ask = [], predict_titles.ask_tensorflow
+    monkeypatch.setattr(predict_titles, "ask_tensorflow", lambda requests: asked.append(requests) or ask(requests))
+    monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "cache"))
+    first = predict_titles.plan_classifier(str(classifier))
+    assert predict_titles.plan_classifier(str(classifier)) == first
+    assert len(asked) == 1
+    predict_titles.plan_classifier(str(classifier), trust=True)  # that is another question
+    assert len(asked) == 2
+    changed = shutil.copytree(classifier, tmp_path / "changed")
+    (changed / "serving/more.txt").write_text("x")
+    assert predict_titles.plan_classifier(str(changed)).digest != first.digest
+    assert len(asked) == 3
+    monkeypatch.setenv("MOLINO_CACHE", "/proc/none")  # where nothing can be kept it is checked each time
+    assert predict_titles.plan_classifier(str(classifier)) == first
+    assert len(asked) == 4
 
 
 @pytest.mark.slow

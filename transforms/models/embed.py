@@ -149,12 +149,12 @@ def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dic
 def _entry(digest: str, output: str) -> str:
     """Return the folder for the facts of a model's output, as this code and these packages find them out."""
     digest = hashlib.sha256(f"{digest} {output}".encode()).hexdigest() if output else digest
-    return model_files.model_cache("models", f"{digest[:32]}-{_code()}")
+    return model_files.model_cache("models", f"{digest[:32]}-{code_mark()}")
 
 
 @functools.cache
-def _code() -> str:
-    """Return a short hash of all that the facts and the table depend on, besides the model."""
+def code_mark() -> str:
+    """Return a short hash of all that what is found out about a model depends on, besides the model."""
     state = hashlib.sha256()
     for name in ("nnlm.py", "saved_model.py", "graph_ops.py", "graph_ops.txt"):
         state.update(Path(__file__).with_name(name).read_bytes())

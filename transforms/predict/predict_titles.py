@@ -1,6 +1,8 @@
 """Predict the categories of titles with a classifier that training saved."""
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -8,12 +10,13 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from molino import caches
 from molino.schemas.predict import PREDICTED
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.models import model_files
-from molino.transforms.models.embed import ask_tensorflow
+from molino.transforms.models.embed import ask_tensorflow, code_mark
 from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
@@ -37,7 +40,7 @@ class Classifier(model_files.PlannedFiles):
 
 
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
-    """Find a classifier and check it. Call it before the pipeline; it takes seconds.
+    """Find a classifier and check it: once a machine, which takes seconds. Call it before the pipeline.
 
     Args:
       location: output of `molino train titles`, or folder or archive of a SavedModel.
@@ -63,7 +66,12 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     folder = model_files.find_model(inside if served else location)
     digest = model_files.digest_model(folder)
     model_files.check_digest(location, digest, sha256)
-    ask_tensorflow([("classifier", {"folder": folder, "label": location, "trust": trust})])
+    kept = caches.cache_folder("classifiers", f"{digest}-{code_mark()}{'-trusted' if trust else ''}")
+    if not (kept and os.path.exists(kept)):
+        ask_tensorflow([("classifier", {"folder": folder, "label": location, "trust": trust})])
+        with contextlib.suppress(DataError):  # where it cannot be noted it is checked again
+            if kept:
+                storage.write_bytes(kept, b"")
     return Classifier(location=location, path=folder, digest=digest)
 
 
