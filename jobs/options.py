@@ -394,16 +394,21 @@ def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
     )
 
 
-def text_format(args: argparse.Namespace, columns: Mapping[str, str], optional: Sequence[str] = ()) -> "TextFormat":
-    """Return the format of the input that the options of `add_text_options` describe."""
+def text_format(
+    args: argparse.Namespace,
+    columns: Mapping[str, str],
+    optional: Sequence[str] = (),
+    keep: Sequence[tuple[str, str]] = (),
+) -> "TextFormat":
+    """Return the format of the input that the options of `add_text_options` describe; `keep` as `add_keep` gives it."""
     from molino.transforms.text.sources import KEPT, NO_COLUMN, TextFormat
 
     named: dict[str, list[str]] = {name: getattr(args, f"{name}_column") or [columns[name]] for name in columns}
     for name in columns:
         if "" in named[name] and not (name in optional and named[name] == [""]):
             raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
-    kept = {KEPT + name: column for column, name in getattr(args, "keep", ())}
-    if len(kept) < len(getattr(args, "keep", ())):
+    kept = {KEPT + name: column for column, name in keep}
+    if len(kept) < len(keep):
         raise OptionError("--keep gives two columns one name; a name of its own: --keep COL=NAME")
     return TextFormat(
         columns={name: names[0] or NO_COLUMN + name for name, names in named.items()} | kept,

@@ -114,7 +114,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     from molino.transforms.predict.predict_titles import plan_classifier
     from molino.transforms.text.sources import kept_fields
 
-    text = text_format(args, COLUMNS, OPTIONAL)
+    text = text_format(args, COLUMNS, OPTIONAL, args.keep)
     texts = text_input(args, inputs, text, words=["title"], loose=["title"])
     text = texts.text
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)

@@ -263,7 +263,7 @@ def input_format(args: argparse.Namespace) -> "TextFormat":
         raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
     if args.split_column and (args.command.names("--validation") or args.command.names("--test")):
         raise OptionError("--validation and --test are of no use with --split-column, which says the splits")
-    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])])
+    text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])], args.keep)
     return dataclasses.replace(
         text,
         columns=dict(text.columns) | ({"split": args.split_column} if args.split_column else {}),
