@@ -1,4 +1,5 @@
-# make demo      a fresh clone to the name tables of 1.26 million made-up people, and a small run of each other job
+# make demo-names  a fresh clone to the name tables of 1.26 million made-up people: a small install
+# make demo      the same, then all that the other jobs need, and a small run of each
 # make test      every test but those on Flink
 # make flink-test  the tests on a Flink cluster on this machine; fetches Flink first, 400 MB
 # make test-all  every test
@@ -11,13 +12,19 @@ BIN := $(VENV)/bin
 DEMO := demo
 # a file of tests stays on one core, with what its tests share; the longest first, as tests/conftest.py has them
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
-# a lock is complete: --no-deps keeps pip from asking for what requirements/overrides.txt leaves out
-PIP := $(BIN)/pip --disable-pip-version-check -q install --no-deps
+# uv installs what pip would, in a tenth of the time. A lock is complete: --no-deps keeps it from asking for what
+# requirements/overrides.txt leaves out
+UV ?= $(shell command -v uv || echo $(BIN)/uv)
+INSTALL = $(UV) pip install -q --python $(BIN)/python --no-deps
 
-.PHONY: demo test flink-pieces flink-test test-all check faults bench docs lock clean
+.PHONY: demo demo-names test flink-pieces flink-test test-all check faults bench docs lock clean
 
-demo: $(VENV)/installed $(DEMO)/sep.txt $(DEMO)/titles.csv $(DEMO)/sea
+demo-names: $(VENV)/light $(DEMO)/sep.txt
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
+
+# one after the other: the first report is there before anything heavy comes
+demo: demo-names
+	$(MAKE) $(VENV)/installed $(DEMO)/titles.csv $(DEMO)/sea
 	$(BIN)/molino titles --input $(DEMO)/titles.csv --output $(DEMO)/titles
 	$(BIN)/molino train titles --input $(DEMO)/titles --architecture phrases --output $(DEMO)/classifier
 	$(BIN)/molino predict --model $(DEMO)/classifier --input $(DEMO)/titles.csv --output $(DEMO)/predictions
@@ -65,7 +72,7 @@ docs: $(VENV)/installed
 	$(BIN)/python deploy/dataflow/make_metadata.py
 	$(BIN)/python docs/make_scale.py
 
-$(DEMO)/sep.txt: | $(VENV)/installed
+$(DEMO)/sep.txt: | $(VENV)/light
 	$(BIN)/molino sample names --output $@
 
 $(DEMO)/titles.csv: | $(VENV)/installed
@@ -74,19 +81,24 @@ $(DEMO)/titles.csv: | $(VENV)/installed
 $(DEMO)/sea: | $(VENV)/installed
 	$(BIN)/molino sample whales --output $@ --images 20
 
-$(VENV)/installed: requirements/dev.txt setup.py
-	@echo "Installing into $(VENV): 4 GB, some minutes"
+$(VENV)/light: requirements/run.txt requirements/uv.txt setup.py
+	@echo "Installing into $(VENV) what names and pca need: 0.5 GB"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) --require-hashes -r requirements/dev.txt
-	$(PIP) --no-build-isolation -e .
+	command -v uv >/dev/null || $(BIN)/pip --disable-pip-version-check -q install --require-hashes -r requirements/uv.txt
+	$(INSTALL) --compile-bytecode --require-hashes -r requirements/run.txt
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/installed: $(VENV)/light requirements/dev.txt
+	@echo "Installing into $(VENV) what all else needs: 4 GB in all"
+	$(INSTALL) --require-hashes -r requirements/dev.txt
 	touch $@
 
 $(VENV)/bench-installed: requirements/bench.txt $(VENV)/installed
-	$(PIP) --require-hashes -r requirements/bench.txt
+	$(INSTALL) --require-hashes -r requirements/bench.txt
 	touch $@
 
 # One resolution of everything, then a file for each use that agrees with it.
-UV ?= $(BIN)/uv
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock" --upgrade setup.py
 PIN := $(COMPILE) --generate-hashes -c $(VENV)/all.txt
@@ -95,6 +107,7 @@ lock:
 	$(COMPILE) --all-extras -o $(VENV)/all.txt
 	$(PIN) -o requirements/run.txt
 	$(PIN) $(LEAN) --extra images --extra dev -o requirements/dev.txt
+	sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > requirements/uv.txt
 	$(PIN) $(LEAN) --extra images --extra dev --extra bench -o requirements/bench.txt
 	for extra in aws dataflow images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
