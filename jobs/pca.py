@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
+TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
 VECTOR_TYPES = ("float16", "float32", "float64")
 
 DESCRIPTION = """
@@ -223,7 +224,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         seed=args.seed,
     )
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
-    options |= dataclasses.asdict(how) | (dataclasses.asdict(text) if texts else {})
+    options |= dataclasses.asdict(how) | ({name: getattr(text, name) for name in TEXT_OPTIONS} if texts else {})
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
     return Plan(
         job="pca",

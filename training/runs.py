@@ -96,11 +96,11 @@ class FinishedRun:
     """
 
     folder: str
-    root: str
-    manifest: Mapping[str, Any]
+    root: str = dataclasses.field(repr=False)
+    manifest: Mapping[str, Any] = dataclasses.field(repr=False)
     sha256: str
-    datasets: Mapping[str, Dataset]
-    filesystem: pafs.FileSystem
+    datasets: Mapping[str, Dataset] = dataclasses.field(repr=False)
+    filesystem: pafs.FileSystem = dataclasses.field(repr=False)
 
     def view(self, path: str) -> bytes:
         """Return the bytes of a view, which are compared with the manifest first."""

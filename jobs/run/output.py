@@ -162,6 +162,8 @@ def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
     """Return what tells a run from the one that stands there: inputs and options, a few of them with what changed."""
     options, were = json.loads(json.dumps(identity.options)), manifest["options"]  # both as a manifest has them
     inputs = list(_changed_inputs(identity.inputs, manifest["inputs"]))
+    if not inputs and list(identity.inputs) != manifest["inputs"]:
+        inputs = ["in another order"]
     changed = [name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)]
     named = {"inputs": inputs, "options": [_changed_option(name, options[name], were.get(name)) for name in changed]}
     return " and ".join(f"{what} ({_first(each)})" for what, each in named.items() if each) or "code"

@@ -43,10 +43,22 @@ def run_pipeline(
       submitted: called with Beam's result of a job that another process does, as soon as that has it.
       sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
     """
-    with own_temporary_files():
+    with own_temporary_files(), _as_in_no_notebook():
         pipeline = _make_pipeline(engine)
         build(pipeline)
         _run_to_end(pipeline, engine, submitted, sources)
+
+
+@contextlib.contextmanager
+def _as_in_no_notebook() -> Iterator[None]:
+    """Keep Beam from naming steps by the cells of a notebook, for which it loads pandas: of 2 or before, if at all."""
+    import apache_beam.pipeline as steps
+
+    name_by_cell, steps.alter_label_if_ipython = steps.alter_label_if_ipython, lambda *_: None
+    try:
+        yield
+    finally:
+        steps.alter_label_if_ipython = name_by_cell
 
 
 def _make_pipeline(engine: "Engine") -> "beam.Pipeline":

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +33,7 @@ def test_a_run_is_read(names):
     assert run.dataset("people").to_table().equals(people)
     assert run.schema("people").field("age").metadata[b"doc"].startswith(b"Reference year")
     run.verify()
+    assert len(repr(run)) < 300  # what a notebook shows
 
 
 def test_an_empty_data_set_has_its_columns(names):
@@ -60,6 +62,14 @@ def test_rot_is_found(names, tmp_path):
         opened.write(bytes([byte[0] ^ 1]))
     with pytest.raises(molino.RunError, match="changed after it was written"):
         molino.open(tmp_path / "out").verify()
+
+
+def test_a_notebook_is_no_other_place(names, tmp_path, monkeypatch):
+    """There Beam would load pandas, which the base install lacks, and which of version 3 it cannot use."""
+    kernel = types.SimpleNamespace(execution_count=1, config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
+    run = molino.run("names", input=names[1] / "in.txt", output=tmp_path / "out", quiet=True)
+    assert run.manifest["digest"] == names[0].manifest["digest"]
 
 
 def test_the_same_run_is_opened_and_another_refused(names):

@@ -32,6 +32,7 @@ from molino.transforms.files.list_files import (
     natural_order,
     skip,
 )
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import check_carried, plain_field
@@ -307,32 +308,29 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dict[str, pa.Schema]) -> Iterator[Spot]:
     """Yield the rows of a Parquet file; of its columns only the names are read."""
-    with storage.open_input(file.path) as raw:
-        try:
-            parquet = pq.ParquetFile(raw)
-            check_shard_columns(file.path, parquet.schema_arrow, columns)
-            if columns.keep:
-                own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
-                others = [field for field in schemas[file.path] if field.name not in own.names]
-                schemas[file.path] = pa.schema([*own, *others])
-                if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
-                    there = ", ".join(own.names[:20])
-                    raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
-            for group in range(parquet.num_row_groups):
-                names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
-                size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
-                for row, name in enumerate(names):
-                    if name is None:
-                        raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
-                    (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
-                    place = group << ROW_BITS | row
-                    yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
-        except (pa.ArrowException, OSError) as error:
-            raise storage.file_error(error, file.path, "read") from error
+    with open_parquet(file.path) as parquet:
+        check_shard_columns(file.path, parquet.schema_arrow, columns)
+        if columns.keep:
+            own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
+            others = [field for field in schemas[file.path] if field.name not in own.names]
+            schemas[file.path] = pa.schema([*own, *others])
+            if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
+                there = ", ".join(own.names[:20])
+                raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
+        for group in range(parquet.num_row_groups):
+            names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
+            size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
+            for row, name in enumerate(names):
+                if name is None:
+                    raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
+                (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
+                place = group << ROW_BITS | row
+                yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
 
 
 def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
-    """Raise DataError unless a Parquet file has a column of names and one of bytes."""
+    """Raise DataError unless a Parquet file has a column of names and one of bytes; all that is wrong is told."""
+    wrong = {}
     for option, column, kinds in (
         ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
         ("--bytes-column", columns.data, (pa.types.is_binary, pa.types.is_large_binary)),
@@ -342,10 +340,10 @@ def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> 
             index = type_.get_field_index(part) if type_ is not None and pa.types.is_struct(type_) else -1
             type_ = type_.field(index).type if type_ is not None and index >= 0 else None
         if type_ is None or not any(kind(type_) for kind in kinds):
-            what = "lacks the column" if type_ is None else f"has {type_} in the column"
-            raise DataError(
-                f"{path} {what} {column!r}; it has {', '.join(schema.names[:8])}; name the right one with {option}"
-            )
+            wrong[option] = f"{'lacks' if type_ is None else f'has {type_} in'} the column {column!r}"
+    if wrong:
+        there, options = ", ".join(schema.names[:20]), " COL ".join(wrong)
+        raise DataError(f"{path} {' and '.join(wrong.values())}; it has {there}; name the right one with {options} COL")
 
 
 def column_of(table: pa.Table | pa.RecordBatch, column: str) -> pa.ChunkedArray | pa.Array:

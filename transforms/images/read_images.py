@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import folder_columns
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.images.decode import ImageError
 from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE, ShardColumns, column_of
 from molino.transforms.rows.carried import as_type
@@ -125,8 +125,7 @@ def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> I
 def _read_parquet(
     path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int, same: pa.RecordBatch | None
 ) -> Iterator[ImageBytes]:
-    with storage.open_input(path) as raw, storage.explained(path, "read"):
-        parquet = pq.ParquetFile(raw, pre_buffer=False)
+    with open_parquet(path, pre_buffer=False) as parquet:
         groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
         kept = {name: column for column, name in columns.keep if column in parquet.schema_arrow.names}
         rows = (

@@ -14,6 +14,7 @@ from molino.schemas.pca import free_name
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.pca.numbers import Block, check_block, is_number, is_vectors, number_type, vector_lengths
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import as_plain, check_carried, difference, join_schemas, plain_field
@@ -71,14 +72,13 @@ class VectorColumns:
 
     def check(self, needed: Sequence[str], names: Sequence[str], path: str) -> None:
         """Raise DataError unless a file with columns of these names has all that are needed."""
-        for name in needed:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f"did you mean {near[0]!r}? It has" if near else "it has"
-                more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
-                raise DataError(
-                    f"{path} has no column {name!r}; {hint}: {', '.join(names[:MOST_NAMES]) or 'none'}{more}"
-                )
+        if missing := [name for name in dict.fromkeys(needed) if name not in names]:
+            near = [found for name in missing for found in difflib.get_close_matches(name, names, 1)]
+            hint = f"did you mean {', '.join(map(repr, near))}? It has" if near else "it has"
+            more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+            what = f"column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing))}"
+            there = ", ".join(names[:MOST_NAMES]) or "none"
+            raise DataError(f"{path} has no {what}; {hint}: {there}{more}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -368,21 +368,14 @@ def _count_lengths(column: str, files: Sequence[VectorFile]) -> Counter[int]:
 
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; what goes wrong while it is open is a DataError with its path."""
-    with storage.open_input(path) as raw:
-        try:
-            file = pq.ParquetFile(raw, pre_buffer=False, **PARQUET_OPTIONS)
-            sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups)]
-            # from a store row groups come whole, in few requests, unless they are large
-            ahead = not storage.is_local(path) and max(sizes, default=0) <= MOST_BYTES
-            yield pq.ParquetFile(raw, metadata=file.metadata, page_checksum_verification=True) if ahead else file
-        except (pa.ArrowException, OSError) as error:
-            cause = " ".join(str(error).split())[:120]
-            if "crypt" in cause:
-                raise DataError(f"{path} is an encrypted Parquet file ({cause}); decrypt it first") from None
-            if "magic bytes not found" in cause:
-                raise DataError(f"{path} is no whole Parquet file: it was cut off; fetch it again") from None
-            raise DataError(f"cannot read {path}: a damaged Parquet file ({cause}); fetch it again") from None
+    """Open a Parquet file to be read in little memory, however large its row groups are."""
+    with open_parquet(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        sizes = [file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups)]
+        if storage.is_local(path) or max(sizes, default=0) > MOST_BYTES:
+            yield file
+            return
+    with open_parquet(path) as file:  # from a store row groups come whole, in few requests, unless they are large
+        yield file
 
 
 def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> Iterator[Block]:

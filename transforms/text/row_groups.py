@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from molino.transforms.errors import DataError
-from molino.transforms.files import storage
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import as_type
 from molino.transforms.text.lines import Chunk, raw_rejects, with_position
 from molino.transforms.text.position import LINE_BITS
@@ -29,18 +27,12 @@ def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
     groups = source.groups[span.start : span.end]
     bytes_a_row = sum(size for _, size in groups) / max(1, sum(rows for rows, _ in groups))
     text = source.format_of(text)
-    with storage.open_input(source.path) as raw:
-        try:
-            file = pq.ParquetFile(raw)
-            wanted = list(dict.fromkeys(column for column in text.columns.values() if column in source.header))
-            numbers = list(range(span.start, span.end))
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=numbers, columns=wanted, use_threads=False):
-                chunk = check_rows(batch, text, (span.number << LINE_BITS) + row, int(batch.num_rows * bytes_a_row))
-                row += batch.num_rows
-                yield chunk
-        except (pa.ArrowException, OSError) as error:
-            cause = " ".join(str(error).split())[:120]
-            raise DataError(f"cannot read {source.path}: a damaged Parquet file ({cause}); fetch it again") from None
+    wanted = list(dict.fromkeys(column for column in text.columns.values() if column in source.header))
+    numbers = list(range(span.start, span.end))
+    with open_parquet(source.path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=numbers, columns=wanted, use_threads=False):
+            yield check_rows(batch, text, (span.number << LINE_BITS) + row, int(batch.num_rows * bytes_a_row))
+            row += batch.num_rows
 
 
 def check_rows(batch: pa.RecordBatch, text: TextFormat, position: int, size: int) -> Chunk:

@@ -8,12 +8,12 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
 from molino.transforms.text.columns import find_columns, option_of, split_header
 from molino.transforms.text.command_line import CommandLine
@@ -292,14 +292,8 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
 
 
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
-    with storage.open_input(path) as raw:
-        try:
-            file = pq.ParquetFile(raw)
-            schema, metadata = file.schema_arrow, file.metadata
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"cannot read {path}: a damaged Parquet file ({' '.join(str(error).split())[:120]}); fetch it again"
-            ) from None
+    with open_parquet(path) as file:
+        schema, metadata = file.schema_arrow, file.metadata
     folders = folder_columns(path)
     wanted = find_columns([*schema.names, *(name for name in folders if name not in schema.names)], path, text, command)
     kept = []

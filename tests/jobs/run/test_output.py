@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from molino.jobs.run.inputs import entry_of, find_inputs
+from molino.jobs.run.inputs import entries_of, find_inputs
 from molino.jobs.run.lock import OutputExistsError
 from molino.jobs.run.output import read_output
 from molino.jobs.run.runs import Identity
@@ -26,7 +26,7 @@ def files(tmp_path):
 
 
 def listed(folder):
-    return [entry_of(item) for item in find_inputs([str(folder / "*")])]
+    return entries_of(find_inputs([str(folder / "*")]))
 
 
 def told(folder, was, now, options=OPTIONS, old=OPTIONS):
@@ -48,6 +48,7 @@ def test_files_that_came_went_and_changed_are_named(files, tmp_path):
     was = listed(files)
     (files / "new.txt").write_text("more")
     assert told(tmp_path, was, listed(files)) == "inputs (new.txt is new)"
+    assert told(tmp_path, was, was[::-1]) == "inputs (in another order)"
     (files / "a.txt").unlink()
     (files / "b.txt").write_text("some longer text")
     assert told(tmp_path, was, listed(files)) == "inputs (a.txt is gone, b.txt has 16 bytes, had 9, new.txt is new)"
@@ -69,7 +70,7 @@ def test_other_files_altogether_are_named_from_where_they_part(files, tmp_path):
 
 def test_a_folder_tells_of_its_files(files, tmp_path):
     def folder():
-        return [entry_of(list_files(str(files)))]
+        return entries_of([list_files(str(files), photographs=True)])
 
     was = folder()
     os.utime(files / "b.txt", (2, 2))

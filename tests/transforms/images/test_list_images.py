@@ -213,6 +213,10 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
     ("table", "message"),
     [
         ({"file": ["a"], "bytes": [b"a"]}, "lacks the column 'name'; it has file, bytes; .*--name-column"),
+        (
+            {"f": ["a"], "b": [b"a"]},
+            "lacks the column 'name' and .*'bytes'; it has f, b; .*--name-column COL --bytes-column",
+        ),
         ({"name": ["a"], "bytes": [1]}, "has int64 in the column 'bytes'.*--bytes-column"),
         ({"name": ["a", None], "bytes": [b"a", b"b"]}, "row 1 of row group 0 has no name"),
         ({"name": ["a", "a"], "bytes": [b"a", b"b"]}, "two images have the key 's.parquet!a'"),
