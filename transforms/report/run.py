@@ -16,6 +16,7 @@ DERIVED = {
     "blocks": "blocks",
     "text.optional": "columns that may be missing",
     "text.blank": "columns that may be empty",
+    "text.integers": "columns that may hold integers",
 }
 
 
