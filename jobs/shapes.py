@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
-KINDS = ("generated", "study")
-
 DESCRIPTION = """
 Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
 sweep is trained, tested and drawn, and the report shows them side by side.
@@ -47,8 +45,8 @@ def parser() -> Parser:
     points = made.add_argument_group("points")
     points.add_argument(
         "--points",
-        choices=KINDS,
-        default=KINDS[0],
+        choices=("generated", "study"),
+        default="generated",
         help="generated (default): by a seed; study: the published study's own, bit for bit",
     )
     points.add_argument(
@@ -94,36 +92,34 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
     from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
+    from molino.transforms.shapes.points import parse_problem
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
 
     points = chosen_points(args)
     blocks = read_sweep(args.sweep)
     if args.problem:
-        blocks = choose_problems(blocks, wanted_problems(args.problem))
+        try:
+            wanted = list(dict.fromkeys(map(parse_problem, args.problem)))
+        except ValueError as error:
+            raise OptionError(f"--problem: {error}") from None
+        blocks = choose_problems(blocks, wanted)
     networks, again = expand_sweep(blocks, args.sweep)
-    check_batches(networks, points, args.sweep)
+    largest = max(network.batch for network in networks)
+    if largest >= points.rows:
+        raise OptionError(
+            f"a batch of {largest:,} in the sweep {args.sweep} needs more training points than --rows {points.rows:,}"
+        )
+    repeated = f"networks of the sweep that are there before, trained once: {again:,}"
+    switches = {"plots": not args.no_plots, "timings": args.timings}
     problems = list(dict.fromkeys(network.problem for network in networks))
     return Plan(
         job="shapes",
-        options={
-            "points": dataclasses.asdict(points),
-            "sweep": [dict(block) for block in blocks],
-            "plots": not args.no_plots,
-            "timings": args.timings,
-        },
+        options={"points": dataclasses.asdict(points), "sweep": [dict(block) for block in blocks], **switches},
         datasets={"points": POINTS, "runs": RUNS, "predictions": PREDICTIONS},
         balance=("networks", ("runs",)),
         counted=("points", "runs", "predictions"),
-        build=functools.partial(
-            build, points=points, problems=problems, networks=networks, timings=args.timings, plots=not args.no_plots
-        ),
-        warnings=[
-            DataWarning(
-                "sweep.repeated", f"networks of the sweep that are there before, trained once: {again:,}", again
-            )
-        ]
-        if again
-        else [],
+        build=functools.partial(build, points=points, problems=problems, networks=networks, switches=switches),
+        warnings=[DataWarning("sweep.repeated", repeated, again)] if again else [],
         total_bytes=sum(max(1, network.nanoseconds) for network in networks),
         noun="networks",
         stages={"read": "training"},
@@ -145,25 +141,6 @@ def chosen_points(args: argparse.Namespace) -> "Points":
     return Points(kind=args.points, rows=args.rows, seed=0 if study else args.seed)
 
 
-def wanted_problems(texts: Sequence[str]) -> "list[Problem]":
-    """Return the problems that `--problem` names."""
-    from molino.transforms.shapes.points import parse_problem
-
-    try:
-        return list(dict.fromkeys(map(parse_problem, texts)))
-    except ValueError as error:
-        raise OptionError(f"--problem: {error}") from None
-
-
-def check_batches(networks: "Sequence[Network]", points: "Points", sweep: str) -> None:
-    """Raise OptionError when a batch is as large as all the training points."""
-    largest = max(network.batch for network in networks)
-    if largest >= points.rows:
-        raise OptionError(
-            f"a batch of {largest:,} in the sweep {sweep} needs more training points than --rows {points.rows:,}"
-        )
-
-
 def build(
     pipeline: "beam.Pipeline",
     run: "Run",
@@ -171,8 +148,7 @@ def build(
     points: "Points",
     problems: "Sequence[Problem]",
     networks: "Sequence[Network]",
-    timings: bool,
-    plots: bool,
+    switches: dict[str, bool],
 ) -> None:
     """Add the job to a pipeline."""
     import apache_beam as beam
@@ -185,8 +161,7 @@ def build(
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
-    from molino.transforms.shapes.run_network import RUN_CARDS, Unit, run_network
-    from molino.transforms.shapes.train_network import order_by_time
+    from molino.transforms.shapes.run_network import RUN_CARDS, run_network
     from molino.transforms.shapes.views import write_shapes_report
 
     shards = [
@@ -199,44 +174,39 @@ def build(
         pipeline
         | "Shards" >> beam.Create(shards, reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
-        | "Draw" >> beam.FlatMap(make_shard, points=points)
+        | "Draw" >> beam.Map(make_shard, points=points)
         | "Points"
         >> WriteParquet(schema=POINTS, folder=run.staging, dataset="points", layout=Layout(plain=("row", "x", "y")))
     )
-    units = [(f"{place:06d}", Unit(place, networks[place])) for place in order_by_time(networks)]
+    # those that take longest first
+    units = [(f"{place:06d}", (place, network)) for place, network in enumerate(networks)]
+    units.sort(key=lambda unit: -unit[1][1].nanoseconds)
     done = (
         pipeline
         | "Networks" >> beam.Create(units, reshuffle=False)
         | "Spread" >> beam.Reshuffle()
-        | "Train"
-        >> DoOnce(work=run_network, folder=run.units, arguments={"points": points, "timings": timings, "plots": plots})
+        | "Train" >> DoOnce(work=run_network, folder=run.units, arguments={"points": points, **switches})
     )
     known = {"networks": len(networks), "points": len(problems) * sum(points.count(split) for split in SPLITS)}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch=RUN_CARDS, dataset="runs", schema=RUNS, folder=run.staging, merge=True)
     runs = done.scratch | "Runs" >> gather
-    views = WriteViews(call=write_shapes_report, run=run, counters=counters, gather=True)
-    report = done.scratch | "Report" >> views
+    report = done.scratch | "Report" >> WriteViews(call=write_shapes_report, run=run, counters=counters, gather=True)
     files = (done.files, drawn, runs, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
 def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> Size:
     """Return what the shapes job has to do."""
-    tested = points.count("test")
+    many, tested = len(networks), points.count("test")
     split = points.rows + points.count("validation") + tested
+    rows = {"points": problems * split, "predictions": many * tested}
+    seconds = sum(network.nanoseconds for network in networks) / 1e9
     return Size(
-        rows=len(networks),
-        datasets={"points": problems * split, "runs": len(networks), "predictions": len(networks) * tested},
-        amounts={
-            "networks": len(networks),
-            "pictures": len(networks) if plots else 0,
-            "training": sum(network.nanoseconds for network in networks) / 1e9,
-            "points": problems * split,
-            "predictions": len(networks) * tested,
-            "split": split,
-        },
-        parts={"train": len(networks)},
+        rows=many,
+        datasets={"points": rows["points"], "runs": many, "predictions": rows["predictions"]},
+        amounts={**rows, "networks": many, "pictures": many if plots else 0, "training": seconds, "split": split},
+        parts={"train": many},
     )
 
 

@@ -1,7 +1,9 @@
 """Count how many people bear each name, and make the published tables of it."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import functools
+import operator
+from collections.abc import Callable, Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -23,6 +25,12 @@ from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.partition import PartitionRows, Parts
 
 APELLIDO, NOMBRE = 0, 1
+# of a person: kind, column, what it counts in (men and women apart where it is None), and its letter in the CURP
+COLUMNS = (
+    (APELLIDO, "primer_apellido", "a", 13),
+    (APELLIDO, "segundo_apellido", "b", 14),
+    (NOMBRE, "nombre", None, 15),
+)
 AMOUNTS = ("a", "b", "age_sum", "age_n", "curp_x", "curp_n", "same_person")
 # One row per kind and name. `a` and `b` are people: by first and second surname, or men and women.
 COUNTS = pa.schema([("kind", pa.int8()), ("name", pa.string()), *((amount, pa.int64()) for amount in AMOUNTS)])
@@ -38,11 +46,7 @@ def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
     """
     letters = curp_matrix(people["curp"]) if evidence else None
     parts = []
-    for kind, column, amount, place in (
-        (APELLIDO, "primer_apellido", "a", 13),
-        (APELLIDO, "segundo_apellido", "b", 14),
-        (NOMBRE, "nombre", None, 15),
-    ):
+    for kind, column, amount, place in COLUMNS:
         codes, names = first_appearance_codes(people[column])
         amounts: dict[str, np.ndarray] = {}
         if amount:
@@ -56,9 +60,8 @@ def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
             # sums of whole ages are exact in float64 up to 2**53
             amounts["age_sum"] = np.bincount(codes, weights=age.fill_null(0).to_numpy(), minlength=len(names))
         if letters is not None:
-            amounts["curp_x"], amounts["curp_n"] = curp_evidence(
-                names, codes, letters[:, place], is_given=kind == NOMBRE
-            )
+            found = curp_evidence(names, codes, letters[:, place], is_given=kind == NOMBRE)
+            amounts["curp_x"], amounts["curp_n"] = found
         parts.append(_counts(kind, names, amounts))
     return concat(parts, COUNTS)
 
@@ -66,7 +69,7 @@ def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
 def count_same_person(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     """Return, as COUNTS, the people whose rows spell a name both with Ñ and without."""
     parts = []
-    for kind, column in ((APELLIDO, "primer_apellido"), (APELLIDO, "segundo_apellido"), (NOMBRE, "nombre")):
+    for kind, column, *_ in COLUMNS:
         found = same_person_counts(conflicts[f"kept_{column}"], conflicts[f"dropped_{column}"]).combine_chunks()
         names = pa.array(found["name"].to_pylist(), pa.string())
         parts.append(_counts(kind, names, {"same_person": found["people"].to_numpy()}))
@@ -75,33 +78,17 @@ def count_same_person(conflicts: pa.RecordBatch) -> pa.RecordBatch:
 
 def count_births(people: pa.RecordBatch) -> pa.RecordBatch:
     """Return how many people there are of each birth year, age and sex, nulls included."""
-    sex = people["sex"]
-    sexes = sex if pa.types.is_dictionary(sex.type) else sex.dictionary_encode()
-    whole = [people["birth_year"].cast(pa.int64()), people["age"].cast(pa.int64()), sexes.indices.cast(pa.int64())]
-    lows = [pc.min(column).as_py() or 0 for column in whole]
-    # one number for each combination, in which 0 stands for null
-    places = [
-        pc.add(pc.subtract(column, low), 1).fill_null(0).to_numpy() for column, low in zip(whole, lows, strict=True)
-    ]
-    sizes = [int(place.max(initial=0)) + 1 for place in places]
-    counts = np.bincount(np.ravel_multi_index(places, sizes))
-    found = np.flatnonzero(counts)
-    arrays = [
-        pa.array(place + low - 1, pa.int64(), mask=place == 0)
-        for place, low in zip(np.unravel_index(found, sizes), lows, strict=True)
-    ]
-    arrays[2] = sexes.dictionary.take(arrays[2])
-    typed = [array.cast(field.type) for array, field in zip(arrays, BIRTHS, strict=False)]
-    return pa.RecordBatch.from_arrays([*typed, pa.array(counts[found], pa.int64())], schema=BIRTHS)
+    sexes = people["sex"].cast(pa.string())
+    table = pa.table([people["birth_year"], people["age"], sexes], BIRTHS.names[:3])
+    counts = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
+    return concat(counts.rename_columns(BIRTHS.names).cast(BIRTHS).combine_chunks().to_batches(), BIRTHS)
 
 
 def sum_counts(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
     """Add up COUNTS of the same kind and name; one row of each, in no order."""
-    table = pa.Table.from_batches([concat(parts, COUNTS)])
+    table = pa.Table.from_batches(list(parts), COUNTS)
     sums = table.group_by(["kind", "name"], use_threads=False).aggregate([(amount, "sum") for amount in AMOUNTS])
-    return concat(
-        sums.rename_columns(COUNTS.names).select(COUNTS.names).cast(COUNTS).combine_chunks().to_batches(), COUNTS
-    )
+    return concat(sums.rename_columns(COUNTS.names).cast(COUNTS).combine_chunks().to_batches(), COUNTS)
 
 
 def _counts(kind: int, names: pa.Array, amounts: dict[str, np.ndarray]) -> pa.RecordBatch:
@@ -128,11 +115,9 @@ def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str
         names = names.filter(pc.not_equal(pc.utf8_trim_whitespace(names["name"]), ""))
     names = names.filter(pc.invert(pc.is_in(names["name"], pa.array(junk, pa.string()))))
     surnames, given = (names.filter(pc.equal(names["kind"], kind)) for kind in (APELLIDO, NOMBRE))
-    kept = {}
-    for amount in ("a", "b"):
-        kept[amount] = pc.if_else(pc.greater_equal(surnames[amount], min_count), surnames[amount], 0)
-    apellidos = pa.table({"apellido": surnames["name"], "frec_pri": kept["a"], "frec_seg": kept["b"]})
-    tables = {"apellidos": apellidos.filter(pc.greater(pc.add(kept["a"], kept["b"]), 0))}
+    a, b = (pc.if_else(pc.greater_equal(surnames[amount], min_count), surnames[amount], 0) for amount in ("a", "b"))
+    apellidos = pa.table({"apellido": surnames["name"], "frec_pri": a, "frec_seg": b})
+    tables = {"apellidos": apellidos.filter(pc.greater(pc.add(a, b), 0))}
     for table, amount in (("hombres", "a"), ("mujeres", "b")):
         enough = given.filter(pc.greater_equal(given[amount], min_count))
         tables[table] = enough.select(["name", amount, "age_sum", "age_n"]).rename_columns(BEARERS.names)
@@ -185,16 +170,8 @@ class NameTables:
     repairs: pa.Table | None = None
 
 
-def _count_shard(shard: Shard, *, evidence: bool) -> pa.RecordBatch:
-    return count_names(pa.concat_batches(shard[1]), evidence=evidence)
-
-
-def _count_conflicts(shard: Shard) -> pa.RecordBatch:
-    return count_same_person(pa.concat_batches(shard[1]))
-
-
-def _name(counts: pa.RecordBatch) -> pa.Array:
-    return counts["name"]
+def _count_shard(shard: Shard, count: Callable[[pa.RecordBatch], pa.RecordBatch]) -> pa.RecordBatch:
+    return count(pa.concat_batches(shard[1]))
 
 
 def _spelling(counts: pa.RecordBatch) -> pa.Array:
@@ -262,20 +239,15 @@ class CountNames(beam.PTransform):
     spill: str | None
 
     def expand(self, people: beam.PCollection) -> beam.PCollection:
-        counts = people | "Count" >> beam.Map(_count_shard, evidence=self.repair).with_output_types(pa.RecordBatch)
+        counts = people | "Count" >> beam.Map(_count_shard, functools.partial(count_names, evidence=self.repair))
         if self.repair:
-            same = self.conflicts | "CountSame" >> beam.Map(_count_conflicts).with_output_types(pa.RecordBatch)
+            same = self.conflicts | "CountSame" >> beam.Map(_count_shard, count_same_person)
             counts = (counts, same) | "Evidence" >> beam.Flatten()
+        key = _spelling if self.repair else operator.itemgetter("name")
+        parts = self.partitions
         return (
             counts
-            | "ByName"
-            >> PartitionRows(
-                key=_spelling if self.repair else _name,
-                schema=COUNTS,
-                blocks=self.partitions,
-                shards=self.partitions,
-                spill=self.spill,
-            )
+            | "ByName" >> PartitionRows(key=key, schema=COUNTS, blocks=parts, shards=parts, spill=self.spill)
             | "Reduce" >> beam.Map(reduce_counts, min_count=self.min_count, junk=self.junk, repair=self.repair)
             | "Finish" >> Gather(into=join_tables, arguments={"repair": self.repair})
         )
@@ -283,9 +255,8 @@ class CountNames(beam.PTransform):
 
 def sum_births(parts: Iterable[pa.RecordBatch]) -> pa.Table:
     """Return one table of BIRTHS, sorted."""
-    table = pa.Table.from_batches([concat(parts, BIRTHS)])
-    keys = ["birth_year", "age", "sex"]
-    sums = table.group_by(keys, use_threads=False).aggregate([("people", "sum")])
+    keys = BIRTHS.names[:3]
+    sums = pa.Table.from_batches(list(parts), BIRTHS).group_by(keys, use_threads=False).aggregate([("people", "sum")])
     return sums.rename_columns(BIRTHS.names).cast(BIRTHS).sort_by([(key, "ascending") for key in keys])
 
 

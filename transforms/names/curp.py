@@ -160,11 +160,6 @@ def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
     return rows.set_column(0, rows.schema.field("curp"), keys)
 
 
-def hide_missing(curps: pa.Array, keys: pa.Array) -> pa.Array:
-    """Return the CURPs as they are shown, null where the key is one of `key_missing`."""
-    return pc.if_else(pc.match_substring(keys, "\0"), pa.scalar(None, pa.string()), curps)
-
-
 def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
     """Return rows with [CURP] for every CURP that stands in another column, and how many rows have one."""
     masked = np.zeros(rows.num_rows, bool)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
-from molino.transforms.names.curp import hide_missing, parse_curp, protect_curp
+from molino.transforms.names.curp import parse_curp, protect_curp
 from molino.transforms.parquet.shards import Layout
 from molino.transforms.rows.batches import Counters, Shard
 from molino.transforms.rows.keep_first import KeepFirstPerKey
@@ -130,7 +130,8 @@ def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey |
         batch = batch.sort_by(POSITION) if each else batch
         sources, numbers = lines.locate(batch[POSITION])
         curps = protect_curp(batch["curp"], mode, secret)
-        curps = hide_missing(curps, batch["curp"]) if each else curps
+        if each:  # null where the key is one of `key_missing`
+            curps = pc.if_else(pc.match_substring(batch["curp"], "\0"), pa.scalar(None, pa.string()), curps)
         columns = {"curp": curps, "source": sources, "line": numbers}
         arrays = [columns[name] if name in columns else batch[name] for name in PEOPLE.names]
         finished.append(pa.RecordBatch.from_arrays(arrays, PEOPLE.names))

@@ -117,7 +117,10 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
     tells = _curp_keeps(names.take(pa.array(repaired)), "Ñ", is_given=kind == "nombre")
     x, n = (np.where(tells, _numpy(counts[column])[written], 0) for column in ("curp_x", "curp_n"))
     same_person = _numpy(counts["same_person"])[written]
-    evidence = _decide(symbol, x, n, same_person)
+    # of several proofs the first in the order of the module's docstring
+    enough = x + n >= MIN_EVIDENCE
+    decided = [enough & (10 * n > x + n), symbol, enough, same_person >= SAME_PERSON_MIN]
+    evidence = np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
     merged = np.isin(evidence, ["symbol", "curp", "same_person"])
     columns = {
         "kind": pa.repeat(pa.scalar(kind), len(written)),
@@ -172,14 +175,6 @@ def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np
     written = np.concatenate([np.flatnonzero(broken)[by_symbol], by_letter])
     repaired = np.concatenate([row[target], np.array(list(commonest.values()), np.int64)[group]])
     return written, repaired, np.arange(len(written)) < len(by_symbol)
-
-
-def _decide(symbol: np.ndarray, x: np.ndarray, n: np.ndarray, same_person: np.ndarray) -> np.ndarray:
-    """Return what decides on each candidate; of several proofs the first in the order of the module's docstring."""
-    tells = x + n >= MIN_EVIDENCE
-    contradicted = tells & (10 * n > x + n)
-    decided = [contradicted, symbol, tells, same_person >= SAME_PERSON_MIN]
-    return np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
 
 
 def _curp_keeps(names: pa.Array, letter: str, *, is_given: bool) -> np.ndarray:

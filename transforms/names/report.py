@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from molino.schemas.names import COUNTERS, REASONS
 from molino.transforms.names.curp import CURP
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
-from molino.transforms.report.page import Column, Plot, Section, Table, Term, format_cell
+from molino.transforms.report.page import Plot, Section, Table, Term, format_cell
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
 
 TOP = 20
@@ -41,6 +41,18 @@ SUMMARY = {
 }
 SEXES = (("H", "Men"), ("M", "Women"), (None, "Not known"))
 
+# of the table of merged names: columns of REPAIRS, and their titles
+MERGED = {
+    "written": "As written",
+    "repaired": "Repaired",
+    "written_people": "People as written",
+    "repaired_people": "People with Ñ",
+    "evidence": "Evidence",
+    "kind": "Kind",
+    "curp_x": "CURPs with X",
+    "curp_n": "CURPs with N",
+    "same_person": "CURPs with both",
+}
 EVIDENCE = {
     "symbol": "A symbol that is in no Spanish name stands where other people have Ñ.",
     "curp": "The CURPs of its bearers have X at that letter, which is how a CURP writes Ñ.",
@@ -65,21 +77,14 @@ def names_report(
     shown, not even one that stands where a name, a path or an option should; an option named like a key is masked.
 
     Args:
-      apellidos: schemas.names.APELLIDOS.
-      hombres: schemas.names.NOMBRES, men.
-      mujeres: schemas.names.NOMBRES, women.
+      apellidos, hombres, mujeres: schemas.names.APELLIDOS, and NOMBRES of men and of women.
       births: birth_year and age (int16), sex (H, M), all nullable, and people; one row per combination.
       repairs: schemas.names.REPAIRS, or None when the job ran without them.
     """
     known = facts.options.get("reference_year")
     year = f"in {known}" if known else "in the reference year"
-    sections = [
-        _surnames(apellidos),
-        _given_names(hombres, mujeres, year),
-        _ages(births, year),
-        _spread(apellidos, hombres, mujeres),
-        *([] if repairs is None else [_repairs(repairs)]),
-    ]
+    sections = [_surnames(apellidos), _given_names(hombres, mujeres, year), _ages(births, year)]
+    sections += [_spread(apellidos, hombres, mujeres), *([] if repairs is None else [_repairs(repairs)])]
     figures = facts.figures(SUMMARY)
     sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
     return run_page(
@@ -123,25 +128,21 @@ def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> di
 
 
 def _surnames(apellidos: pa.Table) -> Section:
-    tables = [
-        _top_surnames(apellidos, "frec_pri", "First surnames"),
-        _top_surnames(apellidos, "frec_seg", "Second surnames"),
-    ]
+    columns = {"frec_pri": "First surnames", "frec_seg": "Second surnames"}
     text = (
         f"The {TOP} most common of each. A person counts once under the first surname (the father's, as a rule) and "
         "once under the second; shares are of everyone in the column."
     )
-    return Section("Surnames", text, tables)
+    return Section("Surnames", text, [_top_surnames(apellidos, by, caption) for by, caption in columns.items()])
 
 
 def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
     total = _sum(apellidos, by)
     rows = [
-        (rank, row["apellido"], row[by], row[by] / total)
+        {"#": rank, "Surname": row["apellido"], "People": row[by], "Share": row[by] / total}
         for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
     ]
-    columns = (Column("#", "count"), Column("Surname"), Column("People", "count"), Column("Share", "share", bar=True))
-    return Table(columns, rows, caption)
+    return Table.of(rows, caption, count=["#", "People"], share=["Share"], bar="Share")
 
 
 def _given_names(hombres: pa.Table, mujeres: pa.Table, year: str) -> Section:
@@ -153,18 +154,12 @@ def _given_names(hombres: pa.Table, mujeres: pa.Table, year: str) -> Section:
 
 
 def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
+    age = f"Mean age {year}"
     rows = [
-        (rank, row["nombre"], row["frec"], row["edad_media"], row["prob"])
+        {"#": rank, "Name": row["nombre"], "People": row["frec"], age: row["edad_media"], "Share": row["prob"]}
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
     ]
-    columns = (
-        Column("#", "count"),
-        Column("Name"),
-        Column("People", "count"),
-        Column(f"Mean age {year}", "mean"),
-        Column("Share", "share", bar=True),
-    )
-    return Table(columns, rows, caption)
+    return Table.of(rows, caption, count=["#", "People"], mean=[age], share=["Share"], bar="Share")
 
 
 def _ages(births: pa.Table, year: str) -> Section:
@@ -268,46 +263,27 @@ def _repairs(repairs: pa.Table) -> Section:
 
 
 def _merged_table(merged: pa.Table) -> Table:
-    order = [
-        ("written_people", "descending"),
-        ("written", "ascending"),
-        ("repaired", "ascending"),
-        ("kind", "ascending"),
-    ]
-    rows = [
-        tuple(row[key] for key in ("written", "repaired", "written_people", "repaired_people"))
-        + tuple(row[key] for key in ("evidence", "kind", "curp_x", "curp_n", "same_person"))
-        for row in merged.sort_by(order).slice(0, TOP_REPAIRS).to_pylist()
-    ]
-    columns = (
-        Column("As written"),
-        Column("Repaired"),
-        Column("People as written", "count"),
-        Column("People with Ñ", "count"),
-        Column("Evidence"),
-        Column("Kind"),
-        Column("CURPs with X", "count"),
-        Column("CURPs with N", "count"),
-        Column("CURPs with both", "count"),
-    )
+    order = [("written_people", "descending"), *((name, "ascending") for name in ("written", "repaired", "kind"))]
+    top = merged.sort_by(order).slice(0, TOP_REPAIRS)
+    rows = top.select(list(MERGED)).rename_columns(list(MERGED.values())).to_pylist()
+    counts = [title for title in MERGED.values() if title.startswith(("People", "CURPs"))]
     caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
-    return Table(columns, rows, caption, wide=True)
+    return Table.of(rows, caption, wide=True, count=counts)
 
 
 def _evidence_table(repairs: pa.Table) -> Table:
     groups = repairs.group_by(["merged", "evidence"]).aggregate([([], "count_all"), ("written_people", "sum")])
     order = [("merged", "descending"), ("count_all", "descending"), ("evidence", "ascending")]
     rows = [
-        (
-            "merged" if row["merged"] else "left as written",
-            Term(row["evidence"], EVIDENCE.get(row["evidence"], "")),
-            row["count_all"],
-            row["written_people_sum"],
-        )
+        {
+            "Outcome": "merged" if row["merged"] else "left as written",
+            "Evidence": Term(row["evidence"], EVIDENCE.get(row["evidence"], "")),
+            "Names": row["count_all"],
+            "People as written": row["written_people_sum"],
+        }
         for row in groups.sort_by(order).to_pylist()
     ]
-    columns = (Column("Outcome"), Column("Evidence"), Column("Names", "count"), Column("People as written", "count"))
-    return Table(columns, rows, "What decided", wide=True)
+    return Table.of(rows, "What decided", wide=True, count=["Names", "People as written"])
 
 
 def _sum(table: pa.Table, column: str) -> int:

@@ -91,11 +91,13 @@ def compact(value: float) -> str:
     return f"{value:.4g}"
 
 
-def plot(draw: Callable[[Any], None], *, caption: str, alt: str) -> Plot:
+def plot(draw: Callable[[Any], None] | None, *, caption: str, alt: str) -> Plot:
     """Return the picture that `draw(axes)` makes, in the style of every report; the same calls give the same bytes.
 
-    `draw` runs with a process-wide lock held and must not call `plot` itself.
+    `draw` runs with a process-wide lock held and must not call `plot` itself; it is None where there is no data.
     """
+    if draw is None:
+        return Plot("", caption, alt)
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -143,8 +145,7 @@ def jpeg(pixels: np.ndarray, *, side: int | None = None, quality: int = 80) -> b
     """Return a picture, (h, w, 3) uint8 RGB, as JPEG; scaled to `side` by `side` if that is given."""
     from PIL import Image
 
-    image = Image.fromarray(pixels)
-    out = io.BytesIO()
+    image, out = Image.fromarray(pixels), io.BytesIO()
     scaled = image.resize((side, side), Image.Resampling.BOX) if side else image
     scaled.save(out, "JPEG", quality=quality)
     return out.getvalue()
@@ -165,8 +166,6 @@ def line_plot(
     `years` writes the horizontal axis as years, 1985 and not 2k.
     """
     kept = [one for one in series if len(one.x)]
-    if not kept:
-        return Plot("", caption, alt)
 
     def draw(axes: Any) -> None:
         for number, one in enumerate(kept):
@@ -183,18 +182,17 @@ def line_plot(
             low, high = axes.dataLim.intervalx
             if low == high:
                 axes.set_xlim(low - 2, high + 2)
-            _number_axis(axes.xaxis, whole=_all_whole(one.x for one in kept), write=_year if years else compact)
+            write = "{:.0f}".format if years else compact
+            _number_axis(axes.xaxis, whole=_all_whole(one.x for one in kept), write=write)
         _label(axes, x_label, y_label, legend=len(kept) > 1, whole=_all_whole(one.y for one in kept), log=log)
 
-    return plot(draw, caption=caption, alt=alt)
+    return plot(draw if kept else None, caption=caption, alt=alt)
 
 
 def bar_plot(
     groups: Sequence[str], heights: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, caption: str, alt: str
 ) -> Plot:
     """Return a plot of bars side by side: a cluster for each of `groups`, in it a bar for each series of `heights`."""
-    if not groups or not heights:
-        return Plot("", caption, alt)
 
     def draw(axes: Any) -> None:
         width = 0.84 / len(heights)
@@ -208,7 +206,7 @@ def bar_plot(
         axes.grid(visible=False, axis="x")
         _label(axes, x_label, y_label, legend=len(heights) > 1, whole=_all_whole(heights.values()))
 
-    return plot(draw, caption=caption, alt=alt)
+    return plot(draw if groups and heights else None, caption=caption, alt=alt)
 
 
 def rank_series(label: str, values: np.ndarray) -> Series:
@@ -294,9 +292,6 @@ def _round_up(value: float) -> tuple[int, int]:
 
 def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:
     """Return a plot of points; the last series is drawn below the others, in gray, and an empty one is left out."""
-    kept = [one for one in series if len(one.x)]
-    if not kept:
-        return Plot("", caption, alt)
 
     def draw(axes: Any) -> None:
         for number, one in enumerate(series):
@@ -308,25 +303,20 @@ def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, captio
             look = {"color": color, "marker": "." if rest else MARKS[number % len(MARKS)], "zorder": 1 if rest else 2}
             axes.scatter(one.x, one.y, s=9 if rest else 16, linewidths=0, alpha=0.75, label=visible(one.label), **look)
         axes.margins(0.03)
-        axes.set_xlabel(visible(x_label))
-        axes.set_ylabel(visible(y_label))
-        for axis in (axes.xaxis, axes.yaxis):
-            _number_axis(axis)
+        _number_axis(axes.xaxis)
+        _label(axes, x_label, y_label, legend=False, whole=False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=3, handletextpad=0.2, fontsize=9)
 
-    return plot(draw, caption=caption, alt=alt)
+    return plot(draw if any(len(one.x) for one in series) else None, caption=caption, alt=alt)
 
 
 def _label(axes: Any, x_label: str, y_label: str, *, legend: bool, whole: bool, log: bool = False) -> None:
     axes.set_xlabel(visible(x_label))
     axes.set_ylabel(visible(y_label))
     _number_axis(axes.yaxis, whole=whole, log=log)
-    if legend:
-        _add_legend(axes)
-
-
-def _add_legend(axes: Any) -> None:
-    """Put the legend above the axes, in as many columns as there is room for, and make room for its rows."""
+    if not legend:
+        return
+    # above the axes, in as many columns as there is room for; its rows get room too
     handles, labels = axes.get_legend_handles_labels()
     # 0.9 characters of a name, the line and the space beside it, of some 80 characters in all
     columns = max(1, min(len(labels), 4, 80 // (max(map(len, labels)) + 8)))
@@ -334,10 +324,6 @@ def _add_legend(axes: Any) -> None:
     left, bottom, width, height = PLOT_BOX
     axes.set_position((left, bottom, width, height - LEGEND_ROW * (rows - 1)))
     axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.04), ncols=columns)
-
-
-def _year(value: float) -> str:
-    return f"{value:.0f}"
 
 
 def _all_whole(lists: Iterable[Sequence[float]]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from molino.transforms.report.charts import COLORS, plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, page, visible
+from molino.transforms.report.page import Cell, Plot, Section, Table, page, visible
 
 FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
 
@@ -28,9 +28,9 @@ def compare_report(comparison: Mapping[str, Any]) -> str:
 
 
 def _findings(comparison: Mapping[str, Any]) -> Section:
-    rows = [(sentence,) for sentence in comparison["sentences"]]
+    rows = [{"What was found": sentence} for sentence in comparison["sentences"]]
     text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
-    return Section("Findings", text, [Table((Column("What was found"),), rows, "In words", wide=True)])
+    return Section("Findings", text, [Table.of(rows, "In words", wide=True)])
 
 
 def _ranking(comparison: Mapping[str, Any]) -> Section:
@@ -41,32 +41,24 @@ def _ranking(comparison: Mapping[str, Any]) -> Section:
         "within their category. The interval of the distance to the best holds for "
         "all models together."
     )
-    columns = (
-        Column("Model"),
-        Column("Trials", "count"),
-        Column("Balanced accuracy"),
-        Column("Deviation"),
-        Column("Over titles"),
-        Column("Over repeats"),
-        Column("Over both"),
-        Column("Below the best (95 %)"),
-    )
-    rows = [
-        (
-            row["model"],
-            row["repeats"],
-            f"{row['balanced_accuracy']:.4f}",
-            None if row["deviation"] is None else f"{row['deviation']:.4f}",
-            _between(row["low_titles"], row["high_titles"]),
-            _between(row["low_repeats"], row["high_repeats"]),
-            _between(row["low"], row["high"]),
-            f"{row['below_best']:.4f} ({row['below_best_low']:+.4f} to {row['below_best_high']:+.4f})"
+    rows: list[dict[str, Cell]] = [
+        {
+            "Model": row["model"],
+            "Trials": row["repeats"],
+            "Balanced accuracy": f"{row['balanced_accuracy']:.4f}",
+            "Deviation": None if row["deviation"] is None else f"{row['deviation']:.4f}",
+            "Over titles": _between(row["low_titles"], row["high_titles"]),
+            "Over repeats": _between(row["low_repeats"], row["high_repeats"]),
+            "Over both": _between(row["low"], row["high"]),
+            "Below the best (95 %)": f"{row['below_best']:.4f} ({row['below_best_low']:+.4f} to "
+            f"{row['below_best_high']:+.4f})"
             if row["below_best"]
             else None,
-        )
+        }
         for row in comparison["models"]
     ]
-    return Section("Models", text, [_dots(comparison), Table(columns, rows, "The models, the best first", wide=True)])
+    table = Table.of(rows, "The models, the best first", wide=True, count=["Trials"])
+    return Section("Models", text, [_dots(comparison), table])
 
 
 def _between(low: float | None, high: float | None) -> str | None:
@@ -109,67 +101,44 @@ def _effects(comparison: Mapping[str, Any]) -> Section:
     )
     if comparison["own_titles"]:
         text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
-    columns = (
-        Column("Factor"),
-        Column("Higher"),
-        Column("Lower"),
-        Column("Difference"),
-        Column("Interval"),
-        Column("p"),
-        Column("p, corrected"),
-        Column("Pairs of models", "count"),
-        Column("Trials", "count"),
-    )
     rows = [
-        (
-            FACTORS[row["factor"]],
-            row["high"],
-            row["low"],
-            f"{row['difference']:+.4f}",
-            f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}",
-            f"{row['p']:.2g}",
-            f"{row['holm']:.2g}",
-            row["strata"],
-            row["trials"],
-        )
+        {
+            "Factor": FACTORS[row["factor"]],
+            "Higher": row["high"],
+            "Lower": row["low"],
+            "Difference": f"{row['difference']:+.4f}",
+            "Interval": f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}",
+            "p": f"{row['p']:.2g}",
+            "p, corrected": f"{row['holm']:.2g}",
+            "Pairs of models": row["strata"],
+            "Trials": row["trials"],
+        }
         for row in comparison["effects"]
     ]
-    return Section("What makes the difference", text, [Table(columns, rows, "Factors", wide=True)])
+    table = Table.of(rows, "Factors", wide=True, count=["Pairs of models", "Trials"])
+    return Section("What makes the difference", text, [table])
 
 
 def _trials(comparison: Mapping[str, Any]) -> Section:
-    columns: tuple[Column, ...] = (
-        Column("Trial"),
-        Column("Model"),
-        Column("Titles", "count"),
-        Column("Categories", "count"),
-        Column("Accuracy"),
-        Column("Balanced accuracy"),
-        Column("Over titles"),
-        Column("Published"),
-        Column("Epochs", "count"),
-        Column("Seconds", "mean"),
-        Column("Peak, GB", "mean"),
+    published = all(row["published"] is not None for row in comparison["trials"])
+    rows: list[dict[str, Cell]] = []
+    for row in comparison["trials"]:
+        shown = {
+            "Trial": row["trial"],
+            "Model": row["model"],
+            "Titles": row["titles"],
+            "Categories": row["classes"],
+            "Accuracy": f"{row['accuracy']:.4f}",
+            "Balanced accuracy": f"{row['balanced_accuracy']:.4f}",
+            "Over titles": _between(row["low"], row["high"]),
+        }
+        if published:
+            shown["Published"] = f"{row['published']:.4f}"
+        else:
+            peak = None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9
+            shown |= {"Epochs": row["epochs"], "Seconds": row["seconds"], "Peak, GB": peak}
+        rows.append(shown)
+    counts, means = ["Titles", "Categories", "Epochs"], ["Seconds", "Peak, GB"]
+    return Section(
+        "Trials", "Every training, by name.", [Table.of(rows, "Trials", wide=True, count=counts, mean=means)]
     )
-    rows: list[tuple[Cell, ...]] = [
-        (
-            row["trial"],
-            row["model"],
-            row["titles"],
-            row["classes"],
-            f"{row['accuracy']:.4f}",
-            f"{row['balanced_accuracy']:.4f}",
-            _between(row["low"], row["high"]),
-            None if row["published"] is None else f"{row['published']:.4f}",
-            row["epochs"],
-            row["seconds"],
-            None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9,
-        )
-        for row in comparison["trials"]
-    ]
-    if any(row["published"] is None for row in comparison["trials"]):
-        kept = columns[:7] + columns[8:]
-        rows = [row[:7] + row[8:] for row in rows]
-    else:
-        kept, rows = columns[:8], [row[:8] for row in rows]
-    return Section("Trials", "Every training, by name.", [Table(kept, rows, "Trials", wide=True)])

@@ -11,9 +11,9 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jinja2
 from markupsafe import Markup
@@ -59,6 +59,24 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     caption: str
     wide: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Mapping[str, Cell]],
+        caption: str,
+        *,
+        count: Sequence[str] = (),
+        mean: Sequence[str] = (),
+        share: Sequence[str] = (),
+        bar: str = "",
+        wide: bool = False,
+    ) -> "Table":
+        """Return the table of rows that map titles to cells; `count`, `mean`, `share` and `bar` name titles."""
+        units: dict[str, Unit] = dict.fromkeys(count, "count")
+        units |= {**dict.fromkeys(mean, "mean"), **dict.fromkeys(share, "share")}
+        columns = [Column(title, units.get(title, "text"), bar=title == bar) for title in (rows[0] if rows else ())]
+        return cls(columns, [tuple(row.values()) for row in rows], caption, wide)
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -160,10 +178,8 @@ def format_cell(value: Cell, unit: Unit = "text") -> str:
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return MISSING
-    if isinstance(value, Term):
-        return value.text
-    if isinstance(value, str):
-        return value
+    if isinstance(value, Term | str):
+        return value.text if isinstance(value, Term) else value
     if unit == "share":
         return "<0.01%" if 0 < value < 0.00005 else f"{value:.2%}"
     if unit == "mean":
@@ -201,38 +217,20 @@ def page_link(name: str) -> Markup:
     return Markup(name)
 
 
-class WrittenCell(NamedTuple):
-    """A cell as the template needs it; `part` is the length of its bar from 0 to 1, or empty for none."""
-
-    text: str
-    note: str
-    unit: Unit
-    part: str
-
-
-def write_rows(table: Table) -> list[list[WrittenCell]]:
-    """Return the rows of a table, every cell written out."""
-    longest = [_longest(table, index) if column.bar else 0.0 for index, column in enumerate(table.columns)]
-    return [
-        [_written(value, column, most) for value, column, most in zip(row, table.columns, longest, strict=True)]
-        for row in table.rows
-    ]
-
-
-def _written(value: Cell, column: Column, longest: float) -> WrittenCell:
-    note = value.note if isinstance(value, Term) else ""
-    return WrittenCell(format_cell(value, column.unit), note, column.unit, _bar_part(value, longest))
-
-
-def _longest(table: Table, index: int) -> float:
-    numbers = (row[index] for row in table.rows)
-    return max((n for n in numbers if isinstance(n, int | float) and math.isfinite(n)), default=0.0)
-
-
-def _bar_part(value: Cell, longest: float) -> str:
-    if longest <= 0 or not isinstance(value, int | float) or not 0 <= value <= longest:
-        return ""
-    return f"{value / longest:.3f}"
+def write_rows(table: Table) -> list[list[dict[str, str]]]:
+    """Return the cells of each row as the template needs them; `part` is the length of a bar from 0 to 1, or empty."""
+    rows: list[list[dict[str, str]]] = [[] for _ in table.rows]
+    for place, column in enumerate(table.columns):
+        values = [row[place] for row in table.rows]
+        numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+        longest = max(numbers, default=0.0) if column.bar else 0.0
+        for row, value in zip(rows, values, strict=True):
+            part = ""
+            if isinstance(value, int | float) and 0 <= value <= longest and longest > 0:
+                part = f"{value / longest:.3f}"
+            note = value.note if isinstance(value, Term) else ""
+            row.append({"text": format_cell(value, column.unit), "note": note, "unit": column.unit, "part": part})
+    return rows
 
 
 @jinja2.pass_context

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from molino.transforms.report.page import Cell, Column, Section, Table, Term, format_cell, page
@@ -16,6 +16,7 @@ DERIVED = {
     "blocks": "blocks",
     "text.optional": "columns that may be missing",
     "text.blank": "columns that may be empty",
+    "text.integers": "columns that may hold integers",
 }
 
 
@@ -85,26 +86,11 @@ class RunFacts:
         return [(title, format_cell(self.counters.get(name, 0), "count")) for title, name in titles.items()]
 
 
-def run_page(
-    title: str,
-    facts: RunFacts,
-    *,
-    subtitle: str,
-    summary: Sequence[tuple[str, str]],
-    sections: Sequence[Section],
-    links: Sequence[tuple[str, str]] = (),
-    redact: Callable[[str], str] = str,
-) -> str:
+def run_page(title: str, facts: RunFacts, *, subtitle: str, sections: Sequence[Section], **others: Any) -> str:
     """Return the page of a run: its own sections, and what every report says; the arguments are those of `page`."""
-    return page(
-        title,
-        subtitle=[subtitle, *data_lines(facts.inputs)],
-        summary=summary,
-        sections=[*sections, quality_section(facts), run_section(facts)],
-        warnings=warning_lines(facts),
-        links=links,
-        redact=redact,
-    )
+    subtitles = [subtitle, *data_lines(facts.inputs)]
+    every = [*sections, quality_section(facts), run_section(facts)]
+    return page(title, subtitle=subtitles, sections=every, warnings=warning_lines(facts), **others)
 
 
 def data_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -171,12 +157,9 @@ def reject_table(facts: RunFacts) -> Table:
         (Term(reason, facts.terms.reasons.get(reason, "")), n, share(n, total))
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
-    columns = (
-        Column("Reason"),
-        Column(facts.terms.noun.capitalize(), "count"),
-        Column("Share of rejects", "share", bar=True),
-    )
-    return Table(columns, rows, f"Rejected {facts.terms.noun} by reason")
+    noun = facts.terms.noun
+    columns = (Column("Reason"), Column(noun.capitalize(), "count"), Column("Share of rejects", "share", bar=True))
+    return Table(columns, rows, f"Rejected {noun} by reason")
 
 
 def plan_table(facts: RunFacts) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from molino.transforms.report.charts import Series, line_plot
-from molino.transforms.report.page import Column, Section, Table, page
+from molino.transforms.report.page import Section, Table, page
 from molino.transforms.report.run import option_table
 
 NOT_TOLD = ("quiet",)
@@ -26,21 +26,14 @@ def training_report(figures: Mapping[str, Any]) -> str:
         ("categories", f"{figures['categories']:,}"),
         ("parameters", f"{figures['parameters']:,}"),
     ]
-    sections = [
-        _figures(figures),
-        _curves(figures),
-        *_languages(figures),
-        _mistakes(figures),
-        _speed(figures),
-        _options(figures),
-    ]
+    sections = [_figures(figures), _curves(figures), *_languages(figures), _mistakes(figures), _speed(figures)]
     what = figures["options"]["architecture"]
     subtitle = f"The architecture {what}, trained on the training split and chosen on the validation split."
     return page(
         "Classifier of titles",
         subtitle=[subtitle, f"Data: the titles run whose manifest has the sha256 {figures['run'][:16]}…."],
         summary=summary,
-        sections=sections,
+        sections=[*sections, _options(figures)],
         warnings=figures.get("warnings", ()),
     )
 
@@ -52,28 +45,20 @@ def _figures(figures: Mapping[str, Any]) -> Section:
     )
     top = next((name for name in figures["test"] if name[:3] == "top"), "")
     sure = [what for what in ("scores", "probabilities") if f"calibration_error_of_{what}" in figures["test"]]
-    columns = (
-        Column("Split"),
-        Column("Titles", "count"),
-        Column("Balanced accuracy"),
-        Column("Interval"),
-        Column("Accuracy"),
-        Column(f"Among the first {top.partition('_')[0][3:]}"),
-        *(Column(f"Calibration error of {what}") for what in sure),
-    )
     rows = [
-        (
-            split,
-            each["titles"],
-            f"{each['balanced_accuracy']:.4f}",
-            f"{each['low']:.4f} to {each['high']:.4f}",
-            f"{each['accuracy']:.4f}",
-            f"{each[top]:.4f}" if top else None,
-            *(f"{each[f'calibration_error_of_{what}']:.4f}" for what in sure),
-        )
+        {
+            "Split": split,
+            "Titles": each["titles"],
+            "Balanced accuracy": f"{each['balanced_accuracy']:.4f}",
+            "Interval": f"{each['low']:.4f} to {each['high']:.4f}",
+            "Accuracy": f"{each['accuracy']:.4f}",
+            f"Among the first {top.partition('_')[0][3:]}": f"{each[top]:.4f}" if top else None,
+            **{f"Calibration error of {what}": f"{each[f'calibration_error_of_{what}']:.4f}" for what in sure},
+        }
         for split, each in ((split, figures[split]) for split in ("validation", "test"))
     ]
-    return Section("Figures", text, [Table(columns, rows, "Figures of the finished classifier", wide=True)])
+    table = Table.of(rows, "Figures of the finished classifier", wide=True, count=["Titles"])
+    return Section("Figures", text, [table])
 
 
 def _curves(figures: Mapping[str, Any]) -> Section:
@@ -123,45 +108,45 @@ def _languages(figures: Mapping[str, Any]) -> list[Section]:
         return []
     better = "One classifier a language is" if choice["better"] == "each" else "One classifier for all languages is"
     text = f"{better} better on the validation split, and is what was written. Balanced accuracy of both:"
-    rows = [(split, f"{choice[split]['one']:.4f}", f"{choice[split]['each']:.4f}") for split in ("validation", "test")]
-    rows += [
-        (f"test, {language}", f"{each['one']:.4f}", f"{each['each']:.4f}")
-        for language, each in choice["test_by_language"].items()
+    both = {split: choice[split] for split in ("validation", "test")}
+    both |= {f"test, {language}": each for language, each in choice["test_by_language"].items()}
+    rows = [
+        {"Titles": titles, "One for all": f"{each['one']:.4f}", "One a language, merged": f"{each['each']:.4f}"}
+        for titles, each in both.items()
     ]
-    columns = (Column("Titles"), Column("One for all"), Column("One a language, merged"))
-    return [Section("One classifier, or one a language", text, [Table(columns, rows, "By language", wide=True)])]
+    return [Section("One classifier, or one a language", text, [Table.of(rows, "By language", wide=True)])]
 
 
 def _mistakes(figures: Mapping[str, Any]) -> Section:
     text = "Categories of the lowest recall on the test split, and what their titles were taken for."
-    columns = (Column("Category"), Column("Titles", "count"), Column("Recall", "share", bar=True), Column("Taken for"))
     rows = [
-        (
-            each["category"],
-            each["titles"],
-            each["right"] / each["titles"],
-            ", ".join(f"{name} ({times})" for name, times in each["taken_for"]) or None,
-        )
+        {
+            "Category": each["category"],
+            "Titles": each["titles"],
+            "Recall": each["right"] / each["titles"],
+            "Taken for": ", ".join(f"{name} ({times})" for name, times in each["taken_for"]) or None,
+        }
         for each in figures["worst"]
     ]
-    return Section("Worst categories", text, [Table(columns, rows, "The worst first", wide=True)])
+    table = Table.of(rows, "The worst first", wide=True, bar="Recall", count=["Titles"], share=["Recall"])
+    return Section("Worst categories", text, [table])
 
 
 def _speed(figures: Mapping[str, Any]) -> Section:
-    columns = (
-        Column("Trained on"),
-        Column("Epoch", "count"),
-        Column("Seconds", "mean"),
-        Column("Titles a second", "count"),
-        Column("Waiting for data", "share"),
-    )
     rows = [
-        (name, number, each["seconds"], round(each["rows_a_second"]), each["waiting"])
+        {
+            "Trained on": name,
+            "Epoch": number,
+            "Seconds": each["seconds"],
+            "Titles a second": round(each["rows_a_second"]),
+            "Waiting for data": each["waiting"],
+        }
         for name, epochs in figures["times"].items()
         for number, each in enumerate(epochs, 1)
     ]
-    text = "Measuring on the validation split is not counted."
-    return Section("Speed", text, [Table(columns, rows, "Epochs", wide=True)])
+    counts = ["Epoch", "Titles a second"]
+    table = Table.of(rows, "Epochs", wide=True, count=counts, mean=["Seconds"], share=["Waiting for data"])
+    return Section("Speed", "Measuring on the validation split is not counted.", [table])
 
 
 def _options(figures: Mapping[str, Any]) -> Section:

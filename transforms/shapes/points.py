@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -43,11 +42,10 @@ def parse_problem(text: str) -> Problem:
     name, mark, value = text.partition("=")
     if name not in PROBLEMS:
         raise ValueError(f"{name!r} is no problem; there are {', '.join(PROBLEMS)}")
-    usual = PROBLEMS[name]
-    if not mark or usual is None:
-        if mark:
-            raise ValueError(f"{name} has neither radius nor frequency, so {text!r} means nothing")
-        return Problem(name, usual)
+    if not mark:
+        return Problem(name, PROBLEMS[name])
+    if PROBLEMS[name] is None:
+        raise ValueError(f"{name} has neither radius nor frequency, so {text!r} means nothing")
     try:
         r = float(value)
     except ValueError:
@@ -128,25 +126,13 @@ def draw_split(points: Points, split: str) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def point_rows(points: Points, problem: Problem, split: str, block: int) -> pa.RecordBatch:
-    """Return a block of a split as rows of POINTS."""
-    x, y = draw_block(points, split, block)
-    start = block * BLOCK_ROWS
-    columns = [
-        pa.array([problem.name] * len(x)),
-        pa.array([problem.r] * len(x), pa.float64()),
-        pa.array([split] * len(x)),
-        pa.array(np.arange(start, start + len(x), dtype=np.int32)),
-        pa.array(x),
-        pa.array(y),
-        pa.array(label_points(problem, x, y)),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=POINTS)
-
-
 def make_shard(
     shard: tuple[tuple[int, ...], Problem, str, int], points: Points
-) -> Iterator[tuple[tuple[int, ...], list[pa.RecordBatch]]]:
-    """Yield a shard of the data set of points, as WriteParquet takes it."""
+) -> tuple[tuple[int, ...], list[pa.RecordBatch]]:
+    """Return a block of a split as a shard of POINTS, as WriteParquet takes it."""
     key, problem, split, block = shard
-    yield key, [point_rows(points, problem, split, block)]
+    x, y = draw_block(points, split, block)
+    same = [pa.repeat(value, len(x)) for value in (problem.name, pa.scalar(problem.r, pa.float64()), split)]
+    numbers = np.arange(block * BLOCK_ROWS, block * BLOCK_ROWS + len(x), dtype=np.int32)
+    columns = [*same, numbers, x, y, label_points(problem, x, y)]
+    return key, [pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=POINTS)]

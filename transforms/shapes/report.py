@@ -8,20 +8,9 @@ import pyarrow as pa
 
 from molino.schemas.shapes import COUNTERS
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
-from molino.transforms.report.page import (
-    Cell,
-    Column,
-    Gallery,
-    GalleryCard,
-    Picture,
-    Plot,
-    Section,
-    Table,
-    Term,
-    format_cell,
-)
+from molino.transforms.report.page import Cell, Gallery, GalleryCard, Picture, Plot, Section, Table, Term, format_cell
 from molino.transforms.report.run import JobTerms, RunFacts, run_page
-from molino.transforms.shapes.points import PROBLEMS
+from molino.transforms.shapes.points import Problem
 
 MOST_SETUPS = 40  # in the table of seeds
 TERMS = JobTerms(
@@ -32,9 +21,10 @@ TERMS = JobTerms(
 )
 # what makes two networks the same but for their initial weights
 SETUP = ("problem", "r", "hidden", "batch", "steps", "rate", "decay", "decay_steps", "l2", "deviation")
+SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
 # headings of the filters of the gallery, and how a network's value is written
 FILTERS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "Problem": lambda run: shape_name(run),
+    "Problem": lambda run: _shape(run),
     "Layers": lambda run: str(len(run["hidden"])),
     "Nodes": lambda run: nodes_text(run),
     "Batch": lambda run: f"{run['batch']:,}",
@@ -82,14 +72,8 @@ def shapes_report(cards: pa.Table, facts: RunFacts) -> str:
     )
 
 
-def shape_name(run: Mapping[str, Any]) -> str:
-    """Return a problem with its radius or frequency where that is not the usual one.
-
-    >>> shape_name({"problem": "cos", "r": 8.0}), shape_name({"problem": "cos", "r": 12.0})
-    ('cos', 'cos=12')
-    """
-    usual = run["r"] is None or run["r"] == PROBLEMS[run["problem"]]
-    return run["problem"] if usual else f"{run['problem']}={run['r']:g}"
+def _shape(run: Mapping[str, Any]) -> str:
+    return str(Problem(run["problem"], run["r"]))
 
 
 def nodes_text(run: Mapping[str, Any]) -> str:
@@ -117,38 +101,33 @@ def _summary(runs: Sequence[Mapping[str, Any]], facts: RunFacts) -> list[tuple[s
     best = max(runs, key=lambda run: (run["test_accuracy"], -run["run"]), default=None)
     shown = [
         ("networks", format_cell(len(runs), "count")),
-        ("problems", str(len({shape_name(run) for run in runs}))),
+        ("problems", str(len({_shape(run) for run in runs}))),
         ("weights and biases trained", format_cell(sum(run["parameters"] for run in runs), "count")),
     ]
     if best:
-        shown.append((f"best: {shape_name(best)}, {nodes_text(best)}", f"{best['test_accuracy']:.2%}"))
+        shown.append((f"best: {_shape(best)}, {nodes_text(best)}", f"{best['test_accuracy']:.2%}"))
     return shown + (facts.figures({"diverged": "diverged"}) if facts.counters.get("diverged") else [])
 
 
 def _problems(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(shape_name(run) for run in runs))
+    return list(dict.fromkeys(_shape(run) for run in runs))
 
 
 def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
-    rows: list[tuple[Cell, ...]] = []
+    rows = []
     for problem in _problems(runs):
-        of = [run for run in runs if shape_name(run) == problem]
+        of = [run for run in runs if _shape(run) == problem]
         best = max(of, key=lambda run: (run["test_accuracy"], -run["run"]))
         how = f"batch {best['batch']:,}, {best['steps']:,} steps, seed {best['seed']}, no. {best['run']}"
-        accuracies = [best[f"{split}_accuracy"] for split in ("train", "validation", "test")]
-        rows.append((problem, len(of), best["base"], Term(nodes_text(best), how), *accuracies))
-    columns = (
-        Column("Problem"),
-        Column("Networks", "count"),
-        Column("Base", "share"),
-        Column("Best network: nodes"),
-        Column("Training", "share"),
-        Column("Validation", "share"),
-        Column("Test", "share"),
-    )
+        row = {"Problem": problem, "Networks": len(of), "Base": best["base"]}
+        row["Best network: nodes"] = Term(nodes_text(best), how)
+        row |= {split: best[f"{key}_accuracy"] for key, split in SPLITS.items()}
+        rows.append(row)
     text = "The base is what one gets right by saying the commoner class of every point. "
     text += "What else a network was trained with stands in the gallery, by its number."
-    table = Table(columns, rows, "Best network of each problem, by the test points", wide=True)
+    shares = ["Base", *SPLITS.values()]
+    caption = "Best network of each problem, by the test points"
+    table = Table.of(rows, caption, wide=True, count=["Networks"], share=shares)
     return Section("Best of each problem", text, [table])
 
 
@@ -156,7 +135,7 @@ def _best_groups(runs: Sequence[Mapping[str, Any]], key: Callable) -> dict[tuple
     """Return, for each problem and key, the accuracies over seeds of the setup with the highest mean."""
     found: dict[tuple[str, Any], np.ndarray] = {}
     for group in group_seeds(runs):
-        place, values = (shape_name(group[0]), key(group[0])), _accuracies(group)
+        place, values = (_shape(group[0]), key(group[0])), _accuracies(group)
         if place not in found or values.mean() > found[place].mean():
             found[place] = values
     return found
@@ -171,9 +150,6 @@ def _width(runs: Sequence[Mapping[str, Any]]) -> Plot:
     found = _best_groups(one_layer, lambda run: run["hidden"][0])
     problems = _problems(one_layer)
     caption = "Accuracy of networks with one hidden layer, by its nodes"
-    alt = f"{caption}: {_in_words(found)}"
-    if not found:
-        return Plot("", caption, alt)
 
     def draw(axes: Any) -> None:
         for number, problem in enumerate(problems):
@@ -191,16 +167,13 @@ def _width(runs: Sequence[Mapping[str, Any]]) -> Plot:
         axes.set_ylabel("Right, %")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6, columnspacing=0.9, handlelength=1.6)
 
-    return plot(draw, caption=caption, alt=alt)
+    return plot(draw if found else None, caption=caption, alt=f"{caption}: {_in_words(found)}")
 
 
 def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
     found = _best_groups(runs, lambda run: len(run["hidden"]))
     problems, depths = _problems(runs), sorted({depth for _, depth in found})
     caption = "Accuracy by the number of hidden layers; dots: seeds"
-    alt = f"{caption}: {_in_words(found)}"
-    if not found:
-        return Plot("", caption, alt)
 
     def draw(axes: Any) -> None:
         wide = 0.8 / len(depths)
@@ -219,7 +192,7 @@ def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
         axes.set_ylabel("Right, %")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=6)
 
-    return plot(draw, caption=caption, alt=alt)
+    return plot(draw if found else None, caption=caption, alt=f"{caption}: {_in_words(found)}")
 
 
 def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
@@ -227,23 +200,17 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
     if not groups:
         return []
     groups.sort(key=lambda group: -np.ptp(_accuracies(group)))  # stable: of one spread, in the order of the sweep
-    rows: list[tuple[Cell, ...]] = []
+    measures: dict[str, Callable] = {"Lowest": np.min, "Median": np.median, "Highest": np.max, "Spread": np.ptp}
+    rows = []
     for group in groups[:MOST_SETUPS]:
         run, values = group[0], _accuracies(group)
         how = f"batch {run['batch']:,}, {run['steps']:,} steps"
-        name = Term(f"{shape_name(run)}, {nodes_text(run)}", how)
-        rows.append((name, len(values), values.min(), float(np.median(values)), values.max(), np.ptp(values)))
-    columns = (
-        Column("Network"),
-        Column("Seeds", "count"),
-        Column("Lowest", "share"),
-        Column("Median", "share"),
-        Column("Highest", "share"),
-        Column("Spread", "share", bar=True),
-    )
+        row: dict[str, Cell] = {"Network": Term(f"{_shape(run)}, {nodes_text(run)}", how), "Seeds": len(values)}
+        rows.append(row | {title: float(measure(values)) for title, measure in measures.items()})
     text = "Networks that differ in their initial weights alone, those with the widest spread first."
     more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""
-    table = Table(columns, rows, f"Accuracy on the test points over seeds{more}", wide=True)
+    caption = f"Accuracy on the test points over seeds{more}"
+    table = Table.of(rows, caption, wide=True, count=["Seeds"], share=list(measures), bar="Spread")
     return [Section("Spread over seeds", text, [table])]
 
 
@@ -253,17 +220,14 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
     values = {title: [write(run) for run in runs] for title, write in FILTERS.items()}
     for title, found in values.items():
         kinds = list(dict.fromkeys(found))
-        if title not in ("Problem",):
+        if title != "Problem":
             kinds.sort(key=_by_numbers)
         if len(kinds) > 1:
             filters.append((title, kinds))
-    ranks = []
-    for key in ORDERS.values():
-        places = sorted(range(len(runs)), key=lambda place: key(runs[place]))
-        rank = [0] * len(runs)
-        for number, place in enumerate(places):
-            rank[place] = number
-        ranks.append(rank)
+    # the place of each picture in each order
+    ranks = [
+        np.argsort(sorted(range(len(runs)), key=lambda place: key(runs[place]))).tolist() for key in ORDERS.values()
+    ]
     varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
     cards = [
         GalleryCard(
@@ -290,5 +254,5 @@ def _picture(run: Mapping[str, Any], varied: Sequence[str]) -> Picture:
     note = f"{nodes_text(run)} · batch {run['batch']:,} · {run['steps']:,} steps · seed {run['seed']}{more}"
     note += f" · no. {run['run']}"
     mark = "diverged" if run["diverged"] else "not above base" if run["test_accuracy"] <= run["base"] else ""
-    title = f"{shape_name(run)} {run['test_accuracy']:.1%}"
+    title = f"{_shape(run)} {run['test_accuracy']:.1%}"
     return Picture(jpeg=run["thumbnail"] or b"", title=title, note=note, mark=mark)

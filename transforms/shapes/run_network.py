@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import time
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,14 +32,6 @@ RUN_CARDS = "_runs"
 CARDS = schema("shapes.cards", 1, *RUNS, field("thumbnail", pa.binary(), "JPEG", nullable=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class Unit:
-    """A network, and its number in the sweep."""
-
-    number: int
-    network: Network
-
-
 @functools.lru_cache(maxsize=24)
 def read_split(points: Points, problem: Problem, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (x, y, label) of a split as networks take them: float32, labels 0 or 1. Kept; not to be changed."""
@@ -57,11 +48,8 @@ def title_of(network: Network, accuracy: float) -> str:
     >>> title_of(network, 0.9312)
     'ring   nodes 10, 5   batch 100   steps 9   test accuracy 93.1%'
     """
-    nodes = ", ".join(map(str, network.hidden))
-    return (
-        f"{network.problem}   nodes {nodes}   batch {network.batch}   steps {network.steps}   "
-        f"test accuracy {accuracy:.1%}"
-    )
+    trained = f"nodes {', '.join(map(str, network.hidden))}   batch {network.batch}   steps {network.steps}"
+    return f"{network.problem}   {trained}   test accuracy {accuracy:.1%}"
 
 
 def plot_name(number: int, network: Network) -> str:
@@ -72,25 +60,28 @@ def plot_name(number: int, network: Network) -> str:
     return f"plots/{number:05d}-{network.problem.name}-{'-'.join(map(str, network.hidden))[:60]}.jpg"
 
 
-def run_network(unit: Unit, folder: str, *, points: Points, timings: bool, plots: bool) -> Done:
+def run_network(unit: tuple[int, Network], folder: str, *, points: Points, timings: bool, plots: bool) -> Done:
     """Train a network, test it on the three splits, and stage its row, its predictions and its picture.
 
+    A unit is the network's number in the sweep, and the network.
     Memory: the points of the splits in float32, kept for the next network, and what training takes.
     """
-    network, number = unit.network, unit.number
+    number, network = unit
     cost = max(1, network.nanoseconds)
+    splits = {split: read_split(points, network.problem, split) for split in SPLITS}
     started = time.perf_counter()
     trained = train_network(
-        network,
-        *read_split(points, network.problem, "train"),
-        report=lambda share: progress.report("read", bytes=int(share * cost)),
+        network, *splits["train"], report=lambda share: progress.report("read", bytes=int(share * cost))
     )
     seconds = time.perf_counter() - started
-    margins = {split: _margins(trained, points, network.problem, split) for split in SPLITS}
-    truth = {split: read_split(points, network.problem, split)[2] for split in SPLITS}
+    margins = {
+        split: np.full(len(x), np.nan, np.float32) if trained.diverged else ask_network(trained.layers, x, y)
+        for split, (x, y, _) in splits.items()
+    }
+    truth = {split: label for split, (_, _, label) in splits.items()}
     right = {split: (margins[split] > 0) == (truth[split] > 0) for split in SPLITS}
     larger = max(np.count_nonzero(truth["test"]), np.count_nonzero(truth["test"] == 0))
-    row: dict[str, Any] = {
+    row = {
         **dataclasses.asdict(network),
         "run": number,
         "problem": network.problem.name,
@@ -103,47 +94,26 @@ def run_network(unit: Unit, folder: str, *, points: Points, timings: bool, plots
         "curve_step": trained.curve_step,
         "curve_loss": trained.curve_loss,
         "seconds": seconds if timings else None,
+        "thumbnail": None,
     }
-    row["thumbnail"] = None
     files = []
     if plots:
         picture = draw_network(points, network.problem, right["test"], title_of(network, row["test_accuracy"]))
         top, bottom, left, right_side = PLOT_AREA
         row["thumbnail"] = jpeg(picture[top:bottom, left:right_side], side=THUMBNAIL, quality=75)
         files.append(write_view(jpeg(picture), folder=folder, name=plot_name(number, network)))
-    files.append(
-        write_shard(
-            [pa.RecordBatch.from_pylist([row], schema=CARDS)],
-            schema=CARDS,
-            folder=folder,
-            dataset=RUN_CARDS,
-            key=(number,),
-        )
-    )
     predicted = prediction_rows(number, points, network.problem, margins["test"])
-    files.append(write_shard([predicted], schema=PREDICTIONS, folder=folder, dataset="predictions", key=(number,)))
+    card = pa.RecordBatch.from_pylist([row], schema=CARDS)
+    for dataset, batch in ((RUN_CARDS, card), ("predictions", predicted)):
+        files.append(write_shard([batch], schema=batch.schema, folder=folder, dataset=dataset, key=(number,)))
     progress.report("read", rows=1)
     counters = {"predictions": predicted.num_rows, "runs": 1, "diverged": int(trained.diverged)}
     return Done(files=tuple(files), counters=counters, amounts={"rows": 1, "bytes": cost})
 
 
-def _margins(trained: Any, points: Points, problem: Problem, split: str) -> np.ndarray:
-    x, y, _ = read_split(points, problem, split)
-    if trained.diverged:
-        return np.full(len(x), np.nan, np.float32)
-    return ask_network(trained.layers, x, y)
-
-
 def prediction_rows(number: int, points: Points, problem: Problem, margin: np.ndarray) -> pa.RecordBatch:
     """Return what a network says of the test points, as rows of PREDICTIONS."""
     x, y, label = read_split(points, problem, "test")
-    columns = [
-        pa.array(np.full(len(x), number, np.int32)),
-        pa.array(np.arange(len(x), dtype=np.int32)),
-        pa.array(x),
-        pa.array(y),
-        pa.array(label > 0),
-        pa.array(margin > 0),
-        pa.array(probability_of(margin)),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PREDICTIONS)
+    numbers, places = np.full(len(x), number, np.int32), np.arange(len(x), dtype=np.int32)
+    columns = [numbers, places, x, y, label > 0, margin > 0, probability_of(margin)]
+    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=PREDICTIONS)

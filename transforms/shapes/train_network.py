@@ -11,7 +11,7 @@ one thread, whose last bits depend on the kind of processor.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -54,8 +54,7 @@ class Network:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """Inputs and nodes of every layer."""
-        sides = [2, *self.hidden, 2]
-        return list(itertools.pairwise(sides))
+        return list(itertools.pairwise([2, *self.hidden, 2]))
 
     @property
     def parameters(self) -> int:
@@ -118,8 +117,7 @@ def train_network(
     """
     layers = draw_layers(network) if layers is None else layers
     if len(layers) == 2:
-        (w, b), (v, c) = layers
-        take = functools.partial(descend, x, y, label, w, b, v, c)
+        take = functools.partial(descend, x, y, label, *layers[0], *layers[1])
     else:
         pin_blas()
         take = functools.partial(descend_layers, np.stack([x, y], axis=1), label, layers)
@@ -199,26 +197,18 @@ def cross_entropy(margin: np.ndarray, label: np.ndarray) -> float:
 
 def ask_network(layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return by how much the second logit is above the first, (n,) float32: above 0 the network says true."""
-    if len(layers) == 2:
-        (w, b), (v, c) = layers
-        out = np.empty(len(x), np.float32)
-        for start in range(0, len(x), CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
-            margins(x[rows], y[rows], w, b, v, c, out[rows])
-        return out
-    pin_blas()
-    parts = []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(x), CHUNK_ROWS):
-            values = np.stack([x[start : start + CHUNK_ROWS], y[start : start + CHUNK_ROWS]], axis=1)
+    if len(layers) > 2:
+        pin_blas()
+    out = np.empty(len(x), np.float32)
+    for start in range(0, len(x), CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        if len(layers) == 2:
+            margins(x[rows], y[rows], *layers[0], *layers[1], out[rows])
+            continue
+        values = np.stack([x[rows], y[rows]], axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
             for w, b in layers[:-1]:
                 values = np.maximum(values @ w + b, 0)
-            w, b = layers[-1]
-            logits = values @ w + b
-            parts.append(logits[:, 1] - logits[:, 0])
-    return np.concatenate(parts)
-
-
-def order_by_time(networks: Sequence[Network]) -> list[int]:
-    """Return the places of networks, those that take longest first."""
-    return sorted(range(len(networks)), key=lambda place: (-networks[place].nanoseconds, place))
+            logits = values @ layers[-1][0] + layers[-1][1]
+            out[rows] = logits[:, 1] - logits[:, 0]
+    return out

@@ -19,7 +19,7 @@ TERMS = JobTerms(
     counters=COUNTERS,
     reasons=REASONS,
     noun="images",
-    flags={"columns.data": "--bytes-column", "thumbnails": "pictures in the report"},
+    flags={"columns.data": "--bytes-column", "columns.keep": "--keep", "thumbnails": "pictures in the report"},
 )
 SUMMARY = {
     "images read": "images_read",

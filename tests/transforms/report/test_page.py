@@ -230,7 +230,7 @@ def test_cells_are_written_by_unit_and_numbers_stand_right():
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
 def test_a_cell_that_is_no_length_has_no_bar(value):
     table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
-    assert [row[0].part for row in module.write_rows(table)] == ["", "1.000"]
+    assert [row[0]["part"] for row in module.write_rows(table)] == ["", "1.000"]
 
 
 def test_a_ragged_row_is_an_error_that_names_it():

@@ -23,7 +23,6 @@ from molino.transforms.shapes.points import (
     label_points,
     make_shard,
     parse_problem,
-    point_rows,
 )
 
 STUDY_POINTS = Points(kind=STUDY, rows=STUDY_ROWS, seed=0)
@@ -129,7 +128,7 @@ def test_generated_points_depend_on_seed_and_split():
 
 def test_rows_say_all_of_a_point():
     points = Points(kind=GENERATED, rows=100, seed=1)
-    [(key, [batch])] = make_shard(((0, 2, 0), parse_problem("cos=3"), "test", 0), points)
+    key, [batch] = make_shard(((0, 2, 0), parse_problem("cos=3"), "test", 0), points)
     assert key == (0, 2, 0)
     assert batch.schema.equals(POINTS, check_metadata=True)
     rows = batch.to_pylist()
@@ -139,7 +138,7 @@ def test_rows_say_all_of_a_point():
     )
     assert {(row["problem"], row["r"], row["split"]) for row in rows} == {("cos", 3.0, "test")}
     assert [row["label"] for row in rows] == label_points(parse_problem("cos=3"), x, y).tolist()
-    assert point_rows(points, parse_problem("linear"), "test", 0)["r"].null_count == 5
+    assert make_shard(((0, 2, 0), parse_problem("linear"), "test", 0), points)[1][0]["r"].null_count == 5
 
 
 @pytest.mark.parametrize(

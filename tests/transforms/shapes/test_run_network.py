@@ -13,7 +13,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from molino.schemas.shapes import PREDICTIONS, RUNS
 from molino.transforms.parquet.scratch import GatherScratch, read_scratch
 from molino.transforms.shapes.points import GENERATED, SPLITS, Points, draw_split, label_points, parse_problem
-from molino.transforms.shapes.run_network import CARDS, RUN_CARDS, Unit, plot_name, read_split, run_network
+from molino.transforms.shapes.run_network import CARDS, RUN_CARDS, plot_name, read_split, run_network
 from molino.transforms.shapes.train_network import Network, ask_network, train_network
 
 POINTS = Points(kind=GENERATED, rows=2000, seed=3)
@@ -38,7 +38,7 @@ def rows_of(done, dataset):
 
 def run(folder, network=NETWORK, number=4, **changes):
     options = {"points": POINTS, "timings": False, "plots": True} | changes
-    return run_network(Unit(number, network), str(folder), **options)
+    return run_network((number, network), str(folder), **options)
 
 
 def test_the_row_says_what_was_trained_and_how_well(tmp_path):
