@@ -47,7 +47,8 @@ def make_folder() -> str:
     with _explained():
         _sweep(tempfile.gettempdir())
         folder = tempfile.mkdtemp(prefix=PREFIX)
-        atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
+        # after Beam's own cleaning, which was registered later
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _folders.append(folder)
         # locked for as long as this process lives; nobody sees the lock before it is held
         fresh = os.path.join(folder, f"{LOCK}.new")
@@ -69,7 +70,7 @@ def _explained() -> Iterator[None]:
 def remove_temporary_files() -> None:
     """Delete the folders of this process, which is about to end in a way that passes over what is registered."""
     for folder in _folders:
-        _remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(place: str) -> None:
@@ -79,8 +80,4 @@ def _sweep(place: str) -> None:
     for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
         with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
             if lock(file.fileno()):
-                _remove(os.path.dirname(path))
-
-
-def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(os.path.dirname(path), ignore_errors=True)

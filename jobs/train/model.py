@@ -26,7 +26,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-ReadTitles = Callable[["GrowthOptions"], Iterator["TitleBatch"]]
+ReadTitles = Callable[[], Iterator["TitleBatch"]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -104,6 +104,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
+    from molino.training.tokens import read_splits
     from molino.transforms.text.sources import list_sources
 
     if args.split == args.measure:
@@ -116,7 +117,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
     sources = [] if of_run else list_sources(input_files(inputs), text, args.command)
-    read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
+    read_split = functools.partial(read_splits, path, args.split, args.measure)
+    read = read_split if of_run else functools.partial(read_file, sources, text, options)
     return Plan(
         job="model train",
         options={**dataclasses.asdict(options), "text": as_facts(text), "grown_on": grown_on},
@@ -156,13 +158,6 @@ def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthO
             yield from split_off(rows["title"], known, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "GrowthOptions") -> Iterator["TitleBatch"]:
-    """Yield the titles of two splits of a finished run of the titles job, likewise."""
-    from molino.training import tokens
-
-    return tokens.read_splits(path, options.split, options.measure)
-
-
 def work(
     run: "Run", *, read: ReadTitles, options: "GrowthOptions", grown_on: Mapping[str, Any], progress: "Progress"
 ) -> "Staged":
@@ -177,7 +172,7 @@ def work(
         from molino.training.grow import grow
         from molino.training.nnlm_export import export_nnlm
 
-        grown = grow(read(options), options, progress)
+        grown = grow(read(), options, progress)
         progress.show(1, 1, "writing")
         metrics = {"grown_on": grown_on, **grown.metrics}
         views = storage.join(run.staging, "views")
@@ -192,17 +187,13 @@ def summary_of(grown: "Grown") -> Lines:
     """Return the summary."""
     metrics, left_out = grown.metrics, grown.left_out
     told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
+    words = f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets"
+    last = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()]
     return [
         ("titles", told + (f"; {left_out:,} without a known category left out" if left_out else "")),
         ("trained by", f"{metrics['categories']:,} categories" if metrics["categories"] else "neighbouring words"),
-        (
-            "vocabulary",
-            f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets",
-        ),
-        (
-            "measured",
-            ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()),
-        ),
+        ("vocabulary", words),
+        ("measured", ", ".join(last)),
     ]
 
 
