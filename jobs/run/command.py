@@ -14,7 +14,7 @@ from molino.jobs.options import DONE, EXISTS
 from molino.jobs.runners import exits, service
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.pipeline import run_pipeline
-from molino.jobs.runners.temporary import check_temporary_files
+from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import from_json, print_warnings
@@ -169,7 +169,6 @@ def do_order(order: Order, started: float) -> list[str]:
 def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict[str, Any], Sequence] | None:
     """Do the job under a lock, and return the manifest and the summary of its work; None where another launches it."""
     from molino.jobs.run import commit, runs
-    from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.manifest import read_manifest
     from molino.transforms.files import carry, storage
 

@@ -58,6 +58,26 @@ def make_folder() -> str:
 
 
 @contextlib.contextmanager
+def bucket_folder(staging: str, *, embedded: bool) -> Iterator[str]:
+    """Give the folder for bucket files of a run: below its staging folder, or here where that is an object store.
+
+    The embedded runner's workers share a disk: what only they read need not travel to an object store and back. What is
+    not below the staging folder, which has its own end, is deleted.
+    """
+    from molino.transforms.files import storage
+
+    if storage.is_local(staging) or not embedded:
+        yield storage.join(staging, "shuffle")
+        return
+    folder = make_folder()
+    try:
+        yield folder
+    finally:
+        storage.close_folder(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _explained() -> Iterator[None]:
     try:
         yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, add_text_options, as_facts, read_options, text_format
 from molino.jobs.train import output
-from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
+from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number, size
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
 from molino.transforms.errors import DataError
 
@@ -57,9 +57,7 @@ def parser() -> Parser:
     )
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
-    model.add_argument(
-        "--dim", type=number(1, 1 << 16), default=128, metavar="N", help="numbers of a vector (default 128)"
-    )
+    model.add_argument("--dim", type=size, default=128, metavar="N", help="numbers of a vector (default 128)")
     model.add_argument("--normalization", action="store_true", help="the model removes punctuation; case always stays")
     model.add_argument("--vocabulary", type=count, default=1_000_000, metavar="N", help="words at most (1000000)")
     model.add_argument("--min-count", type=count, default=2, metavar="N", help="times a word is seen at least (2)")
