@@ -33,13 +33,15 @@ class Checkpoints:
             self._write(f"{name}.{BEST}", best, {})
         self._write(f"{name}.{STATE}", variables, known)
 
-    def restore(self, name: str, variables: Sequence[Any]) -> dict[str, Any]:
-        """Set variables as they were after the last epoch; return what is known of it, or {} where there is none."""
-        return self._read(f"{name}.{STATE}", variables)
-
-    def restore_best(self, name: str, variables: Sequence[Any]) -> None:
-        """Set the variables as they were after the best epoch."""
-        self._read(f"{name}.{BEST}", variables)
+    def restore(self, name: str, variables: Sequence[Any], kind: str = STATE) -> dict[str, Any]:
+        """Set variables as they were after the last epoch, or the best; return what is known of it, {} without any."""
+        path = os.path.join(self.folder, f"{name}.{kind}")
+        if not os.path.exists(path):
+            return {}
+        with np.load(path, allow_pickle=False) as found:
+            for place, each in enumerate(variables):
+                each.assign(found[f"v{place}"])
+            return json.loads(found[KNOWN].tobytes())
 
     def _write(self, name: str, variables: Sequence[Any], known: Mapping[str, Any]) -> None:
         path = os.path.join(self.folder, name)
@@ -51,15 +53,6 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         os.replace(f"{path}.part", path)
-
-    def _read(self, name: str, variables: Sequence[Any]) -> dict[str, Any]:
-        path = os.path.join(self.folder, name)
-        if not os.path.exists(path):
-            return {}
-        with np.load(path, allow_pickle=False) as found:
-            for place, each in enumerate(variables):
-                each.assign(found[f"v{place}"])
-            return json.loads(found[KNOWN].tobytes())
 
 
 def to_numpy(variable: Any) -> np.ndarray:

@@ -136,7 +136,7 @@ class ByVectors(Learner):
         tables: dict[str, np.ndarray] | None = None,
         weighed: bool = False,
     ):
-        """Build the model; the reader has shuffled batches of the columns that `columns_of` names.
+        """Build the model; the reader has shuffled batches: of vectors or tokens, language where needed, and label.
 
         Args:
           prior: logarithm of each category's share; added to the logits while training.
@@ -195,12 +195,6 @@ class ByVectors(Learner):
 
     def best_variables(self) -> list[Any]:
         return list(self.model.weights)
-
-
-def columns_of(recipe: Recipe, embeddings: Sequence[str], *, tokens: bool, language: bool) -> list[str]:
-    """Return the columns that training reads."""
-    flag = [FLAG] if language or ARCHITECTURES[recipe.architecture].flag else []
-    return [*(f"{name}_tokens" if tokens else name for name in embeddings), *flag, "label"]
 
 
 class AdjustedCrossentropy(keras.losses.Loss):

@@ -205,12 +205,10 @@ def find_effects(
                 difference, low, high, one, other = -difference, -high, -low, other, one
             counts = [(len(left), len(right)) for left, right in strata]
             effect = {"factor": factor, "high": one, "low": other, "difference": difference}
-            effect |= {"low_bound": low, "high_bound": high, "p": p, "holm": p}
-            effect |= {"least_p": certainty.least_chance(counts)}
+            effect |= {"low_bound": low, "high_bound": high, "p": p, "least_p": certainty.least_chance(counts)}
             effects.append({**effect, "strata": len(strata), "trials": sum(map(sum, counts))})
-    for effect, corrected in zip(effects, certainty.correct_by_holm([each["p"] for each in effects]), strict=True):
-        effect["holm"] = corrected
-    return effects
+    corrected = certainty.correct_by_holm([each["p"] for each in effects])
+    return [{**effect, "holm": p} for effect, p in zip(effects, corrected, strict=True)]
 
 
 ASKED = {"language": "language", "normalized": "normalization", "dim": "dimensions"}

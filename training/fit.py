@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from molino.training.answers import ask, measure
-from molino.training.checkpoint import Checkpoints
-from molino.training.classifier import ByVectors, Learner, columns_of
+from molino.training.checkpoint import BEST, Checkpoints
+from molino.training.classifier import ARCHITECTURES, ByVectors, Learner
 from molino.training.progress import Progress
 from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
@@ -36,7 +36,8 @@ def make_learner(
     prior = source.prior() if recipe.balance == "loss" else 0 * source.prior()
     if recipe.architecture == PHRASES:
         return _by_phrases(source, recipe, prior, language)
-    columns = columns_of(recipe, embeddings, tokens=bool(tables), language=language is not None)
+    flag = [FLAG] if language is not None or ARCHITECTURES[recipe.architecture].flag else []
+    columns = [*(f"{name}_tokens" if tables else name for name in embeddings), *flag, "label"]
     reader = source.read("train", columns, batch=recipe.batch, seed=recipe.seed)
     if not reader.rows:
         raise DataError(f"{source.run.folder} holds no titles to train on")
@@ -105,6 +106,6 @@ def fit(
         times.append({"seconds": seconds, "rows_a_second": learner.rows_an_epoch / seconds, "waiting": waiting})
         best = None if stale() else learner.best_variables()
         kept.save(name, learner.variables(), best, {"history": history, "times": times})
-    kept.restore_best(name, learner.best_variables())
+    kept.restore(name, learner.best_variables(), BEST)
     learner.settle()
     return history, times

@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-import shutil
-import uuid
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,51 +31,24 @@ def export_nnlm(
     are added and divided by the square root of their number. A string without tokens has the row of the empty token.
 
     Args:
-      folder: of the SavedModel; one that is there is replaced when the new one is complete.
+      folder: of the SavedModel, which is not there yet.
       vocabulary: distinct tokens in the order of the rows; not empty, no line ends: they stand in a file, one a line.
       table: `(len(vocabulary) + buckets, dim) float32`.
       buckets: rows that tokens outside the vocabulary share, from 1.
       keep_empty: whether two spaces in a row have an empty token between them, as in the later exporter of TF Hub; the
         earlier one drops empty tokens.
-
-    Raises:
-      ValueError: the vocabulary cannot be written, or does not agree with the table.
     """
-    _check(vocabulary, table, buckets)
     import tensorflow as tf
 
-    target = os.path.abspath(folder)
-    work = f"{target}.{uuid.uuid4().hex}"
-    os.makedirs(work)
-    try:
+    place = os.path.dirname(os.path.abspath(folder))
+    os.makedirs(place, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as work:
         tokens = os.path.join(work, "tokens.txt")
         with open(tokens, "wb") as file:
             file.writelines(f"{token}\n".encode() for token in vocabulary)
-        saved = os.path.join(work, "saved")
         model = _model(tokens, table, buckets, normalization=normalization, keep_empty=keep_empty)
-        tf.saved_model.save(model, saved)
-        _settle(os.path.join(saved, "fingerprint.pb"))
-        if os.path.isdir(target):
-            os.rename(target, os.path.join(work, "replaced"))
-        os.rename(saved, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _check(vocabulary: Sequence[str], table: np.ndarray, buckets: int) -> None:
-    if buckets < 1:
-        raise ValueError(f"buckets must be at least 1, not {buckets}")
-    if table.ndim != 2 or table.dtype != np.float32:
-        raise ValueError(f"the table must be 2-D float32, not {table.ndim}-D {table.dtype}")
-    if len(table) != len(vocabulary) + buckets:
-        raise ValueError(f"the table has {len(table)} rows, not {len(vocabulary)} tokens + {buckets} buckets")
-    seen: set[str] = set()
-    for line, token in enumerate(vocabulary, 1):
-        if not token or "\n" in token or "\r" in token:
-            raise ValueError(f"token {line} is empty or has a line end: {token[:60]!r}")
-        if token in seen:
-            raise ValueError(f"token {line} stands twice: {token[:60]!r}")
-        seen.add(token)
+        tf.saved_model.save(model, folder)
+    _settle(os.path.join(folder, "fingerprint.pb"))
 
 
 def _model(tokens: str, table: np.ndarray, buckets: int, *, normalization: bool, keep_empty: bool) -> Any:

@@ -53,10 +53,10 @@ class Recipe:
         return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
 
 
-def make_recipe(options: Mapping[str, Any], titles: int, **more: Any) -> Recipe:
+def make_recipe(options: Mapping[str, Any], titles: int) -> Recipe:
     """Return how a classifier is trained, as options say by their names; of few titles a batch has fewer."""
     defaults = OF_PHRASES if options["architecture"] == PHRASES else DEFAULTS
     values = {name: value for name, value in options.items() if name in Recipe.__dataclass_fields__}
     values |= {name: values[name] or default for name, default in defaults.items()}
     values["batch"] = options["batch"] or min(values["batch"], max(1, titles // STEPS))
-    return Recipe(**(values | more))
+    return Recipe(**values)

@@ -358,7 +358,9 @@ def _footer(filesystem: pafs.FileSystem, path: str, shown: str) -> pq.FileMetaDa
 
 def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
     """Compare the sha256 of every file that is not known to be right, in file order for the message."""
-    known = _recall(cache)
+    known: dict[str, list] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        known = dict(json.loads(cache.read_text())) if cache else {}
     entries = [file for name in names for file in run.manifest["datasets"][name]["files"]]
     marks = {file["path"]: _mark(run, file["path"]) for file in entries}
     todo = [file for file in entries if known.get(file["path"]) != [file["sha256"], *marks[file["path"]]]]
@@ -371,9 +373,14 @@ def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
                     raise ChangedFileError(f"{shown} changed after it was written (sha256); {_REMEDY}")
         finally:
             stop.set()
-    if todo:
+    if todo and cache:
         # marks were taken before the bytes were read: what changed meanwhile is read again
-        _remember(cache, {**known, **{file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}})
+        known |= {file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}
+        with contextlib.suppress(OSError):  # a machine without a place for it reads everything each time
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            draft = cache.with_suffix(f".{uuid.uuid4().hex}")
+            draft.write_text(json.dumps(known))
+            draft.replace(cache)
 
 
 def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
@@ -401,21 +408,3 @@ def _cache_file(run: FinishedRun, cache: str | os.PathLike | None) -> Path | Non
         return None
     identity = f"{run.filesystem.type_name}:{os.path.realpath(run.root)}:{run.sha256}"
     return Path(folder) / f"verified-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
-
-
-def _recall(cache: Path | None) -> dict[str, list]:
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(cache.read_text()) if cache else {}
-        return known if isinstance(known, dict) else {}
-    return {}
-
-
-def _remember(cache: Path | None, known: Mapping[str, list]) -> None:
-    """Write the cache in one step; a machine without a place for it reads everything each time."""
-    if cache is None:
-        return
-    with contextlib.suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        draft = cache.with_suffix(f".{uuid.uuid4().hex}")
-        draft.write_text(json.dumps(known))
-        draft.replace(cache)

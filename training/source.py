@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.training.reader import Batch, Reader
-from molino.training.runs import Dataset, FinishedRun, one_line_errors, open_run
+from molino.training.runs import Dataset, FinishedRun, open_run
 from molino.transforms.errors import DataError
 from molino.transforms.warnings import DataWarning
 
@@ -56,11 +56,7 @@ def open_source(folder: str) -> TitlesRun:
       DataError: it has nothing to train on.
     """
     run = open_run(folder, {"titles": TITLES, "labels": LABELS})
-    titles, listed = run.datasets["titles"], run.datasets["labels"]
-    rows: list[dict[str, Any]] = []
-    for file in range(len(listed.files)):
-        with one_line_errors(listed.files[file]):
-            rows += listed.open(file).read(columns=["label", "category", "train"]).to_pylist()
+    titles, rows = run.datasets["titles"], run.read("labels", ["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
     if len(known) < 2:
         few = "one category" if known else "no category"

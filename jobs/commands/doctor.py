@@ -16,6 +16,7 @@ from molino.caches import in_home
 from molino.jobs.job import load_jobs, load_trainings
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
 from molino.jobs.runners.flags import is_embedded
+from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
@@ -94,9 +95,8 @@ def extras() -> dict[str, str]:
     jobs: dict[str, list[str]] = {}
     for job in load_jobs().values():
         jobs.setdefault(job.extra, []).append(job.name)
-    purposes = {
-        extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs.items() if extra
-    }
+    jobs.pop("", None)
+    purposes = {extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs.items()}
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
     return {
@@ -121,22 +121,14 @@ def requirements(extra: str) -> "list[Requirement]":
 
 def _runner(name: str, prism: str | None) -> Iterator[tuple[str, str, str]]:
     if is_embedded(name):
-        also = (
-            "" if name == EMBEDDED else f" ({name} would let Beam choose among three engines; here it is always this)"
-        )
-        yield (
-            OK,
-            "runner",
-            f"embedded: Beam's FnApiRunner in this process, {many(machine.cpus(), 'worker thread')}{also}",
-        )
+        also = f" ({name} would let Beam choose among three engines; here it is always this)"
+        threads = many(machine.cpus(), "worker thread") + (also if name != EMBEDDED else "")
+        yield OK, "runner", f"embedded: Beam's FnApiRunner in this process, {threads}"
     elif name == "PrismRunner":
         yield from _prism(prism)
     elif name in ("FlinkRunner", "SparkRunner", "PortableRunner"):
-        yield (
-            OK,
-            "runner",
-            f"{name}: a job server submits to the cluster; name it with --flink_master or --spark_master_url",
-        )
+        how = "name it with --flink_master or --spark_master_url"
+        yield OK, "runner", f"{name}: a job server submits to the cluster; {how}"
         yield _java()
         if name == "FlinkRunner":
             yield _jars()
@@ -164,11 +156,8 @@ def _prism(given: str | None) -> Iterator[tuple[str, str, str]]:
 def _java() -> tuple[str, str, str]:
     java = shutil.which("java")
     if not java:
-        return (
-            WRONG,
-            "java",
-            "not found; install Java 11, 17 or 21, for example: apt-get install openjdk-17-jre-headless",
-        )
+        how = "install Java 11, 17 or 21, for example: apt-get install openjdk-17-jre-headless"
+        return WRONG, "java", f"not found; {how}"
     text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     version = re.search(r'"(\d+)[^"]*"', text)
     return OK, "java", f"{version[0] if version else 'unknown version'} {java}"
@@ -178,9 +167,7 @@ def _jars() -> tuple[str, str, str]:
     cache = Path(in_home(".apache_beam/cache/jars") or os.devnull)
     jars = sorted(path.name for path in cache.glob("beam-runners-flink-*.jar")) if cache.is_dir() else []
     how = "Beam fetches it from Maven Central at the first run; without network give --flink_job_server_jar=FILE"
-    return (
-        (OK, "flink job server", f"{jars[-1]} in {cache}") if jars else (MISSING, "flink job server", f"no jar; {how}")
-    )
+    return OK if jars else MISSING, "flink job server", f"{jars[-1]} in {cache}" if jars else f"no jar; {how}"
 
 
 def _local_cluster() -> tuple[str, str, str]:
@@ -195,9 +182,4 @@ def _local_cluster() -> tuple[str, str, str]:
 
 
 def _version(package: str) -> str:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    return versions_of([package]).get(package, "")

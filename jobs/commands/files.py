@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> list[str]:
         import molino
 
-        return molino.open(args.output).files(args.dataset, args.split)
+        paths = molino.open(args.output).files(args.dataset, args.split)
+        quoted = ["'" + path.replace("'", "''") + "'" for path in paths]
+        return [", ".join(quoted)] if args.sql and paths else paths
 
-    code, paths = exits.attempt(parser, work)
-    quoted = ["'" + path.replace("'", "''") + "'" for path in paths or ()]
-    print(*([", ".join(quoted)] if args.sql else paths or ()), sep="\n", end="\n" if paths else "")
-    return code
+    return exits.print_lines(parser, work)

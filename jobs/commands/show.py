@@ -37,10 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shown = args.dataset or list(run.manifest["datasets"])
         return [*describe_run(run), *(line for name in shown for line in describe_dataset(run, name, args.rows))]
 
-    code, lines = exits.attempt(parser, work)
-    for line in lines or ():
-        print(line)
-    return code
+    return exits.print_lines(parser, work)
 
 
 def describe_run(run: "FinishedRun") -> Iterator[str]:

@@ -21,13 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
     args, beam_flags = parser.parse_strictly(arguments)
-    from molino.jobs.run.state import describe_state, find_output, state_of
+    from molino.jobs.run.state import describe_state, find_output
 
-    def work() -> Sequence[tuple[str, str]]:
-        output = find_output(args.output, beam_flags)
-        return describe_state(output, state_of(output))
+    def work() -> list[str]:
+        found = describe_state(find_output(args.output, beam_flags))
+        return [f"{name:>10}  {text}" for name, text in found]
 
-    code, lines = exits.attempt(parser, work)
-    for name, text in lines or ():
-        print(f"{name:>10}  {text}")
-    return code
+    return exits.print_lines(parser, work)

@@ -31,9 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino.jobs.run.state import find_output, unlock
 
     end_job = functools.partial(service.end_job, flags=beam_flags)
-    code, lines = exits.attempt(
+    return exits.print_lines(
         parser, lambda: unlock(find_output(args.output, beam_flags), force=args.force, end_job=end_job)
     )
-    for line in lines or ():
-        print(line)
-    return code

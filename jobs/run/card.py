@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -41,22 +41,16 @@ class DatasetCard:
             parts.append(f"> **Personal data**: {self.personal}. Share it only with those who may see it.\n")
         parts += [_contents(manifest), _reading(datasets)]
         parts += [f"## {name}\n\n{fields}" for name, fields in self.fields.items()]
-        parts += [_counters(manifest["counters"]), _source(manifest["inputs"]), _options(manifest["options"])]
-        parts += [_warnings(manifest["warnings"])] if manifest["warnings"] else []
+        parts += _of_run(manifest)
         return "\n".join(parts).encode(errors="backslashreplace")
 
 
 def describe_fields(schema: pa.Schema) -> str:
     """Return a table of the columns of a data set."""
-    rows = [
-        (
-            f"`{field.name}`",
-            f"`{field.type}`",
-            "yes" if field.nullable else "",
-            (field.metadata or {}).get(DOC_KEY, b"").decode(),
-        )
-        for field in schema
-    ]
+    rows = []
+    for field in schema:
+        doc = (field.metadata or {}).get(DOC_KEY, b"").decode()
+        rows.append((f"`{field.name}`", f"`{field.type}`", "yes" if field.nullable else "", doc))
     return _table(("field", "type", "null", "what it is"), rows)
 
 
@@ -99,29 +93,20 @@ rows = datasets.load_dataset("OUTPUT", "{name}")      # Hugging Face
 """
 
 
-def _counters(counters: Mapping[str, int]) -> str:
+def _of_run(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was counted, read and asked for, and what to know of it."""
     # how many work units there were, and how many a stopped run had left, is of the run and not of the rows
-    rows = [(f"`{name}`", f"{n:,}") for name, n in counters.items() if not name.startswith("units")]
-    return "## Counters\n\n" + _table(("counter", "count"), rows)
-
-
-def _source(inputs: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (f"`{one['path']}`", f"{one['bytes']:,}" if one.get("bytes") is not None else "") for one in inputs[:INPUTS]
-    ]
+    counters = [(f"`{name}`", f"{n:,}") for name, n in manifest["counters"].items() if not name.startswith("units")]
+    yield "## Counters\n\n" + _table(("counter", "count"), counters)
+    inputs = manifest["inputs"]
+    rows = [(f"`{one['path']}`", "" if one.get("bytes") is None else f"{one['bytes']:,}") for one in inputs[:INPUTS]]
     more = f"\nand {len(inputs) - INPUTS:,} more\n" if len(inputs) > INPUTS else ""
-    return "## Source\n\n" + (
-        _table(("input", "bytes"), rows) + more if rows else "The job made it; nothing was read.\n"
-    )
-
-
-def _options(options: Mapping[str, Any]) -> str:
-    rows = [(f"`{name}`", f"`{json.dumps(value, ensure_ascii=False)}`") for name, value in options.items()]
-    return "## Options\n\n" + _table(("option", "value"), rows)
-
-
-def _warnings(warnings: Sequence[Mapping[str, Any]]) -> str:
-    return "## Warnings\n\n" + "".join(f"- {warning['text']}\n" for warning in warnings)
+    source = _table(("input", "bytes"), rows) + more if rows else "The job made it; nothing was read.\n"
+    yield "## Source\n\n" + source
+    values = {name: json.dumps(value, ensure_ascii=False) for name, value in manifest["options"].items()}
+    yield "## Options\n\n" + _table(("option", "value"), [(f"`{name}`", f"`{text}`") for name, text in values.items()])
+    if warnings := manifest["warnings"]:
+        yield "## Warnings\n\n" + "".join(f"- {warning['text']}\n" for warning in warnings)
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import functools
 import gc
 import time
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from molino import environment, quiet
 from molino.jobs.options import DONE, EXISTS
-from molino.jobs.runners import exits
+from molino.jobs.runners import exits, service
 from molino.jobs.runners.engine import Engine, make_engine
-from molino.jobs.runners.temporary import check_temporary_files
+from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import from_json, print_warnings
@@ -132,23 +134,30 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
 def do_order(order: Order, started: float) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
     from molino.jobs.run.lock import Lock
+    from molino.jobs.run.runs import warnings_before
     from molino.jobs.run.summary import summary_lines
 
-    _refuse_warnings(order)
+    warnings = warnings_before(order.plan, order.identity)
+    if order.args.strict and warnings:
+        print_warnings(warnings)
+        raise DataError(f"nothing was read, for --strict is given, and there {_are(warnings)}")
     if order.plan.build:
-        order.engine.prepare()
+        _ = order.engine.options  # fails where the runner lacks an option, or a program
     present, done = order.find_output()
     if done and not present.leftovers():
         return _lines_done_before(present, strict=order.args.strict)
-    expected = _expect(order)
+    expected = order.forecast()
+    if (expected.seconds or 0) > LONG:  # a person may want to stop it now
+        print_warnings(warnings)
     order.engine.check()
-    with Lock(order.output, end_job=order.engine.end_job) as lock:
+    end_job = functools.partial(service.end_job, flags=order.engine.flags)
+    with Lock(order.output, end_job=end_job) as lock:
         # once more: another run may have finished just before the lock was taken
         present, done = order.find_output()
         if done:
             present.clean(lock.token)
             return _lines_done_before(present, strict=order.args.strict)
-        published = _run(order, lock, parent=present.parent, started=started, expected=expected)
+        published = _run(order, lock, parent=present.parent, started=started, expected=expected.plan())
     if not published:
         return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
     manifest, summary = published
@@ -160,7 +169,6 @@ def do_order(order: Order, started: float) -> list[str]:
 def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict[str, Any], Sequence] | None:
     """Do the job under a lock, and return the manifest and the summary of its work; None where another launches it."""
     from molino.jobs.run import commit, runs
-    from molino.jobs.run.buckets import bucket_folder
     from molino.jobs.run.manifest import read_manifest
     from molino.transforms.files import carry, storage
 
@@ -196,7 +204,8 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
                     files, counters, summary = plan.work(run)
                     commit.publish(run, files, counters, crash=commit.crash_point)
                 elif build := plan.build:
-                    engine.run(lambda pipeline: build(pipeline, run), submitted=lock.note, sources=runs.sources(plan))
+                    sources = runs.sources(plan)
+                    run_pipeline(lambda each: build(each, run), engine, submitted=lock.note, sources=sources)
         except BaseException as error:
             recover(run, lock, error)
         if engine.job_file:
@@ -240,26 +249,6 @@ def _refuse_loss(run: "Run", lock: "Lock") -> None:
 
     if lost := lock.lost_to():
         raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again")
-
-
-def _refuse_warnings(order: Order) -> None:
-    """Raise DataError where a strict run has warnings before it begins, after printing them."""
-    from molino.jobs.run.runs import warnings_before
-
-    warnings = warnings_before(order.plan, order.identity)
-    if order.args.strict and warnings:
-        print_warnings(warnings)
-        raise DataError(f"nothing was read, for --strict is given, and there {_are(warnings)}")
-
-
-def _expect(order: Order) -> dict[str, Any]:
-    """Return the forecast as a manifest has it; print the warnings now where the run will take long."""
-    from molino.jobs.run.runs import warnings_before
-
-    forecast = order.forecast()
-    if (forecast.seconds or 0) > LONG:  # a person may want to stop it now
-        print_warnings(warnings_before(order.plan, order.identity))
-    return forecast.plan()
 
 
 def _lines_done_before(present: "Output", *, strict: bool) -> list[str]:

@@ -8,7 +8,6 @@ then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -38,12 +37,14 @@ from molino.jobs.run.manifest import (
 )
 from molino.jobs.run.output import Output, read_output
 from molino.jobs.run.runs import UNITS, Run
+from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.parquet.shards import StagedFile
+from molino.transforms.parquet.shards import StagedFile, find_views
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
+# besides Python, what can change an output's bytes
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 Crash = Callable[[str], None]
@@ -65,6 +66,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         for file in (file for file in files if file.dataset):
             storage.delete_file(file.path, below=run.output)
         return manifest
+    files = sorted(files, key=lambda file: (file.dataset, file.key, file.name))
     check_counters(run, counters, files)
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
     check_warnings(run, warnings)
@@ -86,10 +88,11 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
         for file in (file for file in files if file.dataset):
             storage.move(file.path, storage.join(run.output, names[file.path]), size=file.bytes)
             crash("moved")
-        manifest = _with_card(run, _manifest(run, files, names, counters, warnings, present))
+        manifest = _manifest(run, files, names, counters, warnings, present)
         if missing := read_output(run.output).lacks(data_files(manifest)):
             raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
-        data = _json(manifest)
+        # a path need not be text: what is half a surrogate pair in Python is written as JSON's escape for it
+        data = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
         if not storage.swap(storage.join(run.output, MANIFEST), data, present.revision):
             raise TakenError(f"{run.output} was replaced by another run meanwhile; nothing was published; run again")
         crash("manifest")
@@ -108,10 +111,9 @@ def complete(run: Run) -> bool:
             manifest = present.manifest
             if not manifest or manifest.get("attempt") != run.token:
                 return False
-            found = storage.list_tree(storage.join(run.staging, "views"))
             hashes: dict[str, list[str]] = defaultdict(list)
-            for file in found:
-                hashes[storage.hash_file(file.path)[1]].append(file.path)
+            for file in find_views(run.staging):
+                hashes[file.sha256].append(file.path)
             staged = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
             _finish(run, present.revision.data or b"", staged, present, crash_point)
             return True
@@ -232,7 +234,7 @@ def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[Staged
 def first_rejects(files: Sequence[StagedFile]) -> list[str]:
     """Return the places and reasons of the first five rejects among staged files."""
     found: list[str] = []
-    for file in sorted((file for file in files if file.dataset == "rejects"), key=lambda file: file.key):
+    for file in (file for file in files if file.dataset == "rejects"):
         with storage.open_input(file.path) as data:
             rows = pq.ParquetFile(data).read_row_group(0, columns=["source", "line", "reason"]).slice(0, 5).to_pylist()
         for row in rows:
@@ -278,15 +280,13 @@ def _check_staged(file: StagedFile, final: str) -> None:
 
 
 def _final_names(run: Run, files: Sequence[StagedFile]) -> dict[str, str]:
-    names = {}
-    shards = defaultdict(list)
-    for file in files:
-        shards[file.dataset].append(file)
+    names = {file.path: file.name for file in files}
     parent = f"-{run.parent[:8]}" if run.parent else ""
-    for dataset, members in shards.items():
-        for number, file in enumerate(sorted(members, key=lambda f: (f.key, f.name))):
-            part = f"{dataset}/part-{number:05d}-of-{len(members):05d}-{file.sha256[:12]}{parent}.parquet"
-            names[file.path] = part if dataset else file.name
+    for dataset in run.datasets:
+        members = [file for file in files if file.dataset == dataset]
+        for number, file in enumerate(members):
+            part = f"part-{number:05d}-of-{len(members):05d}-{file.sha256[:12]}{parent}"
+            names[file.path] = f"{dataset}/{part}.parquet"
     return names
 
 
@@ -301,9 +301,7 @@ def _manifest(
     """Return the manifest of a run that replaces what stood in the output before its commit."""
     datasets = _datasets(run, files, names)
     earlier = before.manifest
-    views = [
-        {"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in _in_order(files) if not file.dataset
-    ]
+    views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files if not file.dataset]
     old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
     old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
@@ -312,7 +310,7 @@ def _manifest(
     unlisted = [path for path in before.files if SHARD.fullmatch(path)]
     drafts = [path for path in before.files if path.startswith(DRAFTS)]
     parents = [run.parent, *(() if before.is_finished else earlier.get("parents", ()))] if earlier else []
-    return {
+    manifest = {
         "format": FORMAT,
         "job": run.job,
         "run": run.id,
@@ -323,7 +321,7 @@ def _manifest(
         "datasets": datasets,
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
-        "replaced_views": sorted(set(old_views) - {view["path"] for view in views}),
+        "replaced_views": sorted(set(old_views) - {view["path"] for view in views} - ({CARD} if run.card else set())),
         "garbage": [*sorted(set(unlisted) - kept), *drafts],
         # what earlier runs' readers may still have open
         "previous": previous,
@@ -333,33 +331,20 @@ def _manifest(
         "options": dict(run.options),
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),
-        "packages": package_versions(),
+        "packages": {"python": platform.python_version(), **versions_of(PACKAGES)},
         "plan": dict(run.expected),
         "used": _used(run, files),
-        "started": _utc(run.started),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
         "seconds": round(time.time() - run.started, 3),
     }
-
-
-def _with_card(run: Run, manifest: dict) -> dict:
-    """Return the manifest with the view that follows from it, the card of the output."""
-    if not run.card:
-        return manifest
-    data = run.card.render(manifest)
-    views = [*manifest["views"], {"path": CARD, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}]
-    replaced = [path for path in manifest["replaced_views"] if path != CARD]
-    return {**manifest, "views": views, "replaced_views": replaced}
-
-
-def _in_order(files: Sequence[StagedFile]) -> list[StagedFile]:
-    return sorted(files, key=lambda file: (file.dataset, file.key, file.name))
+    if run.card:  # the view that follows from the manifest
+        data = run.card.render(manifest)
+        views.append({"path": CARD, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    return manifest
 
 
 def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -> dict[str, Any]:
     """Return what a manifest says of data sets."""
-    shards = defaultdict(list)
-    for file in _in_order(files):
-        shards[file.dataset].append(file)
     return {
         dataset: {
             "schema": schema,
@@ -373,7 +358,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             ],
         }
         for dataset, (schema, version) in sorted(run.datasets.items())
-        for members in [shards.get(dataset, [])]
+        for members in [[file for file in files if file.dataset == dataset]]
     }
 
 
@@ -387,26 +372,6 @@ def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
         "written_bytes": sum(file.bytes for file in files),
         "peak_bytes": peak,
     }
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that can change an output's bytes."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _json(manifest: Mapping[str, Any]) -> bytes:
-    # a path need not be text: what is half a surrogate pair in Python is written as the escape that JSON has for it
-    return (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def crash_point(step: str) -> None:

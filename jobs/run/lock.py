@@ -42,10 +42,6 @@ class BusyError(Exception):
     exit_code = BUSY
 
 
-def _end_nothing(engine: str, master: str, job: str) -> None:
-    """Leave the job of a dead run alone, which can publish nothing."""
-
-
 class Lock:
     """A run's lease on an output, for as long as the block lasts.
 
@@ -58,7 +54,7 @@ class Lock:
       output: the folder.
       token: of the run; by default a new one.
       end_job: ends what a dead run has left at work elsewhere, before its lease is taken over; takes what its claim has
-        as engine, master and job.
+        as engine, master and job. By default it is left alone: it can publish nothing.
     """
 
     BEAT, BEATS = 5.0, 6
@@ -66,7 +62,7 @@ class Lock:
     PAUSE = 2.0  # seconds in which a rival's claim becomes visible where a store has no conditional writes
     RELEASED = 5.0  # seconds that a run has to delete the claim that it gave up
 
-    def __init__(self, output: str, token: str = "", *, end_job: Callable[..., None] = _end_nothing):
+    def __init__(self, output: str, token: str = "", *, end_job: Callable[..., None] = lambda *_: None):
         self.output, self.claim = output, new_claim(token or uuid.uuid4().hex, every=self.BEAT)
         self.end_job = end_job
         self.how_far: Callable[[], str] = str

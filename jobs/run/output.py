@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ class Output:
         """The sha256 of the manifest, "" where there is none."""
         return digest_of(self.revision.data)
 
-    @property
+    @functools.cached_property
     def manifest(self) -> dict[str, Any] | None:
         """The manifest; None where there is none.
 

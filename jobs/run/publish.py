@@ -15,8 +15,7 @@ from molino.transforms.rows.gather import Gather
 
 
 def _publish(files: list[StagedFile], counters: list[Mapping[str, int]], run: Run) -> str:
-    ordered = sorted(files, key=lambda f: (f.dataset, f.key, f.name))
-    commit.publish(run, ordered, sum_counters(counters), commit.crash_point)
+    commit.publish(run, files, sum_counters(counters), commit.crash_point)
     claim = read_claim(read_lock(run.output))
     launched = bool(claim and claim.token == run.token and claim.job_file)
     if launched or not claim:  # the first time or once more: no command waits for the end to tidy up

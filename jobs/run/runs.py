@@ -124,12 +124,10 @@ class Run(Identity):
 
     Attributes:
       output: the output folder.
-      balance: a counter and those that must add up to it.
       datasets: name and version of the schema of every data set.
-      counted: data sets whose rows are counted under the same name.
+      balance, counted, warnings, warn: as the plan's; the warnings with what else is doubtful before the run.
       max_reject_ratio: the largest share of rejects that is accepted.
       token: of this run's lock.
-      warnings, warn: as the plan's.
       strict: nothing is published where there are warnings.
       started: when its command began, in seconds since 1970.
       expected: what the run was expected to meet and to take before it began; no part of its id.

@@ -1,13 +1,11 @@
 """What stands in an output: its run, who is at work, how far, and what went wrong last."""
 
 import contextlib
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from molino.jobs.run.claim import Claim, read_claim
+from molino.jobs.run.claim import read_claim
 from molino.jobs.run.lock import BusyError, Lock, busy, changer, read_lock
 from molino.jobs.run.output import LAST_ERROR, read_output
 from molino.transforms.errors import DataError
@@ -15,30 +13,6 @@ from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError
 
 POLL = 0.2  # seconds
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class State:
-    """What stands in an output.
-
-    Attributes:
-      manifest: of the last run that was published; None before the first.
-      finished: whether its commit went through.
-      claim: of the run at work, or of a dead one; None where there is none.
-      locked: a lock is there, whether or not it can be read.
-      alive: whether the claim was seen to move; False where it stood still or its process has ended; None where it was
-        not watched, or has no heartbeat.
-      staged_bytes: in the staging folders, of whatever run.
-      last_error: when and why the last run failed, where none was published since.
-    """
-
-    manifest: dict[str, Any] | None
-    finished: bool
-    claim: Claim | None
-    locked: bool
-    alive: bool | None
-    staged_bytes: int
-    last_error: dict[str, str] | None
 
 
 def find_output(output: str, flags: Sequence[str]) -> str:
@@ -56,37 +30,6 @@ def find_output(output: str, flags: Sequence[str]) -> str:
     if not storage.list_tree(folder):
         raise DataError(f"there is nothing in {folder}; check the path")
     return folder
-
-
-def state_of(output: str) -> State:
-    """Return what stands in an output. A claim is watched for a heartbeat and a half.
-
-    Raises:
-      DataError: it cannot be read.
-    """
-    while True:
-        held = read_lock(output)
-        claim = read_claim(held)
-        alive = None
-        if claim and claim.beat is not None:
-            alive = _is_alive(output, held, 1.5) or _is_publishing(output)
-        now = read_claim(read_lock(output)) if claim else None
-        if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
-            break
-    present = read_output(output)
-    noted = storage.see(storage.join(output, LAST_ERROR)).data
-    last_error = None
-    with contextlib.suppress(ValueError):
-        last_error = json.loads(noted) if noted else None
-    return State(
-        manifest=present.manifest,
-        finished=present.is_finished,
-        claim=claim,
-        locked=bool(held),
-        alive=alive,
-        staged_bytes=present.staged_bytes,
-        last_error=last_error if isinstance(last_error, dict) else None,
-    )
 
 
 def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[str]:
@@ -149,40 +92,47 @@ def _is_alive(output: str, held: bytes, beats: float) -> bool:
     return False
 
 
-def describe_state(output: str, state: State) -> Sequence[tuple[str, str]]:
-    """Return what a person reads of an output: names and texts."""
-    found: list[tuple[str, str]] = [("output", output)]
-    if state.manifest:
-        made = state.manifest
-        cut = (
-            ""
-            if state.finished
-            else "; its commit was cut short or is under way: its rows are whole, its views need not be"
-        )
-        found.append(("holds", f"a run of {made['job']}, begun {made['started']}, {made['run'][:16]}{cut}"))
-    else:
-        found.append(("holds", "no finished run"))
-    claim = state.claim
-    if claim and claim.job_file:
-        found.append(("kept for", f"the job that {claim.job_file} describes"))
-    elif claim:
-        signs = {True: "its heartbeat moves", False: "no heartbeat seen", None: "it has no heartbeat"}
-        dead = "; its process has ended" if claim.is_dead else ""
-        found.append(("at work", f"{claim.who()}; {signs[state.alive]}{dead}"))
-        if claim.where():
-            found.append(("workers", claim.where()))
-        found.append(("how far", claim.at or "not known yet"))
-        if not state.alive:
-            found.append(("remedy", f"run again, or molino unlock {output}"))
-    elif state.locked:
-        found.append(("at work", f"a lock that says nothing; molino unlock {output} removes it"))
-    else:
-        found.append(("at work", "nobody"))
-    if state.staged_bytes and not state.alive:
-        found.append(
-            ("left over", f"{state.staged_bytes:,} bytes of runs that did not end; the next commit deletes them")
-        )
-    if state.last_error:
-        error = state.last_error
+def describe_state(output: str) -> list[tuple[str, str]]:
+    """Return what a person reads of an output: names and texts. A claim is watched for a heartbeat and a half.
+
+    Raises:
+      DataError: it cannot be read.
+    """
+    lock, alive = _describe_lock(output)
+    present = read_output(output)
+    made = present.manifest
+    cut = "its commit was cut short or is under way: its rows are whole, its views need not be"
+    holds = f"a run of {made['job']}, begun {made['started']}, {made['run'][:16]}" if made else "no finished run"
+    found = [("output", output), ("holds", f"{holds}; {cut}" if made and not present.is_finished else holds), *lock]
+    if present.staged_bytes and not alive:
+        left = f"{present.staged_bytes:,} bytes of runs that did not end"
+        found.append(("left over", f"{left}; the next commit deletes them"))
+    noted = storage.see(storage.join(output, LAST_ERROR)).data
+    with contextlib.suppress(ValueError, AttributeError):  # none, or not as `note_error` writes it
+        error = json.loads(noted or b"")
         found.append(("last error", f"{error.get('when', '?')} on {error.get('host', '?')}: {error.get('error', '?')}"))
     return found
+
+
+def _describe_lock(output: str) -> tuple[list[tuple[str, str]], bool]:
+    """Return what a person reads of who is at work in an output, and whether that run was seen to be alive."""
+    while True:
+        held = read_lock(output)
+        claim = read_claim(held)
+        # not watched where it has no heartbeat, as that of an early version
+        watched = claim is not None and claim.beat is not None
+        alive = watched and (_is_alive(output, held, 1.5) or _is_publishing(output))
+        now = read_claim(read_lock(output)) if claim else None
+        if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
+            break
+    if claim is None:
+        nobody = f"a lock that says nothing; molino unlock {output} removes it" if held else "nobody"
+        return [("at work", nobody)], False
+    if claim.job_file:
+        return [("kept for", f"the job that {claim.job_file} describes")], alive
+    signs = "its heartbeat moves" if alive else "no heartbeat seen" if watched else "it has no heartbeat"
+    found = [("at work", f"{claim.who()}; {signs}{'; its process has ended' if claim.is_dead else ''}")]
+    found += [("workers", claim.where())] if claim.where() else []
+    found += [("how far", claim.at or "not known yet")]
+    found += [] if alive else [("remedy", f"run again, or molino unlock {output}")]
+    return found, alive

@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from molino.jobs.options import EMBEDDED
 from molino.jobs.runners import flags as known
-from molino.jobs.runners import flink, service
-from molino.jobs.runners.pipeline import run_pipeline
+from molino.jobs.runners import flink
+from molino.transforms.errors import OptionError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,21 @@ class Engine:
 
     @property
     def job_file(self) -> str:
-        """Where the job is written for somebody else to launch; "" where this command submits it."""
-        return "" if self.embedded else known.job_file_of(self.options)
+        """Where Dataflow's client writes the job for somebody else to launch; "" where this command submits it."""
+        if self.runner != known.DATAFLOW:
+            return ""
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        return self.options.view_as(GoogleCloudOptions).template_location or ""
 
     def check_reachable(self, paths: Sequence[str]) -> None:
-        """Raise OptionError when a path is on this machine and the workers are not."""
-        known.check_reachable(self.runner, paths)
+        """Raise OptionError when a path is on this machine and the runner's workers are not."""
+        from molino.transforms.files import storage
 
-    def prepare(self) -> None:
-        """Raise OptionError where the runner lacks an option, or a program."""
-        _ = self.options
+        for path in paths if self.runner == known.DATAFLOW else ():
+            if storage.is_local(path):
+                what = f"where {self.runner}'s workers cannot see it"
+                raise OptionError(f"{path} is on this machine, {what}; give a gs:// path")
 
     def check(self) -> None:
         """Look whether a cluster answers; raise OptionError or DataError where it does not, or cannot be asked."""
@@ -75,25 +80,6 @@ class Engine:
     def place(self) -> dict[str, str]:
         """Return where the job will be, as a claim tells it, as far as that is known before it is submitted."""
         return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name} if self.cluster else {}
-
-    def run(
-        self,
-        build: Callable[[Any], None],
-        *,
-        sources: tuple[str | None, Sequence[str]] | None = None,
-        submitted: Callable[..., None] = lambda **place: None,
-    ) -> None:
-        """Build a pipeline, run it, and wait for its end; raise what stopped it.
-
-        Args:
-          sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
-          submitted: gets engine, master and job as soon as a service that gives jobs a name has taken this one.
-        """
-        run_pipeline(build, self, sources=sources, submitted=lambda done: submitted(**service.place_of(self, done)))
-
-    def end_job(self, engine: str, master: str, job: str) -> None:
-        """End the job of a dead run, as its claim tells it."""
-        service.end_job(engine, master, job, flags=self.flags)
 
 
 def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:

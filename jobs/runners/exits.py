@@ -73,6 +73,14 @@ def attempt(
         return fail(error), None
 
 
+def print_lines(parser: argparse.ArgumentParser, work: Callable[[], Sequence[str]]) -> int:
+    """Do a command's work, print the lines that it returns, and return the exit code."""
+    code, lines = attempt(parser, work)
+    for line in lines or ():
+        print(line)
+    return code
+
+
 @contextlib.contextmanager
 def signals_as_exits() -> Iterator[list[int]]:
     """Turn SIGTERM, SIGHUP and Ctrl-C into SystemExit with 143, 129 and 130, so that what was begun is tidied up.

@@ -1,6 +1,5 @@
 """What a runner's name and flags mean: whether such a run can be, how many workers it has, and where they are."""
 
-import difflib
 import json
 import os
 import re
@@ -11,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from molino import machine
-from molino.jobs.options import EMBEDDED, RUNNERS
+from molino.jobs.options import EMBEDDED, RUNNERS, did_you_mean
 from molino.jobs.runners.loopback import check_loopback
 from molino.transforms.errors import OptionError
 
 DATAFLOW = "DataflowRunner"
 FLINK = "FlinkRunner"
 ENVIRONMENTS = ("DOCKER", "PROCESS", "EXTERNAL", "LOOPBACK")
-PACKAGE_FLAGS = ("--setup_file", "--sdk_container_image", "--extra_package", "--extra_packages")
+PACKAGE_FLAGS = {"--setup_file", "--sdk_container_image", "--extra_package", "--extra_packages"}
 # Beam would stage a list of all that is installed here, with paths of this machine
 UNTOLD = "disable_logging_submission_environment"
 CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n2-standard-8, custom-4-8192
@@ -31,17 +30,18 @@ def pipeline_options(runner: str, flags: Sequence[str], *, job: str, workers: in
     """
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
+    names = {flag.split("=", 1)[0] for flag in flags}
     if not is_embedded(runner):
         if runner == "PrismRunner":
             flags = _locate_prism(flags)
             check_loopback()
-        if runner == DATAFLOW and not _names(flags, *PACKAGE_FLAGS):
+        if runner == DATAFLOW and not names & PACKAGE_FLAGS:
             raise OptionError(
                 "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
             )
         _send_no_paths()
         # the state of __main__, which Beam would send where there is no --setup_file, holds nothing that workers need
-        session = [] if _names(flags, "--save_main_session", "--no_save_main_session") else ["--no_save_main_session"]
+        session = [] if names & {"--save_main_session", "--no_save_main_session"} else ["--no_save_main_session"]
         flags = [*flags, f"--experiments={UNTOLD}", *session]
         # on Flink a job is told from others by its name alone
         name = f"molino-{job}-{secrets.token_hex(4)}" if runner == FLINK else f"molino-{job}"
@@ -66,9 +66,8 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
     if runner not in RUNNERS and "." not in runner:
-        near = difflib.get_close_matches(runner, RUNNERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(RUNNERS)}"
-        raise OptionError(f"no such runner: {runner}; {hint}")
+        hint = did_you_mean(runner, RUNNERS) or f"; try one of {', '.join(RUNNERS)}"
+        raise OptionError(f"no such runner: {runner}{hint}")
     options = PipelineOptions(list(flags))
     parallelism = options.view_as(FlinkRunnerOptions).parallelism
     if runner == FLINK and parallelism < 1 and parallelism != -1:
@@ -76,9 +75,8 @@ def check_flags(runner: str, flags: Sequence[str]) -> None:
     given = options.view_as(PortableOptions)
     kind, config = given.environment_type, given.environment_config
     if kind and kind not in ENVIRONMENTS and not kind.startswith("beam:env:"):
-        near = difflib.get_close_matches(kind.upper(), ENVIRONMENTS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"try one of {', '.join(ENVIRONMENTS)}"
-        raise OptionError(f"--environment_type {kind}: there is no such one; {hint}")
+        hint = did_you_mean(kind.upper(), ENVIRONMENTS) or f"; try one of {', '.join(ENVIRONMENTS)}"
+        raise OptionError(f"--environment_type {kind}: there is no such one{hint}")
     if kind == "PROCESS" and config:
         try:
             json.loads(config)["command"]
@@ -123,20 +121,6 @@ def _send_no_paths() -> None:
     cloudpickle_pickler.DEFAULT_CONFIG.filepath_interceptor = shorten
 
 
-def _names(flags: Sequence[str], *options: str) -> bool:
-    """Return whether one of the options is given."""
-    return any(flag.split("=", 1)[0] in options for flag in flags)
-
-
-def check_reachable(runner: str, paths: Sequence[str]) -> None:
-    """Raise OptionError when a path is on this machine and the runner's workers are not."""
-    from molino.transforms.files import storage
-
-    for path in paths:
-        if runner == DATAFLOW and storage.is_local(path):
-            raise OptionError(f"{path} is on this machine, where {DATAFLOW}'s workers cannot see it; give a gs:// path")
-
-
 def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
     """Return whether a runner's workers may be on other machines.
 
@@ -157,15 +141,6 @@ def are_elsewhere(runner: str, flags: Sequence[str]) -> bool:
         "SparkRunner": options.view_as(known.SparkRunnerOptions).spark_master_url.startswith("local"),
     }
     return not here.get(runner, False)
-
-
-def job_file_of(options: Any) -> str:
-    """Return where Dataflow's client writes the job that somebody else will launch; "" when it submits the job."""
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
-
-    if options.view_as(StandardOptions).runner != DATAFLOW:
-        return ""
-    return options.view_as(GoogleCloudOptions).template_location or ""
 
 
 def _locate_prism(flags: Sequence[str]) -> list[str]:

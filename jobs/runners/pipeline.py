@@ -14,6 +14,7 @@ from molino.jobs.runners.exits import end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
+from molino.jobs.runners.service import place_of
 from molino.jobs.runners.temporary import own_temporary_files
 from molino.quiet import no_worker_prints
 from molino.transforms.errors import OptionError
@@ -34,19 +35,36 @@ def run_pipeline(
     build: Callable[[Any], None],
     engine: "Engine",
     *,
-    submitted: Callable[[Any], None] = lambda result: None,
-    sources: tuple[str | None, Sequence[str]] | None = None,
+    submitted: Callable[..., None],
+    sources: tuple[str | None, Sequence[str]],
 ) -> None:
     """Build a pipeline, run it on an engine, and wait for its end; raise what stopped it.
 
     Args:
-      submitted: called with Beam's result of a job that another process does, as soon as that has it.
+      submitted: gets engine, master and job as soon as a service that gives jobs a name has taken this one.
       sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
     """
+    nothing = contextlib.nullcontext()
+    here = engine.embedded and engine.worker_mode != "processes"
     with own_temporary_files(), _as_in_no_notebook():
         pipeline = _make_pipeline(engine)
         build(pipeline)
-        _run_to_end(pipeline, engine, submitted, sources)
+        proved = nothing if here else proving(make_proof(*sources))
+        quiet = no_worker_prints() if engine.embedded else nothing
+        refused = engine.cluster.ended_at_once(explain_hopeless) if engine.cluster else nothing
+        with quiet, refused, _ended_elsewhere(engine) as started:
+            on_interrupt = signal.getsignal(signal.SIGINT)
+            with proved:
+                result = pipeline.run()
+            started.append(result)
+            if not engine.embedded:
+                submitted(**place_of(engine, result))
+            # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
+            if signal.getsignal(signal.SIGINT) is not on_interrupt:
+                signal.signal(signal.SIGINT, on_interrupt)
+            state = result.wait_until_finish()
+    if state is not None and str(state) not in ("DONE", "UPDATED"):
+        raise RuntimeError(f"the runner ended in the state {state}")
 
 
 @contextlib.contextmanager
@@ -74,32 +92,6 @@ def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
         return beam.Pipeline(options=engine.options)
     except ValueError as error:  # what the runner's options lack
         raise OptionError(" ".join(str(error).split())) from None
-
-
-def _run_to_end(
-    pipeline: "beam.Pipeline",
-    engine: "Engine",
-    tell_submitted: Callable[[Any], None],
-    sources: tuple[str | None, Sequence[str]] | None,
-) -> None:
-    cluster, nothing = engine.cluster, contextlib.nullcontext()
-    here = engine.embedded and engine.worker_mode != "processes"
-    proved = nothing if here or not sources else proving(make_proof(*sources))
-    quiet = no_worker_prints() if engine.embedded else nothing
-    refused = cluster.ended_at_once(explain_hopeless) if cluster else nothing
-    with quiet, refused, _ended_elsewhere(engine) as submitted:
-        on_interrupt = signal.getsignal(signal.SIGINT)
-        with proved:
-            result = pipeline.run()
-        submitted.append(result)
-        if not engine.embedded:
-            tell_submitted(result)
-        # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
-        if signal.getsignal(signal.SIGINT) is not on_interrupt:
-            signal.signal(signal.SIGINT, on_interrupt)
-        state = result.wait_until_finish()
-    if state is not None and str(state) not in ("DONE", "UPDATED"):
-        raise RuntimeError(f"the runner ended in the state {state}")
 
 
 @contextlib.contextmanager

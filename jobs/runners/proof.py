@@ -4,12 +4,11 @@ It travels with every function of a pipeline, and is looked at where a worker un
 """
 
 import contextlib
-import dataclasses
 import importlib.metadata
 import re
 import socket
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from molino import VERSION, code
@@ -21,29 +20,17 @@ REBUILD = "rebuild the workers' image from the code of this command, or reinstal
 _known: set[str] = set()  # proofs that this process made or has passed
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Proof:
+class Proof(dict[str, Any]):
     """What a worker's code is to be. Unpickled it is None, or raises DataError in a process that has other code.
 
-    Attributes:
-      job: whose files count; None for a job from elsewhere.
-      version: of this program.
-      digest: of its files.
-      packages: versions of packages that can change an output's bytes.
-      modules: digests of the modules of a job from elsewhere. See `code.module_digests`.
-      token: tells this proof from others.
+    Its keys are `job`, whose files count, None for a job from elsewhere; `version` of this program, and `digest` of its
+    files; `packages`, versions of those that can change an output's bytes; `modules`, digests of those of a job from
+    elsewhere, see `code.module_digests`; `token`, which tells it from others.
     """
 
-    job: str | None
-    version: str
-    digest: str
-    packages: Mapping[str, str]
-    modules: Mapping[str, str]
-    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-
     def __reduce__(self) -> tuple[Any, ...]:
-        # a dictionary, which another version of this program can read too
-        return prove, (dataclasses.asdict(self),)
+        # a plain dictionary, which another version of this program can read too
+        return prove, (dict(self),)
 
 
 def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
@@ -52,10 +39,11 @@ def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
         job=job,
         version=VERSION,
         digest=code.digest_files(code.job_files(job)),
-        packages=_versions(),
+        packages=versions_of(PACKAGES),
         modules={name: mark for each in modules for name, mark in code.module_digests(code.files_of(each)).items()},
+        token=uuid.uuid4().hex,
     )
-    _known.add(made.token)
+    _known.add(made["token"])
     return made
 
 
@@ -73,9 +61,7 @@ def proving(proof: Proof) -> Iterator[None]:
         made = make(step)
         if not isinstance(made, core.PickledDoFnInfo):
             return made  # one of Beam's own, which goes by its name
-        sealed = _Sealed(
-            made.serialized_dofn_data(), dataclasses.asdict(proof), splittable=bool(step.get_restriction_coder())
-        )
+        sealed = _Sealed(made.serialized_dofn_data(), dict(proof), splittable=bool(step.get_restriction_coder()))
         return core.PickledDoFnInfo(core.pickler.dumps(sealed))
 
     def send_with_proof(function: Any, context: Any) -> Any:
@@ -131,7 +117,7 @@ def prove(facts: Mapping[str, Any]) -> None:
     """Raise DataError when this process has other code than the one that sent a proof; look once.
 
     Args:
-      facts: the proof's fields.
+      facts: the proof's.
     """
     if facts["token"] in _known:
         return
@@ -151,7 +137,7 @@ def _difference(facts: Mapping[str, Any]) -> str:
         )
     if own != sent:
         return f"has other code of molino {VERSION} than this command: {own} there, {sent} here; {REBUILD}"
-    for name, found in _versions().items():
+    for name, found in versions_of(PACKAGES).items():
         if found != facts["packages"].get(name, found):
             wanted = facts["packages"][name]
             return f"has {name} {found}, this command {name} {wanted}; {_remedy(name, found, wanted)}"
@@ -171,11 +157,10 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def _versions() -> dict[str, str]:
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that are installed; what lies there without an installation tells none."""
     found = {}
-    for name in PACKAGES:
-        try:
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # what lies there without an installation tells no version
-            continue
     return found

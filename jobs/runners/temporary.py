@@ -47,13 +47,34 @@ def make_folder() -> str:
     with _explained():
         _sweep(tempfile.gettempdir())
         folder = tempfile.mkdtemp(prefix=PREFIX)
-        atexit.register(_remove, folder)  # after Beam's own cleaning, which was registered later
+        # after Beam's own cleaning, which was registered later
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _folders.append(folder)
         # locked for as long as this process lives; nobody sees the lock before it is held
         fresh = os.path.join(folder, f"{LOCK}.new")
         lock(os.open(fresh, os.O_CREAT | os.O_RDWR))
         os.rename(fresh, os.path.join(folder, LOCK))
         return folder
+
+
+@contextlib.contextmanager
+def bucket_folder(staging: str, *, embedded: bool) -> Iterator[str]:
+    """Give the folder for bucket files of a run: below its staging folder, or here where that is an object store.
+
+    The embedded runner's workers share a disk: what only they read need not travel to an object store and back. What is
+    not below the staging folder, which has its own end, is deleted.
+    """
+    from molino.transforms.files import storage
+
+    if storage.is_local(staging) or not embedded:
+        yield storage.join(staging, "shuffle")
+        return
+    folder = make_folder()
+    try:
+        yield folder
+    finally:
+        storage.close_folder(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -69,7 +90,7 @@ def _explained() -> Iterator[None]:
 def remove_temporary_files() -> None:
     """Delete the folders of this process, which is about to end in a way that passes over what is registered."""
     for folder in _folders:
-        _remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(place: str) -> None:
@@ -79,8 +100,4 @@ def _sweep(place: str) -> None:
     for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
         with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
             if lock(file.fileno()):
-                _remove(os.path.dirname(path))
-
-
-def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(os.path.dirname(path), ignore_errors=True)

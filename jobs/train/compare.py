@@ -136,8 +136,6 @@ def work(
     run: "Run", *, trials: MakeTrials, draws: int, seed: int, dims: Mapping[str, int], progress: "Progress"
 ) -> "Staged":
     """Have the trials made or read, compare them, stage what was found, and return it with its counts."""
-    import os
-
     import pyarrow as pa
 
     from molino.jobs.run.runs import Staged
@@ -153,7 +151,6 @@ def work(
         progress.show(1, 1, "drawing titles")
         found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
         views = storage.join(run.staging, "views")
-        os.makedirs(views)
         write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
         write_text(views, REPORT, compare_report(found))
         files = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Job, Lines
 from molino.jobs.options import Parser, add_text_options, as_facts, read_options, text_format
 from molino.jobs.train import output
-from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number
+from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number, size
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
 from molino.transforms.errors import DataError
 
@@ -26,7 +26,7 @@ COLUMNS = {"title": "title", "category": "category"}
 OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
-ReadTitles = Callable[["GrowthOptions"], Iterator["TitleBatch"]]
+ReadTitles = Callable[[], Iterator["TitleBatch"]]
 DESCRIPTION = """
 Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
@@ -57,9 +57,7 @@ def parser() -> Parser:
     )
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
-    model.add_argument(
-        "--dim", type=number(1, 1 << 16), default=128, metavar="N", help="numbers of a vector (default 128)"
-    )
+    model.add_argument("--dim", type=size, default=128, metavar="N", help="numbers of a vector (default 128)")
     model.add_argument("--normalization", action="store_true", help="the model removes punctuation; case always stays")
     model.add_argument("--vocabulary", type=count, default=1_000_000, metavar="N", help="words at most (1000000)")
     model.add_argument("--min-count", type=count, default=2, metavar="N", help="times a word is seen at least (2)")
@@ -104,6 +102,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.progress import Progress
     from molino.training.runs import is_run
+    from molino.training.tokens import read_splits
     from molino.transforms.text.sources import list_sources
 
     if args.split == args.measure:
@@ -116,7 +115,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
     sources = [] if of_run else list_sources(input_files(inputs), text, args.command)
-    read = functools.partial(read_run, path) if of_run else functools.partial(read_file, sources, text)
+    read_split = functools.partial(read_splits, path, args.split, args.measure)
+    read = read_split if of_run else functools.partial(read_file, sources, text, options)
     return Plan(
         job="model train",
         options={**dataclasses.asdict(options), "text": as_facts(text), "grown_on": grown_on},
@@ -156,13 +156,6 @@ def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthO
             yield from split_off(rows["title"], known, share=options.validation, seed=options.seed)
 
 
-def read_run(path: str, options: "GrowthOptions") -> Iterator["TitleBatch"]:
-    """Yield the titles of two splits of a finished run of the titles job, likewise."""
-    from molino.training import tokens
-
-    return tokens.read_splits(path, options.split, options.measure)
-
-
 def work(
     run: "Run", *, read: ReadTitles, options: "GrowthOptions", grown_on: Mapping[str, Any], progress: "Progress"
 ) -> "Staged":
@@ -177,7 +170,7 @@ def work(
         from molino.training.grow import grow
         from molino.training.nnlm_export import export_nnlm
 
-        grown = grow(read(options), options, progress)
+        grown = grow(read(), options, progress)
         progress.show(1, 1, "writing")
         metrics = {"grown_on": grown_on, **grown.metrics}
         views = storage.join(run.staging, "views")
@@ -192,17 +185,13 @@ def summary_of(grown: "Grown") -> Lines:
     """Return the summary."""
     metrics, left_out = grown.metrics, grown.left_out
     told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
+    words = f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets"
+    last = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()]
     return [
         ("titles", told + (f"; {left_out:,} without a known category left out" if left_out else "")),
         ("trained by", f"{metrics['categories']:,} categories" if metrics["categories"] else "neighbouring words"),
-        (
-            "vocabulary",
-            f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets",
-        ),
-        (
-            "measured",
-            ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()),
-        ),
+        ("vocabulary", words),
+        ("measured", ", ".join(last)),
     ]
 
 

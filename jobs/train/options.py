@@ -37,7 +37,7 @@ def fraction(*, zero: bool) -> Callable[[str], float]:
     return parse
 
 
-count, above_zero, below_one = number(1, 2**31 - 1), fraction(zero=False), fraction(zero=True)
+count, size, above_zero, below_one = number(1, 2**31 - 1), number(1, 1 << 16), fraction(zero=False), fraction(zero=True)
 
 
 def add_where(parser: Parser, inputs: str, *, required: bool = True) -> argparse._ArgumentGroup:
@@ -63,9 +63,7 @@ def add_recipe(parser: Parser, *, several: str = "joined") -> None:
         default="loss",
         help="correct the categories' shares while training, after it, or not (default loss)",
     )
-    model.add_argument(
-        "--dim", type=number(1, 1 << 16), default=128, metavar="N", help="of phrases: numbers of a vector (128)"
-    )
+    model.add_argument("--dim", type=size, default=128, metavar="N", help="of phrases: numbers of a vector (128)")
     model.add_argument("--members", type=number(1, 64), default=1, metavar="N", help="of phrases: averaged (default 1)")
     model.add_argument("--min-count", type=count, default=2, metavar="N", help="of phrases: times seen at least (2)")
     model.add_argument(

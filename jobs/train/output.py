@@ -70,6 +70,7 @@ def training_errors(output: str, remedy: str) -> Iterator[None]:
 def write_text(folder: str, name: str, content: Any) -> None:
     """Write a view: a text as it is, anything else as JSON."""
     text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
         file.write(text)
 

@@ -192,7 +192,6 @@ def work(run: "Run", *, training: Training, progress: "Progress") -> "Staged":
         encoders = serving.open_encoders(training.source, training.models)
         learners, answers, found = train(training, encoders, run, progress)
         views = storage.join(run.staging, "views")
-        os.makedirs(views)
         write_text(views, METRICS, found)
         write_text(views, REPORT, training_report(found))
         save_keras(views, training.source, learners)
@@ -291,14 +290,9 @@ def summary_of(figures: Mapping[str, Any], served: str, resumed: Sequence[str]) 
         lines.append(("taken up", ", ".join(resumed)))
     for split in ("validation", "test"):
         each = figures[split]
-        lines.append(
-            (
-                split,
-                f"balanced accuracy {each['balanced_accuracy']:.4f} ({each['low']:.4f} to {each['high']:.4f}), "
-                f"accuracy {each['accuracy']:.4f}, top 5 {each.get('top5_accuracy', 1.0):.4f}, "
-                f"{each['titles']:,} titles",
-            )
-        )
+        balanced = f"{each['balanced_accuracy']:.4f} ({each['low']:.4f} to {each['high']:.4f})"
+        others = f"accuracy {each['accuracy']:.4f}, top 5 {each.get('top5_accuracy', 1.0):.4f}"
+        lines.append((split, f"balanced accuracy {balanced}, {others}, {each['titles']:,} titles"))
     if choice := figures["choice"]:
         better = "one classifier a language" if choice["better"] == "each" else "one classifier for all languages"
         lines.append(("languages", f"{better} is better on validation, and is what was written"))

@@ -58,27 +58,3 @@ def test_keras_layer_trains_it(tmp_path, hub):
     model.fit(np.array(["hola", "b"], object), np.array([[1.0], [0.0]]), verbose=0)
     trained = layer.get_weights()[0]
     assert sorted(set(np.nonzero(trained != table)[0])) == [0, 3]
-
-
-def test_replaces_a_model(tmp_path, hub):
-    export(tmp_path / "model", normalization=True)
-    table = export(tmp_path / "model", normalization=False)
-    assert np.array_equal(hub.load(str(tmp_path / "model"))(["¿que"]).numpy()[0], table[4])
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "rows", "buckets", "said"),
-    [
-        (["a", "a"], 3, 1, "token 2 stands twice: 'a'"),
-        (["a", "b\r"], 3, 1, "token 2 is empty or has a line end"),
-        (["", "b"], 3, 1, "token 1 is empty"),
-        (["a"], 3, 1, "3 rows, not 1 tokens \\+ 1 buckets"),
-        (["a"], 1, 0, "buckets must be at least 1"),
-    ],
-)
-def test_refuses(tmp_path, vocabulary, rows, buckets, said):
-    with pytest.raises(ValueError, match=said):
-        export_nnlm(
-            str(tmp_path / "model"), vocabulary, np.zeros((rows, 2), np.float32), buckets=buckets, normalization=False
-        )
-    assert os.listdir(tmp_path) == []

@@ -47,7 +47,7 @@ def slow_to_empty(monkeypatch):
 
 
 def run(workers):
-    Engine(workers=workers).run(build)
+    pipeline.run_pipeline(build, Engine(workers=workers), submitted=lambda: None, sources=(None, []))
 
 
 @pytest.mark.slow

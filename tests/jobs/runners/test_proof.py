@@ -1,7 +1,6 @@
 """The proof that a worker has its command's code: what differs, what is told of it, and that every step carries it."""
 
 import base64
-import dataclasses
 import pickle
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from molino.transforms.errors import DataError
 
 def elsewhere(**changes):
     """Return the facts of a proof that another process made, whose code differs so."""
-    return dataclasses.asdict(make_proof("names", [])) | {"token": uuid.uuid4().hex} | changes
+    return dict(make_proof("names", [])) | {"token": uuid.uuid4().hex} | changes
 
 
 def refused(facts):
@@ -86,14 +85,14 @@ def test_a_job_from_elsewhere_has_its_modules_compared(tmp_path, monkeypatch):
     (package / "job.py").write_text("def build(*_): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     made = make_proof(None, ["towns_package.job"])
-    assert set(made.modules) == {"towns_package/__init__.py", "towns_package/job.py"}
-    facts = dataclasses.asdict(made)
+    assert set(made["modules"]) == {"towns_package/__init__.py", "towns_package/job.py"}
+    facts = dict(made)
     (package / "more.py").write_text("")
-    prove(facts | {"token": "1", "modules": made.modules | {"towns_package/other.py": "ab", "no_such/x.py": "cd"}})
+    prove(facts | {"token": "1", "modules": made["modules"] | {"towns_package/other.py": "ab", "no_such/x.py": "cd"}})
     (package / "job.py").write_text("def build(*_): return 1\n")
     line = refused(facts | {"token": "2"})
     assert "has another towns_package/job.py than this command" in line
-    assert made.modules["towns_package/job.py"] in line
+    assert made["modules"]["towns_package/job.py"] in line
 
 
 class _Twice(beam.DoFn):
@@ -122,7 +121,8 @@ def steps_of(anew, **changes):
       anew: Beam makes the pipeline anew, as for Dataflow.
       changes: of the proof that they carry.
     """
-    made = dataclasses.replace(make_proof("names", []), **changes)
+    made = make_proof("names", [])
+    made.update(changes)
     pipeline = beam.Pipeline()
     pairs = pipeline | beam.Create([1, 2], reshuffle=False) | beam.ParDo(_Twice()) | beam.Map(lambda n: (n % 2, n))
     largest = pairs | "Large" >> beam.CombinePerKey(_Largest())
@@ -133,7 +133,7 @@ def steps_of(anew, **changes):
                 pipeline.to_runner_api(use_fake_coders=True), pipeline.runner, pipeline.options
             )
         sent = pipeline.to_runner_api().components.transforms.values()
-    proof._known.discard(made.token)  # as in another process, for which each of these steps would be too much
+    proof._known.discard(made["token"])  # as in another process, for which each of these steps would be too much
     kinds = {"beam:transform:pardo:v1": beam_runner_api_pb2.ParDoPayload, "beam:transform:combine_per_key:v1":
              beam_runner_api_pb2.CombinePayload}  # fmt: skip
     payloads = [kinds[step.spec.urn].FromString(step.spec.payload) for step in sent if step.spec.urn in kinds]
