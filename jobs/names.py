@@ -316,27 +316,19 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("duplicates", f"{counters.get('duplicates', 0):,}, of which {counters.get('conflicts', 0):,} disagree"),
         ("rejects", format_rejects(counters)),
     ]
+    surnames, men, women = (datasets[table]["rows"] for table in ("apellidos", "hombres", "mujeres"))
     rare = sum(counters.get(f"rare.{table}", 0) for table in ("apellidos", "hombres", "mujeres"))
-    lines += [
-        (
-            "names",
-            f"{datasets['apellidos']['rows']:,} surnames, {datasets['hombres']['rows']:,} men's, "
-            f"{datasets['mujeres']['rows']:,} women's; left out: {rare:,} of fewer than "
-            f"{manifest['options']['min_count']:,} people",
-        )
-    ]
+    left_out = f"left out: {rare:,} of fewer than {manifest['options']['min_count']:,} people"
+    lines.append(("names", f"{surnames:,} surnames, {men:,} men's, {women:,} women's; {left_out}"))
     wrong = f"{counters.get('curp.format', 0):,} of a wrong form, {counters.get('curp.check_digit', 0):,} check digits"
     missing = ", ".join(f"{counters.get(f'curp.{kind}', 0):,} {kind}" for kind in ("empty", "placeholder", "invalid"))
     lines.append(("CURPs", f"{missing}; {wrong}"))
     unknown = counters.get("birth_year.unknown", 0) + counters.get("age.negative", 0)
     century = "of character 17" if manifest["options"]["century"] else "1900s for everyone"
-    lines.append(
-        (
-            "ages",
-            f"in {manifest['options']['reference_year']}; century {century}; {counters.get('age.over_100', 0):,} over "
-            f"100, {unknown:,} unknown; sex X {counters.get('sex.x', 0):,}",
-        )
+    ages = (
+        f"in {manifest['options']['reference_year']}; century {century}; {counters.get('age.over_100', 0):,} over 100"
     )
+    lines.append(("ages", f"{ages}, {unknown:,} unknown; sex X {counters.get('sex.x', 0):,}"))
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines

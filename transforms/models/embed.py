@@ -130,9 +130,9 @@ def plan_models(
 
 def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dict[str, Any], *, exact: bool) -> Model:
     digest, output = asked
-    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "exact": True, "output": output}
-    about["grown_on"] = model_files.grown_on(folder)
-    about |= {"bytes": model_files.size_of(folder), "suspects": tuple(facts["suspects"])}
+    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "output": output}
+    about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
+    about["suspects"] = tuple(facts["suspects"])
     reason = facts["reason"]
     if not reason and exact and not facts["exact"]:
         reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
@@ -207,18 +207,16 @@ def _keep_facts(entry: str, target: str, facts: dict[str, Any]) -> dict[str, Any
         shutil.rmtree(target)
         os.mkdir(target, 0o700)
     with storage.explained(target, "write"):
-        facts["files"] = {
-            name: model_files.sha256_of(os.path.join(target, name)) for name in sorted(os.listdir(target))
-        }
+        names = sorted(os.listdir(target))
+        facts["files"] = {name: model_files.sha256_of(os.path.join(target, name)) for name in names}
         storage.write_atomic(os.path.join(target, "facts.json"), json.dumps(facts).encode())
         if os.path.isdir(entry) and not _read_facts(entry):
             shutil.rmtree(entry)  # damaged
         with contextlib.suppress(OSError):  # another process was faster
             os.rename(target, entry)
         for other in glob.glob(f"{glob.escape(entry.rpartition('-')[0])}-*"):
-            if other != entry and (
-                not other.endswith(".part") or time.time() - os.path.getmtime(other) > STALE_SECONDS
-            ):
+            at_work = other.endswith(".part") and time.time() - os.path.getmtime(other) <= STALE_SECONDS
+            if other != entry and not at_work:
                 shutil.rmtree(other, ignore_errors=True)
     return facts
 
@@ -313,12 +311,9 @@ class Embedder:
         text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
-        counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string()))
-        return Coverage(
-            tokens=len(rows),
-            unknown=len(unknown),
-            counts=pa.RecordBatch.from_arrays(counted.flatten(), names=["token", "count"]),
-        )
+        counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string())).flatten()
+        counts = pa.RecordBatch.from_arrays(counted, names=["token", "count"])
+        return Coverage(tokens=len(rows), unknown=len(unknown), counts=counts)
 
     def _find(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if self.table is None:

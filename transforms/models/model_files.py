@@ -245,8 +245,8 @@ def _unpack(archive: str, folder: str) -> None:
 
 
 def _untar(archive: str, folder: str) -> None:
+    total = 0
     with tarfile.open(archive) as tar:
-        total = 0
         for count, member in enumerate(tar, 1):
             total += member.size
             _check_sizes(archive, count, total)

@@ -267,27 +267,6 @@ def _split(data, offsets, punctuation, keep_empty, text, tokens, rows):
     return count
 
 
-def split_titles(
-    titles: pa.Array, punctuation: np.ndarray, *, keep_empty: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Split titles on spaces; return (bytes, token offsets, title offsets).
-
-    Token j is `bytes[tokens[j] : tokens[j + 1]]`, and title i has the tokens from `titles[i]` to `titles[i + 1]`:
-    always one at least, an empty one where there is nothing else. `PADDING` bytes follow the last token.
-
-    Args:
-      punctuation: `(CODE_POINTS,) uint8`, 1 for what is removed before.
-      keep_empty: whether there is an empty token before, between and after spaces that have nothing between them.
-    """
-    data, offsets = buffers(titles)
-    size = int(offsets[-1] - offsets[0])
-    text = np.empty(size + PADDING, np.uint8)
-    tokens = np.empty(size + len(titles) + 2, np.int64)
-    rows = np.empty(len(titles) + 1, np.int64)
-    count = _split(data, offsets, _frozen(punctuation), keep_empty, text, tokens, rows)
-    return text, tokens[: count + 1], rows
-
-
 # --- finding
 
 
@@ -411,7 +390,10 @@ def _sum(table, dim, rows, ends, out):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-    """How a model splits titles: whether punctuation is removed before, and whether empty tokens stay."""
+    """How a model splits titles: whether punctuation is removed before, and whether empty tokens stay.
+
+    Empty tokens are before, between and after spaces that have nothing between them.
+    """
 
     strip_punctuation: bool
     keep_empty: bool
@@ -459,15 +441,25 @@ class TokenTable:
         return out
 
     def split(self, titles: pa.Array, rule: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Split titles; see `split_titles`."""
-        punctuation = self._punctuation if rule.strip_punctuation else self._nothing
-        return split_titles(titles, punctuation, keep_empty=rule.keep_empty)
+        """Split titles on spaces; return (bytes, token offsets, title offsets).
+
+        Token j is `bytes[tokens[j] : tokens[j + 1]]`, and title i has the tokens from `titles[i]` to `titles[i + 1]`:
+        always one at least, an empty one where there is nothing else. `PADDING` bytes follow the last token.
+        """
+        data, offsets = buffers(titles)
+        size = int(offsets[-1] - offsets[0])
+        text = np.empty(size + PADDING, np.uint8)
+        tokens = np.empty(size + len(titles) + 2, np.int64)
+        rows = np.empty(len(titles) + 1, np.int64)
+        punctuation = _frozen(self._punctuation if rule.strip_punctuation else self._nothing)
+        count = _split(data, offsets, punctuation, rule.keep_empty, text, tokens, rows)
+        return text, tokens[: count + 1], rows
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
 
         Args:
-          text, tokens: as `split_titles` returns them; `PADDING` bytes follow the last token.
+          text, tokens: as `split` returns them; `PADDING` bytes follow the last token.
         """
         rows = np.empty(len(tokens) - 1, np.int32)
         _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)

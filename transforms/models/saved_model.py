@@ -63,10 +63,9 @@ def resolve(url: str) -> str:
     try:
         return hub.resolve(url)
     except Exception as error:
-        cause = " ".join(str(error).split())[:200]
         raise DataError(
-            f"cannot get the model {url}: {cause}; check the URL and the network, or unpack the model by hand and give "
-            "its folder"
+            f"cannot get the model {url}: {_cause(error)[:200]}; check the URL and the network, or unpack the model by "
+            "hand and give its folder"
         ) from None
 
 
@@ -118,7 +117,8 @@ def _choose(model: Any, label: str, output: str) -> tuple[Callable[[Any], dict[s
             continue
         for key in sorted(found):
             if _are_vectors(found[key]):
-                vectors[f"{name}/{key}".strip("/")], places[f"{name}/{key}".strip("/")] = found[key], (function, key)
+                place = f"{name}/{key}".strip("/")
+                vectors[place], places[place] = found[key], (function, key)
             else:
                 faults.append(
                     f"gives {found[key].dtype} of the shape {found[key].shape} for {len(PROBES)} titles, not float32 "
@@ -126,11 +126,11 @@ def _choose(model: Any, label: str, output: str) -> tuple[Callable[[Any], dict[s
                 )
         if not name and vectors and not output:
             break  # it can be called: that is what it is for
-    if output:
-        chosen = [name for name in vectors if output in (name, name.partition("/")[2], name.partition("/")[0])]
-    else:
-        chosen = list(vectors)
-    chosen = [name for i, name in enumerate(chosen) if not any(_same(vectors[name], vectors[o]) for o in chosen[:i])]
+    distinct: dict[bytes, str] = {}
+    for name in vectors:
+        if not output or output in (name, name.partition("/")[2], name.partition("/")[0]):
+            distinct.setdefault(vectors[name].tobytes(), name)
+    chosen = list(distinct.values())
     shown = ", ".join(f"{name or 'its call'} ({vectors[name].shape[1]} numbers)" for name in sorted(vectors))
     if output and not chosen:
         raise DataError(f"the model {label} has no output {output!r} of vectors; it has: {shown or 'none'}")
@@ -163,10 +163,6 @@ def _functions(model: Any) -> dict[str, Callable[[Any], dict[str, Any]]]:
 
 def _are_vectors(values: Any) -> bool:
     return values.ndim == 2 and values.dtype == np.float32 and len(values) == len(PROBES) and values.shape[1] > 0
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def _cause(error: Exception) -> str:
@@ -269,11 +265,8 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
         return f"it has {len(files)} assets, not the one file of a vocabulary"
     reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
     types = reader.get_variable_to_dtype_map()
-    tables = [
-        name
-        for name, shape in reader.get_variable_to_shape_map().items()
-        if len(shape) == 2 and types[name] == tf.float32
-    ]
+    shapes = reader.get_variable_to_shape_map()
+    tables = [name for name, shape in shapes.items() if len(shape) == 2 and types[name] == tf.float32]
     if len(tables) != 1:
         return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"
     # before the vectors: what TensorFlow allocates after them keeps it from using their memory again

@@ -135,19 +135,18 @@ def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> lis
     Raises:
       DataError: the sweep has none of one of them.
     """
-    named = {problem.name for block in blocks for problem in map(parse_problem, block["problem"])}
+    named = {parse_problem(text).name for block in blocks for text in block["problem"]}
     for problem in problems:
         if problem.name not in named:
             raise DataError(f"the sweep has no network for {problem.name}; it has {', '.join(sorted(named))}")
     chosen: list[Block] = []
     for block in blocks:
-        there = [parse_problem(text) for text in block["problem"]]
-        kept: list[str] = []
-        for problem in there:
-            for want in problems:
-                if want.name == problem.name:
-                    usual = want.r == PROBLEMS[want.name]
-                    kept.append(str(problem if usual else want))
+        kept = [
+            str(problem if want.r == PROBLEMS[want.name] else want)
+            for problem in map(parse_problem, block["problem"])
+            for want in problems
+            if want.name == problem.name
+        ]
         if kept:
             chosen.append({**block, "problem": list(dict.fromkeys(kept))})
     return chosen
@@ -169,10 +168,8 @@ def expand_sweep(blocks: Sequence[Block], name: str) -> tuple[list[Network], int
             given["problem"], given["hidden"] = parse_problem(given["problem"]), tuple(given["hidden"])
             network = Network(**given)
             if network.parameters > MOST_PARAMETERS:
-                raise DataError(
-                    f"{name}: hidden: {list(network.hidden)} makes {network.parameters:,} weights, "
-                    f"more than {MOST_PARAMETERS:,}"
-                )
+                large = f"hidden: {list(network.hidden)} makes {network.parameters:,} weights"
+                raise DataError(f"{name}: {large}, more than {MOST_PARAMETERS:,}")
             found[network] = None
     return list(found), total - len(found)
 

@@ -167,12 +167,11 @@ def draw_published(image: np.ndarray, region: Region) -> dict[str, bytes]:
 def _measure(marked: Mask, mask: Mask) -> Region:
     """Return the largest box and the rest, given the marks before and after clearing."""
     rows, columns, cells = mask.rows, mask.columns, mask.cells
-    box, boxes = None, []
+    box, boxes, score = None, [], 0.0
     for contour in _outer_contours(cells):
         x, y, width, height = cv2.boundingRect(contour)
         left, top = int(columns[x]), int(rows[y])
         boxes.append((left, top, int(columns[x + width]) - left, int(rows[y + height]) - top))
-    score = 0.0
     if boxes:
         box = max(boxes, key=lambda box: box[2] * box[3])  # the first of equals, as the published program
         top, bottom = np.searchsorted(rows, (box[1], box[1] + box[3]))

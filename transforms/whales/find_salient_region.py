@@ -308,7 +308,9 @@ def find_body(saliency: np.ndarray, options: SalientOptions) -> Body | None:
     # of a disk with a radius of 1.5 sigma, the upper fifth
     top = float(np.quantile(saliency[spot >= math.exp(-(0.75**2) / 2)], 0.8))
     marked = (saliency > max(options.threshold, options.relative * top)).astype(np.uint8)
-    closed = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, _disk(int(_CLOSE * side) | 1))
+    size = int(_CLOSE * side) | 1
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, disk)
     count, labels = cv2.connectedComponents(closed, connectivity=8)
     at_spot = np.bincount(labels.ravel(), (capped * spot).ravel(), minlength=count)
     if count == 1 or not at_spot[1:].any():
@@ -445,7 +447,3 @@ def shrink(image: np.ndarray, size: int, interpolation: int = cv2.INTER_AREA) ->
 def _coarse(height: int, width: int) -> tuple[int, int]:
     """Return width and height of the coarse copy."""
     return max(1, round(width / _COARSE)), max(1, round(height / _COARSE))
-
-
-def _disk(size: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from molino.schemas.whales import COUNTERS, REASONS
 from molino.transforms.report.charts import histogram
-from molino.transforms.report.page import Cell, Column, Grid, Picture, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.page import Grid, Picture, Plot, Section, Table, Term, format_cell, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
 
 PER_PAGE = 200
@@ -50,21 +50,13 @@ def whales_report(
         sheet = _sheet(cards, rows, pictures, shown=len(order), first=(number - 1) * PER_PAGE)
         links = _links(number, len(pages))
         if number > 1:
-            subtitle = [f"Page {number} of the contact sheet.", *data_lines(facts.inputs)]
-            yield _page_name(number), page("Whales", subtitle=subtitle, sections=[sheet], links=links)
+            subtitles = [f"Page {number} of the contact sheet.", *data_lines(facts.inputs)]
+            yield _page_name(number), page("Whales", subtitle=subtitles, sections=[sheet], links=links)
             continue
-        html = run_page(
-            "Whales",
-            facts,
-            subtitle="Whether a whale is in every photograph, and what is least like the rest of it.",
-            summary=_summary(facts),
-            sections=[
-                *([sheet] if most else []),
-                _distributions(cards, str(facts.options.get("method", ""))),
-                *_failures(cards),
-            ],
-            links=links,
-        )
+        sections = [sheet] if most else []
+        sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
+        subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
+        html = run_page("Whales", facts, subtitle=subtitle, summary=_summary(facts), sections=sections, links=links)
         yield _page_name(1), html
 
 
@@ -109,7 +101,7 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
 
 def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
     size = f"{card['width']} × {card['height']}"
-    box = f"box {card['share']:.1%} of {size}" if card["share"] is not None else f"{size}"
+    box = f"box {card['share']:.1%} of {size}" if card["share"] is not None else size
     marks = ["damaged"] if card["damaged"] else []
     marks += [card["status"].replace("_", " ")] if card["share"] is None else []
     note = f"presence {card['presence']:.2f} · {box}"
@@ -135,15 +127,12 @@ def _distributions(cards: pa.Table, method: str) -> Section:
         "same share of their image; the outliers are worth a look. The third number is of the box alone, and tells "
         "nothing of an animal."
     )
-    return Section(
-        "Presence and boxes",
-        text,
-        [
-            _histogram(kept["presence"].to_numpy(), "Presence, %", "Whether an animal is there."),
-            _histogram(found["share"].to_numpy(), "Share of the image, %", "How large the boxes are."),
-            _histogram(found["score"].to_numpy(), *SCORES.get(method, SCORES[""])),
-        ],
-    )
+    plots = [
+        _histogram(kept["presence"].to_numpy(), "Presence, %", "Whether an animal is there."),
+        _histogram(found["share"].to_numpy(), "Share of the image, %", "How large the boxes are."),
+        _histogram(found["score"].to_numpy(), *SCORES.get(method, SCORES[""])),
+    ]
+    return Section("Presence and boxes", text, plots)
 
 
 def _histogram(values: np.ndarray, label: str, caption: str) -> Plot:
@@ -156,10 +145,10 @@ def _failures(cards: pa.Table) -> list[Section]:
     failed = cards.filter(cards["failed"])
     if not len(failed):
         return []
-    rows: list[tuple[Cell, ...]] = [
-        (Term(card["key"], card["detail"]), card["status"]) for card in failed.slice(0, MOST_FAILURES).to_pylist()
+    rows = [
+        {"Image, and what was found": Term(card["key"], card["detail"]), "Reason": card["status"]}
+        for card in failed.slice(0, MOST_FAILURES).to_pylist()
     ]
     more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
-    columns = (Column("Image, and what was found"), Column("Reason"))
     text = "What could not be decoded, and why. Every one is a row of rejects."
-    return [Section("Failures", text, [Table(columns, rows, f"Rejected images{more}", wide=True)])]
+    return [Section("Failures", text, [Table.of(rows, f"Rejected images{more}", wide=True)])]

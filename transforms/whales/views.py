@@ -15,9 +15,8 @@ from molino.transforms.whales.report import TERMS, whales_report
 
 def read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, bytes]:
     """Return the thumbnails of some cards, by their number over all units; opens only the files that hold them."""
-    wanted = set(rows)
+    wanted, start = set(rows), 0
     found: dict[int, bytes] = {}
-    start = 0
     for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
         numbers = range(start, start + file.rows)
         start = numbers.stop
@@ -37,9 +36,8 @@ def write_contact_sheet(
       most: images that are shown.
     """
     plain = [name for name in CARDS.names if name != "thumbnail"]
-    cards = pa.Table.from_batches(
-        read_scratch(files, "_cards", plain), pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
-    )
+    schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
+    cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
     yield counted
     facts = RunFacts.of(run, {**counters, **counted}, TERMS)

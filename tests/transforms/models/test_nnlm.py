@@ -15,6 +15,7 @@ from tests.transforms.small_models import BUCKETS, WORDS
 
 # letters, spaces, punctuation, other white space, several planes, combining marks
 LETTERS = "ab Ñé  ¿¡!,.-'\t\n\xa0\0\u0301\u2009手📱🏽\U0010ffffx"
+STRIPPED = nnlm.Split(strip_punctuation=True, keep_empty=False)
 TITLES = st.lists(st.text(st.sampled_from(LETTERS) | st.characters(codec="utf-8"), max_size=40), max_size=12)
 
 
@@ -70,29 +71,28 @@ def split_plainly(title, strip, keep_empty):
 
 @settings(deadline=None, max_examples=300)
 @given(titles=TITLES, strip=st.booleans(), keep_empty=st.booleans(), start=st.integers(0, 3))
-def test_split(punctuation, titles, strip, keep_empty, start):
+def test_split(table, titles, strip, keep_empty, start):
     array = pa.array(titles, pa.string()).slice(start)
-    table = punctuation if strip else np.zeros(nnlm.CODE_POINTS, np.uint8)
-    text, tokens, ends = nnlm.split_titles(array, table, keep_empty=keep_empty)
+    text, tokens, ends = table.split(array, nnlm.Split(strip_punctuation=strip, keep_empty=keep_empty))
     expected = [split_plainly(title, strip, keep_empty) for title in titles[start:]]
     assert words_of(text, tokens) == [word for words in expected for word in words]
     assert np.diff(ends).tolist() == [len(words) for words in expected]
     assert len(text) >= tokens[-1] + nnlm.PADDING
 
 
-def test_split_survives_what_is_not_utf8(punctuation):
+def test_split_survives_what_is_not_utf8(table):
     random = np.random.default_rng(0)
     broken = [random.integers(128, 256, size, dtype=np.uint8).tobytes() for size in range(40)]
-    _, tokens, ends = nnlm.split_titles(pa.array(broken, pa.binary()), punctuation, keep_empty=False)
+    _, tokens, ends = table.split(pa.array(broken, pa.binary()), STRIPPED)
     assert ends[-1] == len(tokens) - 1 == 40
     assert tokens[-1] <= sum(map(len, broken))
 
 
-def test_nulls_and_numbers_are_no_titles(punctuation):
+def test_nulls_and_numbers_are_no_titles(table):
     with pytest.raises(ValueError, match="null"):
-        nnlm.split_titles(pa.array(["a", None]), punctuation, keep_empty=False)
+        table.split(pa.array(["a", None]), STRIPPED)
     with pytest.raises(TypeError, match="int64"):
-        nnlm.split_titles(pa.array([1]), punctuation, keep_empty=False)
+        table.split(pa.array([1]), STRIPPED)
 
 
 # --- finding
