@@ -13,7 +13,6 @@ from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
-    as_facts,
     format_rejects,
     many,
     natural,
@@ -187,7 +186,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         datasets["repairs"] = REPAIRS
     return Plan(
         job="names",
-        options=as_facts(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
+        options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),

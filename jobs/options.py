@@ -375,15 +375,6 @@ def check_kept(schema: "pa.Schema", kept: Sequence["pa.Field"]) -> None:
         )
 
 
-def as_facts(options: Any) -> dict[str, Any]:
-    """Return the options of a job as a manifest has them: of a schema the columns with their types."""
-
-    def facts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: {one.name: str(one.type) for one in v} if hasattr(v, "field") else v for name, v in pairs}
-
-    return dataclasses.asdict(options, dict_factory=facts)
-
-
 def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
     """Add what becomes of numbers of a model that are not finite."""
     group.add_argument(

@@ -318,7 +318,13 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
         ("rejects", format_rejects(counters)),
-        ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}"),
+        (
+            "components",
+            f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}, "
+            + (
+                "centred" if manifest["options"]["center"] else "not centred: cosines are kept; prcomp of R is --center"
+            ),
+        ),
     ]
 
 

@@ -14,7 +14,6 @@ from molino.jobs.options import (
     add_not_finite,
     add_run_options,
     add_text_options,
-    as_facts,
     check_kept,
     format_rejects,
     place,
@@ -126,7 +125,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     datasets = {"predictions": predicted, "rejects": REJECTS}
     return Plan(
         job="predict",
-        options=as_facts(options),
+        options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),

@@ -14,7 +14,6 @@ from molino.jobs.options import (
     add_not_finite,
     add_run_options,
     add_text_options,
-    as_facts,
     check_kept,
     format_rejects,
     natural,
@@ -224,7 +223,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return Plan(
         job="titles",
-        options=as_facts(options),
+        options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),

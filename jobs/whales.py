@@ -4,23 +4,12 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
 from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_keep,
-    add_run_options,
-    as_facts,
-    check_kept,
-    format_rejects,
-    natural,
-    place,
-    positive,
-)
+from molino.jobs.options import Parser, add_keep, add_run_options, check_kept, format_rejects, natural, place, positive
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
@@ -170,7 +159,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     if not units.images.num_rows and not args.allow_empty:
         skipped = "".join(f"; {warning}" for warning in _skipped(units))
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
-    shown = json.loads(json.dumps(as_facts(how)))
+    shown = dataclasses.asdict(how)
     return Plan(
         job="whales",
         options=shown | {"report_images": args.report_images},

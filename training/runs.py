@@ -253,7 +253,7 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Finis
     if infos[0].type == pafs.FileType.NotFound:
         raise RunError(f"there is no folder {folder}; name the output folder of a run")
     if infos[1].type == pafs.FileType.NotFound:
-        raise UnfinishedError(f"{folder} holds no finished run: there is no {MANIFEST}; wait for the run, or repeat it")
+        raise UnfinishedError(f"{folder} holds no finished run: there is no {MANIFEST}; give the output of a job")
     if infos[2].type == pafs.FileType.NotFound:
         raise UnfinishedError(f"{folder} is not finished: there is no {SUCCESS}; wait for the run, or repeat it")
     data = b""

@@ -1,6 +1,7 @@
 """The input of a run: its files, what a manifest says of them, and whether they are still what they were."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,12 @@ def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links
             )
         listing = list_files(path, photographs=photographs, follow_links=follow_links)
         if not listing.files:
-            what = "no file matches" if WILDCARDS & set(path) else "there is no file"
+            is_folder = listing.skipped or (storage.is_local(path) and os.path.isdir(path))
+            what = f"the folder {path} holds no data files" if is_folder else f"there is no file {path}"
+            if WILDCARDS & set(path):
+                what = f"no file matches {path}"
             skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
-            raise DataError(f"{what} {path}{skipped}; check --input")
+            raise DataError(f"{what}{skipped}; check --input")
         for file in listing.files if not photographs else ():
             if any("\ud800" <= character <= "\udfff" for character in file.path):
                 raise DataError(f"the file name {file.path!a} is not UTF-8; rename the file")

@@ -161,7 +161,7 @@ def read_output(path: str) -> Output:
 
 def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
     """Return what tells a run from the one that stands there: inputs and options, a few of them with what changed."""
-    options, were = json.loads(json.dumps(identity.options)), manifest["options"]  # both as a manifest has them
+    options, were = identity.options, manifest["options"]
     inputs = list(_changed_inputs(identity.inputs, manifest["inputs"]))
     if not inputs and list(identity.inputs) != manifest["inputs"]:
         inputs = ["in another order"]

@@ -194,12 +194,18 @@ def identify(plan: Plan, inputs: Sequence[Input], max_reject_ratio: float) -> Id
     """Return what makes a run of a plan the same as another."""
     source = {"version": VERSION, "digest": code_digest(plan)}
     listed = entries_of(inputs)
-    options = {**plan.options, "max_reject_ratio": max_reject_ratio}
+    own = json.loads(json.dumps(plan.options, default=_types))
+    options = {**own, "max_reject_ratio": max_reject_ratio}
     id_, work = (
         hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
-        for those in (options, plan.options)
+        for those in (options, own)
     )
     return Identity(job=plan.job, id=id_, work=work, options=options, inputs=listed, code=source)
+
+
+def _types(columns: pa.Schema) -> dict[str, str]:
+    """Return what a manifest says of columns among the options: their types."""
+    return {field.name: str(field.type) for field in columns}
 
 
 def make_run(plan: Plan, identity: Identity, *, output: str, about: str = "", **facts: Any) -> Run:

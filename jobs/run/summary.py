@@ -25,7 +25,8 @@ def summary_lines(output: str, manifest: dict[str, Any], summary: Sequence) -> I
     if kept := sum(len(paths) for paths in manifest["previous"]):
         why = f"for who still reads them; open what {MANIFEST} lists, not a glob"
         lines += [("kept", f"{many(kept, 'file')} of earlier runs, {why}")]
-    lines += [("digest", manifest["digest"][:16]), ("output", output)]
+    lines += [("digest", manifest["digest"][:16])] if manifest["datasets"] else []  # of a model there are files alone
+    lines += [("output", output)]
     views = [view["path"] for view in manifest["views"] if view["path"].endswith(".html") and "/" not in view["path"]]
     lines += [("report", f"{output.rstrip('/')}/{view}") for view in views]
     for name, text in lines:

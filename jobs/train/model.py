@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser, add_text_options, as_facts, read_options, text_format
+from molino.jobs.options import Parser, add_text_options, read_options, text_format
 from molino.jobs.train import output
 from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number, size
 from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
@@ -119,7 +119,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     read = read_split if of_run else functools.partial(read_file, sources, text, options)
     return Plan(
         job="model train",
-        options={**dataclasses.asdict(options), "text": as_facts(text), "grown_on": grown_on},
+        options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
         datasets={},
         balance=("titles_read", ("train", "validation", "left_out")),
         counted=(),

@@ -91,7 +91,9 @@ def test_every_parser_of_a_number_has_a_form():
         for name, action in launch.options_of(launch.job_parser(job))
         if action.type and name not in make_metadata.LEFT_OUT
     }
-    assert kinds - set(make_metadata.FORMS) == {"place", "named_model", "named_digest", "named_problem"}
+    assert kinds - set(make_metadata.FORMS) == {
+        "place", "named_model", "named_digest", "named_problem", "kept_column",
+    }  # fmt: skip
 
 
 PARAMETERS = {"sdk_container_image": IMAGE, "input": "gs://b/1.txt", "output": "gs://b/out"}

@@ -39,12 +39,13 @@ def no_file(folder):
     return folder / "nothing.txt", ["there is no file", "nothing.txt"]
 
 
+def folder_of_nothing(folder):
+    (folder / "empty/_hidden").mkdir(parents=True)
+    return folder / "empty", ["the folder", "empty holds no data files; skipped hidden files and folders: 1"]
+
+
 def no_match(folder):
     return folder / "*.nope", ["no file matches", "*.nope"]
-
-
-def a_folder(folder):
-    return folder, ["is a folder", "*"]
 
 
 def content(name, data, *words):
@@ -91,7 +92,7 @@ def a_name_of_odd_bytes(folder):
 CASES = {
     "no file": no_file,
     "no match": no_match,
-    "folder": a_folder,
+    "folder": folder_of_nothing,
     "no column": content("c.txt", HEADER.replace(b"CURP", b"CUPR") + ROW, "lacks the column 'CURP'", "'CUPR'"),
     "two columns": content(
         "c.txt", HEADER.replace(b"SEGUNDO", b"PRIMER") + ROW, "more than one column 'PRIMERAPELLIDO'"

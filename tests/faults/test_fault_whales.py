@@ -232,7 +232,7 @@ def test_an_image_that_comes_late_is_noticed(sea, tmp_path):
 
 
 def nothing(folder):
-    return folder / "nothing", ["there is no file in", "nothing"]
+    return folder / "nothing", ["there is no file ", "nothing"]
 
 
 def empty(folder):

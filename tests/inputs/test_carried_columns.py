@@ -120,6 +120,8 @@ def test_columns_that_cannot_be_carried_are_told(rows, tmp_path, capsys):
     given = ["--integer-categories", "--output", tmp_path / "out", "--input", tmp_path / "a.parquet"]
     told = refusal(capsys, titles, *given, "--keep", "sku", "weight")
     assert "lacks the columns 'sku', 'weight': its schema has 'id', 'title', 'category'" in told
+    told = refusal(capsys, titles, *given, "--keep", "idd", "prices=cost")
+    assert "did you mean: --keep id price=cost; COL=NAME carries the input's COL as NAME" in told
     told = refusal(capsys, titles, *given, tmp_path / "b.parquet", "--keep", "id=item")
     assert "b.parquet and" in told
     assert "'item' is string, not uint64" in told

@@ -78,4 +78,4 @@ def test_an_empty_folder(sea, capsys):
     with pytest.raises(SystemExit) as stopped:
         run("mem://bucket/nothing", OUTPUT)
     assert stopped.value.code == 1
-    assert "there is no file in mem://bucket/nothing" in capsys.readouterr().err
+    assert "there is no file mem://bucket/nothing" in capsys.readouterr().err

@@ -109,8 +109,8 @@ def file_error(error: Exception, path: str, verb: str) -> DataError:
     if verb == "list" and isinstance(error, OSError) and isinstance(error.filename, str):
         path = error.filename  # the folder in it that cannot be read
     remedy = REMEDIES.get(code or 0, "")
-    if code == errno.EACCES and verb in ("read", "list"):
-        remedy = "let this user read it, or leave it out"
+    if verb in ("read", "list", "look at"):
+        remedy = "let this user read it, or leave it out" if code == errno.EACCES else ""
     if not is_local(path):
         remedies = STORES.get(scheme_of(path), {})
         # a status stands at the beginning: elsewhere a number may be a part of another

@@ -281,8 +281,11 @@ class Embedder:
 
         self._call = saved_model.load(path, model.location, model.output)
 
-    def embed(self, titles: pa.Array) -> np.ndarray:
+    def embed(self, titles: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:
         """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""
+        if not isinstance(titles, pa.Array):
+            whole = pa.chunked_array([titles], pa.string()) if not isinstance(titles, pa.ChunkedArray) else titles
+            titles = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], pa.string())
         if self.table is not None:
             return self.table.embed(titles, self.rule)
         out = np.empty((len(titles), self.model.dim), np.float32)

@@ -8,7 +8,8 @@ TABLES = ("apellidos", "hombres", "mujeres")
 SHARE = 0.01  # of the rows, or of the people: less is usual
 BECOMES = {
     "one": "the rows of each such value count as one person",
-    "each": "each such row counts as a person, also where a payroll repeats one",
+    "each": "each such row counts as a person, also where a payroll repeats one, and is in no table of given names "
+    "where the CURP tells no sex",
 }
 
 

@@ -73,6 +73,9 @@ class VectorColumns:
     def check(self, needed: Sequence[str], names: Sequence[str], path: str) -> None:
         """Raise DataError unless a file with columns of these names has all that are needed."""
         if missing := [name for name in dict.fromkeys(needed) if name not in names]:
+            if any({*name.split(",")} <= {*names} for name in missing):
+                right = " ".join(",".join(missing).split(","))
+                raise DataError(f"{path} has no column {missing[0]!r}; columns are parted by blanks: --column {right}")
             near = [found for name in missing for found in difflib.get_close_matches(name, names, 1)]
             hint = f"did you mean {', '.join(map(repr, near))}? It has" if near else "it has"
             more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
@@ -304,7 +307,8 @@ def list_text_vectors(
 def _header(source: Source, text: TextFormat, columns: VectorColumns, command: CommandLine) -> tuple[str, ...]:
     """Return the columns of a text and its folders; raise DataError where another delimiter gives the vectors."""
     for other in DELIMITERS:
-        names = {*split_header(text.delimiter.join(source.header), other, "" if other == text.quote else text.quote)}
+        line = text.delimiter.join(source.header)
+        names = {*split_header(line, other, "" if other == text.quote else text.quote)} if other in line else set()
         if not {*columns.vector} <= {*source.header} and {*columns.vector} <= names:
             raise DataError(f"{source.path}: right would be: {command.changed(delimiter=other)}")
     return (*source.header, *(name for name in folder_columns(source.path) if name not in source.header))

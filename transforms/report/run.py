@@ -17,6 +17,8 @@ DERIVED = {
     "text.optional": "columns that may be missing",
     "text.blank": "columns that may be empty",
     "text.integers": "columns that may hold integers",
+    "text.kept": "types of carried columns",
+    "kept": "types of carried columns",
 }
 
 
@@ -208,7 +210,11 @@ def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:
 def _option_rows(options: Mapping[str, Any], flags: Mapping[str, str], above: str) -> Iterator[tuple[str, str]]:
     for name, value in options.items():
         path = f"{above}{name}"
-        if isinstance(value, Mapping) and flags.get(path) != "":
+        if path in DERIVED and name == "kept":
+            yield DERIVED[path], in_words(dict(value) if isinstance(value, Mapping) else str(value))
+        elif name.startswith("keep."):
+            yield "--keep", f"{value}={name.removeprefix('keep.')}"
+        elif isinstance(value, Mapping) and flags.get(path) != "":
             yield from _option_rows(value, flags, f"{path}.")
         elif value and isinstance(value, list) and all(isinstance(block, Mapping) for block in value):
             yield from ((f"{_flag(path, flags)}, block {n}", in_words(block)) for n, block in enumerate(value, 1))

@@ -72,7 +72,7 @@ class DropDuplicates(beam.PTransform):
       groups: number of groups that the keys are spread over by a hash.
 
     Raises:
-      ValueError: the key holds nulls.
+      ValueError: the key holds nulls, or a column is not there.
     """
 
     key: str
@@ -95,6 +95,8 @@ class DropDuplicates(beam.PTransform):
         )
 
     def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if missing := [name for name in (self.key, *self.order_by) if name not in batch.schema.names]:
+            raise ValueError(f"the batches have no column {missing[0]!r}; they have: {', '.join(batch.schema.names)}")
         if batch[self.key].null_count:
             raise ValueError(f"the key {self.key} holds nulls, which are no key; filter these rows out before")
         hashes = hash_strings(batch[self.key].cast(pa.string()))

@@ -63,7 +63,7 @@ def find_columns(
     else:
         count = "one column" if len(names) == 1 else f"{len(names)} columns"
         shown = count + (f", among them {', '.join(map(repr, near.values()))}" if near else "")
-    remedy = _remedy(names, missing, near, text, command, line)
+    remedy = _remedy(names, missing, near, text, command, line, is_odd=not found)
     raise DataError(f"{path} lacks {what}: its {'first line' if line is not None else 'schema'} has {shown}; {remedy}")
 
 
@@ -74,7 +74,15 @@ def _remedy(
     text: "TextFormat",
     command: CommandLine,
     line: str | None,
+    *,
+    is_odd: bool,
 ) -> str:
+    """Return what to do; `is_odd` says that no wanted column is there."""
+    carried = [name for name in missing if name.startswith("keep.")]
+    if carried and len(carried) == len(missing):
+        return _remedy_of_kept(carried, missing, near)
+    missing = {name: column for name, column in missing.items() if name not in carried}
+    near = {name: column for name, column in near.items() if name not in carried}
     if command.suits and near:
         both = " ".join(f"{option_of(name)} {shlex.quote(missing[name])} {shlex.quote(near[name])}" for name in near)
         return f"{command.suits} has all with these options; name both: {both}"
@@ -92,7 +100,9 @@ def _remedy(
         if any(NUMBER.fullmatch(name.strip()) for name in names):
             return "is there no header line? Add one with the columns' names"
         if len(names) < 2:
-            return "is --delimiter right?"
+            mark = max(DELIMITERS, key=line.count)
+            right = f" Its fields look parted by {mark!r}: {command.changed(delimiter=mark)}" if mark in line else ""
+            return f"is --delimiter right?{right}"
     options = _renamed(names, text) or {}
     if options:
         return f"right would be: {command.changed(**options)}"
@@ -100,7 +110,17 @@ def _remedy(
     if near:
         guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
         return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
-    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None else "")
+    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None and is_odd else "")
+
+
+def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Mapping[str, str]) -> str:
+    """Return how columns that are to be carried are named: first the input's name."""
+    words = []
+    for name in carried:
+        column, wanted = near.get(name, missing[name]), name.removeprefix("keep.")
+        words.append(shlex.quote(column if wanted == missing[name] else f"{column}={wanted}"))
+    guess = f"did you mean: --keep {' '.join(words)}" if near else "--keep takes columns of the input"
+    return f"{guess}; COL=NAME carries the input's COL as NAME"
 
 
 def option_of(name: str) -> str:

@@ -103,12 +103,25 @@ def find_region_original(
 
     With a `shape` the image is taken for a reduced one of an image of that height and width, in whose pixels the
     options and the find are.
+
+    Raises:
+      ValueError: the image is something else.
     """
+    check_image(image)
     rows, columns, cells = mark_blocks(
         image, bins=options.bins, threshold=options.threshold, smallest=options.smallest, shape=shape
     )
     marked = Mask(rows=rows, columns=columns, cells=cells * np.uint8(255))
     return _measure(marked, clear_small_marks(marked, options.kernel))
+
+
+def check_image(image: object) -> None:
+    """Raise ValueError unless an image is (height, width, 3) uint8, and has pixels."""
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    dtype = getattr(image, "dtype", None)
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
+        told = f"{dtype} {shape}" if shape else type(image).__name__
+        raise ValueError(f"an image is (height, width, 3) uint8, blue first, as OpenCV reads it; this is {told}")
 
 
 def reduction(header: Header, options: OriginalOptions) -> tuple[Literal[1, 2, 4], OriginalOptions]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from molino.transforms.compiled import compiler
-from molino.transforms.whales.find_region import Mask, Region
+from molino.transforms.whales.find_region import Mask, Region, check_image
 
 cv2.setNumThreads(1)
 _compiled = compiler()
@@ -114,7 +114,11 @@ def find_salient_region(
     shades of gray, or a shorter side below 16 pixels.
 
     The steps: `measure_saliency`, `find_body`, `place_box`.
+
+    Raises:
+      ValueError: the image is something else.
     """
+    check_image(image)
     height, width = shape or image.shape[:2]
     small = shrink(image, options.size)
     body = find_body(measure_saliency(small), options) if min(small.shape[:2]) >= SMALLEST else None

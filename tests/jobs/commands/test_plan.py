@@ -113,7 +113,7 @@ def test_plan_and_fact(job, tmp_path, capsys, request):
 
 def test_what_is_brought_together_is_as_large_as_planned(tmp_path, capsys, monkeypatch):
     """A large input in small: many spans and shards, so that much of it is no rows."""
-    from molino.transforms.files.storage import match
+    from molino.transforms.files.list_files import list_files
     from molino.transforms.rows.partition import cut_for_shards, write_buckets
     from molino.transforms.text.read import read_span
     from molino.transforms.text.sources import TextFormat, list_sources, split_sources
@@ -124,7 +124,7 @@ def test_what_is_brought_together_is_as_large_as_planned(tmp_path, capsys, monke
     text = TextFormat(columns=names.COLUMNS)
     shards, folder = found["parts"]["write"], tmp_path / "buckets"
     folder.mkdir()
-    for span in split_sources(list_sources(match(str(tmp_path / "sep.txt")), text), 8_000):
+    for span in split_sources(list_sources(list_files(str(tmp_path / "sep.txt")).files, text), 8_000):
         rows = next(read_span(span, text, 8_000)).rows
         write_buckets(cut_for_shards(rows, np.arange(rows.num_rows) % shards, shards, shards), str(folder))
     assert sum(map(os.path.getsize, folder.iterdir())) == pytest.approx(found["shuffle_bytes"], rel=0.1)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from obstore.exceptions import BaseError
 from obstore.store import MemoryStore
 
+from molino import schemas
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import accounts, hadoop, object_stores, objects, storage
 from molino.transforms.files.list_files import glob_regex, list_files
@@ -176,7 +177,7 @@ def test_a_shard_whose_rows_fail_leaves_no_object(memory):
         yield pa.RecordBatch.from_pydict({"n": [1]})
         raise KeyError
 
-    schema = pa.schema([pa.field("n", pa.int64(), nullable=False)], metadata={"name": "x", "version": "1"})
+    schema = schemas.schema("x", 1, pa.field("n", pa.int64(), nullable=False))
     with pytest.raises(DataError):
         write_shard(rows(), schema=schema, folder="mem://mill/out", dataset="x")
     assert storage.list_tree("mem://mill") == []

@@ -470,6 +470,8 @@ def test_texts_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match=r"right would be: molino pca --input a\.csv --delimiter ';'"):
         of_text(files, "x", "y")
     (tmp_path / "a.csv").write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(DataError, match="no column 'x,y'; columns are parted by blanks: --column x y"):
+        of_text(files, "x,y")
     (tmp_path / "b.csv").write_text("y,w,x\n1,2,3\n")
     both = [*files, *list_files(str(tmp_path / "b.csv")).files]
     with pytest.raises(DataError, match=r"b\.csv has other columns than .*a\.csv: 'w'; run them apart"):

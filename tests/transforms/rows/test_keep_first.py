@@ -83,5 +83,7 @@ def test_a_key_that_is_null_is_told():
     rows = pa.RecordBatch.from_pylist([{"k": None, "n": 1}, {"k": "a", "n": 2}])
     with pytest.raises(Exception, match="the key k holds nulls"), beam.Pipeline(runner="FnApiRunner") as pipeline:
         _ = pipeline | beam.Create([rows]) | DropDuplicates(key="k")
+    with pytest.raises(Exception, match="no column 'sku'; they have: k, n"), beam.Pipeline("FnApiRunner") as pipeline:
+        _ = pipeline | beam.Create([rows]) | DropDuplicates(key="k", order_by="sku")
     with pytest.raises(ValueError, match="keep is 'newest'; it may be 'first' or 'last'"):
         DropDuplicates(key="k", keep="newest")

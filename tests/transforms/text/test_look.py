@@ -155,6 +155,7 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
         ("KEYS|NAMED", "did you mean: molino names --input a.txt --key-column KEYS --name-column NAMED"),
         ("KEYS|HOME", "--key-column KEYS, with --name-column NAME"),
         ("KEY", "is --delimiter right?"),
+        ("CLAVE ;NOMBRE", "Its fields look parted by ';': molino names --input a.txt --delimiter ';'"),
     ],
 )
 def test_missing_columns_are_told_with_the_options_that_would_do(head, right, tmp_path):

@@ -74,7 +74,7 @@ CATEGORIES = {"B": 3, "A": 5, "D ñ": 3, "C": 3, 'comma, quote"': 1, "日本": 1
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def graphs(tmp_path, monkeypatch):
     """A cache of one's own, in which no graph is kept."""
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache/graphs"
@@ -104,7 +104,7 @@ analyze({shuffled!r}, None, "plain")
 
 
 @pytest.mark.slow
-def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(cache, monkeypatch):
+def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(graphs, monkeypatch):
     run, asked = module.run_module, []
 
     def count(*words, **options):
@@ -116,18 +116,18 @@ def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(ca
         number_categories(counts_of({(f"{name} {i}", 0): 9 - i for i in range(count)}))
         for name, count in (("ñ", 3), ("z", 3), ("z", 4))
     )
-    graphs = [make_graph(labels) for labels in (one, other, more, one)]
-    assert (len(asked), len(list(cache.iterdir()))) == (2, 2)
-    assert graphs[3] == graphs[0]
-    for path in cache.iterdir():
+    made = [make_graph(labels) for labels in (one, other, more, one)]
+    assert (len(asked), len(list(graphs.iterdir()))) == (2, 2)
+    assert made[3] == made[0]
+    for path in graphs.iterdir():
         path.write_bytes(path.read_bytes()[:-9] + b"123456789")
-    assert [make_graph(labels) for labels in (other, more)] == graphs[1:3]  # as made for them
+    assert [make_graph(labels) for labels in (other, more)] == made[1:3]  # as made for them
     assert len(asked) == 4
-    for path in cache.iterdir():
+    for path in graphs.iterdir():
         path.unlink()
-    cache.rmdir()
-    cache.write_text("no folder")
-    assert make_graph(one) == graphs[0]
+    graphs.rmdir()
+    graphs.write_text("no folder")
+    assert make_graph(one) == made[0]
     assert len(asked) == 5
 
 

@@ -20,6 +20,7 @@ from molino.transforms.whales.find_region import (
     find_region_original,
     reduction,
 )
+from molino.transforms.whales.find_salient_region import find_salient_region
 from tests.transforms.images.sound import decode
 from tests.transforms.whales.test_mark_blocks import sea
 
@@ -214,3 +215,20 @@ def test_the_plain_program_is_the_published_one(shape):
         np.testing.assert_array_equal(own, cleared)
         assert len(own_contours) == len(contours)
         assert box == (None if largest is None else cv2.boundingRect(largest))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((40, 60), np.uint8),
+        np.zeros((40, 60, 4), np.uint8),
+        np.zeros((40, 60, 3)),
+        np.zeros((0, 60, 3), np.uint8),
+        None,
+    ],
+    ids=["gray", "alpha", "no rows", "floats", "no file"],
+)
+def test_what_is_no_image_of_three_channels_is_refused(image):
+    for find in (find_region_original, find_salient_region):
+        with pytest.raises(ValueError, match=r"an image is \(height, width, 3\) uint8, blue first"):
+            find(image)
