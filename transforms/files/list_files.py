@@ -21,7 +21,7 @@ HIDDEN, LINK, SPECIAL, NO_DATA = "hidden", "link", "special", "no_data"
 WILDCARDS = frozenset("*?[")
 # what stands beside data in a folder: papers, programs, check sums, what a data set's tools keep
 PAPERS = re.compile(
-    r"(?i)(readme|licen[cs]e|notice|copying|changelog|citation|authors|md5sums?|sha\d+sums?)([._-].*)?"
+    r"(?i)(readme|licen[cs]e|copying|changelog|md5sums?|sha\d+sums?)([._-][a-z]{2})?(\.txt)?"
     r"|(dataset_infos?|dataset_dict|state|thumbs|ehthumbs|desktop)\.(json|db|ini)"
     r"|.*\.(md|rst|pdf|html?|docx?|py|ipynb|sh|r|sql|ya?ml|toml|crc|md5|sha\d+|asc|sig)"
 )

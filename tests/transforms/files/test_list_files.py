@@ -106,8 +106,16 @@ def test_links_are_followed_on_request_and_each_file_is_read_once(folder):
 
 
 def test_a_folder_of_data_leaves_its_papers_alone(tmp_path):
-    data = ["part-2.csv", "part-10.csv", "part-00000", "year=2019/part.0.parquet", "statement.json", "readers.txt"]
-    papers = ["README.md", "LICENSE", "dataset_infos.json", "convert.py", "part-2.csv.md5", "Thumbs.db"]
+    data = ["part-2.csv", "part-10.csv", "part-00000", "year=2019/part.0.parquet", "statement.json", "readme.csv"]
+    papers = [
+        "README.md",
+        "LICENCE",
+        "leeme/README_es.txt",
+        "dataset_infos.json",
+        "convert.py",
+        "part-2.csv.md5",
+        "Thumbs.db",
+    ]
     hidden = ["_SUCCESS", ".part-2.csv.crc", "_metadata", "_tmp/0/part-9.csv", ".git/config", "year=2019/_started"]
     for name in [*data, *papers, *hidden]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +125,15 @@ def test_a_folder_of_data_leaves_its_papers_alone(tmp_path):
         "part-00000",
         "part-2.csv",
         "part-10.csv",
-        "readers.txt",
+        "readme.csv",
         "statement.json",
         "year=2019/part.0.parquet",
     ]
-    assert listing.skipped == {"hidden": 6, "no_data": 6}
-    assert set(names(list_files(str(tmp_path / "*")))) == {*data, *papers} - {"year=2019/part.0.parquet"}
+    assert listing.skipped == {"hidden": 6, "no_data": 7}
+    assert set(names(list_files(str(tmp_path / "*")))) == {*data, *papers} - {
+        "year=2019/part.0.parquet",
+        "leeme/README_es.txt",
+    }
     photographs = list_files(str(tmp_path), photographs=True)
     assert {"_SUCCESS", "README.md"} <= set(names(photographs))  # cameras write names such as _DSC1234.JPG
 
