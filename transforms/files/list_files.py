@@ -251,12 +251,15 @@ def _refuse_table(table: str, kind: str) -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Return whether there is anything below a folder, or that a local glob names."""
+    """Return whether there is anything below a folder, or that a glob names; what may not be listed is not there."""
     store = store_of(path)
     if not store:
         return bool(shell.glob(path)) if "*" in path else os.path.isdir(path)
     asked = glob_regex(path) if "*" in path else None
-    return any(not asked or asked.match(file.path) for file in store.find(path.partition("*")[0]))
+    try:
+        return any(not asked or asked.match(file.path) for file in store.find(path.partition("*")[0]))
+    except Exception:  # the keys may be for the input alone, and clients have errors of their own
+        return False
 
 
 def _fixed_folder(path: str) -> str:

@@ -167,6 +167,19 @@ def test_folders_in_a_store_are_listed_as_on_a_disk(memory):
             list_files(asked)
 
 
+def test_keys_for_a_folder_alone_are_enough(memory, monkeypatch):
+    storage.write_bytes("mem://mill/deep/in/p.csv", b"1")
+    find = objects.Objects.find
+
+    def closed(store, prefix):
+        if not prefix.startswith("mem://mill/deep/in/p"):
+            raise PermissionError(f"403 {prefix}")
+        return find(store, prefix)
+
+    monkeypatch.setattr(objects.Objects, "find", closed)
+    assert names(list_files("mem://mill/deep/in/p*")) == ["p.csv"]
+
+
 def test_a_name_with_wildcards_that_exists_is_no_glob(tmp_path):
     (tmp_path / "[1].jpg").write_bytes(b"1")
     (tmp_path / "1.jpg").write_bytes(b"1")
