@@ -41,7 +41,7 @@ def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links
         listing = list_files(path, photographs=photographs, follow_links=follow_links)
         if not listing.files:
             is_folder = listing.skipped or (storage.is_local(path) and os.path.isdir(path))
-            what = f"the folder {path} holds no data files" if is_folder else f"there is no file {path}"
+            what = f"the folder {path} holds nothing to read" if is_folder else f"there is no file {path}"
             if WILDCARDS & set(path):
                 what = f"no file matches {path}"
             skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))

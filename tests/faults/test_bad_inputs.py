@@ -41,7 +41,7 @@ def no_file(folder):
 
 def folder_of_nothing(folder):
     (folder / "empty/_hidden").mkdir(parents=True)
-    return folder / "empty", ["the folder", "empty holds no data files; skipped hidden files and folders: 1"]
+    return folder / "empty", ["the folder", "empty holds nothing to read; skipped hidden files and folders: 1"]
 
 
 def no_match(folder):

@@ -237,14 +237,14 @@ def nothing(folder):
 
 def empty(folder):
     folder.mkdir()
-    return folder, ["there is no file in", str(folder)]
+    return folder, ["holds nothing to read", str(folder)]
 
 
 def pipes_only(folder):
     folder.mkdir()
     os.mkfifo(folder / "pipe.jpg")
     (folder / ".hidden").touch()
-    return folder, ["there is no file in", "pipes, sockets or devices: 1", "hidden files and folders"]
+    return folder, ["in holds nothing to read", "pipes, sockets or devices: 1", "hidden files and folders"]
 
 
 def no_images(folder):
