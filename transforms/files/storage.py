@@ -33,6 +33,10 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
 }
+READING = {
+    errno.EACCES: "let this user read it, or leave it out",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
 _NAME = "its client reaches no object whose name has an empty part, . or .., or a control character; rename that one"
 _BUCKET = "there is no such bucket; make it, or check the name"
 _BUSY = "the store asks for fewer requests; run again, with fewer workers"
@@ -108,9 +112,7 @@ def file_error(error: Exception, path: str, verb: str) -> DataError:
     cause = os.strerror(code) if code else cause_of(error)
     if verb == "list" and isinstance(error, OSError) and isinstance(error.filename, str):
         path = error.filename  # the folder in it that cannot be read
-    remedy = REMEDIES.get(code or 0, "")
-    if verb in ("read", "list", "look at"):
-        remedy = "let this user read it, or leave it out" if code == errno.EACCES else ""
+    remedy = (REMEDIES if verb not in ("read", "list", "look at") else READING).get(code or 0, "")
     if not is_local(path):
         remedies = STORES.get(scheme_of(path), {})
         # a status stands at the beginning: elsewhere a number may be a part of another
