@@ -17,6 +17,7 @@ SCRIPT = """
 import apache_beam as beam
 from {package}counting import double
 from molino.jobs.runners.engine import Engine
+from molino.jobs.runners.pipeline import run_pipeline
 
 def show(pair):
     print(*pair, sep="|", file=open("told.txt", "w"))
@@ -25,7 +26,7 @@ def build(pipeline):
     pipeline | beam.Create([21]) | beam.Map(double) | beam.Map(show)
 
 if __name__ == "__main__":
-    Engine(worker_mode="processes").run(build)
+    run_pipeline(build, Engine(worker_mode="processes"), submitted=lambda **_: None, sources=(None, []))
 """
 TRAP = "import os; os._exit(77)\n"
 
