@@ -256,9 +256,11 @@ def test_the_same_options_give_the_same_bytes(tmp_path, titles):
 @pytest.mark.slow
 def test_a_stopped_training_leaves_no_model(tmp_path, titles):
     process = start("--input", titles, "--output", tmp_path / "model", "--epochs", "100000", "--dim", "8", "--quiet")
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "model/_lock").exists():
+    deadline, lock = time.monotonic() + 200, tmp_path / "model/_lock"
+    # until it trains: a signal that meets TensorFlow's own start is answered in that, with lines of its own
+    while not (lock.exists() and b"training" in lock.read_bytes()):
         assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
