@@ -151,6 +151,20 @@ def test_folders_called_key_value_are_columns(write, tmp_path):
     assert manifest_of(tmp_path / "out")["warnings"] == []
 
 
+@pytest.mark.parametrize("write", ["csv", "parquet"])
+def test_of_a_column_that_a_folder_has_too_the_files_is_read(write, tmp_path):
+    (tmp_path / "t/language=es").mkdir(parents=True)
+    table = pa.table({"title": ["silla", "mesa"], "category": ["A", "B"], "language": ["pt", "fr"]})
+    if write == "csv":
+        (tmp_path / "t/language=es/part-0").write_text("title,category,language\nsilla,A,pt\nmesa,B,fr\n")
+    else:
+        pq.write_table(table, tmp_path / "t/language=es/part-0.parquet")
+    assert run(titles, "--input", tmp_path / "t", "--output", tmp_path / "out") == 0
+    found = molino.open(str(tmp_path / "out")).read("titles")
+    assert by_title(found, ["language"]) == by_title(table, ["language"])
+    assert [warning["kind"] for warning in manifest_of(tmp_path / "out")["warnings"]] == ["text.folders"]
+
+
 def test_a_split_of_ones_own(rows, tmp_path, capsys):
     again = pa.table(
         {"title": ["silla roja 0", "mesa"], "category": pa.array([0, 1], pa.int16()), "fold": ["test", "x"]}

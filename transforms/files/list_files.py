@@ -131,6 +131,11 @@ def folder_columns(path: str) -> dict[str, str | None]:
     return dict(reversed(found.items()))
 
 
+def with_folder_columns(names: Sequence[str], path: str) -> list[str]:
+    """Return the columns of a file, and those of its folders that it has not itself."""
+    return [*names, *(name for name in folder_columns(path) if name not in names)]
+
+
 def skip(skipped: dict[str, int], reason: str, place: str) -> None:
     """Count what is left out, and where it is."""
     skipped[reason] = add_sightings(skipped.get(reason, 0), Sighting(1, place))

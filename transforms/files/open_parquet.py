@@ -25,6 +25,8 @@ def open_parquet(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
         try:
             yield pq.ParquetFile(raw, page_checksum_verification=True, **options)
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk or the store, not of what the file holds
+                raise storage.file_error(error, path, "read") from error
             cause = " ".join(str(error).split())[:120]
             if "crypt" in cause:
                 raise DataError(f"{path} is an encrypted Parquet file ({cause}); decrypt it first") from None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from molino.schemas.pca import free_name
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.files.list_files import common_folder, folder_columns, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.pca.numbers import Block, check_block, is_number, is_vectors, number_type, vector_lengths
 from molino.transforms.rows.batches import concat
@@ -32,7 +32,6 @@ SAMPLED_FILES, SAMPLED_ROWS = 16, 1024  # that tell how long vectors are: the fi
 MOST_NAMES = 30  # that a message lists
 BLOCK_BYTES = 64 << 20  # of rows that are held together: where they are long a block has fewer
 BUFFER_BYTES = 1 << 20  # of a column at a time: a row group of any size is read in little memory
-PARQUET_OPTIONS = {"buffer_size": BUFFER_BYTES, "page_checksum_verification": True}
 
 NULL_AMONG_FIXED = "Expected all lists to be of size"  # how Arrow's error begins
 IN_SPAN = (1 << LINE_BITS) - 1  # the part of a position that is the line
@@ -252,7 +251,7 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         own = {name: pa.field(name, pa.string()) for name in folder_columns(info.path)}
         own |= {field.name: plain_field(field) for field in read}
-        there = [*read.names, *(name for name in own if name not in read.names)]
+        there = with_folder_columns(read.names, info.path)
         names += there
         read = pa.schema([own[name] for name in columns.read(there, info.path)])
         if schema is None:
@@ -311,7 +310,7 @@ def _header(source: Source, text: TextFormat, columns: VectorColumns, command: C
         names = {*split_header(line, other, "" if other == text.quote else text.quote)} if other in line else set()
         if not {*columns.vector} <= {*source.header} and {*columns.vector} <= names:
             raise DataError(f"{source.path}: right would be: {command.changed(delimiter=other)}")
-    return (*source.header, *(name for name in folder_columns(source.path) if name not in source.header))
+    return tuple(with_folder_columns(source.header, source.path))
 
 
 def _to_lists(path: str, column: str) -> str:
@@ -494,7 +493,9 @@ def _read_loosely(path: str) -> pq.ParquetFile:
     raw.seek(size - 8 - length)
     footer = raw.read(length).replace(b"ARROW:schema", b"arrow:schema")
     metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
-    return pq.ParquetFile(raw, metadata=metadata, pre_buffer=False, **PARQUET_OPTIONS)
+    return pq.ParquetFile(
+        raw, metadata=metadata, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
+    )
 
 
 def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
+KEPT = "keep."  # how the names of columns begin that are carried, in the batch
 MOST_SHOWN = 20
 NUMBER = re.compile(r"[-+.\d]*\d")
 
@@ -78,7 +79,7 @@ def _remedy(
     is_odd: bool,
 ) -> str:
     """Return what to do; `is_odd` says that no wanted column is there."""
-    carried = [name for name in missing if name.startswith("keep.")]
+    carried = [name for name in missing if name.startswith(KEPT)]
     if carried and len(carried) == len(missing):
         return _remedy_of_kept(carried, missing, near)
     missing = {name: column for name, column in missing.items() if name not in carried}
@@ -117,7 +118,7 @@ def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Ma
     """Return how columns that are to be carried are named: first the input's name."""
     words = []
     for name in carried:
-        column, wanted = near.get(name, missing[name]), name.removeprefix("keep.")
+        column, wanted = near.get(name, missing[name]), name.removeprefix(KEPT)
         words.append(shlex.quote(column if wanted == missing[name] else f"{column}={wanted}"))
     guess = f"did you mean: --keep {' '.join(words)}" if near else "--keep takes columns of the input"
     return f"{guess}; COL=NAME carries the input's COL as NAME"
@@ -125,7 +126,7 @@ def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Ma
 
 def option_of(name: str) -> str:
     """Return the option that names a column."""
-    if name.startswith("keep."):
+    if name.startswith(KEPT):
         return "--keep"
     return f"--{name.replace('_', '-')}-column"
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, folder_columns
+from molino.transforms.files.list_files import common_folder, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
-from molino.transforms.text.columns import find_columns, option_of, split_header
+from molino.transforms.text.columns import KEPT, find_columns, option_of, split_header
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
@@ -23,7 +23,6 @@ from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_by
 
 GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
-KEPT = "keep."  # how the names of columns begin that are carried, in the batch
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
 NO_TEXT = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Thumbs\.db$)")  # members that systems add
@@ -251,7 +250,7 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         )
     format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
     header, line, start = _read_header(head, name, format_)
-    columns = find_columns([*header, *folder_columns(path)], name, format_, command, line=line) if header else {}
+    columns = find_columns(with_folder_columns(header, path), name, format_, command, line=line) if header else {}
     return Source(
         path=path,
         label=label,
@@ -294,8 +293,7 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
     with open_parquet(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
-    folders = folder_columns(path)
-    wanted = find_columns([*schema.names, *(name for name in folders if name not in schema.names)], path, text, command)
+    wanted = find_columns(with_folder_columns(schema.names, path), path, text, command)
     kept = []
     for name, column in wanted.items():
         of = schema.field(column) if column in schema.names else pa.field(column, pa.string())
