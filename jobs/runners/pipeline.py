@@ -166,10 +166,10 @@ def _environment(worker_mode: str, workers: int) -> Any:
 
 
 def _watch_workers() -> None:
-    """Let Beam notice a worker process that dies before it has called, and end one that does not end by itself.
+    """Let Beam notice at once that a worker process has died, and end one that does not end by itself.
 
-    Beam would wait for ever: for the first from its start on; for the second when a run is stopped, or fails, while its
-    workers start.
+    Beam would wait: for one that dies before it has called, for ever; for one that dies at work, until the others have
+    done theirs; for one that does not end, for ever too, when a run is stopped, or fails, while its workers start.
     """
     from apache_beam.portability.api import beam_fn_api_pb2
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
@@ -186,6 +186,7 @@ def _watch_workers() -> None:
     def tell_of_death(handler: Any) -> None:
         handler.worker_thread.join()
         while not handler.stopping.wait(LOOK_SECONDS):
+            end_workers()  # the runner looks after a worker only when it has heard from those before it
             # an answer to whatever it is asked for: who waits for its data looks at nothing else
             for name, future in list(handler.control_conn._futures_by_id.items()):
                 future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error="Worker subprocess exited"))

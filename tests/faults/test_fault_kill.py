@@ -113,14 +113,14 @@ def test_a_worker_process_that_dies_at_its_start_ends_the_run(sample, tmp_path):
     assert is_untouched(tmp_path / "out")
 
 
-def test_a_worker_process_is_killed(sample, finished_other, undisturbed, tmp_path):
+@pytest.mark.parametrize("choose", [min, max], ids=["first", "last"])
+def test_a_worker_process_is_killed(choose, sample, endless, finished_other, undisturbed):
+    """The run ends, though the other worker would be at work for ever."""
     before = state_of(finished_other)
-    # its fellow ends in a few seconds: the runner looks after one worker when it has heard from the other
-    env = environment(tmp_path, ENDLESS.replace("60000", "4000"))
-    process = start_endless(sample, finished_other, env, "--overwrite", "--worker-mode", "processes")
+    process = start_endless(sample, finished_other, endless, "--overwrite", "--worker-mode", "processes")
     workers = descendants(process.pid)
-    os.kill(max(workers), signal.SIGKILL)
-    ended = end(process, 120)
+    os.kill(choose(workers), signal.SIGKILL)
+    ended = end(process, 60)
     assert ended.code == 1
     assert "a worker process ended suddenly" in ended.err.strip().splitlines()[-1]
     assert_gone(workers)
