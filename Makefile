@@ -4,10 +4,15 @@
 # make flink-test  the tests on a Flink cluster on this machine; fetches Flink first, 400 MB
 # make test-all  every test
 # make check     what to run before each commit: lint, types, layers, fast tests
+# make check-all  the same on every Python that is here, each in an environment of its own
 # make bench     the published figures, and the constants of molino plan
 # make lock      pin the newest versions that setup.py allows
-PYTHON ?= python3.11
-VENV := .venv
+# the Pythons that setup.py allows, the newest first, in PATH or of pyenv; which of them are here, a path each
+PYTHONS := 3.13 3.12 3.11
+FIND = for version in $(1); do for each in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
+  "$$each" -c '' 2>/dev/null && { command -v "$$each"; break; }; done; done; true
+PYTHON ?= $(or $(firstword $(shell $(call FIND,$(PYTHONS)))),python3.11)
+VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := demo
 # a file of tests stays on one core, with what its tests share; the longest first, as tests/conftest.py has them
@@ -17,7 +22,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 UV ?= $(shell command -v uv || echo $(BIN)/uv)
 INSTALL = $(UV) pip install -q --python $(BIN)/python --no-deps
 
-.PHONY: demo demo-names test flink-pieces flink-test test-all check faults bench docs lock clean
+.PHONY: demo demo-names test flink-pieces flink-test test-all check check-all faults bench docs lock clean
 
 demo-names: $(VENV)/light $(DEMO)/sep.txt
 	$(BIN)/molino names --input $(DEMO)/sep.txt --output $(DEMO)/names --repair-names
@@ -54,6 +59,13 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not flink" -x
+
+check-all:
+	for version in $(PYTHONS); do \
+	  found=$$($(call FIND,$$version)); \
+	  if [ -z "$$found" ]; then echo "no Python $$version here"; continue; fi; \
+	  $(MAKE) check PYTHON=$$found VENV=.venv-$$version || exit 1; \
+	done
 
 faults: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults

@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     author="the Molino authors",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["molino", "molino.*"]),
     package_data={"": ["py.typed", "*.json", "*.html", "*.css", "*.txt", "words/*.txt"]},
     install_requires=[

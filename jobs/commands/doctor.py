@@ -1,11 +1,11 @@
 """What runs here, and what is missing."""
 
+import contextlib
 import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +53,7 @@ def _machine() -> Iterator[tuple[str, str, str]]:
     from molino.jobs.runners.loopback import check_loopback
     from molino.jobs.runners.temporary import check_temporary_files
 
-    version = platform.python_version()
-    right = sys.version_info[:2] == (3, 11)
-    yield OK if right else WRONG, "python", version if right else f"{version}; this program is locked to 3.11"
+    yield _python()
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"
     free = shutil.disk_usage(os.getcwd()).free
     yield OK, "machine", f"{machine.describe_machine()}; {free / 1e9:,.0f} GB free in this folder"
@@ -64,6 +62,18 @@ def _machine() -> Iterator[tuple[str, str, str]]:
             check()
         except DataError as error:
             yield WRONG, name, str(error)
+
+
+def _python() -> tuple[str, str, str]:
+    import importlib.metadata
+
+    from packaging.specifiers import SpecifierSet
+
+    version, needed = platform.python_version(), ""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        needed = importlib.metadata.metadata(DISTRIBUTION).get("Requires-Python", "")
+    right = SpecifierSet(needed).contains(version, prereleases=True)
+    return OK if right else WRONG, "python", version if right else f"{version}; needed is {needed}"
 
 
 def _packages() -> Iterator[tuple[str, str, str]]:

@@ -90,3 +90,12 @@ def test_a_package_that_is_not_there_or_too_old_is_wrong(monkeypatch, capsys):
     told = capsys.readouterr().out
     assert re.search(r"^!!  xxhash +not installed; run: pip install 'xxhash>=", told, re.MULTILINE)
     assert re.search(r"^!!  pyarrow +1.0; needed is pyarrow>=", told, re.MULTILINE)
+
+
+def test_a_python_that_setup_py_does_not_allow_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.10.4")
+    assert doctor.main([]) == 1
+    assert re.search(r"!!  python +3\.10\.4; needed is .*>=3\.11", capsys.readouterr().out)
+    monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.13.9")
+    doctor.main([])
+    assert re.search(r"ok  python +3\.13\.9\n", capsys.readouterr().out)
