@@ -18,9 +18,9 @@ DEMO := demo
 # a file of tests stays on one core, with what its tests share; the longest first, as tests/conftest.py has them
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 # uv installs what pip would, in a tenth of the time. A lock is complete: --no-deps keeps it from asking for what
-# requirements/overrides.txt leaves out
+# requirements/overrides.txt leaves out. All is compiled once: where PYTHONDONTWRITEBYTECODE is set, every start would do it
 UV ?= $(shell command -v uv || echo $(BIN)/uv)
-INSTALL = $(UV) pip install -q --python $(BIN)/python --no-deps
+INSTALL = $(UV) pip install -q --python $(BIN)/python --no-deps --compile-bytecode
 
 .PHONY: demo demo-names test flink-pieces flink-test test-all check check-all faults bench docs lock clean
 
@@ -97,8 +97,9 @@ $(VENV)/light: requirements/run.txt requirements/uv.txt setup.py
 	@echo "Installing into $(VENV) what names and pca need: 0.5 GB"
 	$(PYTHON) -m venv --clear $(VENV)
 	command -v uv >/dev/null || $(BIN)/pip --disable-pip-version-check -q install --require-hashes -r requirements/uv.txt
-	$(INSTALL) --compile-bytecode --require-hashes -r requirements/run.txt
+	$(INSTALL) --require-hashes -r requirements/run.txt
 	$(INSTALL) -e .
+	$(BIN)/python -m compileall -q molino jobs schemas training transforms
 	touch $@
 
 $(VENV)/installed: $(VENV)/light requirements/dev.txt
