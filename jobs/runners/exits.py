@@ -154,10 +154,17 @@ def end_workers(seconds: float = 5) -> None:
         time.sleep(0.02)
 
 
-def _children() -> list[int]:
-    """Return the processes that any thread of this one started and that have not ended."""
+def end_children(thread: threading.Thread) -> None:
+    """Tell the processes that a thread started to end; Linux only."""
+    for child in _children(thread.native_id):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+
+def _children(thread: int | str | None = "*") -> list[int]:
+    """Return the processes that a thread of this one, or any, started and that have not ended."""
     found = []
-    for path in glob.glob("/proc/self/task/*/children"):
+    for path in glob.glob(f"/proc/self/task/{thread}/children"):
         with contextlib.suppress(OSError), open(path) as file:
             found += [int(child) for child in file.read().split()]
     return [child for child in found if child not in _others and _is_at_work(child)]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.runners.exits import end_workers
+from molino.jobs.runners.exits import end_children, end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
@@ -175,18 +175,21 @@ def _watch_workers() -> None:
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
     handlers = worker_handlers.SubprocessSdkWorkerHandler
+    started: list[Any] = []
     start = getattr(handlers.start_worker, "__wrapped__", handlers.start_worker)
 
     @functools.wraps(start)
     def start_worker(handler: Any) -> None:
         handler.stopping = threading.Event()
         start(handler)
+        started.append(handler)
         threading.Thread(target=tell_of_death, args=(handler,), daemon=True).start()
 
     def tell_of_death(handler: Any) -> None:
         handler.worker_thread.join()
         while not handler.stopping.wait(LOOK_SECONDS):
-            end_workers()  # the runner looks after a worker only when it has heard from those before it
+            for other in started:  # the runner looks after a worker only when it has heard from those before it
+                end_children(other.worker_thread)
             # an answer to whatever it is asked for: who waits for its data looks at nothing else
             for name, future in list(handler.control_conn._futures_by_id.items()):
                 future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=name, error="Worker subprocess exited"))

@@ -68,6 +68,8 @@ class Watch:
             os.environ.pop(ENVIRONMENT, None)
         if self._listens:
             self._end.set()
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+                own.sendto(b"", self._socket.getsockname())  # it waits for messages
             self._thread.join()
             if self._bar is not None:
                 self._bar.close()
