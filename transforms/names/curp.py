@@ -87,12 +87,16 @@ def curp_matrix(curps: pa.Array) -> np.ndarray:
     A character outside ASCII becomes "?", a missing one 0. `curps` is a string array without nulls.
     """
     lengths, text = lengths_and_bytes(curps)
-    right = lengths == LENGTH
-    if right.all() and not (text > 127).any():
+    odd, wide = np.flatnonzero(lengths != LENGTH), (text > 127).any()
+    if not len(odd) and not wide:
         return text.reshape(-1, LENGTH)
     m = np.zeros((len(curps), LENGTH), np.uint8)
-    m[right] = text[np.repeat(right, lengths)].reshape(-1, LENGTH)
-    odd = np.flatnonzero(~right | (m > 127).any(axis=1))
+    starts, first = np.append(0, np.cumsum(lengths)), 0
+    for place in [*odd.tolist(), len(curps)]:  # few are odd, and what lies between two is copied at once
+        m[first:place] = text[starts[first] : starts[place]].reshape(-1, LENGTH)
+        first = place + 1
+    if wide:
+        odd = np.union1d(odd, np.flatnonzero((m > 127).any(axis=1)))
     rows = [curp[:LENGTH].encode("ascii", "replace").ljust(LENGTH, b"\0") for curp in curps.take(odd).to_pylist()]
     m[odd] = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, LENGTH)
     return m
