@@ -217,6 +217,7 @@ def test_verify_loads_neither_beam_nor_numba(tmp_path):
     assert loaded_by(program) & {"apache_beam", "numba", "matplotlib"} == set()
 
 
+@pytest.mark.slow
 def test_training_loads_nothing_of_beam_or_of_the_jobs():
     """Whatever its modules import, and whatever that imports in turn."""
     pytest.importorskip("keras")

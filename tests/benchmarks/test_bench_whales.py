@@ -73,6 +73,7 @@ def test_every_image_is_there_as_often_as_asked(tmp_path):
     assert (folder / "2/b.jpg").read_bytes() == b"b.jpg"
 
 
+@pytest.mark.slow
 def test_the_peers_find_the_same(tmp_path):
     image = np.full((400, 600, 3), (90, 70, 40), np.uint8)
     image[100:200, 300:500] = (20, 30, 160)

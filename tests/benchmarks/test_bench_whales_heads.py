@@ -96,6 +96,7 @@ def scene():
     return photograph(np.round(image).astype(np.uint8), (120, 90, 20, 20))
 
 
+@pytest.mark.slow
 def test_the_smallest_share_is_where_the_head_is_held(scene, monkeypatch):
     monkeypatch.setattr(whales_heads, "BODIES", {"threshold": (3.0,)})
     monkeypatch.setattr(whales_heads, "BOXES", {"head": (0.0, 0.6)})
@@ -108,6 +109,7 @@ def test_the_smallest_share_is_where_the_head_is_held(scene, monkeypatch):
             assert (covered(whales_heads.find_boxes([scene], wanted), scene.head[None])[0] == 1) == expected
 
 
+@pytest.mark.slow
 def test_a_cut_holds_the_whole_head(scene):
     rng = np.random.default_rng(0)
     places = []

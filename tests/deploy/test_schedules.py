@@ -125,6 +125,7 @@ def test_the_real_command_runs_and_its_refusal_is_noticed(tmp_path):
     assert "no file" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_real_command_is_busy_where_another_run_is_at_work(tmp_path):
     (tmp_path / "sep.txt").write_text("CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR\nX|A|B|C\n")
     places = {"MOLINO": f"{tmp_path}/molino", "MOLINO_LOGS": str(tmp_path), "MOLINO_LOCKS": str(tmp_path)}

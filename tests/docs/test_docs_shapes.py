@@ -63,6 +63,7 @@ def demo(tmp_path_factory):
     return folder, json.loads((output / "_manifest.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_cookbook_runs(demo, monkeypatch):
     folder, manifest = demo
     monkeypatch.chdir(folder)

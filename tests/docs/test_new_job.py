@@ -12,6 +12,8 @@ import pytest
 from tests import programs
 from tests.docs.test_docs import ROOT, python_blocks
 
+pytestmark = pytest.mark.slow
+
 PAGE = """# Towns
 
 `molino towns` counts records: `--input`, `--output` and the other options of every job.

@@ -34,6 +34,7 @@ def whales(tmp_path_factory):
     return folder / "whales"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block != RUN], ids=lambda block: block.splitlines()[0])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the libraries that are shown
 def test_what_the_page_shows_runs(block, names, whales, made_run, monkeypatch):  # noqa: F811

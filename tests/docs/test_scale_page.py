@@ -21,6 +21,7 @@ def make_scale():
     return module
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_the_constants(make_scale):
     page = make_scale.PAGE.read_text(encoding="utf-8")
     assert set(make_scale.make_sizes()) == MEASURED

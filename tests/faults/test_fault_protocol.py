@@ -22,6 +22,7 @@ MOMENTS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(
     max_examples=SCHEDULES // len(KINDS) + 1,

@@ -38,6 +38,7 @@ def kinds(manifest):
 LINES = [f"{curp}|P{n}|M|N{n}" for n, curp in enumerate(GOOD * 2 + LOST * 2)]
 
 
+@pytest.mark.slow
 def test_one_each_and_reject(tmp_path, capsys):
     one, _ = run(tmp_path / "one", LINES)
     assert {name: n for name, n in one["counters"].items() if n and name.startswith(("curp", "sex", "age.o"))} == {

@@ -115,6 +115,7 @@ def test_names_below_min_count_are_counted(sample, output):
     assert [warning for warning in manifest["warnings"] if warning["kind"] == "names.rare"] == []
 
 
+@pytest.mark.slow
 def test_tables_that_min_count_empties_are_warned_of(tmp_path, capsys):
     women = [f"AAAA{n:02}0101MDFBBB0{n % 10}|PEÑA|LÓPEZ|ANA" for n in range(6)]
     men = [f"CCCC{n:02}0101HDFBBB0{n % 10}|PEÑA|RUIZ|{name}" for n, name in enumerate(["LUIS", "LUIS", "JUAN"])]

@@ -111,6 +111,7 @@ def test_everything_is_counted_and_listed(output):
     assert {f"plots/{name}" for name in plots} <= listed_paths(manifest)
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_workers(sweep, output, tmp_path):
     for number, options in enumerate((["--worker-mode", "threads"], ["--worker-mode", "processes"])):
         other = tmp_path / str(number)

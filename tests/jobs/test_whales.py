@@ -237,6 +237,7 @@ def test_saliency_finds_the_heads(tmp_path):
     assert hits >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", whales.METHODS)
 def test_every_row_has_a_presence_and_the_report_follows_it(method, tmp_path):
     sample_whales(str(tmp_path), images=PLAIN, width=900, height=600)

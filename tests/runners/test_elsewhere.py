@@ -85,6 +85,7 @@ def _payroll(folder):
     return folder / "sep.txt"
 
 
+@pytest.mark.slow
 def test_a_key_in_a_store_is_read_by_the_workers(tmp_path, monkeypatch):
     put(_payroll(tmp_path), "mem://bucket/sep.txt")
     with storage.open_output("mem://bucket/key") as file:

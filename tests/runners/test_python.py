@@ -102,6 +102,7 @@ def test_a_missing_input_raises_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_process_stays_the_callers(tmp_path, names):
     """In a thread, with a child of the caller's own, whether the run succeeds or fails half-way."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])

@@ -53,6 +53,7 @@ def digest(output):
     return manifest["digest"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["mem://bucket/sea/deep", "mem://bucket/sea/deep/", "mem://bucket/sea/deep/*"])
 def test_the_digest_is_that_of_a_disk(source, sea, tmp_path):
     assert run(sea, tmp_path / "out") == 0

@@ -53,6 +53,7 @@ def test_where_the_user_says(kept_in, tmp_path):
     assert kept_in(NUMBA_CACHE_DIR="~/mine").startswith("home/mine/sources_")
 
 
+@pytest.mark.slow
 def test_in_the_cache_where_the_sources_cannot_be_written(kept_in, tmp_path):
     assert kept_in("sources").startswith("home/.cache/molino/numba/sources_")
     (tmp_path / "given").mkdir()

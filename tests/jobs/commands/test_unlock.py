@@ -131,6 +131,7 @@ def test_a_commit_goes_through_whoever_wants_the_output(output, unlock):
     assert (manifest["options"], wrong) == ({"content": "b"}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--force"]], ids=["asked", "by force"])
 def test_a_process_in_its_commit_cannot_be_stopped(options, output, unlock):
     write(output, far())

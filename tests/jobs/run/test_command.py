@@ -44,6 +44,7 @@ def names(path, out, *more):
     return run("names", "--input", path, "--output", out, "--workers", 1, "--quiet", *more)
 
 
+@pytest.mark.slow
 def test_a_warning_is_on_standard_error_in_the_manifest_and_first_in_the_report(doubtful, tmp_path, capsys):
     out = tmp_path / "out"
     assert names(doubtful, out) == 0

@@ -261,6 +261,7 @@ def names(tmp_path):
     return on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("master", ["127.0.0.1:9", "nowhere.invalid:8081"])
 def test_a_master_that_does_not_answer_ends_the_command_at_once(master, names):
     code, (line,) = names(master, "--flink_submit_uber_jar")
@@ -269,6 +270,7 @@ def test_a_master_that_does_not_answer_ends_the_command_at_once(master, names):
     assert line.endswith("; check --flink_master")
 
 
+@pytest.mark.slow
 def test_a_job_server_that_cannot_be_fetched_is_named(server, names):
     code, (line,) = names(server.url, "--flink_submit_uber_jar")
     assert code == 1

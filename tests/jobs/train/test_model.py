@@ -82,6 +82,7 @@ def tree(folder):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", [False, True])
 @pytest.mark.parametrize("supervised", [False, True])
 def test_the_model_gives_the_vectors_of_its_table(tmp_path, titles, hub, capsys, normalization, supervised):

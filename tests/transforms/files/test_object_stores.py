@@ -537,6 +537,7 @@ def body(code, message="so it is"):
     return f"<Error><Code>{code}</Code><Message>{message}</Message><X>{SECRET}</X></Error>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "code", "remedy"),
     [
@@ -569,6 +570,7 @@ def test_a_store_that_throttles_is_asked_again(monkeypatch):
     assert len(asked) == 3
 
 
+@pytest.mark.slow
 def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     with answering((501, body("NotImplemented"))) as (url, asked):
         storage.use_options(s3_at(url))
@@ -581,6 +583,7 @@ def test_a_store_without_conditions_is_written_plainly(monkeypatch):
     assert [command for command, condition in told[told.index(("PUT", None)) :]] == ["PUT"]  # it is asked once for all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 def test_where_there_is_no_server(scheme, monkeypatch):
     with answering((200, "")) as (url, _):

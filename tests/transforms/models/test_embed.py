@@ -67,6 +67,7 @@ def test_hard_titles_bit_for_bit(planned, small, hub):
         assert same_bits(found, expected), name
 
 
+@pytest.mark.slow
 def test_any_title_bit_for_bit(planned, small, hub):
     models = {name: hub.load(one.folder) for name, one in small.items()}
 

@@ -59,6 +59,7 @@ KEYED = st.lists(
 SCHEMA = pa.schema([("k", pa.int16()), ("at", pa.int64()), ("v", pa.string()), ("list", pa.list_(pa.int64()))])
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(rows=KEYED, size=st.integers(1, 31), keep=st.sampled_from(["first", "last"]), groups=st.sampled_from([1, 5]))
 def test_one_row_of_each_key_is_kept_whatever_the_batches(rows, size, keep, groups):

@@ -50,6 +50,7 @@ def test_the_hash_is_that_of_plain_python(before, values):
     assert hash_strings(array).tolist() == [plain_hash(value) for value in values]
 
 
+@pytest.mark.slow
 def test_the_hash_is_the_same_in_every_process():
     code = "import pyarrow as pa; from molino.transforms.rows.partition import hash_strings as h; "
     code += "print(h(pa.array(['MUÑOZ']))[0])"

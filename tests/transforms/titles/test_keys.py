@@ -131,6 +131,7 @@ def test_a_larger_share_keeps_what_a_smaller_one_took():
     assert set(np.flatnonzero(small == 2)) <= set(np.flatnonzero(large == 2))
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_in_every_process():
     code = "import pyarrow as pa; from molino.transforms.titles.keys import near_keys as n; "
     code += "print(n(pa.array(['Sofá ½']))[0])"

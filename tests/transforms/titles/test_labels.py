@@ -180,6 +180,7 @@ def read(count):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spills", [True, False])
 def test_nothing_warns_in_a_pipeline_of_someone_else(spills, planned, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(module, "make_graph", lambda labels: {"transform/graph": b"made by another process"})
