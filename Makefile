@@ -60,12 +60,13 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not flink" -x
 
-check-all:
+check-all: $(VENV)/installed
 	for version in $(PYTHONS); do \
 	  found=$$($(call FIND,$$version)); \
 	  if [ -z "$$found" ]; then echo "no Python $$version here"; continue; fi; \
 	  $(MAKE) check PYTHON=$$found VENV=.venv-$$version || exit 1; \
 	done
+	$(BIN)/python -m pytest tests/setup/test_pythons.py
 
 faults: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults
