@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, SampleInput
+from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import (
     Parser,
     add_run_options,
     add_text_options,
+    fitting,
     format_rejects,
     natural,
     place,
@@ -25,7 +26,7 @@ from molino.transforms.warnings import DataWarning, example_of
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
     from molino.transforms.pca.read_vectors import VectorColumns, Vectors
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
 TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
 VECTOR_TYPES = ("float16", "float32", "float64")
+error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 
 DESCRIPTION = """
 Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
@@ -65,24 +67,20 @@ def parser() -> Parser:
     )
     add_text_options(made, {}, delimiter=",", encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    vectors.add_argument(
+    vectors.option(
         "--column",
+        "NAME",
+        str,
+        "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
         nargs="+",
         required=True,
-        metavar="NAME",
-        help="column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
     )
     carried = vectors.add_mutually_exclusive_group()
     carried.add_argument(
         "--keep", nargs="+", default=(), metavar="NAME", help="carry these columns alone (default: all but --column)"
     )
     carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
-    vectors.add_argument(
-        "--numbers",
-        type=positive,
-        metavar="N",
-        help="of a vector (default: the commonest of a sample); others are rejects",
-    )
+    vectors.option("--numbers", "N", positive, "of a vector (default: the commonest of a sample); others are rejects")
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
     kept.add_argument(
@@ -91,27 +89,15 @@ def parser() -> Parser:
         metavar="E",
         help="write the fewest whose mean cosine error over the sampled pairs is at most E",
     )
-    vectors.add_argument(
-        "--center", action="store_true", help="subtract the mean, as is usual elsewhere; cosines are not kept"
-    )
-    vectors.add_argument(
-        "--vector-type", choices=VECTOR_TYPES, help="of the rotated vectors (default: that of the column)"
-    )
+    vectors.switch("--center", "subtract the mean, as is usual elsewhere; cosines are not kept")
+    vectors.choice("--vector-type", VECTOR_TYPES, "of the rotated vectors (default: that of the column)", default=None)
     sample = made.add_argument_group("sample")
-    sample.add_argument(
-        "--against", metavar="COLUMN", help="another column of vectors: compare cosines and neighbours with its own too"
+    sample.option(
+        "--against", "COLUMN", str, "another column of vectors: compare cosines and neighbours with its own too"
     )
-    sample.add_argument("--label-column", metavar="NAME", help="what the report calls a row (default: its number)")
-    sample.add_argument("--seed", type=natural, default=1, metavar="N", help="of the sample (default 1)")
+    sample.option("--label-column", "NAME", str, "what the report calls a row (default: its number)")
+    sample.option("--seed", "N", natural, "of the sample", 1)
     return made
-
-
-def error_limit(text: str) -> float:
-    """Parse the mean error of a cosine: above 0, at most 2."""
-    number = float(text)
-    if not 0 < number <= 2:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 2, not {text}")
-    return number
 
 
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
@@ -124,8 +110,8 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
     import os
 
     from molino.jobs.run import inputs
-    from molino.jobs.run.manifest import MANIFEST
     from molino.transforms.files import storage
+    from molino.transforms.manifest import MANIFEST
 
     listings: list[Listing] = []
     for path in dict.fromkeys(args.input):
@@ -180,7 +166,7 @@ def list_run(folder: str, column: str) -> "Listing":
     return Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 
 
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the footers of the files, count the records of texts, and return what the run will do.
 
     Raises:
@@ -188,7 +174,6 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
       DataError: a file cannot be read, or the column holds no vectors.
     """
     from molino.jobs.run.inputs import input_files
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from molino.schemas.rejects import REJECTS
@@ -328,13 +313,13 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample pca`."""
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write")
-    parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
-    parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
-    parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")
-    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+    parser.option("--output", "FILE", place, "Parquet file to write", required=True)
+    parser.option("--rows", "N", positive, "rows", 1000)
+    parser.option("--numbers", "N", positive, "of each vector", 2)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2016)", 2016)
+    parser.switch("--hostile", "add rows that a job must reject")
 
 
 def write_sample(args: argparse.Namespace) -> str:

@@ -3,12 +3,10 @@
 import argparse
 import dataclasses
 import functools
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import text_size
-from molino.jobs.job import Example, Job
+from molino.jobs.job import Example, Job, Plan
 from molino.jobs.options import (
     Parser,
     add_not_finite,
@@ -18,6 +16,7 @@ from molino.jobs.options import (
     format_rejects,
     place,
     read_options,
+    sha256_digits,
     text_format,
 )
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
     import pyarrow as pa
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.predict.predict_titles import Classifier
     from molino.transforms.text.sources import Source, TextFormat
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 COLUMNS = {"title": "title", "language": "language"}
 OPTIONAL = ("language",)
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 DESCRIPTION = """
 The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first, and
@@ -73,29 +71,16 @@ def parser() -> Parser:
     add_run_options(made)
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")
-    model.add_argument(
-        "--model",
-        type=place,
-        required=True,
-        metavar="DIR",
-        help="output of molino train titles, or the SavedModel in it, also on gs://",
+    model.option(
+        "--model", "DIR", place, "output of molino train titles, or the SavedModel in it, also on gs://", required=True
     )
-    model.add_argument("--model-sha256", type=sha256_digits, metavar="HEX", help="digest that the SavedModel must have")
-    model.add_argument(
-        "--trust-model", action="store_true", help="take one whose operations can touch files or the network"
-    )
+    model.option("--model-sha256", "HEX", sha256_digits, "digest that the SavedModel must have")
+    model.switch("--trust-model", "take one whose operations can touch files or the network")
     add_not_finite(model, "scores")
     return made
 
 
-def sha256_digits(text: str) -> str:
-    """Parse the digits of a sha256."""
-    if not SHA256.fullmatch(text.lower()):
-        raise argparse.ArgumentTypeError(f"must be the 64 digits of a sha256, not {text!r}")
-    return text.lower()
-
-
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and the classifier and return what the run will do.
 
     Raises:
@@ -105,7 +90,6 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     import pyarrow as pa
 
     from molino.jobs.run.output import cut
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import KEPT_DOC, PREDICTED
     from molino.schemas.rejects import REJECTS
@@ -123,7 +107,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     predicted = pa.schema([*PREDICTED, *kept], PREDICTED.metadata)
     check_kept(predicted, kept)
     datasets = {"predictions": predicted, "rejects": REJECTS}
-    return Plan(
+    return texts.plan(
+        amount={"dataset": "predictions", "span_bytes": args.span_bytes, "shards": shards},
         job="predict",
         options=dataclasses.asdict(options),
         datasets=datasets,
@@ -137,19 +122,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
             sources=texts.sources,
             span_bytes=args.span_bytes,
         ),
-        warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
-        findings=texts.findings,
-        total_bytes=texts.bytes,
-        size=functools.partial(
-            text_size,
-            texts.sources,
-            texts.heads,
-            text,
-            dataset="predictions",
-            span_bytes=args.span_bytes,
-            shards=shards,
-        ),
+        warnings=few,
+        warn=[functools.partial(warn_not_finite, way=options.not_finite)],
         sends={classifier.digest: classifier.path},
     )
 

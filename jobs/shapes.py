@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job
+from molino.jobs.job import Example, Job, Plan
 from molino.jobs.options import Parser, add_run_options, natural, positive
 from molino.transforms.errors import OptionError
 from molino.transforms.warnings import DataWarning
@@ -16,7 +16,7 @@ from molino.transforms.warnings import DataWarning
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
@@ -43,35 +43,26 @@ def parser() -> Parser:
     made = Parser(prog="molino shapes", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(made, inputs="", shuffles=False)
     points = made.add_argument_group("points")
-    points.add_argument(
+    points.choice(
         "--points",
-        choices=("generated", "study"),
-        default="generated",
-        help="generated (default): by a seed; study: the published study's own, bit for bit",
+        ("generated", "study"),
+        "generated (default): by a seed; study: the published study's own, bit for bit",
     )
-    points.add_argument(
-        "--rows",
-        type=positive,
-        default=200_000,
-        metavar="N",
-        help="training points; a twentieth each for validation and test besides (default 200,000)",
-    )
-    points.add_argument("--seed", type=natural, default=1, metavar="N", help="of generated points (default 1)")
+    points.option("--rows", "N", positive, "training points; a twentieth each for validation and test besides", 200_000)
+    points.option("--seed", "N", natural, "of generated points", 1)
     networks = made.add_argument_group("networks")
-    networks.add_argument(
-        "--sweep", default="default", metavar="NAME", help="default, study, or a YAML file (default: default)"
-    )
-    networks.add_argument(
+    networks.option("--sweep", "NAME", str, "default, study, or a YAML file (default: default)", "default")
+    networks.option(
         "--problem",
-        type=named_problem,
-        nargs="+",
+        "NAME[=R]",
+        named_problem,
+        "of the sweep's problems only these; R is another radius or frequency",
         default=[],
-        metavar="NAME[=R]",
-        help="of the sweep's problems only these; R is another radius or frequency",
+        nargs="+",
     )
     out = made.add_argument_group("what to write")
-    out.add_argument("--no-plots", action="store_true", help="no pictures, neither in plots/ nor in the report")
-    out.add_argument("--timings", action="store_true", help="fill the column of seconds; it differs from run to run")
+    out.switch("--no-plots", "no pictures, neither in plots/ nor in the report")
+    out.switch("--timings", "fill the column of seconds; it differs from run to run")
     return made
 
 
@@ -82,7 +73,7 @@ def named_problem(text: str) -> str:
     return text
 
 
-def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
+def plan(args: argparse.Namespace, _: Sequence) -> Plan:
     """Read the sweep and return what the run will do.
 
     Raises:
@@ -90,7 +81,6 @@ def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
       DataError: the sweep cannot be read or used.
     """
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
-    from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
     from molino.transforms.shapes.points import parse_problem
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep

@@ -8,8 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import Parser, add_keep, add_run_options, check_kept, format_rejects, natural, place, positive
+from molino.jobs.job import Example, Job, Plan, SampleInput
+from molino.jobs.options import (
+    Options,
+    Parser,
+    add_keep,
+    add_run_options,
+    check_kept,
+    format_rejects,
+    natural,
+    place,
+    positive,
+)
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
@@ -17,7 +27,7 @@ from molino.transforms.warnings import DataWarning, example_of
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.images.list_images import Units
     from molino.transforms.whales.extract import Extraction
@@ -49,79 +59,52 @@ def parser() -> Parser:
     made = Parser(prog="molino whales", description=DESCRIPTION, epilog=EPILOG)
     add_run_options(made, inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
     where = made.add_argument_group("Parquet shards")
-    where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
-    where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
+    where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")
+    where.option("--bytes-column", "NAME", str, "of the images' bytes", "bytes")
     add_keep(where, "columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made
 
 
-def _add_method_options(how: argparse._ArgumentGroup) -> None:
-    how.add_argument(
+def _add_method_options(how: Options) -> None:
+    how.choice(
         "--method",
-        choices=METHODS,
-        default=METHODS[0],
-        help="original (default): the published algorithm, exactly; fast: about the same at a reduced size; saliency: "
-        "a box around the head, of a share that you choose",
+        METHODS,
+        "original (default): the published algorithm, exactly; fast: about the same at a reduced size; "
+        "saliency: a box around the head, of a share that you choose",
     )
-    how.add_argument("--share", type=float, default=0.15, metavar="R", help="saliency: of the image (default 0.15)")
-    how.add_argument(
-        "--anywhere", action="store_true", help="saliency: nobody aimed; the animal need not be near the middle"
-    )
-    how.add_argument("--bins", type=positive, default=16, metavar="N", help="of each colour channel (default 16)")
-    how.add_argument(
-        "--threshold",
-        type=float,
-        default=0.25,
-        metavar="R",
-        help="correlation with the whole image below which a part is marked (default 0.25)",
-    )
-    how.add_argument(
-        "--smallest", type=positive, default=10, metavar="PX", help="a part with a shorter side stays (default 10)"
-    )
-    how.add_argument(
-        "--kernel", type=positive, default=40, metavar="PX", help="side of what a mark must hold (default 40)"
-    )
-    how.add_argument(
+    how.option("--share", "R", float, "saliency: of the image", 0.15)
+    how.switch("--anywhere", "saliency: nobody aimed; the animal need not be near the middle")
+    how.option("--bins", "N", positive, "of each colour channel", 16)
+    how.option("--threshold", "R", float, "correlation with the whole image below which a part is marked", 0.25)
+    how.option("--smallest", "PX", positive, "a part with a shorter side stays", 10)
+    how.option("--kernel", "PX", positive, "side of what a mark must hold", 40)
+    how.option(
         "--max-pixels",
-        type=positive,
+        "N",
+        positive,
+        "larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 "
+        "M pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 "
+        "GB",
         default=160_000_000,
-        metavar="N",
-        help="larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 M "
-        "pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 GB",
     )
-    how.add_argument(
-        "--max-bytes", type=positive, default=250_000_000, metavar="N", help="larger files are rejects (default 250 M)"
-    )
-    how.add_argument(
+    how.option("--max-bytes", "N", positive, "larger files are rejects (default 250 M)", 250_000_000)
+    how.choice(
         "--damaged",
-        choices=("reject", "keep"),
-        default="reject",
-        help="a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row with "
-        "damaged set, whose box and crop may be of the damage",
+        ("reject", "keep"),
+        "a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row "
+        "with damaged set, whose box and crop may be of the damage",
     )
 
 
-def _add_output_options(out: argparse._ArgumentGroup) -> None:
-    out.add_argument(
-        "--crop-quality",
-        type=natural,
-        default=90,
-        metavar="Q",
-        help="of the crop's JPEG, 1 to 100; 0 writes no crop (default 90)",
-    )
-    out.add_argument(
-        "--crop-size", type=natural, default=0, metavar="N", help="add N by N RGB pixels for training (default 0: none)"
-    )
-    out.add_argument("--mask", choices=("none", "png", "rle"), default="none", help="add the mask (default none)")
-    out.add_argument(
-        "--write-images", action="store_true", help="write extract, mask, mask-areas and areas of every image too"
-    )
-    out.add_argument("--timings", action="store_true", help="fill the columns of times; they differ from run to run")
-    out.add_argument(
-        "--report-images", type=natural, default=2000, metavar="N", help="in the contact sheet (default 2000; 0: none)"
-    )
+def _add_output_options(out: Options) -> None:
+    out.option("--crop-quality", "Q", natural, "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
+    out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
+    out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
+    out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
+    out.switch("--timings", "fill the columns of times; they differ from run to run")
+    out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
 
 
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
@@ -135,7 +118,7 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
     return find_inputs(args.input, photographs=True, follow_links=args.follow_links)
 
 
-def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
+def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     """Look at the inputs and return what the run will do.
 
     Raises:
@@ -144,7 +127,6 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
     """
     import pyarrow as pa
 
-    from molino.jobs.run.runs import Plan
     from molino.schemas import field
     from molino.schemas.rejects import REJECTS
     from molino.schemas.whales import KEPT_DOC
@@ -327,16 +309,14 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample whales`."""
-    parser.add_argument(
-        "--output", type=place, required=True, metavar="DIR", help="folder; gets images/ and truth.parquet"
-    )
-    parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
-    parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
-    parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
-    parser.add_argument("--height", type=positive, default=1000, metavar="PX", help="of each image (default 1000)")
-    parser.add_argument("--hostile", action="store_true", help="add files that a job must reject, skip or survive")
+    parser.option("--output", "DIR", place, "folder; gets images/ and truth.parquet", required=True)
+    parser.option("--images", "N", positive, "images", 40)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2015)", 2015)
+    parser.option("--width", "PX", positive, "of each image (default 1500)", 1500)
+    parser.option("--height", "PX", positive, "of each image (default 1000)", 1000)
+    parser.switch("--hostile", "add files that a job must reject, skip or survive")
 
 
 def write_sample(args: argparse.Namespace) -> str:

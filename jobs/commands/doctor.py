@@ -14,8 +14,7 @@ import molino
 from molino import machine
 from molino.caches import in_home
 from molino.jobs.job import load_jobs, load_trainings
-from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
-from molino.jobs.runners.flags import is_embedded
+from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
 from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 

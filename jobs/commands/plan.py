@@ -9,14 +9,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
-from molino.jobs.job import Job, load_all
-from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, many
-from molino.jobs.runners.flags import is_embedded
+from molino.jobs.job import Job, Plan, load_all
+from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, is_embedded, many
 from molino.transforms.warnings import print_warnings, to_json
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
-    from molino.jobs.run.runs import Plan
 
 ABOUT = "what a run of a job will take, before it runs"
 DESCRIPTION = """
@@ -84,7 +82,7 @@ def plan_parser(job: Job) -> Parser:
     return parser
 
 
-def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple["Plan", "Forecast"]:
+def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> "tuple[Plan, Forecast]":
     """Return the plan of a run with these options, and what it will take.
 
     Raises:
@@ -99,7 +97,7 @@ def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple[
     return order.plan, order.forecast()
 
 
-def _format_seen(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _format_seen(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield what a look at the input saw; of a training each line has a name of its own."""
     for line in plan.findings:
         name, _, text = line.partition(" ")

@@ -3,12 +3,13 @@
 import argparse
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from molino.jobs.options import many
+from molino.jobs.forecast.sizes import text_size
+from molino.jobs.job import Plan, Warn
+from molino.jobs.options import is_embedded, many
 from molino.jobs.run.inputs import input_files
-from molino.jobs.run.runs import Warn
-from molino.jobs.runners.flags import is_embedded
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import Listing
 from molino.transforms.text.encodings import warn_of_text
@@ -39,6 +40,30 @@ class TextInput:
     findings: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
     warn: tuple[Warn, ...]
+
+    def plan(
+        self,
+        *,
+        amount: Mapping[str, Any],
+        warnings: Sequence[DataWarning] = (),
+        warn: Sequence[Warn] = (),
+        **facts: Any,
+    ) -> Plan:
+        """Return the plan of a job that brings its rows together in shards.
+
+        Args:
+          amount: of what is to do, as `text_size` takes it.
+          warnings, warn: besides those of the texts.
+          facts: what else a plan has.
+        """
+        return Plan(
+            warnings=[*self.warnings, *warnings],
+            warn=[*self.warn, *warn],
+            findings=self.findings,
+            total_bytes=self.bytes,
+            size=functools.partial(text_size, self.sources, self.heads, self.text, **amount),
+            **facts,
+        )
 
 
 def text_input(
