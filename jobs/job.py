@@ -169,6 +169,15 @@ def load_jobs() -> dict[str, Job]:
     return {name: load_job(name) for name in code.pipelines()}
 
 
+def jobs_by_extra(package: str = "") -> dict[str, list[str]]:
+    """Return which jobs need each extra of setup.py, or of those the ones that need a package too."""
+    found: dict[str, list[str]] = {}
+    for job in load_jobs().values():
+        if job.extra and (not package or package in job.packages):
+            found.setdefault(job.extra, []).append(job.name)
+    return found
+
+
 @functools.cache
 def load_trainings() -> dict[str, Job]:
     """Return all trainings of this program by their commands, such as "train titles"."""

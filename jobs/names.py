@@ -145,12 +145,7 @@ def parser() -> Parser:
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
-    """Look at the inputs and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is not delimited text with the wanted columns, or all are empty.
-    """
+    """Look at the inputs and return what the run will do."""
     from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS

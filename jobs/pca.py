@@ -17,6 +17,7 @@ from molino.jobs.options import (
     natural,
     place,
     positive,
+    read_options,
     text_format,
 )
 from molino.transforms.errors import DataError, OptionError
@@ -167,12 +168,7 @@ def list_run(folder: str, column: str) -> "Listing":
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
-    """Look at the footers of the files, count the records of texts, and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: a file cannot be read, or the column holds no vectors.
-    """
+    """Look at the footers of the files, count the records of texts, and return what the run will do."""
     from molino.jobs.run.inputs import input_files
     from molino.jobs.run.text_input import text_input
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
@@ -199,15 +195,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
     own = {"float": "float32"}.get(own, own)
-    how = Rotation(
-        components=args.components,
-        max_cosine_error=args.max_cosine_error,
-        center=args.center,
-        against=args.against,
-        vector_type=args.vector_type or (own if own in VECTOR_TYPES else "float64"),
-        label=args.label_column,
-        seed=args.seed,
-    )
+    vector_type = args.vector_type or (own if own in VECTOR_TYPES else "float64")
+    how = read_options(Rotation, args, vector_type=vector_type, label=args.label_column)
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
     options |= dataclasses.asdict(how) | ({name: getattr(text, name) for name in TEXT_OPTIONS} if texts else {})
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}

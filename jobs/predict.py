@@ -81,12 +81,7 @@ def parser() -> Parser:
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
-    """Look at the inputs and the classifier and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
-    """
+    """Look at the inputs and the classifier and return what the run will do."""
     import pyarrow as pa
 
     from molino.jobs.run.output import cut

@@ -74,12 +74,7 @@ def named_problem(text: str) -> str:
 
 
 def plan(args: argparse.Namespace, _: Sequence) -> Plan:
-    """Read the sweep and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: the sweep cannot be read or used.
-    """
+    """Read the sweep and return what the run will do."""
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
     from molino.transforms.shapes.points import parse_problem

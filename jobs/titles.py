@@ -173,12 +173,7 @@ def named_digest(text: str) -> tuple[str, str]:
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
-    """Look at the inputs and the models and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is no file of titles, all are empty, or a model cannot be used.
-    """
+    """Look at the inputs and the models and return what the run will do."""
     from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS

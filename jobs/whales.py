@@ -19,9 +19,10 @@ from molino.jobs.options import (
     natural,
     place,
     positive,
+    read_options,
 )
 from molino.transforms.errors import DataError, OptionError
-from molino.transforms.warnings import DataWarning, example_of
+from molino.transforms.warnings import DataWarning, example_of, warning_of_skipped
 
 # Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -119,12 +120,7 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
 
 
 def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
-    """Look at the inputs and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: a shard cannot be read, or two images have the same key.
-    """
+    """Look at the inputs and return what the run will do."""
     import pyarrow as pa
 
     from molino.schemas import field
@@ -159,10 +155,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
 
 
 def _skipped(units: "Units") -> list:
-    return [
-        DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", int(n), example_of(units.skipped, reason))
-        for reason, n in sorted(units.skipped.items())
-    ]
+    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in sorted(units.skipped)]
 
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
@@ -190,6 +183,8 @@ SKIPPED = {
 
 def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
+    import pyarrow as pa
+
     from molino.transforms.images.list_images import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
@@ -213,20 +208,9 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         made = salient if args.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
-    return Extraction(
-        method=args.method,
-        parameters=made,
-        max_pixels=args.max_pixels,
-        max_bytes=args.max_bytes,
-        damaged=args.damaged,
-        crop_quality=args.crop_quality,
-        crop_size=args.crop_size,
-        mask=args.mask,
-        write_images=args.write_images,
-        timings=args.timings,
-        thumbnails=args.report_images > 0,
-        columns=ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep)),
-    )
+    columns = ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep))
+    more = {"parameters": made, "thumbnails": args.report_images > 0, "columns": columns, "kept": pa.schema([])}
+    return read_options(Extraction, args, **more)
 
 
 def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", units: "Units", most: int) -> None:

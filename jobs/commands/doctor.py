@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import molino
 from molino import machine
 from molino.caches import in_home
-from molino.jobs.job import load_jobs, load_trainings
+from molino.jobs.job import jobs_by_extra, load_trainings
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
 from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
@@ -101,11 +101,9 @@ def _extras() -> Iterator[tuple[str, str, str]]:
 
 def extras() -> dict[str, str]:
     """Return what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed."""
-    jobs: dict[str, list[str]] = {}
-    for job in load_jobs().values():
-        jobs.setdefault(job.extra, []).append(job.name)
-    jobs.pop("", None)
-    purposes = {extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs.items()}
+    purposes = {
+        extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs_by_extra().items()
+    }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
     return {

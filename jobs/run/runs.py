@@ -180,7 +180,7 @@ def clear_staging(run: Run, *, units: bool = False) -> None:
     if units:
         storage.delete_tree(run.units, below=run.output)
         return
-    kept = kept_paths(run.units, begun=False)
+    kept = kept_paths(run.units)
     for file in storage.list_tree(run.units):
         if file.path not in kept:
             storage.delete_file(file.path, below=run.output)

@@ -78,12 +78,7 @@ def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo"]:
 
 
 def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
-    """Look at the input and return what the comparison will do.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: the input is not there, not what was written, or not what is asked for.
-    """
+    """Look at the input and return what the comparison will do."""
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
     from molino.training.backend import choose_backend
     from molino.training.compare import read_published

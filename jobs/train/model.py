@@ -84,11 +84,7 @@ def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo | Listing"]:
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Plan:
-    """Look at the input and return what the training will do.
-
-    Raises:
-      DataError: the input is not there, or not what was written; or Keras is not there.
-    """
+    """Look at the input and return what the training will do."""
     from molino.jobs.run.inputs import input_files
     from molino.jobs.run.manifest import read_manifest
     from molino.training.backend import choose_backend

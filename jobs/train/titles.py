@@ -112,12 +112,7 @@ def named_folder(text: str) -> tuple[str, str]:
 
 
 def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
-    """Look at the run, the models and the options, and return what the training will do.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: the run or a model is not there, not what was written, or not what is asked for.
-    """
+    """Look at the run, the models and the options, and return what the training will do."""
     from molino.schemas.training import PREDICTIONS
     from molino.training.backend import choose_backend
     from molino.training.source import choose_embeddings, find_leaks, open_source
