@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molino import code
-from molino.jobs.forecast.sizes import Size
+from molino.jobs.forecast.estimate import Size
 from molino.jobs.options import Parser
 from molino.transforms.progress import STAGES
 from molino.transforms.warnings import DataWarning

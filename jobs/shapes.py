@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import Size
+from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan
 from molino.jobs.options import Parser, add_run_options, natural, positive
 from molino.transforms.errors import OptionError

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import RowWork
 from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import (
     Options,
@@ -195,14 +194,12 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     columns = title_columns(options, models)
     check_kept(columns.schema, columns.kept)
     numbers = sum(model.dim for model in models)
-    each = RowWork(
-        keyed=key_titles,
-        models=sum(model.bytes for model in models),
-        amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
-    )
+    each = {"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)}
+    held = sum(model.bytes for model in models)
+    amount = {"dataset": "titles", "span_bytes": args.span_bytes, "shards": shards}
     datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return texts.plan(
-        amount={"dataset": "titles", "span_bytes": args.span_bytes, "shards": shards, "work": each},
+        amount=amount | {"keyed": key_titles, "models": held, "amounts": each},
         job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,

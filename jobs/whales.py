@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import Size
+from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import (
     Options,
