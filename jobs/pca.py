@@ -102,25 +102,17 @@ def parser() -> Parser:
 
 
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
-    """Return the Parquet files that paths, globs, folders and finished runs name; of a run those that hold the column.
-
-    Raises:
-      OptionError: the output would lie inside a run.
-      DataError: there is none, or a run is not finished.
-    """
-    import os
-
+    """Return the Parquet files that paths, globs, folders and runs name; of a run those that hold the column."""
     from molino.jobs.run import inputs
     from molino.transforms.files import storage
     from molino.transforms.manifest import MANIFEST
 
     listings: list[Listing] = []
     for path in dict.fromkeys(args.input):
-        is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
-        if is_run and os.path.abspath(args.output).startswith(os.path.abspath(path) + "/"):
-            raise OptionError(f"--output {args.output} lies inside --input {path}; choose another --output")
-        of_run = [list_run(path, args.column[0])] if is_run else []
-        listings += of_run or inputs.find_inputs([path], follow_links=args.follow_links)
+        if not path.endswith(".parquet") and storage.exists(storage.join(path, MANIFEST)):
+            listings.append(list_run(path, args.column[0]))
+        else:
+            listings += inputs.find_inputs([path], follow_links=args.follow_links)
     return listings
 
 
@@ -130,15 +122,13 @@ def list_run(folder: str, column: str) -> "Listing":
     Raises:
       DataError: the run is not finished, or no data set holds the column, or more than one does.
     """
-    import os
-
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
     from molino.transforms.files.list_files import Listing
     from molino.transforms.pca.numbers import is_vectors
     from molino.transforms.pca.read_vectors import read_schema
 
-    root = os.path.abspath(folder) if storage.is_local(folder) else folder
+    root = storage.folder(folder)
     manifest = read_finished(root)
     if manifest is None:
         raise DataError(f"{folder} is no finished run: a commit is under way or was cut short; wait, or repeat it")

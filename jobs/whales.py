@@ -109,11 +109,7 @@ def _add_output_options(out: Options) -> None:
 
 
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
-    """Return what the folders, globs and paths of `--input` name.
-
-    Raises:
-      DataError: one names no file.
-    """
+    """Return what the folders, globs and paths of `--input` name."""
     from molino.jobs.run.inputs import find_inputs
 
     return find_inputs(args.input, photographs=True, follow_links=args.follow_links)

@@ -57,12 +57,7 @@ def parser() -> Parser:
 
 
 def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo"]:
-    """Return the files that are read.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: a file is not there.
-    """
+    """Return the files that are read."""
     from molino.jobs.run.inputs import find_inputs, input_files
 
     if bool(args.published) != bool(args.metadata) or bool(args.input) == bool(args.published):

@@ -95,11 +95,7 @@ def check_local(output: str | None) -> None:
 
 
 def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
-    """Return the data files of the run that is trained on, which stay when it is replaced; none where it is no run.
-
-    Raises:
-      DataError: the output is in a store.
-    """
+    """Return the data files of the run that is trained on, which stay when it is replaced; none where it is no run."""
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
     from molino.transforms.manifest import data_files

@@ -69,11 +69,7 @@ def parser() -> Parser:
 
 
 def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo | Listing"]:
-    """Return the file of titles, or the manifest of the run of them.
-
-    Raises:
-      DataError: there is no such file.
-    """
+    """Return the file of titles, or the manifest of the run of them."""
     from molino.jobs.run.inputs import find_inputs
     from molino.training.runs import is_run
 
