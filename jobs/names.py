@@ -1,4 +1,16 @@
-"""The names job: from payroll rows to one row per person and the tables of surnames and given names."""
+"""One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
+
+Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
+listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
+
+examples:
+  molino sample names --output demo/sep.txt
+  molino names --input demo/sep.txt --output demo/names
+  molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
+      --project P --region R --temp_location gs://bucket/tmp
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -44,22 +56,6 @@ KEY_VARIABLE = "MOLINO_CURP_KEY"
 
 CURPS = {"keep": ", and their CURPs", "hash": ", and keyed hashes of their CURPs", "drop": ""}
 
-DESCRIPTION = """
-One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
-
-Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
-listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
-"""
-EPILOG = """
-examples:
-  molino sample names --output demo/sep.txt
-  molino names --input demo/sep.txt --output demo/names
-  molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
-      --project P --region R --temp_location gs://bucket/tmp
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NamesOptions:
@@ -94,7 +90,7 @@ class NamesOptions:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino names", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino names", description=__doc__)
     add_run_options(made)
     add_text_options(made, COLUMNS, delimiter="|", encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")

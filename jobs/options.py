@@ -95,6 +95,9 @@ class Group(Options, argparse._ArgumentGroup):
 class Parser(Options, argparse.ArgumentParser):
     """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
 
+    Args:
+      description: for people, such as the docstring of the module; from "examples:" on it stands below the options.
+
     Attributes:
       raises: what is wrong with the options is an OptionError, and not the end of the process.
       examples: commands of which the last is one of this parser, and works after the others; by default the first of
@@ -103,11 +106,12 @@ class Parser(Options, argparse.ArgumentParser):
 
     raises = False
 
-    def __init__(self, *, prog: str, description: str, epilog: str = "", exit_codes: str = EXIT_CODES):
+    def __init__(self, *, prog: str, description: str | None, epilog: str = "", exit_codes: str = EXIT_CODES):
+        about, examples = split_examples(description or "")
         super().__init__(
             prog=prog,
-            description=textwrap.dedent(description).strip(),
-            epilog=textwrap.dedent(epilog).strip() + "\n\n" + exit_codes,
+            description=about,
+            epilog=f"{examples or epilog}\n\n{exit_codes}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -212,6 +216,12 @@ def is_embedded(runner: str) -> bool:
     DirectRunner is a name for three engines that Beam chooses among without saying; here it is always this one.
     """
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
+
+
+def split_examples(text: str) -> tuple[str, str]:
+    """Return what stands before "examples:" in a description, and that with all behind it."""
+    about, mark, examples = textwrap.dedent(text).strip().partition("examples:\n")
+    return about.strip(), mark + examples
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

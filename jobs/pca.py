@@ -1,4 +1,18 @@
-"""The pca job: vectors rotated to their principal components, with cosine similarities kept."""
+"""Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
+columns of numbers in Parquet or CSV.
+
+Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
+well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
+
+examples:
+  molino pca --input points.csv --column x y --output out
+  molino pca --input flowers.csv.gz --delimiter ';' --column width length --keep id --center --output out
+  molino pca --input demo/titles --column small --output demo/pca
+  molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
+  molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -38,28 +52,10 @@ TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
 VECTOR_TYPES = ("float16", "float32", "float64")
 error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 
-DESCRIPTION = """
-Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
-columns of numbers in Parquet or CSV.
-
-Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
-well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
-"""
-EPILOG = """
-examples:
-  molino pca --input points.csv --column x y --output out
-  molino pca --input flowers.csv.gz --delimiter ';' --column width length --keep id --center --output out
-  molino pca --input demo/titles --column small --output demo/pca
-  molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
-  molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino pca", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino pca", description=__doc__)
     add_run_options(
         made,
         inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "

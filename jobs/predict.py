@@ -1,4 +1,11 @@
-"""The predict job: from raw titles to their categories, with a classifier that training saved."""
+"""The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first,
+and the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
+
+examples:
+  molino predict --model out/classifier --input new-titles.csv --output out/predictions
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -34,17 +41,6 @@ COLUMNS = {"title": "title", "language": "language"}
 OPTIONAL = ("language",)
 BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
 
-DESCRIPTION = """
-The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first, and
-the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
-"""
-EPILOG = """
-examples:
-  molino predict --model out/classifier --input new-titles.csv --output out/predictions
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictOptions:
@@ -67,7 +63,7 @@ class PredictOptions:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino predict", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino predict", description=__doc__)
     add_run_options(made)
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")

@@ -1,4 +1,17 @@
-"""The shapes job: six problems of the plane, and sweeps of small networks that learn them."""
+"""Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
+sweep is trained, tested and drawn, and the report shows them side by side.
+
+A sweep is a list of networks: default (126 networks of sizes that a laptop bears, three seeds each), study (the 204 of
+the published study), or a YAML file of your own.
+
+examples:
+  molino shapes --output demo/shapes
+  molino shapes --output out --problem ring cos=12
+  molino shapes --output out --points study --sweep study --workers 2
+  molino shapes --output out --sweep sweeps/figures.yaml --points study
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -20,27 +33,10 @@ if TYPE_CHECKING:
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
 
-DESCRIPTION = """
-Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
-sweep is trained, tested and drawn, and the report shows them side by side.
-
-A sweep is a list of networks: default (126 networks of sizes that a laptop bears, three seeds each), study (the 204 of
-the published study), or a YAML file of your own.
-"""
-EPILOG = """
-examples:
-  molino shapes --output demo/shapes
-  molino shapes --output out --problem ring cos=12
-  molino shapes --output out --points study --sweep study --workers 2
-  molino shapes --output out --sweep sweeps/figures.yaml --points study
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino shapes", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino shapes", description=__doc__)
     add_run_options(made, inputs="", shuffles=False)
     points = made.add_argument_group("points")
     points.choice(

@@ -1,4 +1,17 @@
-"""The titles job: from product titles to embeddings, labels and splits for training."""
+"""Titles of products with the vectors of any number of models, a label and a split, shuffled, ready for training.
+
+The same title and category twice is one row with a count. A title with two categories is kept under both and listed in
+conflicts/. Titles that are nearly the same are in one split. Rows that cannot be read are listed in rejects/.
+
+examples:
+  molino sample titles --output demo/titles.csv --rows 50000
+  molino titles --input demo/titles.csv --output demo/split && molino model train --input demo/split --output es
+  molino titles --input demo/titles.csv --model es=models/nnlm-es-dim128 --output demo/titles
+  molino titles --input 'titles-*.parquet' --output out --vector-type float16 \\
+      --model es128=https://tfhub.dev/google/nnlm-es-dim128/2 --model en50=nnlm-en-dim50_2.tar.gz
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -43,23 +56,6 @@ MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output de
 MORE_FACTS = ("output", "grown_on")  # where there is something to say
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-DESCRIPTION = """
-Titles of products with the vectors of any number of models, a label and a split, shuffled, ready for training.
-
-The same title and category twice is one row with a count. A title with two categories is kept under both and listed in
-conflicts/. Titles that are nearly the same are in one split. Rows that cannot be read are listed in rejects/.
-"""
-EPILOG = """
-examples:
-  molino sample titles --output demo/titles.csv --rows 50000
-  molino titles --input demo/titles.csv --output demo/split && molino model train --input demo/split --output es
-  molino titles --input demo/titles.csv --model es=models/nnlm-es-dim128 --output demo/titles
-  molino titles --input 'titles-*.parquet' --output out --vector-type float16 \\
-      --model es128=https://tfhub.dev/google/nnlm-es-dim128/2 --model en50=nnlm-en-dim50_2.tar.gz
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitlesOptions:
@@ -97,7 +93,7 @@ class TitlesOptions:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino titles", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino titles", description=__doc__)
     add_run_options(made)
     add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     models = made.add_argument_group("models")

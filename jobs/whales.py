@@ -1,4 +1,17 @@
-"""The whales job: the region of interest of every photograph of a corpus."""
+"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
+
+Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
+decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
+nothing of an animal: whether one is there says the column presence.
+
+examples:
+  molino sample whales --output demo/sea
+  molino whales --input demo/sea/images --output demo/whales
+  molino whales --input demo/sea/images --output demo/heads --method saliency --crop-size 224
+  molino whales --input 'shards/*.tar' --output out --method fast --crop-quality 0 --workers 8
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import contextlib
@@ -37,27 +50,10 @@ METHODS = ("original", "fast", "saliency")
 SAMPLES = 8  # images whose headers are looked at for a plan
 THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
 
-DESCRIPTION = """
-The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
-
-Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
-decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
-nothing of an animal: whether one is there says the column presence.
-"""
-EPILOG = """
-examples:
-  molino sample whales --output demo/sea
-  molino whales --input demo/sea/images --output demo/whales
-  molino whales --input demo/sea/images --output demo/heads --method saliency --crop-size 224
-  molino whales --input 'shards/*.tar' --output out --method fast --crop-quality 0 --workers 8
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino whales", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino whales", description=__doc__)
     add_run_options(made, inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
     where = made.add_argument_group("Parquet shards")
     where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")

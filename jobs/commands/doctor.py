@@ -1,4 +1,6 @@
-"""What runs here, and what is missing."""
+"""Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and
+memory, and for everything that is missing how to get it.
+"""
 
 import contextlib
 import os
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 ABOUT = "what runs here, and what is missing"
-DESCRIPTION = """
-Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
-and for everything that is missing how to get it.
-"""
 DISTRIBUTION = "molino-jobs"
 DATAFLOW_CLIENT = "google-cloud-dataflow-client"
 OK, MISSING, WRONG = "ok", "--", "!!"
@@ -35,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when the chosen runner cannot run."""
     from molino import quiet
 
-    parser = Parser(prog="molino doctor", description=DESCRIPTION)
+    parser = Parser(prog="molino doctor", description=__doc__)
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
     parser.add_argument("--prism-location", metavar="FILE", help="the prism program, when it is not in PATH")
     args = parser.parse_args(arguments)

@@ -1,4 +1,14 @@
-"""Compare language models by the classifiers trained on them: the command `molino train compare`."""
+"""Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles
+and over repeats, and what language, normalization and dimensions change.
+
+examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
+  molino titles --input demo/titles.csv --model small=demo/model --output demo/vectors
+  molino train compare --input demo/vectors --output demo/compared
+  molino train compare --input out/titles --output out/compared --repeats 4
+  molino train compare --published predictions.parquet --metadata experiments.json --output published
+"""
 
 import argparse
 import dataclasses
@@ -28,24 +38,11 @@ REPEAT = 1000  # between the seeds of repeats
 OF_PUBLISHED = ("published", "metadata", "output", "keep_previous", "draws", "seed")
 Trials = tuple[Sequence["Trial"], Mapping[str, Mapping[str, Any]]]  # and what is known of each, by its name
 MakeTrials = Callable[["Run", "Progress"], Trials]
-DESCRIPTION = """
-Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
-repeats, and what language, normalization and dimensions change.
-"""
-EPILOG = """
-examples:
-  molino sample titles --output demo/titles.csv --rows 20000
-  molino model train --input demo/titles.csv --output demo/model
-  molino titles --input demo/titles.csv --model small=demo/model --output demo/vectors
-  molino train compare --input demo/vectors --output demo/compared
-  molino train compare --input out/titles --output out/compared --repeats 4
-  molino train compare --published predictions.parquet --metadata experiments.json --output published
-"""
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino train compare", description=__doc__)
     where = add_where(made, "a finished run of the titles job: every embedding is trained on", required=False)
     where.option("--published", "PATH", place, "Parquet: experiment, category, prediction of every title")
     where.option("--metadata", "PATH", place, "JSON: experiment, language_model, published_balanced_accuracy")

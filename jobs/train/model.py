@@ -1,4 +1,16 @@
-"""Grow word vectors on titles, and write them as an NNLM model: the command `molino model train`."""
+"""Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
+hub.load, keras.layers.TFSMLayer and `molino titles` take.
+
+Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
+in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
+file, a share is kept for that.
+
+examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
+  molino model train --input out/titles --output model
+  molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
+"""
 
 import argparse
 import dataclasses
@@ -27,26 +39,11 @@ OPTIONAL = ("category",)
 SPAN_BYTES = 16 << 20
 RATE = 30_000  # titles a second on two cores
 ReadTitles = Callable[[], Iterator["TitleBatch"]]
-DESCRIPTION = """
-Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
-hub.load, keras.layers.TFSMLayer and `molino titles` take.
-
-Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
-in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
-file, a share is kept for that.
-"""
-EPILOG = """
-examples:
-  molino sample titles --output demo/titles.csv --rows 20000
-  molino model train --input demo/titles.csv --output demo/model
-  molino model train --input out/titles --output model
-  molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
-"""
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino model train", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino model train", description=__doc__)
     add_where(made, "a finished run of the titles job, CSV, Parquet")
     titles = made.add_argument_group("titles")
     titles.option("--split", "NAME", str, "of a run, to train on", "train")

@@ -1,4 +1,18 @@
-"""Train a classifier on a run of the titles job: the command `molino train titles`."""
+"""Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or
+from the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at
+once, at the end.
+
+examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino titles --input demo/titles.csv --output demo/titles
+  molino train titles --input demo/titles --architecture phrases --output demo/classifier
+  molino train titles --input out/titles --output out/classifier
+  molino train titles --input out/titles --embedding es --architecture mlp-2048 --model es=models/es --output out/mlp
+  molino train titles --input out/titles --architecture phrases --output out/phrases
+
+KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A training that was killed goes on from its last
+epoch when the same command is given again.
+"""
 
 import argparse
 import dataclasses
@@ -38,23 +52,6 @@ if TYPE_CHECKING:
     from molino.transforms.parquet.shards import StagedFile
 
 SERVING = "serving"
-DESCRIPTION = """
-Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or from
-the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at once, at
-the end.
-"""
-EPILOG = """
-examples:
-  molino sample titles --output demo/titles.csv --rows 20000
-  molino titles --input demo/titles.csv --output demo/titles
-  molino train titles --input demo/titles --architecture phrases --output demo/classifier
-  molino train titles --input out/titles --output out/classifier
-  molino train titles --input out/titles --embedding es --architecture mlp-2048 --model es=models/es --output out/mlp
-  molino train titles --input out/titles --architecture phrases --output out/phrases
-
-KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A training that was killed goes on from its last
-epoch when the same command is given again.
-"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +81,7 @@ class Training:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino train titles", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino train titles", description=__doc__)
     add_where(made, "a finished run of the titles job")
     add_recipe(made)
     more = made.add_argument_group("what is made")
