@@ -20,19 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_run_options,
-    add_text_options,
-    format_rejects,
-    many,
-    natural,
-    place,
-    positive,
-    read_options,
-    text_format,
-    year,
-)
+from molino.jobs.options import Parser, format_rejects, many, natural, place, positive, read_options, text_format, year
 from molino.transforms.errors import OptionError
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
@@ -91,8 +79,8 @@ class NamesOptions:
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino names", description=__doc__)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter="|", encoding="latin-1", quote="")
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter="|", encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")
     rows.option("--reference-year", "Y", year, "ages are as of it (default 2012)", 2012)
     rows.switch(

@@ -87,6 +87,18 @@ class Options(argparse._ActionsContainer):
         """Add an option without a value."""
         self.add_argument(flag, action="store_true", help=about, **more)
 
+    def add_keep(self, what: str) -> None:
+        """Add which columns are carried."""
+        self.option("--keep", "COL[=NAME]", kept_column, f"{what}; under another name by =NAME", default=[], nargs="+")
+
+    def add_not_finite(self, what: str) -> None:
+        """Add what becomes of numbers of a model that are not finite."""
+        self.choice(
+            "--not-finite",
+            ("reject", "zero", "keep"),
+            f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
+        )
+
 
 class Group(Options, argparse._ArgumentGroup):
     """Options under a title of their own."""
@@ -128,6 +140,88 @@ class Parser(Options, argparse.ArgumentParser):
         group = Group(self, title, description)
         self._action_groups.append(group)
         return group
+
+    def add_run_options(
+        self, *, inputs: str = "files, folders or globs; also gs://, s3://, hdfs://", shuffles: bool = True
+    ) -> None:
+        """Add what every job takes: where from, where to, and how to run.
+
+        Args:
+          inputs: what `--input` takes; "" for a job that reads nothing.
+          shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+        """
+        where = self.add_argument_group("where")
+        if inputs:
+            where.option("--input", "PATH", place, inputs, nargs="+", required=True)
+            where.switch("--follow-links", "read what links inside a folder lead to, each file once")
+        else:
+            self.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
+        run = self.add_argument_group("how to run (never changes the rows)")
+        run.option(
+            "--runner",
+            "NAME",
+            str,
+            "embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
+            default=EMBEDDED,
+        )
+        about = "of the embedded runner (default: one a usable core)"
+        run.option("--workers", "N", whole(1, 256), about)
+        run.choice("--worker-mode", ("threads", "processes"), "of the embedded runner")
+        if shuffles:
+            run.choice(
+                "--shuffle",
+                ("auto", "files", "runner"),
+                "carry rows in bucket files of the staging folder, or in the runner's shuffle "
+                "(auto: files when embedded)",
+            )
+            run.option("--span-bytes", "N", positive, "a piece of reading (default 16 MiB)", default=16 << 20)
+            run.option("--shards", "N", positive, "files of the largest data set (default: by input size)")
+        else:
+            self.set_defaults(shuffle="runner")
+        add_output_options(where, run)
+        if not inputs:
+            return
+        safety = self.add_argument_group("safety")
+        safety.option(
+            "--max-reject-ratio", "R", ratio, "publish nothing when a larger share of the records is rejected", 0.01
+        )
+        safety.switch("--allow-empty", "accept inputs that hold no records at all")
+
+    def add_text_options(
+        self,
+        columns: Mapping[str, str],
+        *,
+        delimiter: str,
+        encoding: str,
+        quote: str,
+        optional: Sequence[str] = (),
+        keep: bool = False,
+    ) -> None:
+        """Add how the input is written and what its columns are called.
+
+        Args:
+          columns: names in the job, mapped to names in the header.
+          delimiter, encoding, quote: the defaults.
+          optional: columns that the input may lack, unless the user names them.
+          keep: with columns that are carried.
+        """
+        text = self.add_argument_group("the input's format")
+        text.option("--delimiter", "C", str, f"one character (default {delimiter})", default=delimiter)
+        text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
+        text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
+        text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
+        for name, column in columns.items():
+            shown = f"{column}, where there is one" if name in optional else column
+            text.option(
+                f"--{name.replace('_', '-')}-column",
+                "NAME",
+                str,
+                f"column of the header, or further names of it (default {shown}"
+                f"{'; empty for none' if name in optional else ''})",
+                nargs="+",
+            )
+        if keep:
+            text.add_keep("columns of the input that the output has too, as they are, ids first")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options and what else there is."""
@@ -350,48 +444,6 @@ def format_rejects(counters: Mapping[str, int]) -> str:
     return f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")
 
 
-def add_text_options(
-    parser: Parser,
-    columns: Mapping[str, str],
-    *,
-    delimiter: str,
-    encoding: str,
-    quote: str,
-    optional: Sequence[str] = (),
-    keep: bool = False,
-) -> None:
-    """Add how the input is written and what its columns are called.
-
-    Args:
-      columns: names in the job, mapped to names in the header.
-      delimiter, encoding, quote: the defaults.
-      optional: columns that the input may lack, unless the user names them.
-      keep: with columns that are carried.
-    """
-    text = parser.add_argument_group("the input's format")
-    text.option("--delimiter", "C", str, f"one character (default {delimiter})", default=delimiter)
-    text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
-    text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
-    text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
-    for name, column in columns.items():
-        shown = f"{column}, where there is one" if name in optional else column
-        text.option(
-            f"--{name.replace('_', '-')}-column",
-            "NAME",
-            str,
-            f"column of the header, or further names of it (default {shown}"
-            f"{'; empty for none' if name in optional else ''})",
-            nargs="+",
-        )
-    if keep:
-        add_keep(text, "columns of the input that the output has too, as they are, ids first")
-
-
-def add_keep(group: Options, what: str) -> None:
-    """Add which columns are carried."""
-    group.option("--keep", "COL[=NAME]", kept_column, f"{what}; under another name by =NAME", default=[], nargs="+")
-
-
 def kept_column(text: str) -> tuple[str, str]:
     """Parse a column and its name in the output.
 
@@ -414,22 +466,13 @@ def check_kept(schema: "pa.Schema", kept: Sequence["pa.Field"]) -> None:
         )
 
 
-def add_not_finite(group: Options, what: str) -> None:
-    """Add what becomes of numbers of a model that are not finite."""
-    group.choice(
-        "--not-finite",
-        ("reject", "zero", "keep"),
-        f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
-    )
-
-
 def text_format(
     args: argparse.Namespace,
     columns: Mapping[str, str],
     optional: Sequence[str] = (),
     keep: Sequence[tuple[str, str]] = (),
 ) -> "TextFormat":
-    """Return the format of the input that the options of `add_text_options` describe; `keep` as `add_keep` gives it."""
+    """Return the format of the input that the options of `add_text_options` describe, `keep` as those of `add_keep`."""
     from molino.transforms.text.sources import KEPT, NO_COLUMN, TextFormat
 
     named: dict[str, list[str]] = {name: getattr(args, f"{name}_column") or [columns[name]] for name in columns}
@@ -450,46 +493,6 @@ def text_format(
     )
 
 
-def add_run_options(
-    parser: Parser, *, inputs: str = "files, folders or globs; also gs://, s3://, hdfs://", shuffles: bool = True
-) -> None:
-    """Add what every job takes: where from, where to, and how to run.
-
-    Args:
-      inputs: what `--input` takes; "" for a job that reads nothing.
-      shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
-    """
-    where = parser.add_argument_group("where")
-    if inputs:
-        where.option("--input", "PATH", place, inputs, nargs="+", required=True)
-        where.switch("--follow-links", "read what links inside a folder lead to, each file once")
-    else:
-        parser.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
-    run = parser.add_argument_group("how to run (never changes the rows)")
-    run.option(
-        "--runner",
-        "NAME",
-        str,
-        "embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
-        default=EMBEDDED,
-    )
-    about = "of the embedded runner (default: one a usable core)"
-    run.option("--workers", "N", whole(1, 256), about)
-    run.choice("--worker-mode", ("threads", "processes"), "of the embedded runner")
-    if shuffles:
-        _add_shuffle_options(run)
-    else:
-        parser.set_defaults(shuffle="runner")
-    add_output_options(where, run)
-    if not inputs:
-        return
-    safety = parser.add_argument_group("safety")
-    safety.option(
-        "--max-reject-ratio", "R", ratio, "publish nothing when a larger share of the records is rejected", 0.01
-    )
-    safety.switch("--allow-empty", "accept inputs that hold no records at all")
-
-
 def add_output_options(where: Options, run: Options) -> None:
     """Add what every command takes that writes a run: where to, and what a person reads of it."""
     where.option("--output", "DIR", place, "folder of the run; made when it is not there", required=True)
@@ -503,13 +506,3 @@ def add_output_options(where: Options, run: Options) -> None:
     )
     run.switch("--quiet", "no progress; the summary and errors stay")
     run.switch("--strict", "end with exit code 1 and publish nothing on any warning")
-
-
-def _add_shuffle_options(run: Options) -> None:
-    run.choice(
-        "--shuffle",
-        ("auto", "files", "runner"),
-        "carry rows in bucket files of the staging folder, or in the runner's shuffle (auto: files when embedded)",
-    )
-    run.option("--span-bytes", "N", positive, "a piece of reading (default 16 MiB)", default=16 << 20)
-    run.option("--shards", "N", positive, "files of the largest data set (default: by input size)")

@@ -22,18 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_run_options,
-    add_text_options,
-    fitting,
-    format_rejects,
-    natural,
-    place,
-    positive,
-    read_options,
-    text_format,
-)
+from molino.jobs.options import Parser, fitting, format_rejects, natural, place, positive, read_options, text_format
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
@@ -56,13 +45,12 @@ error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number 
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=__doc__)
-    add_run_options(
-        made,
+    made.add_run_options(
         inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "
         "gs://, s3://",
         shuffles=False,
     )
-    add_text_options(made, {}, delimiter=",", encoding="utf-8", quote='"')
+    made.add_text_options({}, delimiter=",", encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
     vectors.option(
         "--column",

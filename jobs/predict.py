@@ -14,18 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan
-from molino.jobs.options import (
-    Parser,
-    add_not_finite,
-    add_run_options,
-    add_text_options,
-    check_kept,
-    format_rejects,
-    place,
-    read_options,
-    sha256_digits,
-    text_format,
-)
+from molino.jobs.options import Parser, check_kept, format_rejects, place, read_options, sha256_digits, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
@@ -64,15 +53,15 @@ class PredictOptions:
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino predict", description=__doc__)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")
     model.option(
         "--model", "DIR", place, "output of molino train titles, or the SavedModel in it, also on gs://", required=True
     )
     model.option("--model-sha256", "HEX", sha256_digits, "digest that the SavedModel must have")
     model.switch("--trust-model", "take one whose operations can touch files or the network")
-    add_not_finite(model, "scores")
+    model.add_not_finite("scores")
     return made
 
 

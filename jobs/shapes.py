@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan
-from molino.jobs.options import Parser, add_run_options, natural, positive
+from molino.jobs.options import Parser, natural, positive
 from molino.transforms.errors import OptionError
 from molino.transforms.warnings import DataWarning
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino shapes", description=__doc__)
-    add_run_options(made, inputs="", shuffles=False)
+    made.add_run_options(inputs="", shuffles=False)
     points = made.add_argument_group("points")
     points.choice(
         "--points",

@@ -24,9 +24,6 @@ from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import (
     Options,
     Parser,
-    add_not_finite,
-    add_run_options,
-    add_text_options,
     check_kept,
     format_rejects,
     natural,
@@ -94,8 +91,8 @@ class TitlesOptions:
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino titles", description=__doc__)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     models = made.add_argument_group("models")
     models.option(
         "--model",
@@ -128,7 +125,7 @@ def parser() -> Parser:
         "add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
         dest="tokens",
     )
-    add_not_finite(models, "vectors")
+    models.add_not_finite("vectors")
     _add_row_options(made.add_argument_group("titles and labels"))
     return made
 

@@ -22,18 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan, SampleInput
-from molino.jobs.options import (
-    Options,
-    Parser,
-    add_keep,
-    add_run_options,
-    check_kept,
-    format_rejects,
-    natural,
-    place,
-    positive,
-    read_options,
-)
+from molino.jobs.options import Options, Parser, check_kept, format_rejects, natural, place, positive, read_options
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of, warning_of_skipped
 
@@ -54,11 +43,11 @@ THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino whales", description=__doc__)
-    add_run_options(made, inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
+    made.add_run_options(inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
     where = made.add_argument_group("Parquet shards")
     where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")
     where.option("--bytes-column", "NAME", str, "of the images' bytes", "bytes")
-    add_keep(where, "columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
+    where.add_keep("columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made

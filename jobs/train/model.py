@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Lines, Plan
-from molino.jobs.options import Parser, add_text_options, read_options, text_format, whole
+from molino.jobs.options import Parser, read_options, text_format, whole
 from molino.jobs.train import frame
 from molino.jobs.train.frame import METRICS, above_zero, add_seed, add_where, below_one, count, format_order, size
 from molino.transforms.errors import DataError
@@ -50,7 +50,7 @@ def parser() -> Parser:
     titles.option("--measure", "NAME", str, "of a run, to measure by (validation)", "validation")
     titles.switch("--unsupervised", "train as if no title had a category")
     titles.option("--validation", "R", below_one, "share of a file's titles to measure by (.05)", 0.05)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
     model.option("--dim", "N", size, "numbers of a vector", 128)
     model.switch("--normalization", "the model removes punctuation; case always stays")

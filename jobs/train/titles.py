@@ -25,18 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Lines, Plan
 from molino.jobs.options import Parser, pair
-from molino.jobs.train.frame import (
-    METRICS,
-    REPORT,
-    TrainingJob,
-    add_recipe,
-    add_where,
-    check_recipe,
-    format_order,
-    list_inputs,
-    plan_training,
-    write_text,
-)
+from molino.jobs.train import frame
+from molino.jobs.train.frame import METRICS, REPORT, add_recipe, add_where, check_recipe, format_order, write_text
 from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
 from molino.transforms.errors import DataError, OptionError
 
@@ -132,7 +122,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     )
     digests = {name: digest_model(folder) for name, folder in training.models.items()}
     epochs = training.recipe.epochs
-    return plan_training(
+    return frame.plan_training(
         functools.partial(work, training=training),
         remedy="a smaller --batch",
         job="train titles",
@@ -292,10 +282,10 @@ def summary_of(figures: Mapping[str, Any], served: str, resumed: Sequence[str]) 
     return [*lines, ("serving", served)]
 
 
-JOB = TrainingJob(
+JOB = frame.TrainingJob(
     name="train titles",
     about="train a classifier on a run of the titles job",
     parser=parser,
     plan=plan,
-    list_inputs=list_inputs,
+    list_inputs=frame.list_inputs,
 )
