@@ -169,11 +169,11 @@ def load_jobs() -> dict[str, Job]:
     return {name: load_job(name) for name in code.pipelines()}
 
 
-def jobs_by_extra(package: str = "") -> dict[str, list[str]]:
+def jobs_by_extra(package: str | None = None) -> dict[str, list[str]]:
     """Return which jobs need each extra of setup.py, or of those the ones that need a package too."""
     found: dict[str, list[str]] = {}
     for job in load_jobs().values():
-        if job.extra and (not package or package in job.packages):
+        if job.extra and (package is None or package in job.packages):
             found.setdefault(job.extra, []).append(job.name)
     return found
 
