@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from molino.jobs.run.runs import Run
     from molino.transforms.parquet.shards import StagedFile
+    from molino.transforms.text.sources import TextFormat
 
 Lines = list[tuple[str, str]]  # what a person reads: names and texts
 Warn = Callable[[Mapping[str, int]], Sequence[DataWarning]]
@@ -79,6 +80,22 @@ class Plan:
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
     code: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What a job of texts does with its rows, all of which is part of a run's identity.
+
+    What a job has besides these is called as its options are.
+
+    Attributes:
+      text: format of the input.
+      shards, blocks: files, and blocks, of the data set that has a row for each that is read.
+    """
+
+    text: "TextFormat"
+    shards: int
+    blocks: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

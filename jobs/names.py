@@ -19,7 +19,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Example, Job, Plan, SampleInput
+from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
 from molino.jobs.options import Parser, format_rejects, many, natural, place, positive, read_options, text_format, year
 from molino.transforms.errors import OptionError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.secret_key import SecretKey
-    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.sources import Source
 
 COLUMNS = {
     "curp": "CURP",
@@ -46,24 +46,9 @@ CURPS = {"keep": ", and their CURPs", "hash": ", and keyed hashes of their CURPs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NamesOptions:
-    """What the job does with the rows. All of it is part of a run's identity.
+class NamesOptions(TextOptions):
+    """What the job does with the rows; `reject_invalid` is --invalid-curp."""
 
-    Attributes:
-      text: format of the input.
-      reference_year: ages are as of this year.
-      century: take a birth's century from character 17 of the CURP.
-      min_count: a name borne by fewer people is in no table.
-      junk: values that are no names.
-      reject_invalid: send rows with a wrong CURP to the rejects.
-      missing: what rows without a valid CURP are: one person for each value, a person each, or rejects.
-      repair: add tables in which broken spellings of Ñ are merged.
-      curp: what the output shows of CURPs: keep, hash or drop.
-      shards: files of the people.
-      blocks: blocks of the people.
-    """
-
-    text: "TextFormat"
     reference_year: int
     century: bool
     min_count: int
@@ -72,8 +57,6 @@ class NamesOptions:
     missing: str
     repair: bool
     curp: str
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:

@@ -13,7 +13,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Example, Job, Plan
+from molino.jobs.job import Example, Job, Plan, TextOptions
 from molino.jobs.options import Parser, check_kept, format_rejects, place, read_options, sha256_digits, text_format
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.predict.predict_titles import Classifier
-    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.sources import Source
 
 COLUMNS = {"title": "title", "language": "language"}
 OPTIONAL = ("language",)
@@ -32,22 +32,11 @@ BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """What the job does with the titles. All of it is part of a run's identity.
+class PredictOptions(TextOptions):
+    """What the job does with the titles; `classifier` is the digest of the SavedModel."""
 
-    Attributes:
-      text: format of the input.
-      classifier: digest of the SavedModel.
-      not_finite: what becomes of titles whose scores are not finite.
-      shards: files of the predictions.
-      blocks: blocks of the predictions.
-    """
-
-    text: "TextFormat"
     classifier: str
     not_finite: str
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Example, Job, Plan, SampleInput
+from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
 from molino.jobs.options import (
     Options,
     Parser,
@@ -55,25 +55,13 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TitlesOptions:
-    """What the job does with the titles. All of it is part of a run's identity.
+class TitlesOptions(TextOptions):
+    """What the job does with the titles.
 
     Attributes:
-      text: format of the input.
       models: name, digest, dim and kind of every model, in the order of their columns.
-      exact: the vectors are bit for bit the models' own.
-      vector_type: float32 or float16.
-      model_text: with a column of what models with normalization see.
-      tokens: with the token ids of every model.
-      not_finite: what becomes of titles whose vectors are not finite.
-      without_category: keep titles that have no category.
-      validation, test: shares of the titles.
-      seed: of shuffle and split.
-      shards: files of the titles.
-      blocks: blocks of the titles.
     """
 
-    text: "TextFormat"
     models: tuple[dict[str, Any], ...]
     exact: bool
     vector_type: str
@@ -84,8 +72,6 @@ class TitlesOptions:
     validation: float
     test: float
     seed: int
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:

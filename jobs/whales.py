@@ -70,9 +70,8 @@ def _add_method_options(how: Options) -> None:
         "--max-pixels",
         "N",
         positive,
-        "larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 "
-        "M pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 "
-        "GB",
+        "larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 M "
+        "pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 GB",
         default=160_000_000,
     )
     how.option("--max-bytes", "N", positive, "larger files are rejects (default 250 M)", 250_000_000)
