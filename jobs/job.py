@@ -9,21 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molino import code
-from molino.jobs.forecast.estimate import Size
 from molino.jobs.options import Parser
-from molino.transforms.progress import STAGES
-from molino.transforms.warnings import DataWarning
 
 if TYPE_CHECKING:
     import apache_beam as beam
     import pyarrow as pa
 
+    from molino.jobs.forecast.estimate import Size
     from molino.jobs.run.runs import Run
     from molino.transforms.parquet.shards import StagedFile
     from molino.transforms.text.sources import TextFormat
+    from molino.transforms.warnings import DataWarning
 
 Lines = list[tuple[str, str]]  # what a person reads: names and texts
-Warn = Callable[[Mapping[str, int]], Sequence[DataWarning]]
+Warn = Callable[[Mapping[str, int]], Sequence["DataWarning"]]
 
 
 class Staged(NamedTuple):
@@ -52,7 +51,8 @@ class Plan:
       findings: what a look at the input saw, for who plans a run.
       total_bytes: size of what will be read, for the progress.
       noun: what the progress counts.
-      stages: of the progress, in their order: how workers report them, and what a person reads.
+      stages: of the progress, in their order: how workers report them, and what a person reads; by default those of a
+        job that shuffles.
       size: how much there is to do, for a forecast; looks at the input.
       personal: what the output tells of people, for its card; "" for nothing.
       here_only: what workers on other machines could not have; for each what to tell the user.
@@ -69,13 +69,13 @@ class Plan:
     build: "Callable[[beam.Pipeline, Run], None] | None" = None
     work: "Callable[[Run], Staged] | None" = None
     how_far: Callable[[], tuple[float, str]] | None = None
-    warnings: Sequence[DataWarning] = ()
+    warnings: "Sequence[DataWarning]" = ()
     warn: Sequence[Warn] = ()
     findings: Sequence[str] = ()
     total_bytes: int = 0
     noun: str = "rows"
-    stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
-    size: Callable[[], Size] | None = None
+    stages: Mapping[str, str] | None = None
+    size: "Callable[[], Size] | None" = None
     personal: str = ""
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -20,7 +20,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import Parser, fitting, format_rejects, natural, place, positive, read_options, text_format
 from molino.transforms.errors import DataError, OptionError
@@ -30,6 +29,7 @@ from molino.transforms.warnings import DataWarning, example_of
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from molino.jobs.forecast.estimate import Size
     from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
@@ -243,8 +243,10 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     files | "Publish" >> Publish(run=run, counters=told.counters)
 
 
-def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> Size:
+def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> "Size":
     """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
+    from molino.jobs.forecast.estimate import Size
+
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
     carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there

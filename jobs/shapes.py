@@ -19,7 +19,6 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan
 from molino.jobs.options import Parser, natural, positive
 from molino.transforms.errors import OptionError
@@ -29,6 +28,7 @@ from molino.transforms.warnings import DataWarning
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from molino.jobs.forecast.estimate import Size
     from molino.jobs.run.runs import Run
     from molino.transforms.shapes.points import Points, Problem
     from molino.transforms.shapes.train_network import Network
@@ -177,8 +177,10 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
-def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> Size:
+def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> "Size":
     """Return what the shapes job has to do."""
+    from molino.jobs.forecast.estimate import Size
+
     many, tested = len(networks), points.count("test")
     split = points.rows + points.count("validation") + tested
     rows = {"points": problems * split, "predictions": many * tested}

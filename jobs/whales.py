@@ -20,7 +20,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Example, Job, Plan, SampleInput
 from molino.jobs.options import Options, Parser, check_kept, format_rejects, natural, place, positive, read_options
 from molino.transforms.errors import DataError, OptionError
@@ -30,6 +29,7 @@ from molino.transforms.warnings import DataWarning, example_of, warning_of_skipp
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from molino.jobs.forecast.estimate import Size
     from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.images.list_images import Units
@@ -224,10 +224,11 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     files | "Publish" >> Publish(run=run, counters=report.counters)
 
 
-def whales_size(units: "Units", extraction: "Extraction", most: int) -> Size:
+def whales_size(units: "Units", extraction: "Extraction", most: int) -> "Size":
     """Return what the whales job has to do; at most so many images are in the report. Reads the headers of a few."""
     import pyarrow.compute as pc
 
+    from molino.jobs.forecast.estimate import Size
     from molino.transforms.images.decode import ImageError, read_header
     from molino.transforms.images.read_images import read_images
 

@@ -18,6 +18,7 @@ from molino.jobs.runners.pipeline import run_pipeline
 from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
+from molino.transforms.progress import STAGES
 from molino.transforms.warnings import from_json, print_warnings
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _do_run(run: "Run", order: Order, lock: "Lock") -> tuple[dict[str, Any], Seq
                 lock.note(**place)
             for name, folder in plan.sends.items() if engine.elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
-            with Watch(plan.total_bytes, quiet=quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
+            with Watch(plan.total_bytes, quiet=quiet, noun=plan.noun, stages=plan.stages or STAGES, ask=ask) as watch:
                 lock.how_far = watch.line
                 if plan.work:
                     files, counters, summary = plan.work(run)
