@@ -26,7 +26,7 @@ from benchmarks.constants_inputs import INPUTS  # noqa: E402
 from molino.jobs.commands import plan as plan_command  # noqa: E402
 from molino.jobs.forecast.estimate import CONSTANTS, MILLION, cost_of  # noqa: E402
 from molino.jobs.job import load_job  # noqa: E402
-from molino.jobs.runners.flags import FLINK  # noqa: E402
+from molino.jobs.options import FLINK  # noqa: E402
 
 WORKERS = (1, 2)
 PIECES, TURNS = (100, 80_000), 5

@@ -14,8 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the jobs of this checkout, installed or not
 
 from molino.jobs import names, pca, predict, shapes, titles  # noqa: E402
-from molino.jobs.forecast.estimate import forecast, show_bytes, show_time  # noqa: E402
-from molino.jobs.forecast.sizes import RowWork, Size, text_size  # noqa: E402
+from molino.jobs.forecast.estimate import Size, forecast, show_bytes, show_time  # noqa: E402
 from molino.jobs.run.output import cut  # noqa: E402
 
 PAGE = ROOT / "docs/scale.md"
@@ -47,7 +46,7 @@ def text_job(module: Any, sample_of: Callable[..., Any], **how: Any) -> Sized:
         count = max(1, round(total / FILE_BYTES))
         sources = [dataclasses.replace(source, bytes=total // count + source.start)] * count
         _, shards, _ = cut(total, block_bytes=module.BLOCK_BYTES, shards=None)
-        return text_size(sources, texts.heads, text, span_bytes=span_bytes, shards=shards, **how)
+        return dataclasses.replace(texts, sources=sources, text=text).size(span_bytes=span_bytes, shards=shards, **how)
 
     return size
 
@@ -84,7 +83,7 @@ def make_sizes() -> dict[str, Sized]:
 
     return {
         "names": text_job(names, sample_names, dataset="people"),
-        "titles": text_job(titles, sample_titles, dataset="titles", work=RowWork(keyed=key_titles, **MODEL)),
+        "titles": text_job(titles, sample_titles, dataset="titles", keyed=key_titles, **MODEL),
         "predict": text_job(predict, sample_titles, dataset="predictions", more=("--model", "m")),
         "pca": pca_size,
         "whales": whales_size,

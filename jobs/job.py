@@ -5,16 +5,97 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from molino import code
 from molino.jobs.options import Parser
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan
+    import apache_beam as beam
+    import pyarrow as pa
+
+    from molino.jobs.forecast.estimate import Size
+    from molino.jobs.run.runs import Run
+    from molino.transforms.parquet.shards import StagedFile
+    from molino.transforms.text.sources import TextFormat
+    from molino.transforms.warnings import DataWarning
 
 Lines = list[tuple[str, str]]  # what a person reads: names and texts
+Warn = Callable[[Mapping[str, int]], Sequence["DataWarning"]]
+
+
+class Staged(NamedTuple):
+    """What a job without a pipeline has staged and counted, and the lines of its summary."""
+
+    files: Sequence["StagedFile"]
+    counters: Mapping[str, int]
+    summary: Sequence[tuple[str, str]] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a job will do, as far as it is known before it starts.
+
+    Attributes:
+      job: name of the job.
+      options: everything that can change the output, as JSON values.
+      datasets: schema of every data set of the output.
+      balance: a counter and those that must add up to it.
+      counted: data sets whose rows are counted under the same name.
+      build: adds the job to a pipeline, given the run.
+      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged.
+      how_far: of such a job: returns the share that is done and what a person may read.
+      warnings: what the user should know before trusting the output, as far as it is known before the run.
+      warn: functions from the run's counters to what else the user should know; called by workers.
+      findings: what a look at the input saw, for who plans a run.
+      total_bytes: size of what will be read, for the progress.
+      noun: what the progress counts.
+      stages: of the progress, in their order: how workers report them, and what a person reads; by default those of a
+        job that shuffles.
+      size: how much there is to do, for a forecast; looks at the input.
+      personal: what the output tells of people, for its card; "" for nothing.
+      here_only: what workers on other machines could not have; for each what to tell the user.
+      sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
+      code: modules or packages, by name, that the output of a job outside this package depends on; by default the
+        top-level package of `build`, or its file.
+    """
+
+    job: str
+    options: Mapping[str, Any]
+    datasets: "Mapping[str, pa.Schema]"
+    balance: tuple[str, tuple[str, ...]]
+    counted: tuple[str, ...]
+    build: "Callable[[beam.Pipeline, Run], None] | None" = None
+    work: "Callable[[Run], Staged] | None" = None
+    how_far: Callable[[], tuple[float, str]] | None = None
+    warnings: "Sequence[DataWarning]" = ()
+    warn: Sequence[Warn] = ()
+    findings: Sequence[str] = ()
+    total_bytes: int = 0
+    noun: str = "rows"
+    stages: Mapping[str, str] | None = None
+    size: "Callable[[], Size] | None" = None
+    personal: str = ""
+    here_only: Sequence[str] = ()
+    sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    code: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What a job of texts does with its rows, all of which is part of a run's identity.
+
+    What a job has besides these is called as its options are.
+
+    Attributes:
+      text: format of the input.
+      shards, blocks: files, and blocks, of the data set that has a row for each that is read.
+    """
+
+    text: "TextFormat"
+    shards: int
+    blocks: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +113,7 @@ class SampleInput:
 
     about: str
     examples: Sequence[str] = ()
-    add_options: Callable[[argparse.ArgumentParser], None]
+    add_options: Callable[[Parser], None]
     write: Callable[[argparse.Namespace], str]
     is_folder: bool = False
     paths: Callable[[argparse.Namespace], Sequence[str]] = lambda args: [args.output]
@@ -71,7 +152,7 @@ class Job:
     name: str
     about: str
     parser: Callable[[], Parser]
-    plan: Callable[[argparse.Namespace, Sequence], "Plan"]
+    plan: Callable[[argparse.Namespace, Sequence], Plan]
     summarize: Callable[[dict[str, Any]], Lines] | None = None
     list_inputs: Callable[[argparse.Namespace], Sequence] | None = None
     sample: SampleInput | None = None
@@ -103,6 +184,15 @@ def load_job(name: str) -> Job:
 def load_jobs() -> dict[str, Job]:
     """Return all jobs of this program by their commands."""
     return {name: load_job(name) for name in code.pipelines()}
+
+
+def jobs_by_extra(package: str | None = None) -> dict[str, list[str]]:
+    """Return which jobs need each extra of setup.py, or of those the ones that need a package too."""
+    found: dict[str, list[str]] = {}
+    for job in load_jobs().values():
+        if job.extra and (package is None or package in job.packages):
+            found.setdefault(job.extra, []).append(job.name)
+    return found
 
 
 @functools.cache

@@ -1,4 +1,16 @@
-"""The names job: from payroll rows to one row per person and the tables of surnames and given names."""
+"""One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
+
+Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
+listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
+
+examples:
+  molino sample names --output demo/sep.txt
+  molino names --input demo/sep.txt --output demo/names
+  molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
+      --project P --region R --temp_location gs://bucket/tmp
+
+Every option of Beam and of its runners may be added; an option that neither knows is an error.
+"""
 
 import argparse
 import dataclasses
@@ -7,31 +19,18 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.forecast.sizes import text_size
-from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_run_options,
-    add_text_options,
-    format_rejects,
-    many,
-    natural,
-    place,
-    positive,
-    read_options,
-    text_format,
-    year,
-)
+from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
+from molino.jobs.options import Parser, format_rejects, many, natural, place, positive, read_options, text_format, year
 from molino.transforms.errors import OptionError
 
 # Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.secret_key import SecretKey
-    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.text.sources import Source
 
 COLUMNS = {
     "curp": "CURP",
@@ -45,42 +44,11 @@ KEY_VARIABLE = "MOLINO_CURP_KEY"
 
 CURPS = {"keep": ", and their CURPs", "hash": ", and keyed hashes of their CURPs", "drop": ""}
 
-DESCRIPTION = """
-One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
-
-Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
-listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
-"""
-EPILOG = """
-examples:
-  molino sample names --output demo/sep.txt
-  molino names --input demo/sep.txt --output demo/names
-  molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
-      --project P --region R --temp_location gs://bucket/tmp
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
-"""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NamesOptions:
-    """What the job does with the rows. All of it is part of a run's identity.
+class NamesOptions(TextOptions):
+    """What the job does with the rows; `reject_invalid` is --invalid-curp."""
 
-    Attributes:
-      text: format of the input.
-      reference_year: ages are as of this year.
-      century: take a birth's century from character 17 of the CURP.
-      min_count: a name borne by fewer people is in no table.
-      junk: values that are no names.
-      reject_invalid: send rows with a wrong CURP to the rejects.
-      missing: what rows without a valid CURP are: one person for each value, a person each, or rejects.
-      repair: add tables in which broken spellings of Ñ are merged.
-      curp: what the output shows of CURPs: keep, hash or drop.
-      shards: files of the people.
-      blocks: blocks of the people.
-    """
-
-    text: "TextFormat"
     reference_year: int
     century: bool
     min_count: int
@@ -89,81 +57,63 @@ class NamesOptions:
     missing: str
     repair: bool
     curp: str
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino names", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter="|", encoding="latin-1", quote="")
+    made = Parser(prog="molino names", description=__doc__)
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter="|", encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")
-    rows.add_argument("--reference-year", type=year, default=2012, metavar="Y", help="ages are as of it (default 2012)")
-    rows.add_argument(
+    rows.option("--reference-year", "Y", year, "ages are as of it (default 2012)", 2012)
+    rows.switch(
         "--century-from-curp",
+        "take the century of birth from the CURP's character 17; else all were born in the 1900s",
         dest="century",
-        action="store_true",
-        help="take the century of birth from the CURP's character 17; else all were born in the 1900s",
     )
-    rows.add_argument(
-        "--min-count",
-        type=positive,
-        default=5,
-        metavar="N",
-        help="names of fewer people are left out of the tables (default 5)",
-    )
-    rows.add_argument(
+    rows.option("--min-count", "N", positive, "names of fewer people are left out of the tables", 5)
+    rows.option(
         "--junk",
-        nargs="*",
+        "VALUE",
+        str,
+        "values that are no names (default: NULL, \\N, empty or blank, - . 0 / \\ _)",
         default=JUNK,
-        metavar="VALUE",
-        help="values that are no names (default: NULL, \\N, empty or blank, - . 0 / \\ _)",
+        nargs="*",
     )
-    rows.add_argument(
+    rows.choice(
         "--missing-curp",
-        dest="missing",
-        choices=("one", "each", "reject"),
-        default="one",
-        help="rows whose CURP is empty, a placeholder or invalid: those of one value are one person (default, the "
+        ("one", "each", "reject"),
+        "rows whose CURP is empty, a placeholder or invalid: those of one value are one person (default, the "
         "lower bound), each is a person (the upper bound), or rejects",
+        dest="missing",
     )
-    rows.add_argument(
+    rows.choice(
         "--invalid-curp",
-        choices=("keep", "reject"),
-        default="keep",
-        help="what to do with rows whose CURP has a wrong format or check digit (default keep; counted)",
+        ("keep", "reject"),
+        "what to do with rows whose CURP has a wrong format or check digit (default keep; counted)",
     )
-    rows.add_argument(
+    rows.switch(
         "--repair-names",
+        "add tables that merge broken spellings of Ñ where the data proves them one name",
         dest="repair",
-        action="store_true",
-        help="add tables that merge broken spellings of Ñ where the data proves them one name",
     )
-    rows.add_argument(
+    rows.choice(
         "--curp",
-        choices=("keep", "hash", "drop"),
-        default="keep",
-        help=f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}",
+        ("keep", "hash", "drop"),
+        f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}",
     )
-    rows.add_argument(
+    rows.option(
         "--curp-key-file",
-        type=place,
-        metavar="FILE",
-        help="file with the secret key of the hashes; workers read it themselves: for a cluster gs://, s3:// or hdfs://",
+        "FILE",
+        place,
+        "file with the secret key of the hashes; workers read it themselves: for a cluster gs://, s3:// or hdfs://",
     )
     return made
 
 
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
-    """Look at the inputs and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is not delimited text with the wanted columns, or all are empty.
-    """
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
+    """Look at the inputs and return what the run will do."""
     from molino.jobs.run.output import cut
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
@@ -184,29 +134,24 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
     if options.repair:
         datasets["repairs"] = REPAIRS
-    return Plan(
+    return texts.plan(
+        amount={"dataset": "people", "span_bytes": args.span_bytes, "shards": shards},
         job="names",
         options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
-        warnings=[*texts.warnings, *few],
+        warnings=few,
         warn=[
-            *texts.warn,
             functools.partial(
                 warn_of_names,
                 missing=options.missing,
                 century=options.century,
                 reference_year=options.reference_year,
                 min_count=options.min_count,
-            ),
+            )
         ],
-        findings=texts.findings,
-        total_bytes=texts.bytes,
-        size=functools.partial(
-            text_size, texts.sources, texts.heads, text, dataset="people", span_bytes=args.span_bytes, shards=shards
-        ),
         personal=f"names, sex and age of people{CURPS[options.curp]}",
         here_only=describe_local_key(key),
     )
@@ -333,13 +278,13 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample names`."""
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
-    parser.add_argument("--rows", type=positive, default=1_256_438, metavar="N", help="rows (default 1,256,438)")
-    parser.add_argument("--seed", type=natural, default=2012, metavar="N", help="of the random numbers (default 2012)")
-    parser.add_argument("--files", type=positive, default=1, metavar="N", help="split into FILE-00000-of-0000N")
-    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+    parser.option("--output", "FILE", place, "file to write", required=True)
+    parser.option("--rows", "N", positive, "rows", 1_256_438)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2012)", 2012)
+    parser.option("--files", "N", positive, "split into FILE-00000-of-0000N", default=1)
+    parser.switch("--hostile", "add rows that a job must reject")
 
 
 def write_sample(args: argparse.Namespace) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 Kind = TypeVar("Kind")
+Number = TypeVar("Number", int, float)
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
 BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may do later
 
@@ -41,8 +42,8 @@ EXIT_CODES = exit_codes(
     "busy: another run is at work in the output; the same command may do later",
 )
 NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
-EMBEDDED = "embedded"
-RUNNERS = (EMBEDDED, "PrismRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "DataflowRunner")
+EMBEDDED, FLINK, DATAFLOW = "embedded", "FlinkRunner", "DataflowRunner"
+RUNNERS = (EMBEDDED, "PrismRunner", FLINK, "SparkRunner", "PortableRunner", DATAFLOW)
 # Options of the Flink runner that its job server knows and Beam's Python does not.
 FLINK_OPTIONS = (
     "object_reuse",
@@ -66,8 +67,48 @@ class Once(argparse._StoreAction):
         super().__call__(parser, namespace, values, flag)
 
 
-class Parser(argparse.ArgumentParser):
+class Options(argparse._ActionsContainer):
+    """What options are added to, a line for each: a parser, or a group of its options."""
+
+    def option(
+        self, flag: str, metavar: str, kind: Callable[[str], Any], about: str, default: Any = None, **more: Any
+    ) -> None:
+        """Add an option with a value of a kind; help tells the default, unless `about` does, or ends in brackets."""
+        if isinstance(default, int | float | str) and "default" not in about and not about.endswith(")"):
+            about += f" (default {default:,})" if isinstance(default, int) else f" (default {default})"
+        typed: Any = {} if kind is str else {"type": kind}  # Dataflow's templates know a kind by its name
+        self.add_argument(flag, metavar=metavar, help=about, default=default, **typed, **more)
+
+    def choice(self, flag: str, choices: Sequence[str], about: str, **more: Any) -> None:
+        """Add an option with one of several values, of which the first is the default."""
+        self.add_argument(flag, choices=choices, help=about, **{"default": choices[0], **more})
+
+    def switch(self, flag: str, about: str, **more: Any) -> None:
+        """Add an option without a value."""
+        self.add_argument(flag, action="store_true", help=about, **more)
+
+    def add_keep(self, what: str) -> None:
+        """Add which columns are carried."""
+        self.option("--keep", "COL[=NAME]", kept_column, f"{what}; under another name by =NAME", default=[], nargs="+")
+
+    def add_not_finite(self, what: str) -> None:
+        """Add what becomes of numbers of a model that are not finite."""
+        self.choice(
+            "--not-finite",
+            ("reject", "zero", "keep"),
+            f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
+        )
+
+
+class Group(Options, argparse._ArgumentGroup):
+    """Options under a title of their own."""
+
+
+class Parser(Options, argparse.ArgumentParser):
     """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
+
+    Args:
+      description: for people, such as the docstring of the module; from "examples:" on it stands below the options.
 
     Attributes:
       raises: what is wrong with the options is an OptionError, and not the end of the process.
@@ -77,11 +118,12 @@ class Parser(argparse.ArgumentParser):
 
     raises = False
 
-    def __init__(self, *, prog: str, description: str, epilog: str = "", exit_codes: str = EXIT_CODES):
+    def __init__(self, *, prog: str, description: str | None, epilog: str = "", exit_codes: str = EXIT_CODES):
+        about, examples = split_examples(description or "")
         super().__init__(
             prog=prog,
-            description=textwrap.dedent(description).strip(),
-            epilog=textwrap.dedent(epilog).strip() + "\n\n" + exit_codes,
+            description=about,
+            epilog=f"{examples or epilog}\n\n{exit_codes}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -92,6 +134,94 @@ class Parser(argparse.ArgumentParser):
         self.words: list[str] = []
         for name in (None, "store"):
             self.register("action", name, Once)
+
+    def add_argument_group(self, title: Any = None, description: Any = None) -> Group:  # type: ignore[override]
+        """Return a new group of options."""
+        group = Group(self, title, description)
+        self._action_groups.append(group)
+        return group
+
+    def add_run_options(
+        self, *, inputs: str = "files, folders or globs; also gs://, s3://, hdfs://", shuffles: bool = True
+    ) -> None:
+        """Add what every job takes: where from, where to, and how to run.
+
+        Args:
+          inputs: what `--input` takes; "" for a job that reads nothing.
+          shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+        """
+        where = self.add_argument_group("where")
+        if inputs:
+            where.option("--input", "PATH", place, inputs, nargs="+", required=True)
+            where.switch("--follow-links", "read what links inside a folder lead to, each file once")
+        else:
+            self.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
+        run = self.add_argument_group("how to run (never changes the rows)")
+        run.option(
+            "--runner",
+            "NAME",
+            str,
+            "embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
+            default=EMBEDDED,
+        )
+        about = "of the embedded runner (default: one a usable core)"
+        run.option("--workers", "N", whole(1, 256), about)
+        run.choice("--worker-mode", ("threads", "processes"), "of the embedded runner")
+        if shuffles:
+            run.choice(
+                "--shuffle",
+                ("auto", "files", "runner"),
+                "carry rows in bucket files of the staging folder, or in the runner's shuffle "
+                "(auto: files when embedded)",
+            )
+            run.option("--span-bytes", "N", positive, "a piece of reading (default 16 MiB)", default=16 << 20)
+            run.option("--shards", "N", positive, "files of the largest data set (default: by input size)")
+        else:
+            self.set_defaults(shuffle="runner")
+        add_output_options(where, run)
+        if not inputs:
+            return
+        safety = self.add_argument_group("safety")
+        safety.option(
+            "--max-reject-ratio", "R", ratio, "publish nothing when a larger share of the records is rejected", 0.01
+        )
+        safety.switch("--allow-empty", "accept inputs that hold no records at all")
+
+    def add_text_options(
+        self,
+        columns: Mapping[str, str],
+        *,
+        delimiter: str,
+        encoding: str,
+        quote: str,
+        optional: Sequence[str] = (),
+        keep: bool = False,
+    ) -> None:
+        """Add how the input is written and what its columns are called.
+
+        Args:
+          columns: names in the job, mapped to names in the header.
+          delimiter, encoding, quote: the defaults.
+          optional: columns that the input may lack, unless the user names them.
+          keep: with columns that are carried.
+        """
+        text = self.add_argument_group("the input's format")
+        text.option("--delimiter", "C", str, f"one character (default {delimiter})", default=delimiter)
+        text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
+        text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
+        text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
+        for name, column in columns.items():
+            shown = f"{column}, where there is one" if name in optional else column
+            text.option(
+                f"--{name.replace('_', '-')}-column",
+                "NAME",
+                str,
+                f"column of the header, or further names of it (default {shown}"
+                f"{'; empty for none' if name in optional else ''})",
+                nargs="+",
+            )
+        if keep:
+            text.add_keep("columns of the input that the output has too, as they are, ids first")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options and what else there is."""
@@ -174,6 +304,20 @@ class Parser(argparse.ArgumentParser):
         self.error(f"no such option: {name}{hint}" if name.startswith("-") else f"unexpected argument {name!r}{hint}")
 
 
+def is_embedded(runner: str) -> bool:
+    """Return whether a runner's name means the one inside this process.
+
+    DirectRunner is a name for three engines that Beam chooses among without saying; here it is always this one.
+    """
+    return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
+
+
+def split_examples(text: str) -> tuple[str, str]:
+    """Return what stands before "examples:" in a description, and that with all behind it."""
+    about, mark, examples = textwrap.dedent(text).strip().partition("examples:\n")
+    return about.strip(), mark + examples
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return which known word a wrong one may stand for; "" where none is like it.
 
@@ -190,22 +334,12 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return right or next((flag for flag in known if len(name) > 3 and flag.startswith(name)), "")
 
 
-class _BeamParser(argparse.ArgumentParser):
-    """A parser of Beam's options that reports errors as the job's own does."""
-
-    def __init__(self, report: Callable[[str], NoReturn]):
-        super().__init__(add_help=False, allow_abbrev=False, conflict_handler="resolve")
-        self.report = report
-
-    def error(self, message: str) -> NoReturn:
-        self.report(message)
-
-
 def beam_parser(report: Callable[[str], NoReturn]) -> argparse.ArgumentParser:
     """Return a parser of every option that Beam and its runners know; `report` is called with what is wrong."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    parser = _BeamParser(report)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    parser.error = report  # type: ignore[assignment]
     seen: set[type] = set()
     todo = PipelineOptions.__subclasses__()
     while todo:
@@ -236,24 +370,38 @@ def many(number: float, noun: str) -> str:
     return f"{shown} {noun}" + ("" if shown == "1" else "s")
 
 
-def positive(text: str, most: int = 2**40) -> int:
-    """Parse a whole number from 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    if number > most:
-        raise argparse.ArgumentTypeError(f"must be at most {most:,}, not {text}")
-    return number
+def whole(least: int, most: int, name: str = "whole number") -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`; messages, and Dataflow's templates, call it `name`."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most:,}, not {text}")
+        return number
+
+    parse.__name__ = name
+    return parse
 
 
-def workers(text: str) -> int:
-    """Parse a number of workers of one machine."""
-    return positive(text, 256)
+def fitting(kind: type[Number], words: str, fits: Callable[[Number], bool], name: str = "number") -> Callable:
+    """Return a parser of the numbers of a kind that fit; `words` say which these are, `name` is as of `whole`."""
+
+    def parse(text: str) -> Number:
+        number = kind(text)
+        if not fits(number):
+            raise argparse.ArgumentTypeError(f"must be {words}, not {text}")
+        return number
+
+    parse.__name__ = name
+    return parse
 
 
-def line_bytes(text: str) -> int:
-    """Parse the size of a line, of which several are held at once."""
-    return positive(text, 1 << 30)
+positive, natural = whole(1, 2**40, "positive"), whole(0, 2**63 - 1, "natural")
+line_bytes = whole(1, 1 << 30, "line_bytes")  # of which several are held at once
+year = fitting(int, "a year from 1900 to 2199", lambda number: 1900 <= number <= 2199, "year")
+ratio = fitting(float, "from 0 to 1", lambda number: 0 <= number <= 1, "ratio")
 
 
 def place(text: str) -> str:
@@ -270,28 +418,19 @@ def place(text: str) -> str:
     return text
 
 
-def natural(text: str) -> int:
-    """Parse a whole number from 0."""
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"must be from 0 to {2**63 - 1:,}, not {text}")
-    return number
+def pair(text: str, form: str) -> tuple[str, str]:
+    """Parse NAME=VALUE, which a message calls as `form` says: NAME=DIR, say."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"must be {form}, not {text!r}")
+    return name, value
 
 
-def year(text: str) -> int:
-    """Parse a year from 1900 to 2199."""
-    number = int(text)
-    if not 1900 <= number <= 2199:
-        raise argparse.ArgumentTypeError(f"must be a year from 1900 to 2199, not {text}")
-    return number
-
-
-def ratio(text: str) -> float:
-    """Parse a number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
-    return number
+def sha256_digits(text: str) -> str:
+    """Parse the digits of a sha256."""
+    if not re.fullmatch("[0-9a-f]{64}", text.lower()):
+        raise argparse.ArgumentTypeError(f"must have the 64 digits of a sha256, not {text!r}")
+    return text.lower()
 
 
 def format_rejects(counters: Mapping[str, int]) -> str:
@@ -303,54 +442,6 @@ def format_rejects(counters: Mapping[str, int]) -> str:
     reasons = sorted((name.removeprefix("rejects."), n) for name, n in counters.items() if name.startswith("rejects."))
     why = ", ".join(f"{n:,} {reason}" for reason, n in reasons)
     return f"{counters.get('rejects', 0):,}" + (f" ({why})" if why else "")
-
-
-def add_text_options(
-    parser: argparse.ArgumentParser,
-    columns: Mapping[str, str],
-    *,
-    delimiter: str,
-    encoding: str,
-    quote: str,
-    optional: Sequence[str] = (),
-    keep: bool = False,
-) -> None:
-    """Add how the input is written and what its columns are called.
-
-    Args:
-      columns: names in the job, mapped to names in the header.
-      delimiter, encoding, quote: the defaults.
-      optional: columns that the input may lack, unless the user names them.
-      keep: with columns that are carried.
-    """
-    text = parser.add_argument_group("the input's format")
-    text.add_argument("--delimiter", default=delimiter, metavar="C", help=f"one character (default {delimiter})")
-    text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
-    text.add_argument("--quote", default=quote, metavar="C", help=f"quoting character (default: {quote or 'none'})")
-    text.add_argument("--max-line-bytes", type=line_bytes, default=65536, metavar="N", help="longer lines are rejects")
-    for name, column in columns.items():
-        shown = f"{column}, where there is one" if name in optional else column
-        text.add_argument(
-            f"--{name.replace('_', '-')}-column",
-            nargs="+",
-            metavar="NAME",
-            help=f"column of the header, or further names of it (default {shown}"
-            f"{'; empty for none' if name in optional else ''})",
-        )
-    if keep:
-        add_keep(text, "columns of the input that the output has too, as they are, ids first")
-
-
-def add_keep(group: argparse._ArgumentGroup, what: str) -> None:
-    """Add which columns are carried."""
-    group.add_argument(
-        "--keep",
-        type=kept_column,
-        nargs="+",
-        default=[],
-        metavar="COL[=NAME]",
-        help=f"{what}; under another name by =NAME",
-    )
 
 
 def kept_column(text: str) -> tuple[str, str]:
@@ -375,23 +466,13 @@ def check_kept(schema: "pa.Schema", kept: Sequence["pa.Field"]) -> None:
         )
 
 
-def add_not_finite(group: argparse._ArgumentGroup, what: str) -> None:
-    """Add what becomes of numbers of a model that are not finite."""
-    group.add_argument(
-        "--not-finite",
-        choices=("reject", "zero", "keep"),
-        default="reject",
-        help=f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
-    )
-
-
 def text_format(
     args: argparse.Namespace,
     columns: Mapping[str, str],
     optional: Sequence[str] = (),
     keep: Sequence[tuple[str, str]] = (),
 ) -> "TextFormat":
-    """Return the format of the input that the options of `add_text_options` describe; `keep` as `add_keep` gives it."""
+    """Return the format of the input that the options of `add_text_options` describe, `keep` as those of `add_keep`."""
     from molino.transforms.text.sources import KEPT, NO_COLUMN, TextFormat
 
     named: dict[str, list[str]] = {name: getattr(args, f"{name}_column") or [columns[name]] for name in columns}
@@ -412,82 +493,16 @@ def text_format(
     )
 
 
-def add_run_options(
-    parser: argparse.ArgumentParser,
-    *,
-    inputs: str = "files, folders or globs; also gs://, s3://, hdfs://",
-    shuffles: bool = True,
-) -> None:
-    """Add what every job takes: where from, where to, and how to run.
-
-    Args:
-      inputs: what `--input` takes; "" for a job that reads nothing.
-      shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
-    """
-    where = parser.add_argument_group("where")
-    if inputs:
-        where.add_argument("--input", type=place, nargs="+", required=True, metavar="PATH", help=inputs)
-        where.add_argument(
-            "--follow-links", action="store_true", help="read what links inside a folder lead to, each file once"
-        )
-    else:
-        parser.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
-    run = parser.add_argument_group("how to run (never changes the rows)")
-    run.add_argument(
-        "--runner",
-        default=EMBEDDED,
-        metavar="NAME",
-        help="embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
-    )
-    run.add_argument("--workers", type=workers, metavar="N", help="of the embedded runner (default: one a usable core)")
-    run.add_argument(
-        "--worker-mode", choices=("threads", "processes"), default="threads", help="of the embedded runner"
-    )
-    if shuffles:
-        _add_shuffle_options(run)
-    else:
-        parser.set_defaults(shuffle="runner")
-    add_output_options(where, run)
-    if not inputs:
-        return
-    safety = parser.add_argument_group("safety")
-    safety.add_argument(
-        "--max-reject-ratio",
-        type=ratio,
-        default=0.01,
-        metavar="R",
-        help="publish nothing when a larger share of the records is rejected (default 0.01)",
-    )
-    safety.add_argument("--allow-empty", action="store_true", help="accept inputs that hold no records at all")
-
-
-def add_output_options(where: argparse._ArgumentGroup, run: argparse._ArgumentGroup) -> None:
+def add_output_options(where: Options, run: Options) -> None:
     """Add what every command takes that writes a run: where to, and what a person reads of it."""
-    where.add_argument(
-        "--output", type=place, required=True, metavar="DIR", help="folder of the run; made when it is not there"
-    )
-    where.add_argument("--overwrite", action="store_true", help="replace a finished run; it stays readable until then")
-    where.add_argument(
+    where.option("--output", "DIR", place, "folder of the run; made when it is not there", required=True)
+    where.switch("--overwrite", "replace a finished run; it stays readable until then")
+    where.option(
         "--keep-previous",
-        type=natural,
-        default=1,
-        metavar="N",
-        help="data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
+        "N",
+        natural,
+        "data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
+        1,
     )
-    run.add_argument("--quiet", action="store_true", help="no progress; the summary and errors stay")
-    run.add_argument("--strict", action="store_true", help="end with exit code 1 and publish nothing on any warning")
-
-
-def _add_shuffle_options(run: argparse._ArgumentGroup) -> None:
-    run.add_argument(
-        "--shuffle",
-        choices=("auto", "files", "runner"),
-        default="auto",
-        help="carry rows in bucket files of the staging folder, or in the runner's shuffle (auto: files when embedded)",
-    )
-    run.add_argument(
-        "--span-bytes", type=positive, default=16 << 20, metavar="N", help="a piece of reading (default 16 MiB)"
-    )
-    run.add_argument(
-        "--shards", type=positive, metavar="N", help="files of the largest data set (default: by input size)"
-    )
+    run.switch("--quiet", "no progress; the summary and errors stay")
+    run.switch("--strict", "end with exit code 1 and publish nothing on any warning")

@@ -1,48 +1,9 @@
-"""The pca job: vectors rotated to their principal components, with cosine similarities kept."""
-
-import argparse
-import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_run_options,
-    add_text_options,
-    format_rejects,
-    natural,
-    place,
-    positive,
-    text_format,
-)
-from molino.transforms.errors import DataError, OptionError
-from molino.transforms.warnings import DataWarning, example_of
-
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
-if TYPE_CHECKING:
-    import apache_beam as beam
-
-    from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.files.storage import FileInfo
-    from molino.transforms.pca.read_vectors import VectorColumns, Vectors
-    from molino.transforms.pca.rotate import Rotation
-
-ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
-TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
-VECTOR_TYPES = ("float16", "float32", "float64")
-
-DESCRIPTION = """
-Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
+"""Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
 columns of numbers in Parquet or CSV.
 
 Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
 well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
-"""
-EPILOG = """
+
 examples:
   molino pca --input points.csv --column x y --output out
   molino pca --input flowers.csv.gz --delimiter ';' --column width length --keep id --center --output out
@@ -53,36 +14,58 @@ examples:
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
+import argparse
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Example, Job, Plan, SampleInput
+from molino.jobs.options import Parser, fitting, format_rejects, natural, place, positive, read_options, text_format
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.warnings import DataWarning, example_of
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from molino.jobs.forecast.estimate import Size
+    from molino.jobs.run.runs import Run
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.pca.read_vectors import VectorColumns, Vectors
+    from molino.transforms.pca.rotate import Rotation
+
+ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
+TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
+VECTOR_TYPES = ("float16", "float32", "float64")
+error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
+
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino pca", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(
-        made,
+    made = Parser(prog="molino pca", description=__doc__)
+    made.add_run_options(
         inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "
         "gs://, s3://",
         shuffles=False,
     )
-    add_text_options(made, {}, delimiter=",", encoding="utf-8", quote='"')
+    made.add_text_options({}, delimiter=",", encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    vectors.add_argument(
+    vectors.option(
         "--column",
+        "NAME",
+        str,
+        "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
         nargs="+",
         required=True,
-        metavar="NAME",
-        help="column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
     )
     carried = vectors.add_mutually_exclusive_group()
     carried.add_argument(
         "--keep", nargs="+", default=(), metavar="NAME", help="carry these columns alone (default: all but --column)"
     )
     carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
-    vectors.add_argument(
-        "--numbers",
-        type=positive,
-        metavar="N",
-        help="of a vector (default: the commonest of a sample); others are rejects",
-    )
+    vectors.option("--numbers", "N", positive, "of a vector (default: the commonest of a sample); others are rejects")
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
     kept.add_argument(
@@ -91,49 +74,29 @@ def parser() -> Parser:
         metavar="E",
         help="write the fewest whose mean cosine error over the sampled pairs is at most E",
     )
-    vectors.add_argument(
-        "--center", action="store_true", help="subtract the mean, as is usual elsewhere; cosines are not kept"
-    )
-    vectors.add_argument(
-        "--vector-type", choices=VECTOR_TYPES, help="of the rotated vectors (default: that of the column)"
-    )
+    vectors.switch("--center", "subtract the mean, as is usual elsewhere; cosines are not kept")
+    vectors.choice("--vector-type", VECTOR_TYPES, "of the rotated vectors (default: that of the column)", default=None)
     sample = made.add_argument_group("sample")
-    sample.add_argument(
-        "--against", metavar="COLUMN", help="another column of vectors: compare cosines and neighbours with its own too"
+    sample.option(
+        "--against", "COLUMN", str, "another column of vectors: compare cosines and neighbours with its own too"
     )
-    sample.add_argument("--label-column", metavar="NAME", help="what the report calls a row (default: its number)")
-    sample.add_argument("--seed", type=natural, default=1, metavar="N", help="of the sample (default 1)")
+    sample.option("--label-column", "NAME", str, "what the report calls a row (default: its number)")
+    sample.option("--seed", "N", natural, "of the sample", 1)
     return made
 
 
-def error_limit(text: str) -> float:
-    """Parse the mean error of a cosine: above 0, at most 2."""
-    number = float(text)
-    if not 0 < number <= 2:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 2, not {text}")
-    return number
-
-
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
-    """Return the Parquet files that paths, globs, folders and finished runs name; of a run those that hold the column.
-
-    Raises:
-      OptionError: the output would lie inside a run.
-      DataError: there is none, or a run is not finished.
-    """
-    import os
-
+    """Return the Parquet files that paths, globs, folders and runs name; of a run those that hold the column."""
     from molino.jobs.run import inputs
-    from molino.jobs.run.manifest import MANIFEST
     from molino.transforms.files import storage
+    from molino.transforms.manifest import MANIFEST
 
     listings: list[Listing] = []
     for path in dict.fromkeys(args.input):
-        is_run = storage.exists(storage.join(path, MANIFEST)) if not path.endswith(".parquet") else False
-        if is_run and os.path.abspath(args.output).startswith(os.path.abspath(path) + "/"):
-            raise OptionError(f"--output {args.output} lies inside --input {path}; choose another --output")
-        of_run = [list_run(path, args.column[0])] if is_run else []
-        listings += of_run or inputs.find_inputs([path], follow_links=args.follow_links)
+        if not path.endswith(".parquet") and storage.exists(storage.join(path, MANIFEST)):
+            listings.append(list_run(path, args.column[0]))
+        else:
+            listings += inputs.find_inputs([path], follow_links=args.follow_links)
     return listings
 
 
@@ -143,15 +106,13 @@ def list_run(folder: str, column: str) -> "Listing":
     Raises:
       DataError: the run is not finished, or no data set holds the column, or more than one does.
     """
-    import os
-
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
     from molino.transforms.files.list_files import Listing
     from molino.transforms.pca.numbers import is_vectors
     from molino.transforms.pca.read_vectors import read_schema
 
-    root = os.path.abspath(folder) if storage.is_local(folder) else folder
+    root = storage.folder(folder)
     manifest = read_finished(root)
     if manifest is None:
         raise DataError(f"{folder} is no finished run: a commit is under way or was cut short; wait, or repeat it")
@@ -180,15 +141,9 @@ def list_run(folder: str, column: str) -> "Listing":
     return Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 
 
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
-    """Look at the footers of the files, count the records of texts, and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: a file cannot be read, or the column holds no vectors.
-    """
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
+    """Look at the footers of the files, count the records of texts, and return what the run will do."""
     from molino.jobs.run.inputs import input_files
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
     from molino.schemas.rejects import REJECTS
@@ -214,15 +169,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
     own = {"float": "float32"}.get(own, own)
-    how = Rotation(
-        components=args.components,
-        max_cosine_error=args.max_cosine_error,
-        center=args.center,
-        against=args.against,
-        vector_type=args.vector_type or (own if own in VECTOR_TYPES else "float64"),
-        label=args.label_column,
-        seed=args.seed,
-    )
+    vector_type = args.vector_type or (own if own in VECTOR_TYPES else "float64")
+    how = read_options(Rotation, args, vector_type=vector_type, label=args.label_column)
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
     options |= dataclasses.asdict(how) | ({name: getattr(text, name) for name in TEXT_OPTIONS} if texts else {})
     datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
@@ -295,8 +243,10 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     files | "Publish" >> Publish(run=run, counters=told.counters)
 
 
-def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> Size:
+def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> "Size":
     """Return what the pca job has to do; where an error decides how many components, all are reckoned with."""
+    from molino.jobs.forecast.estimate import Size
+
     numbers, rows = vectors.numbers, vectors.rows
     spans = len(vectors.spans(sample=0, seed=0))
     carried = max(0, file_bytes - vectors.type.bit_width // 8 * rows * numbers)  # as they lie there
@@ -328,13 +278,13 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample pca`."""
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="Parquet file to write")
-    parser.add_argument("--rows", type=positive, default=1000, metavar="N", help="rows (default 1,000)")
-    parser.add_argument("--numbers", type=positive, default=2, metavar="N", help="of each vector (default 2)")
-    parser.add_argument("--seed", type=natural, default=2016, metavar="N", help="of the random numbers (default 2016)")
-    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+    parser.option("--output", "FILE", place, "Parquet file to write", required=True)
+    parser.option("--rows", "N", positive, "rows", 1000)
+    parser.option("--numbers", "N", positive, "of each vector", 2)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2016)", 2016)
+    parser.switch("--hostile", "add rows that a job must reject")
 
 
 def write_sample(args: argparse.Namespace) -> str:

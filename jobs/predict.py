@@ -1,111 +1,64 @@
-"""The predict job: from raw titles to their categories, with a classifier that training saved."""
+"""The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first,
+and the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
 
-import argparse
-import dataclasses
-import functools
-import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.forecast.sizes import text_size
-from molino.jobs.job import Example, Job
-from molino.jobs.options import (
-    Parser,
-    add_not_finite,
-    add_run_options,
-    add_text_options,
-    check_kept,
-    format_rejects,
-    place,
-    read_options,
-    text_format,
-)
-
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
-if TYPE_CHECKING:
-    import apache_beam as beam
-    import pyarrow as pa
-
-    from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.predict.predict_titles import Classifier
-    from molino.transforms.text.sources import Source, TextFormat
-
-COLUMNS = {"title": "title", "language": "language"}
-OPTIONAL = ("language",)
-BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
-DESCRIPTION = """
-The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first, and
-the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
-"""
-EPILOG = """
 examples:
   molino predict --model out/classifier --input new-titles.csv --output out/predictions
 
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
+import argparse
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Example, Job, Plan, TextOptions
+from molino.jobs.options import Parser, check_kept, format_rejects, place, read_options, sha256_digits, text_format
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+    import pyarrow as pa
+
+    from molino.jobs.run.runs import Run
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.predict.predict_titles import Classifier
+    from molino.transforms.text.sources import Source
+
+COLUMNS = {"title": "title", "language": "language"}
+OPTIONAL = ("language",)
+BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """What the job does with the titles. All of it is part of a run's identity.
+class PredictOptions(TextOptions):
+    """What the job does with the titles; `classifier` is the digest of the SavedModel."""
 
-    Attributes:
-      text: format of the input.
-      classifier: digest of the SavedModel.
-      not_finite: what becomes of titles whose scores are not finite.
-      shards: files of the predictions.
-      blocks: blocks of the predictions.
-    """
-
-    text: "TextFormat"
     classifier: str
     not_finite: str
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino predict", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made = Parser(prog="molino predict", description=__doc__)
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")
-    model.add_argument(
-        "--model",
-        type=place,
-        required=True,
-        metavar="DIR",
-        help="output of molino train titles, or the SavedModel in it, also on gs://",
+    model.option(
+        "--model", "DIR", place, "output of molino train titles, or the SavedModel in it, also on gs://", required=True
     )
-    model.add_argument("--model-sha256", type=sha256_digits, metavar="HEX", help="digest that the SavedModel must have")
-    model.add_argument(
-        "--trust-model", action="store_true", help="take one whose operations can touch files or the network"
-    )
-    add_not_finite(model, "scores")
+    model.option("--model-sha256", "HEX", sha256_digits, "digest that the SavedModel must have")
+    model.switch("--trust-model", "take one whose operations can touch files or the network")
+    model.add_not_finite("scores")
     return made
 
 
-def sha256_digits(text: str) -> str:
-    """Parse the digits of a sha256."""
-    if not SHA256.fullmatch(text.lower()):
-        raise argparse.ArgumentTypeError(f"must be the 64 digits of a sha256, not {text!r}")
-    return text.lower()
-
-
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
-    """Look at the inputs and the classifier and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is no file of titles, all are empty, or the classifier cannot be used.
-    """
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
+    """Look at the inputs and the classifier and return what the run will do."""
     import pyarrow as pa
 
     from molino.jobs.run.output import cut
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import KEPT_DOC, PREDICTED
     from molino.schemas.rejects import REJECTS
@@ -123,7 +76,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     predicted = pa.schema([*PREDICTED, *kept], PREDICTED.metadata)
     check_kept(predicted, kept)
     datasets = {"predictions": predicted, "rejects": REJECTS}
-    return Plan(
+    return texts.plan(
+        amount={"dataset": "predictions", "span_bytes": args.span_bytes, "shards": shards},
         job="predict",
         options=dataclasses.asdict(options),
         datasets=datasets,
@@ -137,19 +91,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
             sources=texts.sources,
             span_bytes=args.span_bytes,
         ),
-        warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite)],
-        findings=texts.findings,
-        total_bytes=texts.bytes,
-        size=functools.partial(
-            text_size,
-            texts.sources,
-            texts.heads,
-            text,
-            dataset="predictions",
-            span_bytes=args.span_bytes,
-            shards=shards,
-        ),
+        warnings=few,
+        warn=[functools.partial(warn_not_finite, way=options.not_finite)],
         sends={classifier.digest: classifier.path},
     )
 

@@ -1,33 +1,9 @@
-"""The shapes job: six problems of the plane, and sweeps of small networks that learn them."""
-
-import argparse
-import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job
-from molino.jobs.options import Parser, add_run_options, natural, positive
-from molino.transforms.errors import OptionError
-from molino.transforms.warnings import DataWarning
-
-# Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
-if TYPE_CHECKING:
-    import apache_beam as beam
-
-    from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.shapes.points import Points, Problem
-    from molino.transforms.shapes.train_network import Network
-
-DESCRIPTION = """
-Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
+"""Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
 sweep is trained, tested and drawn, and the report shows them side by side.
 
 A sweep is a list of networks: default (126 networks of sizes that a laptop bears, three seeds each), study (the 204 of
 the published study), or a YAML file of your own.
-"""
-EPILOG = """
+
 examples:
   molino shapes --output demo/shapes
   molino shapes --output out --problem ring cos=12
@@ -37,41 +13,52 @@ examples:
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
+import argparse
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Example, Job, Plan
+from molino.jobs.options import Parser, natural, positive
+from molino.transforms.errors import OptionError
+from molino.transforms.warnings import DataWarning
+
+# Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from molino.jobs.forecast.estimate import Size
+    from molino.jobs.run.runs import Run
+    from molino.transforms.shapes.points import Points, Problem
+    from molino.transforms.shapes.train_network import Network
+
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino shapes", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(made, inputs="", shuffles=False)
+    made = Parser(prog="molino shapes", description=__doc__)
+    made.add_run_options(inputs="", shuffles=False)
     points = made.add_argument_group("points")
-    points.add_argument(
+    points.choice(
         "--points",
-        choices=("generated", "study"),
-        default="generated",
-        help="generated (default): by a seed; study: the published study's own, bit for bit",
+        ("generated", "study"),
+        "generated (default): by a seed; study: the published study's own, bit for bit",
     )
-    points.add_argument(
-        "--rows",
-        type=positive,
-        default=200_000,
-        metavar="N",
-        help="training points; a twentieth each for validation and test besides (default 200,000)",
-    )
-    points.add_argument("--seed", type=natural, default=1, metavar="N", help="of generated points (default 1)")
+    points.option("--rows", "N", positive, "training points; a twentieth each for validation and test besides", 200_000)
+    points.option("--seed", "N", natural, "of generated points", 1)
     networks = made.add_argument_group("networks")
-    networks.add_argument(
-        "--sweep", default="default", metavar="NAME", help="default, study, or a YAML file (default: default)"
-    )
-    networks.add_argument(
+    networks.option("--sweep", "NAME", str, "default, study, or a YAML file (default: default)", "default")
+    networks.option(
         "--problem",
-        type=named_problem,
-        nargs="+",
+        "NAME[=R]",
+        named_problem,
+        "of the sweep's problems only these; R is another radius or frequency",
         default=[],
-        metavar="NAME[=R]",
-        help="of the sweep's problems only these; R is another radius or frequency",
+        nargs="+",
     )
     out = made.add_argument_group("what to write")
-    out.add_argument("--no-plots", action="store_true", help="no pictures, neither in plots/ nor in the report")
-    out.add_argument("--timings", action="store_true", help="fill the column of seconds; it differs from run to run")
+    out.switch("--no-plots", "no pictures, neither in plots/ nor in the report")
+    out.switch("--timings", "fill the column of seconds; it differs from run to run")
     return made
 
 
@@ -82,15 +69,9 @@ def named_problem(text: str) -> str:
     return text
 
 
-def plan(args: argparse.Namespace, _: Sequence) -> "Plan":
-    """Read the sweep and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: the sweep cannot be read or used.
-    """
+def plan(args: argparse.Namespace, _: Sequence) -> Plan:
+    """Read the sweep and return what the run will do."""
     import molino.transforms.shapes.one_layer  # noqa: F401  what it needs is missed here, not by a worker
-    from molino.jobs.run.runs import Plan
     from molino.schemas.shapes import POINTS, PREDICTIONS, RUNS
     from molino.transforms.shapes.points import parse_problem
     from molino.transforms.shapes.sweep import choose_problems, expand_sweep, read_sweep
@@ -196,8 +177,10 @@ def build(
     files | "Publish" >> Publish(run=run, counters=counters)
 
 
-def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> Size:
+def shapes_size(networks: "Sequence[Network]", *, points: "Points", problems: int, plots: bool) -> "Size":
     """Return what the shapes job has to do."""
+    from molino.jobs.forecast.estimate import Size
+
     many, tested = len(networks), points.count("test")
     split = points.rows + points.count("validation") + tested
     rows = {"points": problems * split, "predictions": many * tested}

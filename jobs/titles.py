@@ -1,54 +1,8 @@
-"""The titles job: from product titles to embeddings, labels and splits for training."""
-
-import argparse
-import dataclasses
-import functools
-import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.forecast.sizes import RowWork, text_size
-from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import (
-    Parser,
-    add_not_finite,
-    add_run_options,
-    add_text_options,
-    check_kept,
-    format_rejects,
-    natural,
-    place,
-    positive,
-    ratio,
-    read_options,
-    text_format,
-)
-from molino.transforms.errors import OptionError
-
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
-if TYPE_CHECKING:
-    import apache_beam as beam
-
-    from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.text.sources import Source, TextFormat
-    from molino.transforms.titles.write import TitleColumns
-
-COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
-OPTIONAL = ("label_quality", "language")
-BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
-MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
-MORE_FACTS = ("output", "grown_on")  # where there is something to say
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
-DESCRIPTION = """
-Titles of products with the vectors of any number of models, a label and a split, shuffled, ready for training.
+"""Titles of products with the vectors of any number of models, a label and a split, shuffled, ready for training.
 
 The same title and category twice is one row with a count. A title with two categories is kept under both and listed in
 conflicts/. Titles that are nearly the same are in one split. Rows that cannot be read are listed in rejects/.
-"""
-EPILOG = """
+
 examples:
   molino sample titles --output demo/titles.csv --rows 50000
   molino titles --input demo/titles.csv --output demo/split && molino model train --input demo/split --output es
@@ -59,27 +13,55 @@ examples:
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
+import argparse
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
+from molino.jobs.options import (
+    Options,
+    Parser,
+    check_kept,
+    format_rejects,
+    natural,
+    pair,
+    place,
+    positive,
+    ratio,
+    read_options,
+    sha256_digits,
+    text_format,
+)
+from molino.transforms.errors import OptionError
+
+# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from molino.jobs.run.runs import Run
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.text.sources import Source, TextFormat
+    from molino.transforms.titles.write import TitleColumns
+
+COLUMNS = {"title": "title", "label_quality": "label_quality", "language": "language", "category": "category"}
+OPTIONAL = ("label_quality", "language")
+BLOCK_BYTES = 2 << 20  # of input a block, the unit of an output's order
+MODEL_FACTS = ("name", "digest", "dim", "kind")  # of a model, what an output depends on
+MORE_FACTS = ("output", "grown_on")  # where there is something to say
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TitlesOptions:
-    """What the job does with the titles. All of it is part of a run's identity.
+class TitlesOptions(TextOptions):
+    """What the job does with the titles.
 
     Attributes:
-      text: format of the input.
       models: name, digest, dim and kind of every model, in the order of their columns.
-      exact: the vectors are bit for bit the models' own.
-      vector_type: float32 or float16.
-      model_text: with a column of what models with normalization see.
-      tokens: with the token ids of every model.
-      not_finite: what becomes of titles whose vectors are not finite.
-      without_category: keep titles that have no category.
-      validation, test: shares of the titles.
-      seed: of shuffle and split.
-      shards: files of the titles.
-      blocks: blocks of the titles.
     """
 
-    text: "TextFormat"
     models: tuple[dict[str, Any], ...]
     exact: bool
     vector_type: str
@@ -90,81 +72,62 @@ class TitlesOptions:
     validation: float
     test: float
     seed: int
-    shards: int
-    blocks: int
 
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino titles", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(made)
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made = Parser(prog="molino titles", description=__doc__)
+    made.add_run_options()
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     models = made.add_argument_group("models")
-    models.add_argument(
+    models.option(
         "--model",
-        type=named_model,
-        action="append",
+        "NAME=PATH_OR_URL",
+        named_model,
+        "column of vectors, and its model: folder or archive of a SavedModel, also on gs://, or TF Hub URL, "
+        "with #OUTPUT or #SIGNATURE/OUTPUT where it has several; may be repeated; without any the titles "
+        "have labels and splits, and molino model train can grow a model",
         default=[],
-        metavar="NAME=PATH_OR_URL",
-        help="column of vectors, and its model: folder or archive of a SavedModel, also on gs://, or TF Hub URL, "
-        "with #OUTPUT or #SIGNATURE/OUTPUT where it has several; may be repeated; "
-        "without any the titles have labels and splits, and molino model train can grow a model",
+        action="append",
     )
-    models.add_argument(
+    models.option(
         "--model-sha256",
-        type=named_digest,
-        action="append",
+        "NAME=HEX",
+        named_digest,
+        "digest that the model must have, as molino model inspect shows it; may be repeated",
         default=[],
-        metavar="NAME=HEX",
-        help="digest that the model must have, as molino model inspect shows it; may be repeated",
+        action="append",
     )
-    models.add_argument(
-        "--trust-model", action="store_true", help="take models whose operations can touch files or the network"
-    )
-    models.add_argument(
-        "--exact", action="store_true", help="vectors bit for bit those of the model, not within 1e-6 of their norm"
-    )
-    models.add_argument(
-        "--vector-type", choices=("float32", "float16"), default="float32", help="of the vectors (default float32)"
-    )
-    models.add_argument(
+    models.switch("--trust-model", "take models whose operations can touch files or the network")
+    models.switch("--exact", "vectors bit for bit those of the model, not within 1e-6 of their norm")
+    models.choice("--vector-type", ("float32", "float16"), "of the vectors (default float32)")
+    models.switch(
         "--write-model-text",
+        "add a column with the title as models with normalization see it, without punctuation",
         dest="model_text",
-        action="store_true",
-        help="add a column with the title as models with normalization see it, without punctuation",
     )
-    models.add_argument(
+    models.switch(
         "--write-tokens",
+        "add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
         dest="tokens",
-        action="store_true",
-        help="add the rows of each title's tokens in every model's table, for fine-tuning, and their number",
     )
-    add_not_finite(models, "vectors")
+    models.add_not_finite("vectors")
     _add_row_options(made.add_argument_group("titles and labels"))
     return made
 
 
-def _add_row_options(rows: argparse._ArgumentGroup) -> None:
-    rows.add_argument(
-        "--without-category",
-        action="store_true",
-        help="keep titles that have no category, with label -1; else they are rejects",
-    )
-    rows.add_argument(
-        "--integer-categories", action="store_true", help="take the digits of a category column of integers in Parquet"
-    )
-    rows.add_argument(
+def _add_row_options(rows: Options) -> None:
+    rows.switch("--without-category", "keep titles that have no category, with label -1; else they are rejects")
+    rows.switch("--integer-categories", "take the digits of a category column of integers in Parquet")
+    rows.option(
         "--split-column",
-        metavar="NAME",
-        help="column that says train, validation or test; titles that are nearly the same may then be in several",
+        "NAME",
+        str,
+        "column that says train, validation or test; titles that are nearly the same may then be in several",
     )
-    rows.add_argument(
-        "--validation", type=ratio, default=0.05, metavar="R", help="share of the titles for validation (default 0.05)"
-    )
-    rows.add_argument(
-        "--test", type=ratio, default=0.05, metavar="R", help="share of the titles for test (default 0.05)"
-    )
-    rows.add_argument("--seed", type=natural, default=1, metavar="N", help="of shuffle and split (default 1)")
+    rows.option("--validation", "R", ratio, "share of the titles for validation", 0.05)
+    rows.option("--test", "R", ratio, "share of the titles for test", 0.05)
+    rows.option("--seed", "N", natural, "of shuffle and split", 1)
 
 
 def named_model(text: str) -> tuple[str, str]:
@@ -173,9 +136,7 @@ def named_model(text: str) -> tuple[str, str]:
     >>> named_model("es=models/es.tar.gz")
     ('es', 'models/es.tar.gz')
     """
-    name, mark, location = text.partition("=")
-    if not mark or not location:
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH_OR_URL, not {text!r}")
+    name, location = pair(text, "NAME=PATH_OR_URL")
     if not MODEL_NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(
             f"{name!r} cannot name a column of vectors: letters, digits, _ and -, at most 64, no mark at the start"
@@ -185,21 +146,13 @@ def named_model(text: str) -> tuple[str, str]:
 
 def named_digest(text: str) -> tuple[str, str]:
     """Parse NAME=HEX."""
-    name, _, digest = text.partition("=")
-    if not SHA256.fullmatch(digest.lower()):
-        raise argparse.ArgumentTypeError(f"must be NAME=HEX with the 64 digits of a sha256, not {text!r}")
-    return name, digest.lower()
+    name, digest = pair(text, "NAME=HEX")
+    return name, sha256_digits(digest)
 
 
-def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
-    """Look at the inputs and the models and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: an input is no file of titles, all are empty, or a model cannot be used.
-    """
+def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
+    """Look at the inputs and the models and return what the run will do."""
     from molino.jobs.run.output import cut
-    from molino.jobs.run.runs import Plan
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS
@@ -220,8 +173,12 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
     columns = title_columns(options, models)
     check_kept(columns.schema, columns.kept)
     numbers = sum(model.dim for model in models)
+    each = {"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)}
+    held = sum(model.bytes for model in models)
+    amount = {"dataset": "titles", "span_bytes": args.span_bytes, "shards": shards}
     datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
-    return Plan(
+    return texts.plan(
+        amount=amount | {"keyed": key_titles, "models": held, "amounts": each},
         job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,
@@ -230,24 +187,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> "Plan":
         build=functools.partial(
             build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
         ),
-        warnings=[*texts.warnings, *few],
-        warn=[*texts.warn, functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
-        findings=texts.findings,
-        total_bytes=texts.bytes,
-        size=functools.partial(
-            text_size,
-            texts.sources,
-            texts.heads,
-            texts.text,
-            dataset="titles",
-            span_bytes=args.span_bytes,
-            shards=shards,
-            work=RowWork(
-                keyed=key_titles,
-                models=sum(model.bytes for model in models),
-                amounts={"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)},
-            ),
-        ),
+        warnings=few,
+        warn=[functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         sends={model.sent_name(): model.path for model in models},
     )
 
@@ -408,12 +349,12 @@ def _tell_labels(counters: dict[str, int], categories: int) -> str:
     return "; ".join(told)
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample titles`."""
-    parser.add_argument("--output", type=place, required=True, metavar="FILE", help="file to write")
-    parser.add_argument("--rows", type=positive, default=200_000, metavar="N", help="rows (default 200,000)")
-    parser.add_argument("--seed", type=natural, default=2019, metavar="N", help="of the random numbers (default 2019)")
-    parser.add_argument("--hostile", action="store_true", help="add rows that a job must reject")
+    parser.option("--output", "FILE", place, "file to write", required=True)
+    parser.option("--rows", "N", positive, "rows", 200_000)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2019)", 2019)
+    parser.switch("--hostile", "add rows that a job must reject")
 
 
 def write_sample(args: argparse.Namespace) -> str:

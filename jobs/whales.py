@@ -1,39 +1,9 @@
-"""The whales job: the region of interest of every photograph of a corpus."""
-
-import argparse
-import contextlib
-import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.forecast.sizes import Size
-from molino.jobs.job import Example, Job, SampleInput
-from molino.jobs.options import Parser, add_keep, add_run_options, check_kept, format_rejects, natural, place, positive
-from molino.transforms.errors import DataError, OptionError
-from molino.transforms.warnings import DataWarning, example_of
-
-# Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
-if TYPE_CHECKING:
-    import apache_beam as beam
-
-    from molino.jobs.run.runs import Plan, Run
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.images.list_images import Units
-    from molino.transforms.whales.extract import Extraction
-
-METHODS = ("original", "fast", "saliency")
-SAMPLES = 8  # images whose headers are looked at for a plan
-THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
-
-DESCRIPTION = """
-The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
+"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
 
 Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
 decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
 nothing of an animal: whether one is there says the column presence.
-"""
-EPILOG = """
+
 examples:
   molino sample whales --output demo/sea
   molino whales --input demo/sea/images --output demo/whales
@@ -43,108 +13,96 @@ examples:
 Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
+import argparse
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Example, Job, Plan, SampleInput
+from molino.jobs.options import Options, Parser, check_kept, format_rejects, natural, place, positive, read_options
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.warnings import DataWarning, example_of, warning_of_skipped
+
+# Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from molino.jobs.forecast.estimate import Size
+    from molino.jobs.run.runs import Run
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.images.list_images import Units
+    from molino.transforms.whales.extract import Extraction
+
+METHODS = ("original", "fast", "saliency")
+SAMPLES = 8  # images whose headers are looked at for a plan
+THUMBNAIL_PIXELS = 40_000  # of the report's pictures at most, about
+
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino whales", description=DESCRIPTION, epilog=EPILOG)
-    add_run_options(made, inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
+    made = Parser(prog="molino whales", description=__doc__)
+    made.add_run_options(inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
     where = made.add_argument_group("Parquet shards")
-    where.add_argument("--name-column", default="name", metavar="NAME", help='of the names, "a.b" in a (default name)')
-    where.add_argument("--bytes-column", default="bytes", metavar="NAME", help="of the images' bytes (default bytes)")
-    add_keep(where, "columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
+    where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")
+    where.option("--bytes-column", "NAME", str, "of the images' bytes", "bytes")
+    where.add_keep("columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made
 
 
-def _add_method_options(how: argparse._ArgumentGroup) -> None:
-    how.add_argument(
+def _add_method_options(how: Options) -> None:
+    how.choice(
         "--method",
-        choices=METHODS,
-        default=METHODS[0],
-        help="original (default): the published algorithm, exactly; fast: about the same at a reduced size; saliency: "
-        "a box around the head, of a share that you choose",
+        METHODS,
+        "original (default): the published algorithm, exactly; fast: about the same at a reduced size; "
+        "saliency: a box around the head, of a share that you choose",
     )
-    how.add_argument("--share", type=float, default=0.15, metavar="R", help="saliency: of the image (default 0.15)")
-    how.add_argument(
-        "--anywhere", action="store_true", help="saliency: nobody aimed; the animal need not be near the middle"
-    )
-    how.add_argument("--bins", type=positive, default=16, metavar="N", help="of each colour channel (default 16)")
-    how.add_argument(
-        "--threshold",
-        type=float,
-        default=0.25,
-        metavar="R",
-        help="correlation with the whole image below which a part is marked (default 0.25)",
-    )
-    how.add_argument(
-        "--smallest", type=positive, default=10, metavar="PX", help="a part with a shorter side stays (default 10)"
-    )
-    how.add_argument(
-        "--kernel", type=positive, default=40, metavar="PX", help="side of what a mark must hold (default 40)"
-    )
-    how.add_argument(
+    how.option("--share", "R", float, "saliency: of the image", 0.15)
+    how.switch("--anywhere", "saliency: nobody aimed; the animal need not be near the middle")
+    how.option("--bins", "N", positive, "of each colour channel", 16)
+    how.option("--threshold", "R", float, "correlation with the whole image below which a part is marked", 0.25)
+    how.option("--smallest", "PX", positive, "a part with a shorter side stays", 10)
+    how.option("--kernel", "PX", positive, "side of what a mark must hold", 40)
+    how.option(
         "--max-pixels",
-        type=positive,
-        default=160_000_000,
-        metavar="N",
-        help="larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 M "
+        "N",
+        positive,
+        "larger images are rejects (default 160 M). All workers of a process together hold one image, or 160 M "
         "pixels: 3 bytes a pixel, 6 of a PNG, 9 of a progressive JPEG; at 160 M that is 0.5, 0.9 and 1.4 GB",
+        default=160_000_000,
     )
-    how.add_argument(
-        "--max-bytes", type=positive, default=250_000_000, metavar="N", help="larger files are rejects (default 250 M)"
-    )
-    how.add_argument(
+    how.option("--max-bytes", "N", positive, "larger files are rejects (default 250 M)", 250_000_000)
+    how.choice(
         "--damaged",
-        choices=("reject", "keep"),
-        default="reject",
-        help="a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row with "
-        "damaged set, whose box and crop may be of the damage",
+        ("reject", "keep"),
+        "a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row "
+        "with damaged set, whose box and crop may be of the damage",
     )
 
 
-def _add_output_options(out: argparse._ArgumentGroup) -> None:
-    out.add_argument(
-        "--crop-quality",
-        type=natural,
-        default=90,
-        metavar="Q",
-        help="of the crop's JPEG, 1 to 100; 0 writes no crop (default 90)",
-    )
-    out.add_argument(
-        "--crop-size", type=natural, default=0, metavar="N", help="add N by N RGB pixels for training (default 0: none)"
-    )
-    out.add_argument("--mask", choices=("none", "png", "rle"), default="none", help="add the mask (default none)")
-    out.add_argument(
-        "--write-images", action="store_true", help="write extract, mask, mask-areas and areas of every image too"
-    )
-    out.add_argument("--timings", action="store_true", help="fill the columns of times; they differ from run to run")
-    out.add_argument(
-        "--report-images", type=natural, default=2000, metavar="N", help="in the contact sheet (default 2000; 0: none)"
-    )
+def _add_output_options(out: Options) -> None:
+    out.option("--crop-quality", "Q", natural, "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
+    out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
+    out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
+    out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
+    out.switch("--timings", "fill the columns of times; they differ from run to run")
+    out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
 
 
 def list_inputs(args: argparse.Namespace) -> list["Listing"]:
-    """Return what the folders, globs and paths of `--input` name.
-
-    Raises:
-      DataError: one names no file.
-    """
+    """Return what the folders, globs and paths of `--input` name."""
     from molino.jobs.run.inputs import find_inputs
 
     return find_inputs(args.input, photographs=True, follow_links=args.follow_links)
 
 
-def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
-    """Look at the inputs and return what the run will do.
-
-    Raises:
-      OptionError: an option's value cannot be used.
-      DataError: a shard cannot be read, or two images have the same key.
-    """
+def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
+    """Look at the inputs and return what the run will do."""
     import pyarrow as pa
 
-    from molino.jobs.run.runs import Plan
     from molino.schemas import field
     from molino.schemas.rejects import REJECTS
     from molino.schemas.whales import KEPT_DOC
@@ -177,10 +135,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> "Plan":
 
 
 def _skipped(units: "Units") -> list:
-    return [
-        DataWarning(f"skipped.{reason}", f"skipped {SKIPPED[reason]}: {n:,}", int(n), example_of(units.skipped, reason))
-        for reason, n in sorted(units.skipped.items())
-    ]
+    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in sorted(units.skipped)]
 
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
@@ -208,6 +163,8 @@ SKIPPED = {
 
 def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
+    import pyarrow as pa
+
     from molino.transforms.images.list_images import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
@@ -231,20 +188,9 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         made = salient if args.method == "saliency" else OriginalOptions(**parameters)
     except ValueError as error:
         raise OptionError(f"--{error}") from None
-    return Extraction(
-        method=args.method,
-        parameters=made,
-        max_pixels=args.max_pixels,
-        max_bytes=args.max_bytes,
-        damaged=args.damaged,
-        crop_quality=args.crop_quality,
-        crop_size=args.crop_size,
-        mask=args.mask,
-        write_images=args.write_images,
-        timings=args.timings,
-        thumbnails=args.report_images > 0,
-        columns=ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep)),
-    )
+    columns = ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep))
+    more = {"parameters": made, "thumbnails": args.report_images > 0, "columns": columns, "kept": pa.schema([])}
+    return read_options(Extraction, args, **more)
 
 
 def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", units: "Units", most: int) -> None:
@@ -278,10 +224,11 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     files | "Publish" >> Publish(run=run, counters=report.counters)
 
 
-def whales_size(units: "Units", extraction: "Extraction", most: int) -> Size:
+def whales_size(units: "Units", extraction: "Extraction", most: int) -> "Size":
     """Return what the whales job has to do; at most so many images are in the report. Reads the headers of a few."""
     import pyarrow.compute as pc
 
+    from molino.jobs.forecast.estimate import Size
     from molino.transforms.images.decode import ImageError, read_header
     from molino.transforms.images.read_images import read_images
 
@@ -327,16 +274,14 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def add_sample_options(parser: argparse.ArgumentParser) -> None:
+def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample whales`."""
-    parser.add_argument(
-        "--output", type=place, required=True, metavar="DIR", help="folder; gets images/ and truth.parquet"
-    )
-    parser.add_argument("--images", type=positive, default=40, metavar="N", help="images (default 40)")
-    parser.add_argument("--seed", type=natural, default=2015, metavar="N", help="of the random numbers (default 2015)")
-    parser.add_argument("--width", type=positive, default=1500, metavar="PX", help="of each image (default 1500)")
-    parser.add_argument("--height", type=positive, default=1000, metavar="PX", help="of each image (default 1000)")
-    parser.add_argument("--hostile", action="store_true", help="add files that a job must reject, skip or survive")
+    parser.option("--output", "DIR", place, "folder; gets images/ and truth.parquet", required=True)
+    parser.option("--images", "N", positive, "images", 40)
+    parser.option("--seed", "N", natural, "of the random numbers (default 2015)", 2015)
+    parser.option("--width", "PX", positive, "of each image (default 1500)", 1500)
+    parser.option("--height", "PX", positive, "of each image (default 1000)", 1000)
+    parser.switch("--hostile", "add files that a job must reject, skip or survive")
 
 
 def write_sample(args: argparse.Namespace) -> str:

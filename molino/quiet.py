@@ -17,12 +17,8 @@ _turned = threading.RLock()
 @contextlib.contextmanager
 def no_stderr() -> Iterator[None]:
     """Drop what is written to standard error inside the block, by compiled code too; one thread at a time."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        with _turn_to(nowhere):
-            yield
-    finally:
-        os.close(nowhere)
+    with open(os.devnull, "wb") as nowhere, _turn_to(nowhere.fileno()):
+        yield
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ JOBS = {
     if job.example
 }
 # the jobs that tell how much they have to do: `molino plan` has constants of them
-MEASURED = {name for name in load_jobs() if re.search(r"\bsize=", (ROOT / f"jobs/{name}.py").read_text("utf-8"))}
+MEASURED = {
+    name for name in load_jobs() if re.search(r"\b(size|amount)=", (ROOT / f"jobs/{name}.py").read_text("utf-8"))
+}
 
 
 def find_prism():

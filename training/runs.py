@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from molino import caches, machine
 from molino.schemas import find_schema, name_of
-from molino.transforms.manifest import MANIFEST, SUCCESS, parse_manifest
+from molino.transforms.manifest import MANIFEST, SUCCESS, digest_of, find_published
 from molino.transforms.manifest import OutsideError as OutsideError
 from molino.transforms.manifest import RunError as RunError
 from molino.transforms.manifest import VersionError as VersionError
@@ -247,7 +247,6 @@ def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:
 
 
 def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> FinishedRun:
-    path = f"{folder}/{MANIFEST}"
     with one_line_errors(folder):
         infos = filesystem.get_file_info([root, posixpath.join(root, MANIFEST), posixpath.join(root, SUCCESS)])
     if infos[0].type == pafs.FileType.NotFound:
@@ -256,20 +255,17 @@ def _read_manifest(folder: str, filesystem: pafs.FileSystem, root: str) -> Finis
         raise UnfinishedError(f"{folder} holds no finished run: there is no {MANIFEST}; give the output of a job")
     if infos[2].type == pafs.FileType.NotFound:
         raise UnfinishedError(f"{folder} is not finished: there is no {SUCCESS}; wait for the run, or repeat it")
-    data = b""
-    while data != (data := _read(filesystem, posixpath.join(root, MANIFEST), path)):  # replaced while it was compared
-        success = (
-            _read(filesystem, posixpath.join(root, SUCCESS), f"{folder}/{SUCCESS}").decode(errors="replace").strip()
-        )
-        sha256 = hashlib.sha256(data).hexdigest()
-    manifest = parse_manifest(folder, data)
-    # while a commit is under way `_SUCCESS` still names an earlier manifest; the data files are in place by then
-    if manifest is None or success not in {sha256, *manifest.get("parents", ())}:
+    manifest, data = find_published(
+        folder, lambda name: _read(filesystem, posixpath.join(root, name), f"{folder}/{name}")
+    )
+    if manifest is None:
         raise UnfinishedError(
             f"{folder} is not finished: {SUCCESS} names another manifest, so a commit was cut short, or {MANIFEST} was "
             "changed; wait for the run, or repeat it"
         )
-    return FinishedRun(folder=folder, root=root, manifest=manifest, sha256=sha256, datasets={}, filesystem=filesystem)
+    return FinishedRun(
+        folder=folder, root=root, manifest=manifest, sha256=digest_of(data), datasets={}, filesystem=filesystem
+    )
 
 
 def _inside(run: FinishedRun, relative: str) -> str:

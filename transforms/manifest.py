@@ -17,7 +17,7 @@ never a file of a later one, however late it is deleted.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from molino.transforms.errors import DataError
@@ -69,6 +69,26 @@ def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
     return manifest
 
 
+def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[dict[str, Any] | None, bytes | None]:
+    """Return the manifest of the last run that was published, and its bytes; None where no commit ever came through.
+
+    While a commit is under way `_SUCCESS` still names an earlier manifest, which the present one knows: the data files
+    are in place by then.
+
+    Args:
+      read: returns what a small file of the output holds, None where it is not there.
+    """
+    data = read(MANIFEST)
+    while True:
+        success = (read(SUCCESS) or b"").strip().decode(errors="replace")
+        manifest = parse_manifest(output, data)
+        if manifest is None or success in (digest_of(data), *manifest.get("parents", ())):
+            return manifest, data
+        before, data = data, read(MANIFEST)
+        if data == before:
+            return None, None
+
+
 def _is_inside(relative: str) -> bool:
     return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
 
@@ -91,6 +111,11 @@ def listed_paths(manifest: Mapping[str, Any]) -> set[str]:
 def previous_paths(manifest: Mapping[str, Any]) -> set[str]:
     """Return the data files of earlier runs that stay for their readers until a later commit."""
     return {path for paths in manifest.get("previous", ()) for path in paths}
+
+
+def owned_paths(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the relative paths of all that stands in an output while no run is at work there."""
+    return listed_paths(manifest) | previous_paths(manifest)
 
 
 def garbage_of(manifest: Mapping[str, Any]) -> list[str]:

@@ -69,6 +69,12 @@ def example_of(counters: Mapping[str, int], name: str) -> str:
     return value.example if isinstance(value, Sighting) else ""
 
 
+def warning_of_skipped(skipped: Mapping[str, int], reason: str, what: str) -> DataWarning:
+    """Return the warning of what was left out of the input for a reason, and `what` that is, in words."""
+    n = skipped[reason]
+    return DataWarning(f"skipped.{reason}", f"skipped {what}: {n:,}", int(n), example_of(skipped, reason))
+
+
 def to_json(warnings: Iterable[DataWarning]) -> list[dict[str, Any]]:
     """Return warnings as a manifest holds them."""
     return [dataclasses.asdict(warning) for warning in warnings]

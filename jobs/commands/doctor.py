@@ -1,4 +1,6 @@
-"""What runs here, and what is missing."""
+"""Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and
+memory, and for everything that is missing how to get it.
+"""
 
 import contextlib
 import os
@@ -13,9 +15,8 @@ from typing import TYPE_CHECKING
 import molino
 from molino import machine
 from molino.caches import in_home
-from molino.jobs.job import load_jobs, load_trainings
-from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, many
-from molino.jobs.runners.flags import is_embedded
+from molino.jobs.job import jobs_by_extra, load_trainings
+from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
 from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 ABOUT = "what runs here, and what is missing"
-DESCRIPTION = """
-Say which runner a job will really use, and whether it can: versions, Java, Prism, credentials, jars, disk and memory,
-and for everything that is missing how to get it.
-"""
 DISTRIBUTION = "molino-jobs"
 DATAFLOW_CLIENT = "google-cloud-dataflow-client"
 OK, MISSING, WRONG = "ok", "--", "!!"
@@ -36,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when the chosen runner cannot run."""
     from molino import quiet
 
-    parser = Parser(prog="molino doctor", description=DESCRIPTION)
+    parser = Parser(prog="molino doctor", description=__doc__)
     parser.add_argument("--runner", default=EMBEDDED, metavar="NAME", help=f"one of {', '.join(RUNNERS)}")
     parser.add_argument("--prism-location", metavar="FILE", help="the prism program, when it is not in PATH")
     args = parser.parse_args(arguments)
@@ -102,11 +99,9 @@ def _extras() -> Iterator[tuple[str, str, str]]:
 
 def extras() -> dict[str, str]:
     """Return what each extra is for; which packages it brings stands in setup.py, and is asked of what is installed."""
-    jobs: dict[str, list[str]] = {}
-    for job in load_jobs().values():
-        jobs.setdefault(job.extra, []).append(job.name)
-    jobs.pop("", None)
-    purposes = {extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs.items()}
+    purposes = {
+        extra: f"the {' and '.join(names)} job{'s' * (len(names) > 1)}" for extra, names in jobs_by_extra().items()
+    }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
     return {

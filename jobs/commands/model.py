@@ -1,4 +1,12 @@
-"""Language models: look at one, or grow one from titles."""
+"""Look at a model that turns titles into vectors, or grow one from the titles themselves. A model is the folder of a
+SavedModel, an archive of one (.tar.gz, .tgz, .tar, .zip), or a TF Hub URL.
+
+examples:
+  molino sample titles --output demo/titles.csv --rows 20000
+  molino model train --input demo/titles.csv --output demo/model
+  molino model inspect demo/model
+  molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,17 +16,6 @@ from molino.jobs.job import load_trainings
 from molino.jobs.options import Parser
 
 ABOUT = "look at a language model, or grow one from titles"
-DESCRIPTION = """
-Look at a model that turns titles into vectors, or grow one from the titles themselves. A model is the folder of a
-SavedModel, an archive of one (.tar.gz, .tgz, .tar, .zip), or a TF Hub URL.
-"""
-EPILOG = """
-examples:
-  molino sample titles --output demo/titles.csv --rows 20000
-  molino model train --input demo/titles.csv --output demo/model
-  molino model inspect demo/model
-  molino model inspect models/nnlm-es-dim128-with-normalization.tar.gz
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:
         return load_trainings()["model train"].main(words[1:])
-    parser = Parser(prog="molino model", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="molino model", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     about = "say what a model is, how it splits titles, and how they will be embedded"
     inspect = actions.add_parser("inspect", help=about, description=about)

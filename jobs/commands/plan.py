@@ -1,4 +1,14 @@
-"""What a job's run will take, told before it runs: the input is listed and sampled, and nothing is written."""
+"""What a run will take, before it runs: rows, bytes through the shuffle, disk, memory, and about how long.
+
+Give it the options that the run will have. The input is listed and a little of it is read; nothing is written. What it
+tells is reckoned from constants that were measured on one machine: docs/scale.md has them, and what they leave out.
+
+examples:
+  molino sample names --output demo/sep.txt
+  molino plan names --input demo/sep.txt --workers 16
+  molino plan titles --input demo/titles.csv --model small=demo/model --json
+  molino plan shapes --sweep study --points study
+"""
 
 import argparse
 import json
@@ -9,29 +19,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import machine
-from molino.jobs.job import Job, load_all
-from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, many
-from molino.jobs.runners.flags import is_embedded
+from molino.jobs.job import Job, Plan, load_all
+from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, is_embedded, many, split_examples
 from molino.transforms.warnings import print_warnings, to_json
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
-    from molino.jobs.run.runs import Plan
 
 ABOUT = "what a run of a job will take, before it runs"
-DESCRIPTION = """
-What a run will take, before it runs: rows, bytes through the shuffle, disk, memory, and about how long.
-
-Give it the options that the run will have. The input is listed and a little of it is read; nothing is written. What it
-tells is reckoned from constants that were measured on one machine: docs/scale.md has them, and what they leave out.
-"""
-EPILOG = """
-examples:
-  molino sample names --output demo/sep.txt
-  molino plan names --input demo/sep.txt --workers 16
-  molino plan titles --input demo/titles.csv --model small=demo/model --json
-  molino plan shapes --sweep study --points study
-"""
 FEWER = "give a larger --span-bytes, which takes more memory, or fewer --shards, or cut the input into several runs"
 AS_JSON: Any = {"action": "store_true", "help": "print the plan as JSON"}
 
@@ -47,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words[:2] = [" ".join(words[:2])]
     name = words[0] if words and words[0] in jobs else ""
     if not name:
-        parser = Parser(prog="molino plan", description=DESCRIPTION, epilog=EPILOG)
+        parser = Parser(prog="molino plan", description=__doc__)
         about = f"{', '.join(jobs)}; then the job's own options"
         parser.add_argument("job", choices=jobs, metavar="JOB", help=about)
         parser.add_argument("--json", **AS_JSON)
@@ -74,8 +69,8 @@ def plan_parser(job: Job) -> Parser:
     parser = job.parser()
     prog, parser.prog = parser.prog, f"molino plan {job.name}"
     parser.examples = [line.replace(f"{prog} ", f"{parser.prog} ", 1) for line in job.examples(parser)]
-    parser.description = DESCRIPTION.strip()
-    parser.epilog = f"{EPILOG.strip()}\n\n{EXIT_CODES}"
+    parser.description, examples = split_examples(__doc__ or "")
+    parser.epilog = f"{examples}\n\n{EXIT_CODES}"
     for action in parser._actions:
         if action.dest == "output":
             action.required = False
@@ -84,7 +79,7 @@ def plan_parser(job: Job) -> Parser:
     return parser
 
 
-def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple["Plan", "Forecast"]:
+def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> "tuple[Plan, Forecast]":
     """Return the plan of a run with these options, and what it will take.
 
     Raises:
@@ -99,7 +94,7 @@ def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> tuple[
     return order.plan, order.forecast()
 
 
-def _format_seen(plan: "Plan") -> Iterator[tuple[str, str]]:
+def _format_seen(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield what a look at the input saw; of a training each line has a name of its own."""
     for line in plan.findings:
         name, _, text = line.partition(" ")

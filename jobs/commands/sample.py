@@ -1,4 +1,6 @@
-"""Write made-up input for a job, so that it can be tried with no download."""
+"""Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted, vectors
+are random numbers; nothing of it exists. The same options and seed give the same bytes.
+"""
 
 import argparse
 import os
@@ -9,10 +11,6 @@ from molino.jobs.options import Parser
 from molino.transforms.errors import DataError
 
 ABOUT = "write made-up input, to try a job with"
-DESCRIPTION = """
-Write made-up input for a job: people, CURPs and products are drawn from lists, seas and whales are painted, vectors
-are random numbers; nothing of it exists. The same options and seed give the same bytes.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     samples = {name: job.sample for name, job in load_jobs().items() if job.sample}
     lines = [f"  {line}" for sample in samples.values() for line in sample.examples]
-    parser = Parser(prog="molino sample", description=DESCRIPTION, epilog="\n".join(["examples:", *lines]))
+    parser = Parser(prog="molino sample", description=__doc__, epilog="\n".join(["examples:", *lines]))
     jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
     for name, sample in samples.items():
         own = jobs.add_parser(name, help=sample.about, description=sample.about)

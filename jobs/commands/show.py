@@ -1,4 +1,9 @@
-"""What stands in a finished run: its summary, and the columns and first rows of each data set."""
+"""What stands in a finished run: the summary of the run, and the columns and first rows of each data set.
+
+examples:
+  molino show demo/names
+  molino show demo/names people --rows 10
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,21 +15,13 @@ if TYPE_CHECKING:
 
 ABOUT = "a finished run: its summary, columns and first rows"
 WIDTH = 40  # of a value
-DESCRIPTION = """
-What stands in a finished run: the summary of the run, and the columns and first rows of each data set.
-"""
-EPILOG = """
-examples:
-  molino show demo/names
-  molino show demo/names people --rows 10
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     from molino.jobs.runners import exits
 
-    parser = Parser(prog="molino show", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="molino show", description=__doc__)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     parser.add_argument("dataset", metavar="DATASET", nargs="*", help="only these (default: all)")
     parser.add_argument("--rows", type=natural, default=3, metavar="N", help="how many rows to show (default 3)")

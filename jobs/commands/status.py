@@ -1,15 +1,16 @@
-"""What an output holds, and who is at work in it."""
+"""What an output holds, and who is at work in it: since when, where, how far, and why the last run failed.
+
+A run at work is watched for some seconds: is it alive? Changes nothing. The exit code is 0 whatever is found.
+
+examples:
+  molino status demo/names
+"""
 
 from collections.abc import Sequence
 
 from molino.jobs.options import Parser
 
 ABOUT = "what an output holds, who is at work in it, what went wrong last"
-DESCRIPTION = """
-What an output holds, and who is at work in it: since when, where, how far, and why the last run failed.
-
-A run at work is watched for some seconds: is it alive? Changes nothing. The exit code is 0 whatever is found.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino import quiet
     from molino.jobs.runners import exits
 
-    parser = Parser(prog="molino status", description=DESCRIPTION, epilog="examples:\n  molino status demo/names")
+    parser = Parser(prog="molino status", description=__doc__)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
     args, beam_flags = parser.parse_strictly(arguments)

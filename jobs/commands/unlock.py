@@ -1,4 +1,11 @@
-"""Free an output that a dead run has left locked."""
+"""Free an output that a dead run has left locked, and delete what killed runs have staged there.
+
+The run is watched for half a minute first. While its heartbeat moves it is alive, and nothing is done but with --force.
+Its job on Flink or Dataflow is ended. A run that goes on all the same publishes nothing.
+
+examples:
+  molino unlock demo/names
+"""
 
 import functools
 from collections.abc import Sequence
@@ -6,13 +13,6 @@ from collections.abc import Sequence
 from molino.jobs.options import Parser, exit_codes
 
 ABOUT = "free an output that a dead run has left locked"
-DESCRIPTION = """
-Free an output that a dead run has left locked, and delete what killed runs have staged there.
-
-The run is watched for half a minute first. While its heartbeat moves it is alive, and nothing is done but with --force.
-Its job on Flink or Dataflow is ended. A run that goes on all the same publishes nothing.
-"""
-EPILOG = "examples:\n  molino unlock demo/names"
 CODES = exit_codes(
     "the output is free", "not used by this command", "its run is alive, or in its commit; nothing was done"
 )
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino import quiet
     from molino.jobs.runners import exits, service
 
-    parser = Parser(prog="molino unlock", description=DESCRIPTION, epilog=EPILOG, exit_codes=CODES)
+    parser = Parser(prog="molino unlock", description=__doc__, exit_codes=CODES)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     parser.add_argument("--force", action="store_true", help="free it from a run that is alive, too")
     quiet.silence_beam()

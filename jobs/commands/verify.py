@@ -1,4 +1,9 @@
-"""Recheck a finished run from its manifest."""
+"""Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
+written, the rows have the digest that they had, and the counters add up. Reads every byte; changes nothing.
+
+examples:
+  molino verify demo/names
+"""
 
 import sys
 from collections.abc import Sequence
@@ -7,10 +12,6 @@ from typing import Any
 from molino.jobs.options import DATA, DONE, Parser, many
 
 ABOUT = "recheck every byte of a finished run from its manifest"
-DESCRIPTION = """
-Recheck a finished run from its manifest: every file is there, with the bytes, sha256, rows and schema that were
-written, the rows have the digest that they had, and the counters add up. Reads every byte; changes nothing.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from molino import quiet
     from molino.jobs.runners import exits
 
-    parser = Parser(prog="molino verify", description=DESCRIPTION, epilog="examples:\n  molino verify demo/names")
+    parser = Parser(prog="molino verify", description=__doc__)
     parser.add_argument("output", metavar="DIR", help="output folder of a run; also gs://, s3://, hdfs://")
     quiet.silence_beam()
     args, beam_flags = parser.parse_strictly(arguments)

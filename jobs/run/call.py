@@ -1,7 +1,6 @@
 """A job's run from Python: the checks of the command, its messages as exceptions, and nothing else of it."""
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,13 +31,13 @@ def call_job(name: str, options: Mapping[str, Any]) -> str:
         args, beam_flags = parser.parse_strictly(to_words(options, parser))
         try:
             order = take_order(job, args, beam_flags)
-            do_order(order, time.time())
+            do_order(order)
         except Exception as error:
             known = isinstance(error, DataError | OptionError) or hasattr(error, "exit_code")
             if not known and (line := explain_failure(error)):  # as a runner tells what a worker raised
                 raise DataError(line) from error
             raise
-        return order.output
+        return order.run.output
 
 
 def find_job(name: str) -> Job:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino import environment, quiet
+from molino.jobs.job import Job, Plan
 from molino.jobs.options import DONE, EXISTS
 from molino.jobs.runners import exits, service
 from molino.jobs.runners.engine import Engine, make_engine
@@ -17,21 +18,21 @@ from molino.jobs.runners.pipeline import run_pipeline
 from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
+from molino.transforms.progress import STAGES
 from molino.transforms.warnings import from_json, print_warnings
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast
-    from molino.jobs.job import Job
     from molino.jobs.run.lock import Lock
     from molino.jobs.run.output import Output
-    from molino.jobs.run.runs import Identity, Plan, Run
+    from molino.jobs.run.runs import Run
 
 LONG = 30.0  # seconds that people do not wait for to read a warning
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
 
 
-def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
+def run_command(job: Job, arguments: Sequence[str] | None) -> int:
     """Parse a job's command line, run the job, print the summary, and return the exit code.
 
     What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
@@ -44,8 +45,12 @@ def run_command(job: "Job", arguments: Sequence[str] | None) -> int:
     parser = job.parser()
     parser.examples = job.examples(parser)
     args, beam_flags = parser.parse_strictly(arguments)
+
+    def work() -> list[str]:
+        return do_order(take_order(job, args, beam_flags, started=started))
+
     with exits.signals_as_exits() as received:
-        code, lines = exits.attempt(parser, lambda: do_order(take_order(job, args, beam_flags), started), received)
+        code, lines = exits.attempt(parser, work, received)
         if code not in (DONE, EXISTS):
             exits.leave(code)
     for line in lines or ():
@@ -63,25 +68,21 @@ class Order:
       args: its options.
       engine: what will run the job.
       plan: what the job will do.
-      identity: what tells the run from others.
-      output: the folder of the run; "" for a plan without one.
-      watched: see Run.
+      run: that the plan comes to; without an output for a plan alone.
     """
 
-    job: "Job"
+    job: Job
     args: argparse.Namespace
     engine: Engine
-    plan: "Plan"
-    identity: "Identity"
-    output: str
-    watched: Sequence[tuple[str, bool]]
+    plan: Plan
+    run: "Run"
 
     def find_output(self) -> tuple["Output", bool]:
         """Return what stands in the output now, and whether that is this very run; raises as `Output.holds`."""
         from molino.jobs.run.output import read_output
 
-        present = read_output(self.output)
-        return present, present.holds(self.identity, overwrite=self.args.overwrite)
+        present = read_output(self.run.output)
+        return present, present.holds(self.run, overwrite=self.args.overwrite)
 
     def forecast(self) -> "Forecast":
         """Return what the run will take; what fails while that is reckoned is told in it, and ends no run."""
@@ -96,10 +97,13 @@ class Order:
             return Forecast(**engine, unknown=exits.describe_error(error))
 
 
-def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], *, writes: bool = True) -> Order:
+def take_order(
+    job: Job, args: argparse.Namespace, beam_flags: Sequence[str], *, started: float = 0.0, writes: bool = True
+) -> Order:
     """Look at the options, the input and the machine; write nothing.
 
     Args:
+      started: when the command began, if before.
       writes: False where the output's folder does not matter.
 
     Raises:
@@ -108,7 +112,7 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
     """
     from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
     from molino.jobs.run.output import output_folder
-    from molino.jobs.run.runs import identify
+    from molino.jobs.run.runs import make_run
     from molino.transforms.files import storage
 
     check_temporary_files()
@@ -125,80 +129,74 @@ def take_order(job: "Job", args: argparse.Namespace, beam_flags: Sequence[str], 
         args=args,
         engine=dataclasses.replace(engine, job=plan.job),
         plan=plan,
-        identity=identify(plan, inputs, args.max_reject_ratio),
-        output=output,
-        watched=watched(inputs),
+        run=make_run(
+            plan,
+            inputs,
+            output=output,
+            about=job.about,
+            max_reject_ratio=args.max_reject_ratio,
+            strict=args.strict,
+            started=started or time.time(),
+            elsewhere=engine.elsewhere,
+            watched=watched(inputs),
+            keep_previous=args.keep_previous,
+        ),
     )
 
 
-def do_order(order: Order, started: float) -> list[str]:
+def do_order(order: Order) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
     from molino.jobs.run.lock import Lock
-    from molino.jobs.run.runs import warnings_before
     from molino.jobs.run.summary import summary_lines
 
-    warnings = warnings_before(order.plan, order.identity)
-    if order.args.strict and warnings:
+    run, warnings = order.run, order.run.warnings
+    if run.strict and warnings:
         print_warnings(warnings)
         raise DataError(f"nothing was read, for --strict is given, and there {_are(warnings)}")
     if order.plan.build:
         _ = order.engine.options  # fails where the runner lacks an option, or a program
     present, done = order.find_output()
     if done and not present.leftovers():
-        return _lines_done_before(present, strict=order.args.strict)
+        return _lines_done_before(present, strict=run.strict)
     expected = order.forecast()
     if (expected.seconds or 0) > LONG:  # a person may want to stop it now
         print_warnings(warnings)
     order.engine.check()
     end_job = functools.partial(service.end_job, flags=order.engine.flags)
-    with Lock(order.output, end_job=end_job) as lock:
+    with Lock(run.output, run.token, end_job=end_job) as lock:
         # once more: another run may have finished just before the lock was taken
         present, done = order.find_output()
         if done:
             present.clean(lock.token)
-            return _lines_done_before(present, strict=order.args.strict)
-        published = _run(order, lock, parent=present.parent, started=started, expected=expected.plan())
+            return _lines_done_before(present, strict=run.strict)
+        run = dataclasses.replace(run, parent=present.parent, expected=expected.plan())
+        published = _do_run(run, order, lock)
     if not published:
-        return [f"{order.engine.job_file} describes the job; {order.output} is kept for it"]
+        return [f"{order.engine.job_file} describes the job; {run.output} is kept for it"]
     manifest, summary = published
     if summarize := order.job.summarize:
         summary = summarize(manifest)
-    return list(summary_lines(order.output, manifest, summary))
+    return list(summary_lines(run.output, manifest, summary))
 
 
-def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict[str, Any], Sequence] | None:
+def _do_run(run: "Run", order: Order, lock: "Lock") -> tuple[dict[str, Any], Sequence] | None:
     """Do the job under a lock, and return the manifest and the summary of its work; None where another launches it."""
     from molino.jobs.run import commit, runs
     from molino.jobs.run.manifest import read_manifest
     from molino.transforms.files import carry, storage
 
-    args, plan, engine, output = order.args, order.plan, order.engine, order.output
-    staging = runs.staging_of(output, lock.token)
-    spilled = bucket_folder(staging, embedded=engine.embedded) if engine.spills else contextlib.nullcontext("")
+    plan, engine, quiet = order.plan, order.engine, order.args.quiet
+    spilled = bucket_folder(run.staging, embedded=engine.embedded) if engine.spills else contextlib.nullcontext("")
     summary: Sequence = ()
     with spilled as buckets:
-        run = runs.make_run(
-            plan,
-            order.identity,
-            output=output,
-            about=order.job.about,
-            token=lock.token,
-            parent=parent,
-            buckets=buckets,
-            elsewhere=engine.elsewhere,
-            max_reject_ratio=args.max_reject_ratio,
-            watched=order.watched,
-            keep_previous=args.keep_previous,
-            strict=args.strict,
-            **facts,
-        )
+        run = dataclasses.replace(run, buckets=buckets)
         ask = plan.how_far if engine.embedded else engine.how_far
         try:
             if place := engine.place():
                 lock.note(**place)
             for name, folder in plan.sends.items() if engine.elsewhere else ():
                 carry.send(folder, storage.join(run.sent, name))
-            with Watch(plan.total_bytes, quiet=args.quiet, noun=plan.noun, stages=plan.stages, ask=ask) as watch:
+            with Watch(plan.total_bytes, quiet=quiet, noun=plan.noun, stages=plan.stages or STAGES, ask=ask) as watch:
                 lock.how_far = watch.line
                 if plan.work:
                     files, counters, summary = plan.work(run)
@@ -212,10 +210,12 @@ def _run(order: Order, lock: "Lock", *, parent: str, **facts: Any) -> tuple[dict
             lock.note(job_file=engine.job_file)
             return None
         runs.clear_staging(run, units=True)
-    manifest = read_manifest(output)
+    manifest = read_manifest(run.output)
     if manifest is None or manifest["run"] != run.id:
         _refuse_loss(run, lock)
-        raise DataError(f"the runner says that the job is done, but {output} does not hold its run; look at its log")
+        raise DataError(
+            f"the runner says that the job is done, but {run.output} does not hold its run; look at its log"
+        )
     return manifest, summary
 
 

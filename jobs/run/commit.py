@@ -23,7 +23,13 @@ from molino import machine
 from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
-from molino.jobs.run.manifest import (
+from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import Output, read_output
+from molino.jobs.run.runs import UNITS, Run
+from molino.jobs.runners.proof import versions_of
+from molino.transforms.errors import DataError
+from molino.transforms.files import storage
+from molino.transforms.manifest import (
     FORMAT,
     LOCK,
     MANIFEST,
@@ -33,13 +39,7 @@ from molino.jobs.run.manifest import (
     data_files,
     digest_of,
     garbage_of,
-    read_manifest,
 )
-from molino.jobs.run.output import Output, read_output
-from molino.jobs.run.runs import UNITS, Run
-from molino.jobs.runners.proof import versions_of
-from molino.transforms.errors import DataError
-from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile, find_views
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json

@@ -5,14 +5,15 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.run.manifest import MANIFEST
+from molino.jobs.job import Plan
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import HIDDEN, LINK, NO_DATA, SPECIAL, WILDCARDS, Listing, list_files
-from molino.transforms.warnings import DataWarning, example_of
+from molino.transforms.manifest import MANIFEST
+from molino.transforms.warnings import DataWarning, warning_of_skipped
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan, Run
+    from molino.jobs.run.runs import Run
 
 Input = storage.FileInfo | Listing
 SKIPPED = {
@@ -59,16 +60,16 @@ def input_files(inputs: Iterable[Input]) -> list[storage.FileInfo]:
     return list({file.path: file for file in files}.values())
 
 
-def tell_skipped(plan: "Plan", inputs: Sequence[Input]) -> "Plan":
+def tell_skipped(plan: Plan, inputs: Sequence[Input]) -> Plan:
     """Return a plan that tells what was left out of its folders: as a warning what may well be data."""
     warnings, findings = [*plan.warnings], [*plan.findings]
     for listing in (item for item in inputs if isinstance(item, Listing) and not item.photographs):
-        for reason, n in sorted(listing.skipped.items()):
-            text, example = f"skipped {SKIPPED[reason]}: {n:,}", example_of(listing.skipped, reason)
+        for reason in sorted(listing.skipped):
+            told = warning_of_skipped(listing.skipped, reason, SKIPPED[reason])
             if reason in (LINK, SPECIAL):
-                warnings.append(DataWarning(f"skipped.{reason}", text, int(n), example))
+                warnings.append(told)
             else:
-                findings.append(f"{text} ({example})")
+                findings.append(f"{told.text} ({told.example})")
     return dataclasses.replace(plan, warnings=warnings, findings=findings)
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from molino.jobs.options import BUSY, EXISTS
 from molino.jobs.run.claim import Claim, new_claim, read_claim
-from molino.jobs.run.manifest import LOCK
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.files.locked_file import HeldError, locked, why_locks_fail
 from molino.transforms.files.objects import UnsupportedError
+from molino.transforms.manifest import LOCK
 
 HOLD_SECONDS = 60.0  # to wait for who has the lock's file: a rival that looks at it has it for moments
 Decide = Callable[[bytes], bytes]  # from what a lock holds to what it is to hold; empty: none

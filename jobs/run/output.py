@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.run.lock import OutputExistsError, TakenError, holding
-from molino.jobs.run.manifest import (
+from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import storage
+from molino.transforms.files.list_files import common_folder
+from molino.transforms.manifest import (
     LOCK,
     MANIFEST,
     SHARD,
@@ -22,13 +25,10 @@ from molino.jobs.run.manifest import (
     owned_paths,
     parse_manifest,
 )
-from molino.transforms.errors import DataError, OptionError
-from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder
 from molino.transforms.warnings import DataWarning
 
 if TYPE_CHECKING:
-    from molino.jobs.run.runs import Identity
+    from molino.jobs.run.runs import Run
 
 LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
@@ -68,7 +68,7 @@ class Output:
         """
         return parse_manifest(self.path, self.revision.data)
 
-    def holds(self, identity: "Identity", *, overwrite: bool) -> bool:
+    def holds(self, run: "Run", *, overwrite: bool) -> bool:
         """Return whether it holds that very run already.
 
         Raises:
@@ -85,14 +85,14 @@ class Output:
                     "choose another --output"
                 )
             return False
-        if manifest["job"] != identity.job:
+        if manifest["job"] != run.job:
             raise OutputExistsError(f"{self.path} holds a run of the job {manifest['job']}; choose another --output")
         whole = self.is_finished and not self.lacks([*data_files(manifest), *manifest["views"]])
-        if manifest["run"] == identity.id and whole:
+        if manifest["run"] == run.id and whole:
             return True
-        if manifest["run"] != identity.id and not overwrite:
+        if manifest["run"] != run.id and not overwrite:
             raise OutputExistsError(
-                f"{self.path} holds a finished run with other {_difference(identity, manifest)}; "
+                f"{self.path} holds a finished run with other {_difference(run, manifest)}; "
                 "add --overwrite to replace it, or choose another --output"
             )
         if foreign := self.foreign(listed_paths(manifest) | set(manifest["replaced_views"])):
@@ -159,11 +159,11 @@ def read_output(path: str) -> Output:
             return Output(path=path, revision=revision, files=files, success=success or b"")
 
 
-def _difference(identity: "Identity", manifest: Mapping[str, Any]) -> str:
+def _difference(run: "Run", manifest: Mapping[str, Any]) -> str:
     """Return what tells a run from the one that stands there: inputs and options, a few of them with what changed."""
-    options, were = identity.options, manifest["options"]
-    inputs = list(_changed_inputs(identity.inputs, manifest["inputs"]))
-    if not inputs and list(identity.inputs) != manifest["inputs"]:
+    options, were = run.options, manifest["options"]
+    inputs = list(_changed_inputs(run.inputs, manifest["inputs"]))
+    if not inputs and list(run.inputs) != manifest["inputs"]:
         inputs = ["in another order"]
     changed = [name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)]
     named = {"inputs": inputs, "options": [_changed_option(name, options[name], were.get(name)) for name in changed]}

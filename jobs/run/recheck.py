@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from molino.jobs.run.manifest import LOCK, MANIFEST, SHARD, STAGING, SUCCESS, owned_paths
 from molino.jobs.run.output import read_output
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.manifest import MANIFEST, SUCCESS, owned_paths
 from molino.transforms.rows.digest import combine_digests, digest
 
 
@@ -42,11 +42,7 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
         wrong.append(f"the counters do not add up: {whole} is not the sum of {', '.join(parts)}")
     if not present.is_finished:
         wrong.append(f"{SUCCESS} is missing or not of this manifest: a commit was cut short; repeat the run")
-    kept = owned_paths(manifest)
-    # what runs keep there while they work, and data files of attempts that were killed in their commit
-    own = (f"{STAGING}/", LOCK)
-    extra = [p for p in present.files if not (p in kept or p.startswith(own) or SHARD.fullmatch(p))]
-    wrong += [f"{path}: not part of the run" for path in extra]
+    wrong += [f"{path}: not part of the run" for path in present.foreign(owned_paths(manifest))]
     return manifest, wrong
 
 

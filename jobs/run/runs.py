@@ -8,28 +8,22 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from molino import VERSION, code
-from molino.jobs.forecast.sizes import Size
+from molino.jobs.job import Plan, Warn
 from molino.jobs.run.card import DatasetCard, describe_fields
 from molino.jobs.run.inputs import Input, entries_of
-from molino.jobs.run.manifest import FORMAT, STAGING
 from molino.jobs.run.output import LAST_ERROR
 from molino.schemas import name_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.manifest import FORMAT, STAGING
 from molino.transforms.parquet.units import kept_paths
-from molino.transforms.progress import STAGES
 from molino.transforms.warnings import DataWarning
-
-if TYPE_CHECKING:
-    import apache_beam as beam
-
-    from molino.transforms.parquet.shards import StagedFile
 
 UNITS = "units-"  # how the staging folder of work units begins
 UNKNOWN = DataWarning(
@@ -37,68 +31,11 @@ UNKNOWN = DataWarning(
     "the source of this job was not found, so no earlier run is taken for this one",
     remedy="name it: Plan(code=[...])",
 )
-Warn = Callable[[Mapping[str, int]], Sequence[DataWarning]]
-
-
-class Staged(NamedTuple):
-    """What a job without a pipeline has staged and counted, and the lines of its summary."""
-
-    files: Sequence["StagedFile"]
-    counters: Mapping[str, int]
-    summary: Sequence[tuple[str, str]] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a job will do, as far as it is known before it starts.
-
-    Attributes:
-      job: name of the job.
-      options: everything that can change the output, as JSON values.
-      datasets: schema of every data set of the output.
-      balance: a counter and those that must add up to it.
-      counted: data sets whose rows are counted under the same name.
-      build: adds the job to a pipeline, given the run.
-      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged.
-      how_far: of such a job: returns the share that is done and what a person may read.
-      warnings: what the user should know before trusting the output, as far as it is known before the run.
-      warn: functions from the run's counters to what else the user should know; called by workers.
-      findings: what a look at the input saw, for who plans a run.
-      total_bytes: size of what will be read, for the progress.
-      noun: what the progress counts.
-      stages: of the progress, in their order: how workers report them, and what a person reads.
-      size: how much there is to do, for a forecast; looks at the input.
-      personal: what the output tells of people, for its card; "" for nothing.
-      here_only: what workers on other machines could not have; for each what to tell the user.
-      sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
-      code: modules or packages, by name, that the output of a job outside this package depends on; by default the
-        top-level package of `build`, or its file.
-    """
-
-    job: str
-    options: Mapping[str, Any]
-    datasets: Mapping[str, pa.Schema]
-    balance: tuple[str, tuple[str, ...]]
-    counted: tuple[str, ...]
-    build: Callable[["beam.Pipeline", "Run"], None] | None = None
-    work: Callable[["Run"], Staged] | None = None
-    how_far: Callable[[], tuple[float, str]] | None = None
-    warnings: Sequence[DataWarning] = ()
-    warn: Sequence[Warn] = ()
-    findings: Sequence[str] = ()
-    total_bytes: int = 0
-    noun: str = "rows"
-    stages: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(STAGES))
-    size: Callable[[], Size] | None = None
-    personal: str = ""
-    here_only: Sequence[str] = ()
-    sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    code: Sequence[str] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What makes a run the same as another.
+class Run:
+    """What a run is, as its workers know it.
 
     Attributes:
       job: name of the job.
@@ -108,22 +45,7 @@ class Identity:
       inputs: path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole,
         its path, number of files, bytes, and a digest over the files' paths, bytes and times of change.
       code: version and digest of this program.
-    """
-
-    job: str
-    id: str
-    work: str
-    options: Mapping[str, Any]
-    inputs: Sequence[Mapping[str, Any]]
-    code: Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run(Identity):
-    """What a run is, as its workers know it.
-
-    Attributes:
-      output: the output folder.
+      output: the output folder; "" for a plan that has none.
       datasets: name and version of the schema of every data set.
       balance, counted, warnings, warn: as the plan's; the warnings with what else is doubtful before the run.
       max_reject_ratio: the largest share of rejects that is accepted.
@@ -140,6 +62,12 @@ class Run(Identity):
       card: of the output; None for an output without one.
     """
 
+    job: str
+    id: str
+    work: str
+    options: Mapping[str, Any]
+    inputs: Sequence[Mapping[str, Any]]
+    code: Mapping[str, str]
     output: str
     datasets: Mapping[str, tuple[str, int]]
     balance: tuple[str, tuple[str, ...]]
@@ -167,7 +95,7 @@ class Run(Identity):
     @property
     def staging(self) -> str:
         """Folder for this run's unfinished files; another attempt at the same run has another."""
-        return staging_of(self.output, self.token)
+        return storage.join(self.output, STAGING, self.token[:16])
 
     @property
     def spill(self) -> str | None:
@@ -185,13 +113,10 @@ class Run(Identity):
         return storage.join(self.output, STAGING, UNITS + self.work[:16])
 
 
-def staging_of(output: str, token: str) -> str:
-    """Return the folder for the unfinished files of one attempt at a run."""
-    return storage.join(output, STAGING, token[:16])
-
-
-def identify(plan: Plan, inputs: Sequence[Input], max_reject_ratio: float) -> Identity:
-    """Return what makes a run of a plan the same as another."""
+def make_run(
+    plan: Plan, inputs: Sequence[Input], *, output: str, about: str = "", max_reject_ratio: float = 0.0, **facts: Any
+) -> Run:
+    """Return the run of a plan in an output; `about` is what the job does, `facts` are what a Run has besides."""
     source = {"version": VERSION, "digest": code_digest(plan)}
     listed = entries_of(inputs)
     own = json.loads(json.dumps(plan.options, default=_types))
@@ -200,33 +125,29 @@ def identify(plan: Plan, inputs: Sequence[Input], max_reject_ratio: float) -> Id
         hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
         for those in (options, own)
     )
-    return Identity(job=plan.job, id=id_, work=work, options=options, inputs=listed, code=source)
-
-
-def _types(columns: pa.Schema) -> dict[str, str]:
-    """Return what a manifest says of columns among the options: their types."""
-    return {field.name: str(field.type) for field in columns}
-
-
-def make_run(plan: Plan, identity: Identity, *, output: str, about: str = "", **facts: Any) -> Run:
-    """Return the run of a plan in an output; `about` is what the job does, `facts` are what a Run has besides."""
     fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(
-        **vars(identity),
+        job=plan.job,
+        id=id_,
+        work=work,
+        options=options,
+        inputs=listed,
+        code=source,
         output=output,
         datasets={name: name_of(schema) for name, schema in plan.datasets.items()},
         balance=plan.balance,
         counted=plan.counted,
-        warnings=warnings_before(plan, identity),
+        max_reject_ratio=max_reject_ratio,
+        warnings=[*plan.warnings, *([UNKNOWN] if source["digest"].startswith("unknown") else [])],
         warn=plan.warn,
         card=DatasetCard(about=about, personal=plan.personal, fields=fields),
         **facts,
     )
 
 
-def warnings_before(plan: Plan, identity: Identity) -> list[DataWarning]:
-    """Return what is doubtful before the run begins."""
-    return [*plan.warnings, *([UNKNOWN] if identity.code["digest"].startswith("unknown") else [])]
+def _types(columns: pa.Schema) -> dict[str, str]:
+    """Return what a manifest says of columns among the options: their types."""
+    return {field.name: str(field.type) for field in columns}
 
 
 def code_digest(plan: Plan) -> str:
@@ -259,7 +180,7 @@ def clear_staging(run: Run, *, units: bool = False) -> None:
     if units:
         storage.delete_tree(run.units, below=run.output)
         return
-    kept = kept_paths(run.units, begun=False)
+    kept = kept_paths(run.units)
     for file in storage.list_tree(run.units):
         if file.path not in kept:
             storage.delete_file(file.path, below=run.output)

@@ -5,8 +5,8 @@ from typing import Any
 
 from molino.jobs.forecast.estimate import show_time
 from molino.jobs.options import many
-from molino.jobs.run.manifest import MANIFEST
 from molino.transforms.files import storage
+from molino.transforms.manifest import MANIFEST
 from molino.transforms.warnings import from_json, print_warnings
 
 SUMMARY, MOST_LINES = "summary.txt", 40

@@ -3,18 +3,22 @@
 import argparse
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from molino.jobs.options import many
+from molino.jobs.forecast.estimate import Size
+from molino.jobs.job import Plan, Warn
+from molino.jobs.options import is_embedded, many
 from molino.jobs.run.inputs import input_files
-from molino.jobs.run.runs import Warn
-from molino.jobs.runners.flags import is_embedded
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import Listing
 from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
-from molino.transforms.text.sources import KEPT, Source, TextFormat, keep_types, list_sources
+from molino.transforms.text.row_groups import BATCH_ROWS
+from molino.transforms.text.sources import KEPT, PARQUET, Source, TextFormat, keep_types, list_sources, split_sources
 from molino.transforms.warnings import DataWarning
 
 
@@ -39,6 +43,74 @@ class TextInput:
     findings: tuple[str, ...]
     warnings: tuple[DataWarning, ...]
     warn: tuple[Warn, ...]
+
+    def plan(
+        self,
+        *,
+        amount: Mapping[str, Any],
+        warnings: Sequence[DataWarning] = (),
+        warn: Sequence[Warn] = (),
+        **facts: Any,
+    ) -> Plan:
+        """Return the plan of a job that brings its rows together in shards.
+
+        Args:
+          amount: of what is to do, as `size` takes it.
+          warnings, warn: besides those of the texts.
+          facts: what else a plan has.
+        """
+        return Plan(
+            warnings=[*self.warnings, *warnings],
+            warn=[*self.warn, *warn],
+            findings=self.findings,
+            total_bytes=self.bytes,
+            size=functools.partial(self.size, **amount),
+            **facts,
+        )
+
+    def size(
+        self,
+        *,
+        dataset: str,
+        span_bytes: int,
+        shards: int,
+        keyed: Callable[..., Any] | None = None,
+        models: int = 0,
+        amounts: Mapping[str, float] = MappingProxyType({}),
+    ) -> Size:
+        """Return what a job has to do that reads these texts and brings their rows together in shards.
+
+        Args:
+          dataset: the one that has a row for each that is read.
+          keyed: see `take_sample`.
+          models: bytes of the models that it asks.
+          amounts: of the job's own, for each row.
+        """
+        from molino.transforms.text.take_sample import take_sample  # it loads Beam
+
+        rows_a_byte, row_bytes, piece_bytes = take_sample(self.heads, self.text, keyed)
+        tables = sum(rows for source in self.sources for rows, _ in source.groups)
+        plain = [source for source in self.sources if source.kind != PARQUET and not source.empty]
+        texts = sum(source.bytes - source.start for source in plain)
+        rows, total = round(tables + texts * rows_a_byte), sum(source.bytes for source in self.sources)
+        spans = len(split_sources(self.sources, span_bytes, quoted=bool(self.text.quote)))
+        # batches of Parquet and of quoted text have so many rows whatever the span
+        pieces = shards * max(spans, math.ceil(rows / BATCH_ROWS if self.text.quote or tables else texts / span_bytes))
+        shuffle, overhead = round(rows * row_bytes), round(pieces * piece_bytes)
+        # a worker holds a shard, or the span that it reads
+        chunk = shuffle * max(1 / shards, min(1.0, span_bytes / max(1, total)))
+        own = {name: rows * each for name, each in amounts.items()}
+        return Size(
+            rows=rows,
+            exact=not texts,
+            datasets={dataset: rows},
+            files=len(self.sources),
+            read_bytes=total,
+            shuffle_bytes=shuffle + overhead,
+            overhead_bytes=overhead,
+            parts={"read": spans, "write": shards},
+            amounts={"rows": rows, "bytes": total, "pieces": pieces, "chunk": chunk, "models": models, **own},
+        )
 
 
 def text_input(

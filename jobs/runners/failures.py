@@ -4,7 +4,7 @@ import re
 import traceback
 from typing import Any
 
-from molino.jobs.job import load_jobs
+from molino.jobs.job import jobs_by_extra
 from molino.transforms.errors import DataError
 
 GOOGLE_ERRORS = {"GoogleAPICallError", "RefreshError", "DefaultCredentialsError", "DataflowJobAlreadyExistsError"}
@@ -110,10 +110,7 @@ def _explain_missing(line: str, where: str) -> str:
 
 def _locks_of(package: str) -> str:
     """Return the lock that brings a package that the base install lacks, or each and the jobs that it is for."""
-    jobs: dict[str, list[str]] = {}
-    for job in load_jobs().values():
-        if package in job.packages:
-            jobs.setdefault(job.extra, []).append(job.name)
+    jobs = jobs_by_extra(package)
     if len(jobs) < 2:
         return "".join(f"{extra}.txt" for extra in jobs)
     return ", ".join(f"{extra}.txt for {' and '.join(names)}" for extra, names in jobs.items())

@@ -17,8 +17,8 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from molino.jobs.options import FLINK
 from molino.jobs.runners.failures import innermost
-from molino.jobs.runners.flags import FLINK
 from molino.transforms.errors import DataError, OptionError
 
 ANSWER_SECONDS = 10.0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.runners.flags import DATAFLOW, FLINK
+from molino.jobs.options import DATAFLOW, FLINK
 from molino.jobs.runners.flink import Cluster
 
 if TYPE_CHECKING:

@@ -1,38 +1,6 @@
-"""Compare language models by the classifiers trained on them: the command `molino train compare`."""
+"""Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles
+and over repeats, and what language, normalization and dimensions change.
 
-import argparse
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino import machine
-from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser, place
-from molino.jobs.train import output
-from molino.jobs.train.options import add_recipe, add_where, check_recipe, count, number
-from molino.jobs.train.output import REPORT, format_order, training_errors, write_text
-from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
-from molino.transforms.errors import OptionError
-
-if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan, Run, Staged
-    from molino.training.certainty import Trial
-    from molino.training.progress import Progress
-    from molino.training.source import TitlesRun
-    from molino.transforms.files.storage import FileInfo
-
-SUMMARY = "comparison.json"
-NEAR = 1e-9  # of a published figure
-REPEAT = 1000  # between the seeds of repeats
-OF_PUBLISHED = ("published", "metadata", "output", "keep_previous", "draws", "seed")
-Trials = tuple[Sequence["Trial"], Mapping[str, Mapping[str, Any]]]  # and what is known of each, by its name
-MakeTrials = Callable[["Run"], Trials]
-DESCRIPTION = """
-Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles and over
-repeats, and what language, normalization and dimensions change.
-"""
-EPILOG = """
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
   molino model train --input demo/titles.csv --output demo/model
@@ -42,63 +10,73 @@ examples:
   molino train compare --published predictions.parquet --metadata experiments.json --output published
 """
 
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino import machine
+from molino.jobs.job import Lines, Plan
+from molino.jobs.options import Parser, place, whole
+from molino.jobs.train import frame
+from molino.jobs.train.frame import REPORT, add_recipe, add_where, check_recipe, count, format_order, write_text
+from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.transforms.errors import OptionError
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Run
+    from molino.training.certainty import Trial
+    from molino.training.progress import Progress
+    from molino.training.source import TitlesRun
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+
+SUMMARY = "comparison.json"
+NEAR = 1e-9  # of a published figure
+REPEAT = 1000  # between the seeds of repeats
+OF_PUBLISHED = ("published", "metadata", "output", "keep_previous", "draws", "seed")
+Trials = tuple[Sequence["Trial"], Mapping[str, Mapping[str, Any]]]  # and what is known of each, by its name
+MakeTrials = Callable[["Run", "Progress"], Trials]
+
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino train compare", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino train compare", description=__doc__)
     where = add_where(made, "a finished run of the titles job: every embedding is trained on", required=False)
-    where.add_argument(
-        "--published", type=place, metavar="PATH", help="Parquet: experiment, category, prediction of every title"
-    )
-    where.add_argument(
-        "--metadata", type=place, metavar="PATH", help="JSON: experiment, language_model, published_balanced_accuracy"
-    )
+    where.option("--published", "PATH", place, "Parquet: experiment, category, prediction of every title")
+    where.option("--metadata", "PATH", place, "JSON: experiment, language_model, published_balanced_accuracy")
     add_recipe(made, several="each on its own")
     how = made.add_argument_group("certainty")
-    how.add_argument("--repeats", type=count, default=4, metavar="N", help="trainings of each embedding (default 4)")
-    how.add_argument(
-        "--draws", type=number(100, 1 << 24), default=2000, metavar="N", help="of bootstraps and tests (2000)"
-    )
+    how.option("--repeats", "N", count, "trainings of each embedding", 4)
+    how.option("--draws", "N", whole(100, 1 << 24), "of bootstraps and tests (2000)", 2000)
     return made
 
 
 def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo"]:
-    """Return the files that are read.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: a file is not there.
-    """
+    """Return the files that are read."""
     from molino.jobs.run.inputs import find_inputs, input_files
 
     if bool(args.published) != bool(args.metadata) or bool(args.input) == bool(args.published):
         raise OptionError("give --input, or --published and --metadata")
     if args.input:
-        return output.list_inputs(args)
+        return frame.list_inputs(args)
     for action in parser()._actions:
         flag = action.option_strings[-1]
         if action.nargs != 0 and action.dest not in OF_PUBLISHED and args.command.names(flag):
             raise OptionError(f"{flag} is of trainings; what is published is trained already")
-    output.check_local(args.output)
+    frame.check_local(args.output)
     return input_files(find_inputs([args.published, args.metadata]))
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
-    """Look at the input and return what the comparison will do.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: the input is not there, not what was written, or not what is asked for.
-    """
-    from molino.jobs.run.runs import Plan
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
+    """Look at the input and return what the comparison will do."""
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
     from molino.training.backend import choose_backend
     from molino.training.compare import read_published
-    from molino.training.progress import Progress
     from molino.training.source import choose_embeddings, find_leaks, open_source
 
     check_recipe(args)
-    progress = Progress()
     options: dict[str, Any] = {"draws": args.draws, "seed": args.seed}
     warnings, dims = [], {}
     if args.published:
@@ -117,15 +95,15 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
             f"trains {args.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
             f"takes {format_order(rows, RATES[args.architecture])}, {recipe.epochs} epochs at most",
         ]
-        trials = functools.partial(run_trials, source, embeddings, recipe, args.repeats, progress)
-    return Plan(
+        trials = functools.partial(run_trials, source, embeddings, recipe, args.repeats)
+    return frame.plan_training(
+        functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims),
+        remedy="a smaller --batch",
         job="train compare",
         options=options,
         datasets={"trials": TRIALS, "models": MODELS, "effects": EFFECTS},
         balance=("trials", ("trials",)),
         counted=("trials", "models", "effects"),
-        work=functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims, progress=progress),
-        how_far=progress.how_far,
         warnings=warnings,
         findings=[*seen, f"writes trials, models, effects, {SUMMARY}, {REPORT}"],
         noun="trials",
@@ -133,42 +111,37 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
 
 
 def work(
-    run: "Run", *, trials: MakeTrials, draws: int, seed: int, dims: Mapping[str, int], progress: "Progress"
-) -> "Staged":
+    run: "Run", views: str, progress: "Progress", *, trials: MakeTrials, draws: int, seed: int, dims: Mapping[str, int]
+) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
     """Have the trials made or read, compare them, stage what was found, and return it with its counts."""
     import pyarrow as pa
 
-    from molino.jobs.run.runs import Staged
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
     from molino.training.compare import compare_trials
-    from molino.transforms.files import storage
-    from molino.transforms.parquet.shards import find_views, write_shard
+    from molino.transforms.parquet.shards import write_shard
     from molino.transforms.report.compare import compare_report
 
-    with training_errors(run.output, "a smaller --batch"):
-        made, facts = trials(run)
-        progress.part(0, 1)
-        progress.show(1, 1, "drawing titles")
-        found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
-        views = storage.join(run.staging, "views")
-        write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
-        write_text(views, REPORT, compare_report(found))
-        files = []
-        for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
-            rows = [{each: row[each] for each in schema.names} for row in found[name]]
-            batches = pa.RecordBatch.from_pylist(rows, schema=schema)
-            files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
-        counters = {file.dataset: file.rows for file in files}
-        return Staged([*files, *find_views(run.staging)], counters, summary_of(found, progress.resumed))
+    made, facts = trials(run, progress)
+    progress.part(0, 1)
+    progress.show(1, 1, "drawing titles")
+    found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
+    write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
+    write_text(views, REPORT, compare_report(found))
+    files = []
+    for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
+        rows = [{each: row[each] for each in schema.names} for row in found[name]]
+        batches = pa.RecordBatch.from_pylist(rows, schema=schema)
+        files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
+    return files, {file.dataset: file.rows for file in files}, summary_of(found, progress.resumed)
 
 
-def give_trials(trials: Trials, run: "Run") -> Trials:
+def give_trials(trials: Trials, run: "Run", progress: "Progress") -> Trials:
     """Return the trials of published experiments, which are known before the run."""
     return trials
 
 
 def run_trials(
-    source: "TitlesRun", embeddings: Sequence[str], recipe: Recipe, repeats: int, progress: "Progress", run: "Run"
+    source: "TitlesRun", embeddings: Sequence[str], recipe: Recipe, repeats: int, run: "Run", progress: "Progress"
 ) -> Trials:
     """Train on every embedding several times, with the same split and budget; return the trials.
 
@@ -230,12 +203,10 @@ def summary_of(comparison: Mapping[str, Any], resumed: Sequence[str]) -> Lines:
     return [*lines, *(("found", sentence) for sentence in comparison["sentences"])]
 
 
-JOB = Job(
+JOB = frame.TrainingJob(
     name="train compare",
     about="compare language models by the classifiers on their vectors",
     parser=parser,
     plan=plan,
     list_inputs=list_inputs,
-    extra="tensorflow",
-    packages=["tensorflow", "keras", "numba", "llvmlite"],
 )

@@ -1,41 +1,10 @@
-"""Grow word vectors on titles, and write them as an NNLM model: the command `molino model train`."""
-
-import argparse
-import dataclasses
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser, add_text_options, read_options, text_format
-from molino.jobs.train import output
-from molino.jobs.train.options import above_zero, add_seed, add_where, below_one, count, number, size
-from molino.jobs.train.output import METRICS, format_order, training_errors, write_text
-from molino.transforms.errors import DataError
-
-if TYPE_CHECKING:
-    from molino.jobs.run.runs import Plan, Run, Staged
-    from molino.training.grow import Grown, GrowthOptions
-    from molino.training.progress import Progress
-    from molino.training.tokens import TitleBatch
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.files.storage import FileInfo
-    from molino.transforms.text.sources import Source, TextFormat
-
-COLUMNS = {"title": "title", "category": "category"}
-OPTIONAL = ("category",)
-SPAN_BYTES = 16 << 20
-RATE = 30_000  # titles a second on two cores
-ReadTitles = Callable[[], Iterator["TitleBatch"]]
-DESCRIPTION = """
-Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
+"""Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
 hub.load, keras.layers.TFSMLayer and `molino titles` take.
 
 Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
 in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
 file, a share is kept for that.
-"""
-EPILOG = """
+
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
   molino model train --input demo/titles.csv --output demo/model
@@ -43,64 +12,76 @@ examples:
   molino model train --input titles.csv --output model --dim 50 --normalization --vocabulary 200000
 """
 
+import argparse
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Lines, Plan
+from molino.jobs.options import Parser, read_options, text_format, whole
+from molino.jobs.train import frame
+from molino.jobs.train.frame import METRICS, above_zero, add_seed, add_where, below_one, count, format_order, size
+from molino.transforms.errors import DataError
+
+if TYPE_CHECKING:
+    from molino.jobs.run.runs import Run
+    from molino.training.grow import Grown, GrowthOptions
+    from molino.training.progress import Progress
+    from molino.training.tokens import TitleBatch
+    from molino.transforms.files.list_files import Listing
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+    from molino.transforms.text.sources import Source, TextFormat
+
+COLUMNS = {"title": "title", "category": "category"}
+OPTIONAL = ("category",)
+SPAN_BYTES = 16 << 20
+RATE = 30_000  # titles a second on two cores
+ReadTitles = Callable[[], Iterator["TitleBatch"]]
+
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino model train", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino model train", description=__doc__)
     add_where(made, "a finished run of the titles job, CSV, Parquet")
     titles = made.add_argument_group("titles")
-    titles.add_argument("--split", default="train", metavar="NAME", help="of a run, to train on (default train)")
-    titles.add_argument("--measure", default="validation", metavar="NAME", help="of a run, to measure by (validation)")
-    titles.add_argument("--unsupervised", action="store_true", help="train as if no title had a category")
-    titles.add_argument(
-        "--validation", type=below_one, default=0.05, metavar="R", help="share of a file's titles to measure by (.05)"
-    )
-    add_text_options(made, COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    titles.option("--split", "NAME", str, "of a run, to train on", "train")
+    titles.option("--measure", "NAME", str, "of a run, to measure by (validation)", "validation")
+    titles.switch("--unsupervised", "train as if no title had a category")
+    titles.option("--validation", "R", below_one, "share of a file's titles to measure by (.05)", 0.05)
+    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
-    model.add_argument("--dim", type=size, default=128, metavar="N", help="numbers of a vector (default 128)")
-    model.add_argument("--normalization", action="store_true", help="the model removes punctuation; case always stays")
-    model.add_argument("--vocabulary", type=count, default=1_000_000, metavar="N", help="words at most (1000000)")
-    model.add_argument("--min-count", type=count, default=2, metavar="N", help="times a word is seen at least (2)")
-    model.add_argument(
-        "--buckets", type=number(1, 1 << 28), metavar="N", help="rows of unknown words (a 40th of the vocabulary)"
-    )
+    model.option("--dim", "N", size, "numbers of a vector", 128)
+    model.switch("--normalization", "the model removes punctuation; case always stays")
+    model.option("--vocabulary", "N", count, "words at most (1000000)", 1_000_000)
+    model.option("--min-count", "N", count, "times a word is seen at least (2)", 2)
+    model.option("--buckets", "N", whole(1, 1 << 28), "rows of unknown words (a 40th of the vocabulary)")
     how = made.add_argument_group("training")
-    how.add_argument("--epochs", type=count, default=4, metavar="N", help="times that each title is seen (default 4)")
-    how.add_argument("--batch", type=count, metavar="N", help="titles in a step (2048; fewer of few titles)")
-    how.add_argument(
-        "--rate", type=above_zero, default=0.005, metavar="R", help="of learning, at the start (default 0.005)"
-    )
+    how.option("--epochs", "N", count, "times that each title is seen", 4)
+    how.option("--batch", "N", count, "titles in a step (2048; fewer of few titles)")
+    how.option("--rate", "R", above_zero, "of learning, at the start", 0.005)
     add_seed(how)
     return made
 
 
 def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo | Listing"]:
-    """Return the file of titles, or the manifest of the run of them.
-
-    Raises:
-      DataError: there is no such file.
-    """
+    """Return the file of titles, or the manifest of the run of them."""
     from molino.jobs.run.inputs import find_inputs
     from molino.training.runs import is_run
 
     if is_run(args.input[0]):
-        return output.list_inputs(args)
-    output.check_local(args.output)
+        return frame.list_inputs(args)
+    frame.check_local(args.output)
     return find_inputs(args.input)
 
 
-def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "Plan":
-    """Look at the input and return what the training will do.
-
-    Raises:
-      DataError: the input is not there, or not what was written; or Keras is not there.
-    """
+def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Plan:
+    """Look at the input and return what the training will do."""
     from molino.jobs.run.inputs import input_files
     from molino.jobs.run.manifest import read_manifest
-    from molino.jobs.run.runs import Plan
     from molino.training.backend import choose_backend
     from molino.training.grow import GrowthOptions, describe_input
-    from molino.training.progress import Progress
     from molino.training.runs import is_run
     from molino.training.tokens import read_splits
     from molino.transforms.text.sources import list_sources
@@ -108,7 +89,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     if args.split == args.measure:
         raise DataError(f"--split and --measure are both {args.split}: a model is measured by other titles")
     choose_backend(only_tensorflow="a SavedModel")
-    progress, path = Progress(), args.input[0]
+    path = args.input[0]
     grown_on, of_run = describe_input(path, args.split), is_run(path)
     options = read_options(GrowthOptions, args)
     manifest = read_manifest(path) if of_run else None
@@ -117,14 +98,14 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> "P
     sources = [] if of_run else list_sources(input_files(inputs), text, args.command)
     read_split = functools.partial(read_splits, path, args.split, args.measure)
     read = read_split if of_run else functools.partial(read_file, sources, text, options)
-    return Plan(
+    return frame.plan_training(
+        functools.partial(work, read=read, options=options, grown_on=grown_on),
+        remedy="a smaller --vocabulary or --dim",
         job="model train",
         options={**dataclasses.asdict(options), "text": dataclasses.asdict(text), "grown_on": grown_on},
         datasets={},
         balance=("titles_read", ("train", "validation", "left_out")),
         counted=(),
-        work=functools.partial(work, read=read, options=options, grown_on=grown_on, progress=progress),
-        how_far=progress.how_far,
         findings=[
             f"reads the titles of {path}",
             f"writes a SavedModel and {METRICS}",
@@ -157,28 +138,28 @@ def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthO
 
 
 def work(
-    run: "Run", *, read: ReadTitles, options: "GrowthOptions", grown_on: Mapping[str, Any], progress: "Progress"
-) -> "Staged":
-    """Train on the input, stage the model, and return it with its counts."""
-    from molino.jobs.run.runs import Staged
+    run: "Run",
+    views: str,
+    progress: "Progress",
+    *,
+    read: ReadTitles,
+    options: "GrowthOptions",
+    grown_on: Mapping[str, Any],
+) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
+    """Train on the input, write the model, and return what was counted."""
     from molino.training.backend import load_keras
-    from molino.transforms.files import storage
-    from molino.transforms.parquet.shards import find_views
 
-    with training_errors(run.output, "a smaller --vocabulary or --dim"):
-        load_keras()
-        from molino.training.grow import grow
-        from molino.training.nnlm_export import export_nnlm
+    load_keras()
+    from molino.training.grow import grow
+    from molino.training.nnlm_export import export_nnlm
 
-        grown = grow(read(), options, progress)
-        progress.show(1, 1, "writing")
-        metrics = {"grown_on": grown_on, **grown.metrics}
-        views = storage.join(run.staging, "views")
-        export_nnlm(views, grown.words, grown.table, buckets=metrics["buckets"], normalization=options.normalization)
-        write_text(views, METRICS, metrics)
-        counters = {"train": metrics["titles"], "validation": metrics["validation_titles"], "left_out": grown.left_out}
-        counters |= {"titles_read": sum(counters.values())}
-        return Staged(find_views(run.staging), counters, summary_of(grown))
+    grown = grow(read(), options, progress)
+    progress.show(1, 1, "writing")
+    metrics = {"grown_on": grown_on, **grown.metrics}
+    export_nnlm(views, grown.words, grown.table, buckets=metrics["buckets"], normalization=options.normalization)
+    frame.write_text(views, METRICS, metrics)
+    counters = {"train": metrics["titles"], "validation": metrics["validation_titles"], "left_out": grown.left_out}
+    return [], counters | {"titles_read": sum(counters.values())}, summary_of(grown)
 
 
 def summary_of(grown: "Grown") -> Lines:
@@ -195,12 +176,6 @@ def summary_of(grown: "Grown") -> Lines:
     ]
 
 
-JOB = Job(
-    name="model train",
-    about="grow a model from titles",
-    parser=parser,
-    plan=plan,
-    list_inputs=list_inputs,
-    extra="tensorflow",
-    packages=["tensorflow", "keras", "numba", "llvmlite"],
+JOB = frame.TrainingJob(
+    name="model train", about="grow a model from titles", parser=parser, plan=plan, list_inputs=list_inputs
 )

@@ -1,38 +1,7 @@
-"""Train a classifier on a run of the titles job: the command `molino train titles`."""
+"""Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or
+from the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at
+once, at the end.
 
-import argparse
-import dataclasses
-import functools
-import json
-import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from molino.jobs.job import Job, Lines
-from molino.jobs.options import Parser
-from molino.jobs.train.options import add_recipe, add_where, check_recipe
-from molino.jobs.train.output import METRICS, REPORT, format_order, list_inputs, training_errors, write_text
-from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
-from molino.transforms.errors import DataError, OptionError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from molino.jobs.run.runs import Plan, Run, Staged
-    from molino.training.answers import Answers
-    from molino.training.classifier import Learner
-    from molino.training.progress import Progress
-    from molino.training.source import TitlesRun
-    from molino.transforms.files.storage import FileInfo
-
-SERVING = "serving"
-DESCRIPTION = """
-Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or from
-the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at once, at
-the end.
-"""
-EPILOG = """
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
   molino titles --input demo/titles.csv --output demo/titles
@@ -44,6 +13,35 @@ examples:
 KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A training that was killed goes on from its last
 epoch when the same command is given again.
 """
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from molino.jobs.job import Lines, Plan
+from molino.jobs.options import Parser, pair
+from molino.jobs.train import frame
+from molino.jobs.train.frame import METRICS, REPORT, add_recipe, add_where, check_recipe, format_order, write_text
+from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.transforms.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from molino.jobs.run.runs import Run
+    from molino.training.answers import Answers
+    from molino.training.classifier import Learner
+    from molino.training.progress import Progress
+    from molino.training.source import TitlesRun
+    from molino.transforms.files.storage import FileInfo
+    from molino.transforms.parquet.shards import StagedFile
+
+SERVING = "serving"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,50 +71,37 @@ class Training:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser(prog="molino train titles", description=DESCRIPTION, epilog=EPILOG)
+    made = Parser(prog="molino train titles", description=__doc__)
     add_where(made, "a finished run of the titles job")
     add_recipe(made)
     more = made.add_argument_group("what is made")
-    more.add_argument(
-        "--per-language", action="store_true", help="also one classifier a language; the report says which is better"
-    )
-    more.add_argument(
+    more.switch("--per-language", "also one classifier a language; the report says which is better")
+    more.option(
         "--model",
-        type=named,
-        action="append",
+        "NAME=DIR",
+        named_folder,
+        "the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
         default=[],
-        metavar="NAME=DIR",
-        help="the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
+        action="append",
     )
-    more.add_argument(
+    more.switch(
         "--calibrate",
-        action="store_true",
-        help="give probabilities beside the scores: corrected by the categories' shares, with a temperature chosen on "
-        "validation",
+        "give probabilities beside the scores: corrected by the categories' shares, with a temperature "
+        "chosen on validation",
     )
-    more.add_argument("--fine-tune", action="store_true", help="train the tables of the embeddings too; needs --model")
+    more.switch("--fine-tune", "train the tables of the embeddings too; needs --model")
     return made
 
 
-def named(text: str) -> tuple[str, str]:
+def named_folder(text: str) -> tuple[str, str]:
     """Parse NAME=DIR."""
-    name, mark, folder = text.partition("=")
-    if not (name and mark and folder):
-        raise argparse.ArgumentTypeError(f"must be NAME=DIR, not {text!r}")
-    return name, folder
+    return pair(text, "NAME=DIR")
 
 
-def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
-    """Look at the run, the models and the options, and return what the training will do.
-
-    Raises:
-      OptionError: options do not go together.
-      DataError: the run or a model is not there, not what was written, or not what is asked for.
-    """
-    from molino.jobs.run.runs import Plan
+def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
+    """Look at the run, the models and the options, and return what the training will do."""
     from molino.schemas.training import PREDICTIONS
     from molino.training.backend import choose_backend
-    from molino.training.progress import Progress
     from molino.training.source import choose_embeddings, find_leaks, open_source
     from molino.transforms.models.model_files import digest_model, find_model, split_output
 
@@ -136,15 +121,15 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> "Plan":
         **{name: getattr(args, name) for name in ("per_language", "calibrate", "fine_tune")},
     )
     digests = {name: digest_model(folder) for name, folder in training.models.items()}
-    progress, epochs = Progress(), training.recipe.epochs
-    return Plan(
+    epochs = training.recipe.epochs
+    return frame.plan_training(
+        functools.partial(work, training=training),
+        remedy="a smaller --batch",
         job="train titles",
         options={**training.options, "backend": training.backend, "run": source.run.sha256, "models": digests},
         datasets={"predictions": PREDICTIONS},
         balance=("titles_read", ("train", "validation", "test")),
         counted=("predictions",),
-        work=functools.partial(work, training=training, progress=progress),
-        how_far=progress.how_far,
         warnings=find_leaks(source, embeddings),
         findings=[
             f"reads {source.training_titles:,} titles to train on, of {len(source.categories):,} categories",
@@ -176,34 +161,32 @@ def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
         raise DataError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
 
 
-def work(run: "Run", *, training: Training, progress: "Progress") -> "Staged":
-    """Train, stage what came of it, and return it with its counts."""
-    from molino.jobs.run.runs import Staged
+def work(
+    run: "Run", views: str, progress: "Progress", *, training: Training
+) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
+    """Train, write what came of it, and return the predictions with what was counted."""
     from molino.schemas.training import PREDICTIONS
     from molino.training.backend import load_keras
-    from molino.transforms.files import storage
-    from molino.transforms.parquet.shards import find_views, write_shard
+    from molino.transforms.parquet.shards import write_shard
     from molino.transforms.report.training import training_report
 
-    with training_errors(run.output, "a smaller --batch"):
-        load_keras()
-        from molino.training import serving
+    load_keras()
+    from molino.training import serving
 
-        encoders = serving.open_encoders(training.source, training.models)
-        learners, answers, found = train(training, encoders, run, progress)
-        views = storage.join(run.staging, "views")
-        write_text(views, METRICS, found)
-        write_text(views, REPORT, training_report(found))
-        save_keras(views, training.source, learners)
-        temperatures = {None if name == "all" else name: value for name, value in found["temperatures"].items()}
-        model = os.path.join(views, SERVING)
-        served = serving.write(model, training.source, learners, training.recipe, encoders, temperatures)
-        rows = write_shard(
-            batches_of(answers, PREDICTIONS), schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,)
-        )
-        counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
-        counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
-        return Staged([rows, *find_views(run.staging)], counters, summary_of(found, served, progress.resumed))
+    encoders = serving.open_encoders(training.source, training.models)
+    learners, answers, found = train(training, encoders, run, progress)
+    write_text(views, METRICS, found)
+    write_text(views, REPORT, training_report(found))
+    save_keras(views, training.source, learners)
+    temperatures = {None if name == "all" else name: value for name, value in found["temperatures"].items()}
+    model = os.path.join(views, SERVING)
+    served = serving.write(model, training.source, learners, training.recipe, encoders, temperatures)
+    rows = write_shard(
+        batches_of(answers, PREDICTIONS), schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,)
+    )
+    counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
+    counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
+    return [rows], counters, summary_of(found, served, progress.resumed)
 
 
 def train(
@@ -299,12 +282,10 @@ def summary_of(figures: Mapping[str, Any], served: str, resumed: Sequence[str]) 
     return [*lines, ("serving", served)]
 
 
-JOB = Job(
+JOB = frame.TrainingJob(
     name="train titles",
     about="train a classifier on a run of the titles job",
     parser=parser,
     plan=plan,
-    list_inputs=list_inputs,
-    extra="tensorflow",
-    packages=["tensorflow", "keras", "numba", "llvmlite"],
+    list_inputs=frame.list_inputs,
 )

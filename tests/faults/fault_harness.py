@@ -15,7 +15,7 @@ from pathlib import Path
 
 from molino.jobs.run import recheck
 from molino.jobs.run.card import CARD
-from molino.jobs.run.manifest import MANIFEST, STAGING, data_files, owned_paths
+from molino.transforms.manifest import MANIFEST, STAGING, data_files, owned_paths
 from tests import programs
 
 ROOT = Path(__file__).resolve().parents[2]

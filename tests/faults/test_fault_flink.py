@@ -9,7 +9,7 @@ import time
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import owned_paths
+from molino.transforms.manifest import owned_paths
 from tests.every_job import JOBS, digests, molino, prepare, run_embedded
 from tests.faults.fault_harness import changed_copy, files_below, is_untouched, state_of, wait_until
 from tests.flink_cluster import SCRIPTS

@@ -15,9 +15,9 @@ import pytest
 from molino.jobs.run import lock, recheck
 from molino.jobs.run.claim import Claim, new_claim, read_claim
 from molino.jobs.run.lock import BusyError, Lock
-from molino.jobs.run.manifest import LOCK
 from molino.transforms.errors import DataError
 from molino.transforms.files import locked_file, storage
+from molino.transforms.manifest import LOCK
 from tests.faults import protocol
 from tests.faults.fault_harness import (
     ROOT,

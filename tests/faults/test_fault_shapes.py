@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
+from molino.transforms.manifest import LOCK, STAGING, owned_paths
 from tests.faults.fault_harness import (
     ANOTHER_USERS,
     assert_complete,

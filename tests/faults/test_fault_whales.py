@@ -9,7 +9,7 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 
-from molino.jobs.run.manifest import LOCK, STAGING, owned_paths
+from molino.transforms.manifest import LOCK, STAGING, owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.faults.fault_harness import (
     ANOTHER_USERS,

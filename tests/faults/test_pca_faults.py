@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import STAGING
+from molino.transforms.manifest import STAGING
 from molino.transforms.pca.sample import sample_vectors
 from tests.faults.fault_harness import (
     ANOTHER_USERS,

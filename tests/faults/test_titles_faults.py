@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import STAGING
+from molino.transforms.manifest import STAGING
 from tests.faults.fault_harness import (
     ANOTHER_USERS,
     assert_complete,

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.jobs import shapes
-from molino.jobs.run.manifest import listed_paths
 from molino.jobs.run.recheck import verify
+from molino.transforms.manifest import listed_paths
 from molino.transforms.shapes.points import GENERATED, SPLITS, STUDY, Points, draw_split, label_points, parse_problem
 from tests.docs.test_counters import undeclared
 

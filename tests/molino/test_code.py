@@ -11,7 +11,7 @@ import pytest
 
 from molino import code
 from molino.jobs.run import runs
-from molino.jobs.run.runs import Plan, identify, make_run
+from molino.jobs.run.runs import Plan, make_run
 from molino.schemas import schema
 
 JOBS = tuple(code.pipelines())
@@ -94,7 +94,7 @@ def plan(build, **more):
 
 
 def digest_of(build, **more):
-    return identify(plan(build, **more), [], 0.0).code["digest"]
+    return make_run(plan(build, **more), [], output="out").code["digest"]
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_without_source_no_run_is_taken_for_another(more, elsewhere):
     typed: dict = {"__name__": "typed_in"}
     exec("def build(*_): pass", typed)
     made = plan(typed["build"], **more)
-    first, second = (make_run(made, identify(made, [], 0.0), output="out") for _ in range(2))
+    first, second = (make_run(made, [], output="out") for _ in range(2))
     assert first.id != second.id
     assert first.work != second.work
     assert runs.UNKNOWN in first.warnings

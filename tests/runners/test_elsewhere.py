@@ -1,5 +1,6 @@
 """What workers on other machines need: models reach them by the output's folder, keys stay where they are."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from molino.jobs import names, titles
+from molino.jobs.run import command
 from molino.jobs.run.lock import BusyError, Lock
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.runners import exits
-from molino.jobs.runners import flags as known
+from molino.jobs.runners.engine import make_engine
 from molino.training.nnlm_export import export_nnlm
 from molino.transforms.files import carry, storage
 from molino.transforms.models import embed, model_files
@@ -53,7 +55,8 @@ def put(path, name):
     ],
 )
 def test_where_workers_are(runner, flags, elsewhere):
-    assert known.are_elsewhere(runner, flags) is elsewhere
+    args, _ = names.parser().parse_strictly(["--input", "a", "--output", "b", "--runner", runner])
+    assert make_engine(args, flags).elsewhere is elsewhere
 
 
 @pytest.mark.parametrize("given", ["file", "variable"])
@@ -114,6 +117,11 @@ def run(output, location, *more):
     return titles.JOB.main([*words, "--model", f"m={location}"])
 
 
+def have_workers_elsewhere(monkeypatch):
+    make = command.make_engine
+    monkeypatch.setattr(command, "make_engine", lambda *told: dataclasses.replace(make(*told), elsewhere=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["table", "generic"])
 def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkeypatch):
@@ -124,7 +132,7 @@ def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkey
             embed, "_model", lambda *a, exact: real(*a[:4], {**a[4], "reason": "to be tried"}, exact=exact)
         )
     assert run("mem://bucket/here", model) == 0
-    monkeypatch.setattr(known, "are_elsewhere", lambda runner, flags: True)
+    have_workers_elsewhere(monkeypatch)
     send, seen = carry.send, []
 
     def send_and_leave(folder, target):
@@ -153,7 +161,7 @@ def _note(real, seen):
 
 @pytest.mark.slow
 def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(known, "are_elsewhere", lambda runner, flags: True)
+    have_workers_elsewhere(monkeypatch)
     monkeypatch.setattr(exits, "leave", _leave)
     send = carry.send
 

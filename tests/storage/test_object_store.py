@@ -6,10 +6,11 @@ import pytest
 
 from molino.jobs import names
 from molino.jobs.run import commit, lock
-from molino.jobs.run.manifest import owned_paths, read_manifest
+from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
+from molino.transforms.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from tests.storage.memory_store import OBJECTS
 

@@ -4,9 +4,10 @@ import pytest
 
 from molino.jobs import pca
 from molino.jobs.run import lock
-from molino.jobs.run.manifest import owned_paths, read_manifest
+from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.transforms.files import storage
+from molino.transforms.manifest import owned_paths
 from molino.transforms.pca.sample import sample_vectors
 from tests.storage.memory_store import OBJECTS
 

@@ -8,10 +8,11 @@ import pytest
 
 from molino.jobs import whales
 from molino.jobs.run import lock
-from molino.jobs.run.manifest import owned_paths, read_manifest
+from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
+from molino.transforms.manifest import owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.storage.memory_store import OBJECTS
 

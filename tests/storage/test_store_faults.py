@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from molino.jobs import names
-from molino.jobs.run.manifest import owned_paths, read_manifest
+from molino.jobs.run.manifest import read_manifest
+from molino.transforms.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from tests.faults.fault_harness import wait_until
 from tests.faults.test_fault_stopped import STEPS

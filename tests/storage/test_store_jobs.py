@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from molino.jobs.run.manifest import owned_paths
+from molino.transforms.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales

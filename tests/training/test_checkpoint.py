@@ -25,4 +25,4 @@ def test_a_state_comes_back(tmp_path):
     assert [to_numpy(each).tolist() for each in found] == [[3.0] * 3, [4.0] * 3]
     assert to_numpy(best[0]).tolist() == [1.0] * 3
     # a run that fails keeps them for the next attempt
-    assert kept_paths(folder, begun=False) == {str(path) for path in (tmp_path / "units").iterdir()}
+    assert kept_paths(folder) == {str(path) for path in (tmp_path / "units").iterdir()}

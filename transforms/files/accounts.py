@@ -123,16 +123,10 @@ def connect_gs(bucket: str, _: Mapping[str, str]) -> Any:
     if emulator:
         url = emulator if "://" in emulator else f"http://{emulator}"
         # an account that needs no token: without one the client looks for the machine's, whatever else it is told
-        nobody = {
-            "gcs_base_url": url,
-            "disable_oauth": True,
-            "client_email": "",
-            "private_key": "",
-            "private_key_id": "",
-        }
+        nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
         return GCSStore(
             bucket,
-            service_account_key=json.dumps(nobody),
+            service_account_key=json.dumps({"gcs_base_url": url, "disable_oauth": True, **nobody}),
             client_options=PATIENCE | {"allow_http": True},
             retry_config=RETRY,
         )

@@ -19,7 +19,7 @@ NO_HADOOP = (
 
 
 class Folders:
-    """A file system of Arrow's, by default Hadoop's, by the client that this machine has.
+    """A file system of Arrow's, by default Hadoop's, by the client that this machine has; it does what `Objects` do.
 
     It knows no conditional writes. A file is written beside its place and renamed.
     """

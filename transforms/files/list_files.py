@@ -283,9 +283,8 @@ def common_folder(paths: Sequence[str]) -> str:
     >>> common_folder(["/a/b/one.txt", "/a/b/c/two.txt"])
     '/a/b/'
     """
-    shortest, longest = min(paths), max(paths)
-    same = next((i for i, c in enumerate(shortest) if i >= len(longest) or c != longest[i]), len(shortest))
-    return shortest[: shortest.rfind("/", 0, same) + 1]
+    same = os.path.commonprefix(list(paths))  # noqa: RUF071  its last "/" is looked for below
+    return same[: same.rfind("/") + 1]
 
 
 @functools.lru_cache(256)

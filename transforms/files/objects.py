@@ -82,14 +82,17 @@ class Objects:
         return made, name
 
     def get(self, path: str) -> bytes:
+        """Return an object as it is at one moment, even while it is replaced."""
         client, name = self.client(path)
         return bytes(client.get(name).bytes())
 
     def put(self, path: str, data: bytes) -> None:
+        """Write an object, or replace it."""
         client, name = self.client(path)
         client.put(name, data, mode="overwrite", use_multipart=False)
 
     def see(self, path: str) -> Snapshot:
+        """Return a small object, or that there is none, as its replacement can be conditional on."""
         client, name = self.client(path)
         try:
             found = client.get(name)
@@ -98,6 +101,16 @@ class Objects:
             return Snapshot(None)
 
     def swap(self, path: str, data: bytes, snapshot: Snapshot) -> Snapshot | None:
+        """Replace an object, or write a new one, in one step, unless it is no longer as it was seen.
+
+        An answer that is lost on the way, or that tells of an earlier try, is no failure: what is there is read back.
+        Two writers of the same bytes may both be told that they wrote: let the bytes be one writer's alone.
+
+        Returns: what is there now; None where it was no longer as seen, and nothing was written.
+
+        Raises:
+          UnsupportedError: the store knows no such condition.
+        """
         client, name = self.client(path)
         if path.split("/")[2] in self._unsupported:
             raise UnsupportedError("no conditional writes, as it has said before")
@@ -130,6 +143,7 @@ class Objects:
         return None
 
     def move(self, source: str, target: str) -> None:
+        """Give an object of any size another name."""
         (client, name), (other, to) = self.client(source), self.client(target)
         try:
             if client is not other:
@@ -143,6 +157,7 @@ class Objects:
         self.delete([source])
 
     def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects; one that is not there is no error."""
         client, names = self.client(paths[0])[0], [self.client(path)[1] for path in paths]
         try:
             client.delete(names if len(names) > 1 else names[0])
@@ -152,6 +167,7 @@ class Objects:
                     client.delete(name)
 
     def look(self, path: str) -> FileInfo | None:
+        """Return what is known of an object, None where there is none."""
         if path.endswith("/"):
             return None
         client, name = self.client(path)
@@ -161,6 +177,7 @@ class Objects:
         return None
 
     def find(self, prefix: str) -> Iterator[FileInfo]:
+        """Yield all objects whose paths begin so."""
         bucket, _, begin = prefix.partition("://")[2].partition("/")
         root = f"{prefix.partition('://')[0]}://{bucket}/"
         client, _ = self.client(root)
@@ -181,9 +198,11 @@ class Objects:
                 return
 
     def open(self, path: str) -> pa.NativeFile:
+        """Open an object for random access: only what is asked for is fetched."""
         return pa.PythonFile(_Reader(self, path), mode="r")
 
     def create(self, path: str) -> Any:
+        """Open a new object for writing. It shows when it is closed; an exception in a `with` leaves none."""
         client, name = self.client(path)
         made = obstore.open_writer(client, name, buffer_size=PART, max_concurrency=PARTS_AT_ONCE)
         return Upload(made, made.close, lambda error: made.__exit__(type(error), error, None))

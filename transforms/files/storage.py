@@ -185,13 +185,10 @@ def read_bytes(path: str) -> bytes:
 
 
 def hash_file(path: str) -> tuple[int, str]:
-    """Return the size and the sha256 of a file. Memory: 1 MiB."""
-    state, size = hashlib.sha256(), 0
+    """Return the size and the sha256 of a file. Memory: a buffer."""
     with open_input(path) as file, explained(path, "read"):
-        while block := file.read(1 << 20):
-            state.update(block)
-            size += len(block)
-    return size, state.hexdigest()
+        state = hashlib.file_digest(file, "sha256")
+        return file.tell(), state.hexdigest()
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -246,7 +243,7 @@ def see(path: str) -> Snapshot:
 def swap(path: str, data: bytes, snapshot: Snapshot, *, strict: bool = False) -> Snapshot | None:
     """Replace a small file unless it is no longer as it was seen; return what is there now, None where it was not.
 
-    In one step by S3's If-Match and Cloud Storage's generation; see `ObjectStore.swap`. Elsewhere it is looked first,
+    In one step by S3's If-Match and Cloud Storage's generation; see `Objects.swap`. Elsewhere it is looked first,
     and what is returned has no version: there a writer needs a lock. Let the bytes be one writer's alone: they tell
     whose write it was.
 

@@ -83,15 +83,11 @@ def _counters(recorded: Mapping[str, int | list]) -> dict[str, int]:
     return {name: Sighting(*value) if isinstance(value, list) else value for name, value in recorded.items()}
 
 
-def kept_paths(folder: str, *, begun: bool) -> set[str]:
-    """Return the paths below a folder that finished units need: records, and the files they name; and all states.
-
-    Args:
-      begun: keep the notes of units that were begun and not finished too.
-    """
+def kept_paths(folder: str) -> set[str]:
+    """Return the paths below a folder that finished units need: records, and the files they name; and all states."""
     kept = set()
     for file in storage.list_tree(folder):
-        if file.path.endswith(STATE) or (begun and file.path.endswith(BEGUN)):
+        if file.path.endswith(STATE):
             kept.add(file.path)
         done = read_record(file.path, folder) if file.path.endswith(RECORD) else None
         if done is not None:

@@ -9,8 +9,8 @@ import pytest
 
 from molino.jobs import cli
 from molino.jobs.run.claim import Claim, new_claim, read_claim
-from molino.jobs.run.manifest import LOCK
 from molino.transforms.errors import DataError
+from molino.transforms.manifest import LOCK
 from tests.faults.protocol import attempt
 
 

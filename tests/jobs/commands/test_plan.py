@@ -13,7 +13,7 @@ import pytest
 
 from molino import machine
 from molino.jobs import cli, names
-from molino.jobs.runners.flags import workers_of
+from molino.jobs.runners.engine import make_engine
 from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
@@ -216,7 +216,8 @@ def test_workers_are_those_of_the_run(payroll, capsys):
     ],
 )
 def test_workers_of_dataflow(flags, workers):
-    assert workers_of("DataflowRunner", flags, None) == workers
+    args = names.parser().parse_strictly(["--input", "a", "--output", "b", "--runner", "DataflowRunner"])[0]
+    assert make_engine(args, flags).workers == workers
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 from molino.jobs.run import state
 from molino.jobs.run.claim import new_claim
 from molino.jobs.run.lock import Lock
-from molino.jobs.run.manifest import LOCK
 from molino.transforms.files.locked_file import locked
+from molino.transforms.manifest import LOCK
 from tests.faults.fault_harness import files_below, sha256
 from tests.jobs.commands.outputs import dead, fail, far, finish, old, stage, told, write
 

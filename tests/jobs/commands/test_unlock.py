@@ -6,11 +6,11 @@ from obstore.store import MemoryStore
 from molino.jobs.run import recheck, state
 from molino.jobs.run.claim import new_claim
 from molino.jobs.run.lock import BusyError, Lock
-from molino.jobs.run.manifest import LOCK
 from molino.jobs.run.output import read_output
 from molino.jobs.runners import service
 from molino.transforms.files import object_stores, objects, storage
 from molino.transforms.files.locked_file import locked
+from molino.transforms.manifest import LOCK
 from tests.faults.fault_harness import files_below
 from tests.faults.protocol import attempt
 from tests.jobs.commands.outputs import claim_of, dead, fail, far, finish, old, stage, told, write

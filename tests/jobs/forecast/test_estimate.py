@@ -2,8 +2,7 @@
 
 import math
 
-from molino.jobs.forecast.estimate import forecast, read_constants
-from molino.jobs.forecast.sizes import Size
+from molino.jobs.forecast.estimate import Size, forecast, read_constants
 from tests.every_job import MEASURED
 
 COSTS = {

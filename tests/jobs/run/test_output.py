@@ -7,7 +7,7 @@ import pytest
 from molino.jobs.run.inputs import entries_of, find_inputs
 from molino.jobs.run.lock import OutputExistsError
 from molino.jobs.run.output import read_output
-from molino.jobs.run.runs import Identity
+from molino.jobs.run.runs import Run
 from molino.transforms.files.list_files import list_files
 from tests.training.made_run import publish
 
@@ -35,7 +35,8 @@ def told(folder, was, now, options=OPTIONS, old=OPTIONS):
     manifest = {"format": 1, "job": "made", "run": "before", "digest": "", "datasets": {}, "views": [], "counters": {}}
     manifest |= {"options": old, "inputs": was, "warnings": [], "replaced_views": [], "balance": ["rows", []]}
     publish(folder / "out", manifest)
-    run = Identity(job="made", id="now", work="", options=options, inputs=now, code={})
+    rest: dict = {"output": "", "datasets": {}, "balance": ("rows_read", ()), "counted": ()}
+    run = Run(job="made", id="now", work="", options=options, inputs=now, code={}, **rest)
     with pytest.raises(OutputExistsError) as error:
         read_output(str(folder / "out")).holds(run, overwrite=False)
     text = str(error.value)

@@ -78,9 +78,9 @@ def java(monkeypatch):
 
 
 def options(*flags):
-    from molino.jobs.runners.flags import pipeline_options
+    from molino.jobs.runners.engine import Engine
 
-    return pipeline_options("FlinkRunner", flags, job="names", workers=None)
+    return Engine(runner="FlinkRunner", flags=flags, job="names").options
 
 
 def test_beam_s_options_name_the_cluster():

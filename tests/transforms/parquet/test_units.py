@@ -55,10 +55,10 @@ def test_a_unit_that_is_not_whole_is_done_again(damage, once, tmp_path):
 
 def test_what_no_record_names_is_not_kept(once, tmp_path):
     folder = tmp_path / "units"
-    assert kept_paths(str(folder), begun=True) == set()
+    assert kept_paths(str(folder)) == set()
     done, _ = once()
     write_view(b"half a unit", folder=str(folder), name="c.txt")
-    assert kept_paths(str(folder), begun=True) == {str(folder / "7.json"), *(file.path for file in done.files)}
+    assert kept_paths(str(folder)) == {str(folder / "7.json"), *(file.path for file in done.files)}
 
 
 def test_a_folder_that_was_moved_is_resumed(once, tmp_path):
