@@ -48,7 +48,7 @@ def make_learner(
 def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: str | None) -> Learner:
     if keras.backend.backend() != "tensorflow":
         raise DataError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
-    from molino.training.phrases import BITS, ROWS, ByPhrases, Featured
+    from molino.training.phrases import ROWS, ByPhrases, read_features
 
     columns = ["title", "label", *([FLAG] if language else [])]
 
@@ -58,11 +58,11 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: 
             kept = weigh(batch, language) > 0
             yield batch["title"].filter(pa.array(kept)), batch["label"][kept]
 
-    train = Featured(batches(), BITS)
+    train = read_features(batches())
     if not len(train):
         raise DataError(f"{source.run.folder} holds no titles to train on")
     learner = ByPhrases(train, recipe, prior)
-    if not len(train.rows):
+    if not len(learner.train.rows.flatten()):
         raise DataError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
     return learner
 

@@ -349,7 +349,7 @@ def sample_names(
 
     The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their
     names when all are complete, in place of what had those names; until then they are hidden files beside them. Takes
-    about 2 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
+    about 3 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
 
     Args:
       hostile: also write rows that a job has to reject, in the middle and at the end of each file.
