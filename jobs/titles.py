@@ -333,13 +333,15 @@ def build(
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.gather import Gather
+    from molino.transforms.rows.outputs import ParDoInto
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
-    from molino.transforms.titles.labels import LabelCategories
+    from molino.transforms.titles.labels import WrittenLabels, number_categories, write_labels
     from molino.transforms.titles.merge import Draw, KeyTitles, count_categories, keyed_schema
     from molino.transforms.titles.views import write_titles_report
-    from molino.transforms.titles.write import WriteTitles
+    from molino.transforms.titles.write import WrittenTitles, write_titles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
@@ -356,17 +358,16 @@ def build(
         order_by=POSITION,
         spill=run.spill,
     )
-    labeled = (
-        parts
-        | "CountCategories" >> beam.Map(count_categories, draw=draw)
-        | "Label" >> LabelCategories(folder=run.staging)
-    )
-    written = parts | "Write" >> WriteTitles(
-        labels=labeled.labels, lines=read.lines, draw=draw, columns=title_columns(options, models), folder=run.staging
-    )
+    counts = parts | "CountCategories" >> beam.Map(count_categories, draw=draw)
+    labels = counts | "Number" >> Gather(into=number_categories)
+    place: dict[str, Any] = {"folder": run.staging}
+    labeled = labels | "WriteLabels" >> ParDoInto(into=WrittenLabels, call=write_labels, arguments=place)
+    given = {"labels": beam.pvalue.AsSingleton(labels), "lines": beam.pvalue.AsSingleton(read.lines), "draw": draw}
+    given |= {"columns": title_columns(options, models), **place}
+    written = parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=write_titles, arguments=given)
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     write = functools.partial(write_titles_report, models=models)
-    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labeled.labels})
+    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labels})
     report = written.glances | "WriteReport" >> views
     files = (
         written.files,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from molino.training.classifier import Learner, Report
-from molino.training.tokens import Texts, to_lists
+from molino.training.tokens import Texts, lists_of
 from molino.training.words import NUMBERS, Rows, combine
 
 LETTERS = 4  # of a group
@@ -113,7 +113,7 @@ def read_features(batches: Iterator[tuple[pa.Array, np.ndarray]]) -> Texts:
         hashes.append(found.numpy())
         counts.append(np.bincount(owners, minlength=KINDS * len(own)))
         labels.append(own)
-    return Texts(rows=to_lists(np.concatenate(hashes), np.concatenate(counts)), labels=np.concatenate(labels))
+    return Texts(rows=lists_of(np.concatenate(hashes), np.concatenate(counts)), labels=np.concatenate(labels))
 
 
 def number_texts(texts: Texts, places: np.ndarray) -> Texts:

@@ -142,14 +142,14 @@ def tokenize(batches: Iterable[TitleBatch], *, normalization: bool) -> Corpus:
     rank[order] = np.arange(len(names))
     return Corpus(
         words=words,
-        titles=to_lists(places, np.concatenate(counts)),
+        titles=lists_of(places, np.concatenate(counts)),
         labels=rank[numbers],
         categories=names.take(pa.array(order)),
         validation=np.concatenate(validation),
     )
 
 
-def to_lists(values: np.ndarray, counts: np.ndarray) -> pa.LargeListArray:
+def lists_of(values: np.ndarray, counts: np.ndarray) -> pa.LargeListArray:
     """Return lists of so many values each, of values that stand one after another."""
     return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(counts)]), values)
 
@@ -208,7 +208,7 @@ def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.
 def number_titles(corpus: Corpus, rows: np.ndarray) -> Texts:
     """Return the titles of a corpus, given the row of each word."""
     places = corpus.titles.flatten().to_numpy()
-    return Texts(rows=to_lists(rows[places], pc.list_value_length(corpus.titles).to_numpy()), labels=corpus.labels)
+    return Texts(rows=lists_of(rows[places], pc.list_value_length(corpus.titles).to_numpy()), labels=corpus.labels)
 
 
 # --- what words are made of

@@ -87,7 +87,7 @@ def test_words_have_the_rows_of_tensorflows_table():
 def test_titles_are_taken_in_any_order(counts, data):
     ends = np.cumsum(counts)
     texts = tokens.Texts(
-        rows=tokens.to_lists(np.arange(ends[-1], dtype=np.int32), counts), labels=np.zeros(len(counts))
+        rows=tokens.lists_of(np.arange(ends[-1], dtype=np.int32), counts), labels=np.zeros(len(counts))
     )
     chosen = data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=10))
     found, segments = texts.take(np.array(chosen, np.int32))

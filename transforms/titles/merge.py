@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -243,7 +243,7 @@ def count_categories(parts: Parts, draw: Draw) -> pa.Table:
 COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", pa.int64())])
 
 
-def sum_category_counts(tables: Iterator[pa.Table] | list[pa.Table]) -> pa.Table:
+def sum_category_counts(tables: Iterable[pa.Table]) -> pa.Table:
     """Add up tables of COUNTS; ordered by category and split, null last."""
     joined = pa.concat_tables([COUNTS.empty_table(), *(table.cast(COUNTS) for table in tables)])
     grouped = joined.group_by(["category", "split"], use_threads=False).aggregate([("titles", "sum")])
