@@ -339,15 +339,16 @@ def build(
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import WrittenLabels, number_categories, write_labels
-    from molino.transforms.titles.merge import Draw, KeyTitles, count_categories, keyed_schema
-    from molino.transforms.titles.views import write_titles_report
+    from molino.transforms.titles.merge import Draw, KeyedTitles, count_categories, key_or_reject, keyed_schema
+    from molino.transforms.titles.report import write_titles_report
     from molino.transforms.titles.write import WrittenTitles, write_titles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
     unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    keyed = read.rows | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
+    how = {"without_category": options.without_category, "models": unsure}
+    keyed = read.rows | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
     rejects = (read.rejects, keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     parts = keyed.rows | "ByTitle" >> PartitionRows(

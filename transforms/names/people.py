@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
-from molino.transforms.names.curp import VerifyCurp, key_missing, parse_curp, protect_curp
+from molino.transforms.names.curp import VerifiedRows, key_missing, parse_curp, protect_curp, verify_curps
 from molino.transforms.parquet.shards import Layout
 from molino.transforms.rows.batches import Counters, Shard
 from molino.transforms.rows.keep_first import KeepFirstPerKey
@@ -85,7 +85,7 @@ class FindPeople(NamedOutputs):
 
     Attributes:
       sources, text, span_bytes: see `ReadDelimited`.
-      reject_invalid, missing, mask: see `VerifyCurp`. With `each`, rows without a CURP get keys of their own.
+      reject_invalid, missing, mask: see `verify_curps`. With `each`, rows without a CURP get keys of their own.
       blocks, shards, spill: see `PartitionRows`.
       reference_year, century: see `describe_people`.
     """
@@ -104,7 +104,8 @@ class FindPeople(NamedOutputs):
 
     def expand(self, pipeline: beam.Pipeline) -> DistinctPeople:
         read = pipeline | ReadDelimited(sources=self.sources, text=self.text, span_bytes=self.span_bytes)
-        verified = read.rows | VerifyCurp(reject_invalid=self.reject_invalid, missing=self.missing, mask=self.mask)
+        how = {"reject_invalid": self.reject_invalid, "missing": self.missing, "mask": self.mask}
+        verified = read.rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify_curps, arguments=how)
         rejects = (read.rejects, verified.rejects) | "Rejects" >> beam.Flatten() | GatherRejects(lines=read.lines)
         rows, lines = verified.rows, beam.pvalue.AsSingleton(read.lines)
         if self.missing == "each":
@@ -119,8 +120,8 @@ class FindPeople(NamedOutputs):
             spill=self.spill,
         )
         first = rows | by_curp | KeepFirstPerKey(key="curp", compare=NAMES, kept_counter="people")
-        how = {"reference_year": self.reference_year, "century": self.century}
-        described = first.kept | "Describe" >> ParDoInto(into=DescribedPeople, call=describe_people, arguments=how)
+        ages = {"reference_year": self.reference_year, "century": self.century}
+        described = first.kept | "Describe" >> ParDoInto(into=DescribedPeople, call=describe_people, arguments=ages)
         shared = first.conflicts | "CountShared" >> beam.Map(count_shared)
         located = (
             (verified.counters, shared)

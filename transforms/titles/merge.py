@@ -15,7 +15,6 @@ from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.models.finite import REASON, are_finite
 from molino.transforms.rows.batches import first_appearance_codes
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
@@ -102,46 +101,39 @@ def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 class KeyedTitles(NamedTuple):
-    """What `KeyTitles` gives: batches of `keyed_schema`, and raw rejects."""
+    """What `key_or_reject` gives: batches of `keyed_schema`, and raw rejects."""
 
     rows: beam.PCollection[pa.RecordBatch]
     rejects: beam.PCollection[pa.RecordBatch]
 
 
-@dataclasses.dataclass(kw_only=True)
-class KeyTitles(NamedOutputs):
+def key_or_reject(
+    rows: pa.RecordBatch, *, without_category: bool = False, models: Sequence[Model] = ()
+) -> Iterator[object]:
     """Give titles their id and the key of what is nearly the same.
 
-    Attributes:
+    Args:
       without_category: keep titles that have no category; else they are rejects.
       models: of which titles whose vectors are not finite are rejects.
     """
-
-    without_category: bool = False
-    models: Sequence[Model] = ()
-
-    def expand(self, rows: beam.PCollection) -> KeyedTitles:
-        return rows | "Key" >> ParDoInto(into=KeyedTitles, call=self._key)
-
-    def _key(self, rows: pa.RecordBatch) -> Iterator[object]:
-        keyed = key_titles(rows)
-        category = keyed["category"]
-        faults = {"no_category": category.is_null()} if category.null_count and not self.without_category else {}
-        # a vocabulary is a text file with a category on each line
-        broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
-        if pc.any(broken).as_py():
-            faults["bad_category"] = broken.take(category.indices).fill_null(False)
-        if OWN in keyed.schema.names and keyed[OWN].null_count:
-            faults["bad_split"] = keyed[OWN].is_null()
-        for reason, rows_at in faults.items():
-            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
-        if faults:
-            keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
-        if self.models and not (good := are_finite(keyed["title"], self.models)).all():
-            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(pa.array(~good)), REASON))
-            keyed = keyed.filter(pa.array(good))
-        if keyed.num_rows:
-            yield keyed
+    keyed = key_titles(rows)
+    category = keyed["category"]
+    faults = {"no_category": category.is_null()} if category.null_count and not without_category else {}
+    # a vocabulary is a text file with a category on each line
+    broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
+    if pc.any(broken).as_py():
+        faults["bad_category"] = broken.take(category.indices).fill_null(False)
+    if OWN in keyed.schema.names and keyed[OWN].null_count:
+        faults["bad_split"] = keyed[OWN].is_null()
+    for reason, rows_at in faults.items():
+        yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
+    if faults:
+        keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
+    if models and not (good := are_finite(keyed["title"], models)).all():
+        yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(pa.array(~good)), REASON))
+        keyed = keyed.filter(pa.array(good))
+    if keyed.num_rows:
+        yield keyed
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from molino.jobs.names import COLUMNS
 from molino.schemas.rejects import REJECTS
 from molino.transforms.files.list_files import list_files
 from molino.transforms.names.count import CountNames, count_births, sum_births
-from molino.transforms.names.curp import VerifyCurp
+from molino.transforms.names.curp import VerifiedRows, verify_curps
 from molino.transforms.names.people import NAMES, DescribedPeople, describe_people
 from molino.transforms.parquet.write import WriteParquet
 from molino.transforms.rows.batches import Counters
@@ -46,7 +46,8 @@ def test_nothing_warns_in_a_pipeline_of_someone_else(tmp_path, caplog, spills):
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         sources = list_sources(list_files(str(tmp_path / "in.txt")).files, TEXT)
         read = pipeline | ReadDelimited(sources=sources, text=TEXT)
-        verified = read.rows | VerifyCurp(missing="reject")
+        how = {"missing": "reject"}
+        verified = read.rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify_curps, arguments=how)
         rejects = (read.rejects, verified.rejects) | beam.Flatten() | GatherRejects(lines=read.lines)
         first = (
             verified.rows

@@ -30,7 +30,7 @@ from molino.transforms.titles.labels import (
     warn_of_labels,
     write_labels,
 )
-from molino.transforms.titles.merge import COUNTS, Draw, KeyTitles, count_categories
+from molino.transforms.titles.merge import COUNTS, Draw, KeyedTitles, count_categories, key_or_reject
 from molino.transforms.titles.merge import ROWS as TITLE_ROWS
 from molino.transforms.titles.write import TitleColumns, WrittenTitles, write_titles
 
@@ -199,7 +199,7 @@ def test_nothing_warns_in_a_pipeline_of_someone_else(spills, planned, tmp_path, 
         titles = pipeline | "Titles" >> beam.Create([read(100)])
         lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
         lengths = titles | "Embed" >> beam.Map(lambda rows: open_embedder(model).embed(rows["title"]).shape)
-        keyed = titles | KeyTitles(models=[model])
+        keyed = titles | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments={"models": [model]})
         parts = keyed.rows | PartitionRows(
             key=draw.block, schema=TITLE_ROWS, blocks=4, shards=2, order_by=POSITION, spill=spill
         )

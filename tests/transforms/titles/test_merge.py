@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows, Parts, cut_for_shards
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import merge as module
@@ -21,9 +22,10 @@ from molino.transforms.titles.merge import (
     COUNTS,
     ROWS,
     Draw,
-    KeyTitles,
+    KeyedTitles,
     count_categories,
     find_conflicting_titles,
+    key_or_reject,
     key_titles,
     merge_titles,
     sum_category_counts,
@@ -126,8 +128,9 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
     folder = str(tmp_path) if spill else None
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         batches = pipeline | beam.Create([read(rows[i : i + 50], i) for i in range(0, 200, 50)])
-        strict = batches | "Strict" >> KeyTitles()
-        loose = batches | "Loose" >> KeyTitles(without_category=True)
+        strict = batches | "Strict" >> ParDoInto(into=KeyedTitles, call=key_or_reject)
+        how = {"without_category": True}
+        loose = batches | "Loose" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
         places = strict.rejects | beam.FlatMap(
             lambda batch: list(zip(batch[POSITION].to_pylist(), batch["reason"].to_pylist(), strict=True))
         )
@@ -148,7 +151,7 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
 
 def test_a_category_with_a_line_end_is_a_reject():
     """A vocabulary is a text file with a category on each line."""
-    keyed = list(KeyTitles()._key(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
+    keyed = list(key_or_reject(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]
@@ -156,7 +159,7 @@ def test_a_category_with_a_line_end_is_a_reject():
 
 def test_titles_whose_vectors_are_not_finite_are_rejects_of_that_reason_alone(monkeypatch):
     monkeypatch.setattr(module, "are_finite", lambda titles, _: np.array([t != "" for t in titles.to_pylist()], bool))
-    keyed = list(KeyTitles(models=["a model"])._key(read([("", "A", ""), ("b", "B", ""), ("", "", "")])))
+    keyed = list(key_or_reject(read([("", "A", ""), ("b", "B", ""), ("", "", "")]), models=["a model"]))
     rejects = [out.value["reason"].to_pylist() for out in keyed if isinstance(out, beam.pvalue.TaggedOutput)]
     assert rejects == [["no_category"], ["not_finite"]]
     assert keyed[-1]["title"].to_pylist() == ["b"]
