@@ -6,9 +6,8 @@ header in each file; names whose frequency falls with their rank, with a long ta
 `%`, `Ã¿`..., while the CURP tells the truth; surnames that are none; people with two or three posts, whose names are
 not always written alike.
 
-The CURPs follow RENAPO's rule (see `curp.py`). Particles (DE LA CRUZ is CRUZ) and a leading MARIA or JOSE are skipped,
-Ñ and whatever is missing become X, and a rude word of four letters gets an X as its second letter. The seventeenth
-character, 0 to 9 for those born before 2000, parts people who would otherwise have the same CURP.
+The CURPs follow RENAPO's rule (see `curp.py` and `repair.py`); a rude word of four letters gets an X as its second
+letter. The seventeenth character, 0 to 9 for those born before 2000, parts people who would else have the same CURP.
 
 The file is made in blocks, so memory does not grow with it.
 """
@@ -25,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.files import storage
+from molino.transforms.names.repair import cut_to_word
 
 HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAVEPLAZA|CLAVECT|HORAS|PERCEPCIONES"
 BLOCK_ROWS = 200_000
@@ -44,9 +44,6 @@ MOST_RARE = 250_000  # such names at most: bounds the tables of a very large fil
 # How an Ñ is written and how often.
 STYLES = {"Ñ": 0.5, "N": 0.22, "!": 0.1, "%": 0.06, "#": 0.05, "?": 0.03, "Ã¿": 0.02, "Ï¿½": 0.012, "Ð": 0.008}
 JUNK = ("NULL", "", "-", ".", "0", "/", "\\", "_")
-
-PARTICLES = frozenset({"DE", "DEL", "LA", "LAS", "LOS", "Y", "MC", "MAC", "VON", "VAN"})
-SKIPPED_FIRST = frozenset({"MARIA", "MA.", "MA", "M.", "JOSE", "J.", "J"})
 
 
 def _list(name: str) -> list[str]:
@@ -96,28 +93,16 @@ HOSTILE = {
 }
 
 
-def curp_word(name: str, *, is_given: bool = False) -> str:
-    """Return the word of a name from which the CURP takes its letters.
+def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
+    """Return what a CURP has of each name: first letter, first inner vowel and first inner consonant, X for Ñ and none.
 
-    >>> curp_word("DE LA CRUZ"), curp_word("MARIA DEL CARMEN", is_given=True), curp_word("JOSE", is_given=True)
-    ('CRUZ', 'CARMEN', 'JOSE')
+    >>> curp_letters(pa.array(["DE LA CRUZ", "MUÑOZ", "O"]), is_given=False).to_pylist()
+    ['CUR', 'MUX', 'OXX']
     """
-    words = name.split()
-    if is_given and len(words) > 1 and words[0] in SKIPPED_FIRST:
-        words = words[1:]
-    return next((word for word in words if word not in PARTICLES), words[0])
-
-
-def curp_letters(word: str) -> str:
-    """Return first letter, first inner vowel and first inner consonant of a word, X for what it lacks and for Ñ.
-
-    >>> curp_letters("MUÑOZ"), curp_letters("CANO"), curp_letters("O")
-    ('MUX', 'CAN', 'OXX')
-    """
-    word = word.replace("Ñ", "X")
-    vowel = next((c for c in word[1:] if c in "AEIOU"), "X")
-    consonant = next((c for c in word[1:] if c not in "AEIOU"), "X")
-    return word[0] + vowel + consonant
+    words = pc.replace_substring(cut_to_word(names, is_given=is_given), "Ñ", "X")
+    inner = ("^.[^AEIOU ]*([AEIOU]?).*", "^.[AEIOU]*([^AEIOU ]?).*")
+    found = (pc.replace_substring_regex(words, pattern, r"\1X") for pattern in inner)
+    return _join(*(pc.utf8_slice_codeunits(each, 0, 1) for each in (words, *found)))
 
 
 class _Names:
@@ -134,7 +119,7 @@ class _Names:
         for i in rng.choice(base**3 * len(endings), rare, replace=False).tolist():
             known[STEMS[i % base] + STEMS[i // base % base] + STEMS[i // base**2 % base] + endings[i // base**3]] = None
         self.texts = pa.array(known, pa.string())
-        self.letters = pa.array([curp_letters(curp_word(name, is_given=is_given)) for name in known])
+        self.letters = curp_letters(self.texts, is_given=is_given)
         weights = np.cumsum((np.arange(1.0, len(known) + 1) + RANK_OFFSET) ** -EXPONENT)
         self.shares = weights / weights[-1]
 
