@@ -261,7 +261,7 @@ def build(
     from molino.schemas.rejects import REJECTS
     from molino.transforms.names.count import CountNames, count_births, sum_births
     from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
-    from molino.transforms.names.views import write_tables
+    from molino.transforms.names.report import write_tables
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.rows.gather import Gather

@@ -338,8 +338,9 @@ def build(
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
+    from molino.transforms.titles.keys import Draw
     from molino.transforms.titles.labels import WrittenLabels, number_categories, write_labels
-    from molino.transforms.titles.merge import Draw, KeyedTitles, count_categories, key_or_reject, keyed_schema
+    from molino.transforms.titles.merge import KeyedTitles, count_categories, key_or_reject, keyed_schema
     from molino.transforms.titles.report import write_titles_report
     from molino.transforms.titles.write import WrittenTitles, write_titles
 

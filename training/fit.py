@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 
+from molino.schemas.titles import TOKENS
 from molino.training.answers import ask, measure
 from molino.training.checkpoint import BEST, Checkpoints
 from molino.training.classifier import ARCHITECTURES, ByVectors, Learner
@@ -16,8 +17,6 @@ from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.training.source import FLAG, TitlesRun, weigh
 from molino.transforms.errors import DataError
-
-TOKENS = 32  # of a title, as schemas.titles has them
 
 
 def make_learner(

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.training.nnlm_export import PUNCTUATION
 from molino.training.reader import Reader, Reading
 from molino.training.runs import open_run
+from molino.training.source import TITLES
 
-PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once
-TITLES = ("titles.titles", 1, 2)  # schema and versions of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
 # titles, as many categories, null where unknown, and whether they are kept from training, to measure by

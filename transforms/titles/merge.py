@@ -1,6 +1,5 @@
 """Titles: rows to keys, copies to one row with a count, and titles of two categories beside each other."""
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
 from molino.transforms.text.sources import KEPT
-from molino.transforms.titles.keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
+from molino.transforms.titles.keys import OWN, SPLITS, Draw, near_keys, title_ids
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 # Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
@@ -35,7 +34,6 @@ ROWS = pa.schema(
     ]
 )
 NULLABLE = ("label_quality", "language", "category")
-OWN = "own_split"  # int8, where the input says the splits
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), 0),
     **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
@@ -47,34 +45,6 @@ def keyed_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema of keyed rows: ROWS, the input's own split where it is read, and the columns carried."""
     own = [pa.field(OWN, pa.int8())] if "split" in schema.names else []
     return pa.schema([*ROWS, *own, *(field for field in schema if field.name.startswith(KEPT))])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Draw:
-    """How titles are shuffled and split.
-
-    Attributes:
-      seed: of the hashes that decide both.
-      validation, test: shares of the titles, from 0 to 1.
-    """
-
-    seed: int
-    validation: float
-    test: float
-
-    def block(self, rows: pa.RecordBatch) -> pa.Array:
-        """Return what the rows' blocks follow from."""
-        return pa.array(block_hashes(rows["id"].to_numpy(), self.seed))
-
-    def turn(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Return what rows are ordered by within a block."""
-        return turns(rows["id"].to_numpy(), self.seed)
-
-    def split(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Return the rows' splits, as indices of SPLITS: (n,) int8; those of the input where it has any."""
-        if OWN in rows.schema.names:
-            return rows[OWN].to_numpy()
-        return split_numbers(rows["near"].to_numpy(), self.seed, self.validation, self.test)
 
 
 def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:

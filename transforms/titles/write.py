@@ -21,9 +21,9 @@ from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.glance import Glance, combine_glances, glance_at
-from molino.transforms.titles.keys import SPLITS, split_names
+from molino.transforms.titles.keys import OWN, SPLITS, Draw, split_names
 from molino.transforms.titles.labels import Labels
-from molino.transforms.titles.merge import NULLABLE, OWN, Draw, find_conflicting_titles, find_contradicted, merge_titles
+from molino.transforms.titles.merge import NULLABLE, find_conflicting_titles, find_contradicted, merge_titles
 from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest

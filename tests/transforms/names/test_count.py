@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from molino.jobs.names import JUNK
 from molino.transforms.names import count as module
 from molino.transforms.names.count import NameTables, finish_tables, partial_tables, sum_counts
-from molino.transforms.names.views import to_csv
+from molino.transforms.names.report import to_csv
 
 PERSON = st.tuples(
     st.sampled_from(["GARCIA", "MUÑOZ", "NULL", "", "X"]),

@@ -22,6 +22,7 @@ from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import labels as module
+from molino.transforms.titles.keys import Draw
 from molino.transforms.titles.labels import (
     WrittenLabels,
     count_labels,
@@ -30,7 +31,7 @@ from molino.transforms.titles.labels import (
     warn_of_labels,
     write_labels,
 )
-from molino.transforms.titles.merge import COUNTS, Draw, KeyedTitles, count_categories, key_or_reject
+from molino.transforms.titles.merge import COUNTS, KeyedTitles, count_categories, key_or_reject
 from molino.transforms.titles.merge import ROWS as TITLE_ROWS
 from molino.transforms.titles.write import TitleColumns, WrittenTitles, write_titles
 

@@ -17,11 +17,10 @@ from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows, Parts, cut_for_shards
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import merge as module
-from molino.transforms.titles.keys import block_hashes, near_keys, split_numbers, title_ids, turns
+from molino.transforms.titles.keys import Draw, near_keys, title_ids
 from molino.transforms.titles.merge import (
     COUNTS,
     ROWS,
-    Draw,
     KeyedTitles,
     count_categories,
     find_conflicting_titles,
@@ -62,7 +61,8 @@ def oracle(rows):
         else:
             found[key] = [position, quality or None, 1]
     ids = title_ids(pa.array([t for t, _ in found], pa.string()), pa.array([c for _, c in found], pa.string()))
-    order = sorted(zip(turns(ids, DRAW.seed).tolist(), found, strict=True), key=lambda pair: pair[0])
+    turns = DRAW.turn(pa.record_batch({"id": ids})).tolist()
+    order = sorted(zip(turns, found, strict=True), key=lambda pair: pair[0])
     return {key: tuple(found[key]) for _, key in order}
 
 
@@ -77,7 +77,7 @@ def test_merging_is_that_of_plain_python(rows):
     ]
     assert got == list(wanted.items())
     keys = near_keys(pa.array([title for title, _ in wanted], pa.string()))
-    assert kept["split"].to_pylist() == split_numbers(keys, 3, 0.2, 0.2).tolist()
+    assert kept["split"].to_pylist() == DRAW.split(pa.record_batch({"near": keys})).tolist()
     assert sum(kept["count"].to_pylist()) == len(rows)
 
 
@@ -110,7 +110,7 @@ def test_the_first_row_counts_and_its_copies_are_counted():
 
 def test_rows_of_one_title_share_a_block():
     ids = title_ids(pa.array(["a"] * 3 + ["b"]), pa.array(["A", "B", None, "A"]))
-    assert len(set(block_hashes(ids, 1).tolist())) == 2
+    assert len(set(DRAW.block(pa.record_batch({"id": ids})).to_pylist())) == 2
     assert len(set(ids.tolist())) == 4
 
 

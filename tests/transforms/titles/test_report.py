@@ -16,7 +16,8 @@ from molino.transforms.report.run import RunFacts
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import glance as module
 from molino.transforms.titles.glance import LONGEST, Glance, combine_glances, glance_at
-from molino.transforms.titles.merge import Draw, key_titles, merge_titles
+from molino.transforms.titles.keys import Draw
+from molino.transforms.titles.merge import key_titles, merge_titles
 from molino.transforms.titles.report import TERMS, project, titles_report
 
 EVIL = '<script>alert("x")</script>'

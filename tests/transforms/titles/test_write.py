@@ -15,9 +15,9 @@ from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import glance
 from molino.transforms.titles import write as write_module
-from molino.transforms.titles.keys import SPLITS
+from molino.transforms.titles.keys import SPLITS, Draw
 from molino.transforms.titles.labels import number_categories
-from molino.transforms.titles.merge import ROWS, Draw, count_categories, key_titles
+from molino.transforms.titles.merge import ROWS, count_categories, key_titles
 from molino.transforms.titles.write import TitleColumns, WrittenTitles, write_titles
 
 DRAW = Draw(seed=1, validation=0.2, test=0.2)
