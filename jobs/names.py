@@ -204,31 +204,26 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.names import CONFLICTS, PEOPLE
     from molino.schemas.rejects import REJECTS
-    from molino.transforms.names.count import CountNames, GatherBirths
+    from molino.transforms.names.count import CountNames, count_births, sum_births
     from molino.transforms.names.people import LAYOUTS, FindPeople, finish_conflicts, finish_people
-    from molino.transforms.names.read import ReadPayrolls
-    from molino.transforms.names.views import write_tables
+    from molino.transforms.names.report import write_tables
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.gather import Gather
 
-    read = pipeline | "Read" >> ReadPayrolls(
+    distinct = pipeline | "People" >> FindPeople(
         sources=sources,
         text=options.text,
         span_bytes=span_bytes,
         reject_invalid=options.reject_invalid,
         missing=options.missing,
         mask=options.curp != "keep",
-    )
-    distinct = read.rows | "Distinct" >> FindPeople(
-        schema=options.text.schema,
         blocks=options.blocks,
         shards=options.shards,
         spill=run.spill,
-        lines=read.lines,
         reference_year=options.reference_year,
         century=options.century,
     )
-    counters = (read.counters, distinct.counters) | "Counters" >> beam.Flatten()
     tables = distinct.people | "CountNames" >> CountNames(
         conflicts=distinct.conflicts,
         min_count=options.min_count,
@@ -237,16 +232,17 @@ def build(
         partitions=max(1, options.blocks // 16),
         spill=run.spill,
     )
-    births = {"births": distinct.people | "Births" >> GatherBirths()}
-    staged = tables | "Tables" >> WriteViews(call=write_tables, run=run, counters=counters, singletons=births)
-    curps = {"lines": beam.pvalue.AsSingleton(read.lines), "mode": options.curp, "key": key}
+    births = distinct.people | "CountBirths" >> beam.Map(count_births) | "Births" >> Gather(into=sum_births)
+    views = WriteViews(call=write_tables, run=run, counters=distinct.counters, singletons={"births": births})
+    staged = tables | "Tables" >> views
+    curps = {"lines": beam.pvalue.AsSingleton(distinct.lines), "mode": options.curp, "key": key}
     people = distinct.people | "FinishPeople" >> beam.Map(finish_people, **curps, each=options.missing == "each")
     conflicts = distinct.conflicts | "FinishConflicts" >> beam.Map(finish_conflicts, **curps)
     write = functools.partial(WriteParquet, folder=run.staging)
     files = [
-        people | "People" >> write(schema=PEOPLE, dataset="people", layout=LAYOUTS["people"]),
-        conflicts | "Conflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
-        read.rejects | "Rejected" >> write(schema=REJECTS, dataset="rejects"),
+        people | "WritePeople" >> write(schema=PEOPLE, dataset="people", layout=LAYOUTS["people"]),
+        conflicts | "WriteConflicts" >> write(schema=CONFLICTS, dataset="conflicts", layout=LAYOUTS["conflicts"]),
+        distinct.rejects | "WriteRejects" >> write(schema=REJECTS, dataset="rejects"),
     ]
     [*files, staged.files] | "Files" >> beam.Flatten() | "Publish" >> Publish(run=run, counters=staged.counters)
 

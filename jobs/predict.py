@@ -113,7 +113,8 @@ def build(
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.write import WriteParquet
-    from molino.transforms.predict.predict_titles import PredictTitles, spread
+    from molino.transforms.predict.predict_titles import PredictedTitles, predict_parts, spread
+    from molino.transforms.rows.outputs import ParDoInto
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
@@ -121,22 +122,17 @@ def build(
     if run.sent:
         classifier = classifier.as_sent(run.sent)
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    predicted = (
-        read.rows
-        | "ByLine"
-        >> PartitionRows(
-            key=spread,
-            schema=options.text.schema,
-            blocks=options.blocks,
-            shards=options.shards,
-            order_by=POSITION,
-            spill=run.spill,
-        )
-        | "Predict"
-        >> PredictTitles(
-            classifier=classifier, schema=schema, lines=read.lines, folder=run.staging, not_finite=options.not_finite
-        )
+    parts = read.rows | "ByLine" >> PartitionRows(
+        key=spread,
+        schema=options.text.schema,
+        blocks=options.blocks,
+        shards=options.shards,
+        order_by=POSITION,
+        spill=run.spill,
     )
+    given = {"lines": beam.pvalue.AsSingleton(read.lines), "classifier": classifier, "folder": run.staging}
+    given |= {"not_finite": options.not_finite, "schema": schema}
+    predicted = parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=predict_parts, arguments=given)
     rejects = (read.rejects, predicted.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     counters = (read.counters, rejected.counters, predicted.counters) | "Counters" >> beam.Flatten()

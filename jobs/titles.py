@@ -274,19 +274,23 @@ def build(
     from molino.schemas.rejects import REJECTS
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
+    from molino.transforms.rows.gather import Gather
+    from molino.transforms.rows.outputs import ParDoInto
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
-    from molino.transforms.titles.labels import LabelCategories
-    from molino.transforms.titles.merge import Draw, KeyTitles, count_categories, keyed_schema
-    from molino.transforms.titles.views import write_titles_report
-    from molino.transforms.titles.write import WriteTitles
+    from molino.transforms.titles.keys import Draw
+    from molino.transforms.titles.labels import WrittenLabels, number_categories, write_labels
+    from molino.transforms.titles.merge import KeyedTitles, count_categories, key_or_reject, keyed_schema
+    from molino.transforms.titles.report import write_titles_report
+    from molino.transforms.titles.write import WrittenTitles, write_titles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
     unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
-    keyed = read.rows | "Key" >> KeyTitles(without_category=options.without_category, models=unsure)
+    how = {"without_category": options.without_category, "models": unsure}
+    keyed = read.rows | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
     rejects = (read.rejects, keyed.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     parts = keyed.rows | "ByTitle" >> PartitionRows(
@@ -297,17 +301,16 @@ def build(
         order_by=POSITION,
         spill=run.spill,
     )
-    labeled = (
-        parts
-        | "CountCategories" >> beam.Map(count_categories, draw=draw)
-        | "Label" >> LabelCategories(folder=run.staging)
-    )
-    written = parts | "Write" >> WriteTitles(
-        labels=labeled.labels, lines=read.lines, draw=draw, columns=title_columns(options, models), folder=run.staging
-    )
+    counts = parts | "CountCategories" >> beam.Map(count_categories, draw=draw)
+    labels = counts | "Number" >> Gather(into=number_categories)
+    place: dict[str, Any] = {"folder": run.staging}
+    labeled = labels | "WriteLabels" >> ParDoInto(into=WrittenLabels, call=write_labels, arguments=place)
+    given = {"labels": beam.pvalue.AsSingleton(labels), "lines": beam.pvalue.AsSingleton(read.lines), "draw": draw}
+    given |= {"columns": title_columns(options, models), **place}
+    written = parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=write_titles, arguments=given)
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     write = functools.partial(write_titles_report, models=models)
-    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labeled.labels})
+    views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labels})
     report = written.glances | "WriteReport" >> views
     files = (
         written.files,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from molino.schemas.training import TOP
 from molino.training.certainty import Trial, interval, resample_titles
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
@@ -16,7 +17,6 @@ from molino.transforms.errors import DataError
 if TYPE_CHECKING:
     from molino.training.classifier import Learner
 
-TOP = 5
 ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
 DRAWS = 1000  # of the interval over titles

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 
+from molino.schemas.titles import TOKENS
 from molino.training.answers import ask, measure
 from molino.training.checkpoint import BEST, Checkpoints
 from molino.training.classifier import ARCHITECTURES, ByVectors, Learner
@@ -16,8 +17,6 @@ from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.training.source import FLAG, TitlesRun, weigh
 from molino.transforms.errors import DataError
-
-TOKENS = 32  # of a title, as schemas.titles has them
 
 
 def make_learner(
@@ -48,7 +47,7 @@ def make_learner(
 def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: str | None) -> Learner:
     if keras.backend.backend() != "tensorflow":
         raise DataError(f"KERAS_BACKEND is {keras.backend.backend()}; --architecture {PHRASES} needs tensorflow")
-    from molino.training.phrases import BITS, ROWS, ByPhrases, Featured
+    from molino.training.phrases import ROWS, ByPhrases, read_features
 
     columns = ["title", "label", *([FLAG] if language else [])]
 
@@ -58,11 +57,11 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: 
             kept = weigh(batch, language) > 0
             yield batch["title"].filter(pa.array(kept)), batch["label"][kept]
 
-    train = Featured(batches(), BITS)
+    train = read_features(batches())
     if not len(train):
         raise DataError(f"{source.run.folder} holds no titles to train on")
     learner = ByPhrases(train, recipe, prior)
-    if not len(train.rows):
+    if not len(learner.train.rows.flatten()):
         raise DataError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
     return learner
 

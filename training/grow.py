@@ -76,16 +76,9 @@ def keep_known(corpus: Corpus) -> Corpus:
     seen = np.zeros(len(corpus.categories) + 1, bool)  # the last is that of label -1
     seen[corpus.labels[~corpus.validation]] = True
     seen[-1] = False
-    keep = seen[corpus.labels]
-    counts = np.diff(corpus.ends, prepend=0)
-    return dataclasses.replace(
-        corpus,
-        tokens=corpus.tokens[np.repeat(keep, counts)],
-        ends=np.cumsum(counts[keep]),
-        labels=(np.cumsum(seen, dtype=np.int32) - 1)[corpus.labels[keep]],
-        categories=corpus.categories.filter(pa.array(seen[:-1])),
-        validation=corpus.validation[keep],
-    )
+    kept = corpus.choose(seen[corpus.labels])
+    labels = (np.cumsum(seen, dtype=np.int32) - 1)[kept.labels]
+    return dataclasses.replace(kept, labels=labels, categories=corpus.categories.filter(pa.array(seen[:-1])))
 
 
 def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress: Progress) -> Grown:
@@ -114,7 +107,8 @@ def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress:
     vocabulary = corpus.words.take(places)
     buckets = options.buckets or max(1, -(-len(places) // 40))
     rows = tokens.number_words(corpus, places, buckets=buckets)
-    texts, measured = (words.choose_texts(corpus, rows, side) for side in (~corpus.validation, corpus.validation))
+    sides = (corpus.choose(side) for side in (~corpus.validation, corpus.validation))
+    texts, measured = (tokens.number_titles(side, rows) for side in sides)
     options = dataclasses.replace(options, batch=options.batch or min(MAX_BATCH, max(1, len(texts) // STEPS)))
     table = words.Words(len(places) + buckets, tokens.find_pieces(vocabulary), options)
     model: words.ByCategory | words.ByNeighbours
@@ -133,7 +127,7 @@ def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress:
     }
     return Grown(
         words=vocabulary.to_pylist(),
-        table=words.fill_unseen(table.table(), np.bincount(texts.rows, minlength=table.rows), len(places)),
+        table=words.fill_unseen(table.table(), np.bincount(texts.rows.flatten(), minlength=table.rows), len(places)),
         known=float(counts[places].sum() / counts.sum()),
         left_out=len(read) - len(corpus),
         metrics=metrics,

@@ -13,8 +13,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from molino.training.classifier import Learner, Report
-from molino.training.tokens import take_titles
-from molino.training.words import NUMBERS, Rows
+from molino.training.tokens import Texts, lists_of
+from molino.training.words import NUMBERS, Rows, combine
 
 LETTERS = 4  # of a group
 KINDS = 3  # words, pairs, groups of letters
@@ -55,9 +55,7 @@ def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, title
       owners: as `find_features` gives them.
       titles: how many there are.
     """
-    kinds = tf.raw_ops.SparseSegmentSqrtNWithNumSegments(
-        data=vectors, indices=places, segment_ids=owners, num_segments=KINDS * titles
-    )
+    kinds = combine(vectors, places, owners, KINDS * titles)
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
 
 
@@ -106,37 +104,24 @@ class Phrases(keras.layers.Layer):
         return (shape[0], self.dim)
 
 
-class Featured:
-    """Titles as features: `hashes`, one after another, the `ends` of each title's kinds, and `labels`."""
+def read_features(batches: Iterator[tuple[pa.Array, np.ndarray]]) -> Texts:
+    """Return titles, given with their labels, as the hashes of their features: a list for each title and kind."""
+    find = tf.function(lambda titles: find_features(titles, BITS), input_signature=[tf.TensorSpec([None], tf.string)])
+    hashes, counts, labels = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for titles, own in batches:
+        found, owners = find(titles.to_numpy(zero_copy_only=False))
+        hashes.append(found.numpy())
+        counts.append(np.bincount(owners, minlength=KINDS * len(own)))
+        labels.append(own)
+    return Texts(rows=lists_of(np.concatenate(hashes), np.concatenate(counts)), labels=np.concatenate(labels))
 
-    def __init__(self, batches: Iterator[tuple[pa.Array, np.ndarray]], bits: int):
-        find = tf.function(
-            lambda titles: find_features(titles, bits), input_signature=[tf.TensorSpec([None], tf.string)]
-        )
-        hashes, counts, labels = [], [], []
-        for titles, own in batches:
-            found, owners = find(titles.to_numpy(zero_copy_only=False))
-            hashes.append(found.numpy())
-            counts.append(np.bincount(owners, minlength=KINDS * len(own)))
-            labels.append(own)
-        self.rows = np.concatenate([np.zeros(0, np.int32), *hashes])
-        self.ends = np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))
-        self.labels = np.concatenate([np.zeros(0, np.int32), *labels])
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def number(self, places: np.ndarray) -> None:
-        """Turn hashes into rows and leave out those that have none."""
-        rows = places[self.rows]
-        known = rows >= 0
-        before = np.concatenate([[0], np.cumsum(known)])
-        self.rows, self.ends = rows[known], before[self.ends]
-
-    def take(self, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of some titles, and for each the place of its title and kind among them."""
-        kinds = (KINDS * titles[:, None] + np.arange(KINDS)).ravel()
-        return take_titles(self.rows, self.ends, kinds)
+def number_texts(texts: Texts, places: np.ndarray) -> Texts:
+    """Return texts with rows for hashes, without those that have none."""
+    rows = places[texts.rows.flatten()]
+    known = rows >= 0
+    ends = np.concatenate([[0], np.cumsum(known)])[texts.rows.offsets]
+    return Texts(rows=pa.LargeListArray.from_arrays(ends, rows[known]), labels=texts.labels)
 
 
 def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.ndarray, int]:
@@ -165,12 +150,17 @@ class ByPhrases(Learner):
 
     columns: Sequence[str] = ("title",)
 
-    def __init__(self, train: Featured, recipe: Any, prior: np.ndarray):
-        self.recipe, self.train, classes = recipe, train, len(prior)
+    def __init__(self, train: Texts, recipe: Any, prior: np.ndarray):
+        """Build the model.
+
+        Args:
+          train: as `read_features` gives them.
+        """
+        self.recipe, classes = recipe, len(prior)
         self.rows_an_epoch = len(train)
         self.steps = -(-len(train) // recipe.batch)
-        places, rows = number_features(train.rows, bits=BITS, least=recipe.min_count)
-        train.number(places)
+        places, rows = number_features(train.rows.flatten(), bits=BITS, least=recipe.min_count)
+        self.train = number_texts(train, places)
         width = recipe.dim * recipe.members
         self.phrases = Phrases(max(rows, 1), width)
         self.phrases.build()
@@ -215,7 +205,7 @@ class ByPhrases(Learner):
         losses: list[float] = []
         for at in range(0, len(order), self.recipe.batch):
             titles = order[at : at + self.recipe.batch]
-            rows, owners = self.train.take(titles)
+            rows, owners = self.train.take((KINDS * titles[:, None] + np.arange(KINDS)).ravel())
             kept = numbers.random(len(rows), np.float32) >= self.recipe.leave_out
             losses.append(float(self.step(rows[kept], owners[kept], self.train.labels[titles])))
             report(len(losses), self.steps, float(np.mean(losses[-50:])))

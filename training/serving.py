@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molino.quiet import no_stderr
+from molino.schemas.training import TOP
 from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
 from molino.transforms.errors import DataError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
 EXTRA = "assets.extra"
-TOP = 5
 PROBES = 64  # titles by which a model is compared with the run's vectors
 NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
 

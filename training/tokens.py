@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.training.nnlm_export import PUNCTUATION
 from molino.training.reader import Reader, Reading
 from molino.training.runs import open_run
+from molino.training.source import TITLES
 
-PUNCTUATION = r"\pP"  # as in the exported model
 ROWS = 65_536  # titles that are tokenised at once
-COUNTED = 1 << 22  # tokens that are counted at once
-TITLES = ("titles.titles", 1, 2)  # schema and versions of the titles that are read here
 PIECE = 4  # letters
 LONGEST = 64  # letters of a word that are cut into pieces
 # titles, as many categories, null where unknown, and whether they are kept from training, to measure by
@@ -26,22 +25,46 @@ class Corpus:
 
     Attributes:
       words: distinct tokens.
-      tokens: int32 places in `words`, title after title.
-      ends: int64 place in `tokens` after the last of each title; a title has at least one token.
+      titles: the places in `words` of each title's tokens, lists of int32; a title has at least one.
       labels: int32 places in `categories`, -1 where the category is unknown.
       categories: names, sorted.
       validation: whether a title is kept from training.
     """
 
     words: pa.StringArray
-    tokens: np.ndarray
-    ends: np.ndarray
+    titles: pa.LargeListArray
     labels: np.ndarray
     categories: pa.StringArray
     validation: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.titles)
+
+    def choose(self, chosen: np.ndarray) -> "Corpus":
+        """Return some of the titles, (n,) bool, with all words and categories."""
+        titles = self.titles.filter(pa.array(chosen))
+        return dataclasses.replace(self, titles=titles, labels=self.labels[chosen], validation=self.validation[chosen])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Titles as rows of a table of vectors.
+
+    Attributes:
+      rows: the rows of each title's tokens, lists of int32; there may be several lists for a title.
+      labels: int32 class of each title; anything where there are none.
+    """
+
+    rows: pa.LargeListArray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of some lists, one after another, and for each the place of its list among them, int32."""
+        taken = self.rows.take(pa.array(lists))
+        return taken.flatten().to_numpy(), pc.list_parent_indices(taken).to_numpy().astype(np.int32)
 
 
 # --- reading
@@ -119,12 +142,16 @@ def tokenize(batches: Iterable[TitleBatch], *, normalization: bool) -> Corpus:
     rank[order] = np.arange(len(names))
     return Corpus(
         words=words,
-        tokens=places,
-        ends=np.cumsum(np.concatenate(counts), dtype=np.int64),
+        titles=lists_of(places, np.concatenate(counts)),
         labels=rank[numbers],
         categories=names.take(pa.array(order)),
         validation=np.concatenate(validation),
     )
+
+
+def lists_of(values: np.ndarray, counts: np.ndarray) -> pa.LargeListArray:
+    """Return lists of so many values each, of values that stand one after another."""
+    return pa.LargeListArray.from_arrays(np.concatenate([[0], np.cumsum(counts)]), values)
 
 
 def _unify(chunks: list[pa.DictionaryArray]) -> tuple[pa.StringArray, np.ndarray]:
@@ -143,12 +170,9 @@ def _unify(chunks: list[pa.DictionaryArray]) -> tuple[pa.StringArray, np.ndarray
 
 def count_tokens(corpus: Corpus) -> np.ndarray:
     """Return how often each word stands in the titles for training, int64."""
+    places, times = pc.value_counts(corpus.choose(~corpus.validation).titles.flatten()).flatten()
     counts = np.zeros(len(corpus.words), np.int64)
-    trained = np.repeat(~corpus.validation, np.diff(corpus.ends, prepend=0))
-    for at in range(0, len(trained), COUNTED):
-        # numpy makes 8 bytes of each token while it counts
-        tokens = corpus.tokens[at : at + COUNTED][trained[at : at + COUNTED]]
-        counts += np.bincount(tokens, minlength=len(counts))
+    counts[places] = times
     return counts
 
 
@@ -181,13 +205,10 @@ def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.
     return rows
 
 
-def take_titles(tokens: np.ndarray, ends: np.ndarray, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens of some titles, one after another, and for each the place of its title among them, int32."""
-    starts = np.where(titles > 0, ends[titles - 1], 0)
-    counts = ends[titles] - starts
-    segments = np.repeat(np.arange(len(titles), dtype=np.int32), counts)
-    begins = np.cumsum(counts) - counts
-    return tokens[np.arange(len(segments)) + np.repeat(starts - begins, counts)], segments
+def number_titles(corpus: Corpus, rows: np.ndarray) -> Texts:
+    """Return the titles of a corpus, given the row of each word."""
+    places = corpus.titles.flatten().to_numpy()
+    return Texts(rows=lists_of(rows[places], pc.list_value_length(corpus.titles).to_numpy()), labels=corpus.labels)
 
 
 # --- what words are made of

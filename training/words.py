@@ -1,16 +1,16 @@
 """Train the vectors of words on titles, with Keras: by the titles' categories, or by the words beside them."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import keras
 import numpy as np
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from molino.training.grow import GrowthOptions
 from molino.training.scores import balanced_accuracy
-from molino.training.tokens import Corpus, take_titles
+from molino.training.tokens import Texts
 
 BETA, GAMMA, TINY = 0.9, 0.999, 1e-7  # of Adam
 SPREAD = 0.05  # of the vectors before training
@@ -18,35 +18,6 @@ NEGATIVES = 1024
 PLENTY = 1e-4  # a word that is a larger share of all words is guessed less often
 ASKED = 8192  # titles or rows at once where nothing is trained
 NUMBERS = tf.TensorSpec([None], tf.int32)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Texts:
-    """Titles as rows of the table.
-
-    Attributes:
-      rows: int32 row of each token, title after title.
-      ends: int64 place in `rows` after the last token of each title.
-      labels: int32 class of each title; anything where there are none.
-    """
-
-    rows: np.ndarray
-    ends: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def take(self, titles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of some titles and for each the place of its title among them."""
-        return take_titles(self.rows, self.ends, titles)
-
-
-def choose_texts(corpus: Corpus, rows: np.ndarray, chosen: np.ndarray) -> Texts:
-    """Return the chosen titles of a corpus, given the row of each word."""
-    counts = np.diff(corpus.ends, prepend=0)
-    tokens = corpus.tokens[np.repeat(chosen, counts)]
-    return Texts(rows=rows[tokens], ends=np.cumsum(counts[chosen]), labels=corpus.labels[chosen])
 
 
 def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray:
@@ -221,14 +192,14 @@ class ByNeighbours:
 
     def __init__(self, words: Words, options: GrowthOptions, train: Texts):
         self.words, self.options, self.train = words, options, train
-        self.able = np.flatnonzero(np.diff(train.ends, prepend=0) > 1).astype(np.int32)
+        self.able = _find_able(train)
         self.batch = options.batch or len(train)
         self.steps = -(-len(self.able) // self.batch)
         self.rate = keras.optimizers.schedules.PolynomialDecay(options.rate, max(1, options.epochs * self.steps), 0.0)
         self.iterations = tf.Variable(0, dtype=tf.int64)
         self.guessed = Rows(words.rows, options.dim, options.seed + 2)
-        counts = np.bincount(train.rows, minlength=words.rows)
-        self.weights = np.minimum(1, np.sqrt(PLENTY * len(train.rows) / np.maximum(counts, 1)))
+        counts = np.bincount(train.rows.flatten(), minlength=words.rows)
+        self.weights = np.minimum(1, np.sqrt(PLENTY * counts.sum() / np.maximum(counts, 1)))
         drawn = counts**0.75
         self.drawn = np.cumsum(drawn / max(drawn.sum(), 1))
         self.expected = tf.constant(np.log(np.maximum(NEGATIVES * drawn / max(drawn.sum(), 1), 1e-9)), tf.float32)
@@ -283,7 +254,7 @@ class ByNeighbours:
     def evaluate(self, texts: Texts) -> dict[str, float]:
         """Return the loss, and how often the word that was taken out is the most likely of those drawn."""
         table, numbers = self.words.table(), np.random.default_rng([self.options.seed])
-        able = np.flatnonzero(np.diff(texts.ends, prepend=0) > 1)
+        able = _find_able(texts)
         loss = right = 0.0
         for at in range(0, len(able), ASKED):
             rows, segments, taken, drawn = self._take_out(texts, able[at : at + ASKED], numbers)
@@ -293,6 +264,11 @@ class ByNeighbours:
             loss += float(tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(_first(logits), logits)))
             right += float(np.sum(np.argmax(logits, 1) == 0))
         return {"loss": loss / max(len(able), 1), "accuracy": right / max(len(able), 1)}
+
+
+def _find_able(texts: Texts) -> np.ndarray:
+    """Return the titles that have more than one word, int32."""
+    return np.flatnonzero(pc.list_value_length(texts.rows).to_numpy() > 1).astype(np.int32)
 
 
 def _first(logits: tf.Tensor) -> tf.Tensor:

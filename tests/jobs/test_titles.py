@@ -19,7 +19,7 @@ from molino.schemas import name_of
 from molino.schemas.titles import titles_schema
 from molino.training.nnlm_export import export_nnlm
 from molino.training.reader import Reader
-from molino.transforms.titles.keys import SPLITS, block_hashes, fold, title_ids, turns
+from molino.transforms.titles.keys import SPLITS, Draw, fold, title_ids
 from molino.transforms.titles.sample import sample_titles
 from tests.docs.test_counters import undeclared
 
@@ -131,9 +131,10 @@ def test_rows_stand_in_the_order_of_splits_blocks_and_turns(output):
     got = frame(output, "titles")
     ids = title_ids(pa.array(got["title"].tolist()), pa.array(got["category"].tolist()))
     assert (got["id"] == ids).all()
-    blocks = (block_hashes(ids, 5) >> np.uint64(32)) * np.uint64(8) >> np.uint64(32)
+    rows, draw = pa.record_batch({"id": ids}), Draw(seed=5, validation=0, test=0)
+    blocks = (draw.block(rows).to_numpy() >> np.uint64(32)) * np.uint64(8) >> np.uint64(32)
     split = got["split"].map(SPLITS.index).to_numpy()
-    order = np.lexsort([turns(ids, 5), blocks, split])
+    order = np.lexsort([draw.turn(rows), blocks, split])
     assert (order == np.arange(len(ids))).all()
     # no order of the input is left
     assert abs(np.corrcoef(np.arange(len(ids)), got["label"])[0, 1]) < 0.05

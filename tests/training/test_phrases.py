@@ -53,18 +53,18 @@ def test_rows_are_numbered_by_frequency_and_rare_ones_have_none():
 def test_the_layer_gives_what_training_adds_up():
     import tensorflow as tf
 
-    from molino.training.phrases import BITS, Featured, Phrases, number_features, sum_features
+    from molino.training.phrases import BITS, KINDS, Phrases, number_features, number_texts, read_features, sum_features
 
     labels = np.arange(len(TITLES), dtype=np.int32)
-    train = Featured(iter([(pa.array(TITLES[:4]), labels[:4]), (pa.array(TITLES[4:]), labels[4:])]), BITS)
-    places, rows = number_features(train.rows, bits=BITS, least=1)
-    train.number(places)
+    train = read_features(iter([(pa.array(TITLES[:4]), labels[:4]), (pa.array(TITLES[4:]), labels[4:])]))
+    places, rows = number_features(train.rows.flatten(), bits=BITS, least=1)
+    train = number_texts(train, places)
     layer = Phrases(rows, 5)
     layer.build()
     layer.places.assign(places)
     layer.table.assign(np.random.default_rng(0).normal(size=(rows, 5)))
     chosen = np.array([6, 0, 2, 1, 3, 4, 5], np.int32)
-    used, owners = train.take(chosen)
+    used, owners = train.take((KINDS * chosen[:, None] + np.arange(KINDS)).ravel())
     summed = sum_features(
         tf.constant(layer.table.value), tf.constant(used), tf.constant(owners), tf.constant(len(chosen))
     )

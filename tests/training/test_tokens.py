@@ -25,8 +25,7 @@ def make_titles(titles, categories=None):
 def spell(corpus):
     """Return the tokens of each title of a corpus."""
     words = corpus.words.to_pylist()
-    starts = [0, *corpus.ends[:-1]]
-    return [[words[n] for n in corpus.tokens[a:b]] for a, b in zip(starts, corpus.ends, strict=False)]
+    return [[words[n] for n in title] for title in corpus.titles.to_pylist()]
 
 
 @settings(deadline=None)
@@ -87,9 +86,11 @@ def test_words_have_the_rows_of_tensorflows_table():
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
 def test_titles_are_taken_in_any_order(counts, data):
     ends = np.cumsum(counts)
-    all_tokens = np.arange(ends[-1])
+    texts = tokens.Texts(
+        rows=tokens.lists_of(np.arange(ends[-1], dtype=np.int32), counts), labels=np.zeros(len(counts))
+    )
     chosen = data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=10))
-    found, segments = tokens.take_titles(all_tokens, ends, np.array(chosen, np.int32))
+    found, segments = texts.take(np.array(chosen, np.int32))
     wanted = [list(range(ends[n] - counts[n], ends[n])) for n in chosen]
     assert found.tolist() == [token for each in wanted for token in each]
     assert segments.tolist() == [n for n, each in enumerate(wanted) for _ in each]

@@ -5,7 +5,7 @@ tf = pytest.importorskip("tensorflow")
 
 from molino.training import words  # noqa: E402
 from molino.training.grow import GrowthOptions  # noqa: E402
-from molino.training.words import Texts  # noqa: E402
+from molino.training.tokens import Texts, lists_of  # noqa: E402
 
 NO_PIECES = (np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
 
@@ -22,8 +22,7 @@ RECIPE = make_recipe()
 def make_texts(titles, labels=None):
     """Return titles, given as lists of rows."""
     return Texts(
-        rows=np.array([row for title in titles for row in title], np.int32),
-        ends=np.cumsum([len(title) for title in titles]),
+        rows=lists_of(np.array([row for title in titles for row in title], np.int32), [len(title) for title in titles]),
         labels=np.array(labels if labels is not None else [0] * len(titles), np.int32),
     )
 

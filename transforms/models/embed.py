@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,14 +247,15 @@ class Coverage:
     """How much of some titles a table's vocabulary knows.
 
     Attributes:
-      tokens: their number; a title without any has one, the empty token.
-      unknown: how many are not in the vocabulary.
-      counts: how often each unknown token occurs: `token` string, `count` int64, in no order.
+      titles, tokens: how many there are; a title without tokens has one, the empty token.
+      unknown: how many tokens are not in the vocabulary.
+      words: how often each unknown token occurs.
     """
 
-    tokens: int
-    unknown: int
-    counts: pa.RecordBatch
+    titles: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    words: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class Embedder:
@@ -314,9 +315,9 @@ class Embedder:
         text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
-        counted = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string())).flatten()
-        counts = pa.RecordBatch.from_arrays(counted, names=["token", "count"])
-        return Coverage(tokens=len(rows), unknown=len(unknown), counts=counts)
+        found, times = pc.value_counts(words.take(pa.array(unknown)).cast(pa.string())).flatten()
+        counts = dict(zip(found.to_pylist(), times.to_pylist(), strict=True))
+        return Coverage(titles=len(titles), tokens=len(rows), unknown=len(unknown), words=counts)
 
     def _find(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         if self.table is None:

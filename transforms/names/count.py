@@ -76,12 +76,11 @@ def count_same_person(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     return concat(parts, COUNTS)
 
 
-def count_births(people: pa.RecordBatch) -> pa.RecordBatch:
-    """Return how many people there are of each birth year, age and sex, nulls included."""
-    sexes = people["sex"].cast(pa.string())
-    table = pa.table([people["birth_year"], people["age"], sexes], BIRTHS.names[:3])
-    counts = table.group_by(table.column_names, use_threads=False).aggregate([([], "count_all")])
-    return concat(counts.rename_columns(BIRTHS.names).cast(BIRTHS).combine_chunks().to_batches(), BIRTHS)
+def count_births(shard: Shard) -> pa.Table:
+    """Return how many people of a shard there are of each birth year, age and sex, nulls included."""
+    people = pa.Table.from_batches(shard[1]).select(BIRTHS.names[:3]).cast(pa.schema(list(BIRTHS)[:3]))
+    counts = people.group_by(people.column_names, use_threads=False).aggregate([([], "count_all")])
+    return counts.rename_columns(BIRTHS.names).cast(BIRTHS)
 
 
 def sum_counts(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
@@ -253,24 +252,8 @@ class CountNames(beam.PTransform):
         )
 
 
-def sum_births(parts: Iterable[pa.RecordBatch]) -> pa.Table:
+def sum_births(parts: Iterable[pa.Table]) -> pa.Table:
     """Return one table of BIRTHS, sorted."""
-    keys = BIRTHS.names[:3]
-    sums = pa.Table.from_batches(list(parts), BIRTHS).group_by(keys, use_threads=False).aggregate([("people", "sum")])
+    keys, joined = BIRTHS.names[:3], pa.concat_tables([BIRTHS.empty_table(), *parts])
+    sums = joined.group_by(keys, use_threads=False).aggregate([("people", "sum")])
     return sums.rename_columns(BIRTHS.names).cast(BIRTHS).sort_by([(key, "ascending") for key in keys])
-
-
-@dataclasses.dataclass(kw_only=True)
-class GatherBirths(beam.PTransform):
-    """Count people by birth year, age and sex.
-
-    Input: shards of people. Output: one table of BIRTHS, sorted.
-    """
-
-    def expand(self, people: beam.PCollection) -> beam.PCollection:
-        return (
-            people
-            | "CountBirths"
-            >> beam.FlatMapTuple(lambda _, batches: map(count_births, batches)).with_output_types(pa.RecordBatch)
-            | "SumBirths" >> Gather(into=sum_births)
-        )

@@ -5,7 +5,6 @@ consonants of the names, a character that tells homonyms apart (a digit for birt
 check digit. Source: Instructivo normativo para la asignación de la CURP, RENAPO, 2006.
 """
 
-import dataclasses
 import hmac
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import lengths_and_bytes
 from molino.transforms.text.lines import MARKS, reject_rows
 from molino.transforms.text.position import POSITION, LineTable
@@ -263,7 +261,7 @@ def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: boo
 
 
 class VerifiedRows(NamedTuple):
-    """What `VerifyCurp` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
+    """What `verify_curps` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
 
     rows: beam.PCollection[pa.RecordBatch]
     missing: beam.PCollection[pa.RecordBatch]
@@ -271,47 +269,37 @@ class VerifiedRows(NamedTuple):
     counters: beam.PCollection[Counters]
 
 
-@dataclasses.dataclass(kw_only=True)
-class VerifyCurp(NamedOutputs):
-    """Bring CURPs to one spelling, and count those that tell of nobody: empty, placeholders, invalid.
+def verify_curps(
+    batch: pa.RecordBatch, *, reject_invalid: bool = False, missing: str = "one", mask: bool = False
+) -> Iterator[object]:
+    """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
 
-    Input: batches whose first column is `curp`. Output: VerifiedRows.
-
-    Attributes:
+    Args:
       reject_invalid: send rows whose CURP has a wrong form or check digit to the rejects.
       missing: what becomes of rows whose CURP tells of nobody. `one`: they are rows as any; `each`: they go to
         `missing`, for `key_missing`; `reject`: they go to the rejects.
       mask: write [CURP] for CURPs that stand in other columns.
     """
-
-    reject_invalid: bool = False
-    missing: str = "one"
-    mask: bool = False
-
-    def expand(self, rows: beam.PCollection) -> VerifiedRows:
-        return rows | "Verify" >> ParDoInto(into=VerifiedRows, call=self._verify)
-
-    def _verify(self, batch: pa.RecordBatch) -> Iterator[object]:
-        curps, changed = normalize_curp(batch["curp"])
-        if changed:
-            batch = batch.set_column(0, batch.schema.field("curp"), curps)
-        faults = curp_faults(curps)
-        kinds = missing_kinds(curps, faults)
-        counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
-        if self.mask:
-            batch, counters["curp.in_name"] = mask_curps(batch)
-        yield beam.pvalue.TaggedOutput("counters", counters)
-        reasons = reject_reasons(faults, kinds, reject_invalid=self.reject_invalid, missing=self.missing)
-        kept = np.ones(batch.num_rows, bool)
-        if reasons is not None:
-            yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
-            kept = reasons == ""
-        if self.missing == "each" and (apart := kept & (kinds > 0)).any():
-            told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
-            rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
-            yield beam.pvalue.TaggedOutput("missing", rows)
-            kept &= ~apart
-        if not kept.all():
-            batch = batch.filter(pa.array(kept))
-        if batch.num_rows:
-            yield batch
+    curps, changed = normalize_curp(batch["curp"])
+    if changed:
+        batch = batch.set_column(0, batch.schema.field("curp"), curps)
+    faults = curp_faults(curps)
+    kinds = missing_kinds(curps, faults)
+    counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
+    if mask:
+        batch, counters["curp.in_name"] = mask_curps(batch)
+    yield beam.pvalue.TaggedOutput("counters", counters)
+    reasons = reject_reasons(faults, kinds, reject_invalid=reject_invalid, missing=missing)
+    kept = np.ones(batch.num_rows, bool)
+    if reasons is not None:
+        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
+        kept = reasons == ""
+    if missing == "each" and (apart := kept & (kinds > 0)).any():
+        told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+        rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
+        yield beam.pvalue.TaggedOutput("missing", rows)
+        kept &= ~apart
+    if not kept.all():
+        batch = batch.filter(pa.array(kept))
+    if batch.num_rows:
+        yield batch

@@ -1,7 +1,8 @@
 """People from payroll rows: what their CURP says of them, and where their row stands."""
 
 import dataclasses
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -11,13 +12,15 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
-from molino.transforms.names.curp import parse_curp, protect_curp
+from molino.transforms.names.curp import VerifiedRows, key_missing, parse_curp, protect_curp, verify_curps
 from molino.transforms.parquet.shards import Layout
 from molino.transforms.rows.batches import Counters, Shard
 from molino.transforms.rows.keep_first import KeepFirstPerKey
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
+from molino.transforms.text.read import GatherRejects, ReadDelimited
+from molino.transforms.text.sources import Source, TextFormat
 from molino.transforms.warnings import Sighting
 
 MANY = 5  # rows of one CURP that share no name with its first row: it is hardly one person's
@@ -28,44 +31,27 @@ LAYOUTS = {
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
 
 
-def curp_of(rows: pa.RecordBatch) -> pa.Array:
-    """Return the key of the rows."""
-    return rows["curp"]
-
-
 class DescribedPeople(NamedTuple):
-    """What `DescribePeople` gives: the shards with three columns more, and the nulls in them by reason."""
+    """What becomes of shards by `describe_people`: three columns more, and the nulls in them by reason."""
 
     people: beam.PCollection[Shard]
     counters: beam.PCollection[Counters]
 
 
-@dataclasses.dataclass(kw_only=True)
-class DescribePeople(NamedOutputs):
-    """Add sex, birth_year and age, read from `curp`; nulls are counted by reason.
+def describe_people(shard: Shard, *, reference_year: int, century: bool) -> Iterator[object]:
+    """Yield counters, then the shard with sex, birth_year and age, read from `curp`; nulls are counted by reason.
 
-    Input: shards of rows. Output: DescribedPeople.
-
-    Attributes:
+    Args:
       reference_year: ages are as of this year.
       century: take the century of birth from character 17 of the CURP.
     """
-
-    reference_year: int
-    century: bool
-
-    def expand(self, shards: beam.PCollection) -> DescribedPeople:
-        return shards | "Describe" >> ParDoInto(into=DescribedPeople, call=self._describe)
-
-    def _describe(self, shard: Shard) -> Iterator[object]:
-        key, batches = shard
-        described = []
-        for batch in batches:
-            columns, counters = parse_curp(batch["curp"], reference_year=self.reference_year, century=self.century)
-            arrays = [*batch.columns, *columns.values()]
-            described.append(pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns]))
-            yield beam.pvalue.TaggedOutput("counters", dict(counters))
-        yield key, described
+    described = []
+    for batch in shard[1]:
+        columns, counters = parse_curp(batch["curp"], reference_year=reference_year, century=century)
+        arrays = [*batch.columns, *columns.values()]
+        described.append(pa.RecordBatch.from_arrays(arrays, [*batch.schema.names, *columns]))
+        yield beam.pvalue.TaggedOutput("counters", dict(counters))
+    yield shard[0], described
 
 
 def count_shared(shard: Shard) -> dict[str, int]:
@@ -80,44 +66,72 @@ def count_shared(shard: Shard) -> dict[str, int]:
 
 
 class DistinctPeople(NamedTuple):
-    """What `FindPeople` gives: described people, and pairs of rows of one person that differ; shards of both."""
+    """What `FindPeople` gives.
+
+    `people` and `conflicts`, the pairs of rows of one person that differ, are shards; `rejects` are shards of REJECTS;
+    `lines` is the one LineTable of the rows.
+    """
 
     people: beam.PCollection[Shard]
     conflicts: beam.PCollection[Shard]
+    rejects: beam.PCollection[tuple[tuple[int, int], list[pa.RecordBatch]]]
+    lines: beam.PCollection[LineTable]
     counters: beam.PCollection[Counters]
 
 
 @dataclasses.dataclass(kw_only=True)
 class FindPeople(NamedOutputs):
-    """Keep the first row of each CURP, and add what the CURP says. Output: DistinctPeople.
+    """Read payrolls, keep the first row of each valid CURP, and add what the CURP says. Output: DistinctPeople.
 
     Attributes:
-      schema, blocks, shards, spill: see `PartitionRows`.
-      lines: the one LineTable of the rows.
-      reference_year, century: see `DescribePeople`.
+      sources, text, span_bytes: see `ReadDelimited`.
+      reject_invalid, missing, mask: see `verify_curps`. With `each`, rows without a CURP get keys of their own.
+      blocks, shards, spill: see `PartitionRows`.
+      reference_year, century: see `describe_people`.
     """
 
-    schema: pa.Schema
+    sources: Sequence[Source]
+    text: TextFormat
+    span_bytes: int
+    reject_invalid: bool
+    missing: str
+    mask: bool
     blocks: int
     shards: int
     spill: str | None
-    lines: beam.PCollection[LineTable]
     reference_year: int
     century: bool
 
-    def expand(self, rows: beam.PCollection) -> DistinctPeople:
+    def expand(self, pipeline: beam.Pipeline) -> DistinctPeople:
+        read = pipeline | ReadDelimited(sources=self.sources, text=self.text, span_bytes=self.span_bytes)
+        how = {"reject_invalid": self.reject_invalid, "missing": self.missing, "mask": self.mask}
+        verified = read.rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify_curps, arguments=how)
+        rejects = (read.rejects, verified.rejects) | "Rejects" >> beam.Flatten() | GatherRejects(lines=read.lines)
+        rows, lines = verified.rows, beam.pvalue.AsSingleton(read.lines)
+        if self.missing == "each":
+            keyed = verified.missing | beam.Map(key_missing, lines=lines).with_output_types(pa.RecordBatch)
+            rows = (rows, keyed) | "Rows" >> beam.Flatten()
         by_curp = PartitionRows(
-            key=curp_of, schema=self.schema, blocks=self.blocks, shards=self.shards, order_by=POSITION, spill=self.spill
+            key=operator.itemgetter("curp"),
+            schema=self.text.schema,
+            blocks=self.blocks,
+            shards=self.shards,
+            order_by=POSITION,
+            spill=self.spill,
         )
         first = rows | by_curp | KeepFirstPerKey(key="curp", compare=NAMES, kept_counter="people")
-        described = first.kept | DescribePeople(reference_year=self.reference_year, century=self.century)
-        shared = (
-            first.conflicts
-            | "CountShared" >> beam.Map(count_shared)
-            | "Locate" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(self.lines))
+        ages = {"reference_year": self.reference_year, "century": self.century}
+        described = first.kept | "Describe" >> ParDoInto(into=DescribedPeople, call=describe_people, arguments=ages)
+        shared = first.conflicts | "CountShared" >> beam.Map(count_shared)
+        located = (
+            (verified.counters, shared)
+            | "Doubts" >> beam.Flatten()
+            | "Locate" >> beam.Map(locate_sightings, lines=lines)
         )
-        counters = (first.counters, described.counters, shared) | "Counters" >> beam.Flatten()
-        return DistinctPeople(described.people, first.conflicts, counters)
+        counters = (read.counters, rejects.counters, first.counters, described.counters, located)
+        return DistinctPeople(
+            described.people, first.conflicts, rejects.shards, read.lines, counters | "Counters" >> beam.Flatten()
+        )
 
 
 def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None, each: bool) -> Shard:

@@ -49,6 +49,16 @@ def skeleton(names: pa.Array) -> pa.Array:
     return _replace(names, f"Ñ|{_BROKEN}", "N")
 
 
+def cut_to_word(names: pa.Array, *, is_given: bool) -> pa.Array:
+    """Return names from the word on that a CURP takes its letters from.
+
+    >>> cut_to_word(pa.array(["DE LA CRUZ", "MARIA DEL CARMEN", "JOSE"]), is_given=True).to_pylist()
+    ['CRUZ', 'CARMEN', 'JOSE']
+    """
+    passed_over = f"^{_COMMON}?{_PARTICLE}*" if is_given else f"^{_PARTICLE}*"
+    return pc.replace_substring_regex(names, passed_over, "", max_replacements=1)
+
+
 def curp_evidence(
     names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, is_given: bool
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -179,10 +189,8 @@ def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np
 
 def _curp_keeps(names: pa.Array, letter: str, *, is_given: bool) -> np.ndarray:
     """Return, as (len(names),) bool, whether a CURP keeps this letter, a regular expression, of the name."""
-    passed_over = f"^{_COMMON}?{_PARTICLE}*" if is_given else f"^{_PARTICLE}*"
     # Cut first and match afterwards: one match of both could back off and take VAN for the word itself.
-    word = pc.replace_substring_regex(names, passed_over, "", max_replacements=1)
-    return _holds(word, f"{_BEFORE_KEPT}(?:{letter})")
+    return _holds(cut_to_word(names, is_given=is_given), f"{_BEFORE_KEPT}(?:{letter})")
 
 
 def _is_misspelt(written: pa.Array, name: pa.Array) -> pa.Array:

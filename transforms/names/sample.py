@@ -6,15 +6,16 @@ header in each file; names whose frequency falls with their rank, with a long ta
 `%`, `Ã¿`..., while the CURP tells the truth; surnames that are none; people with two or three posts, whose names are
 not always written alike.
 
-The CURPs follow RENAPO's rule (see `curp.py`). Particles (DE LA CRUZ is CRUZ) and a leading MARIA or JOSE are skipped,
-Ñ and whatever is missing become X, and a rude word of four letters gets an X as its second letter. The seventeenth
-character, 0 to 9 for those born before 2000, parts people who would otherwise have the same CURP.
+The CURPs follow RENAPO's rule (see `curp.py` and `repair.py`); a rude word of four letters gets an X as its second
+letter. The seventeenth character, 0 to 9 for those born before 2000, parts people who would else have the same CURP.
 
-The file is made in blocks, so memory does not grow with it: 400 MB for ten million rows, 700 MB at most.
+The file is made in blocks, so memory does not grow with it.
 """
 
+import dataclasses
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,62 +24,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.files import storage
+from molino.transforms.names.repair import cut_to_word
 
 HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAVEPLAZA|CLAVECT|HORAS|PERCEPCIONES"
 BLOCK_ROWS = 200_000
 
-# Shares of rows or people.
-REPEATS = 0.028
-CONFLICTS = 0.35  # of the repeats
-EXACT_THIRD_POSTS = 0.05  # of the repeats
-DELAYED = 0.5  # of the repeats: they wait for a later block
+REPEATS = 0.028  # of the rows: further posts of people
+MISSPELT = {"lost": 0.25, "shortened": 0.25, "respelled": 0.25}  # of the repeats: how their names differ
 WOMEN_SHARE = 0.6
-JUNK_SECOND = 0.015
-JUNK_FIRST = 0.0002
-WRONG_CHECK_DIGIT = 0.002
-BROKEN_CURP = 0.001
+NO_SECOND = 0.015  # of the people
 BORN_ELSEWHERE = 0.15
-RARE_SURNAMES = 0.12
-RARE_GIVEN = 0.08
-PAIRED_GIVEN = 0.25
-
-BEARERS_OF_RARE = 8  # mean number of people per rare name
-MOST_RARE = 250_000  # rare names at most: bounds the tables of a very large file
+# What is wrong with a CURP and how often: the check digit, small letters, a character too few or too many, 0 as O.
+SPOILED = {"digit": 0.002, "lower": 0.00025, "missing": 0.00025, "doubled": 0.00025, "letter": 0.00025}
+RANK_OFFSET, EXPONENT = 10, 1.3  # of the law of Zipf and Mandelbrot that the frequencies of names follow
+PAIRED = 30  # given names of which two make another
+BEARERS_OF_RARE = 60  # people for each name that is made of syllables
+MOST_RARE = 250_000  # such names at most: bounds the tables of a very large file
 
 # How an Ñ is written and how often.
 STYLES = {"Ñ": 0.5, "N": 0.22, "!": 0.1, "%": 0.06, "#": 0.05, "?": 0.03, "Ã¿": 0.02, "Ï¿½": 0.012, "Ð": 0.008}
 JUNK = ("NULL", "", "-", ".", "0", "/", "\\", "_")
 
-PARTICLES = frozenset({"DE", "DEL", "LA", "LAS", "LOS", "Y", "MC", "MAC", "VON", "VAN"})
-SKIPPED_FIRST = frozenset({"MARIA", "MA.", "MA", "M.", "JOSE", "J.", "J"})
-
 
 def _list(name: str) -> list[str]:
-    """Return the names in a file of words/, which stand there with commas between them."""
+    """Return the names in a file of words/, which stand there with commas between them, the most frequent first."""
     text = (Path(__file__).parent / "words" / f"{name}.txt").read_text(encoding="utf-8")
     return [" ".join(each.split()) for each in text.split(",")]
 
 
-# RENAPO's annex of words that must not begin a CURP.
-RUDE = _list("rude")
-
-# Code of each state in its official order (1 to 32) and its share of the people, in percent. NE: born abroad.
-STATES = {
-    "AS": 1.1, "BC": 2.8, "BS": 0.6, "CC": 0.7, "CL": 2.4, "CM": 0.6, "CS": 4.3, "CH": 3.0, "DF": 7.9, "DG": 1.5,
-    "GT": 4.9, "GR": 3.0, "HG": 2.4, "JC": 6.5, "MC": 13.5, "MN": 3.9, "MS": 1.6, "NT": 1.0, "NL": 4.1, "OC": 3.4,
-    "PL": 5.1, "QT": 1.6, "QR": 1.2, "SP": 2.3, "SL": 2.5, "SR": 2.4, "TC": 2.0, "TS": 2.9, "TL": 1.0, "VZ": 6.8,
-    "YN": 1.7, "ZS": 1.3, "NE": 0.2,
-}  # fmt: skip
-
-# From the most frequent to the least, by guess.
-SURNAMES = _list("surnames")
-# Few people each: twins of a name with or without Ñ, which must not become one name, and foreign particles.
-SCARCE_SURNAMES = _list("scarce_surnames")
-SCARCE = 0.0001
-
-MEN = _list("men")
-WOMEN = _list("women")
-
+RUDE = _list("rude")  # RENAPO's annex of words that must not begin a CURP
+# The last surnames are twins of others with or without Ñ, which must not become one name, and foreign particles.
+SURNAMES, MEN, WOMEN = map(_list, ("surnames", "men", "women"))
 # Stems and endings of the rare names. An onset is all that stands between two vowels, so each choice of stems and
 # ending gives another name.
 ONSETS = ["B", "C", "D", "F", "G", "J", "L", "M", "N", "Ñ", "P", "R", "S", "T", "V", "Y", "Z", "CH", "TL", "TZ", "QU"]
@@ -87,11 +63,24 @@ SURNAME_ENDINGS = ("", "N", "S", "L", "R", "Z", "C", "T")
 MEN_ENDINGS = ("N", "L", "R", "S", "NO", "TO")
 WOMEN_ENDINGS = ("", "NA", "LA", "RA", "LIA", "TH")
 
+# In their official order, 1 to 32; NE: born abroad.
+STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE".split()  # noqa: SIM905
 BIRTHDAYS = np.arange("1937-01-01", "1995-01-01", dtype="datetime64[D]")  # 18 to 75 years old in 2012
 MAX_BLOCKS = len(BIRTHDAYS) // 4
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"  # of the check digit: Ñ counts, though no CURP has one
-HOMOCLAVE = np.frombuffer(b"ABCDEFGHIJKLMNPQRSTUVWXYZ123456789", np.uint8)
+CHECK_VALUES = np.array([max(ALPHABET.find(chr(code)), 0) for code in range(256)], np.int32)
+CHECK_WEIGHTS = np.arange(18, 1, -1, dtype=np.int32)
+
+DATES = pa.array([day[2:4] + day[5:7] + day[8:10] for day in np.datetime_as_string(BIRTHDAYS).tolist()])
+HOMOCLAVES = pa.array(map("".join, itertools.product("ABCDEFGHIJKLMNPQRSTUVWXYZ", "123456789", "ABCDEFGHI123456789")))
+CATEGORIES = pa.array(["E0281", "E0221", "E0363", "E0365", "E0181", "S0180"])
+SCHOOLS = pa.array(["DPR", "DES", "DJN", "DST", "DTV", "FZP"])
+LETTERS = pa.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+NUMBERS = pa.array([str(number) for number in range(49)])
+# Pay follows a table of levels, as in any payroll; the line end goes with the last field.
+PAY = pa.array([f"{1000 * 1.0007**level:.2f}\n" for level in range(6500)])
+
 # A row whose day of birth, first surname, what follows the given name and what follows the school are open.
 ROW = "9|XXXX8001{0}AB1|XXXX8001{0}HDFXXX00|{1}|LOPEZ|JUAN{2}|09E0281000001|09DPR0001A|20{3}\n"
 # What a job must reject, by reason. None of these CURPs belongs to anyone in the file.
@@ -104,384 +93,226 @@ HOSTILE = {
 }
 
 
-def curp_word(name: str, *, is_given: bool = False) -> str:
-    """Return the word of a name from which the CURP takes its letters.
+def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
+    """Return what a CURP has of each name: first letter, first inner vowel and first inner consonant, X for Ñ and none.
 
-    >>> curp_word("DE LA CRUZ"), curp_word("MARIA DEL CARMEN", is_given=True), curp_word("JOSE", is_given=True)
-    ('CRUZ', 'CARMEN', 'JOSE')
+    >>> curp_letters(pa.array(["DE LA CRUZ", "MUÑOZ", "O"]), is_given=False).to_pylist()
+    ['CUR', 'MUX', 'OXX']
     """
-    words = name.split()
-    if is_given and len(words) > 1 and words[0] in SKIPPED_FIRST:
-        words = words[1:]
-    return next((word for word in words if word not in PARTICLES), words[0])
-
-
-def curp_letters(word: str) -> str:
-    """Return first letter, first inner vowel and first inner consonant of a word, X for what it lacks and for Ñ.
-
-    >>> curp_letters("MUÑOZ"), curp_letters("CANO"), curp_letters("O")
-    ('MUX', 'CAN', 'OXX')
-    """
-    word = word.replace("Ñ", "X")
-    vowel = next((c for c in word[1:] if c in "AEIOU"), "X")
-    consonant = next((c for c in word[1:] if c not in "AEIOU"), "X")
-    return word[0] + vowel + consonant
-
-
-def shorten(name: str) -> str:
-    """Return a given name as a hurried clerk writes it; a name of one word stays as it is.
-
-    >>> shorten("MARIA GUADALUPE"), shorten("JOSE LUIS"), shorten("ANA LAURA")
-    ('MA. GUADALUPE', 'J. LUIS', 'ANA')
-    """
-    first, _, rest = name.partition(" ")
-    if not rest:
-        return name
-    return {"MARIA": f"MA. {rest}", "JOSE": f"J. {rest}", "MA.": f"MA {rest}", "J.": f"J {rest}"}.get(first, first)
-
-
-def _cdf(weights: Iterable[float]) -> np.ndarray:
-    sums = np.cumsum(list(weights))
-    return sums / sums[-1]
-
-
-def _draw(rng: np.random.Generator, cdf: np.ndarray, count: int) -> np.ndarray:
-    return np.searchsorted(cdf, rng.random(count), side="right")
-
-
-def _zipf(count: int, *, offset: float, exponent: float) -> np.ndarray:
-    """Zipf-Mandelbrot weights of `count` ranks; they sum to 1."""
-    weights = (np.arange(1.0, count + 1) + offset) ** -exponent
-    return weights / weights.sum()
-
-
-def _add_rare(
-    names: dict[str, float], people: float, share: float, endings: Sequence[str], rng: np.random.Generator
-) -> dict[str, float]:
-    """Return the names and, with weights that sum to `share`, others that 1 to about 100 of `people` people bear each.
-
-    These are of three stems and an ending.
-    """
-    count = int(np.clip(people * share / BEARERS_OF_RARE, 20, MOST_RARE))
-    base = len(STEMS)
-    numbers = rng.choice(base**3 * len(endings), count + len(names), replace=False).tolist()
-    made = (
-        STEMS[i % base] + STEMS[i // base % base] + STEMS[i // base**2 % base] + endings[i // base**3] for i in numbers
-    )
-    new = [name for name in made if name not in names][:count]
-    return names | dict(zip(new, (share * _zipf(count, offset=count / 50, exponent=1)).tolist(), strict=True))
-
-
-def _surname_weights(people: float, rng: np.random.Generator) -> dict[str, float]:
-    common = (1 - RARE_SURNAMES) * _zipf(len(SURNAMES), offset=8, exponent=1.15)
-    known = dict(zip(SURNAMES, common.tolist(), strict=True)) | dict.fromkeys(SCARCE_SURNAMES, SCARCE)
-    return _add_rare(known, people, RARE_SURNAMES, SURNAME_ENDINGS, rng)
-
-
-def _given_weights(
-    listed: list[str], endings: Sequence[str], people: float, rng: np.random.Generator
-) -> dict[str, float]:
-    """Listed names, pairs of two listed names of one word, and rare names."""
-    weights = _zipf(len(listed), offset=6, exponent=1)
-    known = dict(zip(listed, (weights * (1 - PAIRED_GIVEN - RARE_GIVEN)).tolist(), strict=True))
-    single = [(name, weight) for name, weight in zip(listed, weights.tolist(), strict=True) if " " not in name]
-    pairs = {f"{a} {b}": v * w for a, v in single for b, w in single if a != b}
-    scale = PAIRED_GIVEN / sum(pairs.values())
-    for name, weight in pairs.items():
-        known[name] = known.get(name, 0) + weight * scale
-    return _add_rare(known, people, RARE_GIVEN, endings, rng)
+    words = pc.replace_substring(cut_to_word(names, is_given=is_given), "Ñ", "X")
+    inner = ("^.[^AEIOU ]*([AEIOU]?).*", "^.[AEIOU]*([^AEIOU ]?).*")
+    found = (pc.replace_substring_regex(words, pattern, r"\1X") for pattern in inner)
+    return _join(*(pc.utf8_slice_codeunits(each, 0, 1) for each in (words, *found)))
 
 
 class _Names:
-    """Name tables: everything that depends on a name and not on a row.
+    """Names, the letters that CURPs have of them, and how often each is drawn.
 
-    Attributes:
-      cdfs: for each group of names, the cumulative weights; group g has the names from `starts[g]` on.
-      letters: `(names, 3) uint8`, as `curp_letters` gives them; the last are of those who have no name.
-      spelled, short: `(names, styles) int32`, rows of `written` for the full and the shortened name.
-      written: binary array of the texts, in latin-1.
-      junk: rows of `written`.
+    After those listed come as many of three stems and an ending as `people` people have.
     """
 
-    def __init__(self, *groups: dict[str, float], is_given: bool):
-        numbers: dict[str, int] = {}  # of the distinct texts: equal numbers mean equal texts
+    def __init__(
+        self, listed: Sequence[str], endings: Sequence[str], people: float, rng: np.random.Generator, *, is_given: bool
+    ):
+        base, known = len(STEMS), dict.fromkeys(listed)
+        rare = int(np.clip(people / BEARERS_OF_RARE, 20, MOST_RARE))
+        for i in rng.choice(base**3 * len(endings), rare, replace=False).tolist():
+            known[STEMS[i % base] + STEMS[i // base % base] + STEMS[i // base**2 % base] + endings[i // base**3]] = None
+        self.texts = pa.array(known, pa.string())
+        self.letters = curp_letters(self.texts, is_given=is_given)
+        weights = np.cumsum((np.arange(1.0, len(known) + 1) + RANK_OFFSET) ** -EXPONENT)
+        self.shares = weights / weights[-1]
 
-        def numbered(texts: Iterable[str]) -> list[int]:
-            return [numbers.setdefault(text, len(numbers)) for text in texts]
-
-        def spellings(names: Iterable[str]) -> np.ndarray:
-            return np.array([numbered(name.replace("Ñ", style) for style in STYLES) for name in names], np.int32)
-
-        names = [name for group in groups for name in group]
-        letters = [curp_letters(curp_word(name, is_given=is_given)) for name in names]
-        self.cdfs = [_cdf(group.values()) for group in groups]
-        self.starts = np.cumsum([0] + [len(group) for group in groups]).tolist()
-        self.letters = _letters_of([*letters, "XXX"])
-        self.spelled = spellings([*names, ""])
-        self.short = spellings([*map(shorten, names), ""]) if is_given else self.spelled
-        self.junk = np.array(numbered(JUNK), np.int32)
-        self.written = pa.array([text.encode("latin-1") for text in numbers], pa.binary())
-
-    def draw(self, rng: np.random.Generator, count: int, group: int = 0) -> np.ndarray:
-        return self.starts[group] + _draw(rng, self.cdfs[group], count)
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[pa.Array, pa.Array]:
+        """Return names and their letters."""
+        places = pa.array(np.searchsorted(self.shares, rng.random(count), side="right"))
+        return self.texts.take(places), self.letters.take(places)
 
 
-class _Tables:
-    """All tables of a run.
-
-    Attributes:
-      youth: exponent per given name; its bearers are younger than most above 1, older below.
-    """
-
-    def __init__(self, rows: int, rng: np.random.Generator):
-        self.surnames = _Names(_surname_weights(rows, rng), is_given=False)
-        men = _given_weights(MEN, MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng)
-        women = _given_weights(WOMEN, WOMEN_ENDINGS, rows * WOMEN_SHARE, rng)
-        self.given = _Names(men, women, is_given=True)
-        self.youth = np.exp(rng.normal(0, 0.2, len(self.given.letters)))
-
-    def spell(self, names: np.ndarray, style: np.ndarray) -> np.ndarray:
-        """Return the `(n, 3)` numbers of the texts of names when their Ñ is written in `style`."""
-        surnames = self.surnames.spelled[names[:, :2], style[:, None]]
-        return np.column_stack([surnames, self.given.spelled[names[:, 2], style]])
+def _given_names(listed: list[str]) -> list[str]:
+    """Return the names, and behind them what two of the most frequent make."""
+    single = [name for name in listed if " " not in name][:PAIRED]
+    return [*listed, *(f"{one} {other}" for one in single for other in single if one != other)]
 
 
-def _letters_of(texts: Iterable[str]) -> np.ndarray:
-    """`(texts, width) uint8` of texts of one width."""
-    texts = list(texts)
-    return np.frombuffer("".join(texts).encode("ascii"), np.uint8).reshape(len(texts), -1)
+def _choose(shares: dict[str, float], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return which of the keys each row gets, by their shares: their places, or one more for the rest."""
+    return np.searchsorted(np.cumsum(list(shares.values())), rng.random(count), side="right")
 
 
-DATES = _letters_of(day[2:4] + day[5:7] + day[8:10] for day in np.datetime_as_string(BIRTHDAYS).tolist())
-STATE_CODES = _letters_of(STATES)
-CATEGORIES = _letters_of(["E0281", "E0221", "E0363", "E0365", "E0181", "S0180"])
-SCHOOLS = _letters_of(["DPR", "DES", "DJN", "DST", "DTV", "FZP"])
-BIRTH_CDF = _cdf(STATES.values())
-HOME_CDF = _cdf(weight for state, weight in STATES.items() if state != "NE")
-STYLE_CDF = _cdf(STYLES.values())
-
-POWERS = 26 ** np.arange(7)  # seven letters make one number
-RUDE_NUMBERS = (_letters_of(RUDE).astype(np.int64) - ord("A")) @ POWERS[:4]
-CHECK_VALUES = np.array([max(ALPHABET.find(chr(code)), 0) for code in range(256)], np.int32)
-CHECK_WEIGHTS = np.arange(18, 1, -1, dtype=np.int32)
+def _pick(texts: pa.Array, count: int, rng: np.random.Generator) -> pa.Array:
+    return texts.take(pa.array(rng.integers(0, len(texts), count)))
 
 
-def _rank_in_group(keys: np.ndarray) -> np.ndarray:
-    """Number the equal values of `keys` 0, 1, 2...
-
-    >>> _rank_in_group(np.array([7, 5, 7, 7])).tolist()
-    [0, 0, 1, 2]
-    """
-    order = np.argsort(keys, kind="stable")
-    first = np.flatnonzero(np.diff(keys[order], prepend=keys[order[0]] - 1))
-    ranks = np.empty(len(keys), np.int64)
-    ranks[order] = np.arange(len(keys)) - np.repeat(first, np.diff(first, append=len(keys)))
-    return ranks
+def _join(*texts: pa.Array, by: str = "") -> pa.Array:
+    return pc.binary_join_element_wise(*texts, by)
 
 
-def _distinct_dates(
-    who: np.ndarray, days: np.ndarray, block: int, blocks: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return birthday and homonym digit of people such that no two of the whole file have both and `who` in common.
-
-    A block moves its people to the nearest of the days it owns, every `blocks`-th, so blocks need not know each other.
-    Within the block the digit numbers those who are alike; an eleventh is given another day.
-    """
-    most = (len(BIRTHDAYS) - 1 - block) // blocks
-    turns = np.clip((days - block + blocks // 2) // blocks, 0, most)
-    while True:
-        digits = _rank_in_group(who * (most + 1) + turns)
-        crowded = np.flatnonzero(digits > 9)
-        if not len(crowded):
-            return block + turns * blocks, digits
-        turns[crowded] = rng.integers(0, most + 1, len(crowded))
+def _digits(numbers: np.ndarray, width: int) -> pa.Array:
+    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
 
 
-def _check_digits(curps: np.ndarray) -> np.ndarray:
-    """Return the check digit, 0 to 9, of `(n, 17+) uint8` CURPs."""
-    return -(CHECK_VALUES[curps[:, :17]] @ CHECK_WEIGHTS) % 10
+def _spell(names: pa.Array, styles: np.ndarray) -> pa.Array:
+    """Return names with their Ñ as each style, a place in STYLES, writes it."""
+    marks, has_mark = list(STYLES), pc.match_substring(names, "Ñ")
+    own = styles[has_mark.to_numpy(zero_copy_only=False)].tolist()
+    spelt = [
+        name.replace("Ñ", marks[style]) for name, style in zip(names.filter(has_mark).to_pylist(), own, strict=True)
+    ]
+    return pc.replace_with_mask(names, has_mark, pa.array(spelt, pa.string()))
 
 
-def _digits(numbers: np.ndarray, width: int) -> np.ndarray:
-    """`(n, width) uint8`: numbers in decimal, with leading zeros."""
-    return (numbers[:, None] // 10 ** np.arange(width - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
-
-
-def _spoil(curps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Break a few CURPs as clerks do; return `(n, 19) uint8`, with zeros behind the shorter ones.
+def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
+    """Break a few CURPs as clerks do.
 
     Each person keeps a CURP of his own: the first 17 characters still part him from the others, for the month is the
     only one changed, from 0 to the letter O.
     """
-    count = len(curps)
-    spoiled = np.pad(curps, ((0, 0), (0, 1)))
-    wrong = rng.random(count) < WRONG_CHECK_DIGIT
-    spoiled[wrong, 17] = (spoiled[wrong, 17] - ord("0") + rng.integers(1, 10, wrong.sum())) % 10 + ord("0")
-    broken = np.flatnonzero(rng.random(count) < BROKEN_CURP)
-    lower, missing, doubled, letter_o = (broken[i::4] for i in range(4))
-    spoiled[lower, :18] |= 0x20  # digits have this bit already
-    spoiled[missing, 17] = 0
-    spoiled[doubled, 18] = curps[doubled, 17]
-    spoiled[letter_o[spoiled[letter_o, 6] == ord("0")], 6] = ord("O")
-    return spoiled
+    last = pc.utf8_slice_codeunits(curps, 17)
+    other = _digits((last.cast(pa.int64()).to_numpy() + rng.integers(1, 10, len(curps))) % 10, 1)
+    spoiled = {
+        "digit": _join(pc.utf8_slice_codeunits(curps, 0, 17), other),
+        "lower": pc.utf8_lower(curps),
+        "missing": pc.utf8_slice_codeunits(curps, 0, 17),
+        "doubled": _join(curps, last),
+        "letter": pc.replace_substring_regex(curps, "^(.{6})0", r"\1O"),
+    }
+    return pc.choose(pa.array(_choose(SPOILED, len(curps), rng)), *(spoiled[fault] for fault in SPOILED), curps)
 
 
-def _texts(rows: np.ndarray) -> pa.Array:
-    """Return the rows of `(n, width) uint8` as texts, without their zeros."""
-    filled = rows > 0
-    offsets = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1))).astype(np.int32)
-    return pa.Array.from_buffers(
-        pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows if filled.all() else rows[filled])]
-    )
+def _check_digits(curps: np.ndarray) -> np.ndarray:
+    """Return the check digit, 0 to 9, of `(n, 17) uint8` CURPs."""
+    return -(CHECK_VALUES[curps] @ CHECK_WEIGHTS) % 10
 
 
-NUMBERS = pa.array([b"%d" % i for i in range(49)], pa.binary())
-# Pay follows a table of levels, as in any payroll; the line end goes with the last field.
-PAY_TEXTS = pa.array([b"%.2f\n" % (1000 * 1.0007**i) for i in range(6500)], pa.binary())
+def _distinct_dates(
+    who: np.ndarray, block: int, blocks: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return birthday and homonym digit of people such that no two of the whole file have both and `who` in common.
+
+    A block owns every `blocks`-th day, so blocks need not know each other; within it whoever is alike draws again.
+    """
+    days = np.arange(block, len(BIRTHDAYS), blocks)
+    # the youngest are 18 years old, the oldest 76
+    turns = ((1 - rng.beta(2.6, 3.3, len(who))) * len(days)).astype(np.int64)
+    digits = rng.integers(0, 10, len(who))
+    while True:
+        _, first = np.unique((who * len(days) + turns) * 10 + digits, return_index=True)
+        alike = np.setdiff1d(np.arange(len(who)), first, assume_unique=True)
+        if not len(alike):
+            return days[turns], digits
+        turns[alike], digits[alike] = rng.integers(0, len(days), len(alike)), rng.integers(0, 10, len(alike))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _People:
-    """Distinct people of one block, one row of each array per person.
+    """Distinct people, each with a value in every array.
 
     Attributes:
-      names: `(people, 3)` numbers of first and second surname and given name, as they truly are.
-      written: `(people, 3)` numbers of the texts written for them; `style`: how each writes Ñ.
       home: state of the school, 0 to 31.
-      rfc: `(people, 13) uint8`; curp: `(people, 19) uint8`, zero behind its end.
+      names: first and second surname and given name, as they truly are, but for a second surname that is none.
+      written: the same as the first post has them.
     """
 
-    def __init__(self, tables: _Tables, count: int, block: int, blocks: int, rng: np.random.Generator):
-        self.tables, self.rng = tables, rng
-        woman = rng.random(count) < WOMEN_SHARE
-        self.names = np.empty((count, 3), np.int64)
-        self.names[:, 0] = tables.surnames.draw(rng, count)
-        self.names[:, 1] = tables.surnames.draw(rng, count)
-        for group, those in enumerate((~woman, woman)):
-            self.names[those, 2] = tables.given.draw(rng, those.sum(), group)
-        # Of those whose second surname is junk, half have none, and their CURP says so; of the others it got lost.
-        no_second = rng.random(count) < JUNK_SECOND
-        self.names[no_second & (rng.random(count) < 0.5), 1] = len(tables.surnames.letters) - 1
+    home: np.ndarray
+    rfc: pa.Array
+    curp: pa.Array
+    names: list[pa.Array]
+    written: list[pa.Array]
 
-        self.home = _draw(rng, HOME_CDF, count)
-        birth_state = np.where(rng.random(count) < BORN_ELSEWHERE, _draw(rng, BIRTH_CDF, count), self.home)
-        curps = self._curps(woman, birth_state, block, blocks)
-        self.rfc = np.column_stack([curps[:, :10], HOMOCLAVE[rng.integers(0, len(HOMOCLAVE), (count, 3))]])
+    def lines(self, who: np.ndarray, names: Sequence[pa.Array], rng: np.random.Generator) -> pa.Array:
+        """Return one line, with its end, for each post: of the person `who`, under `names`."""
+        count, places = len(who), pa.array(who)
+        state = _digits(self.home[who] + 1, 2)
+        post = _join(state, _pick(CATEGORIES, count, rng), _digits(rng.integers(0, 10**6, count), 6))
+        number = _digits(rng.integers(0, 10**4, count), 4)
+        school = _join(state, _pick(SCHOOLS, count, rng), number, _pick(LETTERS, count, rng))
+        entidad = NUMBERS.take(pa.array(self.home[who] + 1))
+        person = (entidad, self.rfc.take(places), self.curp.take(places), *names)
+        return _join(*person, post, school, _pick(NUMBERS, count, rng), _pick(PAY, count, rng), by="|")
 
-        self.style = _draw(rng, STYLE_CDF, count)
-        self.written = tables.spell(self.names, self.style)
-        junk = tables.surnames.junk
-        self.written[no_second, 1] = junk[rng.integers(0, len(junk), no_second.sum())]
-        no_first = rng.random(count) < JUNK_FIRST
-        self.written[no_first, 0] = junk[rng.integers(0, len(junk), no_first.sum())]
-        self.curp = _spoil(curps, rng)
+    def misspell(self, who: np.ndarray, rng: np.random.Generator) -> list[pa.Array]:
+        """Return the names of further posts, which are not always those of the first."""
+        places, count = pa.array(who), len(who)
+        first, second, given = (names.take(places) for names in self.written)
+        way = _choose(MISSPELT, count, rng)
+        second = pc.if_else(pa.array(way == 0), _pick(pa.array(JUNK), count, rng), second)
+        short = pc.replace_substring_regex(given, "^(?:(MA)RIA|(J)OSE) ", r"\1\2. ")
+        given = pc.if_else(pa.array(way == 1), short, given)
+        styles, respelled = _choose(STYLES, count, rng), pa.array(way == 2)
+        others = (_spell(names.take(places), styles) for names in self.names)
+        return [pc.if_else(respelled, *pair) for pair in zip(others, (first, second, given), strict=True)]
 
-    def _curps(self, woman: np.ndarray, birth_state: np.ndarray, block: int, blocks: int) -> np.ndarray:
-        """Return the right CURPs, `(people, 18) uint8`; all are distinct, in this block and across blocks."""
-        first, second = (self.tables.surnames.letters[self.names[:, place]] for place in (0, 1))
-        given = self.tables.given.letters[self.names[:, 2]]
-        letters = np.column_stack([first[:, :2], second[:, 0], given[:, 0], first[:, 2], second[:, 2], given[:, 2]])
-        rude = np.isin((letters[:, :4].astype(np.int64) - ord("A")) @ POWERS[:4], RUDE_NUMBERS)
-        letters[rude, 1] = ord("X")
 
-        numbers = letters.astype(np.int64) - ord("A")
-        who = (numbers @ POWERS * 2 + woman) * len(STATES) + birth_state
-        # 0: 18 years old, 1: 76
-        age = self.rng.beta(2.6, 3.3, len(woman)) ** self.tables.youth[self.names[:, 2]]
-        born = ((1 - age) * len(BIRTHDAYS)).astype(np.int64)
-        born, homonym = _distinct_dates(who, born, block, blocks, self.rng)
+def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, rng: np.random.Generator) -> _People:
+    """Return people of whom no two of the whole file have one CURP; `tables` are of surnames, of men and of women."""
+    woman = pa.array(rng.random(count) < WOMEN_SHARE)
+    (first, a), (second, b), (man, c), (other, d) = (
+        table.draw(count, rng) for table in (tables[0], tables[0], tables[1], tables[2])
+    )
+    given, c = pc.if_else(woman, other, man), pc.if_else(woman, d, c)
+    none = pa.array(rng.random(count) < NO_SECOND)
+    second, b = pc.if_else(none, _pick(pa.array(JUNK), count, rng), second), pc.if_else(none, "XXX", b)
 
-        sex = np.where(woman, ord("M"), ord("H"))
-        parts = [letters[:, :4], DATES[born], sex, STATE_CODES[birth_state], letters[:, 4:], homonym + ord("0")]
-        curps = np.column_stack(parts).astype(np.uint8)
-        return np.column_stack([curps, (_check_digits(curps) + ord("0")).astype(np.uint8)])
-
-    def repeat(self, count: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Draw `count` further posts; return whose they are, the names written, and how many differ from the first's.
-
-        A third post repeats the first one's names, so differing rows and people with differing rows are equally many.
-        """
-        third = int(count * EXACT_THIRD_POSTS)
-        second = self.rng.choice(len(self.home), count - third, replace=False)
-        source = np.concatenate([second, second[:third]])
-        alter = self.rng.random(count) < CONFLICTS
-        alter[len(second) :] = False
-        order = self.rng.permutation(count)
-        source, alter = source[order], alter[order]
-        return source, np.where(alter[:, None], self._alter(source), self.written[source]), int(alter.sum())
-
-    def _alter(self, source: np.ndarray) -> np.ndarray:
-        """Return other names than those written for the people `source`.
-
-        Ñ in another style, a shortened given name, or a second surname that is missing.
-        """
-        count, before, names = len(source), self.written[source], self.names[source]
-        junk = self.tables.surnames.junk
-        respelled = self.tables.spell(names, _draw(self.rng, STYLE_CDF, count))
-        respelled[:, :2] = np.where(np.isin(before[:, :2], junk), before[:, :2], respelled[:, :2])
-        shortened = before.copy()
-        shortened[:, 2] = self.tables.given.short[names[:, 2], self.style[source]]
-        choice = self.rng.integers(0, 3, (count, 1))
-        after = np.select([choice == 0, choice == 1], [respelled, shortened], before)
-        # What has no Ñ cannot be respelled, nor one word shortened: these lose their second surname, or another junk.
-        same = (after == before).all(axis=1)
-        pick = self.rng.integers(0, len(junk), count)
-        lost = np.where(junk[pick] == before[:, 1], junk[(pick + 1) % len(junk)], junk[pick])
-        after[same, 1] = lost[same]
-        return after
-
-    def lines(self, source: np.ndarray, written: np.ndarray) -> pa.Array:
-        """Return one line, with its end, for each post: of the person `source`, under the names `written`."""
-        count, home, draw = len(source), self.home[source], self.rng.integers
-        state, category = _digits(home + 1, 2), CATEGORIES[draw(0, len(CATEGORIES), count)]
-        post = np.column_stack([state, category, _digits(draw(0, 10**6, count), 6)])
-        school = [state, SCHOOLS[draw(0, len(SCHOOLS), count)], _digits(draw(0, 10**4, count), 4)]
-        school.append(draw(ord("A"), ord("Z") + 1, count).astype(np.uint8))
-        return pc.binary_join_element_wise(
-            NUMBERS.take(pa.array(home + 1)),
-            _texts(self.rfc[source]),
-            _texts(self.curp[source]),
-            *(self.tables.surnames.written.take(pa.array(written[:, place])) for place in (0, 1)),
-            self.tables.given.written.take(pa.array(written[:, 2])),
-            _texts(post),
-            _texts(np.column_stack(school)),
-            NUMBERS.take(pa.array(draw(0, len(NUMBERS), count))),
-            PAY_TEXTS.take(pa.array(draw(0, len(PAY_TEXTS), count))),
-            b"|",
-        )
+    home = rng.integers(0, len(STATES) - 1, count)
+    born = pa.array(STATES).take(
+        pa.array(np.where(rng.random(count) < BORN_ELSEWHERE, rng.integers(0, len(STATES), count), home))
+    )
+    head = _join(pc.utf8_slice_codeunits(a, 0, 2), *(pc.utf8_slice_codeunits(each, 0, 1) for each in (b, c)))
+    head = pc.if_else(pc.is_in(head, pa.array(RUDE)), pc.utf8_replace_slice(head, 1, 2, "X"), head)
+    rest = _join(pc.if_else(woman, "M", "H"), born, *(pc.utf8_slice_codeunits(each, 2, 3) for each in (a, b, c)))
+    who = _join(head, rest).dictionary_encode().indices.to_numpy().astype(np.int64)
+    days, digits = _distinct_dates(who, block, blocks, rng)
+    begin = _join(head, DATES.take(pa.array(days)))
+    curps = _join(begin, rest, _digits(digits, 1))
+    check = _check_digits(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17))
+    styles = _choose(STYLES, count, rng)
+    names = [first, second, given]
+    return _People(
+        home=home,
+        rfc=_join(begin, _pick(HOMOCLAVES, count, rng)),
+        curp=_spoil(_join(curps, _digits(check, 1)), rng),
+        names=names,
+        written=[_spell(each, styles) for each in names],
+    )
 
 
 def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
     """Yield the lines of the file, block by block, and add to `counts`.
 
-    Rows of a person's further posts come after his first, half of them in a later block.
+    Rows of a person's further posts come after his first, half of them in the next block.
     """
     blocks = -(-rows // BLOCK_ROWS)
     if blocks > MAX_BLOCKS:
         raise ValueError(f"rows={rows:,} is more than {MAX_BLOCKS * BLOCK_ROWS:,}: CURPs would not stay distinct")
-    tables = _Tables(rows, np.random.default_rng([seed, 0]))
-    waiting = pa.array([], pa.binary())
+    rng = np.random.default_rng([seed, 0])
+    tables = (
+        _Names(SURNAMES, SURNAME_ENDINGS, rows, rng, is_given=False),
+        _Names(_given_names(MEN), MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng, is_given=True),
+        _Names(_given_names(WOMEN), WOMEN_ENDINGS, rows * WOMEN_SHARE, rng, is_given=True),
+    )
+    waiting = pa.array([], pa.string())
     for block in range(blocks):
         rng = np.random.default_rng([seed, 1 + block])
-        last = block == blocks - 1
         size = rows * (block + 1) // blocks - rows * block // blocks
         repeats = round(size * REPEATS)
-        delayed = 0 if last else int(repeats * DELAYED)
-        now = rng.random(len(waiting)) < (2 if last else 0.5)
-        released, waiting = waiting.filter(pa.array(now)), waiting.filter(pa.array(~now))
-
-        count = size - len(released) - (repeats - delayed)
-        people, everyone = _People(tables, count, block, blocks, rng), np.arange(count)
-        source, written, conflicts = people.repeat(repeats)
-        counts.update(people=count, duplicates=repeats, conflicts=conflicts)
-
-        lines = people.lines(np.concatenate([everyone, source]), np.concatenate([people.written, written]))
-        here = len(lines) - delayed
-        # Each row's place: a person's is his number, a repeat's lies behind the person's, a released row's is anywhere.
-        behind = source[: repeats - delayed]
-        behind = behind + (count - behind) * rng.random(len(behind))
-        places = np.concatenate([everyone, behind, rng.random(len(released)) * count])
-        waiting = pa.concat_arrays([waiting, lines.slice(here).take(pa.array(np.arange(delayed)))])
-        yield pa.concat_arrays([lines.slice(0, here), released]).take(pa.array(np.argsort(places, kind="stable")))
+        now = repeats if block == blocks - 1 else repeats - repeats // 2
+        count = size - len(waiting) - now
+        people, everyone = _make_people(tables, count, block, blocks, rng), np.arange(count)
+        who = rng.integers(0, count, repeats)
+        again = people.misspell(who, rng)
+        same = (
+            pc.equal(names, written.take(pa.array(who))) for names, written in zip(again, people.written, strict=True)
+        )
+        alike = pc.and_(pc.and_(*itertools.islice(same, 2)), next(same))
+        counts.update(people=count, duplicates=repeats, conflicts=repeats - (pc.sum(alike).as_py() or 0))
+        first, further = people.lines(everyone, people.written, rng), people.lines(who, again, rng)
+        # Each row's place: a person's is his number, a repeat's lies behind the person's, a waiting row's is anywhere.
+        behind = who[:now] + (count - who[:now]) * rng.random(now)
+        places = np.concatenate([everyone, behind, rng.random(len(waiting)) * count])
+        lines = pa.concat_arrays([first, further.slice(0, now), waiting])
+        waiting = further.slice(now)
+        yield lines.take(pa.array(np.argsort(places, kind="stable")))
 
 
 def target_files(path: str, files: int) -> list[Path]:
@@ -496,24 +327,6 @@ def target_files(path: str, files: int) -> list[Path]:
     return [whole.with_name(f"{whole.stem}-{i:05d}-of-{files:05d}{whole.suffix}") for i in range(files)]
 
 
-def _text(lines: pa.Array) -> memoryview:
-    """Return the bytes of all lines, one after the other, without a copy."""
-    _, offsets, data = lines.buffers()
-    ends = np.frombuffer(offsets, np.int32, len(lines) + 1, lines.offset * 4)
-    return memoryview(data)[ends[0] : ends[-1]]
-
-
-def _pieces(blocks: Iterator[pa.Array], count: int, rest: list[pa.Array]) -> Iterator[pa.Array]:
-    """Yield the next `count` lines of `blocks`; what is left of a block waits in `rest`."""
-    while count:
-        lines = rest.pop() if rest else next(blocks)
-        piece = lines.slice(0, count)
-        if len(piece) < len(lines):
-            rest.append(lines.slice(len(piece)))
-        count -= len(piece)
-        yield piece
-
-
 def sample_names(
     path: str, *, rows: int = 1_256_438, seed: int = 2012, files: int = 1, hostile: bool = False
 ) -> dict[str, Any]:
@@ -521,7 +334,7 @@ def sample_names(
 
     The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their
     names when all are complete, in place of what had those names; until then they are hidden files beside them. Takes
-    about 2 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
+    about 3 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
 
     Args:
       hostile: also write rows that a job has to reject, in the middle and at the end of each file.
@@ -530,26 +343,32 @@ def sample_names(
       rows: without header and hostile rows; rows = people + duplicates.
       people: distinct CURPs.
       duplicates: rows whose CURP came before.
-      conflicts: duplicates whose names differ from the first row's; also the number of CURPs with differing names.
+      conflicts: duplicates whose names differ from the first row's.
       hostile: rows to be rejected, by reason.
       files: names of the files written.
     """
     if rows < 0 or files < 1:
         raise ValueError(f"rows={rows} must be 0 or more and files={files} at least 1")
     targets = target_files(path, files)
-    counts, insertions = Counter(people=0, duplicates=0, conflicts=0), 0
+    counts, insertions, at = Counter(people=0, duplicates=0, conflicts=0), files * hostile, 0
     insertion = "".join(line for lines in HOSTILE.values() for line in lines if hostile).encode()
-    blocks, rest = _blocks(rows, seed, counts), list[pa.Array]()
+    bounds = [rows * i // files for i in range(files + 1)]
     targets[0].parent.mkdir(parents=True, exist_ok=True)
     with storage.published(targets) as parts:
-        for i, part in enumerate(parts):
-            with part.open("wb") as out:
-                out.write(f"{HEADER}\n".encode("latin-1"))
-                for piece in _pieces(blocks, rows * (i + 1) // files - rows * i // files, rest):
-                    middle = len(piece) // 2
-                    out.writelines([_text(piece.slice(0, middle)), insertion, _text(piece.slice(middle))])
+        for part in parts:
+            part.write_text(f"{HEADER}\n", encoding="latin-1")
+        for block in _blocks(rows, seed, counts):
+            for part, start, end in zip(parts, bounds, bounds[1:], strict=False):
+                lines = block.slice(max(0, start - at), max(0, end - max(start, at))).to_pylist()
+                if lines:
+                    middle = len(lines) // 2
+                    with part.open("ab") as out:
+                        for half, after in ((lines[:middle], insertion), (lines[middle:], b"")):
+                            out.write("".join(half).encode("latin-1") + after)
                     insertions += hostile
+            at += len(block)
+        for part in parts:
+            with part.open("ab") as out:
                 out.write(insertion)
-                insertions += hostile
     rejects = {reason: len(lines) * insertions for reason, lines in HOSTILE.items()}
     return {"rows": rows, **counts, "hostile": rejects, "files": [str(target) for target in targets]}

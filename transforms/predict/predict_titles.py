@@ -20,7 +20,6 @@ from molino.transforms.models.embed import ask_tensorflow, code_mark
 from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
@@ -135,9 +134,29 @@ def predict_titles(
     return pa.RecordBatch.from_arrays(columns, schema=schema), odd
 
 
-def _predict(
-    parts: Parts, lines: LineTable, *, classifier: Classifier, schema: pa.Schema, folder: str, not_finite: str
+class PredictedTitles(NamedTuple):
+    """What `predict_parts` gives: staged files of predictions, raw rejects, and counters."""
+
+    files: beam.PCollection[StagedFile]
+    rejects: beam.PCollection[pa.RecordBatch]
+    counters: beam.PCollection[Counters]
+
+
+def predict_parts(
+    parts: Parts,
+    *,
+    lines: LineTable,
+    classifier: Classifier,
+    folder: str,
+    not_finite: str = "reject",
+    schema: pa.Schema = PREDICTED,
 ) -> Iterator[object]:
+    """Predict the category of every title and write a shard. Memory: the rows of one block, and the classifier.
+
+    Args:
+      folder: the run's staging folder.
+      not_finite, schema: see `predict_titles`.
+    """
     counters: dict[str, int] = {"predictions": 0}
     rejects: list[pa.RecordBatch] = []
 
@@ -162,37 +181,3 @@ def _predict(
     for batch in rejects:
         yield beam.pvalue.TaggedOutput("rejects", batch)
     yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
-
-
-class PredictedTitles(NamedTuple):
-    """What `PredictTitles` gives: staged files of predictions, raw rejects, and counters."""
-
-    files: beam.PCollection[StagedFile]
-    rejects: beam.PCollection[pa.RecordBatch]
-    counters: beam.PCollection[Counters]
-
-
-@dataclasses.dataclass(kw_only=True)
-class PredictTitles(NamedOutputs):
-    """Predict the category of every title and write a shard for each `Parts`.
-
-    Input: `Parts` of titles. Memory: the rows of one block per worker thread, and the classifier.
-
-    Attributes:
-      classifier: as planned.
-      lines: the LineTable of the read, one element.
-      folder: the run's staging folder.
-      not_finite: what becomes of titles whose scores are not finite.
-      schema: what is written: PREDICTED, and the columns that are carried.
-    """
-
-    classifier: Classifier
-    lines: beam.PCollection
-    folder: str
-    not_finite: str = "reject"
-    schema: pa.Schema = PREDICTED
-
-    def expand(self, parts: beam.PCollection) -> PredictedTitles:
-        arguments = {name: getattr(self, name) for name in ("classifier", "folder", "not_finite", "schema")}
-        arguments |= {"lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "PredictTitles" >> ParDoInto(into=PredictedTitles, call=_predict, arguments=arguments)

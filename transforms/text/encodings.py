@@ -97,27 +97,25 @@ def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[s
     return counts | {name: Sighting(len(numbers), position + numbers[0]) for name, numbers in found.items() if numbers}
 
 
-def encoding_warnings(counters: Mapping[str, int], encoding: str, command: CommandLine) -> list[DataWarning]:
-    """Return what the lines of all texts, as `count_doubts` counted them, say against the encoding."""
-    utf8, controls, other = (counters.get(name, 0) for name in (UTF8, CONTROLS, OTHER))
-    warnings = []
-    if utf8 and utf8 > MOST * (utf8 + controls + other):
-        told = f"of {utf8 + controls + other:,} lines beyond ASCII, read as {encoding}, {int(utf8):,} are valid UTF-8"
-        remedy = f"right would be: {command.again(encoding='utf-8')}"
-        warnings.append(DataWarning("text.encoding", told, int(utf8), example_of(counters, UTF8), remedy))
-    if controls:
-        told = f"lines with characters that latin-1 has for no text (0x80 to 0x9F): {int(controls):,}"
-        remedy = "is it cp1252, cp850 or mac-roman? Choose --encoding"
-        warnings.append(DataWarning("text.encoding", told, int(controls), example_of(counters, CONTROLS), remedy))
-    return warnings
-
-
 def warn_of_text(counters: Mapping[str, int], *, encoding: str, command: CommandLine) -> list[DataWarning]:
-    """Return what is doubtful about delimited text that was read, from the counters of the run."""
-    warnings = encoding_warnings(counters, encoding, command)
-    found = counters.get(STRAY, 0)
-    if not found:
-        return warnings
-    text = f"{found:,} records have a quote within a field that is not quoted; it was taken for a letter"
-    remedy = "write it twice, in a quoted field"
-    return [*warnings, DataWarning("text.quotes", text, int(found), example_of(counters, STRAY), remedy)]
+    """Return what is doubtful about delimited text that was read: what its lines say against the encoding, and quotes.
+
+    Args:
+      counters: of the run, with those of `count_doubts`.
+    """
+    utf8, controls, other, stray = (int(counters.get(name, 0)) for name in (UTF8, CONTROLS, OTHER, STRAY))
+    beyond = utf8 + controls + other
+    warnings = []
+    if utf8 > MOST * beyond:
+        told = f"of {beyond:,} lines beyond ASCII, read as {encoding}, {utf8:,} are valid UTF-8"
+        remedy = f"right would be: {command.again(encoding='utf-8')}"
+        warnings.append(DataWarning("text.encoding", told, utf8, example_of(counters, UTF8), remedy))
+    if controls:
+        told = f"lines with characters that latin-1 has for no text (0x80 to 0x9F): {controls:,}"
+        remedy = "is it cp1252, cp850 or mac-roman? Choose --encoding"
+        warnings.append(DataWarning("text.encoding", told, controls, example_of(counters, CONTROLS), remedy))
+    if stray:
+        told = f"{stray:,} records have a quote within a field that is not quoted; it was taken for a letter"
+        remedy = "write it twice, in a quoted field"
+        warnings.append(DataWarning("text.quotes", told, stray, example_of(counters, STRAY), remedy))
+    return warnings

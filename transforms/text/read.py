@@ -55,14 +55,10 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
         yield from read_groups(span, text)
         return
     doubts: list[Mapping[str, int]] = []
-    if source.kind == "plain" and not text.quote:
-        whole = iter([_span_bytes(span, text.max_line_bytes)])
-        blocks = _doubted(whole, text, span.number << LINE_BITS, doubts)
-        yield parse_lines(next(blocks), source, text, span.number, 0)
-    else:
-        lines = _line_blocks(source, block_bytes, text.max_line_bytes)
-        blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
-        yield from (parse_quoted if text.quote else _parse_blocks)(blocks, source, text, span.number)
+    whole = source.kind == "plain" and not text.quote
+    lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
+    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
+    yield from (parse_quoted if text.quote else _parse_blocks)(blocks, source, text, span.number)
     if any(doubts):
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
 
@@ -75,9 +71,8 @@ def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[Text
     pieces, counts = split_sources([source], piece_bytes), []
     text = source.format_of(text)
     for piece in pieces:
-        records, longest = 0, text.max_line_bytes
-        plain = source.kind == "plain"
-        for block in [_span_bytes(piece, longest)] if plain else _line_blocks(source, piece_bytes, longest):
+        records = 0
+        for block in _span_lines(piece, piece_bytes, text.max_line_bytes, whole=source.kind == "plain"):
             if text.quote and text.quote.encode() in block:
                 pieces = split_sources([source], piece_bytes, quoted=True)
                 return text, pieces, [sum(chunk.records for chunk in _read_span(pieces[0], text, piece_bytes))]
@@ -106,6 +101,11 @@ def _doubted(
 
 def _count_ends(block: bytes) -> int:
     return block.count(b"\n") + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
+
+
+def _span_lines(span: Span, size: int, max_line: int, *, whole: bool) -> Iterator[bytes]:
+    """Yield the lines of a span: all at once, which only a plain text can be read, or in blocks of about `size`."""
+    return iter([_span_bytes(span, max_line)]) if whole else _line_blocks(span.source, size, max_line)
 
 
 def _span_bytes(span: Span, max_line: int) -> bytes:

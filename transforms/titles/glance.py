@@ -8,25 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molino.transforms.models.embed import Model, embed_many, open_embedder
+from molino.transforms.models.embed import Coverage, Model, embed_many, open_embedder
 from molino.transforms.titles.keys import SPLITS
 
 LONGEST = 1000  # characters: longer titles are counted as of so many
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a model's vocabulary knows of some titles.
-
-    Attributes:
-      titles, tokens, unknown: how many there are; `unknown` of the tokens are not in the vocabulary.
-      words: how often each unknown token occurs.
-    """
-
-    titles: int
-    tokens: int
-    unknown: int
-    words: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,20 +27,20 @@ class Glance:
 
     groups: Mapping[tuple[str, str | None, str], int]
     lengths: np.ndarray
-    known: Mapping[str, Known]
+    known: Mapping[str, Coverage]
     sample: pa.Table
 
 
 def combine_glances(glances: Sequence[Glance]) -> Glance:
     """Return what all show together; the sample in the order of turns."""
     groups: Counter[tuple[str, str | None, str]] = Counter()
-    known: dict[str, Known] = {}
+    known: dict[str, Coverage] = {}
     for glance in glances:
         groups.update(glance.groups)
         for name, one in glance.known.items():
-            before = known.get(name, Known(titles=0, tokens=0, unknown=0, words={}))
+            before = known.get(name, Coverage())
             sums = {of: getattr(before, of) + getattr(one, of) for of in ("titles", "tokens", "unknown")}
-            known[name] = Known(**sums, words=Counter(before.words) + Counter(one.words))
+            known[name] = Coverage(**sums, words=Counter(before.words) + Counter(one.words))
     samples = [glance.sample for glance in glances if len(glance.sample)]
     return Glance(
         groups=groups,
@@ -89,12 +74,7 @@ def glance_at(kept: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model
             groups[what, values[cell // len(SPLITS)], SPLITS[cell % len(SPLITS)]] += int(cells[cell])
     lengths = np.minimum(pc.utf8_length(kept["title"]).to_numpy(), LONGEST)
     close = kept["title"].slice(0, _first(turns, KNOWN_TITLES / titles))
-    known = {}
-    for model in models:
-        if model.kind == "table":
-            found = open_embedder(model).coverage(close)
-            words = dict(zip(found.counts["token"].to_pylist(), found.counts["count"].to_pylist(), strict=True))
-            known[model.name] = Known(titles=len(close), tokens=found.tokens, unknown=found.unknown, words=words)
+    known = {model.name: open_embedder(model).coverage(close) for model in models if model.kind == "table"}
     few = kept.slice(0, _first(turns, MAP_TITLES / titles))
     sample = pa.table({"turn": turns[: len(few)], "category": few["category"].dictionary_decode()})
     vectors = embed_many([open_embedder(model) for model in models], few["title"])

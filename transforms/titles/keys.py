@@ -3,6 +3,7 @@
 All are 64-bit hashes of the title and the options, the same in every process. The hot ones are compiled.
 """
 
+import dataclasses
 import functools
 import unicodedata
 
@@ -15,6 +16,7 @@ from molino.transforms.models.nnlm import buffers, compiled, fingerprint64, inli
 
 U = np.uint64
 SPLITS = ("train", "validation", "test")
+OWN = "own_split"  # of rows, int8, where the input says the splits
 LOW = U(0xFFFFFFFF)
 TABLE = 1 << 16  # code points that the compiled loop folds; titles with others are folded before
 SEPARATOR = -1
@@ -50,21 +52,34 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 _finish = inlined(_mixed)
 
 
-def block_hashes(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Return what the block of a row follows from: rows of one title have the same, for they share the high half."""
-    return mix(ids.view(U) >> U(32), seed, 0)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`.
 
+    Attributes:
+      seed: of the hashes that decide both.
+      validation, test: shares of the titles, from 0 to 1.
+    """
 
-def turns(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Return what rows are ordered by within a block: distinct for distinct ids."""
-    return mix(ids, seed, 1)
+    seed: int
+    validation: float
+    test: float
 
+    def block(self, rows: pa.RecordBatch) -> pa.Array:
+        """Return what the rows' blocks follow from, uint64: rows of one title have the same, of the ids' high half."""
+        return pa.array(mix(rows["id"].to_numpy().view(U) >> U(32), self.seed, 0))
 
-def split_numbers(keys: np.ndarray, seed: int, validation: float, test: float) -> np.ndarray:
-    """Return the split of every near key: (n,) int8, an index of SPLITS."""
-    part = mix(keys, seed, 2) >> U(11)  # 53 bits, which a float holds
-    held_out, tested = round((validation + test) * 2**53), round(test * 2**53)
-    return (part < U(held_out)).astype(np.int8) + (part < U(tested)).astype(np.int8)
+    def turn(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Return what rows are ordered by within a block, uint64: distinct for distinct ids."""
+        return mix(rows["id"].to_numpy(), self.seed, 1)
+
+    def split(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Return the rows' splits, as indices of SPLITS: (n,) int8; those of the input where it has any."""
+        if OWN in rows.schema.names:
+            return rows[OWN].to_numpy()
+        part = mix(rows["near"].to_numpy(), self.seed, 2) >> U(11)  # 53 bits, which a float holds
+        held_out, tested = round((self.validation + self.test) * 2**53), round(self.test * 2**53)
+        return (part < U(held_out)).astype(np.int8) + (part < U(tested)).astype(np.int8)
 
 
 def fold(text: str) -> str:

@@ -31,8 +31,6 @@ from molino.transforms.files import storage
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.processes import run_module
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.gather import Gather
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.merge import sum_category_counts
 from molino.transforms.warnings import DataWarning, example_of
@@ -66,14 +64,14 @@ class Labels:
         return labels.take(categories.indices).fill_null(-1)
 
 
-def number_categories(counts: pa.Table) -> Labels:
-    """Return the labels that titles give their categories, counted as COUNTS.
+def number_categories(tables: Sequence[pa.Table]) -> Labels:
+    """Return the labels that titles give their categories, counted in tables of COUNTS.
 
     In the order of tensorflow-transform's vocabularies: most titles in training first; of equals the one whose UTF-8
     comes last. The table ends with the categories that training has no title of, in the order of their UTF-8, and null.
     """
     rows: dict[str | None, list[int]] = {}
-    for row in counts.to_pylist():
+    for row in sum_category_counts(tables).to_pylist():
         rows.setdefault(row["category"], [0, 0, 0])[row["split"]] += row["titles"]
     known = [category for category in rows if category is not None]
     trained = sorted(
@@ -246,11 +244,15 @@ def _settle(folder: Path) -> None:
         path.write_bytes(message.SerializeToString(deterministic=True))
 
 
-def _label(tables: list[pa.Table]) -> Labels:
-    return number_categories(sum_category_counts(tables))
+class WrittenLabels(NamedTuple):
+    """What `write_labels` gives: the staged table and transform graph, and what they count."""
+
+    files: beam.PCollection[StagedFile]
+    counters: beam.PCollection[Counters]
 
 
-def _write(labels: Labels, folder: str) -> Iterator[object]:
+def write_labels(labels: Labels, *, folder: str) -> Iterator[object]:
+    """Write the table of labels, and the graph from category to label, to the staging folder of a run."""
     batches = labels.table.combine_chunks().to_batches()
     yield from write_if_any(batches, schema=LABELS, folder=folder, dataset="labels", key=(0,))
     if len(labels.categories):
@@ -271,35 +273,6 @@ def count_labels(labels: Labels) -> dict[str, int]:
         "unlabeled": sum(pc.sum(unlabeled[split]).as_py() or 0 for split in SPLITS),
     }
     return counted | {f"split.{split}": pc.sum(table[split]).as_py() or 0 for split in SPLITS}
-
-
-class NumberedCategories(NamedTuple):
-    """What `LabelCategories` gives: one Labels, the staged table and transform graph, and their counters."""
-
-    labels: beam.PCollection[Labels]
-    files: beam.PCollection[StagedFile]
-    counters: beam.PCollection[Counters]
-
-
-class _Written(NamedTuple):
-    files: beam.PCollection[StagedFile]
-    counters: beam.PCollection[Counters]
-
-
-@dataclasses.dataclass(kw_only=True)
-class LabelCategories(NamedOutputs):
-    """Number the categories by their titles in training. Input: tables of molino.transforms.titles.merge.COUNTS.
-
-    Attributes:
-      folder: the run's staging folder.
-    """
-
-    folder: str
-
-    def expand(self, counts: beam.PCollection) -> NumberedCategories:
-        labels = counts | "Number" >> Gather(into=_label).with_output_types(Labels)
-        written = labels | "WriteLabels" >> ParDoInto(into=_Written, call=_write, arguments={"folder": self.folder})
-        return NumberedCategories(labels, *written)
 
 
 if __name__ == "__main__":

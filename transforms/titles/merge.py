@@ -1,8 +1,7 @@
 """Titles: rows to keys, copies to one row with a count, and titles of two categories beside each other."""
 
-import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -15,12 +14,11 @@ from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.models.finite import REASON, are_finite
 from molino.transforms.rows.batches import first_appearance_codes
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
 from molino.transforms.text.sources import KEPT
-from molino.transforms.titles.keys import SPLITS, block_hashes, near_keys, split_numbers, title_ids, turns
+from molino.transforms.titles.keys import OWN, SPLITS, Draw, near_keys, title_ids
 
 CODED = pa.dictionary(pa.int32(), pa.string())
 # Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
@@ -36,7 +34,6 @@ ROWS = pa.schema(
     ]
 )
 NULLABLE = ("label_quality", "language", "category")
-OWN = "own_split"  # int8, where the input says the splits
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), 0),
     **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
@@ -48,34 +45,6 @@ def keyed_schema(schema: pa.Schema) -> pa.Schema:
     """Return the schema of keyed rows: ROWS, the input's own split where it is read, and the columns carried."""
     own = [pa.field(OWN, pa.int8())] if "split" in schema.names else []
     return pa.schema([*ROWS, *own, *(field for field in schema if field.name.startswith(KEPT))])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Draw:
-    """How titles are shuffled and split.
-
-    Attributes:
-      seed: of the hashes that decide both.
-      validation, test: shares of the titles, from 0 to 1.
-    """
-
-    seed: int
-    validation: float
-    test: float
-
-    def block(self, rows: pa.RecordBatch) -> pa.Array:
-        """Return what the rows' blocks follow from."""
-        return pa.array(block_hashes(rows["id"].to_numpy(), self.seed))
-
-    def turn(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Return what rows are ordered by within a block."""
-        return turns(rows["id"].to_numpy(), self.seed)
-
-    def split(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Return the rows' splits, as indices of SPLITS: (n,) int8; those of the input where it has any."""
-        if OWN in rows.schema.names:
-            return rows[OWN].to_numpy()
-        return split_numbers(rows["near"].to_numpy(), self.seed, self.validation, self.test)
 
 
 def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -102,46 +71,39 @@ def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 class KeyedTitles(NamedTuple):
-    """What `KeyTitles` gives: batches of `keyed_schema`, and raw rejects."""
+    """What `key_or_reject` gives: batches of `keyed_schema`, and raw rejects."""
 
     rows: beam.PCollection[pa.RecordBatch]
     rejects: beam.PCollection[pa.RecordBatch]
 
 
-@dataclasses.dataclass(kw_only=True)
-class KeyTitles(NamedOutputs):
+def key_or_reject(
+    rows: pa.RecordBatch, *, without_category: bool = False, models: Sequence[Model] = ()
+) -> Iterator[object]:
     """Give titles their id and the key of what is nearly the same.
 
-    Attributes:
+    Args:
       without_category: keep titles that have no category; else they are rejects.
       models: of which titles whose vectors are not finite are rejects.
     """
-
-    without_category: bool = False
-    models: Sequence[Model] = ()
-
-    def expand(self, rows: beam.PCollection) -> KeyedTitles:
-        return rows | "Key" >> ParDoInto(into=KeyedTitles, call=self._key)
-
-    def _key(self, rows: pa.RecordBatch) -> Iterator[object]:
-        keyed = key_titles(rows)
-        category = keyed["category"]
-        faults = {"no_category": category.is_null()} if category.null_count and not self.without_category else {}
-        # a vocabulary is a text file with a category on each line
-        broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
-        if pc.any(broken).as_py():
-            faults["bad_category"] = broken.take(category.indices).fill_null(False)
-        if OWN in keyed.schema.names and keyed[OWN].null_count:
-            faults["bad_split"] = keyed[OWN].is_null()
-        for reason, rows_at in faults.items():
-            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
-        if faults:
-            keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
-        if self.models and not (good := are_finite(keyed["title"], self.models)).all():
-            yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(pa.array(~good)), REASON))
-            keyed = keyed.filter(pa.array(good))
-        if keyed.num_rows:
-            yield keyed
+    keyed = key_titles(rows)
+    category = keyed["category"]
+    faults = {"no_category": category.is_null()} if category.null_count and not without_category else {}
+    # a vocabulary is a text file with a category on each line
+    broken = pc.match_substring_regex(category.dictionary, "[\r\n]")
+    if pc.any(broken).as_py():
+        faults["bad_category"] = broken.take(category.indices).fill_null(False)
+    if OWN in keyed.schema.names and keyed[OWN].null_count:
+        faults["bad_split"] = keyed[OWN].is_null()
+    for reason, rows_at in faults.items():
+        yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(rows_at), reason))
+    if faults:
+        keyed = keyed.filter(pc.invert(functools.reduce(pc.or_, faults.values())))
+    if models and not (good := are_finite(keyed["title"], models)).all():
+        yield beam.pvalue.TaggedOutput("rejects", reject_titles(keyed.filter(pa.array(~good)), REASON))
+        keyed = keyed.filter(pa.array(good))
+    if keyed.num_rows:
+        yield keyed
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
@@ -243,7 +205,7 @@ def count_categories(parts: Parts, draw: Draw) -> pa.Table:
 COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", pa.int64())])
 
 
-def sum_category_counts(tables: Iterator[pa.Table] | list[pa.Table]) -> pa.Table:
+def sum_category_counts(tables: Iterable[pa.Table]) -> pa.Table:
     """Add up tables of COUNTS; ordered by category and split, null last."""
     joined = pa.concat_tables([COUNTS.empty_table(), *(table.cast(COUNTS) for table in tables)])
     grouped = joined.group_by(["category", "split"], use_threads=False).aggregate([("titles", "sum")])

@@ -1,19 +1,22 @@
 """The report of the titles job: what the titles are, how they are split, and what the models know of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.titles import COUNTERS, REASONS
-from molino.transforms.models.embed import Model
+from molino.transforms.models.embed import Coverage, Model
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
 from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
-from molino.transforms.titles.glance import LONGEST, Glance, Known
+from molino.transforms.titles.glance import LONGEST, Glance, combine_glances
 from molino.transforms.titles.keys import SPLITS
+from molino.transforms.titles.labels import Labels
 
 TOP = 20
 TOP_LANGUAGES = 12
@@ -80,6 +83,14 @@ def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], fac
         ],
         sections=sections,
     )
+
+
+def write_titles_report(
+    glances: list[Glance], counters: Mapping[str, int], run: Any, *, labels: Labels, models: Sequence[Model]
+) -> Iterator[StagedFile]:
+    """Stage the report; nothing but the data and the options goes into it."""
+    report = titles_report(combine_glances(glances), labels.table, models, RunFacts.of(run, counters, TERMS))
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
 
 
 def _splits(glance: Glance, labels: pa.Table) -> Section:
@@ -209,7 +220,7 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
     return Section("What the models know", text, tables)
 
 
-def _word_table(known: Known, names: str) -> Table:
+def _word_table(known: Coverage, names: str) -> Table:
     order = sorted(known.words.items(), key=lambda item: (-item[1], item[0]))[:TOP]
     rows = [(word if word else Term("", "the empty token"), n, share(n, known.unknown)) for word, n in order]
     columns = (Column("Token"), Column("Times", "count"), Column("Share of the unknown", "share", bar=True))

@@ -17,14 +17,13 @@ from molino.transforms.models.embed import Model, embed_many, open_embedder
 from molino.transforms.models.finite import COUNTER
 from molino.transforms.parquet.shards import Layout, ShardWriter, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.glance import Glance, combine_glances, glance_at
-from molino.transforms.titles.keys import SPLITS, split_names
+from molino.transforms.titles.keys import OWN, SPLITS, Draw, split_names
 from molino.transforms.titles.labels import Labels
-from molino.transforms.titles.merge import NULLABLE, OWN, Draw, find_conflicting_titles, find_contradicted, merge_titles
+from molino.transforms.titles.merge import NULLABLE, find_conflicting_titles, find_contradicted, merge_titles
 from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
@@ -161,9 +160,26 @@ def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
 
 
-def _write(
-    parts: Parts, labels: Labels, lines: LineTable, *, draw: Draw, columns: TitleColumns, folder: str
+class WrittenTitles(NamedTuple):
+    """What `write_titles` gives; one Glance a shard."""
+
+    files: beam.PCollection[StagedFile]
+    glances: beam.PCollection[Glance]
+    counters: beam.PCollection[Counters]
+
+
+def write_titles(
+    parts: Parts, *, labels: Labels, lines: LineTable, draw: Draw, columns: TitleColumns, folder: str
 ) -> Iterator[object]:
+    """Merge copies, add label, split and vectors; write a shard of each split and one of conflicts.
+
+    Memory: the rows of one block and the vectors of one row group, and the models.
+
+    Args:
+      parts: rows of `merge.ROWS`, whose blocks hold all rows of their titles.
+      draw: order and split.
+      folder: the run's staging folder.
+    """
     conflicts: list[pa.RecordBatch] = []
     glances: list[Glance] = []
     counters: dict[str, int] = {"titles": 0, "duplicates": 0, "conflicts": 0, "conflicting_titles": 0}
@@ -211,38 +227,3 @@ def _write(
     yield from write_if_any(held, schema=CONFLICTS, dataset="conflicts", layout=Layout(plain=PLAIN), **place)
     yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
     yield beam.pvalue.TaggedOutput("glances", combine_glances(glances))
-
-
-class WrittenTitles(NamedTuple):
-    """What `WriteTitles` gives; one Glance a shard."""
-
-    files: beam.PCollection[StagedFile]
-    glances: beam.PCollection[Glance]
-    counters: beam.PCollection[Counters]
-
-
-@dataclasses.dataclass(kw_only=True)
-class WriteTitles(NamedOutputs):
-    """Merge copies, add label, split and vectors; write a shard of each split and one of conflicts for each `Parts`.
-
-    Input: `Parts` of `merge.ROWS`, whose blocks hold all rows of their titles. Memory: the rows of one
-    block and the vectors of one row group per worker thread, and the models.
-
-    Attributes:
-      labels: the numbers of the categories, one element.
-      lines: the LineTable of the read, one element.
-      draw: order and split.
-      columns: what is written.
-      folder: the run's staging folder.
-    """
-
-    labels: beam.PCollection
-    lines: beam.PCollection
-    draw: Draw
-    columns: TitleColumns
-    folder: str
-
-    def expand(self, parts: beam.PCollection) -> WrittenTitles:
-        arguments: dict[str, Any] = {"draw": self.draw, "columns": self.columns, "folder": self.folder}
-        arguments |= {"labels": beam.pvalue.AsSingleton(self.labels), "lines": beam.pvalue.AsSingleton(self.lines)}
-        return parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=_write, arguments=arguments)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from molino.jobs.names import JUNK
 from molino.transforms.names import count as module
 from molino.transforms.names.count import NameTables, finish_tables, partial_tables, sum_counts
-from molino.transforms.names.views import to_csv
+from molino.transforms.names.report import to_csv
 
 PERSON = st.tuples(
     st.sampled_from(["GARCIA", "MUÑOZ", "NULL", "", "X"]),
@@ -81,7 +81,7 @@ def test_the_tables_are_those_of_pandas(people, min_count, cuts):
 @settings(deadline=None)
 @given(st.lists(PERSON, max_size=40))
 def test_births_are_those_of_pandas(people):
-    births = module.sum_births([module.count_births(batch_of(people)), module.count_births(batch_of([]))])
+    births = module.sum_births([module.count_births((0, [batch_of(each)])) for each in (people, [])])
     found = {(row["birth_year"], row["sex"]): row["people"] for row in births.to_pylist()}
     expected = pd.Series([(p[4], p[3]) for p in people]).value_counts().to_dict() if people else {}
     assert found == expected

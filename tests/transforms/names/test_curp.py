@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molino.transforms.names import curp
-from molino.transforms.names.curp import VerifyCurp, curp_faults, curp_matrix, normalize_curp, parse_curp, protect_curp
+from molino.transforms.names.curp import (
+    VerifiedRows,
+    curp_faults,
+    curp_matrix,
+    normalize_curp,
+    parse_curp,
+    protect_curp,
+    verify_curps,
+)
+from molino.transforms.rows.outputs import ParDoInto
 
 DIGITS = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"
 FORM = re.compile(
@@ -97,7 +106,8 @@ def test_verify_counts_and_rejects_by_option():
     for reject in (False, True):
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             batches = pipeline | beam.Create([0]) | beam.Map(lambda _: batch).with_output_types(pa.RecordBatch)
-            out = batches | VerifyCurp(reject_invalid=reject)
+            how = {"reject_invalid": reject}
+            out = batches | ParDoInto(into=VerifiedRows, call=verify_curps, arguments=how)
             assert_that(
                 out.counters,
                 lambda found: np.testing.assert_equal(

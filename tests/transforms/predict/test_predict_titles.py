@@ -9,7 +9,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from molino.transforms.predict import predict_titles
-from molino.transforms.predict.predict_titles import Classifier, PredictTitles, spread
+from molino.transforms.predict.predict_titles import Classifier, PredictedTitles, predict_parts, spread
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION, LineTable
 
@@ -36,7 +37,8 @@ def test_nothing_warns_in_a_pipeline_of_someone_else(tmp_path, caplog, monkeypat
         parts = titles | PartitionRows(
             key=spread, schema=rows.schema, blocks=4, shards=1, order_by=POSITION, spill=None
         )
-        predicted = parts | PredictTitles(classifier=classifier, lines=lines, folder=str(tmp_path))
+        given = {"lines": beam.pvalue.AsSingleton(lines), "classifier": classifier, "folder": str(tmp_path)}
+        predicted = parts | ParDoInto(into=PredictedTitles, call=predict_parts, arguments=given)
         counts_of_files = predicted.files | "Files" >> beam.Reshuffle() | beam.Map(lambda file: file.rows)
         rejects = predicted.rejects | "Rejects" >> beam.Reshuffle() | beam.Map(lambda rows: rows.num_rows)
         counts = predicted.counters | "Counters" >> beam.Reshuffle() | beam.Map(lambda counts: counts["predictions"])

@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import operator
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,18 +13,21 @@ from apache_beam.testing.util import assert_that, equal_to
 from molino.jobs.names import COLUMNS
 from molino.schemas.rejects import REJECTS
 from molino.transforms.files.list_files import list_files
-from molino.transforms.names.count import CountNames, GatherBirths
-from molino.transforms.names.curp import VerifyCurp
-from molino.transforms.names.people import NAMES, DescribePeople, curp_of
+from molino.transforms.names.count import CountNames, count_births, sum_births
+from molino.transforms.names.curp import VerifiedRows, verify_curps
+from molino.transforms.names.people import NAMES, DescribedPeople, describe_people
 from molino.transforms.parquet.write import WriteParquet
 from molino.transforms.rows.batches import Counters
+from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.keep_first import KeepFirstPerKey
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION
 from molino.transforms.text.read import GatherRejects, ReadDelimited
 from molino.transforms.text.sources import TextFormat, list_sources
 from molino.transforms.warnings import Sighting
 
+CURP_OF = operator.itemgetter("curp")
 ROOT = Path(__file__).parents[3]
 TEXT = TextFormat(columns=COLUMNS, encoding="utf-8", delimiter="|")
 LINES = """CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR
@@ -42,18 +46,20 @@ def test_nothing_warns_in_a_pipeline_of_someone_else(tmp_path, caplog, spills):
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         sources = list_sources(list_files(str(tmp_path / "in.txt")).files, TEXT)
         read = pipeline | ReadDelimited(sources=sources, text=TEXT)
-        verified = read.rows | VerifyCurp(missing="reject")
+        how = {"missing": "reject"}
+        verified = read.rows | "Verify" >> ParDoInto(into=VerifiedRows, call=verify_curps, arguments=how)
         rejects = (read.rejects, verified.rejects) | beam.Flatten() | GatherRejects(lines=read.lines)
         first = (
             verified.rows
-            | PartitionRows(key=curp_of, schema=TEXT.schema, blocks=4, shards=2, order_by=POSITION, spill=spill)
+            | PartitionRows(key=CURP_OF, schema=TEXT.schema, blocks=4, shards=2, order_by=POSITION, spill=spill)
             | KeepFirstPerKey(key="curp", compare=NAMES)
         )
-        described = first.kept | DescribePeople(reference_year=2012, century=False)
+        how = {"reference_year": 2012, "century": False}
+        described = first.kept | ParDoInto(into=DescribedPeople, call=describe_people, arguments=how)
         tables = described.people | CountNames(
             conflicts=first.conflicts, min_count=1, junk=[], repair=True, partitions=1, spill=spill
         )
-        births = described.people | GatherBirths()
+        births = described.people | beam.Map(count_births) | Gather(into=sum_births)
         files = rejects.shards | WriteParquet(schema=REJECTS, folder=str(tmp_path), dataset="rejects")
         assert_that(tables | "People" >> beam.Map(lambda tables: tables.people), equal_to([1]), label="people")
         assert_that(births | "Ages" >> beam.Map(lambda births: births["age"][0].as_py()), equal_to([56]), label="ages")

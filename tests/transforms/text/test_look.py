@@ -13,7 +13,7 @@ from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import list_files
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text.command_line import CommandLine
-from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, encoding_warnings
+from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, warn_of_text
 from molino.transforms.text.fields import FILLED
 from molino.transforms.text.kinds import SIGNATURES
 from molino.transforms.text.look import look_at
@@ -224,15 +224,20 @@ def test_lines_that_speak_against_the_encoding_are_counted_line_by_line(end):
     data = end.join(["ANA", "MUÑOZ", "PEÑA", "EVA", "NÚÑEZ"]).encode()
     counts = count_doubts(data, "iso8859-1", 100, 80)
     assert (counts[UTF8], counts[UTF8].place, counts.get(OTHER)) == (3, 101, None)
-    (warning,) = encoding_warnings(counts, "latin-1", COMMAND)
+    (warning,) = warn_of_text(counts, encoding="latin-1", command=COMMAND)
     assert warning.remedy.endswith("--encoding utf-8")
     assert (
-        encoding_warnings(count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0, 80), "latin-1", COMMAND) == []
+        warn_of_text(
+            count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND
+        )
+        == []
     )
-    (controls,) = encoding_warnings(count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7, 80), "latin-1", COMMAND)
+    (controls,) = warn_of_text(
+        count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7, 80), encoding="latin-1", command=COMMAND
+    )
     assert (controls.count, controls.example) == (1, "8")
     mixed = ("PEÑA\n" * 5).encode("latin-1") + "MUÑOZ\n".encode()
-    assert encoding_warnings(count_doubts(mixed, "iso8859-1", 0, 80), "latin-1", COMMAND) == []
+    assert warn_of_text(count_doubts(mixed, "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND) == []
     assert count_doubts(mixed, "utf-8", 0, 80) == count_doubts(b"ANA", "iso8859-1", 0, 80) == {}
     assert count_doubts(mixed, "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
 

@@ -11,17 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.models.nnlm import fingerprint64
-from molino.transforms.titles.keys import (
-    SPLITS,
-    block_hashes,
-    fold,
-    mix,
-    near_keys,
-    split_names,
-    split_numbers,
-    title_ids,
-    turns,
-)
+from molino.transforms.titles.keys import SPLITS, Draw, fold, mix, near_keys, split_names, title_ids
 
 M = 2**64 - 1
 TITLES = st.lists(
@@ -108,9 +98,13 @@ def test_mixing_is_that_of_plain_python(values, seed):
     array = np.array(values, np.uint64)
     for use in range(3):
         assert mix(array, seed, use).tolist() == [plain_mix(value, seed, use) for value in values]
-    ids = array.view(np.int64)
-    assert block_hashes(ids, seed).tolist() == [plain_mix(value >> 32, seed, 0) for value in values]
-    assert turns(ids, seed).tolist() == [plain_mix(value, seed, 1) for value in values]
+    rows, draw = pa.record_batch({"id": array.view(np.int64)}), Draw(seed=seed, validation=0, test=0)
+    assert draw.block(rows).to_pylist() == [plain_mix(value >> 32, seed, 0) for value in values]
+    assert draw.turn(rows).tolist() == [plain_mix(value, seed, 1) for value in values]
+
+
+def split_numbers(keys, seed, validation, test):
+    return Draw(seed=seed, validation=validation, test=test).split(pa.record_batch({"near": keys}))
 
 
 def test_splits_have_the_asked_shares():

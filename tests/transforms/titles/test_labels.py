@@ -17,13 +17,23 @@ from molino.schemas.titles import LABELS
 from molino.transforms import processes
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import open_embedder
+from molino.transforms.rows.gather import Gather
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import labels as module
-from molino.transforms.titles.labels import LabelCategories, count_labels, make_graph, number_categories, warn_of_labels
-from molino.transforms.titles.merge import COUNTS, Draw, KeyTitles, count_categories
+from molino.transforms.titles.keys import Draw
+from molino.transforms.titles.labels import (
+    WrittenLabels,
+    count_labels,
+    make_graph,
+    number_categories,
+    warn_of_labels,
+    write_labels,
+)
+from molino.transforms.titles.merge import COUNTS, KeyedTitles, count_categories, key_or_reject
 from molino.transforms.titles.merge import ROWS as TITLE_ROWS
-from molino.transforms.titles.write import TitleColumns, WriteTitles
+from molino.transforms.titles.write import TitleColumns, WrittenTitles, write_titles
 
 ROWS = st.dictionaries(
     st.tuples(st.none() | st.text("AÑz 9,", min_size=1, max_size=3), st.integers(0, 2)), st.integers(1, 4), max_size=12
@@ -38,7 +48,7 @@ def counts_of(rows):
 @settings(deadline=None)
 @given(ROWS)
 def test_numbers_follow_from_training(rows):
-    labels = number_categories(counts_of(rows))
+    labels = number_categories([counts_of(rows)])
     table = labels.table.to_pylist()
     assert labels.table.schema == LABELS
     assert {row["category"] for row in table} == {category for category, _ in rows}
@@ -58,7 +68,7 @@ def test_numbers_follow_from_training(rows):
 
 
 def test_every_category_gets_its_number_and_others_none():
-    labels = number_categories(counts_of({("A", 0): 2, ("B", 0): 3, ("C", 1): 1}))
+    labels = number_categories([counts_of({("A", 0): 2, ("B", 0): 3, ("C", 1): 1})])
     given_rows = pa.array(["A", None, "C", "B", "D", "A"]).dictionary_encode()
     assert labels.number(given_rows).to_pylist() == [1, -1, -1, 0, -1, 1]
     assert labels.number(given_rows.slice(3)).to_pylist() == [0, -1, 1]
@@ -66,7 +76,7 @@ def test_every_category_gets_its_number_and_others_none():
 
 
 def test_no_rows_are_no_labels():
-    labels = number_categories(counts_of({}))
+    labels = number_categories([counts_of({})])
     assert (len(labels.table), labels.titles, len(labels.categories)) == (0, 0, 0)
 
 
@@ -96,7 +106,7 @@ analyze({shuffled!r}, None, "plain")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     plain = (tmp_path / "plain/transform_fn/assets/labels").read_bytes()
-    labels = number_categories(counts_of({(category, 0): n for category, n in CATEGORIES.items()}))
+    labels = number_categories([counts_of({(category, 0): n for category, n in CATEGORIES.items()})])
     graph = make_graph(labels)
     assert graph["transform/transform_fn/assets/labels"] == plain
     assert plain.decode().splitlines() == labels.categories.to_pylist()
@@ -113,7 +123,7 @@ def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(gr
 
     monkeypatch.setattr(module, "run_module", count)
     one, other, more = (
-        number_categories(counts_of({(f"{name} {i}", 0): 9 - i for i in range(count)}))
+        number_categories([counts_of({(f"{name} {i}", 0): 9 - i for i in range(count)})])
         for name, count in (("ñ", 3), ("z", 3), ("z", 4))
     )
     made = [make_graph(labels) for labels in (one, other, more, one)]
@@ -145,7 +155,7 @@ def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch
 
     monkeypatch.setattr(processes.subprocess, "run", run)
     with pytest.raises(DataError, match=message):
-        make_graph(number_categories(counts_of({("A", 0): 2, ("B", 0): 1})))
+        make_graph(number_categories([counts_of({("A", 0): 2, ("B", 0): 1})]))
 
 
 @pytest.mark.parametrize(
@@ -191,17 +201,18 @@ def test_nothing_warns_in_a_pipeline_of_someone_else(spills, planned, tmp_path, 
         titles = pipeline | "Titles" >> beam.Create([read(100)])
         lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
         lengths = titles | "Embed" >> beam.Map(lambda rows: open_embedder(model).embed(rows["title"]).shape)
-        keyed = titles | KeyTitles(models=[model])
+        keyed = titles | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments={"models": [model]})
         parts = keyed.rows | PartitionRows(
             key=draw.block, schema=TITLE_ROWS, blocks=4, shards=2, order_by=POSITION, spill=spill
         )
-        numbered = parts | beam.Map(count_categories, draw=draw) | LabelCategories(folder=str(tmp_path))
-        columns = TitleColumns(models=(model,))
-        written = parts | WriteTitles(
-            labels=numbered.labels, lines=lines, draw=draw, columns=columns, folder=str(tmp_path)
-        )
+        counted = parts | beam.Map(count_categories, draw=draw) | Gather(into=number_categories)
+        folder = {"folder": str(tmp_path)}
+        numbered = counted | ParDoInto(into=WrittenLabels, call=write_labels, arguments=folder)
+        given = {"labels": beam.pvalue.AsSingleton(counted), "lines": beam.pvalue.AsSingleton(lines), "draw": draw}
+        given |= {"columns": TitleColumns(models=(model,)), **folder}
+        written = parts | "Write" >> ParDoInto(into=WrittenTitles, call=write_titles, arguments=given)
         rejects = keyed.rejects | "Rejects" >> beam.Reshuffle() | beam.Map(lambda rows: rows.num_rows)
-        labels = numbered.labels | "Labels" >> beam.Reshuffle() | beam.Map(lambda labels: len(labels.categories))
+        labels = counted | "Labels" >> beam.Reshuffle() | beam.Map(lambda labels: len(labels.categories))
         files = (numbered.files, written.files) | beam.Flatten() | "Files" >> beam.Reshuffle()
         counters = (numbered.counters, written.counters) | "Sum" >> beam.Flatten() | "Counters" >> beam.Reshuffle()
         glances = written.glances | "Glances" >> beam.Reshuffle() | beam.Map(lambda glance: int(glance.lengths.sum()))

@@ -13,17 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import PartitionRows, Parts, cut_for_shards
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import merge as module
-from molino.transforms.titles.keys import block_hashes, near_keys, split_numbers, title_ids, turns
+from molino.transforms.titles.keys import Draw, near_keys, title_ids
 from molino.transforms.titles.merge import (
     COUNTS,
     ROWS,
-    Draw,
-    KeyTitles,
+    KeyedTitles,
     count_categories,
     find_conflicting_titles,
+    key_or_reject,
     key_titles,
     merge_titles,
     sum_category_counts,
@@ -60,7 +61,8 @@ def oracle(rows):
         else:
             found[key] = [position, quality or None, 1]
     ids = title_ids(pa.array([t for t, _ in found], pa.string()), pa.array([c for _, c in found], pa.string()))
-    order = sorted(zip(turns(ids, DRAW.seed).tolist(), found, strict=True), key=lambda pair: pair[0])
+    turns = DRAW.turn(pa.record_batch({"id": ids})).tolist()
+    order = sorted(zip(turns, found, strict=True), key=lambda pair: pair[0])
     return {key: tuple(found[key]) for _, key in order}
 
 
@@ -75,7 +77,7 @@ def test_merging_is_that_of_plain_python(rows):
     ]
     assert got == list(wanted.items())
     keys = near_keys(pa.array([title for title, _ in wanted], pa.string()))
-    assert kept["split"].to_pylist() == split_numbers(keys, 3, 0.2, 0.2).tolist()
+    assert kept["split"].to_pylist() == DRAW.split(pa.record_batch({"near": keys})).tolist()
     assert sum(kept["count"].to_pylist()) == len(rows)
 
 
@@ -108,7 +110,7 @@ def test_the_first_row_counts_and_its_copies_are_counted():
 
 def test_rows_of_one_title_share_a_block():
     ids = title_ids(pa.array(["a"] * 3 + ["b"]), pa.array(["A", "B", None, "A"]))
-    assert len(set(block_hashes(ids, 1).tolist())) == 2
+    assert len(set(DRAW.block(pa.record_batch({"id": ids})).to_pylist())) == 2
     assert len(set(ids.tolist())) == 4
 
 
@@ -126,8 +128,9 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
     folder = str(tmp_path) if spill else None
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         batches = pipeline | beam.Create([read(rows[i : i + 50], i) for i in range(0, 200, 50)])
-        strict = batches | "Strict" >> KeyTitles()
-        loose = batches | "Loose" >> KeyTitles(without_category=True)
+        strict = batches | "Strict" >> ParDoInto(into=KeyedTitles, call=key_or_reject)
+        how = {"without_category": True}
+        loose = batches | "Loose" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
         places = strict.rejects | beam.FlatMap(
             lambda batch: list(zip(batch[POSITION].to_pylist(), batch["reason"].to_pylist(), strict=True))
         )
@@ -148,7 +151,7 @@ def test_titles_without_category_are_rejects_or_kept(spill, tmp_path):
 
 def test_a_category_with_a_line_end_is_a_reject():
     """A vocabulary is a text file with a category on each line."""
-    keyed = list(KeyTitles()._key(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
+    keyed = list(key_or_reject(read([("a", "A\nB", ""), ("b", "B\r", ""), ("c", "C", "")])))
     tagged = [item for item in keyed if isinstance(item, beam.pvalue.TaggedOutput)]
     assert [item.value["reason"].to_pylist() for item in tagged] == [["bad_category", "bad_category"]]
     assert [item["title"].to_pylist() for item in keyed if isinstance(item, pa.RecordBatch)] == [["c"]]
@@ -156,7 +159,7 @@ def test_a_category_with_a_line_end_is_a_reject():
 
 def test_titles_whose_vectors_are_not_finite_are_rejects_of_that_reason_alone(monkeypatch):
     monkeypatch.setattr(module, "are_finite", lambda titles, _: np.array([t != "" for t in titles.to_pylist()], bool))
-    keyed = list(KeyTitles(models=["a model"])._key(read([("", "A", ""), ("b", "B", ""), ("", "", "")])))
+    keyed = list(key_or_reject(read([("", "A", ""), ("b", "B", ""), ("", "", "")]), models=["a model"]))
     rejects = [out.value["reason"].to_pylist() for out in keyed if isinstance(out, beam.pvalue.TaggedOutput)]
     assert rejects == [["no_category"], ["not_finite"]]
     assert keyed[-1]["title"].to_pylist() == ["b"]

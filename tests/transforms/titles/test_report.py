@@ -15,8 +15,9 @@ from molino.transforms.models.embed import Coverage, Model
 from molino.transforms.report.run import RunFacts
 from molino.transforms.text.position import POSITION
 from molino.transforms.titles import glance as module
-from molino.transforms.titles.glance import LONGEST, Glance, Known, combine_glances, glance_at
-from molino.transforms.titles.merge import Draw, key_titles, merge_titles
+from molino.transforms.titles.glance import LONGEST, Glance, combine_glances, glance_at
+from molino.transforms.titles.keys import Draw
+from molino.transforms.titles.merge import key_titles, merge_titles
 from molino.transforms.titles.report import TERMS, project, titles_report
 
 EVIL = '<script>alert("x")</script>'
@@ -38,8 +39,8 @@ def embedder(monkeypatch):
             words = [word for title in titles.to_pylist() for word in title.split(" ")]
             unknown = [word for word in words if not word.startswith("k")]
             distinct = sorted(set(unknown))
-            counts = pa.record_batch({"token": distinct, "count": [unknown.count(word) for word in distinct]})
-            return Coverage(tokens=len(words), unknown=len(unknown), counts=counts)
+            counts = {word: unknown.count(word) for word in distinct}
+            return Coverage(titles=len(titles), tokens=len(words), unknown=len(unknown), words=counts)
 
         def embed(self, titles):
             return np.array([[len(title), title.count("k"), 1] for title in titles.to_pylist()], np.float32).reshape(
@@ -106,7 +107,7 @@ def glance():
             ("label_quality", None, "train"): 110,
         },
         lengths=np.bincount([30] * 60 + [45] * 49 + [LONGEST], minlength=LONGEST + 1),
-        known={"m": Known(titles=110, tokens=1000, unknown=250, words={EVIL: 200, "": 50})},
+        known={"m": Coverage(titles=110, tokens=1000, unknown=250, words={EVIL: 200, "": 50})},
         sample=sample,
     )
 

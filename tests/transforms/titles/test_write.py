@@ -10,14 +10,15 @@ from apache_beam.testing.util import assert_that
 
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
+from molino.transforms.rows.outputs import ParDoInto
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.titles import glance
 from molino.transforms.titles import write as write_module
-from molino.transforms.titles.keys import SPLITS
+from molino.transforms.titles.keys import SPLITS, Draw
 from molino.transforms.titles.labels import number_categories
-from molino.transforms.titles.merge import ROWS, Draw, count_categories, key_titles
-from molino.transforms.titles.write import TitleColumns, WriteTitles
+from molino.transforms.titles.merge import ROWS, count_categories, key_titles
+from molino.transforms.titles.write import TitleColumns, WrittenTitles, write_titles
 
 DRAW = Draw(seed=1, validation=0.2, test=0.2)
 
@@ -111,16 +112,14 @@ def test_a_pipeline_writes_every_title_with_its_vectors(half, tmp_path, monkeypa
     monkeypatch.setattr(write_module, "GROUP_ROWS", 16)
     rows = [(f"{'x' * (n % 50)}{n}", "AB"[n % 2]) for n in range(300)] + [("x1", "B"), ("x1", "A"), ("x1", "A")]
     parts = parts_of(rows)
-    labels = number_categories(pa.concat_tables([count_categories(part, DRAW) for part in parts]))
+    labels = number_categories([count_categories(part, DRAW) for part in parts])
     columns = TitleColumns(models=(model("m", 3), model("n-2", 2)), half=half, model_text=True)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         given = pipeline | "Labels" >> beam.Create([labels])
         lines = pipeline | "Lines" >> beam.Create([LineTable(("a.csv",), np.zeros(1, np.int32), np.full(1, 2))])
-        written = (
-            pipeline
-            | beam.Create(parts)
-            | WriteTitles(labels=given, lines=lines, draw=DRAW, columns=columns, folder=str(tmp_path))
-        )
+        arguments = {"labels": beam.pvalue.AsSingleton(given), "lines": beam.pvalue.AsSingleton(lines), "draw": DRAW}
+        arguments |= {"columns": columns, "folder": str(tmp_path)}
+        written = pipeline | beam.Create(parts) | ParDoInto(into=WrittenTitles, call=write_titles, arguments=arguments)
         counts = written.counters | beam.Map(lambda c: (c["titles"], c["duplicates"], c["conflicts"]))
         assert_that(counts, lambda got: np.testing.assert_equal(np.sum(got, axis=0).tolist(), [301, 2, 2]))
         glances = written.glances | beam.Map(lambda glance: int(glance.lengths.sum()))
