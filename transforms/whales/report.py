@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from molino.schemas.whales import COUNTERS, REASONS
 from molino.transforms.report.charts import histogram
-from molino.transforms.report.page import Grid, Picture, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
 
 PER_PAGE = 200
@@ -96,7 +96,7 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
     if shown < good:
         text += f" The sheet has the first {shown:,} of {good:,} images; --report-images sets how many."
     caption = f"{first + 1:,} to {first + len(rows):,} of {shown:,}" if len(rows) else ""
-    return Section("Contact sheet", text, [Grid(pictures, caption)])
+    return Section("Contact sheet", text, [Gallery(pictures, caption)])
 
 
 def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
@@ -111,7 +111,7 @@ def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
 def _summary(facts: RunFacts) -> list[tuple[str, str]]:
     without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
     figures = facts.figures(SUMMARY)
-    return [*figures[:3], ("without a box", format_cell(without, "count")), *figures[3:]]
+    return [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
 
 
 SCORES = {
@@ -151,4 +151,4 @@ def _failures(cards: pa.Table) -> list[Section]:
     ]
     more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
     text = "What could not be decoded, and why. Every one is a row of rejects."
-    return [Section("Failures", text, [Table.of(rows, f"Rejected images{more}", wide=True)])]
+    return [Section("Failures", text, [Table(rows, f"Rejected images{more}", wide=True)])]
