@@ -338,7 +338,7 @@ def build(
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.labels import LabelCategories
     from molino.transforms.titles.merge import Draw, KeyTitles, count_categories, keyed_schema
-    from molino.transforms.titles.views import write_titles_report
+    from molino.transforms.titles.report import write_titles_report
     from molino.transforms.titles.write import WriteTitles
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)

@@ -1,13 +1,16 @@
 """The report of the pca job: what the components carry, and what leaving some out costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from molino.schemas.pca import COUNTERS, REASONS
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
+from molino.transforms.pca.print_variance import print_components
+from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
 from molino.transforms.report.page import Cell, Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
@@ -27,22 +30,31 @@ TERMS = JobTerms(
 )
 
 
-def pca_report(
-    components: Components,
-    sample: Sample,
-    stored: np.ndarray,
-    errors: Sequence[Mapping[str, Any]],
-    facts: RunFacts,
-    names: Sequence[str],
-) -> str:
+def write_findings(
+    findings: Findings, counters: Mapping[str, int], run: Any
+) -> Iterator[StagedFile | Mapping[str, int]]:
+    """Stage components, errors, the summary that R prints and the report, and count the components."""
+    components = findings.components
+    counted = {"numbers": len(components.singular), "components": findings.kept, "refined": int(findings.refined)}
+    counted["_spanned"] = components.spanned
+    yield counted
+    yield from stage_components(findings, run.staging)
+    columns = run.options["column"]
+    names = columns if len(columns) == len(components.singular) else []
+    summary = print_components(components, findings.kept, names)
+    report = pca_report(findings, RunFacts.of(run, {**counters, **counted}, TERMS), names)
+    for name, text in (("summary.txt", summary), ("report.html", report)):
+        yield write_view(text.encode(), folder=run.staging, name=name)
+
+
+def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
-      stored: the sample's scores as they are written.
-      errors: rows of schemas.pca.ERRORS.
       names: of the numbers of a vector; none where they stand in lists.
     """
-    kept, seed = stored.shape[1], int(facts.options["seed"])
+    components, sample, stored, kept = findings.components, findings.sample, findings.stored, findings.kept
+    errors, seed = findings.errors.to_pylist(), int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
     centered = components.mean is not None
     variance = f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none"

@@ -179,7 +179,8 @@ def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
         values = [row[heading] for row in table.rows]
         numbers = [value for value in values if isinstance(value, int | float)]
         longest = max(filter(math.isfinite, numbers), default=0.0) if heading == table.bar else 0.0
-        cells = [{"text": "", "note": "", "part": "", "kind": "number" if numbers else "text"} for _ in values]
+        kind = "text" if any(isinstance(value, str | Term) for value in values) and not numbers else "number"
+        cells = [{"text": "", "note": "", "part": "", "kind": kind} for _ in values]
         for cell, value in zip(cells, values, strict=True):
             if isinstance(value, str | Term):
                 cell["text"], cell["note"] = (value, "") if isinstance(value, str) else (value.text, value.note)

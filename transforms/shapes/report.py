@@ -1,16 +1,19 @@
 """The report of the shapes job: how accuracy grows with width and depth, how it spreads over seeds, and a gallery."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from molino.schemas.shapes import COUNTERS
+from molino.transforms.parquet.scratch import read_scratch
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
 from molino.transforms.report.page import Cell, Gallery, Picture, Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.shapes.points import Problem
+from molino.transforms.shapes.run_network import CARDS, RUN_CARDS
 
 MOST_SETUPS = 40  # in the table of seeds
 TERMS = JobTerms(
@@ -45,6 +48,14 @@ ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "points seen, most first": lambda run: (-run["batch"] * run["steps"], run["run"]),
     "overfitting, most first": lambda run: (run["test_accuracy"] - run["train_accuracy"], run["run"]),
 }
+
+
+def write_shapes_report(files: Sequence[StagedFile], counters: Mapping[str, int], run: Any) -> Iterator[StagedFile]:
+    """Stage the report of the networks whose cards these files hold. Memory: all thumbnails, some 10 kB each."""
+    cards = pa.Table.from_batches(read_scratch(files, RUN_CARDS), CARDS)
+    cards = cards.drop_columns(["seconds"])  # times are of this machine
+    report = shapes_report(cards, RunFacts.of(run, counters, TERMS))
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
 
 
 def shapes_report(cards: pa.Table, facts: RunFacts) -> str:

@@ -1,7 +1,8 @@
 """The report of the titles job: what the titles are, how they are split, and what the models know of them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +10,13 @@ import pyarrow.compute as pc
 
 from molino.schemas.titles import COUNTERS, REASONS
 from molino.transforms.models.embed import Model
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
 from molino.transforms.report.page import Cell, Plot, Section, Table, Term
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
-from molino.transforms.titles.glance import LONGEST, Glance, Known
+from molino.transforms.titles.glance import LONGEST, Glance, Known, combine_glances
 from molino.transforms.titles.keys import SPLITS
+from molino.transforms.titles.labels import Labels
 
 TOP = 20
 TOP_LANGUAGES = 12
@@ -50,6 +53,14 @@ def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = np.zeros((len(vectors), 2))
     points[:, : len(axes)] = centered @ axes.T
     return points, np.append(shares, np.zeros(2 - len(shares)))
+
+
+def write_titles_report(
+    glances: list[Glance], counters: Mapping[str, int], run: Any, *, labels: Labels, models: Sequence[Model]
+) -> Iterator[StagedFile]:
+    """Stage the report; nothing but the data and the options goes into it."""
+    report = titles_report(combine_glances(glances), labels.table, models, RunFacts.of(run, counters, TERMS))
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
 
 
 def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
