@@ -80,24 +80,15 @@ def _curves(figures: Mapping[str, Any]) -> Section:
         for key, label in (("validation_balanced_accuracy", balanced), ("validation_accuracy", "accuracy")):
             accuracies.append(Series(label=f"{label}{of}", x=numbers, y=[each[key] for each in epochs]))
     last = figures["epochs"]["all"][-1]
+    loss = f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}."
+    accuracy = f"Lines of accuracy by epoch; after the last {last['validation_accuracy']:.4f}, "
+    accuracy += f"balanced {last['validation_balanced_accuracy']:.4f}."
     parts = [
-        line_plot(
-            losses,
-            x_label="Epoch",
-            years=True,  # whole numbers
-            y_label="Cross-entropy",
-            caption="Loss on the training and the validation split.",
-            alt=f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}.",
-        ),
-        line_plot(
-            accuracies,
-            x_label="Epoch",
-            years=True,  # whole numbers
-            y_label="Accuracy",
-            caption="On the validation split.",
-            alt=f"Lines of accuracy by epoch; after the last {last['validation_accuracy']:.4f}, "
-            f"balanced {last['validation_balanced_accuracy']:.4f}.",
-        ),
+        line_plot(series, x_label="Epoch", years=True, y_label=y_label, caption=caption, alt=alt)  # whole numbers
+        for series, y_label, caption, alt in (
+            (losses, "Cross-entropy", "Loss on the training and the validation split.", loss),
+            (accuracies, "Accuracy", "On the validation split.", accuracy),
+        )
     ]
     return Section("Learning curves", text, parts)
 
