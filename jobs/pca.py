@@ -229,8 +229,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, vectors: "Vectors", rotation
     from molino.jobs.run.publish import Publish
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.pca.read_vectors import use_own_pool
+    from molino.transforms.pca.report import write_findings
     from molino.transforms.pca.rotate import FindComponents, WriteVectors
-    from molino.transforms.pca.views import write_findings
 
     use_own_pool()
     spans = vectors.spans(sample=sample, seed=rotation.seed)

@@ -142,8 +142,8 @@ def build(
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.shapes.points import SPLITS, make_shard
+    from molino.transforms.shapes.report import write_shapes_report
     from molino.transforms.shapes.run_network import RUN_CARDS, run_network
-    from molino.transforms.shapes.views import write_shapes_report
 
     shards = [
         ((place, SPLITS.index(split), block), problem, split, block)

@@ -205,7 +205,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
-    from molino.transforms.whales.views import write_contact_sheet
+    from molino.transforms.whales.report import write_contact_sheet
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)

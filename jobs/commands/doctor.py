@@ -68,7 +68,7 @@ def _python() -> tuple[str, str, str]:
 
     version, needed = platform.python_version(), ""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        needed = importlib.metadata.metadata(DISTRIBUTION).get("Requires-Python", "")
+        needed = str(importlib.metadata.metadata(DISTRIBUTION).json.get("requires_python", ""))
     right = SpecifierSet(needed).contains(version, prereleases=True)
     return OK if right else WRONG, "python", version if right else f"{version}; needed is {needed}"
 

@@ -18,7 +18,7 @@ from molino.schemas.pca import CENTER, ERRORS, components_schema, vectors_schema
 from molino.transforms.errors import DataError
 from molino.transforms.pca.components import find_components, fix_signs, refine_components, rotate_vectors
 from molino.transforms.pca.numbers import check_block
-from molino.transforms.pca.read_vectors import VectorSpan
+from molino.transforms.pca.read_vectors import VectorFile, VectorSpan
 from molino.transforms.pca.rotate import count_zeros
 from molino.transforms.pca.sample import HOSTILE, sample_vectors
 from molino.transforms.pca.second_moment import second_moment
@@ -160,7 +160,7 @@ def test_what_gives_no_components_is_told(made, told):
         lines=np.arange(1, 1 + len(made)),
         places=np.arange(len(made)),
     )
-    span = VectorSpan(number=0, path="", label="v.parquet", start=0, end=1, line=0, row=0)
+    span = VectorSpan(number=0, file=VectorFile(path="", label="v.parquet", groups=()), start=0, line=0, row=0)
     rough = find_components(second_moment(made, center=False))
     exact = refine_components(rough, second_moment(rotate_vectors(made, rough.axes), center=False))
     counters = {"vectors": len(made), "components": 3, "_spanned": exact.spanned, "_zeros": count_zeros(block, span)}

@@ -30,36 +30,36 @@ from molino.transforms.images.exif import read_orientation
 MAX_PIXELS = 160_000_000
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_IMAGES = {  # first bytes of what is an image, but none that is read here
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"II*\0": "TIFF, or a raw format that is one",
-    b"MM\0*": "TIFF, or a raw format that is one",
-    b"II+\0": "BigTIFF",
-    b"MM\0+": "BigTIFF",
-    b"IIU\0": "raw (RW2)",
-    b"IIRO": "raw (ORF)",
-    b"FUJIFILMCCD-RAW": "raw (RAF)",
-    b"\0\0\1\0": "icon",
-    b"\0\0\0\x0cjP": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"\xff\x0a": "JPEG XL",
-    b"8BPS": "PSD",
-}
-_NO_IMAGES = {
-    b"\x1a\x45\xdf\xa3": "a Matroska or WebM video",
-    b"\0\0\1\xba": "an MPEG video",
-    b"\0\0\1\xb3": "an MPEG video",
-    b"FLV\1": "a Flash video",
-    b"%PDF": "a PDF",
-    b"PK\3\4": "a zip",
-    b"\xd0\xcf\x11\xe0": "a Microsoft compound file, such as Thumbs.db",
-}
-_BRANDS = {  # of ISO media: what is no video
-    b"avif": "AVIF", b"avis": "AVIF", b"crx ": "raw (CR3)", b"heic": "HEIF", b"heix": "HEIF", b"hevc": "HEIF",
-    b"hevx": "HEIF", b"heim": "HEIF", b"heis": "HEIF", b"mif1": "HEIF", b"msf1": "HEIF", b"jxl ": "JPEG XL",
-}  # fmt: skip
+# what else the first bytes of a file may say, and the reason to reject it; the first that fits counts
+_KINDS = (
+    (rb"RIFF.{4}(WEBP|\0{4})|RIFF.{0,4}\Z", "unsupported", "WebP"),
+    (rb"RIFF.{4}AVI ", "not_an_image", "an AVI video"),
+    (rb"RIFF", "not_an_image", "a RIFF file"),
+    (rb".{4}ftypavi[fs]", "unsupported", "AVIF"),
+    (rb".{4}ftypcrx ", "unsupported", "raw (CR3)"),
+    (rb".{4}ftyp(hei[cxms]|hev[cx]|mif1|msf1)", "unsupported", "HEIF"),
+    (rb".{4}ftypjxl ", "unsupported", "JPEG XL"),
+    (rb".{4}ftyp", "not_an_image", "an MP4 or QuickTime video"),
+    (rb".{4}(moov|mdat|wide)", "not_an_image", "a QuickTime video"),
+    (rb"GIF8", "unsupported", "GIF"),
+    (rb"BM", "unsupported", "BMP"),
+    (rb"II\*\0|MM\0\*", "unsupported", "TIFF, or a raw format that is one"),
+    (rb"II\+\0|MM\0\+", "unsupported", "BigTIFF"),
+    (rb"IIU\0", "unsupported", "raw (RW2)"),
+    (rb"IIRO", "unsupported", "raw (ORF)"),
+    (rb"FUJIFILMCCD-RAW", "unsupported", "raw (RAF)"),
+    (rb"\0\0\x01\0", "unsupported", "icon"),
+    (rb"\0\0\0\x0cjP|\xff\x4f\xff\x51", "unsupported", "JPEG 2000"),
+    (rb"\0\0\0\x0cJXL |\xff\x0a", "unsupported", "JPEG XL"),
+    (rb"8BPS", "unsupported", "PSD"),
+    (rb"\x1a\x45\xdf\xa3", "not_an_image", "a Matroska or WebM video"),
+    (rb"\0\0\x01[\xba\xb3]", "not_an_image", "an MPEG video"),
+    (rb"FLV\x01", "not_an_image", "a Flash video"),
+    (rb"%PDF", "not_an_image", "a PDF"),
+    (rb"PK\x03\x04", "not_an_image", "a zip"),
+    (rb"\xd0\xcf\x11\xe0", "not_an_image", "a Microsoft compound file, such as Thumbs.db"),
+    (rb"", "not_an_image", "neither JPEG nor PNG"),
+)
 _STRIP = 64  # rows that are composited or turned at once
 
 cv2.setNumThreads(1)
@@ -124,25 +124,7 @@ def read_header(data: bytes) -> Header:
     for magic in (_JPEG, _PNG):
         if magic.startswith(data):
             raise ImageError("truncated", f"{len(data)} bytes")
-    raise _other_kind(data)
-
-
-def _other_kind(data: bytes) -> ImageError:
-    """Return what a file that is neither JPEG nor PNG is, by its first bytes."""
-    if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"\0\0\0\0", b""):
-        return ImageError("unsupported", "WebP")
-    if data[:4] == b"RIFF":
-        return ImageError("not_an_image", "an AVI video" if data[8:12] == b"AVI " else "a RIFF file")
-    if data[4:8] == b"ftyp":
-        name = _BRANDS.get(data[8:12])
-        return ImageError("unsupported", name) if name else ImageError("not_an_image", "an MP4 or QuickTime video")
-    if data[4:8] in (b"moov", b"mdat", b"wide"):
-        return ImageError("not_an_image", "a QuickTime video")
-    for names, reason in ((_IMAGES, "unsupported"), (_NO_IMAGES, "not_an_image")):
-        for magic, name in names.items():
-            if data.startswith(magic):
-                return ImageError(reason, name)
-    return ImageError("not_an_image", "neither JPEG nor PNG")
+    raise next(ImageError(reason, name) for first, reason, name in _KINDS if re.match(first, data, re.DOTALL))
 
 
 def decode_image(

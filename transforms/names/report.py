@@ -15,7 +15,7 @@ from molino.transforms.names.count import NameTables
 from molino.transforms.names.curp import CURP
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
-from molino.transforms.report.page import Plot, Section, Table, Term, format_cell
+from molino.transforms.report.page import Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
 
 TOP = 20
@@ -96,7 +96,7 @@ def names_report(
         "Names",
         facts,
         subtitle=f"How many people bear each surname and given name, counted once per person. Ages are those {year}.",
-        summary=figures + [(title, format_cell(table.num_rows, "count")) for title, table in sizes],
+        summary=figures + [(title, format_number(table.num_rows)) for title, table in sizes],
         sections=sections,
         redact=hide_curps,
     )
@@ -196,7 +196,7 @@ def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
         {"#": rank, "Surname": row["apellido"], "People": row[by], "Share": row[by] / total}
         for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
     ]
-    return Table.of(rows, caption, count=["#", "People"], share=["Share"], bar="Share")
+    return Table(rows, caption, shares=["Share"], bar="Share")
 
 
 def _given_names(hombres: pa.Table, mujeres: pa.Table, year: str) -> Section:
@@ -213,7 +213,7 @@ def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
         {"#": rank, "Name": row["nombre"], "People": row["frec"], age: row["edad_media"], "Share": row["prob"]}
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
     ]
-    return Table.of(rows, caption, count=["#", "People"], mean=[age], share=["Share"], bar="Share")
+    return Table(rows, caption, shares=["Share"], bar="Share")
 
 
 def _ages(births: pa.Table, year: str) -> Section:
@@ -320,9 +320,8 @@ def _merged_table(merged: pa.Table) -> Table:
     order = [("written_people", "descending"), *((name, "ascending") for name in ("written", "repaired", "kind"))]
     top = merged.sort_by(order).slice(0, TOP_REPAIRS)
     rows = top.select(list(MERGED)).rename_columns(list(MERGED.values())).to_pylist()
-    counts = [title for title in MERGED.values() if title.startswith(("People", "CURPs"))]
     caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
-    return Table.of(rows, caption, wide=True, count=counts)
+    return Table(rows, caption, wide=True)
 
 
 def _evidence_table(repairs: pa.Table) -> Table:
@@ -337,7 +336,7 @@ def _evidence_table(repairs: pa.Table) -> Table:
         }
         for row in groups.sort_by(order).to_pylist()
     ]
-    return Table.of(rows, "What decided", wide=True, count=["Names", "People as written"])
+    return Table(rows, "What decided", wide=True)
 
 
 def _sum(table: pa.Table, column: str) -> int:

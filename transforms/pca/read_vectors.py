@@ -106,23 +106,19 @@ class VectorSpan:
     """Consecutive row groups of a file, or pieces of a text.
 
     Attributes:
-      start, end: numbers of row groups or pieces.
+      file: the file, with these groups and pieces alone.
+      start: number of the first of them.
       line: records of the file before it.
       row: records of all files before it.
       sampled: records of all files, counted from 0, that lie in it and belong to the sample.
-      pieces, text: of a text, see `VectorFile`.
     """
 
     number: int
-    path: str
-    label: str
+    file: VectorFile
     start: int
-    end: int
     line: int
     row: int
     sampled: tuple[int, ...] = ()
-    pieces: tuple[Span, ...] = ()
-    text: TextFormat | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -203,20 +199,11 @@ class Vectors:
                 held, inside = held + group_bytes, inside + group_rows
                 if held >= size or number == len(file.groups):
                     first, last = np.searchsorted(drawn, [row, row + inside])
-                    spans.append(
-                        VectorSpan(
-                            number=len(spans),
-                            path=file.path,
-                            label=file.label,
-                            start=start,
-                            end=number,
-                            line=line,
-                            row=row,
-                            sampled=tuple(drawn[first:last].tolist()),
-                            pieces=file.pieces[start:number],
-                            text=file.text,
-                        )
-                    )
+                    groups, pieces = file.groups[start:number], file.pieces[start:number]
+                    part = dataclasses.replace(file, groups=groups, pieces=pieces)
+                    sampled = tuple(drawn[first:last].tolist())
+                    place: dict[str, int] = {"number": len(spans), "start": start, "line": line, "row": row}
+                    spans.append(VectorSpan(file=part, sampled=sampled, **place))
                     row, line, start = row + inside, line + inside, number
                     held = inside = 0
         return spans
@@ -390,16 +377,16 @@ def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> I
     Raises:
       DataError: the file is damaged.
     """
-    of, done = vectors.columns.vector, 0
-    if span.text:
-        yield from _read_pieces(span, span.text, vectors)
+    of, path, done = vectors.columns.vector, span.file.path, 0
+    if span.file.text:
+        yield from _read_pieces(span, span.file.text, vectors)
         return
     columns = list(dict.fromkeys([*of, *columns]))
-    folders = folder_columns(span.path)
-    with _open(span.path) as file:
+    folders = folder_columns(path)
+    with _open(path) as file:
         inside = [name for name in columns if name in file.schema_arrow.names]
-        for group in range(span.start, span.end):
-            for batch in _batches(file, span.path, group, inside, of[0]):
+        for group in range(span.start, span.start + len(span.file.groups)):
+            for batch in _batches(file, path, group, inside, of[0]):
                 for name in (name for name in columns if name not in inside):
                     batch = batch.append_column(name, pa.repeat(pa.scalar(folders[name], pa.string()), batch.num_rows))
                 batch = batch.select(columns)
@@ -412,7 +399,7 @@ def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterat
     """Read pieces of a text; of it all columns: which of its lines are headers once more depends on all of them."""
     of, names = vectors.columns.vector, list(text.columns.values())
     line, row = span.line + 2, span.row  # a text of several pieces has a line a record
-    for piece in span.pieces:
+    for piece in span.file.pieces:
         lines = 0
         for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):
             at, lost = (part[POSITION].to_numpy() & IN_SPAN for part in (chunk.rows, chunk.rejects))
@@ -435,7 +422,7 @@ def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterat
 def _located(counters: Mapping[str, int], span: VectorSpan, line: int) -> dict[str, int]:
     """Return counters with the positions of records turned into places; `line` is the first of their piece."""
     return {
-        name: Sighting(int(value), (span.number, line + (value.place & IN_SPAN), span.label))
+        name: Sighting(int(value), (span.number, line + (value.place & IN_SPAN), span.file.label))
         if isinstance(value, Sighting)
         else value
         for name, value in counters.items()

@@ -1,21 +1,25 @@
 """The report of the pca job: what the components carry, and what leaving some out costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from molino.schemas.pca import COUNTERS, REASONS
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.pca.components import Components
 from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, draw_pairs, draw_queries, nearest
+from molino.transforms.pca.print_variance import print_components
+from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
+from molino.transforms.report.page import Cell, Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
 SHOWN_COMPONENTS = 12  # in the table
 HISTOGRAMS = 4
+ERRORS_SHOWN = {"mean": "Mean", "p50": "Median", "p99": "99 %", "max": "Largest"}
 SHOWN_QUERIES, SHOWN_NEIGHBOURS = 6, 3
 TERMS = JobTerms(
     counters=COUNTERS,
@@ -26,22 +30,31 @@ TERMS = JobTerms(
 )
 
 
-def pca_report(
-    components: Components,
-    sample: Sample,
-    stored: np.ndarray,
-    errors: Sequence[Mapping[str, Any]],
-    facts: RunFacts,
-    names: Sequence[str],
-) -> str:
+def write_findings(
+    findings: Findings, counters: Mapping[str, int], run: Any
+) -> Iterator[StagedFile | Mapping[str, int]]:
+    """Stage components, errors, the summary that R prints and the report, and count the components."""
+    components = findings.components
+    counted = {"numbers": len(components.singular), "components": findings.kept, "refined": int(findings.refined)}
+    counted["_spanned"] = components.spanned
+    yield counted
+    yield from stage_components(findings, run.staging)
+    columns = run.options["column"]
+    names = columns if len(columns) == len(components.singular) else []
+    summary = print_components(components, findings.kept, names)
+    report = pca_report(findings, RunFacts.of(run, {**counters, **counted}, TERMS), names)
+    for name, text in (("summary.txt", summary), ("report.html", report)):
+        yield write_view(text.encode(), folder=run.staging, name=name)
+
+
+def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
     Args:
-      stored: the sample's scores as they are written.
-      errors: rows of schemas.pca.ERRORS.
       names: of the numbers of a vector; none where they stand in lists.
     """
-    kept, seed = stored.shape[1], int(facts.options["seed"])
+    components, sample, stored, kept = findings.components, findings.sample, findings.stored, findings.kept
+    errors, seed = findings.errors.to_pylist(), int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
     centered = components.mean is not None
     variance = f"{components.proportions[:kept].sum():.2%}" if components.singular.any() else "there is none"
@@ -55,8 +68,8 @@ def pca_report(
             ("numbers before", f"{len(components.singular):,}"),
             ("components kept", f"{kept:,}"),
             ("variance kept", variance),
-            ("mean cosine error", _small(written["cosine_error_mean"])),
-            ("nearest neighbour kept", _part(written["recall_1"])),
+            ("mean cosine error", format_number(written["cosine_error_mean"], ".2g")),
+            ("nearest neighbour kept", format_number(written["recall_1"], ".1%")),
             *facts.figures({"rejected rows": "rejects"}),
         ],
         sections=[
@@ -68,14 +81,6 @@ def pca_report(
             *_against(sample, stored, errors, seed, facts.options.get("against")),
         ],
     )
-
-
-def _small(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}"
-
-
-def _part(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
 
 
 def _variance(components: Components, kept: int) -> Section:
@@ -106,17 +111,16 @@ def _variance(components: Components, kept: int) -> Section:
             alt=f"A rising line: {kept} components have {total[kept - 1]:.2%} of the variance.",
         ),
     ]
-    rows: list[tuple[Cell, ...]] = [
-        (f"PC{k + 1}", f"{components.deviations[k]:.4g}", float(proportions[k]), float(total[k]))
-        for k in range(min(SHOWN_COMPONENTS, len(proportions)))
-    ]
-    columns = (
-        Column("Component"),
-        Column("Standard deviation"),
-        Column("Proportion", "share", bar=True),
-        Column("Cumulative", "share"),
-    )
-    return Section("Components", text, [*plots, Table(columns, rows, "The first components", wide=True)])
+    of = {
+        "Component": [f"PC{number}" for number in numbers],
+        "Standard deviation": components.deviations.tolist(),
+        "Proportion": proportions.tolist(),
+        "Cumulative": total.tolist(),
+    }
+    rows = [dict(zip(of, cells, strict=True)) for cells in zip(*of.values(), strict=True)][:SHOWN_COMPONENTS]
+    shares = ["Proportion", "Cumulative"]
+    table = Table(rows, "The first components", floats=".4g", shares=shares, bar=shares[0], wide=True)
+    return Section("Components", text, [*plots, table])
 
 
 def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[Section]:
@@ -127,12 +131,11 @@ def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[S
     text = (
         "What each number of a vector weighs in a score. A component is of length 1; its largest loading is positive."
     )
-    rows: list[tuple[Cell, ...]] = [
-        (_number_name(place, names), *(f"{loading:.4f}" for loading in row))
+    rows = [
+        {"Number": _number_name(place, names)} | {f"PC{k}": loading for k, loading in enumerate(row, 1)}
         for place, row in enumerate(components.axes[:, :kept].tolist())
     ]
-    columns = (Column("Number"), *(Column(f"PC{place + 1}", "mean") for place in range(kept)))
-    return [Section("Loadings", text, [Table(columns, rows, "Loadings", wide=True)])]
+    return [Section("Loadings", text, [Table(rows, "Loadings", floats=".4f", wide=True)])]
 
 
 def _number_name(place: int, names: Sequence[str]) -> str:
@@ -202,27 +205,19 @@ def _error_table(errors: Sequence[Mapping[str, Any]], kept: int) -> Table:
 
 
 def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_components: bool) -> Table:
-    cells: list[tuple[Cell, ...]] = []
+    titles = {f"cosine_error_{name}": title for name, title in ERRORS_SHOWN.items()}
+    if of_components:
+        titles |= {"cosine_error_weighted": "Weighted mean", "bound": "Its bound", "magnitude_mean": "Magnitude kept"}
+    else:
+        titles |= {"correlation": "Correlation"}
+    recalls = {f"recall_{k}": f"Of {k} nearest" if k > 1 else "Nearest kept" for k in NEIGHBOURS}
+    shown: list[dict[str, Cell]] = []
     for row in sorted(rows, key=lambda row: (row["components"], row["written"])):
-        name: Cell = row["vector_type"] if row["components"] else "before the rotation"
-        name = Term(str(name), "as written") if row["written"] else name
-        known = [_small(row[key]) for key in ("cosine_error_mean", "cosine_error_p50", "cosine_error_p99")]
-        mine = ("cosine_error_weighted", "bound") if of_components else ("correlation",)
-        bound = [_small(row[key]) for key in mine]
-        sizes = [_part(row["magnitude_mean"])] if of_components else []
-        recalls = [_part(row[f"recall_{k}"]) for k in NEIGHBOURS]
-        cells.append(
-            (row["components"] or None, name, *known, _small(row["cosine_error_max"]), *bound, *sizes, *recalls)
-        )
-    columns = [
-        Column("Components", "count"),
-        Column("Type"),
-        *(Column(title, "mean") for title in ("Mean", "Median", "99 %", "Largest")),
-        *(Column(title, "mean") for title in (("Weighted mean", "Its bound") if of_components else ("Correlation",))),
-        *([Column("Magnitude kept", "mean")] if of_components else []),
-        *(Column(f"Of {k} nearest" if k > 1 else "Nearest kept", unit="mean") for k in NEIGHBOURS),
-    ]
-    return Table(columns, cells, caption, wide=True)
+        name = row["vector_type"] if row["components"] else "before the rotation"
+        first: dict[str, Cell] = {"Components": row["components"] or None}
+        first["Type"] = Term(name, "as written") if row["written"] else name
+        shown.append(first | {title: row[key] for key, title in (titles | recalls).items()})
+    return Table(shown, caption, floats=".2g", shares=["Magnitude kept", *recalls.values()], wide=True)
 
 
 def _histograms(sample: Sample, kept: int, names: Sequence[str]) -> Section:
@@ -251,27 +246,22 @@ def _histogram(values: np.ndarray, name: str, *, x_label: str) -> Plot:
 
 def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:
     known = {k: written[f"recall_{k}"] for k in NEIGHBOURS}
-    parts = ", ".join(f"{_part(part)} of the {k} nearest" for k, part in known.items() if part is not None)
+    parts = ", ".join(f"{part:.1%} of the {k} nearest" for k, part in known.items() if part is not None)
     parts = parts.replace("the 1 nearest", "the nearest")
     text = f"Nearest by cosine among the sample. Kept: {parts or 'not known, too few vectors are longer than 0'}."
     queries = draw_queries(len(sample.rows), seed)[:SHOWN_QUERIES]
     ours = nearest(sample.before, queries, SHOWN_NEIGHBOURS)
     theirs = nearest(stored, queries, SHOWN_NEIGHBOURS)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[dict[str, Cell]] = []
     for query, old, new in zip(queries.tolist(), ours.tolist(), theirs.tolist(), strict=True):
         for rank, (a, b) in enumerate(zip(old, new, strict=True)):
-            cos = cosines(sample.before, np.array([[query, a]]))[0], cosines(stored, np.array([[query, b]]))[0]
-            name = _name(sample, query) if not rank else ""
-            rows.append((name, rank + 1, _name(sample, a), f"{cos[0]:.4f}", _name(sample, b), f"{cos[1]:.4f}"))
-    columns = (
-        Column("Vector"),
-        Column("Rank", "count"),
-        Column("Nearest before"),
-        Column("Cosine", "mean"),
-        Column("Nearest after"),
-        Column("Cosine", "mean"),
-    )
-    return Section("Neighbours", text, [Table(columns, rows, "Neighbours of a few vectors", wide=True)])
+            row: dict[str, Cell] = {"Vector": "" if rank else _name(sample, query), "Rank": rank + 1}
+            for when, vectors, near in (("before", sample.before, a), ("after", stored, b)):
+                cosine = float(cosines(vectors, np.array([[query, near]]))[0])
+                row |= {f"Nearest {when}": _name(sample, near), f"Cosine {when}": cosine}
+            rows.append(row)
+    table = Table(rows, "Neighbours of a few vectors", floats=".4f", wide=True)
+    return Section("Neighbours", text, [table])
 
 
 def _name(sample: Sample, place: int) -> str:

@@ -29,8 +29,6 @@ from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.warnings import Sighting
 
-FLOATS = {"float16": pa.float16(), "float32": pa.float32(), "float64": pa.float64()}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rotation:
@@ -73,14 +71,6 @@ class Findings:
     stored: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Turn:
-    """What a worker needs to rotate: the axes that are kept, (numbers, kept), and the mean to subtract, or None."""
-
-    axes: np.ndarray
-    mean: np.ndarray | None
-
-
 class _Added(NamedTuple):
     moments: beam.PCollection[tuple[int, Moment]]
     samples: beam.PCollection[dict[str, Any]]
@@ -110,7 +100,7 @@ def count_zeros(block: Block, span: VectorSpan) -> int:
     """Return how many vectors of a block are all zeros, with the place of the first."""
     begin = np.flatnonzero(block.vectors[:, 0] == 0)  # few do, and no more is looked at
     zeros = begin[~block.vectors[begin].any(axis=1)]
-    first = (span.number, int(block.lines[zeros[0]]), span.label) if len(zeros) else None
+    first = (span.number, int(block.lines[zeros[0]]), span.file.label) if len(zeros) else None
     return Sighting(len(zeros), first) if first else 0
 
 
@@ -183,10 +173,10 @@ def settle(
     )
 
 
-def to_turn(findings: Findings) -> Turn:
-    """Return what a worker needs to rotate."""
+def keep_components(findings: Findings) -> Components:
+    """Return the components with the axes that are kept alone, (numbers, kept): what a worker needs to rotate."""
     axes = np.ascontiguousarray(findings.components.axes[:, : findings.kept])
-    return Turn(axes=axes, mean=findings.components.mean)
+    return dataclasses.replace(findings.components, axes=axes)
 
 
 def join_samples(samples: Sequence[dict[str, Any]], components: Components, rotation: Rotation) -> Sample:
@@ -228,30 +218,34 @@ def round_scores(scores: np.ndarray, vector_type: str) -> np.ndarray:
 def to_lists(scores: np.ndarray, vector_type: str) -> pa.FixedSizeListArray:
     """Return scores as lists of a type; raise DataError where it cannot hold one."""
     numbers = round_scores(scores, vector_type)
-    of = FLOATS[vector_type]
+    of = pa.from_numpy_dtype(vector_type)
     flat = pa.Array.from_buffers(of, numbers.size, [None, pa.py_buffer(numbers)])
     type_ = pa.list_(pa.field("element", of, nullable=False), scores.shape[1])
     return pa.FixedSizeListArray.from_arrays(flat, type=type_)
 
 
-def _write(span: VectorSpan, turn: Turn, vectors: Vectors, rotation: Rotation, folder: str) -> Iterator[StagedFile]:
+def _write(
+    span: VectorSpan, turn: Components, vectors: Vectors, rotation: Rotation, folder: str
+) -> Iterator[StagedFile]:
     """Rotate the vectors of a span and stage its rows, and its rejects."""
     pin_blas()
     column, carried = vectors.column, vectors.carried
-    schema = vectors_schema(carried, column, turn.axes.shape[1], FLOATS[rotation.vector_type])
+    schema = vectors_schema(carried, column, turn.axes.shape[1], pa.from_numpy_dtype(rotation.vector_type))
     source, row = place_names(carried)
     rejects: list[dict[str, Any]] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
         for block in read_blocks(span, vectors, carried.names):
-            rejects.extend(dict(zip(REJECTS.names, (span.label, *reject), strict=True)) for reject in block.rejects)
+            rejects.extend(
+                dict(zip(REJECTS.names, (span.file.label, *reject), strict=True)) for reject in block.rejects
+            )
             progress.report("write", rows=block.records)
             if not len(block.vectors):
                 continue
             with np.errstate(over="ignore", invalid="ignore"):
                 scores = rotate_vectors(block.vectors, turn.axes, turn.mean)
             made = {column: to_lists(scores, rotation.vector_type)}
-            made[source] = pa.array([span.label]).take(pa.array(np.zeros(len(scores), np.int32)))
+            made[source] = pa.array([span.file.label]).take(pa.array(np.zeros(len(scores), np.int32)))
             made[row] = pa.array(block.places - (span.row - span.line) + 1)
             arrays = [made[name] if name in made else block.rows[name] for name in schema.names]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -288,10 +282,10 @@ def stage_components(findings: Findings, folder: str) -> Iterator[StagedFile]:
 
 
 class PrincipalComponents(NamedTuple):
-    """What `FindComponents` gives: one Findings, its Turn, and what was read."""
+    """What `FindComponents` gives: one Findings, the components that are kept, and what was read."""
 
     findings: beam.PCollection[Findings]
-    turn: beam.PCollection[Turn]
+    turn: beam.PCollection[Components]
     counters: beam.PCollection[Counters]
 
 
@@ -324,7 +318,7 @@ class FindComponents(NamedOutputs):
         held = {"rough": rough, "samples": samples, "rotation": rotation, "column": ", ".join(vectors.columns.vector)}
         settled = Gather(into=settle, arguments=held)
         findings = again | "AddRotated" >> add | "Settle" >> settled.with_output_types(Findings)
-        return PrincipalComponents(findings, findings | "Turn" >> beam.Map(to_turn), added.counters)
+        return PrincipalComponents(findings, findings | "Turn" >> beam.Map(keep_components), added.counters)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -334,7 +328,7 @@ class WriteVectors(beam.PTransform):
     Input: VectorSpans. Output: StagedFiles. Memory: a block a worker thread.
 
     Attributes:
-      turn: one Turn.
+      turn: the components that are kept, one element.
       vectors: where they are.
       rotation: what is done with them.
       folder: the run's staging folder.

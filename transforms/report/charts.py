@@ -3,11 +3,12 @@
 The only module that imports matplotlib and Pillow, when the first picture is drawn.
 """
 
+import contextlib
 import dataclasses
 import io
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,18 @@ def compact(value: float) -> str:
     return f"{value:.4g}"
 
 
+@contextlib.contextmanager
+def _figure(style: Mapping[str, Any], inches: tuple[float, float], dots: int | None = None) -> Iterator[Any]:
+    """Give a figure while matplotlib's settings are its defaults and a style: no matplotlibrc changes its bytes."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with _DRAWING, mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(style)
+        yield Figure(figsize=inches, dpi=dots)
+
+
 def plot(draw: Callable[[Any], None] | None, *, caption: str, alt: str) -> Plot:
     """Return the picture that `draw(axes)` makes, in the style of every report; the same calls give the same bytes.
 
@@ -98,15 +111,10 @@ def plot(draw: Callable[[Any], None] | None, *, caption: str, alt: str) -> Plot:
     """
     if draw is None:
         return Plot("", caption, alt)
-    import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
 
     out = io.StringIO()
-    with _DRAWING, mpl.rc_context():
-        mpl.rcdefaults()  # a matplotlibrc on the worker must not change the bytes
-        mpl.rcParams.update(STYLE)
-        figure = Figure(figsize=PLOT_INCHES)
+    with _figure(STYLE, PLOT_INCHES) as figure:
         draw(figure.add_axes(PLOT_BOX))
         FigureCanvasSVG(figure).print_svg(out, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return Plot(out.getvalue().replace(MEASURED_FONT, SHOWN_FONT), caption, alt)
@@ -122,14 +130,9 @@ def raster(
       background: what another call returned, under it; then the axes are not drawn again.
       title: above the axes.
     """
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    with _DRAWING, mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["text.parse_math"] = False
-        figure = Figure(figsize=(inches, inches), dpi=dots)
+    with _figure({"text.parse_math": False}, (inches, inches), dots) as figure:
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_axes(RASTER_BOX)
         if background is not None:
@@ -236,8 +239,7 @@ def histogram(
     if not len(values):
         return Plot("", caption, alt)
     edges = bin_edges(values, weights)
-    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    heights = np.bincount(places, weights=weights, minlength=len(edges) - 1).astype(np.int64)
+    heights, _ = np.histogram(values.clip(edges[0], edges[-1]), edges, weights=weights)
     names = [compact(edge) for edge in edges.tolist()]
     names = names if len(set(names)) == len(names) else [f"{edge:.12g}" for edge in edges.tolist()]
     if values.min() < edges[0]:
@@ -252,42 +254,32 @@ def histogram(
 def bin_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the edges of bins that fit finite values, whatever their order: round numbers, some fifteen bins or fewer.
 
-    Between the first and the last lie all values, or, where these would take twice as many bins, all but the lowest
-    and the highest hundredth. Bins are of one width, or, where the values span decades, 1, 2, 5, 10 ...
+    Between the first and the last lie all values, or, where these span more than twice as much, all but the lowest and
+    the highest hundredth. Bins are of one width, or, where the values span decades, 1, 2, 5, 10 ...
 
     >>> bin_edges(np.array([0.011, 0.03, 0.14]), np.array([1, 1, 1])).tolist()[:4]
     [0.01, 0.02, 0.03, 0.04]
     >>> bin_edges(np.array([1, 40, 3000]), np.array([5, 5, 5])).tolist()
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
     """
-    order = np.argsort(values, kind="stable")
-    values, ranks = values[order], np.cumsum(counts[order])
-    spare = int(ranks[-1]) // 100
-    low, high = (float(values[np.searchsorted(ranks, at, side="right")]) for at in (spare, int(ranks[-1]) - 1 - spare))
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = np.quantile(values, [0.01, 0.99], weights=counts, method="inverted_cdf").tolist()
     if low > 0 and high / low >= SPREAD:
-        first, last = math.floor(math.log10(low)) - 1, math.floor(math.log10(high)) + 2
-        digits = (1, 2, 5) if last - first < 2 * BINS // 3 else (1,)
-        edges = np.array([float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits])
-        begin, end = np.searchsorted(edges, low, side="right") - 1, np.searchsorted(edges, high, side="right")
-        return edges[begin : end + 1]
-    whole = bool((values == np.floor(values)).all())
-    digit, power = _round_up((high - low) / BINS or abs(low) / BINS or 1.0)
-    digit, power = (1, 0) if whole and power < 0 else (digit, power)
-
-    def place(value: float) -> int:
-        return math.floor(value / float(f"{digit}e{power}"))
-
-    first, last = place(low), place(high) + 1
-    if place(float(values[-1])) + 1 - place(float(values[0])) <= 2 * BINS:
-        first, last = place(float(values[0])), place(float(values[-1])) + 1
-    return np.array([float(f"{digit * at}e{power}") for at in range(first, last + 1)])
-
-
-def _round_up(value: float) -> tuple[int, int]:
-    """Return the digit (1, 2 or 5) and the power of ten of the least such number that is no less than a value."""
-    power = math.floor(math.log10(value))
-    steps = [(digit, place) for place in (power - 1, power, power + 1) for digit in (1, 2, 5)]
-    return next(step for step in steps if float(f"{step[0]}e{step[1]}") >= value)
+        powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 2)
+        digits = (1, 2, 5) if 3 * len(powers) < 2 * BINS else (1,)
+        all_edges = np.array([digit * 10.0**power for power in powers for digit in digits])
+        begin, end = np.searchsorted(all_edges, [low, high], side="right")
+        edges = all_edges[begin - 1 : end + 1]
+    else:
+        if np.ptp(values) <= 2 * (high - low):
+            low, high = values.min(), values.max()
+        high = high if high > low else low + (abs(low) or 1.0)  # of a single value
+        whole = bool((values == np.floor(values)).all())
+        edges = np.asarray(MaxNLocator(BINS, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
+    return np.array(
+        [float(f"{edge:.12g}") for edge in edges]
+    )  # without the rounding of their sums, 0.30000000000000004
 
 
 def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:

@@ -30,7 +30,7 @@ def compare_report(comparison: Mapping[str, Any]) -> str:
 def _findings(comparison: Mapping[str, Any]) -> Section:
     rows = [{"What was found": sentence} for sentence in comparison["sentences"]]
     text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
-    return Section("Findings", text, [Table.of(rows, "In words", wide=True)])
+    return Section("Findings", text, [Table(rows, "In words", wide=True)])
 
 
 def _ranking(comparison: Mapping[str, Any]) -> Section:
@@ -45,8 +45,8 @@ def _ranking(comparison: Mapping[str, Any]) -> Section:
         {
             "Model": row["model"],
             "Trials": row["repeats"],
-            "Balanced accuracy": f"{row['balanced_accuracy']:.4f}",
-            "Deviation": None if row["deviation"] is None else f"{row['deviation']:.4f}",
+            "Balanced accuracy": row["balanced_accuracy"],
+            "Deviation": row["deviation"],
             "Over titles": _between(row["low_titles"], row["high_titles"]),
             "Over repeats": _between(row["low_repeats"], row["high_repeats"]),
             "Over both": _between(row["low"], row["high"]),
@@ -57,7 +57,7 @@ def _ranking(comparison: Mapping[str, Any]) -> Section:
         }
         for row in comparison["models"]
     ]
-    table = Table.of(rows, "The models, the best first", wide=True, count=["Trials"])
+    table = Table(rows, "The models, the best first", floats=".4f", wide=True)
     return Section("Models", text, [_dots(comparison), table])
 
 
@@ -115,7 +115,7 @@ def _effects(comparison: Mapping[str, Any]) -> Section:
         }
         for row in comparison["effects"]
     ]
-    table = Table.of(rows, "Factors", wide=True, count=["Pairs of models", "Trials"])
+    table = Table(rows, "Factors", wide=True)
     return Section("What makes the difference", text, [table])
 
 
@@ -138,7 +138,4 @@ def _trials(comparison: Mapping[str, Any]) -> Section:
             peak = None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9
             shown |= {"Epochs": row["epochs"], "Seconds": row["seconds"], "Peak, GB": peak}
         rows.append(shown)
-    counts, means = ["Titles", "Categories", "Epochs"], ["Seconds", "Peak, GB"]
-    return Section(
-        "Trials", "Every training, by name.", [Table.of(rows, "Trials", wide=True, count=counts, mean=means)]
-    )
+    return Section("Trials", "Every training, by name.", [Table(rows, "Trials", wide=True)])

@@ -13,14 +13,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import jinja2
 from markupsafe import Markup
 
-Unit = Literal["text", "count", "mean", "share"]
-
 MISSING = "–"
+SHARE = ".2%"
 PAGE_NAME = re.compile(r"(\.\./)?([a-z]+/)?[a-z]+(-\d+)?\.html")
 CLIP = 1000  # characters of one text: a longer one is a broken row, not something to read
 
@@ -37,53 +35,33 @@ Cell = str | int | float | Term | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-    """A table column.
+class Table:
+    """Rows that map headings to cells, and a caption; without rows it says that there is no data.
 
     Attributes:
-      title: heading.
-      unit: how its cells are written: `text`, `count` (1,234), `mean` (12.3) or `share` (0.1234 as 12.34%).
-      bar: whether each cell also shows a bar, as long as its part of the column's largest value.
+      rows: all with the same headings, in one order.
+      floats: how numbers that are not whole are written, as a format specification.
+      shares: headings of parts of a whole: 0.1234 is written as 12.34%.
+      bar: heading whose cells also show a bar, as long as their part of the column's largest value; or "".
+      wide: whether it takes the page's width.
     """
 
-    title: str
-    unit: Unit = "text"
-    bar: bool = dataclasses.field(default=False, kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Rows under columns, and a caption; without rows it says that there is no data. `wide` takes the page's width."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Mapping[str, Cell]]
     caption: str
+    floats: str = ",.1f"
+    shares: Sequence[str] = ()
+    bar: str = ""
     wide: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        rows: Sequence[Mapping[str, Cell]],
-        caption: str,
-        *,
-        count: Sequence[str] = (),
-        mean: Sequence[str] = (),
-        share: Sequence[str] = (),
-        bar: str = "",
-        wide: bool = False,
-    ) -> "Table":
-        """Return the table of rows that map titles to cells; `count`, `mean`, `share` and `bar` name titles."""
-        units: dict[str, Unit] = dict.fromkeys(count, "count")
-        units |= {**dict.fromkeys(mean, "mean"), **dict.fromkeys(share, "share")}
-        columns = [Column(title, units.get(title, "text"), bar=title == bar) for title in (rows[0] if rows else ())]
-        return cls(columns, [tuple(row.values()) for row in rows], caption, wide)
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"table {self.caption!r}: row {number} has {len(row)} cells for {len(self.columns)} columns"
-                )
+            if list(row) != self.headings:
+                raise ValueError(f"table {self.caption!r}: row {number} has the headings {list(row)}")
+
+    @property
+    def headings(self) -> list[str]:
+        """Headings of the columns; none without rows."""
+        return list(self.rows[0]) if self.rows else []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +79,7 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A small photograph of a grid.
+    """A small photograph of a gallery.
 
     Attributes:
       jpeg: its bytes; empty where there is none to show.
@@ -117,46 +95,24 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
-    """Photographs side by side, over the page's width; a browser decodes those that come into sight."""
+class Gallery:
+    """Pictures side by side, over the page's width; a browser decodes those that come into sight.
+
+    A reader sorts and filters them without a script, where there is anything to choose: styles show and order them.
+
+    Attributes:
+      filters: heading, what can be chosen, and the place therein of every picture's own value.
+      orders: what the pictures can be sorted by, and the place of each; the first holds until another is chosen.
+    """
 
     pictures: Sequence[Picture]
     caption: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GalleryCard:
-    """A picture of a gallery, and what it is found by.
-
-    Attributes:
-      values: text of every filter of the gallery, in their order.
-      ranks: place under every order of the gallery; the first comes first.
-    """
-
-    picture: Picture
-    values: Sequence[str]
-    ranks: Sequence[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Gallery:
-    """Pictures that a reader sorts and filters, without a script: what is chosen, styles show and order.
-
-    Attributes:
-      cards: the pictures.
-      filters: heading and values of every filter.
-      orders: what the cards can be sorted by; the first holds until another is chosen.
-    """
-
-    cards: Sequence[GalleryCard]
-    filters: Sequence[tuple[str, Sequence[str]]]
-    orders: Sequence[str]
-    caption: str
+    filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()
+    orders: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for card in self.cards:
-            if len(card.values) != len(self.filters) or len(card.ranks) != len(self.orders):
-                raise ValueError(f"gallery {self.caption!r}: a card must have a value for every filter and order")
+        if any(len(each) != len(self.pictures) for each in (*(of for *_, of in self.filters), *self.orders.values())):
+            raise ValueError(f"gallery {self.caption!r}: a picture must have a place in every filter and order")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,26 +121,22 @@ class Section:
 
     title: str
     text: str
-    parts: Sequence[Table | Plot | Grid | Gallery] = ()
+    parts: Sequence[Table | Plot | Gallery] = ()
 
 
-def format_cell(value: Cell, unit: Unit = "text") -> str:
-    """Return a cell as a reader sees it.
+def format_number(value: float | None, floats: str = ",.1f") -> str:
+    """Return a number as a reader sees it.
 
-    >>> format_cell(1234567, "count"), format_cell(0.12345, "share"), format_cell(0.00001, "share")
-    ('1,234,567', '12.35%', '<0.01%')
-    >>> format_cell(41.26, "mean"), format_cell(None, "mean"), format_cell("NUÑEZ")
-    ('41.3', '–', 'NUÑEZ')
+    >>> format_number(1234567), format_number(41.26), format_number(None)
+    ('1,234,567', '41.3', '–')
+    >>> format_number(0.12345, SHARE), format_number(0.00001, SHARE), format_number(1, SHARE)
+    ('12.35%', '<0.01%', '100.00%')
     """
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or not math.isfinite(value):
         return MISSING
-    if isinstance(value, Term | str):
-        return value.text if isinstance(value, Term) else value
-    if unit == "share":
-        return "<0.01%" if 0 < value < 0.00005 else f"{value:.2%}"
-    if unit == "mean":
-        return f"{value:,.1f}"
-    return f"{value:,}"
+    if floats == SHARE and 0 < value < 0.00005:
+        return "<0.01%"
+    return f"{value:,}" if isinstance(value, int) and floats != SHARE else f"{value:{floats}}"
 
 
 def visible(text: str) -> str:
@@ -217,20 +169,27 @@ def page_link(name: str) -> Markup:
     return Markup(name)
 
 
-def write_rows(table: Table) -> list[list[dict[str, str]]]:
-    """Return the cells of each row as the template needs them; `part` is the length of a bar from 0 to 1, or empty."""
-    rows: list[list[dict[str, str]]] = [[] for _ in table.rows]
-    for place, column in enumerate(table.columns):
-        values = [row[place] for row in table.rows]
-        numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-        longest = max(numbers, default=0.0) if column.bar else 0.0
-        for row, value in zip(rows, values, strict=True):
-            part = ""
-            if isinstance(value, int | float) and 0 <= value <= longest and longest > 0:
-                part = f"{value / longest:.3f}"
-            note = value.note if isinstance(value, Term) else ""
-            row.append({"text": format_cell(value, column.unit), "note": note, "unit": column.unit, "part": part})
-    return rows
+def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
+    """Return the cells of each column as the template needs them, by heading.
+
+    `kind` is `number` where a column has any number, else `text`; `part` is the length of a bar from 0 to 1, or empty.
+    """
+    columns = {}
+    for heading in table.headings:
+        values = [row[heading] for row in table.rows]
+        numbers = [value for value in values if isinstance(value, int | float)]
+        longest = max(filter(math.isfinite, numbers), default=0.0) if heading == table.bar else 0.0
+        kind = "text" if any(isinstance(value, str | Term) for value in values) and not numbers else "number"
+        cells = [{"text": "", "note": "", "part": "", "kind": kind} for _ in values]
+        for cell, value in zip(cells, values, strict=True):
+            if isinstance(value, str | Term):
+                cell["text"], cell["note"] = (value, "") if isinstance(value, str) else (value.text, value.note)
+                continue
+            cell["text"] = format_number(value, SHARE if heading in table.shares else table.floats)
+            if value is not None and 0 <= value <= longest and longest > 0:
+                cell["part"] = f"{value / longest:.3f}"
+        columns[heading] = cells
+    return columns
 
 
 @jinja2.pass_context
@@ -258,10 +217,9 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, page_link=page_link, write_rows=write_rows, css=Markup(_beside("page.css"))
+        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(_beside("page.css"))
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
-    environment.tests["grid"] = lambda part: isinstance(part, Grid)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
     return environment.from_string(_beside("page.html"))
 

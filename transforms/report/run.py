@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from molino.transforms.report.page import Cell, Column, Section, Table, Term, format_cell, page
+from molino.transforms.report.page import Cell, Section, Table, Term, format_number, page
 from molino.transforms.warnings import DataWarning
 
 MOST_LINES = 50  # inputs, warnings: more than this nobody reads
@@ -85,7 +85,7 @@ class RunFacts:
 
     def figures(self, titles: Mapping[str, str]) -> list[tuple[str, str]]:
         """Return counters for the summary, by the titles that they have there."""
-        return [(title, format_cell(self.counters.get(name, 0), "count")) for title, name in titles.items()]
+        return [(title, format_number(self.counters.get(name, 0))) for title, name in titles.items()]
 
 
 def run_page(title: str, facts: RunFacts, *, subtitle: str, sections: Sequence[Section], **others: Any) -> str:
@@ -133,12 +133,16 @@ def counter_table(facts: RunFacts) -> Table:
     counters, terms, whole = facts.counters, facts.terms, facts.balance[0]
     names = [name for name in terms.counters if name in counters]
     names += sorted(name for name in counters if name not in terms.counters and not name.startswith("rejects."))
-    rows: list[tuple[Cell, ...]] = []
-    for name in names:
-        part = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
-        rows.append((Term(name, meaning_of(name, terms.counters)), counters[name], part))
-    columns = (Column("Counter"), Column("Count", "count"), Column(f"Share of {terms.noun}", "share"))
-    return Table(columns, rows, "Counters")
+    part = f"Share of {terms.noun}"
+    rows: list[dict[str, Cell]] = [
+        {
+            "Counter": Term(name, meaning_of(name, terms.counters)),
+            "Count": counters[name],
+            part: None if name in terms.apart else share(counters[name], counters.get(whole, 0)),
+        }
+        for name in names
+    ]
+    return Table(rows, "Counters", shares=[part])
 
 
 def meaning_of(counter: str, known: Mapping[str, str]) -> str:
@@ -154,14 +158,12 @@ def meaning_of(counter: str, known: Mapping[str, str]) -> str:
 def reject_table(facts: RunFacts) -> Table:
     """Return the rejects by reason, the commonest first."""
     counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
-    total = sum(counts.values())
-    rows: list[tuple[Cell, ...]] = [
-        (Term(reason, facts.terms.reasons.get(reason, "")), n, share(n, total))
+    noun, part, total = facts.terms.noun, "Share of rejects", sum(counts.values())
+    rows: list[dict[str, Cell]] = [
+        {"Reason": Term(reason, facts.terms.reasons.get(reason, "")), noun.capitalize(): n, part: share(n, total)}
         for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
-    noun = facts.terms.noun
-    columns = (Column("Reason"), Column(noun.capitalize(), "count"), Column("Share of rejects", "share", bar=True))
-    return Table(columns, rows, f"Rejected {noun} by reason")
+    return Table(rows, f"Rejected {noun} by reason", shares=[part], bar=part)
 
 
 def plan_table(facts: RunFacts) -> Table:
@@ -172,12 +174,11 @@ def plan_table(facts: RunFacts) -> Table:
     whole = facts.balance[0]
     plans = [(f"{facts.terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
     plans += [(name, name, rows) for name, rows in facts.expected["datasets"].items()]
-    rows = [
-        (title, planned, facts.counters.get(name, 0), share(facts.counters.get(name, 0), planned))
-        for title, name, planned in plans
-    ]
-    columns = (Column("Rows"), Column("Plan", "count"), Column("Fact", "count"), Column("Fact by plan", "share"))
-    return Table(columns, rows, "Plan and fact")
+    rows: list[dict[str, Cell]] = []
+    for title, name, planned in plans:
+        fact = facts.counters.get(name, 0)
+        rows.append({"Rows": title, "Plan": planned, "Fact": fact, "Fact by plan": share(fact, planned)})
+    return Table(rows, "Plan and fact", shares=["Fact by plan"])
 
 
 def run_section(facts: RunFacts) -> Section:
@@ -190,21 +191,22 @@ def run_section(facts: RunFacts) -> Section:
 
 
 def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
+    lines: list[tuple[Cell, ...]] = []
     for one in inputs[:MOST_LINES]:
         digest = f"digest {one['digest'][:16]}… of the files' names, sizes and times" if "digest" in one else ""
-        rows.append((Term(str(one.get("path", "")), digest), one.get("files", 1), one.get("bytes"), _date(one) or None))
+        name = Term(str(one.get("path", "")), digest)
+        lines.append((name, one.get("files", 1), one.get("bytes"), _date(one) or None))
     if rest := inputs[MOST_LINES:]:
         files, size = sum(one.get("files", 1) for one in rest), sum(one.get("bytes") or 0 for one in rest)
-        rows.append((f"… and {len(rest):,} more", files, size, None))
-    columns = (Column("Input"), Column("Files", "count"), Column("Bytes", "count"), Column("Changed, UTC"))
-    return Table(columns, rows, "Inputs", wide=True)
+        lines.append((f"… and {len(rest):,} more", files, size, None))
+    rows = [dict(zip(("Input", "Files", "Bytes", "Changed, UTC"), line, strict=True)) for line in lines]
+    return Table(rows, "Inputs", wide=True)
 
 
 def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:
     """Return options by the names that they have on the command line, and their values in words."""
     rows = sorted(row for row in _option_rows(options, flags, "") if row[0])
-    return Table((Column("Option"), Column("Value")), rows, "Options", wide=True)
+    return Table([{"Option": option, "Value": value} for option, value in rows], "Options", wide=True)
 
 
 def _option_rows(options: Mapping[str, Any], flags: Mapping[str, str], above: str) -> Iterator[tuple[str, str]]:

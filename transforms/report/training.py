@@ -49,15 +49,15 @@ def _figures(figures: Mapping[str, Any]) -> Section:
         {
             "Split": split,
             "Titles": each["titles"],
-            "Balanced accuracy": f"{each['balanced_accuracy']:.4f}",
+            "Balanced accuracy": each["balanced_accuracy"],
             "Interval": f"{each['low']:.4f} to {each['high']:.4f}",
-            "Accuracy": f"{each['accuracy']:.4f}",
-            f"Among the first {top.partition('_')[0][3:]}": f"{each[top]:.4f}" if top else None,
-            **{f"Calibration error of {what}": f"{each[f'calibration_error_of_{what}']:.4f}" for what in sure},
+            "Accuracy": each["accuracy"],
+            f"Among the first {top.partition('_')[0][3:]}": each[top] if top else None,
+            **{f"Calibration error of {what}": each[f"calibration_error_of_{what}"] for what in sure},
         }
         for split, each in ((split, figures[split]) for split in ("validation", "test"))
     ]
-    table = Table.of(rows, "Figures of the finished classifier", wide=True, count=["Titles"])
+    table = Table(rows, "Figures of the finished classifier", floats=".4f", wide=True)
     return Section("Figures", text, [table])
 
 
@@ -80,24 +80,15 @@ def _curves(figures: Mapping[str, Any]) -> Section:
         for key, label in (("validation_balanced_accuracy", balanced), ("validation_accuracy", "accuracy")):
             accuracies.append(Series(label=f"{label}{of}", x=numbers, y=[each[key] for each in epochs]))
     last = figures["epochs"]["all"][-1]
+    loss = f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}."
+    accuracy = f"Lines of accuracy by epoch; after the last {last['validation_accuracy']:.4f}, "
+    accuracy += f"balanced {last['validation_balanced_accuracy']:.4f}."
     parts = [
-        line_plot(
-            losses,
-            x_label="Epoch",
-            years=True,  # whole numbers
-            y_label="Cross-entropy",
-            caption="Loss on the training and the validation split.",
-            alt=f"Lines of the loss by epoch; after the last {last['loss']:.4f} and {last['validation_loss']:.4f}.",
-        ),
-        line_plot(
-            accuracies,
-            x_label="Epoch",
-            years=True,  # whole numbers
-            y_label="Accuracy",
-            caption="On the validation split.",
-            alt=f"Lines of accuracy by epoch; after the last {last['validation_accuracy']:.4f}, "
-            f"balanced {last['validation_balanced_accuracy']:.4f}.",
-        ),
+        line_plot(series, x_label="Epoch", years=True, y_label=y_label, caption=caption, alt=alt)  # whole numbers
+        for series, y_label, caption, alt in (
+            (losses, "Cross-entropy", "Loss on the training and the validation split.", loss),
+            (accuracies, "Accuracy", "On the validation split.", accuracy),
+        )
     ]
     return Section("Learning curves", text, parts)
 
@@ -111,10 +102,10 @@ def _languages(figures: Mapping[str, Any]) -> list[Section]:
     both = {split: choice[split] for split in ("validation", "test")}
     both |= {f"test, {language}": each for language, each in choice["test_by_language"].items()}
     rows = [
-        {"Titles": titles, "One for all": f"{each['one']:.4f}", "One a language, merged": f"{each['each']:.4f}"}
+        {"Titles": titles, "One for all": each["one"], "One a language, merged": each["each"]}
         for titles, each in both.items()
     ]
-    return [Section("One classifier, or one a language", text, [Table.of(rows, "By language", wide=True)])]
+    return [Section("One classifier, or one a language", text, [Table(rows, "By language", floats=".4f", wide=True)])]
 
 
 def _mistakes(figures: Mapping[str, Any]) -> Section:
@@ -128,7 +119,7 @@ def _mistakes(figures: Mapping[str, Any]) -> Section:
         }
         for each in figures["worst"]
     ]
-    table = Table.of(rows, "The worst first", wide=True, bar="Recall", count=["Titles"], share=["Recall"])
+    table = Table(rows, "The worst first", shares=["Recall"], bar="Recall", wide=True)
     return Section("Worst categories", text, [table])
 
 
@@ -144,8 +135,7 @@ def _speed(figures: Mapping[str, Any]) -> Section:
         for name, epochs in figures["times"].items()
         for number, each in enumerate(epochs, 1)
     ]
-    counts = ["Epoch", "Titles a second"]
-    table = Table.of(rows, "Epochs", wide=True, count=counts, mean=["Seconds"], share=["Waiting for data"])
+    table = Table(rows, "Epochs", shares=["Waiting for data"], wide=True)
     return Section("Speed", "Measuring on the validation split is not counted.", [table])
 
 

@@ -1,16 +1,19 @@
 """The report of the shapes job: how accuracy grows with width and depth, how it spreads over seeds, and a gallery."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from molino.schemas.shapes import COUNTERS
+from molino.transforms.parquet.scratch import read_scratch
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import COLORS, DASHES, MARKS, plot
-from molino.transforms.report.page import Cell, Gallery, GalleryCard, Picture, Plot, Section, Table, Term, format_cell
+from molino.transforms.report.page import Cell, Gallery, Picture, Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.shapes.points import Problem
+from molino.transforms.shapes.run_network import CARDS, RUN_CARDS
 
 MOST_SETUPS = 40  # in the table of seeds
 TERMS = JobTerms(
@@ -45,6 +48,14 @@ ORDERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "points seen, most first": lambda run: (-run["batch"] * run["steps"], run["run"]),
     "overfitting, most first": lambda run: (run["test_accuracy"] - run["train_accuracy"], run["run"]),
 }
+
+
+def write_shapes_report(files: Sequence[StagedFile], counters: Mapping[str, int], run: Any) -> Iterator[StagedFile]:
+    """Stage the report of the networks whose cards these files hold. Memory: all thumbnails, some 10 kB each."""
+    cards = pa.Table.from_batches(read_scratch(files, RUN_CARDS), CARDS)
+    cards = cards.drop_columns(["seconds"])  # times are of this machine
+    report = shapes_report(cards, RunFacts.of(run, counters, TERMS))
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
 
 
 def shapes_report(cards: pa.Table, facts: RunFacts) -> str:
@@ -100,9 +111,9 @@ def _accuracies(group: Sequence[Mapping[str, Any]]) -> np.ndarray:
 def _summary(runs: Sequence[Mapping[str, Any]], facts: RunFacts) -> list[tuple[str, str]]:
     best = max(runs, key=lambda run: (run["test_accuracy"], -run["run"]), default=None)
     shown = [
-        ("networks", format_cell(len(runs), "count")),
+        ("networks", format_number(len(runs))),
         ("problems", str(len({_shape(run) for run in runs}))),
-        ("weights and biases trained", format_cell(sum(run["parameters"] for run in runs), "count")),
+        ("weights and biases trained", format_number(sum(run["parameters"] for run in runs))),
     ]
     if best:
         shown.append((f"best: {_shape(best)}, {nodes_text(best)}", f"{best['test_accuracy']:.2%}"))
@@ -127,7 +138,7 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
     text += "What else a network was trained with stands in the gallery, by its number."
     shares = ["Base", *SPLITS.values()]
     caption = "Best network of each problem, by the test points"
-    table = Table.of(rows, caption, wide=True, count=["Networks"], share=shares)
+    table = Table(rows, caption, shares=shares, wide=True)
     return Section("Best of each problem", text, [table])
 
 
@@ -210,39 +221,32 @@ def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[Section]:
     text = "Networks that differ in their initial weights alone, those with the widest spread first."
     more = f": the first {MOST_SETUPS} of {len(groups):,}" if len(groups) > MOST_SETUPS else ""
     caption = f"Accuracy on the test points over seeds{more}"
-    table = Table.of(rows, caption, wide=True, count=["Seeds"], share=list(measures), bar="Spread")
+    table = Table(rows, caption, shares=list(measures), bar="Spread", wide=True)
     return [Section("Spread over seeds", text, [table])]
 
 
 def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
     """Return every network's picture, to be sorted and filtered."""
-    filters: list[tuple[str, Sequence[str]]] = []
-    values = {title: [write(run) for run in runs] for title, write in FILTERS.items()}
-    for title, found in values.items():
-        kinds = list(dict.fromkeys(found))
+    filters: list[tuple[str, Sequence[str], Sequence[int]]] = []
+    for title, write in FILTERS.items():
+        values = [write(run) for run in runs]
+        choices = list(dict.fromkeys(values))
         if title != "Problem":
-            kinds.sort(key=_by_numbers)
-        if len(kinds) > 1:
-            filters.append((title, kinds))
-    # the place of each picture in each order
-    ranks = [
-        np.argsort(sorted(range(len(runs)), key=lambda place: key(runs[place]))).tolist() for key in ORDERS.values()
-    ]
+            choices.sort(key=_by_numbers)
+        if len(choices) > 1:
+            filters.append((title, choices, [choices.index(value) for value in values]))
+    orders = {
+        title: np.argsort(sorted(range(len(runs)), key=lambda place: key(runs[place]))).tolist()
+        for title, key in ORDERS.items()
+    }
     varied = [name for name in ("rate", "decay", "l2", "deviation") if len({run[name] for run in runs}) > 1]
-    cards = [
-        GalleryCard(
-            picture=_picture(run, varied),
-            values=[values[title][place] for title, _ in filters],
-            ranks=[rank[place] for rank in ranks],
-        )
-        for place, run in enumerate(runs)
-    ]
+    pictures = [_picture(run, varied) for run in runs]
     text = (
         "A picture marked as not above the base is of a network that is no better than the commoner class. "
         "Training points light blue where false and dark where true; test points gray where the network is right and "
         "red where it is wrong. plots/ has each picture at full size, by the number of its network."
     )
-    return Section("Gallery", text, [Gallery(cards, filters, list(ORDERS), f"{len(cards):,} networks")])
+    return Section("Gallery", text, [Gallery(pictures, f"{len(runs):,} networks", filters, orders)])
 
 
 def _by_numbers(text: str) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from molino.schemas.titles import COUNTERS, REASONS
 from molino.transforms.models.embed import Coverage, Model
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
-from molino.transforms.report.page import Cell, Column, Plot, Section, Table, Term
+from molino.transforms.report.page import Cell, Plot, Section, Table, Term
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
 from molino.transforms.titles.glance import LONGEST, Glance, combine_glances
 from molino.transforms.titles.keys import SPLITS
@@ -55,6 +55,14 @@ def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return points, np.append(shares, np.zeros(2 - len(shares)))
 
 
+def write_titles_report(
+    glances: list[Glance], counters: Mapping[str, int], run: Any, *, labels: Labels, models: Sequence[Model]
+) -> Iterator[StagedFile]:
+    """Stage the report; nothing but the data and the options goes into it."""
+    report = titles_report(combine_glances(glances), labels.table, models, RunFacts.of(run, counters, TERMS))
+    yield write_view(report.encode(), folder=run.staging, name="report.html")
+
+
 def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
@@ -85,24 +93,19 @@ def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], fac
     )
 
 
-def write_titles_report(
-    glances: list[Glance], counters: Mapping[str, int], run: Any, *, labels: Labels, models: Sequence[Model]
-) -> Iterator[StagedFile]:
-    """Stage the report; nothing but the data and the options goes into it."""
-    report = titles_report(combine_glances(glances), labels.table, models, RunFacts.of(run, counters, TERMS))
-    yield write_view(report.encode(), folder=run.staging, name="report.html")
-
-
 def _splits(glance: Glance, labels: pa.Table) -> Section:
     totals = {split: pc.sum(labels[split]).as_py() or 0 for split in SPLITS}
     text = (
         "A title's split follows from its words, without case, accents, punctuation and order: titles that are nearly "
         "the same stand on one side. Shares are of all titles."
     )
-    columns = [_group_table(glance, "language", "Language"), _group_table(glance, "label_quality", "Label quality")]
-    rows = [(split, totals[split], share(totals[split], sum(totals.values()))) for split in SPLITS]
-    whole = Table((Column("Split"), Column("Titles", "count"), Column("Share", "share", bar=True)), rows, "All titles")
-    return Section("Splits", text, [whole, *columns])
+    tables = [_group_table(glance, "language", "Language"), _group_table(glance, "label_quality", "Label quality")]
+    rows: list[dict[str, Cell]] = [
+        {"Split": split, "Titles": titles, "Share": share(titles, sum(totals.values()))}
+        for split, titles in totals.items()
+    ]
+    whole = Table(rows, "All titles", shares=["Share"], bar="Share")
+    return Section("Splits", text, [whole, *tables])
 
 
 def _group_table(glance: Glance, what: str, caption: str) -> Table:
@@ -112,23 +115,18 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
             found.setdefault(value, {})[split] = titles
     total = sum(sum(splits.values()) for splits in found.values())
     order = sorted(found, key=lambda value: (-sum(found[value].values()), value is None, value or ""))
-    rows: list[tuple[Cell, ...]] = []
-    for value in order[:TOP_LANGUAGES]:
-        of = found[value]
-        titles = sum(of.values())
-        shown: Cell = Term("none", "The input does not say.") if value is None else value
-        rows.append((shown, *(of.get(split, 0) for split in SPLITS), titles, share(titles, total)))
-    if len(order) > TOP_LANGUAGES:
-        rest = [found[value] for value in order[TOP_LANGUAGES:]]
-        sums = [sum(of.get(split, 0) for of in rest) for split in SPLITS]
-        rows.append((f"{len(rest):,} others", *sums, sum(sums), share(sum(sums), total)))
-    columns = (
-        Column(caption),
-        *(Column(split.capitalize(), "count") for split in SPLITS),
-        Column("All", "count"),
-        Column("Share", "share", bar=True),
-    )
-    return Table(columns, rows, f"Titles by {caption.lower()}", wide=True)
+    shown: list[tuple[Cell, list[str | None]]] = [
+        (Term("none", "The input does not say.") if value is None else value, [value])
+        for value in order[:TOP_LANGUAGES]
+    ]
+    if rest := order[TOP_LANGUAGES:]:
+        shown.append((f"{len(rest):,} others", rest))
+    rows: list[dict[str, Cell]] = []
+    for name, values in shown:
+        sums = {split.capitalize(): sum(found[value].get(split, 0) for value in values) for split in SPLITS}
+        titles = sum(sums.values())
+        rows.append({caption: name, **sums, "All": titles, "Share": share(titles, total)})
+    return Table(rows, f"Titles by {caption.lower()}", shares=["Share"], bar="Share", wide=True)
 
 
 def _labels(labels: pa.Table) -> Section:
@@ -155,17 +153,12 @@ def _label_plot(trained: pa.Table) -> Plot:
 
 def _label_table(trained: pa.Table) -> Table:
     total = pc.sum(trained["train"]).as_py() or 0
+    part = "Share of training"
     rows = [
-        (row["label"], row["category"], row["train"], row["validation"], row["test"], share(row["train"], total))
+        {name.capitalize(): row[name] for name in ("label", "category", *SPLITS)} | {part: share(row["train"], total)}
         for row in trained.slice(0, TOP).to_pylist()
     ]
-    columns = (
-        Column("Label", "count"),
-        Column("Category"),
-        *(Column(split.capitalize(), "count") for split in SPLITS),
-        Column("Share of training", "share", bar=True),
-    )
-    return Table(columns, rows, "The largest categories", wide=True)
+    return Table(rows, "The largest categories", shares=[part], bar=part, wide=True)
 
 
 def _lengths(glance: Glance) -> Section:
@@ -193,23 +186,22 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
         "The vectors of a token that is not in a model's vocabulary are shared with all that fall into its bucket. "
         f"Counted in the first {count(looked, 'title')} of the output, which are a random sample."
     )
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[dict[str, Cell]] = []
+    unknown = "Not in the vocabulary"
     for model in models:
         known = glance.known.get(model.name)
-        sizes: tuple[Cell, ...] = (model.vocabulary, model.buckets) if known else (None, None)
-        counts: tuple[Cell, ...] = (known.tokens, share(known.unknown, known.tokens)) if known else (None, None)
-        how = "compiled table" if model.kind == "table" else "TensorFlow"
-        rows.append((Term(model.name, f"sha256 {model.digest[:16]}…"), how, model.dim, *sizes, *counts))
-    columns = (
-        Column("Model"),
-        Column("Embedded by"),
-        Column("Dimensions", "count"),
-        Column("Vocabulary", "count"),
-        Column("Buckets", "count"),
-        Column("Tokens", "count"),
-        Column("Not in the vocabulary", "share", bar=True),
-    )
-    tables = [Table(columns, rows, "Models", wide=True)]
+        rows.append(
+            {
+                "Model": Term(model.name, f"sha256 {model.digest[:16]}…"),
+                "Embedded by": "compiled table" if model.kind == "table" else "TensorFlow",
+                "Dimensions": model.dim,
+                "Vocabulary": model.vocabulary if known else None,
+                "Buckets": model.buckets if known else None,
+                "Tokens": known.tokens if known else None,
+                unknown: share(known.unknown, known.tokens) if known else None,
+            }
+        )
+    tables = [Table(rows, "Models", shares=[unknown], bar=unknown, wide=True)]
     shown: list[Mapping[str, int]] = []
     for model in models:
         known = glance.known.get(model.name)
@@ -222,9 +214,11 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
 
 def _word_table(known: Coverage, names: str) -> Table:
     order = sorted(known.words.items(), key=lambda item: (-item[1], item[0]))[:TOP]
-    rows = [(word if word else Term("", "the empty token"), n, share(n, known.unknown)) for word, n in order]
-    columns = (Column("Token"), Column("Times", "count"), Column("Share of the unknown", "share", bar=True))
-    return Table(columns, rows, f"Commonest unknown tokens: {names}")
+    part = "Share of the unknown"
+    rows: list[dict[str, Cell]] = [
+        {"Token": word or Term("", "the empty token"), "Times": n, part: share(n, known.unknown)} for word, n in order
+    ]
+    return Table(rows, f"Commonest unknown tokens: {names}", shares=[part], bar=part)
 
 
 def _map(glance: Glance, models: Sequence[Model]) -> Section:

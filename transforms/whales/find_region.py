@@ -64,7 +64,7 @@ class Mask:
 
     def area(self) -> int:
         """Return the number of marked pixels."""
-        return _area(self.rows, self.columns, self.cells)
+        return int(np.diff(self.rows) @ self.cells.astype(np.float64) @ np.diff(self.columns)) // 255
 
     def pixels(self) -> np.ndarray:
         """Return (height, width) uint8, 0 or 255."""
@@ -189,26 +189,15 @@ def _measure(marked: Mask, mask: Mask) -> Region:
         box = max(boxes, key=lambda box: box[2] * box[3])  # the first of equals, as the published program
         top, bottom = np.searchsorted(rows, (box[1], box[1] + box[3]))
         left, right = np.searchsorted(columns, (box[0], box[0] + box[2]))
-        inside = _area(rows[top : bottom + 1], columns[left : right + 1], cells[top:bottom, left:right])
-        score = inside / mask.area()
+        inside = Mask(
+            rows=rows[top : bottom + 1], columns=columns[left : right + 1], cells=cells[top:bottom, left:right]
+        )
+        score = inside.area() / mask.area()
     return Region(box=box, regions=len(boxes), white_pixels=marked.area(), score=score, marked=marked, mask=mask)
 
 
 def _outer_contours(marks: np.ndarray) -> list[np.ndarray]:
     return list(cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0])
-
-
-@_compiled
-def _area(rows, columns, cells):
-    """Return the pixels of the cells that are marked."""
-    widths = columns[1:] - columns[:-1]
-    area = 0
-    for i in range(cells.shape[0]):
-        across = 0
-        for j in range(widths.size):
-            across += widths[j] if cells[i, j] else 0
-        area += across * (rows[i + 1] - rows[i])
-    return area
 
 
 @_compiled

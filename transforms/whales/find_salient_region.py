@@ -5,7 +5,7 @@ Classical image processing on a small copy; `find_salient_region` says how, and 
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -129,7 +129,7 @@ def find_salient_region(
     return Region(
         box=_in_pixels(place_box(body, options), height, width),
         regions=body.regions,
-        white_pixels=int(np.diff(marked.rows) @ body.marked @ np.diff(marked.columns)),
+        white_pixels=marked.area(),
         score=body.score,
         marked=marked,
         mask=_enlarge(body.mask, height, width),
@@ -191,7 +191,7 @@ def measure_saliency(image: np.ndarray) -> np.ndarray:
     colours = cv2.transform(image.astype(np.float32), across)
     colours = cv2.GaussianBlur(colours, (0, 0), max(0.5, _BLUR * max(height, width)))
     surface, precision = fit_water(cv2.resize(colours, _coarse(height, width), interpolation=cv2.INTER_AREA))
-    return _measure(colours, surface, precision)
+    return _measure(_differences(colours, surface), precision)
 
 
 def across_white(water: np.ndarray) -> np.ndarray:
@@ -217,9 +217,12 @@ def fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for _ in range(_ROUNDS):
         squares, products = _sum_products(colours, kept)
         surface = np.linalg.solve(squares + 1e-6 * np.eye(6), products)
-        covariance = _sum_scatter(colours, kept, surface) / inner + _GRAIN**2 * np.eye(2)
+        differences = _differences(colours, surface)
+        near = [part[kept] for part in cv2.split(differences)]
+        scatter = np.array([[np.mean(one * other, dtype=np.float64) for other in near] for one in near])
+        covariance = scatter / inner + _GRAIN**2 * np.eye(2)
         precision = np.linalg.inv(covariance)
-        distance = _measure(colours, surface, precision)
+        distance = _measure(differences, precision)
         kept = distance <= np.partition(distance, last, axis=None)[last]
     return surface, precision
 
@@ -250,49 +253,25 @@ def _sum_products(colours, kept):
 
 
 @_compiled
-def _row(surface, y):
-    """Return the surface at a height as a polynomial of x: (3, 2), the constant first."""
-    row = np.empty((3, 2))
-    for k in range(2):
-        row[0, k] = surface[0, k] + y * (surface[2, k] + y * surface[5, k])
-        row[1, k] = surface[1, k] + y * surface[4, k]
-        row[2, k] = surface[3, k]
-    return row
-
-
-@_compiled
-def _sum_scatter(colours, kept, surface):
-    """Return the covariance of the kept colours around the surface."""
-    height, width = kept.shape
-    count, aa, ab, bb = 0, 0.0, 0.0, 0.0
-    for i in range(height):
-        row = _row(surface, (2 * i + 1) / height - 1)
-        for j in range(width):
-            if kept[i, j]:
-                x = (2 * j + 1) / width - 1
-                a = colours[i, j, 0] - (row[0, 0] + x * (row[1, 0] + x * row[2, 0]))
-                b = colours[i, j, 1] - (row[0, 1] + x * (row[1, 1] + x * row[2, 1]))
-                count += 1
-                aa += a * a
-                ab += a * b
-                bb += b * b
-    return np.array([[aa, ab], [ab, bb]]) / count
-
-
-@_compiled
-def _measure(colours, surface, precision):
-    """Return each pixel's Mahalanobis distance from the surface."""
+def _differences(colours, surface):
+    """Return how far each pixel's colours are from the surface: (height, width, 2) float32."""
     height, width = colours.shape[:2]
-    distance = np.empty((height, width), np.float32)
-    aa, ab, bb = precision[0, 0], 2 * precision[0, 1], precision[1, 1]
+    differences = np.empty((height, width, 2), np.float32)
     for i in range(height):
-        row = _row(surface, (2 * i + 1) / height - 1)
-        for j in range(width):
-            x = (2 * j + 1) / width - 1
-            a = colours[i, j, 0] - (row[0, 0] + x * (row[1, 0] + x * row[2, 0]))
-            b = colours[i, j, 1] - (row[0, 1] + x * (row[1, 1] + x * row[2, 1]))
-            distance[i, j] = math.sqrt(max(aa * a * a + ab * a * b + bb * b * b, 0.0))
-    return distance
+        y = (2 * i + 1) / height - 1
+        for k in range(2):
+            constant = surface[0, k] + y * (surface[2, k] + y * surface[5, k])
+            slope = surface[1, k] + y * surface[4, k]
+            for j in range(width):
+                x = (2 * j + 1) / width - 1
+                differences[i, j, k] = colours[i, j, k] - (constant + x * (slope + x * surface[3, k]))
+    return differences
+
+
+def _measure(differences: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return Mahalanobis' distances, (height, width) float32: lengths where the water's deviation is 1 each way."""
+    whitened = cv2.transform(differences, np.linalg.cholesky(precision).T)
+    return cv2.magnitude(*cv2.split(whitened))
 
 
 # --- the animal
@@ -316,21 +295,15 @@ def find_body(saliency: np.ndarray, options: SalientOptions) -> Body | None:
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     closed = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, disk)
     count, labels = cv2.connectedComponents(closed, connectivity=8)
-    at_spot = np.bincount(labels.ravel(), (capped * spot).ravel(), minlength=count)
+    some = closed > 0
+    at_spot = np.bincount(labels[some], (capped * spot)[some], minlength=count)
     if count == 1 or not at_spot[1:].any():
         return None
     mask = labels == 1 + np.argmax(at_spot[1:])
-    x, y, xx, xy, yy = _second_moments(capped, mask)
-    angle = 0.5 * math.atan2(2 * xy, xx - yy)
-    axis = math.cos(angle), math.sin(angle)
-    spread = math.sqrt(max((xx + yy) / 2 + math.hypot((xx - yy) / 2, xy), 0.0))
     salient = np.where(saliency > options.threshold, capped, np.float32(0))
     total, inside = (float(values.sum(dtype=np.float64)) for values in (salient, salient[mask]))
     return Body(
-        centroid=(x, y),
-        axis=axis,
-        spread=spread,
-        skewness=_third_moment(capped, mask, x, y, *axis) / spread**3 if spread else 0.0,
+        **_moments(capped, mask),
         mask=mask,
         marked=marked > 0,
         regions=count - 1,
@@ -357,41 +330,22 @@ def _gaussian(shape: tuple[int, ...], x: float, y: float, sigma: float) -> np.nd
     return down[:, None] * across
 
 
-@_compiled
-def _second_moments(saliency, mask):
-    """Return the centroid, (x, y), and the covariance, (xx, xy, yy), of the masked pixels."""
+def _moments(saliency: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    """Return centroid, axis, spread and skewness of the masked pixels, as `Body` has them."""
     height, width = mask.shape
-    side = max(height, width)
-    total = sx = sy = sxx = sxy = syy = 0.0
-    for i in range(height):
-        for j in range(width):
-            if mask[i, j]:
-                x, y = (j + 0.5 - width / 2) / side, (i + 0.5 - height / 2) / side
-                weight = float(saliency[i, j]) ** 2
-                total += weight
-                sx += weight * x
-                sy += weight * y
-                sxx += weight * x * x
-                sxy += weight * x * y
-                syy += weight * y * y
-    x, y = sx / total, sy / total
-    return x, y, sxx / total - x * x, sxy / total - x * y, syy / total - y * y
-
-
-@_compiled
-def _third_moment(saliency, mask, x, y, along_x, along_y):
-    """Return the third central moment of the masked pixels along an axis."""
-    height, width = mask.shape
-    side = max(height, width)
-    total = third = 0.0
-    for i in range(height):
-        for j in range(width):
-            if mask[i, j]:
-                along = ((j + 0.5 - width / 2) / side - x) * along_x + ((i + 0.5 - height / 2) / side - y) * along_y
-                weight = float(saliency[i, j]) ** 2
-                total += weight
-                third += weight * along**3
-    return third / total
+    rows, columns = np.nonzero(mask)
+    weights = saliency[rows, columns].astype(np.float64) ** 2
+    weights /= weights.sum()
+    x, y = ((place + 0.5 - side / 2) / max(mask.shape) for place, side in ((columns, width), (rows, height)))
+    centroid = float(np.sum(weights * x)), float(np.sum(weights * y))
+    x, y = x - centroid[0], y - centroid[1]
+    xx, xy, yy = (float(np.sum(weights * one * other)) for one, other in ((x, x), (x, y), (y, y)))
+    angle = 0.5 * math.atan2(2 * xy, xx - yy)
+    axis = math.cos(angle), math.sin(angle)
+    along = x * axis[0] + y * axis[1]
+    spread = math.sqrt(np.sum(weights * along * along))
+    skewness = float(np.sum(weights * along * along * along)) / spread**3 if spread else 0.0
+    return {"centroid": centroid, "axis": axis, "spread": spread, "skewness": skewness}
 
 
 # --- the box

@@ -367,13 +367,9 @@ def _count_row(colours, top, bottom, columns, room, histograms, whole):
             tall = min(height - y, 4)
             start = uint64(y * width + columns[j])
             for _ in range(across >> 1):
-                every = _count_two(numbers, start, slots, tables, 0)
-                if tall > 1:
-                    every |= _count_two(numbers, start + line, slots, tables, 2)
-                    if tall > 2:
-                        every |= _count_two(numbers, start + line + line, slots, tables, 4)
-                        if tall > 3:
-                            every |= _count_two(numbers, start + line + line + line, slots, tables, 6)
+                every = uint64(0)
+                for row in range(tall):
+                    every |= _count_two(numbers, start + uint64(row) * line, slots, tables, 2 * row)
                 if every & uint64(OWN):
                     _count_shared(numbers, start, line, tall, 2, slots, whole)
                 start += uint64(2)

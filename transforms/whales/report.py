@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.whales import COUNTERS, REASONS
+from molino.transforms.parquet.scratch import read_scratch
+from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
-from molino.transforms.report.page import Grid, Picture, Plot, Section, Table, Term, format_cell, page
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
+from molino.transforms.whales.extract import CARDS
 
 PER_PAGE = 200
 MOST_FAILURES = 50  # in the table; the rejects have them all
@@ -29,6 +32,38 @@ SUMMARY = {
     "duplicates": "duplicates",
 }
 NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
+
+
+def write_contact_sheet(
+    files: Sequence[StagedFile], counters: Mapping[str, int], run: Any, *, most: int
+) -> Iterator[StagedFile | Mapping[str, int]]:
+    """Stage the pages of the report, and count duplicates; nothing but the rows and the options goes into them.
+
+    Args:
+      most: images that are shown.
+    """
+    plain = [name for name in CARDS.names if name != "thumbnail"]
+    schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
+    cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
+    counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
+    yield counted
+    facts = RunFacts.of(run, {**counters, **counted}, TERMS)
+    for name, html in whales_report(cards, lambda rows: _read_thumbnails(files, rows), facts, most=most):
+        yield write_view(html.encode(), folder=run.staging, name=name)
+
+
+def _read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, bytes]:
+    """Return the thumbnails of some cards, by their number over all units; opens only the files that hold them."""
+    wanted, start = set(rows), 0
+    found: dict[int, bytes] = {}
+    for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
+        numbers = range(start, start + file.rows)
+        start = numbers.stop
+        if wanted.isdisjoint(numbers):
+            continue
+        column = (value for part in read_scratch([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
+        found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
+    return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
 
 
 def whales_report(
@@ -96,7 +131,7 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
     if shown < good:
         text += f" The sheet has the first {shown:,} of {good:,} images; --report-images sets how many."
     caption = f"{first + 1:,} to {first + len(rows):,} of {shown:,}" if len(rows) else ""
-    return Section("Contact sheet", text, [Grid(pictures, caption)])
+    return Section("Contact sheet", text, [Gallery(pictures, caption)])
 
 
 def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
@@ -111,7 +146,7 @@ def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
 def _summary(facts: RunFacts) -> list[tuple[str, str]]:
     without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
     figures = facts.figures(SUMMARY)
-    return [*figures[:3], ("without a box", format_cell(without, "count")), *figures[3:]]
+    return [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
 
 
 SCORES = {
@@ -151,4 +186,4 @@ def _failures(cards: pa.Table) -> list[Section]:
     ]
     more = f": the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
     text = "What could not be decoded, and why. Every one is a row of rejects."
-    return [Section("Failures", text, [Table.of(rows, f"Rejected images{more}", wide=True)])]
+    return [Section("Failures", text, [Table(rows, f"Rejected images{more}", wide=True)])]

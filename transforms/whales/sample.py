@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -143,10 +144,8 @@ def _profile(along: np.ndarray) -> np.ndarray:
 
 
 def _box(mask: np.ndarray, left: int, top: int) -> tuple[int, int, int, int] | None:
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return None
-    return (left + int(columns[0]), top + int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return (left + x, top + y, width, height) if width else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

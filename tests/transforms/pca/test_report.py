@@ -8,6 +8,7 @@ import pytest
 from molino.transforms.pca.components import find_components
 from molino.transforms.pca.cosine_errors import count_errors, score_sample
 from molino.transforms.pca.report import TERMS, pca_report
+from molino.transforms.pca.rotate import Findings
 from molino.transforms.pca.second_moment import second_moment
 from molino.transforms.report.run import RunFacts
 
@@ -23,10 +24,13 @@ def report_of(vectors, *, kept=2, against=None, labels=None, center=False, scale
     sample = score_sample(np.arange(len(vectors)), vectors, components, labels, other)
     stored = sample.after[:, :kept]
     how = {"column": "v", "against": against, "stored": stored, "vector_type": "float64", "seed": 1}
-    errors = count_errors(sample, components, **how).to_pylist()
+    errors = count_errors(sample, components, **how)
+    findings = Findings(
+        components=components, kept=stored.shape[1], refined=False, sample=sample, errors=errors, stored=stored
+    )
     options = OPTIONS | {"against": against, "center": center}
     facts = RunFacts(terms=TERMS, balance=("rows_read", ("vectors", "rejects")), counters=COUNTERS, options=options)
-    return pca_report(components, sample, stored, errors, facts, names), errors
+    return pca_report(findings, facts, names), errors.to_pylist()
 
 
 def draw(rows=60):

@@ -8,8 +8,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from molino.transforms.files.list_files import list_files
 from molino.transforms.pca import read_vectors
+from molino.transforms.pca.components import Components
 from molino.transforms.pca.read_vectors import VectorColumns, list_vectors
-from molino.transforms.pca.rotate import FindComponents, Findings, Rotation, Turn, WriteVectors
+from molino.transforms.pca.rotate import FindComponents, Findings, Rotation, WriteVectors
 from molino.transforms.pca.sample import sample_vectors
 
 ROTATION = Rotation(
@@ -39,5 +40,5 @@ def test_a_pipeline_of_someone_else_prints_no_warning(files, tmp_path, monkeypat
         assert_that(counted, equal_to([50] * files), label="counted")
         assert_that(kept, equal_to([2]), label="kept")
         assert_that(axes, equal_to([(4, 2)]), label="axes")
-    assert (found.findings.element_type, found.turn.element_type) == (Findings, Turn)
+    assert (found.findings.element_type, found.turn.element_type) == (Findings, Components)
     assert [record.getMessage() for record in caplog.records] == []

@@ -14,19 +14,7 @@ import pytest
 
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
-from molino.transforms.report.page import (
-    Column,
-    Gallery,
-    GalleryCard,
-    Grid,
-    Picture,
-    Plot,
-    Section,
-    Table,
-    Term,
-    page,
-    page_link,
-)
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, page, page_link
 from tests.transforms.report.test_charts import _series, _texts
 
 HOSTILE = [
@@ -102,17 +90,17 @@ def assert_harmless(html: str) -> Parsed:
 
 def whole_page(text: str = "plain") -> str:
     """Return a page with `text` in every field that takes one."""
-    columns = [Column(title=text), Column(title=text, unit="count", bar=True)]
-    table = Table(columns, [(text, 5), (Term(text, text), 10), (None, text)], text)
+    rows = [{text: first, f"{text}2": second} for first, second in [(text, 5), (Term(text, text), 10), (None, text)]]
+    table = Table(rows, text, bar=f"{text}2")
     lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
     picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
-    grid = Grid([picture], text)
-    gallery = Gallery([GalleryCard(picture=picture, values=[text], ranks=[0])], [(text, ["other", text])], [text], text)
+    plain = Gallery([picture], text)
+    gallery = Gallery([picture], text, [(text, ["other", text], [1])], {text: [0]})
     sections = [
         Section(text, text, [table, lines, bars]),
         Section(text, text),
-        Section(text, text, [table, grid, gallery]),
+        Section(text, text, [table, plain, gallery]),
     ]
     links = [(text, ""), (text, "report/page-0002.html")]
     return page(text, subtitle=[text, text], summary=[(text, text)], sections=sections, warnings=[text], links=links)
@@ -135,7 +123,7 @@ def test_a_link_leads_to_a_page_of_the_report_only(name):
 
 def test_a_picture_that_is_not_there_is_said():
     for pictures, said in (([Picture(jpeg=b"", title="t", note="n")], "No picture"), ([], "No data")):
-        html = page("x", sections=[Section("a", "b", [Grid(pictures, "")])])
+        html = page("x", sections=[Section("a", "b", [Gallery(pictures, "")])])
         assert said in assert_harmless(html).text
 
 
@@ -158,7 +146,7 @@ def test_redaction_reaches_every_text_and_comes_before_clipping():
         return text.replace("secret", "[hidden]")
 
     long = "x" * (module.CLIP - 3) + "secret"
-    table = Table([Column(title="secret")], [("secret",), (long,)], "secret")
+    table = Table([{"secret": "secret"}, {"secret": long}], "secret")
     lone = Plot("<svg/>", "secret", "secret")
     html = page(
         "secret",
@@ -197,7 +185,7 @@ import sys
 from molino.transforms.report.charts import *
 from molino.transforms.report.page import *
 parts = [
-    Table([Column(title="x")], [], "t"),
+    Table([], "t"),
     line_plot([Series(label="x", x=[], y=[])], x_label="", y_label="", caption="c", alt="a"),
     bar_plot([], {}, x_label="", y_label="", caption="c", alt="a"),
 ]
@@ -212,30 +200,23 @@ def test_a_bare_page_is_harmless():
     assert not {"nav", "aside", "dl", "section"} & {tag for tag, _ in found.tags}
 
 
-def test_cells_are_written_by_unit_and_numbers_stand_right():
-    columns = [
-        Column(title="name"),
-        Column(title="n", unit="count", bar=True),
-        Column(title="m", unit="mean"),
-        Column(title="s", unit="share"),
-    ]
-    html = page(
-        "t", sections=[Section("s", "t", [Table(columns, [("A", 1234567, 4.25, 1e-9), ("B", 0, None, 0)], "c")])]
-    )
-    assert '<td class="text">A</td><td class="count bar" style="--part:1.000">1,234,567</td>' in html
-    assert '<td class="mean">4.2</td><td class="share">&lt;0.01%</td>' in html
-    assert '<td class="mean">–</td><td class="share">0.00%</td>' in html
+def test_cells_are_written_by_kind_and_numbers_stand_right():
+    rows = [{"name": "A", "n": 1234567, "m": 4.25, "s": 1e-9}, {"name": "B", "n": 0, "m": None, "s": 0}]
+    html = page("t", sections=[Section("s", "t", [Table(rows, "c", shares=["s"], bar="n")])])
+    assert '<td class="text">A</td><td class="number bar" style="--part:1.000">1,234,567</td>' in html
+    assert '<td class="number">4.2</td><td class="number">&lt;0.01%</td>' in html
+    assert '<td class="number">–</td><td class="number">0.00%</td>' in html
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), -1, "text"])
 def test_a_cell_that_is_no_length_has_no_bar(value):
-    table = Table([Column(title="x", unit="mean", bar=True)], [(value,), (2.0,)], "c")
-    assert [row[0]["part"] for row in module.write_rows(table)] == ["", "1.000"]
+    table = Table([{"x": value}, {"x": 2.0}], "c", bar="x")
+    assert [cell["part"] for cell in module.write_columns(table)["x"]] == ["", "1.000"]
 
 
 def test_a_ragged_row_is_an_error_that_names_it():
-    with pytest.raises(ValueError, match="table 'ages': row 1 has 1 cells for 2 columns"):
-        Table([Column(title="a"), Column(title="b")], [(1, 2), (1,)], "ages")
+    with pytest.raises(ValueError, match="table 'ages': row 1 has the headings \\['a'\\]"):
+        Table([{"a": 1, "b": 2}, {"a": 1}], "ages")
 
 
 def test_a_picture_without_alt_text_is_an_error():
@@ -244,13 +225,9 @@ def test_a_picture_without_alt_text_is_an_error():
 
 
 def _gallery():
-    cards = [
-        GalleryCard(
-            picture=Picture(jpeg=b"", title=f"{kind} {size}", note=""), values=[kind, size], ranks=[number, 3 - number]
-        )
-        for number, (kind, size) in enumerate([("a", "1"), ("b", "1"), ("b", "2")])
-    ]
-    return Gallery(cards, [("Kind", ["b", "a"]), ("Size", ["1", "2"])], ["first", "last"], "three")
+    pictures = [Picture(jpeg=b"", title=title, note="") for title in ("a 1", "b 1", "b 2")]
+    filters = [("Kind", ["b", "a"], [1, 0, 0]), ("Size", ["1", "2"], [0, 0, 1])]
+    return Gallery(pictures, "three", filters, {"first": [0, 1, 2], "last": [3, 2, 1]})
 
 
 def test_what_is_chosen_in_a_gallery_hides_and_orders():
@@ -271,8 +248,6 @@ def test_what_is_chosen_in_a_gallery_hides_and_orders():
     assert 'id="g1-1"' in html
 
 
-def test_a_card_without_a_value_is_an_error():
-    with pytest.raises(ValueError, match="a value for every filter"):
-        Gallery(
-            [GalleryCard(picture=Picture(jpeg=b"", title="", note=""), values=[], ranks=[])], [("Kind", ["a"])], [], "c"
-        )
+def test_a_picture_without_a_place_is_an_error():
+    with pytest.raises(ValueError, match="a place in every filter"):
+        Gallery([Picture(jpeg=b"", title="", note="")], "c", [("Kind", ["a"], [])])

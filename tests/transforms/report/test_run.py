@@ -34,10 +34,10 @@ def test_options_are_shown_as_on_the_command_line(job, tmp_path):
     files = module.list_inputs(args) if job == "whales" else find_inputs([path]) if job in MAKE else []
     terms = importlib.import_module(f"molino.transforms.{job}.report").TERMS
     rows = option_table(module.plan(args, files).options, terms.flags).rows
-    names = [name.split()[0].rstrip(",") for name, _ in rows if name.startswith("--")]
+    names = [row["Option"].split()[0].rstrip(",") for row in rows if row["Option"].startswith("--")]
     assert len(names) >= 5
     assert set(names) <= set(module.parser().flags())
-    assert not [text for _, text in rows if text[:1] in "{[" or text in ("True", "False", "None")]
+    assert not [row for row in rows if (text := row["Value"])[:1] in "{[" or text in ("True", "False", "None")]
 
 
 def test_the_data_are_told_by_name_size_and_date():
