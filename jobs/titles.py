@@ -291,8 +291,7 @@ def build(
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
     how = {"without_category": options.without_category, "models": unsure}
     keyed = read.rows | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
-    rejects = (read.rejects, keyed.rejects) | "AllRejects" >> beam.Flatten()
-    rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
+    rejected = (read.rejects, keyed.rejects) | beam.Flatten() | "Rejects" >> GatherRejects(lines=read.lines)
     parts = keyed.rows | "ByTitle" >> PartitionRows(
         key=draw.block,
         schema=keyed_schema(options.text.schema),

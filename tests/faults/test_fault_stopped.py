@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from molino.jobs.run import manifest, recheck
+from molino.jobs.run import recheck
 from molino.jobs.run.output import read_output
+from molino.transforms import manifest
 from tests import programs
 from tests.faults.fault_harness import end, environment, wait_until
 

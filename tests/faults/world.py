@@ -14,10 +14,12 @@ from pathlib import Path
 from obstore.exceptions import BaseError
 from obstore.store import MemoryStore
 
-from molino.jobs.run import command, lock, manifest, recheck, state
+from molino.jobs.run import command, lock, recheck, state
 from molino.jobs.run.claim import Claim
 from molino.jobs.run.lock import BusyError, Lock
+from molino.jobs.run.manifest import read_finished
 from molino.jobs.run.output import read_output
+from molino.transforms import manifest
 from molino.transforms.errors import DataError
 from molino.transforms.files import locked_file, object_stores, objects, storage
 from tests.faults import protocol
@@ -206,7 +208,7 @@ class World:
 
         def work():
             finished = self.finished
-            made = manifest.read_finished(self.output)
+            made = read_finished(self.output)
             if made is None:
                 assert not finished, "a reader found no run"
                 return
@@ -290,7 +292,7 @@ class World:
                 self._contents[path] = self.whole["hash_file"](path)[1]
             assert self._contents[path] == file["sha256"] == sha256_of(said, number), "a mixture"
         self.finished = self.finished or present.is_finished
-        assert not self.finished or manifest.read_finished(self.output), "a reader finds no run"
+        assert not self.finished or read_finished(self.output), "a reader finds no run"
 
     def close(self):
         """Come to an end: everybody does, and what an undisturbed run makes is whole, with nothing beside it."""
