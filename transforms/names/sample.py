@@ -36,7 +36,7 @@ NO_SECOND = 0.015  # of the people
 # What is wrong with a CURP and how often: the check digit, small letters, a character too few or too many, 0 as O.
 SPOILED = {"digit": 0.002, "lower": 0.00025, "missing": 0.00025, "doubled": 0.00025, "letter": 0.00025}
 RANK_OFFSET, EXPONENT = 10, 1.3  # of the law of Zipf and Mandelbrot that the frequencies of names follow
-BEARERS_OF_RARE = 60  # people for each name that is made of two others
+BEARERS_OF_RARE = 20  # people for each name that is made of two others
 RESTS = 20_000  # of a row behind the names
 
 # How an Ñ is written and how often.
