@@ -30,7 +30,7 @@ HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAV
 BLOCK_ROWS = 200_000
 
 REPEATS = 0.028  # of the rows: further posts of people
-MISSPELT = {"lost": 0.25, "shortened": 0.25, "respelled": 0.25}  # of the repeats: how their names differ
+MISSPELT = {"lost": 0.2, "shortened": 0.2, "respelled": 0.3}  # of the repeats: how their names differ
 WOMEN_SHARE = 0.6
 NO_SECOND = 0.015  # of the people
 # What is wrong with a CURP and how often: the check digit, small letters, a character too few or too many, 0 as O.
@@ -215,7 +215,9 @@ class _People:
         first, second, given = (names.take(places) for names in self.written)
         way = _choose(MISSPELT, count, rng)
         second = pc.if_else(pa.array(way == 0), _pick(pa.array(JUNK), count, rng), second)
+        # MARIA ELENA is MA. ELENA, ANA LAURA is ANA
         short = pc.replace_substring_regex(given, "^(?:(MA)RIA|(J)OSE) ", r"\1\2. ")
+        short = pc.if_else(pc.equal(short, given), pc.replace_substring_regex(given, " .*", ""), short)
         given = pc.if_else(pa.array(way == 1), short, given)
         styles, respelled = _choose(STYLES, count, rng), pa.array(way == 2)
         others = (_spell(names.take(places), styles) for names in self.names)
