@@ -287,8 +287,8 @@ def build(
 
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
-    unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)
+    unsure = [model for model in models if not model.finite] if options.not_finite == "reject" else []
     how = {"without_category": options.without_category, "models": unsure}
     keyed = read.rows | "Key" >> ParDoInto(into=KeyedTitles, call=key_or_reject, arguments=how)
     rejected = (read.rejects, keyed.rejects) | beam.Flatten() | "Rejects" >> GatherRejects(lines=read.lines)
@@ -302,21 +302,17 @@ def build(
     )
     counts = parts | "CountCategories" >> beam.Map(count_categories, draw=draw)
     labels = counts | "Number" >> Gather(into=number_categories)
-    place: dict[str, Any] = {"folder": run.staging}
-    labeled = labels | "WriteLabels" >> ParDoInto(into=WrittenLabels, call=write_labels, arguments=place)
+    folder = {"folder": run.staging}
+    labeled = labels | "WriteLabels" >> ParDoInto(into=WrittenLabels, call=write_labels, arguments=folder)
     given = {"labels": beam.pvalue.AsSingleton(labels), "lines": beam.pvalue.AsSingleton(read.lines), "draw": draw}
-    given |= {"columns": title_columns(options, models), **place}
+    given |= {"columns": title_columns(options, models), **folder}
     written = parts | "WriteTitles" >> ParDoInto(into=WrittenTitles, call=write_titles, arguments=given)
     counters = (read.counters, rejected.counters, labeled.counters, written.counters) | "Counters" >> beam.Flatten()
     write = functools.partial(write_titles_report, models=models)
     views = WriteViews(call=write, run=run, counters=counters, gather=True, singletons={"labels": labels})
     report = written.glances | "WriteReport" >> views
-    files = (
-        written.files,
-        labeled.files,
-        report.files,
-        rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
-    ) | "Files" >> beam.Flatten()
+    refused = rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects")
+    files = (written.files, labeled.files, report.files, refused) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)
 
 

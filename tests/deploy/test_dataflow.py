@@ -65,7 +65,7 @@ def sent(google):
         ]
         ends[job] = google.submit(job, *more, *flags, output=f"out/{job}")
     jobs = google.jobs()
-    assert len(jobs) == len(JOBS), ends
+    assert len(jobs) == len(JOBS), [f"{job}: {end[0]} {end[1][-300:]}" for job, end in ends.items()]
     return dict(zip(JOBS, jobs, strict=True)), ends
 
 

@@ -30,7 +30,7 @@ OWNERS = {
     "transforms/report/page.css": ALL,
     "transforms/names/words/men.txt": {"names"},
     "transforms/shapes/one_layer.py": {"shapes"},
-    "transforms/whales/views.py": {"whales"},
+    "transforms/whales/report.py": {"whales"},
     "transforms/titles/keys.py": {"titles"},
     "transforms/blas.py": ALL,
     "transforms/predict/predict_titles.py": {"predict"},

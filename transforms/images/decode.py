@@ -13,6 +13,7 @@ The only module that imports simplejpeg. OpenCV keeps to the thread that calls i
 
 import contextlib
 import dataclasses
+import math
 import mmap
 import re
 import struct
@@ -109,21 +110,22 @@ class Header:
         return (self.height, self.width) if self.orientation < 5 else (self.width, self.height)
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
     """Return what the header says. Reads no further than it must: the pixels may still prove bad.
 
     Raises:
-      ImageError: no reason but too_many_pixels is left out.
+      ImageError: see its reasons.
     """
     if not data:
         raise ImageError("empty_file", "0 bytes")
-    if data.startswith(_JPEG):
-        return _read_jpeg_header(data)
-    if data.startswith(_PNG):
-        return _read_png_header(data)
-    for magic in (_JPEG, _PNG):
-        if magic.startswith(data):
-            raise ImageError("truncated", f"{len(data)} bytes")
+    if data.startswith((_JPEG, _PNG)):
+        header = _read_jpeg_header(data) if data.startswith(_JPEG) else _read_png_header(data)
+        if header.width * header.height > max_pixels:
+            told = f"{header.width} x {header.height} pixels, more than --max-pixels {max_pixels}"
+            raise ImageError("too_many_pixels", told)
+        return header
+    if _JPEG.startswith(data) or _PNG.startswith(data):
+        raise ImageError("truncated", f"{len(data)} bytes")
     raise next(ImageError(reason, name) for first, reason, name in _KINDS if re.match(first, data, re.DOTALL))
 
 
@@ -146,9 +148,7 @@ def decode_image(
     Raises:
       ImageError: there are no pixels, or the end is missing; see its reasons.
     """
-    header = read_header(data)
-    if header.width * header.height > max_pixels:
-        raise ImageError("too_many_pixels", f"{header.width} x {header.height}, more than --max-pixels {max_pixels}")
+    header = read_header(data, max_pixels=max_pixels)
     if header.format == "jpeg":
         return _decode_jpeg(data, header, scale)
     _check_png(data)

@@ -30,16 +30,14 @@ HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAV
 BLOCK_ROWS = 200_000
 
 REPEATS = 0.028  # of the rows: further posts of people
-MISSPELT = {"lost": 0.25, "shortened": 0.25, "respelled": 0.25}  # of the repeats: how their names differ
+MISSPELT = {"lost": 0.2, "shortened": 0.2, "respelled": 0.3}  # of the repeats: how their names differ
 WOMEN_SHARE = 0.6
 NO_SECOND = 0.015  # of the people
-BORN_ELSEWHERE = 0.15
 # What is wrong with a CURP and how often: the check digit, small letters, a character too few or too many, 0 as O.
 SPOILED = {"digit": 0.002, "lower": 0.00025, "missing": 0.00025, "doubled": 0.00025, "letter": 0.00025}
 RANK_OFFSET, EXPONENT = 10, 1.3  # of the law of Zipf and Mandelbrot that the frequencies of names follow
-PAIRED = 30  # given names of which two make another
-BEARERS_OF_RARE = 60  # people for each name that is made of syllables
-MOST_RARE = 250_000  # such names at most: bounds the tables of a very large file
+BEARERS_OF_RARE = 20  # people for each name that is made of two others
+RESTS = 20_000  # of a row behind the names
 
 # How an Ñ is written and how often.
 STYLES = {"Ñ": 0.5, "N": 0.22, "!": 0.1, "%": 0.06, "#": 0.05, "?": 0.03, "Ã¿": 0.02, "Ï¿½": 0.012, "Ð": 0.008}
@@ -55,15 +53,7 @@ def _list(name: str) -> list[str]:
 RUDE = _list("rude")  # RENAPO's annex of words that must not begin a CURP
 # The last surnames are twins of others with or without Ñ, which must not become one name, and foreign particles.
 SURNAMES, MEN, WOMEN = map(_list, ("surnames", "men", "women"))
-# Stems and endings of the rare names. An onset is all that stands between two vowels, so each choice of stems and
-# ending gives another name.
-ONSETS = ["B", "C", "D", "F", "G", "J", "L", "M", "N", "Ñ", "P", "R", "S", "T", "V", "Y", "Z", "CH", "TL", "TZ", "QU"]
-STEMS = [onset + vowel for onset in ONSETS for vowel in ("EI" if onset == "QU" else "AEIO")]
-SURNAME_ENDINGS = ("", "N", "S", "L", "R", "Z", "C", "T")
-MEN_ENDINGS = ("N", "L", "R", "S", "NO", "TO")
-WOMEN_ENDINGS = ("", "NA", "LA", "RA", "LIA", "TH")
-
-# In their official order, 1 to 32; NE: born abroad.
+# Of birth; NE: abroad.
 STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE".split()  # noqa: SIM905
 BIRTHDAYS = np.arange("1937-01-01", "1995-01-01", dtype="datetime64[D]")  # 18 to 75 years old in 2012
 MAX_BLOCKS = len(BIRTHDAYS) // 4
@@ -73,13 +63,8 @@ CHECK_VALUES = np.array([max(ALPHABET.find(chr(code)), 0) for code in range(256)
 CHECK_WEIGHTS = np.arange(18, 1, -1, dtype=np.int32)
 
 DATES = pa.array([day[2:4] + day[5:7] + day[8:10] for day in np.datetime_as_string(BIRTHDAYS).tolist()])
+ENTIDADES = pa.array([str(state) for state in range(1, 33)])
 HOMOCLAVES = pa.array(map("".join, itertools.product("ABCDEFGHIJKLMNPQRSTUVWXYZ", "123456789", "ABCDEFGHI123456789")))
-CATEGORIES = pa.array(["E0281", "E0221", "E0363", "E0365", "E0181", "S0180"])
-SCHOOLS = pa.array(["DPR", "DES", "DJN", "DST", "DTV", "FZP"])
-LETTERS = pa.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-NUMBERS = pa.array([str(number) for number in range(49)])
-# Pay follows a table of levels, as in any payroll; the line end goes with the last field.
-PAY = pa.array([f"{1000 * 1.0007**level:.2f}\n" for level in range(6500)])
 
 # A row whose day of birth, first surname, what follows the given name and what follows the school are open.
 ROW = "9|XXXX8001{0}AB1|XXXX8001{0}HDFXXX00|{1}|LOPEZ|JUAN{2}|09E0281000001|09DPR0001A|20{3}\n"
@@ -108,19 +93,16 @@ def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
 class _Names:
     """Names, the letters that CURPs have of them, and how often each is drawn.
 
-    After those listed come as many of three stems and an ending as `people` people have.
+    After those listed come as many that are made of two of them as `people` people have.
     """
 
-    def __init__(
-        self, listed: Sequence[str], endings: Sequence[str], people: float, rng: np.random.Generator, *, is_given: bool
-    ):
-        base, known = len(STEMS), dict.fromkeys(listed)
-        rare = int(np.clip(people / BEARERS_OF_RARE, 20, MOST_RARE))
-        for i in rng.choice(base**3 * len(endings), rare, replace=False).tolist():
-            known[STEMS[i % base] + STEMS[i // base % base] + STEMS[i // base**2 % base] + endings[i // base**3]] = None
-        self.texts = pa.array(known, pa.string())
+    def __init__(self, listed: Sequence[str], people: float, rng: np.random.Generator, *, is_given: bool):
+        single = [name for name in listed if " " not in name]
+        pairs = sorted({f"{one} {other}" for one, other in itertools.permutations(single, 2)}.difference(listed))
+        rare = rng.permutation(len(pairs))[: max(20, int(people / BEARERS_OF_RARE))]
+        self.texts = pa.array([*listed, *(pairs[place] for place in rare.tolist())])
         self.letters = curp_letters(self.texts, is_given=is_given)
-        weights = np.cumsum((np.arange(1.0, len(known) + 1) + RANK_OFFSET) ** -EXPONENT)
+        weights = np.cumsum((np.arange(1.0, len(self.texts) + 1) + RANK_OFFSET) ** -EXPONENT)
         self.shares = weights / weights[-1]
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[pa.Array, pa.Array]:
@@ -129,10 +111,14 @@ class _Names:
         return self.texts.take(places), self.letters.take(places)
 
 
-def _given_names(listed: list[str]) -> list[str]:
-    """Return the names, and behind them what two of the most frequent make."""
-    single = [name for name in listed if " " not in name][:PAIRED]
-    return [*listed, *(f"{one} {other}" for one in single for other in single if one != other)]
+def _make_rests(rng: np.random.Generator) -> pa.Array:
+    """Return what rows may have behind the names: post, school, hours and pay, with the line end."""
+    states, numbers, hours = (rng.integers(*span, RESTS).tolist() for span in ((1, 33), (0, 10**6), (0, 49)))
+    pay = (1000 * 90 ** rng.random(RESTS)).tolist()
+    return pa.array(
+        f"{state:02d}E0281{number:06d}|{state:02d}DPR{number % 10**4:04d}K|{worked}|{paid:.2f}\n"
+        for state, number, worked, paid in zip(states, numbers, hours, pay, strict=True)
+    )
 
 
 def _choose(shares: dict[str, float], count: int, rng: np.random.Generator) -> np.ndarray:
@@ -148,8 +134,8 @@ def _join(*texts: pa.Array, by: str = "") -> pa.Array:
     return pc.binary_join_element_wise(*texts, by)
 
 
-def _digits(numbers: np.ndarray, width: int) -> pa.Array:
-    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
+def _digits(numbers: np.ndarray) -> pa.Array:
+    return pa.array(numbers).cast(pa.string())
 
 
 def _spell(names: pa.Array, styles: np.ndarray) -> pa.Array:
@@ -169,7 +155,7 @@ def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
     only one changed, from 0 to the letter O.
     """
     last = pc.utf8_slice_codeunits(curps, 17)
-    other = _digits((last.cast(pa.int64()).to_numpy() + rng.integers(1, 10, len(curps))) % 10, 1)
+    other = _digits((last.cast(pa.int64()).to_numpy() + rng.integers(1, 10, len(curps))) % 10)
     spoiled = {
         "digit": _join(pc.utf8_slice_codeunits(curps, 0, 17), other),
         "lower": pc.utf8_lower(curps),
@@ -209,27 +195,19 @@ class _People:
     """Distinct people, each with a value in every array.
 
     Attributes:
-      home: state of the school, 0 to 31.
       names: first and second surname and given name, as they truly are, but for a second surname that is none.
       written: the same as the first post has them.
     """
 
-    home: np.ndarray
     rfc: pa.Array
     curp: pa.Array
     names: list[pa.Array]
     written: list[pa.Array]
 
-    def lines(self, who: np.ndarray, names: Sequence[pa.Array], rng: np.random.Generator) -> pa.Array:
+    def lines(self, who: np.ndarray, names: Sequence[pa.Array], rests: pa.Array, rng: np.random.Generator) -> pa.Array:
         """Return one line, with its end, for each post: of the person `who`, under `names`."""
-        count, places = len(who), pa.array(who)
-        state = _digits(self.home[who] + 1, 2)
-        post = _join(state, _pick(CATEGORIES, count, rng), _digits(rng.integers(0, 10**6, count), 6))
-        number = _digits(rng.integers(0, 10**4, count), 4)
-        school = _join(state, _pick(SCHOOLS, count, rng), number, _pick(LETTERS, count, rng))
-        entidad = NUMBERS.take(pa.array(self.home[who] + 1))
-        person = (entidad, self.rfc.take(places), self.curp.take(places), *names)
-        return _join(*person, post, school, _pick(NUMBERS, count, rng), _pick(PAY, count, rng), by="|")
+        own = (column.take(pa.array(who)) for column in (self.rfc, self.curp))
+        return _join(_pick(ENTIDADES, len(who), rng), *own, *names, _pick(rests, len(who), rng), by="|")
 
     def misspell(self, who: np.ndarray, rng: np.random.Generator) -> list[pa.Array]:
         """Return the names of further posts, which are not always those of the first."""
@@ -237,7 +215,9 @@ class _People:
         first, second, given = (names.take(places) for names in self.written)
         way = _choose(MISSPELT, count, rng)
         second = pc.if_else(pa.array(way == 0), _pick(pa.array(JUNK), count, rng), second)
+        # MARIA ELENA is MA. ELENA, ANA LAURA is ANA
         short = pc.replace_substring_regex(given, "^(?:(MA)RIA|(J)OSE) ", r"\1\2. ")
+        short = pc.if_else(pc.equal(short, given), pc.replace_substring_regex(given, " .*", ""), short)
         given = pc.if_else(pa.array(way == 1), short, given)
         styles, respelled = _choose(STYLES, count, rng), pa.array(way == 2)
         others = (_spell(names.take(places), styles) for names in self.names)
@@ -247,31 +227,29 @@ class _People:
 def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, rng: np.random.Generator) -> _People:
     """Return people of whom no two of the whole file have one CURP; `tables` are of surnames, of men and of women."""
     woman = pa.array(rng.random(count) < WOMEN_SHARE)
-    (first, a), (second, b), (man, c), (other, d) = (
-        table.draw(count, rng) for table in (tables[0], tables[0], tables[1], tables[2])
+    surnames, men, women = tables
+    (first, of_first), (second, of_second) = (surnames.draw(count, rng) for _ in range(2))
+    given, of_given = (
+        pc.if_else(woman, *pair) for pair in zip(women.draw(count, rng), men.draw(count, rng), strict=True)
     )
-    given, c = pc.if_else(woman, other, man), pc.if_else(woman, d, c)
     none = pa.array(rng.random(count) < NO_SECOND)
-    second, b = pc.if_else(none, _pick(pa.array(JUNK), count, rng), second), pc.if_else(none, "XXX", b)
+    second = pc.if_else(none, _pick(pa.array(JUNK), count, rng), second)
+    letters = (of_first, pc.if_else(none, "XXX", of_second), of_given)
 
-    home = rng.integers(0, len(STATES) - 1, count)
-    born = pa.array(STATES).take(
-        pa.array(np.where(rng.random(count) < BORN_ELSEWHERE, rng.integers(0, len(STATES), count), home))
-    )
-    head = _join(pc.utf8_slice_codeunits(a, 0, 2), *(pc.utf8_slice_codeunits(each, 0, 1) for each in (b, c)))
+    born = _pick(pa.array(STATES), count, rng)
+    head = _join(*(pc.utf8_slice_codeunits(of, 0, stop) for of, stop in zip(letters, (2, 1, 1), strict=True)))
     head = pc.if_else(pc.is_in(head, pa.array(RUDE)), pc.utf8_replace_slice(head, 1, 2, "X"), head)
-    rest = _join(pc.if_else(woman, "M", "H"), born, *(pc.utf8_slice_codeunits(each, 2, 3) for each in (a, b, c)))
+    rest = _join(pc.if_else(woman, "M", "H"), born, *(pc.utf8_slice_codeunits(of, 2, 3) for of in letters))
     who = _join(head, rest).dictionary_encode().indices.to_numpy().astype(np.int64)
     days, digits = _distinct_dates(who, block, blocks, rng)
     begin = _join(head, DATES.take(pa.array(days)))
-    curps = _join(begin, rest, _digits(digits, 1))
+    curps = _join(begin, rest, _digits(digits))
     check = _check_digits(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17))
     styles = _choose(STYLES, count, rng)
     names = [first, second, given]
     return _People(
-        home=home,
         rfc=_join(begin, _pick(HOMOCLAVES, count, rng)),
-        curp=_spoil(_join(curps, _digits(check, 1)), rng),
+        curp=_spoil(_join(curps, _digits(check)), rng),
         names=names,
         written=[_spell(each, styles) for each in names],
     )
@@ -287,10 +265,11 @@ def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
         raise ValueError(f"rows={rows:,} is more than {MAX_BLOCKS * BLOCK_ROWS:,}: CURPs would not stay distinct")
     rng = np.random.default_rng([seed, 0])
     tables = (
-        _Names(SURNAMES, SURNAME_ENDINGS, rows, rng, is_given=False),
-        _Names(_given_names(MEN), MEN_ENDINGS, rows * (1 - WOMEN_SHARE), rng, is_given=True),
-        _Names(_given_names(WOMEN), WOMEN_ENDINGS, rows * WOMEN_SHARE, rng, is_given=True),
+        _Names(SURNAMES, rows, rng, is_given=False),
+        _Names(MEN, rows * (1 - WOMEN_SHARE), rng, is_given=True),
+        _Names(WOMEN, rows * WOMEN_SHARE, rng, is_given=True),
     )
+    rests = _make_rests(rng)
     waiting = pa.array([], pa.string())
     for block in range(blocks):
         rng = np.random.default_rng([seed, 1 + block])
@@ -301,12 +280,9 @@ def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
         people, everyone = _make_people(tables, count, block, blocks, rng), np.arange(count)
         who = rng.integers(0, count, repeats)
         again = people.misspell(who, rng)
-        same = (
-            pc.equal(names, written.take(pa.array(who))) for names, written in zip(again, people.written, strict=True)
-        )
-        alike = pc.and_(pc.and_(*itertools.islice(same, 2)), next(same))
-        counts.update(people=count, duplicates=repeats, conflicts=repeats - (pc.sum(alike).as_py() or 0))
-        first, further = people.lines(everyone, people.written, rng), people.lines(who, again, rng)
+        differ = pc.not_equal(_join(*again, by="|"), _join(*people.written, by="|").take(pa.array(who)))
+        counts.update(people=count, duplicates=repeats, conflicts=pc.sum(differ).as_py() or 0)
+        first, further = people.lines(everyone, people.written, rests, rng), people.lines(who, again, rests, rng)
         # Each row's place: a person's is his number, a repeat's lies behind the person's, a waiting row's is anywhere.
         behind = who[:now] + (count - who[:now]) * rng.random(now)
         places = np.concatenate([everyone, behind, rng.random(len(waiting)) * count])
@@ -362,9 +338,9 @@ def sample_names(
                 lines = block.slice(max(0, start - at), max(0, end - max(start, at))).to_pylist()
                 if lines:
                     middle = len(lines) // 2
+                    halves = ("".join(half).encode("latin-1") for half in (lines[:middle], lines[middle:]))
                     with part.open("ab") as out:
-                        for half, after in ((lines[:middle], insertion), (lines[middle:], b"")):
-                            out.write("".join(half).encode("latin-1") + after)
+                        out.write(insertion.join(halves))
                     insertions += hostile
             at += len(block)
         for part in parts:

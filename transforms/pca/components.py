@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from molino.transforms.pca.second_moment import NONE, Moment
+from molino.transforms.pca.second_moment import Moment
 
 # of the largest singular value: below it the error of a root, about 1e-15 / ratio, would come near 1e-10
 LEAST_RATIO = 1e-3
@@ -62,8 +62,8 @@ def find_components(moment: Moment) -> Components:
     """Return the components of a second moment; singular values below LEAST_RATIO of the largest are not exact."""
     values, axes = np.linalg.eigh(moment.high + moment.low)
     order = np.argsort(-values, kind="stable")
-    singular = _scaled(np.sqrt(np.maximum(values[order], 0)), moment.exponent)
-    mean = None if moment.mean is None else _scaled(moment.mean, moment.exponent)
+    singular = np.ldexp(np.sqrt(np.maximum(values[order], 0)), moment.exponent)
+    mean = None if moment.mean is None else np.ldexp(moment.mean, moment.exponent)
     return Components(rows=moment.rows, singular=singular, axes=fix_signs(axes[:, order]), mean=mean)
 
 
@@ -81,11 +81,7 @@ def refine_components(rough: Components, moment: Moment) -> Components:
     root = np.sqrt(np.maximum(values, 0))[:, None] * turned.T * scale
     _, singular, rows = np.linalg.svd(root)
     axes = rough.axes @ rows.T
-    return dataclasses.replace(rough, singular=_scaled(singular, moment.exponent), axes=fix_signs(axes))
-
-
-def _scaled(values: np.ndarray, exponent: int) -> np.ndarray:
-    return values if exponent == NONE else np.ldexp(values, exponent)
+    return dataclasses.replace(rough, singular=np.ldexp(singular, moment.exponent), axes=fix_signs(axes))
 
 
 def fix_signs(axes: np.ndarray) -> np.ndarray:

@@ -22,11 +22,8 @@ def print_components(components: Components, kept: int, names: Sequence[str]) ->
     if numbers <= MOST_NUMBERS:
         rows = names or [f"[{place},]".rjust(len(f"[{numbers},]")) for place in range(1, numbers + 1)]
         lines = [f"Standard deviations (1, .., p={numbers}):", *_print_vector(components.deviations.tolist()), ""]
-        lines += [
-            f"Rotation (n x k) = ({numbers} x {kept}):",
-            *_print_table(rows, components.axes[:, :kept], DIGITS),
-            "",
-        ]
+        table = components.axes[:, :kept]
+        lines += [f"Rotation (n x k) = ({numbers} x {kept}):", *_print_table(rows, table, DIGITS), ""]
     proportions = components.proportions
     table = np.stack([components.deviations, proportions.round(5), np.cumsum(proportions).round(5)])[:, :kept]
     which = "of components" if kept == numbers else f"of first k={kept} (out of {numbers}) components"
@@ -37,14 +34,10 @@ def print_components(components: Components, kept: int, names: Sequence[str]) ->
 def _print_vector(values: Sequence[float]) -> Iterator[str]:
     """Yield the lines of a vector: as many numbers as fit, each line with the place of its first."""
     cells, first = format_column(values, DIGITS), len(f"[{len(values)}]")
-    count = max(1, (WIDTH - first) // (max(map(len, cells)) + 1))
+    width = max(map(len, cells))
+    count = max(1, (WIDTH - first) // (width + 1))
     for start in range(0, len(cells), count):
-        yield " ".join(
-            [
-                f"[{start + 1}]".rjust(first),
-                *(cell.rjust(max(map(len, cells))) for cell in cells[start : start + count]),
-            ]
-        )
+        yield " ".join([f"[{start + 1}]".rjust(first), *(cell.rjust(width) for cell in cells[start : start + count])])
 
 
 def _print_table(names: Sequence[str], table: np.ndarray, digits: int) -> Iterator[str]:

@@ -473,13 +473,10 @@ def _cut(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> Iterator[p
 def _read_loosely(path: str) -> pq.ParquetFile:
     """Open a Parquet file by its own types: what its footer says of Arrow's is not read."""
     raw = storage.open_input(path)
-    size = raw.size()
-    raw.seek(size - 8)
-    tail = raw.read(8)
-    length = int.from_bytes(tail[:4], "little")
-    raw.seek(size - 8 - length)
-    footer = raw.read(length).replace(b"ARROW:schema", b"arrow:schema")
-    metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer + tail))
+    footer = pa.BufferOutputStream()
+    pq.read_metadata(raw).write_metadata_file(footer)
+    own_types = footer.getvalue().to_pybytes().replace(b"ARROW:schema", b"arrow:schema")
+    metadata = pq.read_metadata(pa.BufferReader(own_types))
     return pq.ParquetFile(
         raw, metadata=metadata, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
     )

@@ -272,11 +272,13 @@ def bin_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
         begin, end = np.searchsorted(all_edges, [low, high], side="right")
         edges = all_edges[begin - 1 : end + 1]
     else:
-        if np.ptp(values) <= 2 * (high - low):
+        bins, span = BINS, float(np.ptp(values))
+        if 0 < span <= 2 * (high - low):
+            bins = math.ceil(BINS * span / (high - low))  # as wide as without the outermost
             low, high = values.min(), values.max()
         high = high if high > low else low + (abs(low) or 1.0)  # of a single value
         whole = bool((values == np.floor(values)).all())
-        edges = np.asarray(MaxNLocator(BINS, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
+        edges = np.asarray(MaxNLocator(bins, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
     return np.array(
         [float(f"{edge:.12g}") for edge in edges]
     )  # without the rounding of their sums, 0.30000000000000004

@@ -4,6 +4,7 @@ A block names the values of each parameter; one value may stand without a list. 
 file or built in. The only module that imports PyYAML.
 """
 
+import contextlib
 import difflib
 import itertools
 import math
@@ -184,50 +185,33 @@ def _hidden(value: Any) -> list[int]:
     layers = value if isinstance(value, list) else [value]
     if not 1 <= len(layers) <= MOST_LAYERS:
         raise ValueError(f"a network has 1 to {MOST_LAYERS} hidden layers, not {len(layers)}")
-    return [_whole(1, MOST_NODES)(nodes) for nodes in layers]
+    return [_number(1, MOST_NODES, whole=True)(nodes) for nodes in layers]
 
 
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{_shown(value)} is no whole number")
-        if not least <= value <= most:
-            raise ValueError(f"{value:,} is not from {least:,} to {most:,}")
-        return value
-
-    return parse
-
-
-def _number(least: float, most: float) -> Callable[[Any], float]:
+def _number(least: float, most: float, *, whole: bool = False) -> Callable[[Any], Any]:
     def parse(value: Any) -> float:
-        if isinstance(value, str):  # YAML takes 1e-3 for text: it wants 1.0e-3
-            try:
+        if isinstance(value, str) and not whole:  # YAML takes 1e-3 for text: it wants 1.0e-3
+            with contextlib.suppress(ValueError):
                 value = float(value)
-            except ValueError:
-                raise ValueError(f"{_shown(value)} is no number") from None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{_shown(value)} is no number")
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise ValueError(f"{repr(value)[:50]} is no {'whole number' if whole else 'number'}")
         if not least <= value <= most:  # nor is what is no number at all
-            raise ValueError(f"{value:g} is not from {least:g} to {most:g}")
-        return float(value)
+            raise ValueError(f"{value:,} is not from {least:,} to {most:,}")
+        return value if whole else float(value)
 
     return parse
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:50]
 
 
 # how each value is read, and what stands for a parameter that a block leaves out
 PARAMETERS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "problem": (_problem, list(PROBLEMS)),
     "hidden": (_hidden, None),
-    "batch": (_whole(1, 1_000_000), None),
-    "steps": (_whole(1, 10_000_000), None),
+    "batch": (_number(1, 1_000_000, whole=True), None),
+    "steps": (_number(1, 10_000_000, whole=True), None),
     "rate": (_number(1e-9, 1000), 0.5),
     "decay": (_number(1e-6, 1), 1.0),
-    "decay_steps": (_whole(1, 10_000_000), 3500),
+    "decay_steps": (_number(1, 10_000_000, whole=True), 3500),
     "l2": (_number(0, 1000), 0.00125),
     "deviation": (_number(0, 1000), 0.0441),
-    "seed": (_whole(0, 2**63 - 1), 1),
+    "seed": (_number(0, 2**63 - 1, whole=True), 1),
 }

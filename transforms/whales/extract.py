@@ -56,6 +56,7 @@ PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, 
 CLIP = 200
 KEPT = ""  # the name in a row of the columns that are carried, a batch of one
 
+CARDED = ("width", "height", "share", "score", "presence", "damaged")  # columns of a row that its card has too
 # what the report needs of each image; staged, not published
 CARDS = schema(
     "whales.cards",
@@ -65,17 +66,9 @@ CARDS = schema(
     field("failed", pa.bool_(), "Whether it is a reject"),
     field("status", pa.string(), "Of the row, or the reason of the reject"),
     field("detail", pa.string(), "Of a reject: what was found"),
-    field("width", pa.int32(), "Displayed", nullable=True),
-    field("height", pa.int32(), "Displayed", nullable=True),
-    field("share", pa.float64(), "Of the box", nullable=True),
-    field("regions", pa.int32(), "Separate regions", nullable=True),
-    field("score", pa.float64(), "Of the box", nullable=True),
-    field("presence", pa.float64(), "Of an animal", nullable=True),
-    field("damaged", pa.bool_(), "Whether some pixels are wrong", nullable=True),
+    *(REGIONS.field(name).with_nullable(True) for name in CARDED),
     field("thumbnail", pa.binary(), "JPEG", nullable=True),
 )
-
-CARDED = ("width", "height", "share", "regions", "score", "presence", "damaged")  # of a row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,12 +144,8 @@ def extract_region(image: ImageBytes, extraction: Extraction) -> Extract:
     try:
         if image.error is not None:
             raise image.error
-        header = read_header(image.data)
-        pixels = header.width * header.height
-        if pixels > extraction.max_pixels:
-            told = f"{header.width} x {header.height} pixels, more than --max-pixels {extraction.max_pixels}"
-            raise ImageError("too_many_pixels", told)
-        with pixels_at_work(pixels):
+        header = read_header(image.data, max_pixels=extraction.max_pixels)
+        with pixels_at_work(header.width * header.height):
             return _extract(image, header, extraction)
     except ImageError as error:
         reject = {"source": image.key, "line": 0, "reason": error.reason, "row": error.detail[:CLIP]}

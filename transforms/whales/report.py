@@ -1,5 +1,6 @@
 """The report of the whales job: a contact sheet, the photographs that are likeliest to show an animal first."""
 
+import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -107,14 +108,12 @@ def _page_name(number: int) -> str:
 
 
 def _links(number: int, pages: int) -> list[tuple[str, str]]:
+    """Return the number and the address of every page, as seen from one of them; none of a single page."""
     if pages < 2:
         return []
-    links = []
-    for other in range(1, pages + 1):
-        name = _page_name(other)
-        relative = name if number == 1 else f"../{name}" if other == 1 else name.removeprefix("report/")
-        links.append((str(other), "" if other == number else relative))
-    return links
+    names = {other: _page_name(other) for other in range(1, pages + 1)}
+    folder = posixpath.dirname(names[number]) or "."
+    return [(str(other), "" if other == number else posixpath.relpath(names[other], folder)) for other in names]
 
 
 def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *, shown: int, first: int) -> Section:

@@ -1,8 +1,8 @@
 """Made-up aerial photographs of the sea, most with a whale, and the true boxes.
 
 Nothing is photographed: waves are noise at several scales with crests across the wind, lit from one side; glare stands
-on the slopes that face the light; the whale is a curved spindle with flukes and white callosities on its head, partly
-under water, with foam around it and a wake behind. An image depends on the seed and its number only.
+on the slopes that face the light; the whale is a spindle with flukes and white callosities on its head, partly under
+water, with foam around it. An image depends on the seed and its number only.
 """
 
 import dataclasses
@@ -23,6 +23,10 @@ from molino.transforms.images.encode import encode_jpeg, encode_png, resize, rot
 
 QUALITY = 90
 PLAIN = 10  # one image of so many has no whale
+# half a whale's breadth at places along it, from the notch of its flukes, -1, to its snout, 1; both in half lengths
+OUTLINE = ((-1, -0.9, -0.74, -0.4, 0, 0.3, 0.65, 0.9, 1), (0.1, 0.3, 0.04, 0.1, 0.2, 0.23, 0.2, 0.12, 0.01))
+HEAD = 0.66  # from here on along it
+SKIN = 46
 WATERS = ((96, 74, 34), (110, 96, 60), (132, 112, 84), (62, 60, 46), (100, 72, 18))  # BGR
 
 
@@ -55,17 +59,16 @@ def draw_sea(width: int, height: int, rng: np.random.Generator, *, whale: bool =
     water = np.array(WATERS[rng.integers(len(WATERS))], np.float32) * np.float32(rng.uniform(0.75, 1.25))
     cover = glare * np.float32(0.8)
     box = head = None
-    body = np.zeros(3, np.float32)
     if whale and min(width, height) >= 32:
-        place, alpha, foam, body, white, box, head = _whale(width, height, waves, rng)
-        cover[place] = np.maximum(cover[place], foam)
+        body, spots, around, box, head = _whale(width, height, rng)
+        body *= np.clip(rng.uniform(0.6, 0.95) - 0.12 * waves, 0.12, 0.97)  # waves wash over it
+        cover = np.maximum(cover, np.clip(rng.uniform(0.2, 0.7) * around * waves - 0.2, 0, 0.95))
     image = np.empty((height, width, 3), np.float32)
     for channel in range(3):
         plane = water[channel] * shade
         if box is not None:
-            under = plane[place]
-            under += alpha * (body[channel] * shade[place] - under)
-            under += white * (150 + 20 * channel - under)
+            plane += body * (SKIN * shade - plane)
+            plane += spots * (150 + 20 * channel - plane)
         image[..., channel] = plane + cover * (236 - plane)
     grain = rng.integers(-5, 6, (height, width, 1), dtype=np.int8)
     return Sea(image=np.clip(image + grain, 0, 255).astype(np.uint8), box=box, head=head)
@@ -87,65 +90,30 @@ def _waves(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     return waves / max(float(waves.std()), 1e-6)
 
 
-def _noise(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> np.ndarray:
-    """Return smooth noise from 0 to about 1 whose spots are about `grain` pixels wide."""
-    rows, columns = (max(2, int(side / max(grain, 2))) for side in shape)
-    return resize(rng.random((rows, columns), dtype=np.float32), shape[1], shape[0])
+def _whale(width: int, height: int, rng: np.random.Generator) -> tuple:
+    """Return a whale, its callosities and what is near it, `(height, width) float32` from 0 to 1; then box and head."""
+    half = min(width, height) * rng.uniform(0.15, 0.31)
+    angle, reach = rng.uniform(0, 2 * np.pi), 1.5 * half
+    centre = [rng.uniform(reach, side - reach) for side in (width, height)]
+    # from places along and beside the whale to x and y
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
+    def fill(first: float, part: float = 1.0) -> np.ndarray:
+        """Return the whale from a place along it on, or the middle part of that."""
+        along = np.linspace(first, 1, 100)
+        beside = part * np.interp(along, *OUTLINE)
+        sides = [np.stack([along, beside], axis=1), np.stack([along, -beside], axis=1)[::-1]]
+        corners = np.rint(centre + half * np.concatenate(sides) @ turn).astype(np.int32)
+        return cv2.fillPoly(np.zeros((height, width), np.uint8), [corners], 255)
 
-def _whale(width: int, height: int, waves: np.ndarray, rng: np.random.Generator) -> tuple:
-    """Return the place of a whale, and there: its opacity, foam, colour, callosities; then box and head."""
-    length = min(width, height) * rng.uniform(0.3, 0.62)
-    angle = rng.uniform(0, 2 * np.pi)
-    reach = length * 0.75
-    centre = [rng.uniform(min(reach, side / 2), max(side - reach, side / 2)) for side in (width, height)]
-    left, top = (max(0, int(c - reach)) for c in centre)
-    right, bottom = (min(side, int(c + reach) + 1) for c, side in zip(centre, (width, height), strict=True))
-    x = np.arange(left, right, dtype=np.float32) - np.float32(centre[0])
-    y = (np.arange(top, bottom, dtype=np.float32) - np.float32(centre[1]))[:, None]
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    # along the spine from -1 (notch of the flukes) to 1 (snout), and across it, in half lengths
-    half = np.float32(length / 2)
-    along = (x * cos + y * sin) / half
-    beside = (y * cos - x * sin) / half
-    bend = np.float32(rng.uniform(-0.12, 0.12))
-    beside = beside - bend * (along**2 - np.float32(0.4))
-    profile = _profile(along)
-    distance = np.abs(beside) - profile
-    body = np.clip(0.5 - distance * half / 2.5, 0, 1)
-    solid = body > 0.5
-    # the tail lies deeper than the head, and waves wash over the back
-    depth = np.float32(rng.uniform(0.0, 0.35)) + np.float32(rng.uniform(0.0, 0.5)) * (1 - along) / 2
-    wash = np.clip(np.float32(0.12) * waves[top:bottom, left:right], -0.2, 0.3)
-    alpha = (body * np.clip(1 - depth - wash, 0.12, 0.97)).astype(np.float32)
-    shape = body.shape
-    fine = 0.5 * _noise(shape, length / 120, rng) + 0.5 * _noise(shape, length / 35, rng)
-    coarse = _noise(shape, length / 9, rng)
-    ring = np.exp(-np.maximum(distance, 0) * 14) * (along > -0.8)
-    wake = np.exp(-np.abs(beside) * 5) * np.clip(-along - np.float32(0.2), 0, 1)
-    amount = np.float32(rng.uniform(0.3, 1.0))
-    foam = np.clip((ring + 0.8 * wake) * coarse**2 * amount * 9 * (fine - 0.3) - 0.2, 0, 0.95)
-    foam = (foam * np.where(solid, np.float32(0.5), np.float32(1))).astype(np.float32)
-    spots = (along > 0.68) & (np.abs(beside) < profile * 0.75)
-    white = (spots * body * np.clip((coarse - 0.45) * 6 * fine, 0, 0.85)).astype(np.float32)
-    colour = np.array([46, 44, 46], np.float32) * np.float32(rng.uniform(0.7, 1.5))
-    place = (slice(top, bottom), slice(left, right))
-    return place, alpha, foam, colour, white, _box(solid, left, top), _box(solid & (along > 0.66), left, top)
-
-
-def _profile(along: np.ndarray) -> np.ndarray:
-    """Return half the body's width at each place along it, 0 outside; all in half lengths."""
-    inside = np.clip(along, -1, 1)
-    trunk = 0.23 * np.sqrt(np.clip(1 - ((inside - 0.3) / 0.7) ** 2, 0, 1))
-    stalk = np.where(inside < 0.3, 0.23 * np.clip((inside + 0.85) / 1.15, 0, 1) ** 1.3 + 0.025, 0)
-    flukes = np.where(inside < -0.72, 0.3 * np.clip(1 - np.abs(inside + 0.9) / 0.16, 0, 1), 0)
-    width = np.maximum(np.maximum(np.where(inside > 0.3, trunk, 0), stalk), flukes)
-    return np.where(np.abs(along) <= 1, width, -1).astype(np.float32)
-
-
-def _box(mask: np.ndarray, left: int, top: int) -> tuple[int, int, int, int] | None:
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return (left + x, top + y, width, height) if width else None
+    body, head = fill(-1), fill(HEAD)
+    rough = resize(rng.random([int(18 * side / half) for side in (height, width)], np.float32), width, height)
+    soft, near, spots = (
+        cv2.GaussianBlur(mask, (0, 0), sigma).astype(np.float32) / 255
+        for mask, sigma in ((body, 0.8), (body, half / 8), (fill(HEAD, 0.7), half / 60 + 0.5))
+    )
+    spots *= np.clip((rough - 0.45) * 3, 0, 0.85)
+    return soft, spots, near * (1 - soft / 2), cv2.boundingRect(body), cv2.boundingRect(head)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ def card(key, presence=None, *, status="found", failed=False, detail="", damaged
         "width": 30,
         "height": 20,
         "share": share,
-        "regions": 1,
         "score": score,
         "presence": presence,
         "damaged": None if failed else damaged,
