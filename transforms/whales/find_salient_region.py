@@ -191,7 +191,7 @@ def measure_saliency(image: np.ndarray) -> np.ndarray:
     colours = cv2.transform(image.astype(np.float32), across)
     colours = cv2.GaussianBlur(colours, (0, 0), max(0.5, _BLUR * max(height, width)))
     surface, precision = fit_water(cv2.resize(colours, _coarse(height, width), interpolation=cv2.INTER_AREA))
-    return _measure(_differences(colours, surface), precision)
+    return mahalanobis(_differences(colours, surface), precision)
 
 
 def across_white(water: np.ndarray) -> np.ndarray:
@@ -222,7 +222,7 @@ def fit_water(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scatter = np.array([[np.mean(one * other, dtype=np.float64) for other in near] for one in near])
         covariance = scatter / inner + _GRAIN**2 * np.eye(2)
         precision = np.linalg.inv(covariance)
-        distance = _measure(differences, precision)
+        distance = mahalanobis(differences, precision)
         kept = distance <= np.partition(distance, last, axis=None)[last]
     return surface, precision
 
@@ -268,10 +268,10 @@ def _differences(colours, surface):
     return differences
 
 
-def _measure(differences: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def mahalanobis(differences: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Return Mahalanobis' distances, (height, width) float32: lengths where the water's deviation is 1 each way."""
-    whitened = cv2.transform(differences, np.linalg.cholesky(precision).T)
-    return cv2.magnitude(*cv2.split(whitened))
+    across, along = cv2.split(cv2.transform(differences, np.linalg.cholesky(precision).T))
+    return np.sqrt(across * across + along * along)  # the last bits of cv2.magnitude depend on where the arrays lie
 
 
 # --- the animal

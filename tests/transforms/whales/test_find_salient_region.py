@@ -20,6 +20,7 @@ from molino.transforms.whales.find_salient_region import (
     choose_scale,
     find_body,
     find_salient_region,
+    mahalanobis,
     measure_presence,
     measure_saliency,
     place_box,
@@ -411,3 +412,11 @@ def test_presence_of_real_whales_and_of_plain_water():
     assert sum(measure_presence(image) >= PRESENT for image in images.values()) >= len(images) - 1
     cuts = [images[name][y : y + height, x : x + width] for name, x, y, width, height in waters]
     assert sum(measure_presence(cut) >= PRESENT for cut in cuts) <= 2
+
+
+def test_distances_are_rounded_in_one_way():
+    """A sum of squares in one step for most pixels, in two for the rest, would depend on where an array lies."""
+    differences = np.random.default_rng(0).standard_normal((107, 160, 2)).astype(np.float32)
+    across, along = differences[..., 0], differences[..., 1]
+    found = mahalanobis(differences, np.eye(2))
+    np.testing.assert_array_equal(found, np.sqrt(across * across + along * along))
