@@ -210,6 +210,7 @@ class Parser(Options, argparse.ArgumentParser):
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
+        text.option("--members", "GLOB", str, "of zip files, to read no others (default: all)", default=[], nargs="+")
         for name, column in columns.items():
             shown = f"{column}, where there is one" if name in optional else column
             text.option(
@@ -489,6 +490,7 @@ def text_format(
         encoding=args.encoding,
         quote=args.quote,
         max_line_bytes=args.max_line_bytes,
+        members=tuple(args.members),
         optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
     )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
-TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
+TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes", "members")
 VECTOR_TYPES = ("float16", "float32", "float64")
 error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 
@@ -46,7 +46,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=__doc__)
     made.add_run_options(
-        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "
+        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too; also "
         "gs://, s3://",
         shuffles=False,
     )

@@ -12,16 +12,15 @@ import pyarrow as pa
 from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, with_folder_columns
+from molino.transforms.files.list_files import common_folder, glob_regex, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
-from molino.transforms.text.columns import KEPT, find_columns, option_of, split_header
+from molino.transforms.text.columns import KEPT, MOST_SHOWN, find_columns, option_of, split_header
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
-from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_bytes
+from molino.transforms.text.unpack import MAGIC_BYTES, PACKINGS, line_end, packing_of, unpacked_blocks, unpacked_bytes
 
-GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
@@ -45,6 +44,7 @@ class TextFormat:
         is null. Text holds no nulls: an empty field is an empty string.
       blank: names of those columns whose nulls are empty strings.
       integers: names of those columns that may hold integers in Parquet, which are read as their digits.
+      members: globs of the members of a zip that are read; () for all.
       kept: the columns that are carried, with their types, as `keep_types` finds them; of text they are strings.
 
     A Parquet file is told by its first bytes; of all this only the columns matter to it.
@@ -59,6 +59,7 @@ class TextFormat:
     blank: tuple[str, ...] = ()
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     integers: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
@@ -99,8 +100,8 @@ class Source:
 
     Attributes:
       label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, gzip, zip or parquet.
-      bytes: size of the text, an estimate for gzip; of Parquet the wanted columns, unpacked.
+      kind: plain, zip, parquet, or one of PACKINGS.
+      bytes: size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked.
       header: the header's column names.
       columns: names in the batch, mapped to the column that is read for each; without those that are not there.
       start: offset of the first byte after the header.
@@ -168,11 +169,13 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
             found.append(source)
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
+    if text.members and not any(source.member for source in found):
+        raise OptionError("--members chooses members of zip files, and there is none among the inputs")
     return found
 
 
 def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
-    """Cut the sources into spans of about `span_bytes`; gzip, zip members, quoted text and row groups stay whole."""
+    """Cut the sources into spans of about `span_bytes`; packed and quoted text and row groups stay whole."""
     spans: list[Span] = []
     for source_number, source in enumerate(sources):
         if source.empty:
@@ -198,20 +201,22 @@ def _ranges(source: Source, span_bytes: int, *, quoted: bool) -> Iterator[tuple[
 
 def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: CommandLine) -> Iterator[Source]:
     with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
-        magic = raw.read(4)
-        head = magic + raw.read(GZIP_HEAD_BYTES) if magic.startswith(b"\x1f\x8b") else b""
-    if head:
-        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text, command)
+        magic = raw.read(MAGIC_BYTES)
+        packing = packing_of(magic, file.path)
+        head = magic + raw.read(PACKINGS[packing].head) if packing else b""
+    if packing:
+        yield _source(file.path, label, packing, "", unpacked_bytes(head, packing, file.bytes), text, command)
     elif magic.startswith(b"PK\x03\x04"):
-        for member, size in _zip_members(file.path):
+        for member, size in _zip_members(file.path, text.members):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text, command)
-    elif magic == b"PAR1":
+    elif magic.startswith(b"PAR1"):
         yield _parquet_source(file.path, label, text, command)
     else:
         yield _source(file.path, label, "plain", "", file.bytes, text, command)
 
 
-def _zip_members(path: str) -> list[tuple[str, int]]:
+def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
+    """Return name and size of the texts in a zip: those that one of the globs matches, or all."""
     try:
         with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
             members = [info for info in archive.infolist() if not (info.is_dir() or NO_TEXT.search(info.filename))]
@@ -221,6 +226,10 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
         raise DataError(f"cannot read {path}: the zip file holds no text; fetch it again")
     if any(info.filename.startswith(WORKBOOK) for info in members):
         raise DataError(f"{path} is an Excel or Calc workbook, not delimited text; save its sheet as CSV in UTF-8")
+    there = ", ".join(repr(info.filename) for info in members[:MOST_SHOWN]) + (" ..." if members[MOST_SHOWN:] else "")
+    members = [info for info in members if not chosen or any(_matches(glob, info.filename) for glob in chosen)]
+    if not members:
+        raise DataError(f"{path}: --members {' '.join(chosen)} matches none of its members: {there}")
     for info in members:
         if info.flag_bits & 1:
             raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
@@ -231,6 +240,11 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
             f"cannot read {path}: it holds two members of the name {twice[0]!r}; unpack them and rename one"
         )
     return sorted((info.filename, info.file_size) for info in members)
+
+
+def _matches(glob: str, member: str) -> bool:
+    """Return whether a glob matches a member's name; where it names no folder, the last part of that."""
+    return bool(glob_regex(glob).match(member if "/" in glob else member.rpartition("/")[2]))
 
 
 def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat, command: CommandLine) -> Source:
@@ -281,7 +295,9 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
-        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz, .zip or Parquet")
+        raise DataError(
+            f"{path} does not look like text with a header line; give delimited text, packed or plain, or Parquet"
+        )
     try:
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
