@@ -142,7 +142,10 @@ class Parser(Options, argparse.ArgumentParser):
         return group
 
     def add_run_options(
-        self, *, inputs: str = "files, folders or globs; also gs://, s3://, hdfs://", shuffles: bool = True
+        self,
+        *,
+        inputs: str = "files, folders, globs or pipes, - for standard input; also gs://, s3://, hdfs://",
+        shuffles: bool = True,
     ) -> None:
         """Add what every job takes: where from, where to, and how to run.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, glob_regex, with_folder_columns
+from molino.transforms.files.list_files import glob_regex, labels_of, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
 from molino.transforms.text.columns import KEPT, MOST_SHOWN, find_columns, option_of, split_header
@@ -162,10 +162,9 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
       DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a byte order
         mark that contradicts the encoding that was asked for.
     """
-    root = common_folder([file.path for file in files])
     found: list[Source] = []
-    for file in files:
-        for source in _sources_of(file, file.path[len(root) :], text, command):
+    for file, label in zip(files, labels_of(files), strict=True):
+        for source in _sources_of(file, label, text, command):
             found.append(source)
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
