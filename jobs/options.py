@@ -191,14 +191,7 @@ class Parser(Options, argparse.ArgumentParser):
         safety.switch("--allow-empty", "accept inputs that hold no records at all")
 
     def add_text_options(
-        self,
-        columns: Mapping[str, str],
-        *,
-        delimiter: str,
-        encoding: str,
-        quote: str,
-        optional: Sequence[str] = (),
-        keep: bool = False,
+        self, columns: Mapping[str, str], *, encoding: str, quote: str, optional: Sequence[str] = (), keep: bool = False
     ) -> None:
         """Add how the input is written and what its columns are called.
 
@@ -209,7 +202,7 @@ class Parser(Options, argparse.ArgumentParser):
           keep: with columns that are carried.
         """
         text = self.add_argument_group("the input's format")
-        text.option("--delimiter", "C", str, f"one character (default {delimiter})", default=delimiter)
+        text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)

@@ -15,7 +15,16 @@ from molino.transforms.files import storage
 from molino.transforms.files.list_files import glob_regex, labels_of, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
-from molino.transforms.text.columns import KEPT, MOST_SHOWN, find_columns, option_of, split_header
+from molino.transforms.text.columns import (
+    AUTO,
+    KEPT,
+    LOOKED,
+    MOST_SHOWN,
+    find_columns,
+    find_delimiter,
+    option_of,
+    split_header,
+)
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
@@ -36,7 +45,7 @@ class TextFormat:
     Attributes:
       columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
       others: names in the batch, mapped to further names in the header that will do, in the order of preference.
-      delimiter: one ASCII character.
+      delimiter: one ASCII character; or AUTO until the sources say which, see `settle_format`.
       encoding: UTF-8 or an encoding of one byte a character.
       quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
       max_line_bytes: longer lines are rejects, and are never held in memory whole.
@@ -45,7 +54,7 @@ class TextFormat:
       blank: names of those columns whose nulls are empty strings.
       integers: names of those columns that may hold integers in Parquet, which are read as their digits.
       members: globs of the members of a zip that are read; () for all.
-      kept: the columns that are carried, with their types, as `keep_types` finds them; of text they are strings.
+      kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
 
     A Parquet file is told by its first bytes; of all this only the columns matter to it.
     """
@@ -63,8 +72,10 @@ class TextFormat:
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
-            raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
+        if self.delimiter != AUTO and not (len(self.delimiter) == 1 and self.delimiter.isascii()):
+            raise OptionError(f"the delimiter must be one ASCII character or {AUTO}, not {self.delimiter!r}")
+        if self.delimiter in "\r\n\0":
+            raise OptionError(f"the delimiter must not be {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
@@ -107,6 +118,7 @@ class Source:
       start: offset of the first byte after the header.
       empty: whether no data follows the header.
       encoding: what its byte order mark says; "" where it has none.
+      delimiter: that which its header is split by; "" where it has none.
       groups: rows and bytes of every row group of a Parquet file.
       kept: the columns that are carried, with their types.
     """
@@ -121,6 +133,7 @@ class Source:
     start: int
     empty: bool
     encoding: str = ""
+    delimiter: str = ""
     groups: tuple[tuple[int, int], ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
@@ -166,6 +179,7 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
     for file, label in zip(files, labels_of(files), strict=True):
         for source in _sources_of(file, label, text, command):
             found.append(source)
+            text = dataclasses.replace(text, delimiter=source.delimiter or text.delimiter)
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
     if text.members and not any(source.member for source in found):
@@ -262,7 +276,11 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
             f"right would be: {command.changed(encoding='utf-8')}"
         )
     format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
-    header, line, start = _read_header(head, name, format_)
+    line, start = _read_header(head, name, format_)
+    if line and text.delimiter == AUTO:
+        rows = head[start:].decode(format_.encoding, "replace").splitlines()[:LOOKED]
+        format_ = dataclasses.replace(format_, delimiter=find_delimiter([line, *rows], name, format_, command))
+    header = tuple(split_header(line, format_.delimiter, text.quote)) if head else ()
     columns = find_columns(with_folder_columns(header, path), name, format_, command, line=line) if header else {}
     return Source(
         path=path,
@@ -276,13 +294,14 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         start=start,
         empty=len(head) <= start,
         encoding="utf-8" if marked else "",
+        delimiter=format_.delimiter if line else "",
     )
 
 
-def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], str, int]:
-    """Return the column names, the header line, and its length with its end; ((), "", 0) for a text of no bytes."""
+def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[str, int]:
+    """Return the header line, and its length with its end; ("", 0) for a text of no bytes."""
     if not head:
-        return (), "", 0
+        return "", 0
     wide = wide_encoding(head)
     if wide:
         to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
@@ -301,8 +320,7 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
-    names = split_header(decoded, text.delimiter, text.quote)
-    return tuple(names), decoded, end if end >= 0 else len(head)
+    return decoded, end if end >= 0 else len(head)
 
 
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
@@ -362,8 +380,10 @@ def _is_integer(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_.value_type if pa.types.is_dictionary(type_) else type_)
 
 
-def keep_types(sources: Sequence[Source], text: TextFormat) -> TextFormat:
-    """Return a format with the types of the columns that are carried, which hold those of all sources.
+def settle_format(sources: Sequence[Source], text: TextFormat) -> TextFormat:
+    """Return a format with what the sources say: the delimiter, and the types of the columns that are carried.
+
+    A type holds those of all sources.
 
     Raises:
       DataError: two sources have a column of different types, or an output cannot have one of its type.
@@ -378,4 +398,6 @@ def keep_types(sources: Sequence[Source], text: TextFormat) -> TextFormat:
             )
         kept, first = joined, first or source.path
     check_carried(kept, first, "leave it out of --keep")
-    return dataclasses.replace(text, kept=pa.schema([one.with_nullable(True) for one in kept]))
+    asked = "," if text.delimiter == AUTO else text.delimiter
+    delimiter = next((source.delimiter for source in sources if source.delimiter), asked)
+    return dataclasses.replace(text, kept=pa.schema([one.with_nullable(True) for one in kept]), delimiter=delimiter)
