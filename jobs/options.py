@@ -206,6 +206,14 @@ class Parser(Options, argparse.ArgumentParser):
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
+        text.option("--skip-lines", "N", natural, "lines before the header, of each text", 0)
+        text.switch("--trim", "take white space off both ends of values")
+        text.choice(
+            "--normalize",
+            ("off", "nfc", "upper"),
+            "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too "
+            "(default off)",
+        )
         text.option("--members", "GLOB", str, "of zip files, to read no others (default: all)", default=[], nargs="+")
         for name, column in columns.items():
             shown = f"{column}, where there is one" if name in optional else column
@@ -486,6 +494,9 @@ def text_format(
         encoding=args.encoding,
         quote=args.quote,
         max_line_bytes=args.max_line_bytes,
+        skip_lines=args.skip_lines,
+        trim=args.trim,
+        normalize=args.normalize,
         members=tuple(args.members),
         optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
     )

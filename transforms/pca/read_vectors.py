@@ -397,7 +397,7 @@ def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> I
 def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterator[Block]:
     """Read pieces of a text; of it all columns: which of its lines are headers once more depends on all of them."""
     of, names = vectors.columns.vector, list(text.columns.values())
-    line, row = span.line + 2, span.row  # a text of several pieces has a line a record
+    line, row = span.line + 2 + text.skip_lines, span.row  # a text of several pieces has a line a record
     for piece in span.file.pieces:
         lines = 0
         for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):

@@ -120,7 +120,7 @@ def _remedy(
         if head.startswith(("{", "[{")):
             return "it looks like JSON; convert it to delimited text or Parquet first"
         if head.startswith("sep="):
-            return "that is a mark for Excel: delete this line"
+            return "that is a mark for Excel: delete this line, or add --skip-lines 1"
         better = _better_options(line, text)
         if better:
             return f"right would be: {command.changed(**better)}"

@@ -53,6 +53,9 @@ class TextFormat:
         is null. Text holds no nulls: an empty field is an empty string.
       blank: names of those columns whose nulls are empty strings.
       integers: names of those columns that may hold integers in Parquet, which are read as their digits.
+      skip_lines: lines before the header, which are not read.
+      trim: whether white space around values is taken off.
+      normalize: a key of NORMALIZED: what becomes of the characters of values.
       members: globs of the members of a zip that are read; () for all.
       kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
 
@@ -68,6 +71,9 @@ class TextFormat:
     blank: tuple[str, ...] = ()
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     integers: tuple[str, ...] = ()
+    skip_lines: int = 0
+    trim: bool = False
+    normalize: str = "off"
     members: tuple[str, ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
@@ -116,6 +122,7 @@ class Source:
       header: the header's column names.
       columns: names in the batch, mapped to the column that is read for each; without those that are not there.
       start: offset of the first byte after the header.
+      skipped: lines before the header.
       empty: whether no data follows the header.
       encoding: what its byte order mark says; "" where it has none.
       delimiter: that which its header is split by; "" where it has none.
@@ -132,6 +139,7 @@ class Source:
     columns: Mapping[str, str]
     start: int
     empty: bool
+    skipped: int = 0
     encoding: str = ""
     delimiter: str = ""
     groups: tuple[tuple[int, int], ...] = ()
@@ -145,7 +153,7 @@ class Source:
     @property
     def first_line(self) -> int:
         """Number of the first record's line: a header is line 1; Parquet counts rows from 1."""
-        return 1 if self.kind == PARQUET else 2
+        return 1 if self.kind == PARQUET else 2 + self.skipped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -261,13 +269,7 @@ def _matches(glob: str, member: str) -> bool:
 
 
 def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat, command: CommandLine) -> Source:
-    blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
-    head = b""
-    while (end := line_end(head)) < 0 or end == len(head):  # a member of a gzip file may end in the header
-        block = next(blocks, b"")
-        head += block
-        if not block or (end < 0 and len(head) > 2 * text.max_line_bytes):
-            break
+    head, begin = _read_head(unpacked_blocks(path, kind, member, 2 * text.max_line_bytes), text)
     name = path if not member else f"{path}!{member}"
     marked = head.startswith(codecs.BOM_UTF8)
     if marked and text.codec != "utf-8" and command.names("--encoding"):
@@ -276,11 +278,11 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
             f"right would be: {command.changed(encoding='utf-8')}"
         )
     format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
-    line, start = _read_header(head, name, format_)
+    line, start = _read_header(head, begin, name, format_)
     if line and text.delimiter == AUTO:
         rows = head[start:].decode(format_.encoding, "replace").splitlines()[:LOOKED]
         format_ = dataclasses.replace(format_, delimiter=find_delimiter([line, *rows], name, format_, command))
-    header = tuple(split_header(line, format_.delimiter, text.quote)) if head else ()
+    header = tuple(split_header(line, format_.delimiter, text.quote)) if head[begin:] else ()
     columns = find_columns(with_folder_columns(header, path), name, format_, command, line=line) if header else {}
     return Source(
         path=path,
@@ -292,16 +294,34 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         columns=columns,
         kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
         start=start,
+        skipped=text.skip_lines,
         empty=len(head) <= start,
         encoding="utf-8" if marked else "",
         delimiter=format_.delimiter if line else "",
     )
 
 
-def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[str, int]:
-    """Return the header line, and its length with its end; ("", 0) for a text of no bytes."""
-    if not head:
-        return "", 0
+def _read_head(blocks: Iterator[bytes], text: TextFormat) -> tuple[bytes, int]:
+    """Return the first bytes of a text, more than its header line where there are more, and where that begins."""
+    head, begin, skipped = b"", 0, 0
+    # a member of a packed file may end in the header, and a final \r may be half of a \r\n
+    while True:
+        end = line_end(head, begin)
+        if 0 <= end < len(head):
+            if skipped == text.skip_lines:
+                return head, begin
+            begin, skipped = end, skipped + 1
+            continue
+        block = next(blocks, b"")
+        head += block
+        if not block or (end < 0 and len(head) - begin > 2 * text.max_line_bytes):
+            return head, begin if skipped == text.skip_lines else len(head)
+
+
+def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[str, int]:
+    """Return the header line that begins there, and where it ends; "" where nothing is left."""
+    if not head[begin:]:
+        return "", len(head)
     wide = wide_encoding(head)
     if wide:
         to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
@@ -309,7 +329,7 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[str, int]:
     kind, remedy = kind_of(head)
     if kind:
         raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
-    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    start = begin or (len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):

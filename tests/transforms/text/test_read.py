@@ -7,6 +7,7 @@ import io
 import lzma
 import random
 import resource
+import unicodedata
 import zipfile
 
 import apache_beam as beam
@@ -376,3 +377,41 @@ def test_batches_have_the_stated_schema(tmp_path):
     assert chunk.rows.schema == TEXT.schema
     assert chunk.rejects.schema == lines_module.RAW_REJECTS
     assert isinstance(chunk.rows, pa.RecordBatch)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.text("aé\u0301 \u00a0\u2009\tÑx", max_size=6), st.just("c")), max_size=20),
+    st.integers(0, 4),
+    st.integers(5, 60),
+    st.booleans(),
+    st.sampled_from(["off", "nfc", "upper"]),
+    st.booleans(),
+)
+def test_lines_above_the_header_and_spellings_are_as_python_has_them(
+    tmp_path_factory, rows, skip, span, trim, how, mark
+):
+    def clean(value):
+        if how != "off":
+            value = "".join(" " if unicodedata.category(c) == "Zs" else c for c in value)
+            value = unicodedata.normalize("NFC", value)
+        value = unicodedata.normalize("NFC", value.upper()) if how == "upper" else value
+        return value.strip() if trim else value
+
+    head = ["A|B|C|D", "", "A report, 2012", "A|B"][:skip]
+    data = "\n".join([*head, "A|B", *map("|".join, rows)]) + "\n"
+    path = tmp_path_factory.mktemp("skip") / "f"
+    text = sources.TextFormat(columns=COLUMNS, encoding="utf-8", skip_lines=skip, trim=trim, normalize=how)
+    files = write(path, b"\xef\xbb\xbf" * mark + data.encode())
+    got, rejects = read(files, text, span)
+    assert got == [("f", number, tuple(map(clean, row))) for number, row in enumerate(rows, 2 + skip)]
+    assert rejects == []
+
+
+def test_a_text_of_fewer_lines_than_are_skipped_has_no_records_and_changes_are_counted(tmp_path):
+    text = sources.TextFormat(columns=COLUMNS, skip_lines=3, trim=True)
+    for data in (b"", b"x", b"x\ny\n", b"x\ny\nz\n"):
+        assert [source.empty for source in sources.list_sources(write(tmp_path / "f", data), text)] == [True]
+    found = sources.list_sources(write(tmp_path / "f", b"x\r\ny\r\nz\r\nA|B\r\n a|b \r\na|b\r\n"), text)
+    [chunk] = [c for span in sources.split_sources(found, 99) for c in read_module.read_span(span, text, 99)]
+    assert chunk.counters["values.changed"] == 2
