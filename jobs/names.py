@@ -63,7 +63,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino names", description=__doc__)
     made.add_run_options()
-    made.add_text_options(COLUMNS, delimiter="|", encoding="latin-1", quote="")
+    made.add_text_options(COLUMNS, encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")
     rows.option("--reference-year", "Y", year, "ages are as of it (default 2012)", 2012)
     rows.switch(
@@ -127,7 +127,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     reject, junk = args.invalid_curp == "reject", tuple(args.junk)
     options = read_options(
-        NamesOptions, args, text=text, reject_invalid=reject, junk=junk, shards=shards, blocks=blocks
+        NamesOptions, args, text=texts.text, reject_invalid=reject, junk=junk, shards=shards, blocks=blocks
     )
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):

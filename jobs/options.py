@@ -142,7 +142,10 @@ class Parser(Options, argparse.ArgumentParser):
         return group
 
     def add_run_options(
-        self, *, inputs: str = "files, folders or globs; also gs://, s3://, hdfs://", shuffles: bool = True
+        self,
+        *,
+        inputs: str = "files, folders, globs or pipes, - for standard input; also gs://, s3://, hdfs://",
+        shuffles: bool = True,
     ) -> None:
         """Add what every job takes: where from, where to, and how to run.
 
@@ -188,14 +191,7 @@ class Parser(Options, argparse.ArgumentParser):
         safety.switch("--allow-empty", "accept inputs that hold no records at all")
 
     def add_text_options(
-        self,
-        columns: Mapping[str, str],
-        *,
-        delimiter: str,
-        encoding: str,
-        quote: str,
-        optional: Sequence[str] = (),
-        keep: bool = False,
+        self, columns: Mapping[str, str], *, encoding: str, quote: str, optional: Sequence[str] = (), keep: bool = False
     ) -> None:
         """Add how the input is written and what its columns are called.
 
@@ -206,10 +202,19 @@ class Parser(Options, argparse.ArgumentParser):
           keep: with columns that are carried.
         """
         text = self.add_argument_group("the input's format")
-        text.option("--delimiter", "C", str, f"one character (default {delimiter})", default=delimiter)
+        text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
+        text.option("--skip-lines", "N", natural, "lines before the header, of each text", 0)
+        text.switch("--trim", "take white space off both ends of values")
+        text.choice(
+            "--normalize",
+            ("off", "nfc", "upper"),
+            "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too "
+            "(default off)",
+        )
+        text.option("--members", "GLOB", str, "of zip files, to read no others (default: all)", default=[], nargs="+")
         for name, column in columns.items():
             shown = f"{column}, where there is one" if name in optional else column
             text.option(
@@ -489,6 +494,10 @@ def text_format(
         encoding=args.encoding,
         quote=args.quote,
         max_line_bytes=args.max_line_bytes,
+        skip_lines=args.skip_lines,
+        trim=args.trim,
+        normalize=args.normalize,
+        members=tuple(args.members),
         optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
     )
 

@@ -6,7 +6,7 @@ well is measured on a sample. Rows whose vectors cannot be used are listed in re
 
 examples:
   molino pca --input points.csv --column x y --output out
-  molino pca --input flowers.csv.gz --delimiter ';' --column width length --keep id --center --output out
+  molino pca --input flowers.csv.gz --column width length --keep id --center --output out
   molino pca --input demo/titles --column small --output demo/pca
   molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
   molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
-TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes")
+TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes", "skip_lines", "trim", "normalize", "members")
 VECTOR_TYPES = ("float16", "float32", "float64")
 error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 
@@ -46,11 +46,11 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=__doc__)
     made.add_run_options(
-        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, .gz or .zip too; also "
+        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too; also "
         "gs://, s3://",
         shuffles=False,
     )
-    made.add_text_options({}, delimiter=",", encoding="utf-8", quote='"')
+    made.add_text_options({}, encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
     vectors.option(
         "--column",
@@ -158,6 +158,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         vectors = list_vectors(files, columns, args.numbers)
     else:
         texts = text_input(args, inputs, text)
+        text = texts.text
         vectors = list_text_vectors(texts.sources, text, columns, args.command)
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")

@@ -43,7 +43,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino predict", description=__doc__)
     made.add_run_options()
-    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made.add_text_options(COLUMNS, encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     model = made.add_argument_group("the classifier")
     model.option(
         "--model", "DIR", place, "output of molino train titles, or the SavedModel in it, also on gs://", required=True

@@ -78,7 +78,7 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino titles", description=__doc__)
     made.add_run_options()
-    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
+    made.add_text_options(COLUMNS, encoding="utf-8", quote='"', optional=OPTIONAL, keep=True)
     models = made.add_argument_group("models")
     models.option(
         "--model",

@@ -100,6 +100,7 @@ COUNTERS = {
     "curp.shared": "Rows that share no name with the first row of their CURP, where it has five such rows or more",
     "curp.in_name": "Rows in which a CURP stood in a column of names, and was masked",
     "curp.letter_17": "Rows with a valid CURP of someone born from 2000 on",
+    "values.changed": "Values that --trim or --normalize changed",
     "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
     "sex.x": "People whose CURP says X; they are in no table of given names",
     "sex.unknown": "People whose CURP says neither H, M nor X; they are in no table of given names",

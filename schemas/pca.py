@@ -107,6 +107,7 @@ COUNTERS = {
     "rejects.REASON": "Of these, those with this reason",
     "numbers": "Numbers of a vector",
     "components": "Numbers of a rotated vector",
+    "values.changed": "Values that --trim or --normalize changed",
     "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
     "refined": "1 where small components needed a pass of their own, else 0",
 }

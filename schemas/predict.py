@@ -40,6 +40,7 @@ COUNTERS = {
     "rejects": "Rows that could not be used",
     "rejects.REASON": "Of these, those with this reason",
     "not_finite.classifier": "Titles whose scores are not finite, taken by --not-finite",
+    "values.changed": "Values that --trim or --normalize changed",
     "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
 }
 

@@ -108,6 +108,7 @@ COUNTERS = {
     "unseen": "Titles of those categories",
     "unlabeled": "Titles without a category",
     "not_finite.MODEL": "Titles of which this model gives numbers that are not finite, taken by --not-finite",
+    "values.changed": "Values that --trim or --normalize changed",
     "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
 }
 

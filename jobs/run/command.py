@@ -112,12 +112,16 @@ def take_order(
     """
     from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
     from molino.jobs.run.output import output_folder
+    from molino.jobs.run.pipes import is_pipe
     from molino.jobs.run.runs import make_run
     from molino.transforms.files import storage
 
     check_temporary_files()
     storage.use_options(beam_flags)
     engine = make_engine(args, beam_flags)
+    if engine.elsewhere and any(map(is_pipe, args.input)):
+        remedy = f"write what it holds to a file that {engine.runner}'s workers can read"
+        raise OptionError(f"--input: a pipe is of this machine alone; {remedy}")
     inputs = job.list_inputs(args) if job.list_inputs else find_inputs(args.input, follow_links=args.follow_links)
     output = output_folder(args.output, inputs) if writes else ""
     engine.check_reachable([*([output] if output else []), *args.input])

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Plan
+from molino.jobs.run.pipes import is_pipe, read_pipe
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import HIDDEN, LINK, NO_DATA, SPECIAL, WILDCARDS, Listing, list_files
+from molino.transforms.files.list_files import HIDDEN, LINK, NO_DATA, SPECIAL, WILDCARDS, Listing, labels_of, list_files
 from molino.transforms.manifest import MANIFEST
 from molino.transforms.warnings import DataWarning, warning_of_skipped
 
@@ -35,6 +36,9 @@ def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links
     """
     listings = []
     for path in dict.fromkeys(paths):
+        if is_pipe(path) and not photographs:
+            listings.append(read_pipe(path))
+            continue
         if not WILDCARDS & set(path) and storage.exists(storage.join(path, MANIFEST)):
             raise DataError(
                 f"{path} is a run of a job; name the files of one data set in it: molino files {path} DATASET"
@@ -64,6 +68,9 @@ def tell_skipped(plan: Plan, inputs: Sequence[Input]) -> Plan:
     """Return a plan that tells what was left out of its folders: as a warning what may well be data."""
     warnings, findings = [*plan.warnings], [*plan.findings]
     for listing in (item for item in inputs if isinstance(item, Listing) and not item.photographs):
+        for file in (file for file in listing.files if file.sha256):
+            name, folder = labels_of([file])[0], os.path.dirname(file.path)
+            findings.append(f"{name} came through a pipe; {file.bytes:,} bytes of it are kept in {folder} meanwhile")
         for reason in sorted(listing.skipped):
             told = warning_of_skipped(listing.skipped, reason, SKIPPED[reason])
             if reason in (LINK, SPECIAL):
@@ -89,7 +96,9 @@ def entries_of(inputs: Sequence[Input]) -> list[dict[str, Any]]:
             entries.append(entry)
         else:
             entries += [
-                {"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)}
+                {"path": labels_of([file])[0], "bytes": file.bytes, "sha256": file.sha256}
+                if file.sha256
+                else {"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)}
                 for file in input_files([item])
             ]
     return list({entry["path"]: entry for entry in entries}.values())
@@ -97,7 +106,7 @@ def entries_of(inputs: Sequence[Input]) -> list[dict[str, Any]]:
 
 def check_inputs(run: "Run") -> None:
     """Raise DataError when an input file is no longer what it was when the run was planned."""
-    for listed in run.inputs:
+    for listed in (each for each in run.inputs if "sha256" not in each):
         path = listed["path"]
         follow = listed.get("follow_links", False)
         now = [list_files(path, photographs=True, follow_links=follow)] if "files" in listed else [storage.look(path)]

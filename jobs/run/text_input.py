@@ -18,7 +18,7 @@ from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
 from molino.transforms.text.row_groups import BATCH_ROWS
-from molino.transforms.text.sources import KEPT, PARQUET, Source, TextFormat, keep_types, list_sources, split_sources
+from molino.transforms.text.sources import KEPT, PARQUET, Source, TextFormat, list_sources, settle_format, split_sources
 from molino.transforms.warnings import DataWarning
 
 
@@ -27,7 +27,7 @@ class TextInput:
     """The texts to read, and what a look at them saw.
 
     Attributes:
-      text: their format, with the types of the columns that are carried.
+      text: their format, with what the sources say of it.
       sources: all of them, in the order of the files.
       heads: of a few of them, see `Look`.
       bytes: of all texts.
@@ -130,7 +130,7 @@ def text_input(
       DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
     """
     sources = list_sources(input_files(inputs), text, args.command)
-    text = keep_types(sources, text)
+    text = settle_format(sources, text)
     empty = [source.label for source in sources if source.empty]
     if len(empty) == len(sources) and not args.allow_empty:
         raise DataError(f"no input holds any records ({', '.join(empty[:5])}); check the paths, or add --allow-empty")

@@ -50,7 +50,7 @@ def parser() -> Parser:
     titles.option("--measure", "NAME", str, "of a run, to measure by (validation)", "validation")
     titles.switch("--unsupervised", "train as if no title had a category")
     titles.option("--validation", "R", below_one, "share of a file's titles to measure by (.05)", 0.05)
-    made.add_text_options(COLUMNS, delimiter=",", encoding="utf-8", quote='"', optional=OPTIONAL)
+    made.add_text_options(COLUMNS, encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
     model.option("--dim", "N", size, "numbers of a vector", 128)
     model.switch("--normalization", "the model removes punctuation; case always stays")
@@ -84,7 +84,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Pl
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.runs import is_run
     from molino.training.tokens import read_splits
-    from molino.transforms.text.sources import list_sources
+    from molino.transforms.text.sources import list_sources, settle_format
 
     if args.split == args.measure:
         raise DataError(f"--split and --measure are both {args.split}: a model is measured by other titles")
@@ -96,6 +96,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Pl
     rows = manifest["counters"].get(f"split.{args.split}") if manifest else None
     text = dataclasses.replace(text_format(args, COLUMNS, OPTIONAL), blank=tuple(COLUMNS))
     sources = [] if of_run else list_sources(input_files(inputs), text, args.command)
+    text = settle_format(sources, text)
     read_split = functools.partial(read_splits, path, args.split, args.measure)
     read = read_split if of_run else functools.partial(read_file, sources, text, options)
     return frame.plan_training(

@@ -287,6 +287,12 @@ def common_folder(paths: Sequence[str]) -> str:
     return same[: same.rfind("/") + 1]
 
 
+def labels_of(files: Sequence[FileInfo]) -> list[str]:
+    """Return what outputs call files: their paths below their common folder; of what came through pipes, the names."""
+    root = common_folder([file.path for file in files if not file.sha256])
+    return [file.path.rpartition("/")[2] if file.sha256 else file.path[len(root) :] for file in files]
+
+
 @functools.lru_cache(256)
 def glob_regex(pattern: str) -> re.Pattern[str]:
     r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.

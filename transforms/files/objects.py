@@ -34,11 +34,15 @@ _user = 0  # the process that has used a client
 
 @dataclasses.dataclass(frozen=True)
 class FileInfo:
-    """A file as listed: path, size in bytes, time of the last change in seconds since 1970 (0 where unknown)."""
+    """A file as listed: path, size in bytes, time of the last change in seconds since 1970 (0 where unknown).
+
+    Of what came through a pipe, and lies in a temporary file now, `sha256` is the digest; else it is "".
+    """
 
     path: str
     bytes: int
     modified: float
+    sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from molino.schemas.pca import free_name
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, folder_columns, with_folder_columns
+from molino.transforms.files.list_files import folder_columns, labels_of, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.pca.numbers import Block, check_block, is_number, is_vectors, number_type, vector_lengths
 from molino.transforms.rows.batches import concat
@@ -228,9 +228,8 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
     Raises:
       DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
     """
-    root = common_folder([file.path for file in files])
     found, names, schema, first = [], list[str](), None, ""
-    for info in files:
+    for info, label in zip(files, labels_of(files), strict=True):
         if not is_parquet(info.path):
             raise DataError(f"{info.path} is no Parquet file, as {first or 'others'} is; give files of one kind")
         with _open(info.path) as file:
@@ -248,7 +247,7 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
         else:
             schema = joined
         sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
-        found.append(VectorFile(path=info.path, label=info.path[len(root) :], groups=sizes))
+        found.append(VectorFile(path=info.path, label=label, groups=sizes))
     assert schema is not None
     columns.check(columns.drop, list(dict.fromkeys(names)), first)
     return _checked(columns, schema, found, numbers)
@@ -398,7 +397,7 @@ def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> I
 def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterator[Block]:
     """Read pieces of a text; of it all columns: which of its lines are headers once more depends on all of them."""
     of, names = vectors.columns.vector, list(text.columns.values())
-    line, row = span.line + 2, span.row  # a text of several pieces has a line a record
+    line, row = span.line + 2 + text.skip_lines, span.row  # a text of several pieces has a line a record
     for piece in span.file.pieces:
         lines = 0
         for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
+AUTO = "auto"  # a delimiter that is looked for
+LOOKED = 100  # lines after the header
 KEPT = "keep."  # how the names of columns begin that are carried, in the batch
 MOST_SHOWN = 20
 NUMBER = re.compile(r"[-+.\d]*\d")
@@ -24,6 +26,30 @@ def split_header(line: str, delimiter: str, quote: str) -> list[str]:
     if quote:
         return next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
     return line.split(delimiter)
+
+
+def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command: CommandLine) -> str:
+    """Return what parts the fields of a text, by its header and some lines after it.
+
+    Of what stands in the header it is that which gives all wanted columns, or else that which gives most of the lines
+    as many fields as the header. Where nothing stands there, there is one column, and it is a comma.
+
+    Raises:
+      DataError: it may be one or another.
+    """
+    header, rows = lines[0], lines[1 : LOOKED + 1]
+    quote = '"' if '"' in header else text.quote
+    there = [mark for mark in DELIMITERS if mark in header and mark != quote]
+    fields = {mark: split_header(header, mark, quote) for mark in there}
+    likely = [mark for mark in there if text.columns and _renamed(fields[mark], text) is not None] or there
+    if len(likely) > 1:
+        even = [sum(len(split_header(row, mark, quote)) == len(fields[mark]) for row in rows) for mark in likely]
+        likely = [mark for mark, count in zip(likely, even, strict=True) if count > len(rows) / 2] or likely
+    if len(likely) > 1:
+        told = " or ".join(map(repr, likely))
+        options = " or ".join(f"--delimiter {shlex.quote(mark)}" for mark in likely)
+        raise DataError(f"{path}: its fields may be parted by {told}; say which: {options}")
+    return likely[0] if likely else ","
 
 
 def find_columns(
@@ -94,7 +120,7 @@ def _remedy(
         if head.startswith(("{", "[{")):
             return "it looks like JSON; convert it to delimited text or Parquet first"
         if head.startswith("sep="):
-            return "that is a mark for Excel: delete this line"
+            return "that is a mark for Excel: delete this line, or add --skip-lines 1"
         better = _better_options(line, text)
         if better:
             return f"right would be: {command.changed(**better)}"

@@ -100,7 +100,7 @@ def warn_of_fields(
         if name not in loose and padded > SHARE * rows:
             told = f"the column {column!r} has blanks around its values in {padded:,} of {rows:,} rows; with them and "
             told += "without them a value is two"
-            remedy = "take them off where the file is made"
+            remedy = "--trim takes them off"
             found.append(DataWarning("column.padded", told, padded, example_of(counters, PADDED + name), remedy))
     if quoted := int(counters.get(QUOTED, 0)):
         told = f'values that stand in ", which is read as a part of them: {quoted:,}'

@@ -4,13 +4,13 @@ import codecs
 
 # signatures of formats that are no text, as their specifications give them, and what to do
 SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b\x08", "compressed by gzip", "unpack it first: gunzip -k"),  # within a packed file, as the next two
+    (b"\x1f\x8b\x08", "compressed by gzip", "unpack it first: gunzip -k"),  # within a packed file, as the next six
     (b"PK\x03\x04", "a zip file", "unpack it first: unzip"),
-    (b"PAR1", "a Parquet file", "unpack it first"),
     (b"BZh", "compressed by bzip2", "unpack it first: bunzip2 -k"),
     (b"\xfd7zXZ\0", "compressed by xz", "unpack it first: unxz -k"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first: unzstd"),
     (b"\x04\x22\x4d\x18", "compressed by lz4", "unpack it first: unlz4"),
+    (b"PAR1", "a Parquet file", "unpack it first"),
     (b"\x1f\x9d", "compressed by compress", "unpack it first: uncompress"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first: 7z x"),
     (b"Rar!\x1a\x07", "a RAR archive", "unpack it first: unrar x"),
@@ -23,10 +23,10 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"Obj\x01", "an Avro file", "convert it to Parquet"),
     (b"PARE", "an encrypted Parquet file", "decrypt it first"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "convert it to Parquet"),
-    (b"\x89PNG\r\n\x1a\n", "a PNG picture", "give delimited text, .gz, .zip or Parquet"),
-    (b"\xff\xd8\xff", "a JPEG picture", "give delimited text, .gz, .zip or Parquet"),
-    (b"GIF8", "a GIF picture", "give delimited text, .gz, .zip or Parquet"),
-    (b"\x7fELF", "a program", "give delimited text, .gz, .zip or Parquet"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG picture", "give delimited text, packed or plain, or Parquet"),
+    (b"\xff\xd8\xff", "a JPEG picture", "give delimited text, packed or plain, or Parquet"),
+    (b"GIF8", "a GIF picture", "give delimited text, packed or plain, or Parquet"),
+    (b"\x7fELF", "a program", "give delimited text, packed or plain, or Parquet"),
 )
 # more than a few bytes of theirs may be the begin of a line: they count where a zero byte follows
 SHORT = {b"BZh", b"PAR1", b"ORC", b"Obj\x01", b"PARE", b"ARROW1", b"\x1f\x9d", b"\xff\xd8\xff"}

@@ -21,6 +21,7 @@ from molino.transforms.files import storage
 from molino.transforms.rows.batches import Counters, concat, empty, sum_counters
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
+from molino.transforms.text.clean import clean_values
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
@@ -43,7 +44,8 @@ def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: b
     text = span.source.format_of(text)
     for chunk in _read_span(span, text, block_bytes):
         found = reject_headers(chunk, span.source, text)
-        found = dataclasses.replace(found, rows=fill_folder_columns(found.rows, span.source))
+        rows, changed = clean_values(fill_folder_columns(found.rows, span.source), text)
+        found = dataclasses.replace(found, rows=rows, counters={**found.counters, **changed})
         unquoted = not text.quote and span.source.kind != PARQUET
         counts = count_fields(found.rows, unquoted=unquoted) if doubt_fields else {}
         yield dataclasses.replace(found, counters={**found.counters, **counts})

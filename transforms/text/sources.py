@@ -12,16 +12,24 @@ import pyarrow as pa
 from molino.schemas import field
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
-from molino.transforms.files.list_files import common_folder, with_folder_columns
+from molino.transforms.files.list_files import glob_regex, labels_of, with_folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import check_carried, difference, join_schemas, plain_field
-from molino.transforms.text.columns import KEPT, find_columns, option_of, split_header
+from molino.transforms.text.columns import (
+    AUTO,
+    KEPT,
+    LOOKED,
+    MOST_SHOWN,
+    find_columns,
+    find_delimiter,
+    option_of,
+    split_header,
+)
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
-from molino.transforms.text.unpack import line_end, unpacked_blocks, unpacked_bytes
+from molino.transforms.text.unpack import MAGIC_BYTES, PACKINGS, line_end, packing_of, unpacked_blocks, unpacked_bytes
 
-GZIP_HEAD_BYTES = 1 << 18  # that tell how much larger the text is
 PARQUET = "parquet"
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
@@ -37,7 +45,7 @@ class TextFormat:
     Attributes:
       columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
       others: names in the batch, mapped to further names in the header that will do, in the order of preference.
-      delimiter: one ASCII character.
+      delimiter: one ASCII character; or AUTO until the sources say which, see `settle_format`.
       encoding: UTF-8 or an encoding of one byte a character.
       quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
       max_line_bytes: longer lines are rejects, and are never held in memory whole.
@@ -45,7 +53,11 @@ class TextFormat:
         is null. Text holds no nulls: an empty field is an empty string.
       blank: names of those columns whose nulls are empty strings.
       integers: names of those columns that may hold integers in Parquet, which are read as their digits.
-      kept: the columns that are carried, with their types, as `keep_types` finds them; of text they are strings.
+      skip_lines: lines before the header, which are not read.
+      trim: whether white space around values is taken off.
+      normalize: a key of NORMALIZED: what becomes of the characters of values.
+      members: globs of the members of a zip that are read; () for all.
+      kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
 
     A Parquet file is told by its first bytes; of all this only the columns matter to it.
     """
@@ -59,11 +71,17 @@ class TextFormat:
     blank: tuple[str, ...] = ()
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     integers: tuple[str, ...] = ()
+    skip_lines: int = 0
+    trim: bool = False
+    normalize: str = "off"
+    members: tuple[str, ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in "\r\n\0":
-            raise OptionError(f"the delimiter must be one ASCII character, not {self.delimiter!r}")
+        if self.delimiter != AUTO and not (len(self.delimiter) == 1 and self.delimiter.isascii()):
+            raise OptionError(f"the delimiter must be one ASCII character or {AUTO}, not {self.delimiter!r}")
+        if self.delimiter in "\r\n\0":
+            raise OptionError(f"the delimiter must not be {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
@@ -99,13 +117,15 @@ class Source:
 
     Attributes:
       label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, gzip, zip or parquet.
-      bytes: size of the text, an estimate for gzip; of Parquet the wanted columns, unpacked.
+      kind: plain, zip, parquet, or one of PACKINGS.
+      bytes: size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked.
       header: the header's column names.
       columns: names in the batch, mapped to the column that is read for each; without those that are not there.
       start: offset of the first byte after the header.
+      skipped: lines before the header.
       empty: whether no data follows the header.
       encoding: what its byte order mark says; "" where it has none.
+      delimiter: that which its header is split by; "" where it has none.
       groups: rows and bytes of every row group of a Parquet file.
       kept: the columns that are carried, with their types.
     """
@@ -119,7 +139,9 @@ class Source:
     columns: Mapping[str, str]
     start: int
     empty: bool
+    skipped: int = 0
     encoding: str = ""
+    delimiter: str = ""
     groups: tuple[tuple[int, int], ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
@@ -131,7 +153,7 @@ class Source:
     @property
     def first_line(self) -> int:
         """Number of the first record's line: a header is line 1; Parquet counts rows from 1."""
-        return 1 if self.kind == PARQUET else 2
+        return 1 if self.kind == PARQUET else 2 + self.skipped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,18 +183,20 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
       DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a byte order
         mark that contradicts the encoding that was asked for.
     """
-    root = common_folder([file.path for file in files])
     found: list[Source] = []
-    for file in files:
-        for source in _sources_of(file, file.path[len(root) :], text, command):
+    for file, label in zip(files, labels_of(files), strict=True):
+        for source in _sources_of(file, label, text, command):
             found.append(source)
+            text = dataclasses.replace(text, delimiter=source.delimiter or text.delimiter)
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
+    if text.members and not any(source.member for source in found):
+        raise OptionError("--members chooses members of zip files, and there is none among the inputs")
     return found
 
 
 def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = False) -> list[Span]:
-    """Cut the sources into spans of about `span_bytes`; gzip, zip members, quoted text and row groups stay whole."""
+    """Cut the sources into spans of about `span_bytes`; packed and quoted text and row groups stay whole."""
     spans: list[Span] = []
     for source_number, source in enumerate(sources):
         if source.empty:
@@ -198,20 +222,22 @@ def _ranges(source: Source, span_bytes: int, *, quoted: bool) -> Iterator[tuple[
 
 def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: CommandLine) -> Iterator[Source]:
     with storage.open_input(file.path) as raw, storage.explained(file.path, "read"):
-        magic = raw.read(4)
-        head = magic + raw.read(GZIP_HEAD_BYTES) if magic.startswith(b"\x1f\x8b") else b""
-    if head:
-        yield _source(file.path, label, "gzip", "", unpacked_bytes(head, file.bytes), text, command)
+        magic = raw.read(MAGIC_BYTES)
+        packing = packing_of(magic, file.path)
+        head = magic + raw.read(PACKINGS[packing].head) if packing else b""
+    if packing:
+        yield _source(file.path, label, packing, "", unpacked_bytes(head, packing, file.bytes), text, command)
     elif magic.startswith(b"PK\x03\x04"):
-        for member, size in _zip_members(file.path):
+        for member, size in _zip_members(file.path, text.members):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text, command)
-    elif magic == b"PAR1":
+    elif magic.startswith(b"PAR1"):
         yield _parquet_source(file.path, label, text, command)
     else:
         yield _source(file.path, label, "plain", "", file.bytes, text, command)
 
 
-def _zip_members(path: str) -> list[tuple[str, int]]:
+def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
+    """Return name and size of the texts in a zip: those that one of the globs matches, or all."""
     try:
         with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
             members = [info for info in archive.infolist() if not (info.is_dir() or NO_TEXT.search(info.filename))]
@@ -221,6 +247,10 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
         raise DataError(f"cannot read {path}: the zip file holds no text; fetch it again")
     if any(info.filename.startswith(WORKBOOK) for info in members):
         raise DataError(f"{path} is an Excel or Calc workbook, not delimited text; save its sheet as CSV in UTF-8")
+    there = ", ".join(repr(info.filename) for info in members[:MOST_SHOWN]) + (" ..." if members[MOST_SHOWN:] else "")
+    members = [info for info in members if not chosen or any(_matches(glob, info.filename) for glob in chosen)]
+    if not members:
+        raise DataError(f"{path}: --members {' '.join(chosen)} matches none of its members: {there}")
     for info in members:
         if info.flag_bits & 1:
             raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
@@ -233,14 +263,13 @@ def _zip_members(path: str) -> list[tuple[str, int]]:
     return sorted((info.filename, info.file_size) for info in members)
 
 
+def _matches(glob: str, member: str) -> bool:
+    """Return whether a glob matches a member's name; where it names no folder, the last part of that."""
+    return bool(glob_regex(glob).match(member if "/" in glob else member.rpartition("/")[2]))
+
+
 def _source(path: str, label: str, kind: str, member: str, size: int, text: TextFormat, command: CommandLine) -> Source:
-    blocks = unpacked_blocks(path, kind, member, 2 * text.max_line_bytes)
-    head = b""
-    while (end := line_end(head)) < 0 or end == len(head):  # a member of a gzip file may end in the header
-        block = next(blocks, b"")
-        head += block
-        if not block or (end < 0 and len(head) > 2 * text.max_line_bytes):
-            break
+    head, begin = _read_head(unpacked_blocks(path, kind, member, 2 * text.max_line_bytes), text)
     name = path if not member else f"{path}!{member}"
     marked = head.startswith(codecs.BOM_UTF8)
     if marked and text.codec != "utf-8" and command.names("--encoding"):
@@ -249,7 +278,11 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
             f"right would be: {command.changed(encoding='utf-8')}"
         )
     format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
-    header, line, start = _read_header(head, name, format_)
+    line, start = _read_header(head, begin, name, format_)
+    if line and text.delimiter == AUTO:
+        rows = head[start:].decode(format_.encoding, "replace").splitlines()[:LOOKED]
+        format_ = dataclasses.replace(format_, delimiter=find_delimiter([line, *rows], name, format_, command))
+    header = tuple(split_header(line, format_.delimiter, text.quote)) if head[begin:] else ()
     columns = find_columns(with_folder_columns(header, path), name, format_, command, line=line) if header else {}
     return Source(
         path=path,
@@ -261,15 +294,34 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         columns=columns,
         kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
         start=start,
+        skipped=text.skip_lines,
         empty=len(head) <= start,
         encoding="utf-8" if marked else "",
+        delimiter=format_.delimiter if line else "",
     )
 
 
-def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, ...], str, int]:
-    """Return the column names, the header line, and its length with its end; ((), "", 0) for a text of no bytes."""
-    if not head:
-        return (), "", 0
+def _read_head(blocks: Iterator[bytes], text: TextFormat) -> tuple[bytes, int]:
+    """Return the first bytes of a text, more than its header line where there are more, and where that begins."""
+    head, begin, skipped = b"", 0, 0
+    # a member of a packed file may end in the header, and a final \r may be half of a \r\n
+    while True:
+        end = line_end(head, begin)
+        if 0 <= end < len(head):
+            if skipped == text.skip_lines:
+                return head, begin
+            begin, skipped = end, skipped + 1
+            continue
+        block = next(blocks, b"")
+        head += block
+        if not block or (end < 0 and len(head) - begin > 2 * text.max_line_bytes):
+            return head, begin if skipped == text.skip_lines else len(head)
+
+
+def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[str, int]:
+    """Return the header line that begins there, and where it ends; "" where nothing is left."""
+    if not head[begin:]:
+        return "", len(head)
     wide = wide_encoding(head)
     if wide:
         to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
@@ -277,17 +329,18 @@ def _read_header(head: bytes, path: str, text: TextFormat) -> tuple[tuple[str, .
     kind, remedy = kind_of(head)
     if kind:
         raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
-    start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    start = begin or (len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
-        raise DataError(f"{path} does not look like text with a header line; give delimited text, .gz, .zip or Parquet")
+        raise DataError(
+            f"{path} does not look like text with a header line; give delimited text, packed or plain, or Parquet"
+        )
     try:
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
         raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
-    names = split_header(decoded, text.delimiter, text.quote)
-    return tuple(names), decoded, end if end >= 0 else len(head)
+    return decoded, end if end >= 0 else len(head)
 
 
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
@@ -347,8 +400,10 @@ def _is_integer(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_.value_type if pa.types.is_dictionary(type_) else type_)
 
 
-def keep_types(sources: Sequence[Source], text: TextFormat) -> TextFormat:
-    """Return a format with the types of the columns that are carried, which hold those of all sources.
+def settle_format(sources: Sequence[Source], text: TextFormat) -> TextFormat:
+    """Return a format with what the sources say: the delimiter, and the types of the columns that are carried.
+
+    A type holds those of all sources.
 
     Raises:
       DataError: two sources have a column of different types, or an output cannot have one of its type.
@@ -363,4 +418,6 @@ def keep_types(sources: Sequence[Source], text: TextFormat) -> TextFormat:
             )
         kept, first = joined, first or source.path
     check_carried(kept, first, "leave it out of --keep")
-    return dataclasses.replace(text, kept=pa.schema([one.with_nullable(True) for one in kept]))
+    asked = "," if text.delimiter == AUTO else text.delimiter
+    delimiter = next((source.delimiter for source in sources if source.delimiter), asked)
+    return dataclasses.replace(text, kept=pa.schema([one.with_nullable(True) for one in kept]), delimiter=delimiter)

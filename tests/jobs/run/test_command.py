@@ -105,7 +105,8 @@ def test_a_refused_run_names_the_first_culprits_and_the_option(payroll, tmp_path
 @pytest.mark.parametrize("by", ["name", "glob"])
 @pytest.mark.parametrize("kind", ["pipe", "link", "device"])
 @pytest.mark.parametrize("job", ["names", "titles", "predict", "pca"])
-def test_what_is_no_file_is_refused_and_never_waited_for(job, kind, by, payroll, tmp_path, capsys):
+def test_what_is_no_file_is_refused_and_never_waited_for(job, kind, by, payroll, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("molino.jobs.run.pipes.WAIT", 0.1)
     odd = payroll.with_name("b.txt")
     if kind == "pipe":
         os.mkfifo(odd)

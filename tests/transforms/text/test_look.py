@@ -1,12 +1,13 @@
 """What a look at the first block of a text says against the options, and what it leaves alone."""
 
+import csv
 import dataclasses
 import gzip
 import subprocess
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
@@ -18,7 +19,8 @@ from molino.transforms.text.fields import FILLED
 from molino.transforms.text.kinds import SIGNATURES
 from molino.transforms.text.look import look_at
 from molino.transforms.text.read import read_span
-from molino.transforms.text.sources import TextFormat, list_sources, split_sources
+from molino.transforms.text.sources import TextFormat, list_sources, settle_format, split_sources
+from molino.transforms.text.unpack import packing_of
 
 COLUMNS = {"key": "KEY", "name": "NAME"}
 TEXT = TextFormat(columns=COLUMNS)
@@ -196,7 +198,7 @@ def test_two_columns_that_may_be_meant_are_refused(tmp_path):
 @pytest.mark.parametrize("signature", [signature for signature, *_ in SIGNATURES])
 def test_a_known_format_is_called_by_its_name(signature, tmp_path):
     kind = next(name for known, name, _ in SIGNATURES if known == signature)
-    if signature[:2] not in (b"\x1f\x8b", b"PK", b"PA"):  # read as what they are, where they are whole
+    if signature[:2] not in (b"PK", b"PA") and not packing_of(signature, ""):  # read as what they are
         with pytest.raises(DataError, match=kind.split("(")[0]):
             see(tmp_path, signature + bytes(300))
     with pytest.raises(DataError, match=kind.split("(")[0]):
@@ -265,3 +267,55 @@ def test_an_encoding_that_does_as_well_is_no_better():
     assert better_encoding(b"", "utf-8") == ""
     assert better_encoding(b"JUAN\xa0JOSE", "iso8859-1") == ""
     assert better_encoding(b"P\xa0rez", "iso8859-1") == "cp850"
+
+
+AUTO = dataclasses.replace(TEXT, delimiter="auto", quote='"')
+CELLS = st.text('ab1 ,;|\t"', max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from("|,;\t"), st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=8), st.booleans())
+def test_the_delimiter_is_found_by_which_csv_wrote(tmp_path_factory, mark, rows, quote_all):
+    path = tmp_path_factory.mktemp("auto") / "a.txt"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=mark, quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL)
+        writer.writerows([("X,y;z", "KEY", "NAME"), *rows])
+    sources = list_sources(list_files(str(path)).files, AUTO, COMMAND)
+    text = settle_format(sources, AUTO)
+    assert text.delimiter == mark
+    read = [
+        chunk.rows for span in split_sources(sources, 1 << 20, quoted=True) for chunk in read_span(span, text, 1 << 20)
+    ]
+    got = [(row["key"], row["name"]) for batch in read for row in batch.to_pylist()]
+    assert got == [row[1:] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"a;b,c\n1;2\n3;4\n", ";"),
+        (b"x;y;z\n1,5;2,5;3\n", ";"),
+        (b"vector\n1,2\n", ","),
+        (b"", ","),
+        (b"x|y\n", "|"),
+        (b"a;b,c\n1;2,3\n", ""),
+        (b"a;b,c\n", ""),
+    ],
+)
+def test_without_names_most_lines_decide_and_in_doubt_the_run_stops(tmp_path, data, found):
+    (tmp_path / "a.txt").write_bytes(data)
+    text, files = dataclasses.replace(AUTO, columns={}), list_files(str(tmp_path / "a.txt")).files
+    if found:
+        assert settle_format(list_sources(files, text, COMMAND), text).delimiter == found
+        return
+    with pytest.raises(
+        DataError, match=r"a\.txt: its fields may be parted by ',' or ';'; say which: --delimiter , or "
+    ):
+        list_sources(files, text, COMMAND)
+
+
+def test_all_texts_of_a_run_have_the_delimiter_of_the_first(tmp_path):
+    for name, data in (("a.txt", ""), ("b.txt", "KEY;NAME\n1;2\n"), ("c.txt", "KEY|NAME\n1|2\n")):
+        (tmp_path / name).write_text(data)
+    with pytest.raises(DataError, match=r"c\.txt lacks .*b\.txt has all with these options"):
+        list_sources(list_files(f"{tmp_path}/*.txt").files, AUTO, COMMAND)
