@@ -45,8 +45,8 @@ def parser() -> Parser:
     made = Parser(prog="molino whales", description=__doc__)
     made.add_run_options(inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
     where = made.add_argument_group("Parquet shards")
-    where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")
-    where.option("--bytes-column", "NAME", str, "of the images' bytes", "bytes")
+    where.option("--name-column", "NAME", str, 'of the names; "a.b" for the field b of a (default: found)')
+    where.option("--bytes-column", "NAME", str, "of the images' bytes (default: found, as image.bytes and jpg)")
     where.add_keep("columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
@@ -125,7 +125,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, extraction=how, units=units, most=args.report_images),
-        warnings=_skipped(units),
+        warnings=[*_skipped(units), *_unnamed(units)],
         warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
@@ -136,6 +136,12 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
 
 def _skipped(units: "Units") -> list:
     return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in sorted(units.skipped)]
+
+
+def _unnamed(units: "Units") -> list:
+    text = f"photographs in Parquet whose names are null or repeat are named after their rows: {units.unnamed:,}"
+    example, remedy = example_of({"": units.unnamed}, ""), "another column of names: --name-column COL"
+    return [DataWarning("whales.unnamed", text, int(units.unnamed), example, remedy)] if units.unnamed else []
 
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
@@ -157,6 +163,7 @@ SKIPPED = {
     "special": "pipes, sockets or devices",
     "no_photograph": "what is no photograph by its name (records, videos, files of programs)",
     "raw": "raw files beside a photograph of the same name",
+    "failed_download": "rows of downloads that failed (by their column status)",
     "replaced": "members of a tar that later ones of the same name replace",
 }
 
@@ -165,7 +172,7 @@ def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
     import pyarrow as pa
 
-    from molino.transforms.images.list_images import ShardColumns
+    from molino.transforms.images.shard_columns import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
     from molino.transforms.whales.find_salient_region import SalientOptions
@@ -214,7 +221,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     extract = DoOnce(work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments=arguments)
     spread = pipeline | "Units" >> beam.Create(numbered, reshuffle=False) | "Spread" >> beam.Reshuffle()
     done = spread | "Extract" >> extract
-    known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
+    known = {"images_read": units.images.num_rows, "unnamed": units.unnamed}
+    known |= {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather

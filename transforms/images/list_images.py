@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
@@ -34,15 +33,17 @@ from molino.transforms.files.list_files import (
 )
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
+from molino.transforms.images.shard_columns import ShardColumns, column_of, find_shard_columns
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import check_carried, plain_field
-from molino.transforms.warnings import add_sightings
+from molino.transforms.warnings import Sighting, add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
 NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 NO_PHOTOGRAPH = "no_photograph"  # skipped: by its name a video, a record beside photographs, or a program's own file
 RAW = "raw"  # skipped: a raw file beside a photograph of the same name
+FAILED = "failed_download"  # skipped: a row of a picture that img2dataset could not fetch
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OWN_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "picasa.ini")
@@ -54,6 +55,7 @@ NO_PHOTOGRAPHS, RAWS = (
     tuple(f".{ending}" for ending in endings.split()) for endings in (f"{RECORDS} {VIDEOS}", RAW_FILES)
 )
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png")
+ROW = re.compile(rb"row-\d+")  # a name made of the number of a row
 HERE = re.compile(r"(?:(?<=/)|^)(?:\./+)+")  # in a member's path
 LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
@@ -83,20 +85,6 @@ class Spot(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ShardColumns:
-    """Where a Parquet shard has its images; "a.b" is the field b of the column a.
-
-    Attributes:
-      keep: columns that are carried, each with its name in the output; of other images those that folders are named
-        after, else null.
-    """
-
-    name: str = "name"
-    data: str = "bytes"
-    keep: tuple[tuple[str, str], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Units:
     """All images, cut into work units by the listing alone.
 
@@ -104,16 +92,35 @@ class Units:
       images: LISTED, in order; the units are runs of rows.
       skipped: entries of folders and shards that are not read, by reason; with the place of one where it is known.
       kept: the columns that are carried, by their names in the output, with the types that hold those of all shards.
+      unnamed: rows of Parquet that are named after their number; with the key of one.
     """
 
     images: pa.RecordBatch
     skipped: Mapping[str, int]
     kept: pa.Schema = NOTHING
+    unnamed: int = 0
 
     @property
     def count(self) -> int:
         """Number of units."""
         return self.images["unit"][-1].as_py() + 1 if self.images.num_rows else 0
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Seen:
+    """What is looked for, and what was met on the way.
+
+    Attributes:
+      skipped: as in Units.
+      beside: keys of tars and folders without their endings: a Parquet file of such a name may be of their records.
+      schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
+    """
+
+    columns: ShardColumns
+    skipped: dict[str, int]
+    beside: set[str]
+    schemas: dict[str, pa.Schema] = dataclasses.field(default_factory=dict)
+    unnamed: int = 0
 
 
 def list_images(
@@ -124,8 +131,8 @@ def list_images(
     By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
 
     Raises:
-      DataError: a Parquet shard lacks a column or has no name for a row, a column is carried that no input has or that
-        has several types, two images have the same key, or a packed archive was named.
+      DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, two
+        images have the same key, or a packed archive was named.
     """
     skipped: dict[str, int] = {}
     for listing in listings:
@@ -136,14 +143,15 @@ def list_images(
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
     named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
     photographs = _photographs(keys, skipped)
-    schemas: dict[str, pa.Schema] = {}
-    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, columns, skipped, schemas)]
+    beside = {key.removesuffix(SHARDS[0]) for key in keys} | {key.rpartition("/")[0] for key in keys}
+    seen = _Seen(columns=columns, skipped=skipped, beside=beside)
+    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, seen)]
     _check_keys(spots)
     size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
     units = pack(spots, size, unit_images)
     arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
     images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)
-    return Units(images=images, skipped=skipped, kept=_kept(columns, schemas))
+    return Units(images=images, skipped=skipped, kept=_kept(columns, seen.schemas), unnamed=seen.unnamed)
 
 
 def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
@@ -217,19 +225,17 @@ def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
     return units
 
 
-def _spots(
-    key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, int], schemas: dict[str, pa.Schema]
-) -> Iterator[Spot]:
+def _spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
     lower = key.lower()
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
-    if columns.keep:
-        schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
+    if seen.columns.keep:
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
-        yield from _tar_spots(key, file, skipped)
+        yield from _tar_spots(key, file, seen.skipped)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
-        yield from _parquet_spots(key, file, columns, schemas)
+        yield from _parquet_spots(key, file, seen)
     else:
         yield Spot(key, os.fsencode(file.path), WHOLE, file.bytes)
 
@@ -306,53 +312,63 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dict[str, pa.Schema]) -> Iterator[Spot]:
-    """Yield the rows of a Parquet file; of its columns only the names are read."""
+def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
+    """Yield the rows of a Parquet file; of its columns only the names, and the status of downloads, are read."""
     with open_parquet(file.path) as parquet:
-        check_shard_columns(file.path, parquet.schema_arrow, columns)
-        if columns.keep:
-            own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
-            others = [field for field in schemas[file.path] if field.name not in own.names]
-            schemas[file.path] = pa.schema([*own, *others])
-            if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
-                there = ", ".join(own.names[:20])
-                raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
+        found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
+        if found is None and key[: key.rindex(".")] in seen.beside:
+            skip(seen.skipped, NO_PHOTOGRAPH, key)
+            return
+        if found is None:
+            there = ", ".join(parquet.schema_arrow.names[:20])
+            raise DataError(f"{file.path} has no column of images' bytes; it has {there}; --bytes-column COL names one")
+        if seen.columns.keep:
+            _keep_columns(file.path, parquet.schema_arrow, seen)
+        count, rows, values, places = 0, [], [], []
         for group in range(parquet.num_row_groups):
-            names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
-            size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
-            for row, name in enumerate(names):
-                if name is None:
-                    raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
-                (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
-                place = group << ROW_BITS | row
-                yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
+            table = parquet.read_row_group(group, columns=[name for name in (found.name, found.status) if name])
+            many = parquet.metadata.row_group(group).num_rows
+            size = _column_bytes(parquet, group, found.data) // max(many, 1)
+            names = column_of(table, found.name).to_pylist() if found.name else [None] * many
+            for row, (fetched, name) in enumerate(zip(found.fetched(table, many), names, strict=True)):
+                if fetched:
+                    rows.append(count + row)
+                    values.append(name)
+                    places.append((group << ROW_BITS | row, size, group + 1))
+                else:
+                    skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
+            count += many
+    for (name, made), place in zip(row_names(values, rows), places, strict=True):
+        if made:
+            seen.unnamed = add_sightings(seen.unnamed, Sighting(1, f"{key}!{name}"))
+        yield Spot(f"{key}!{name}", os.fsencode(file.path), *place)
 
 
-def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
-    """Raise DataError unless a Parquet file has a column of names and one of bytes; all that is wrong is told."""
-    wrong = {}
-    for option, column, kinds in (
-        ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
-        ("--bytes-column", columns.data, (pa.types.is_binary, pa.types.is_large_binary)),
-    ):
-        type_: pa.DataType | None = pa.struct(list(schema))
-        for part in column.split("."):
-            index = type_.get_field_index(part) if type_ is not None and pa.types.is_struct(type_) else -1
-            type_ = type_.field(index).type if type_ is not None and index >= 0 else None
-        if type_ is None or not any(kind(type_) for kind in kinds):
-            wrong[option] = f"{'lacks' if type_ is None else f'has {type_} in'} the column {column!r}"
-    if wrong:
-        there, options = ", ".join(schema.names[:20]), " COL ".join(wrong)
-        raise DataError(f"{path} {' and '.join(wrong.values())}; it has {there}; name the right one with {options} COL")
+def _keep_columns(path: str, schema: pa.Schema, seen: _Seen) -> None:
+    """Add the columns of a Parquet file to those of its folders; it must have all that are carried."""
+    own = pa.schema([plain_field(field) for field in schema])
+    others = [field for field in seen.schemas[path] if field.name not in own.names]
+    seen.schemas[path] = pa.schema([*own, *others])
+    if missing := [column for column, _ in seen.columns.keep if column not in seen.schemas[path].names]:
+        raise DataError(f"{path} lacks the column {missing[0]!r} of --keep; it has {', '.join(own.names[:20])}")
 
 
-def column_of(table: pa.Table | pa.RecordBatch, column: str) -> pa.ChunkedArray | pa.Array:
-    """Return a column, or the field of a column of structs."""
-    first, *rest = column.split(".")
-    found = table[first]
-    for part in rest:
-        found = pc.struct_field(found, part)
-    return found
+def row_names(values: Sequence[object], rows: Sequence[int]) -> list[tuple[str, bool]]:
+    """Return a name for each row of a shard, all different, and whether it is made of the row's number.
+
+    That is so where the value is null or empty, another row has the same, or it looks like such a name.
+
+    >>> row_names(["a.jpg", None, "b.jpg", "b.jpg", 0], [0, 1, 3, 4, 5])
+    [('a.jpg', False), ('row-1', True), ('row-3', True), ('row-4', True), ('0', False)]
+    """
+    texts = [
+        value if isinstance(value, bytes) else b"" if value is None else str(value).encode("utf-8", "surrogatepass")
+        for value in values
+    ]
+    times = Counter(texts)
+    made = [not text or times[text] > 1 or bool(ROW.fullmatch(text)) for text in texts]
+    own = iter(file_keys([text for text, is_made in zip(texts, made, strict=True) if not is_made]))
+    return [(f"row-{row}" if is_made else next(own), is_made) for row, is_made in zip(rows, made, strict=True)]
 
 
 def _column_bytes(parquet: pq.ParquetFile, group: int, column: str) -> int:

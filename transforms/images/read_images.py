@@ -17,7 +17,8 @@ from molino.transforms.files import storage
 from molino.transforms.files.list_files import folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.images.decode import ImageError
-from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE, ShardColumns, column_of
+from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE
+from molino.transforms.images.shard_columns import ShardColumns, column_of, find_shard_columns
 from molino.transforms.rows.carried import as_type
 
 T = TypeVar("T")
@@ -126,18 +127,21 @@ def _read_parquet(
     path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int, same: pa.RecordBatch | None
 ) -> Iterator[ImageBytes]:
     with open_parquet(path, pre_buffer=False) as parquet:
+        found = find_shard_columns(path, parquet.schema_arrow, columns)
+        if found is None:
+            raise DataError(f"{path!r} changed while it was read; run again when it is complete")
         groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
         kept = {name: column for column, name in columns.keep if column in parquet.schema_arrow.names}
+        wanted = [name for name in dict.fromkeys([found.data, found.status, *kept.values()]) if name]
         rows = (
             (batch, row)
             for group in groups
-            for batch in parquet.iter_batches(
-                PARQUET_ROWS, row_groups=[group], columns=list(dict.fromkeys([columns.data, *kept.values()]))
-            )
-            for row in range(batch.num_rows)
+            for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=wanted)
+            for row, fetched in enumerate(found.fetched(batch, batch.num_rows))
+            if fetched
         )
         for (key, _, _), (batch, row) in zip(spots, rows, strict=True):
-            data, own = column_of(batch, columns.data)[row].as_py(), same
+            data, own = column_of(batch, found.data)[row].as_py(), same
             if own is not None:
                 arrays = dict(zip(own.schema.names, own.columns, strict=True))
                 for name, column in kept.items():

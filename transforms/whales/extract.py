@@ -21,9 +21,10 @@ from molino.transforms.errors import DataError
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
 from molino.transforms.images.exif import read_exif
-from molino.transforms.images.list_images import NOTHING, ShardColumns, read_unit
+from molino.transforms.images.list_images import NOTHING, read_unit
 from molino.transforms.images.name_images import file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
+from molino.transforms.images.shard_columns import ShardColumns
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
