@@ -44,10 +44,16 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino whales", description=__doc__)
     made.add_run_options(inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
+    made.add_argument_group("which photographs").option(
+        "--include", "GLOB", str, "only files and members of tars that match, such as '*.jpg'", default=[], nargs="+"
+    )
     where = made.add_argument_group("Parquet shards")
     where.option("--name-column", "NAME", str, 'of the names; "a.b" for the field b of a (default: found)')
     where.option("--bytes-column", "NAME", str, "of the images' bytes (default: found, as image.bytes and jpg)")
-    where.add_keep("columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
+    where.add_keep(
+        "columns of the shards, of folders called COL=VALUE, or texts beside an image in a tar, by their ending (txt, "
+        "json), that the output has too, as they are"
+    )
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made
@@ -109,13 +115,15 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     from molino.transforms.images.list_images import list_images
 
     how = extraction(args)
-    units = list_images(listings, how.columns)
+    units = list_images(listings, how.columns, include=how.include)
     sources = {name: column for column, name in args.keep}
     kept = [field(one.name, one.type, KEPT_DOC.format(sources[one.name]), nullable=True) for one in units.kept]
     how = dataclasses.replace(how, kept=pa.schema(kept))
     check_kept(how.schema, kept)
     if not units.images.num_rows and not args.allow_empty:
         skipped = "".join(f"; {warning}" for warning in _skipped(units))
+        if apart := units.skipped.get("not_included"):
+            skipped += f"; --include leaves out {apart:,}, such as {example_of(units.skipped, 'not_included')}"
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
     shown = dataclasses.asdict(how)
     return Plan(
@@ -135,7 +143,8 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
 
 
 def _skipped(units: "Units") -> list:
-    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in sorted(units.skipped)]
+    told = sorted(units.skipped.keys() & SKIPPED)
+    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in told]
 
 
 def _unnamed(units: "Units") -> list:
@@ -157,7 +166,7 @@ def warn_of_photographs(counters: Mapping[str, int]) -> list:
     ]
 
 
-SKIPPED = {
+SKIPPED = {  # what is warned of; what --include leaves out is only counted
     "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or by --follow-links)",
     "special": "pipes, sockets or devices",
@@ -197,6 +206,7 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         raise OptionError(f"--{error}") from None
     columns = ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep))
     more = {"parameters": made, "thumbnails": args.report_images > 0, "columns": columns, "kept": pa.schema([])}
+    more["include"] = tuple(args.include)
     return read_options(Extraction, args, **more)
 
 
@@ -270,9 +280,9 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     counters = manifest["counters"]
     nothing = {name: n for name, n in counters.items() if name.startswith("status.") and name != "status.found"}
     without = ", ".join(f"{n:,} {name.removeprefix('status.')}" for name, n in sorted(nothing.items()) if n)
-    resumed = counters.get("units.resumed", 0)
+    resumed, apart = counters.get("units.resumed", 0), counters.get("skipped.not_included", 0)
     return [
-        ("images read", f"{counters.get('images_read', 0):,}"),
+        ("images read", f"{counters.get('images_read', 0):,}" + (f"; --include left out {apart:,}" if apart else "")),
         ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
         ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),

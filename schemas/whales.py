@@ -91,7 +91,9 @@ def with_pixels(side: int) -> pa.Schema:
     return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
 
 
-KEPT_DOC = "Column {} of the shard, as it is, or of the names of folders; null where the image has none"
+KEPT_DOC = (
+    "Column {} of the shard or of the names of folders, or a text beside the image in a tar; null where there is none"
+)
 WITH_OPTIONS = {"whales.regions": with_pixels(224)}
 
 
@@ -129,6 +131,7 @@ COUNTERS = {
     "skipped.special": "Pipes, sockets and devices",
     "skipped.no_photograph": "Files that are no photographs by their names: records, videos, files of programs",
     "skipped.raw": "Raw files beside a photograph of the same name",
+    "skipped.not_included": "Files and members of tars that --include left out",
     "skipped.failed_download": "Rows of Parquet of which the column status says that the download failed",
     "skipped.replaced": "Members of a tar that a later one of the same name replaces",
     "units": "Work units",

@@ -194,6 +194,23 @@ def test_shards_give_the_rows_of_the_files(sea, tmp_path):
     assert rows(tmp_path / "out-s.tar")[0]["key"] == "s.tar!w_00000.jpg"
 
 
+def test_a_webdataset_is_read_without_a_warning(sea, tmp_path, capsys):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for number, image in enumerate(sorted(sea[0].glob("w_*.jpg"))[:3]):
+            for ending, data in {"jpg": image.read_bytes(), "txt": b"a whale", "json": b"{}"}.items():
+                info = tarfile.TarInfo(f"{number}.{ending}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    arguments = ["--include", "*.jpg", "--keep", "txt=caption", "--strict", *SMALL]
+    assert run("--input", tmp_path, "--output", tmp_path.parent / "dataset", *arguments) == 0
+    assert [row["caption"] for row in rows(tmp_path.parent / "dataset")] == ["a whale"] * 3
+    assert manifest_of(tmp_path.parent / "dataset")["counters"]["skipped.not_included"] == 3
+    assert "3; --include left out 3" in capsys.readouterr().out
+    given = whales.parser().parse_args(["--input", str(tmp_path), "--output", "out", "--include", "*.jpeg"])
+    with pytest.raises(DataError, match=r"--include leaves out 9, such as 0\.tar!0\.jpg; check the paths"):
+        whales.plan(given, whales.list_inputs(given))
+
+
 def test_options_change_what_they_say(sea, tmp_path):
     arguments = ["--mask", "rle", "--crop-quality", 0, "--timings", "--report-images", 3, "--max-reject-ratio", 1]
     assert run("--input", sea[0] / "w_*.jpg", "--output", tmp_path / "out", *arguments, *SMALL) == 0

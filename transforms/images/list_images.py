@@ -28,6 +28,7 @@ from molino.transforms.files.list_files import (
     Listing,
     common_folder,
     folder_columns,
+    glob_regex,
     natural_order,
     skip,
 )
@@ -43,6 +44,7 @@ NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how m
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 NO_PHOTOGRAPH = "no_photograph"  # skipped: by its name a video, a record beside photographs, or a program's own file
 RAW = "raw"  # skipped: a raw file beside a photograph of the same name
+NOT_INCLUDED = "not_included"  # skipped: a file or a member that none of the globs matches which were asked for
 FAILED = "failed_download"  # skipped: a row of a picture that img2dataset could not fetch
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -66,6 +68,7 @@ LISTED = pa.schema(
         ("path", pa.binary()),  # as the file system has it, which need not be text
         ("place", pa.int64()),  # WHOLE, the offset in a tar, or the row in Parquet
         ("bytes", pa.int64()),  # an estimate in Parquet
+        ("sidecars", pa.list_(pa.int64())),  # in a tar: place and size of what is carried, -1 and 0 for none
         ("unit", pa.int32()),
     ]
 )
@@ -82,6 +85,10 @@ class Spot(NamedTuple):
     place: int
     bytes: int
     group: int = 0
+    sidecars: tuple[int, ...] = ()
+
+
+NOWHERE = Spot("", b"", -1, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,12 +118,14 @@ class _Seen:
     """What is looked for, and what was met on the way.
 
     Attributes:
+      include: globs of the files and members that are read; empty for all.
       skipped: as in Units.
       beside: keys of tars and folders without their endings: a Parquet file of such a name may be of their records.
       schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
     """
 
     columns: ShardColumns
+    include: Sequence[str]
     skipped: dict[str, int]
     beside: set[str]
     schemas: dict[str, pa.Schema] = dataclasses.field(default_factory=dict)
@@ -124,11 +133,20 @@ class _Seen:
 
 
 def list_images(
-    listings: Sequence[Listing], columns: ShardColumns, *, unit_bytes: int | None = None, unit_images: int = 256
+    listings: Sequence[Listing],
+    columns: ShardColumns,
+    *,
+    include: Sequence[str] = (),
+    unit_bytes: int | None = None,
+    unit_images: int = 256,
 ) -> Units:
     """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
 
     By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
+
+    Args:
+      include: globs of the files and members of tars that are read, by their last names, or with a "/" by the whole
+        path; empty for all. Shards themselves and rows of Parquet need not match.
 
     Raises:
       DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, two
@@ -142,9 +160,9 @@ def list_images(
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
     named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
-    photographs = _photographs(keys, skipped)
     beside = {key.removesuffix(SHARDS[0]) for key in keys} | {key.rpartition("/")[0] for key in keys}
-    seen = _Seen(columns=columns, skipped=skipped, beside=beside)
+    seen = _Seen(columns=columns, include=include, skipped=skipped, beside=beside)
+    photographs = _photographs(keys, seen)
     spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, seen)]
     _check_keys(spots)
     size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
@@ -176,19 +194,36 @@ def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
     return pa.schema(kept)
 
 
-def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "") -> set[str]:
-    """Return the keys whose names do not say that they are no photographs; count the others."""
-    stems = {key[: key.rindex(".")] for key in keys if key.lower().endswith(PHOTOGRAPHS)}
-    kept = set()
+def _photographs(keys: Sequence[str], seen: _Seen, prefix: str = "") -> set[str]:
+    """Return the keys that are asked for, and whose names do not say that they are no photographs; count the others.
+
+    Args:
+      prefix: of the members of a shard.
+    """
+    stems = {_stem(key) for key in keys if key.lower().endswith(PHOTOGRAPHS)}
+    globs = [(glob_regex(glob), "/" in glob) for glob in seen.include]
+    skipped, kept = seen.skipped, set()
     for key in keys:
         lower = key.lower()
-        if lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
+        asked = not globs or any(glob.match(key if whole else key.rpartition("/")[2]) for glob, whole in globs)
+        if not asked and (prefix or not lower.endswith(SHARDS)):
+            skip(skipped, NOT_INCLUDED, prefix + key)
+        elif lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
             skip(skipped, NO_PHOTOGRAPH, prefix + key)
-        elif lower.endswith(RAWS) and key[: key.rindex(".")] in stems:
+        elif lower.endswith(RAWS) and _stem(key) in stems:
             skip(skipped, RAW, prefix + key)
         else:
             kept.add(key)
     return kept
+
+
+def _stem(name: str) -> str:
+    """Return a name without its ending.
+
+    >>> _stem("2015.07/w.1.jpg"), _stem("2015.07/w")
+    ('2015.07/w.1', '2015.07/w')
+    """
+    return os.path.splitext(name)[0]
 
 
 def file_keys(paths: Sequence[bytes]) -> list[str]:
@@ -233,7 +268,7 @@ def _spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     if seen.columns.keep:
         seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
-        yield from _tar_spots(key, file, seen.skipped)
+        yield from _tar_spots(key, file, seen)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
         yield from _parquet_spots(key, file, seen)
     else:
@@ -250,10 +285,32 @@ def _read_head(path: str) -> bytes:
         return raw.read(512)
 
 
-def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Spot]:
-    """Yield the regular members of a tar, from its headers; nothing is extracted, and no name is used as a path.
+def _tar_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
+    """Yield the photographs among the members of a tar."""
+    found, whole = _read_headers(key, file, seen.skipped)
+    wanted = [column for column, _ in seen.columns.keep]
+    endings = {name: name.removeprefix(f"{_stem(name)}.") for name in found}
+    apart = {name for name, ending in endings.items() if ending in wanted}
+    kept = _photographs([name for name in found if name not in apart], seen, f"{key}!")
+    stems = {_stem(name) for name in kept}
+    kept |= _photographs([name for name in found if name in apart and _stem(name) not in stems], seen, f"{key}!")
+    if wanted:
+        folders = seen.schemas[file.path].names
+        texts = {ending for name, ending in endings.items() if name not in kept and _stem(name) in stems}
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in sorted({*texts, *folders})])
+    for name, spot in found.items():
+        if name in kept:
+            beside = (found.get(f"{_stem(name)}.{ending}", NOWHERE) for ending in wanted)
+            yield spot._replace(sidecars=tuple(number for one in beside for number in (one.place, one.bytes)))
+    if not whole:
+        yield Spot(key, os.fsencode(file.path), NO_END, 0, 0)
 
-    A hard link is the member before it that it names, as when it is unpacked.
+
+def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[dict[str, Spot], bool]:
+    """Return the regular members of a tar by name, in order, and whether it has its end.
+
+    Nothing is extracted, and no name is used as a path. A hard link is the member before it that it names, as when it
+    is unpacked.
     """
     found: dict[str, Spot] = {}
     places: dict[str, tuple[int, int]] = {}  # of all members so far, the hidden ones too
@@ -283,11 +340,7 @@ def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Sp
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
         raw.seek(tar.offset)  # where a header or the end should be
-        whole = raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    kept = _photographs(list(found), skipped, f"{key}!")
-    yield from (spot for name, spot in found.items() if name in kept)
-    if not whole:
-        yield Spot(key, path, NO_END, 0, 0)
+        return found, raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _member_key(name: str) -> str:
@@ -317,7 +370,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     with open_parquet(file.path) as parquet:
         found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
         if found is None and key[: key.rindex(".")] in seen.beside:
-            skip(seen.skipped, NO_PHOTOGRAPH, key)
+            skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
             return
         if found is None:
             there = ", ".join(parquet.schema_arrow.names[:20])

@@ -88,6 +88,7 @@ class Extraction:
       timings: fill the columns of times, which differ from run to run.
       thumbnails: draw images for the report.
       columns: of Parquet shards.
+      include: globs of the files and members that are read; empty for all.
       kept: the columns that are carried, with their docs.
     """
 
@@ -103,6 +104,7 @@ class Extraction:
     timings: bool
     thumbnails: bool
     columns: ShardColumns
+    include: tuple[str, ...] = ()
     kept: pa.Schema = NOTHING
 
     @property

@@ -148,6 +148,47 @@ def test_what_is_no_photograph_by_its_name_is_skipped_and_told(tmp_path):
     assert keys(listed(write_tar(tmp_path / "s.tar", members)))[-1] == "s.tar!0.jpg"
 
 
+def test_globs_choose_files_and_members(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.jpg", "1.png", "a/2.jpg", "a/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    write_tar(tmp_path / "s.tar", [("3.jpg", b"x"), ("b/4.jpg", b"x"), ("4.txt", b"x"), ("3.cls", b"x")])
+    pq.write_table(pa.table({"name": ["5"], "bytes": [b"x"]}), tmp_path / "t.parquet")
+    for globs, expected in {
+        ("*.jpg",): ["1.jpg", "a/2.jpg", "s.tar!3.jpg", "s.tar!b/4.jpg"],
+        ("?.png", "b/*"): ["1.png", "s.tar!b/4.jpg"],
+        ("*.txt",): [],
+    }.items():
+        units = listed(tmp_path, include=globs)
+        assert keys(units) == [*expected, "t.parquet!5"]
+        assert units.skipped["not_included"] + units.skipped.get("no_photograph", 0) == 8 - len(expected)
+
+
+def test_texts_beside_images_in_a_tar_are_carried(tmp_path):
+    members = [("a/0.json", b"{}"), ("a/0.jpg", b"x"), ("1.w.jpg", b"y"), ("1.w.txt", b"\xf1 ok"), ("0.txt", b"none's")]
+    write_tar(tmp_path / "s.tar", [*members, ("1.w.cls", b"3"), ("2.png", b"z"), ("2.txt", b"long" * 9)])
+    (tmp_path / "f.jpg").write_bytes(b"f")
+    how = ShardColumns(keep=(("txt", "caption"), ("json", "json"), ("cls", "cls")))
+    units = listed(tmp_path, columns=how, unit_images=1)
+    assert units.kept == pa.schema([(name, pa.string()) for name in ("caption", "json", "cls")])
+    assert units.skipped == {"no_photograph": 1}
+    assert units.skipped["no_photograph"].example == "s.tar!0.txt"
+    write_units(units, str(tmp_path / "u"))
+    read = [
+        image
+        for unit in range(units.count)
+        for image in read_images(read_unit(str(tmp_path / "u"), unit), how, max_bytes=20, kept=units.kept)
+    ]
+    assert {image.key: image.kept.to_pylist()[0] for image in read if not image.error} == {
+        "f.jpg": {"caption": None, "json": None, "cls": None},
+        "s.tar!a/0.jpg": {"caption": None, "json": "{}", "cls": None},
+        "s.tar!1.w.jpg": {"caption": "\\xf1 ok", "json": None, "cls": "3"},
+    }
+    assert [(image.key, image.error.reason) for image in read if image.error] == [("s.tar!2.png", "too_many_bytes")]
+    with pytest.raises(DataError, match="--keep caption: no input has this column; there are: cls, json, txt"):
+        listed(tmp_path, columns=ShardColumns(keep=(("caption", "caption"),)), include=("*.jpg",))
+
+
 def test_what_is_named_like_a_shard_and_is_none_is_a_file(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"no tar at all")
     (tmp_path / "b.parquet").write_bytes(b"no Parquet either")
@@ -268,6 +309,7 @@ def test_records_beside_a_tar_or_a_folder_are_no_photographs(tmp_path):
     units = listed(tmp_path)
     assert keys(units) == ["00000.tar!0.jpg", "00001/1.jpg"]
     assert units.skipped == {"no_photograph": 2}
+    assert listed(tmp_path, include=["*.jpg"]).skipped == {"not_included": 2}
     with pytest.raises(DataError, match="lacks the column 'jpg'"):
         listed(tmp_path, columns=ShardColumns(data="jpg"))
 
