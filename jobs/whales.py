@@ -1,4 +1,4 @@
-"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
+"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet, a CSV, and a contact sheet.
 
 Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
 decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
@@ -93,6 +93,7 @@ def _add_output_options(out: Options) -> None:
     out.option("--crop-quality", "Q", natural, "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
     out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
+    out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
     out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
     out.switch("--timings", "fill the columns of times; they differ from run to run")
     out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
@@ -115,7 +116,8 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     from molino.transforms.images.list_images import list_images
 
     how = extraction(args)
-    units = list_images(listings, how.columns, include=how.include)
+    pictures = how.write_crops or how.write_images
+    units = list_images(listings, how.columns, include=how.include, pictures=pictures)
     sources = {name: column for column, name in args.keep}
     kept = [field(one.name, one.type, KEPT_DOC.format(sources[one.name]), nullable=True) for one in units.kept]
     how = dataclasses.replace(how, kept=pa.schema(kept))
@@ -188,6 +190,8 @@ def extraction(args: argparse.Namespace) -> "Extraction":
 
     if args.crop_quality > 100:
         raise OptionError(f"--crop-quality {args.crop_quality} is above 100")
+    if args.write_crops and not args.crop_quality:
+        raise OptionError("--write-crops is of no use with --crop-quality 0, which makes no crop")
     if args.crop_size > 4096:
         raise OptionError(f"--crop-size {args.crop_size} is above 4096")
     parameters = {name: getattr(args, name) for name in ("bins", "threshold", "smallest", "kernel")}
@@ -222,7 +226,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
-    from molino.transforms.whales.report import write_contact_sheet
+    from molino.transforms.whales.report import write_sheet_and_boxes
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -236,7 +240,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, gather=True, arguments={"most": most})
+    sheet = WriteViews(call=write_sheet_and_boxes, run=run, counters=counters, gather=True, arguments={"most": most})
     report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=report.counters)

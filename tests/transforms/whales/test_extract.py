@@ -50,6 +50,7 @@ HOW = Extraction(
     crop_quality=80,
     crop_size=16,
     mask="rle",
+    write_crops=False,
     write_images=True,
     timings=False,
     thumbnails=True,
