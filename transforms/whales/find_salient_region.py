@@ -270,8 +270,9 @@ def _differences(colours, surface):
 
 def _measure(differences: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Return Mahalanobis' distances, (height, width) float32: lengths where the water's deviation is 1 each way."""
-    whitened = cv2.transform(differences, np.linalg.cholesky(precision).T)
-    return cv2.magnitude(*cv2.split(whitened))
+    one, other = cv2.split(cv2.transform(differences, np.linalg.cholesky(precision).T))
+    # cv2.magnitude differs in the last bit from thread to thread, where OpenCV has IPP
+    return np.sqrt(one * one + other * other)
 
 
 # --- the animal

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -411,3 +412,13 @@ def test_presence_of_real_whales_and_of_plain_water():
     assert sum(measure_presence(image) >= PRESENT for image in images.values()) >= len(images) - 1
     cuts = [images[name][y : y + height, x : x + width] for name, x, y, width, height in waters]
     assert sum(measure_presence(cut) >= PRESENT for cut in cuts) <= 2
+
+
+def test_distances_are_the_same_in_every_thread():
+    differences = np.random.default_rng(5).normal(size=(200, 300, 2)).astype(np.float32)
+    precision = np.array([[1.7, 0.3], [0.3, 0.9]])
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(module._measure, differences, precision).result()
+    assert np.array_equal(module._measure(differences, precision), there)
+    exact = np.sqrt(np.einsum("hwi,ij,hwj->hw", differences, precision, differences, dtype=np.float64))
+    assert np.allclose(there, exact, rtol=1e-6)
