@@ -1,4 +1,4 @@
-"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet and a contact sheet.
+"""The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet, a CSV, and a contact sheet.
 
 Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
 decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
@@ -44,10 +44,16 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino whales", description=__doc__)
     made.add_run_options(inputs="folders, globs, files, .tar or .parquet shards; also gs://, s3://", shuffles=False)
+    made.add_argument_group("which photographs").option(
+        "--include", "GLOB", str, "only files and members of tars that match, such as '*.jpg'", default=[], nargs="+"
+    )
     where = made.add_argument_group("Parquet shards")
-    where.option("--name-column", "NAME", str, 'of the names, "a.b" in a', "name")
-    where.option("--bytes-column", "NAME", str, "of the images' bytes", "bytes")
-    where.add_keep("columns of the shards, or of folders called COL=VALUE, that the output has too, as they are")
+    where.option("--name-column", "NAME", str, 'of the names; "a.b" for the field b of a (default: found)')
+    where.option("--bytes-column", "NAME", str, "of the images' bytes (default: found, as image.bytes and jpg)")
+    where.add_keep(
+        "columns of the shards, of folders called COL=VALUE, or texts beside an image in a tar, by their ending (txt, "
+        "json), that the output has too, as they are"
+    )
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
     return made
@@ -87,6 +93,7 @@ def _add_output_options(out: Options) -> None:
     out.option("--crop-quality", "Q", natural, "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
     out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
+    out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
     out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
     out.switch("--timings", "fill the columns of times; they differ from run to run")
     out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
@@ -109,13 +116,16 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     from molino.transforms.images.list_images import list_images
 
     how = extraction(args)
-    units = list_images(listings, how.columns)
+    pictures = how.write_crops or how.write_images
+    units = list_images(listings, how.columns, include=how.include, pictures=pictures)
     sources = {name: column for column, name in args.keep}
     kept = [field(one.name, one.type, KEPT_DOC.format(sources[one.name]), nullable=True) for one in units.kept]
     how = dataclasses.replace(how, kept=pa.schema(kept))
     check_kept(how.schema, kept)
     if not units.images.num_rows and not args.allow_empty:
         skipped = "".join(f"; {warning}" for warning in _skipped(units))
+        if apart := units.skipped.get("not_included"):
+            skipped += f"; --include leaves out {apart:,}, such as {example_of(units.skipped, 'not_included')}"
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
     shown = dataclasses.asdict(how)
     return Plan(
@@ -125,7 +135,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, extraction=how, units=units, most=args.report_images),
-        warnings=_skipped(units),
+        warnings=[*_skipped(units), *_unnamed(units)],
         warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         noun="images",
@@ -135,7 +145,14 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
 
 
 def _skipped(units: "Units") -> list:
-    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in sorted(units.skipped)]
+    told = sorted(units.skipped.keys() & SKIPPED)
+    return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in told]
+
+
+def _unnamed(units: "Units") -> list:
+    text = f"photographs in Parquet whose names are null or repeat are named after their rows: {units.unnamed:,}"
+    example, remedy = example_of({"": units.unnamed}, ""), "another column of names: --name-column COL"
+    return [DataWarning("whales.unnamed", text, int(units.unnamed), example, remedy)] if units.unnamed else []
 
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
@@ -151,12 +168,13 @@ def warn_of_photographs(counters: Mapping[str, int]) -> list:
     ]
 
 
-SKIPPED = {
+SKIPPED = {  # what is warned of; what --include leaves out is only counted
     "hidden": "hidden files and folders (their names begin with a dot)",
     "link": "symbolic links (what they lead to is read where it lies, or by --follow-links)",
     "special": "pipes, sockets or devices",
     "no_photograph": "what is no photograph by its name (records, videos, files of programs)",
     "raw": "raw files beside a photograph of the same name",
+    "failed_download": "rows of downloads that failed (by their column status)",
     "replaced": "members of a tar that later ones of the same name replace",
 }
 
@@ -165,13 +183,15 @@ def extraction(args: argparse.Namespace) -> "Extraction":
     """Return what is done with each image."""
     import pyarrow as pa
 
-    from molino.transforms.images.list_images import ShardColumns
+    from molino.transforms.images.shard_columns import ShardColumns
     from molino.transforms.whales.extract import Extraction
     from molino.transforms.whales.find_region import OriginalOptions
     from molino.transforms.whales.find_salient_region import SalientOptions
 
     if args.crop_quality > 100:
         raise OptionError(f"--crop-quality {args.crop_quality} is above 100")
+    if args.write_crops and not args.crop_quality:
+        raise OptionError("--write-crops is of no use with --crop-quality 0, which makes no crop")
     if args.crop_size > 4096:
         raise OptionError(f"--crop-size {args.crop_size} is above 4096")
     parameters = {name: getattr(args, name) for name in ("bins", "threshold", "smallest", "kernel")}
@@ -190,6 +210,7 @@ def extraction(args: argparse.Namespace) -> "Extraction":
         raise OptionError(f"--{error}") from None
     columns = ShardColumns(name=args.name_column, data=args.bytes_column, keep=tuple(args.keep))
     more = {"parameters": made, "thumbnails": args.report_images > 0, "columns": columns, "kept": pa.schema([])}
+    more["include"] = tuple(args.include)
     return read_options(Extraction, args, **more)
 
 
@@ -205,7 +226,7 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     from molino.transforms.parquet.scratch import GatherScratch
     from molino.transforms.parquet.views import WriteViews
     from molino.transforms.whales.extract import extract_unit, extract_unit_apart
-    from molino.transforms.whales.report import write_contact_sheet
+    from molino.transforms.whales.report import write_sheet_and_boxes
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
@@ -214,11 +235,12 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     extract = DoOnce(work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments=arguments)
     spread = pipeline | "Units" >> beam.Create(numbered, reshuffle=False) | "Spread" >> beam.Reshuffle()
     done = spread | "Extract" >> extract
-    known = {"images_read": units.images.num_rows} | {f"skipped.{reason}": n for reason, n in units.skipped.items()}
+    known = {"images_read": units.images.num_rows, "unnamed": units.unnamed}
+    known |= {f"skipped.{reason}": n for reason, n in units.skipped.items()}
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    sheet = WriteViews(call=write_contact_sheet, run=run, counters=counters, gather=True, arguments={"most": most})
+    sheet = WriteViews(call=write_sheet_and_boxes, run=run, counters=counters, gather=True, arguments={"most": most})
     report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=report.counters)
@@ -262,9 +284,9 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     counters = manifest["counters"]
     nothing = {name: n for name, n in counters.items() if name.startswith("status.") and name != "status.found"}
     without = ", ".join(f"{n:,} {name.removeprefix('status.')}" for name, n in sorted(nothing.items()) if n)
-    resumed = counters.get("units.resumed", 0)
+    resumed, apart = counters.get("units.resumed", 0), counters.get("skipped.not_included", 0)
     return [
-        ("images read", f"{counters.get('images_read', 0):,}"),
+        ("images read", f"{counters.get('images_read', 0):,}" + (f"; --include left out {apart:,}" if apart else "")),
         ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
         ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),

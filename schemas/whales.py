@@ -91,7 +91,9 @@ def with_pixels(side: int) -> pa.Schema:
     return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
 
 
-KEPT_DOC = "Column {} of the shard, as it is, or of the names of folders; null where the image has none"
+KEPT_DOC = (
+    "Column {} of the shard or of the names of folders, or a text beside the image in a tar; null where there is none"
+)
 WITH_OPTIONS = {"whales.regions": with_pixels(224)}
 
 
@@ -118,6 +120,7 @@ COUNTERS = {
     "present": "Rows with a presence of 0.5 or more: an animal is taken to be there",
     "damaged": "Rows of which the decoder warned, with --damaged keep: some pixels are wrong",
     "gray": "Rows in shades of gray: presence cannot tell of them",
+    "unnamed": "Rows of Parquet without a name of their own: named after their numbers",
     "status.found": "Images with a box; it says nothing of an animal",
     "status.no_region": "Images in which no part is unlike the rest",
     "status.one_colour": "Images of a single colour",
@@ -128,6 +131,8 @@ COUNTERS = {
     "skipped.special": "Pipes, sockets and devices",
     "skipped.no_photograph": "Files that are no photographs by their names: records, videos, files of programs",
     "skipped.raw": "Raw files beside a photograph of the same name",
+    "skipped.not_included": "Files and members of tars that --include left out",
+    "skipped.failed_download": "Rows of Parquet of which the column status says that the download failed",
     "skipped.replaced": "Members of a tar that a later one of the same name replaces",
     "units": "Work units",
     "units.resumed": "Of these, those that an earlier attempt had done",

@@ -1,5 +1,6 @@
 """The whales job from its command line, against the method called directly and against the published program."""
 
+import csv
 import datetime
 import io
 import json
@@ -21,6 +22,7 @@ from molino.jobs.run.recheck import verify
 from molino.schemas.whales import REGIONS
 from molino.transforms.errors import DataError
 from molino.transforms.images.encode import encode_jpeg
+from molino.transforms.images.name_images import file_name
 from molino.transforms.whales.crop import crop_square
 from molino.transforms.whales.find_region import OriginalOptions, find_region_original
 from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
@@ -144,7 +146,7 @@ def test_orientation_and_keys(sea, output):
 def test_the_pictures_of_the_published_program(output):
     views = {view["path"] for view in manifest_of(output)["views"]}
     found = [row["key"] for row in rows(output) if row["x"] is not None]
-    assert len(views) == 4 * len(found) + 2  # the report and the card
+    assert len(views) == 4 * len(found) + 4  # the boxes, the report and the card
     assert {
         f"images/{key}.{kind}.jpg" for key in found if key.startswith("w_") for kind in ("extract", "areas")
     } <= views
@@ -192,6 +194,66 @@ def test_shards_give_the_rows_of_the_files(sea, tmp_path):
         same[name] = [row | {"key": row["key"].split("!")[-1]} for row in rows(tmp_path / f"out-{name}")]
     assert same["files"] == same["s.tar"] == same["s.parquet"]
     assert rows(tmp_path / "out-s.tar")[0]["key"] == "s.tar!w_00000.jpg"
+
+
+@pytest.mark.parametrize("method", whales.METHODS)
+def test_crops_and_boxes_are_files_for_other_tools(method, sea, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "a").mkdir(parents=True)
+    first, second, *_ = sorted(sea[0].glob("w_*.jpg"))
+    for image, name in ((first, "w.jpg"), (second, "W.jpg"), (first, "a/v.JPG"), (second, "ñ.jpg")):
+        shutil.copy(image, folder / name)
+    assert cv2.imwrite(str(folder / "a/v.png"), cv2.imread(str(second)))
+    (folder / "bad.jpg").write_bytes(b"none")
+    how = ["--method", method, "--write-crops", "--max-reject-ratio", 1, *(SMALL if method != "saliency" else [])]
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        assert run("--input", folder, "--output", out, *how, workers=workers) == 0
+        assert verify(str(out))[1] == []
+        views = {view["path"]: view["sha256"] for view in manifest_of(out)["views"] if "." in view["path"]}
+        views = {path: sha for path, sha in views.items() if path not in ("README.md", "report.html")}
+        if workers == 1:
+            expected = views
+        assert views == expected
+    crops = {f"crops/{name}" for name in ("a/v.JPG", "a/v.png.jpg")}
+    crops |= {f"crops/{file_name(name, 'crop', folds=True)[6:]}" for name in ("w.jpg", "W.jpg", "ñ.jpg")}
+    assert expected.keys() == crops | {"boxes.csv", "megadetector.json"}
+    found = {row["key"]: row for row in rows(out)}
+    assert (out / "crops/a/v.JPG").read_bytes() == found["a/v.JPG"]["crop"]
+    lines = list(csv.DictReader(io.StringIO((out / "boxes.csv").read_text())))
+    assert [line["key"] for line in lines] == ["W.jpg", "a/v.JPG", "a/v.png", "bad.jpg", "w.jpg", "ñ.jpg"]
+    told = json.loads((out / "megadetector.json").read_text())
+    assert told["info"]["format_version"] == "1.6"
+    assert told["detection_categories"] == {"1": "animal"}
+    for line, image in zip(lines, told["images"], strict=True):
+        assert image["file"] == line["key"]
+        if line["key"] == "bad.jpg":
+            assert (image["detections"], line["status"], line["x"]) == (None, "not_an_image", "")
+            assert image["failure"].startswith("not_an_image: ")
+            continue
+        row = found[line["key"]]
+        box = [int(line[name]) for name in ("x", "y", "box_width", "box_height")]
+        assert box == [row["x"], row["y"], row["box_width"], row["box_height"]]
+        [detection] = image["detections"]
+        assert (detection["conf"], float(line["presence"])) == (row["presence"], row["presence"])
+        assert np.allclose(np.multiply(detection["bbox"], (row["width"], row["height"]) * 2), box, atol=1e-3)
+
+
+def test_a_webdataset_is_read_without_a_warning(sea, tmp_path, capsys):
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for number, image in enumerate(sorted(sea[0].glob("w_*.jpg"))[:3]):
+            for ending, data in {"jpg": image.read_bytes(), "txt": b"a whale", "json": b"{}"}.items():
+                info = tarfile.TarInfo(f"{number}.{ending}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    arguments = ["--include", "*.jpg", "--keep", "txt=caption", "--strict", *SMALL]
+    assert run("--input", tmp_path, "--output", tmp_path.parent / "dataset", *arguments) == 0
+    assert [row["caption"] for row in rows(tmp_path.parent / "dataset")] == ["a whale"] * 3
+    assert manifest_of(tmp_path.parent / "dataset")["counters"]["skipped.not_included"] == 3
+    assert "3; --include left out 3" in capsys.readouterr().out
+    given = whales.parser().parse_args(["--input", str(tmp_path), "--output", "out", "--include", "*.jpeg"])
+    with pytest.raises(DataError, match=r"--include leaves out 9, such as 0\.tar!0\.jpg; check the paths"):
+        whales.plan(given, whales.list_inputs(given))
 
 
 def test_options_change_what_they_say(sea, tmp_path):
@@ -321,6 +383,7 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(sea, output, caps
         (["--method", "saliency", "--bins", "8"], "--bins is of no use with --method saliency"),
         (["--method", "saliency", "--write-images"], "--write-images is of no use"),
         (["--crop-quality", "101"], "--crop-quality 101 is above 100"),
+        (["--crop-quality", "0", "--write-crops"], "--write-crops is of no use with --crop-quality 0"),
         (["--crop-size", "5000"], "--crop-size 5000 is above 4096"),
         (["--damaged", "mend"], "--damaged"),
         (["--method", "slow"], "--method"),

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
@@ -29,20 +28,25 @@ from molino.transforms.files.list_files import (
     Listing,
     common_folder,
     folder_columns,
+    glob_regex,
     natural_order,
     skip,
 )
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
+from molino.transforms.images.name_images import folding
+from molino.transforms.images.shard_columns import ShardColumns, column_of, find_shard_columns
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import check_carried, plain_field
-from molino.transforms.warnings import add_sightings
+from molino.transforms.warnings import Sighting, add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
 NO_END = -2  # the place of what a tar lacks that is cut off: nobody knows how many members there were
 REPLACED = "replaced"  # skipped: a member of a tar that a later one of the same name replaces
 NO_PHOTOGRAPH = "no_photograph"  # skipped: by its name a video, a record beside photographs, or a program's own file
 RAW = "raw"  # skipped: a raw file beside a photograph of the same name
+NOT_INCLUDED = "not_included"  # skipped: a file or a member that none of the globs matches which were asked for
+FAILED = "failed_download"  # skipped: a row of a picture that img2dataset could not fetch
 SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OWN_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "picasa.ini")
@@ -54,6 +58,7 @@ NO_PHOTOGRAPHS, RAWS = (
     tuple(f".{ending}" for ending in endings.split()) for endings in (f"{RECORDS} {VIDEOS}", RAW_FILES)
 )
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png")
+ROW = re.compile(rb"row-\d+")  # a name made of the number of a row
 HERE = re.compile(r"(?:(?<=/)|^)(?:\./+)+")  # in a member's path
 LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
@@ -64,6 +69,8 @@ LISTED = pa.schema(
         ("path", pa.binary()),  # as the file system has it, which need not be text
         ("place", pa.int64()),  # WHOLE, the offset in a tar, or the row in Parquet
         ("bytes", pa.int64()),  # an estimate in Parquet
+        ("sidecars", pa.list_(pa.int64())),  # in a tar: place and size of what is carried, -1 and 0 for none
+        ("folds", pa.bool_()),  # whether some file system takes the name of its crop for that of another
         ("unit", pa.int32()),
     ]
 )
@@ -80,20 +87,10 @@ class Spot(NamedTuple):
     place: int
     bytes: int
     group: int = 0
+    sidecars: tuple[int, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ShardColumns:
-    """Where a Parquet shard has its images; "a.b" is the field b of the column a.
-
-    Attributes:
-      keep: columns that are carried, each with its name in the output; of other images those that folders are named
-        after, else null.
-    """
-
-    name: str = "name"
-    data: str = "bytes"
-    keep: tuple[tuple[str, str], ...] = ()
+NOWHERE = Spot("", b"", -1, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,11 +101,13 @@ class Units:
       images: LISTED, in order; the units are runs of rows.
       skipped: entries of folders and shards that are not read, by reason; with the place of one where it is known.
       kept: the columns that are carried, by their names in the output, with the types that hold those of all shards.
+      unnamed: rows of Parquet that are named after their number; with the key of one.
     """
 
     images: pa.RecordBatch
     skipped: Mapping[str, int]
     kept: pa.Schema = NOTHING
+    unnamed: int = 0
 
     @property
     def count(self) -> int:
@@ -116,16 +115,46 @@ class Units:
         return self.images["unit"][-1].as_py() + 1 if self.images.num_rows else 0
 
 
+@dataclasses.dataclass(kw_only=True)
+class _Seen:
+    """What is looked for, and what was met on the way.
+
+    Attributes:
+      include: globs of the files and members that are read; empty for all.
+      skipped: as in Units.
+      beside: keys of tars and folders without their endings: a Parquet file of such a name may be of their records.
+      schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
+    """
+
+    columns: ShardColumns
+    include: Sequence[str]
+    skipped: dict[str, int]
+    beside: set[str]
+    schemas: dict[str, pa.Schema] = dataclasses.field(default_factory=dict)
+    unnamed: int = 0
+
+
 def list_images(
-    listings: Sequence[Listing], columns: ShardColumns, *, unit_bytes: int | None = None, unit_images: int = 256
+    listings: Sequence[Listing],
+    columns: ShardColumns,
+    *,
+    include: Sequence[str] = (),
+    pictures: bool = False,
+    unit_bytes: int | None = None,
+    unit_images: int = 256,
 ) -> Units:
     """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
 
     By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
 
+    Args:
+      include: globs of the files and members of tars that are read, by their last names, or with a "/" by the whole
+        path; empty for all. Shards themselves and rows of Parquet need not match.
+      pictures: look for names of pictures that fold together; 100,000 take half a second.
+
     Raises:
-      DataError: a Parquet shard lacks a column or has no name for a row, a column is carried that no input has or that
-        has several types, two images have the same key, or a packed archive was named.
+      DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, two
+        images have the same key, or a packed archive was named.
     """
     skipped: dict[str, int] = {}
     for listing in listings:
@@ -135,15 +164,18 @@ def list_images(
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
     named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
-    photographs = _photographs(keys, skipped)
-    schemas: dict[str, pa.Schema] = {}
-    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, columns, skipped, schemas)]
+    beside = {key.removesuffix(SHARDS[0]) for key in keys} | {key.rpartition("/")[0] for key in keys}
+    seen = _Seen(columns=columns, include=include, skipped=skipped, beside=beside)
+    photographs = _photographs(keys, seen)
+    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, seen)]
     _check_keys(spots)
     size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
     units = pack(spots, size, unit_images)
-    arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-1]]
-    images = pa.RecordBatch.from_arrays([*arrays, pa.array(units, pa.int32())], schema=LISTED)
-    return Units(images=images, skipped=skipped, kept=_kept(columns, schemas))
+    arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-2]]
+    folds = folding(arrays[0].to_pylist()) if pictures else [False] * len(spots)
+    arrays += [pa.array(folds, pa.bool_()), pa.array(units, pa.int32())]
+    images = pa.RecordBatch.from_arrays(arrays, schema=LISTED)
+    return Units(images=images, skipped=skipped, kept=_kept(columns, seen.schemas), unnamed=seen.unnamed)
 
 
 def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
@@ -168,19 +200,36 @@ def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
     return pa.schema(kept)
 
 
-def _photographs(keys: Sequence[str], skipped: dict[str, int], prefix: str = "") -> set[str]:
-    """Return the keys whose names do not say that they are no photographs; count the others."""
-    stems = {key[: key.rindex(".")] for key in keys if key.lower().endswith(PHOTOGRAPHS)}
-    kept = set()
+def _photographs(keys: Sequence[str], seen: _Seen, prefix: str = "") -> set[str]:
+    """Return the keys that are asked for, and whose names do not say that they are no photographs; count the others.
+
+    Args:
+      prefix: of the members of a shard.
+    """
+    stems = {_stem(key) for key in keys if key.lower().endswith(PHOTOGRAPHS)}
+    globs = [(glob_regex(glob), "/" in glob) for glob in seen.include]
+    skipped, kept = seen.skipped, set()
     for key in keys:
         lower = key.lower()
-        if lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
+        asked = not globs or any(glob.match(key if whole else key.rpartition("/")[2]) for glob, whole in globs)
+        if not asked and (prefix or not lower.endswith(SHARDS)):
+            skip(skipped, NOT_INCLUDED, prefix + key)
+        elif lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
             skip(skipped, NO_PHOTOGRAPH, prefix + key)
-        elif lower.endswith(RAWS) and key[: key.rindex(".")] in stems:
+        elif lower.endswith(RAWS) and _stem(key) in stems:
             skip(skipped, RAW, prefix + key)
         else:
             kept.add(key)
     return kept
+
+
+def _stem(name: str) -> str:
+    """Return a name without its ending.
+
+    >>> _stem("2015.07/w.1.jpg"), _stem("2015.07/w")
+    ('2015.07/w.1', '2015.07/w')
+    """
+    return os.path.splitext(name)[0]
 
 
 def file_keys(paths: Sequence[bytes]) -> list[str]:
@@ -217,19 +266,17 @@ def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
     return units
 
 
-def _spots(
-    key: str, file: FileInfo, columns: ShardColumns, skipped: dict[str, int], schemas: dict[str, pa.Schema]
-) -> Iterator[Spot]:
+def _spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     """Yield the images of a file: itself, or what a shard holds. What is no shard in spite of its name is a file."""
     lower = key.lower()
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
-    if columns.keep:
-        schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
+    if seen.columns.keep:
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
-        yield from _tar_spots(key, file, skipped)
+        yield from _tar_spots(key, file, seen)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
-        yield from _parquet_spots(key, file, columns, schemas)
+        yield from _parquet_spots(key, file, seen)
     else:
         yield Spot(key, os.fsencode(file.path), WHOLE, file.bytes)
 
@@ -244,10 +291,32 @@ def _read_head(path: str) -> bytes:
         return raw.read(512)
 
 
-def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Spot]:
-    """Yield the regular members of a tar, from its headers; nothing is extracted, and no name is used as a path.
+def _tar_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
+    """Yield the photographs among the members of a tar."""
+    found, whole = _read_headers(key, file, seen.skipped)
+    wanted = [column for column, _ in seen.columns.keep]
+    endings = {name: name.removeprefix(f"{_stem(name)}.") for name in found}
+    apart = {name for name, ending in endings.items() if ending in wanted}
+    kept = _photographs([name for name in found if name not in apart], seen, f"{key}!")
+    stems = {_stem(name) for name in kept}
+    kept |= _photographs([name for name in found if name in apart and _stem(name) not in stems], seen, f"{key}!")
+    if wanted:
+        folders = seen.schemas[file.path].names
+        texts = {ending for name, ending in endings.items() if name not in kept and _stem(name) in stems}
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in sorted({*texts, *folders})])
+    for name, spot in found.items():
+        if name in kept:
+            beside = (found.get(f"{_stem(name)}.{ending}", NOWHERE) for ending in wanted)
+            yield spot._replace(sidecars=tuple(number for one in beside for number in (one.place, one.bytes)))
+    if not whole:
+        yield Spot(key, os.fsencode(file.path), NO_END, 0, 0)
 
-    A hard link is the member before it that it names, as when it is unpacked.
+
+def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[dict[str, Spot], bool]:
+    """Return the regular members of a tar by name, in order, and whether it has its end.
+
+    Nothing is extracted, and no name is used as a path. A hard link is the member before it that it names, as when it
+    is unpacked.
     """
     found: dict[str, Spot] = {}
     places: dict[str, tuple[int, int]] = {}  # of all members so far, the hidden ones too
@@ -277,11 +346,7 @@ def _tar_spots(key: str, file: FileInfo, skipped: dict[str, int]) -> Iterator[Sp
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
         raw.seek(tar.offset)  # where a header or the end should be
-        whole = raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    kept = _photographs(list(found), skipped, f"{key}!")
-    yield from (spot for name, spot in found.items() if name in kept)
-    if not whole:
-        yield Spot(key, path, NO_END, 0, 0)
+        return found, raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _member_key(name: str) -> str:
@@ -306,53 +371,63 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         yield member
 
 
-def _parquet_spots(key: str, file: FileInfo, columns: ShardColumns, schemas: dict[str, pa.Schema]) -> Iterator[Spot]:
-    """Yield the rows of a Parquet file; of its columns only the names are read."""
+def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
+    """Yield the rows of a Parquet file; of its columns only the names, and the status of downloads, are read."""
     with open_parquet(file.path) as parquet:
-        check_shard_columns(file.path, parquet.schema_arrow, columns)
-        if columns.keep:
-            own = pa.schema([plain_field(field) for field in parquet.schema_arrow])
-            others = [field for field in schemas[file.path] if field.name not in own.names]
-            schemas[file.path] = pa.schema([*own, *others])
-            if missing := [column for column, _ in columns.keep if column not in schemas[file.path].names]:
-                there = ", ".join(own.names[:20])
-                raise DataError(f"{file.path} lacks the column {missing[0]!r} of --keep; it has {there}")
+        found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
+        if found is None and key[: key.rindex(".")] in seen.beside:
+            skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
+            return
+        if found is None:
+            there = ", ".join(parquet.schema_arrow.names[:20])
+            raise DataError(f"{file.path} has no column of images' bytes; it has {there}; --bytes-column COL names one")
+        if seen.columns.keep:
+            _keep_columns(file.path, parquet.schema_arrow, seen)
+        count, rows, values, places = 0, [], [], []
         for group in range(parquet.num_row_groups):
-            names = column_of(parquet.read_row_group(group, columns=[columns.name]), columns.name).to_pylist()
-            size = _column_bytes(parquet, group, columns.data) // max(len(names), 1)
-            for row, name in enumerate(names):
-                if name is None:
-                    raise DataError(f"{file.path}: row {row} of row group {group} has no {columns.name}")
-                (inner,) = file_keys([name if isinstance(name, bytes) else name.encode("utf-8", "surrogatepass")])
-                place = group << ROW_BITS | row
-                yield Spot(f"{key}!{inner}", os.fsencode(file.path), place, size, group + 1)
+            table = parquet.read_row_group(group, columns=[name for name in (found.name, found.status) if name])
+            many = parquet.metadata.row_group(group).num_rows
+            size = _column_bytes(parquet, group, found.data) // max(many, 1)
+            names = column_of(table, found.name).to_pylist() if found.name else [None] * many
+            for row, (fetched, name) in enumerate(zip(found.fetched(table, many), names, strict=True)):
+                if fetched:
+                    rows.append(count + row)
+                    values.append(name)
+                    places.append((group << ROW_BITS | row, size, group + 1))
+                else:
+                    skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
+            count += many
+    for (name, made), place in zip(row_names(values, rows), places, strict=True):
+        if made:
+            seen.unnamed = add_sightings(seen.unnamed, Sighting(1, f"{key}!{name}"))
+        yield Spot(f"{key}!{name}", os.fsencode(file.path), *place)
 
 
-def check_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> None:
-    """Raise DataError unless a Parquet file has a column of names and one of bytes; all that is wrong is told."""
-    wrong = {}
-    for option, column, kinds in (
-        ("--name-column", columns.name, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)),
-        ("--bytes-column", columns.data, (pa.types.is_binary, pa.types.is_large_binary)),
-    ):
-        type_: pa.DataType | None = pa.struct(list(schema))
-        for part in column.split("."):
-            index = type_.get_field_index(part) if type_ is not None and pa.types.is_struct(type_) else -1
-            type_ = type_.field(index).type if type_ is not None and index >= 0 else None
-        if type_ is None or not any(kind(type_) for kind in kinds):
-            wrong[option] = f"{'lacks' if type_ is None else f'has {type_} in'} the column {column!r}"
-    if wrong:
-        there, options = ", ".join(schema.names[:20]), " COL ".join(wrong)
-        raise DataError(f"{path} {' and '.join(wrong.values())}; it has {there}; name the right one with {options} COL")
+def _keep_columns(path: str, schema: pa.Schema, seen: _Seen) -> None:
+    """Add the columns of a Parquet file to those of its folders; it must have all that are carried."""
+    own = pa.schema([plain_field(field) for field in schema])
+    others = [field for field in seen.schemas[path] if field.name not in own.names]
+    seen.schemas[path] = pa.schema([*own, *others])
+    if missing := [column for column, _ in seen.columns.keep if column not in seen.schemas[path].names]:
+        raise DataError(f"{path} lacks the column {missing[0]!r} of --keep; it has {', '.join(own.names[:20])}")
 
 
-def column_of(table: pa.Table | pa.RecordBatch, column: str) -> pa.ChunkedArray | pa.Array:
-    """Return a column, or the field of a column of structs."""
-    first, *rest = column.split(".")
-    found = table[first]
-    for part in rest:
-        found = pc.struct_field(found, part)
-    return found
+def row_names(values: Sequence[object], rows: Sequence[int]) -> list[tuple[str, bool]]:
+    """Return a name for each row of a shard, all different, and whether it is made of the row's number.
+
+    That is so where the value is null or empty, another row has the same, or it looks like such a name.
+
+    >>> row_names(["a.jpg", None, "b.jpg", "b.jpg", 0], [0, 1, 3, 4, 5])
+    [('a.jpg', False), ('row-1', True), ('row-3', True), ('row-4', True), ('0', False)]
+    """
+    texts = [
+        value if isinstance(value, bytes) else b"" if value is None else str(value).encode("utf-8", "surrogatepass")
+        for value in values
+    ]
+    times = Counter(texts)
+    made = [not text or times[text] > 1 or bool(ROW.fullmatch(text)) for text in texts]
+    own = iter(file_keys([text for text, is_made in zip(texts, made, strict=True) if not is_made]))
+    return [(f"row-{row}" if is_made else next(own), is_made) for row, is_made in zip(rows, made, strict=True)]
 
 
 def _column_bytes(parquet: pq.ParquetFile, group: int, column: str) -> int:

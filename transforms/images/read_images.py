@@ -6,9 +6,9 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pyarrow as pa
 
@@ -17,11 +17,13 @@ from molino.transforms.files import storage
 from molino.transforms.files.list_files import folder_columns
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.images.decode import ImageError
-from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE, ShardColumns, column_of
+from molino.transforms.images.list_images import NO_END, NOTHING, ROW_BITS, WHOLE
+from molino.transforms.images.shard_columns import ShardColumns, column_of, find_shard_columns
 from molino.transforms.rows.carried import as_type
 
 T = TypeVar("T")
 _END = object()
+Place = tuple[str, int, int, list[int]]  # key, place, bytes and sidecars of an image; see LISTED
 PARQUET_ROWS = 8  # images of a row group that are held at once
 
 
@@ -55,20 +57,20 @@ def read_images(
     Raises:
       DataError: a file is gone or is no longer what was listed.
     """
-    rows = zip(*(images[name].to_pylist() for name in ("key", "path", "place", "bytes")), strict=True)
+    rows = zip(*(images[name].to_pylist() for name in ("key", "path", "place", "bytes", "sidecars")), strict=True)
     for path, group in itertools.groupby(rows, key=lambda row: row[1]):
-        spots = [(key, place, size) for key, _, place, size in group]
+        spots = [(key, *place) for key, _, *place in group]
         name = os.fsdecode(path)
         folders = folder_columns(name)
         sources = {name: column for column, name in columns.keep}
         arrays = [pa.array([folders.get(sources[field.name])]).cast(field.type) for field in kept]
         same = pa.RecordBatch.from_arrays(arrays, schema=kept) if arrays else None
         if spots[0][1] == WHOLE:
-            key, _, size = spots[0]
+            key, _, size, _ = spots[0]
             image = _limited(key, size, max_bytes) or ImageBytes(key, _read_file(name, size))
             yield dataclasses.replace(image, kept=same)
         elif name.lower().endswith(".tar"):
-            yield from (dataclasses.replace(image, kept=same) for image in _read_tar(name, spots, max_bytes))
+            yield from _read_tar(name, spots, max_bytes, same)
         else:
             yield from _read_parquet(name, spots, columns, max_bytes, same)
 
@@ -105,39 +107,60 @@ def _read_file(path: str, size: int) -> bytes:
     return data
 
 
-def _read_tar(path: str, spots: list[tuple[str, int, int]], max_bytes: int) -> Iterator[ImageBytes]:
+def _read_tar(path: str, spots: list[Place], max_bytes: int, same: pa.RecordBatch | None) -> Iterator[ImageBytes]:
     with storage.open_input(path) as file:
-        for key, place, size in spots:
+        for key, place, size, sidecars in spots:
             if place == NO_END:
                 yield ImageBytes(key, b"", ImageError("truncated", "the shard has no end; members may be missing"))
                 continue
-            if found := _limited(key, size, max_bytes):
+            beside = list(zip(sidecars[::2], sidecars[1::2], strict=True))
+            if found := _limited(key, max([size, *sidecars[1::2]]), max_bytes):
                 yield found
                 continue
             with storage.explained(path, "read"):
-                file.seek(place)
-                data = file.read(size)
-            short = len(data) < size
+                data = _read_at(file, place, size)
+                texts = [_read_at(file, *where) if where[0] >= 0 else None for where in beside]
+            short = len(data) < size or any(len(text or b"") < n for text, (_, n) in zip(texts, beside, strict=True))
             error = ImageError("truncated", f"the shard ends after {len(data):,} of {size:,} bytes") if short else None
-            yield ImageBytes(key, data, error)
+            yield ImageBytes(key, data, error, _with_texts(same, texts))
+
+
+def _read_at(file: IO[bytes], place: int, size: int) -> bytes:
+    """Return bytes of a file, fewer where it ends before."""
+    file.seek(place)
+    return file.read(size)
+
+
+def _with_texts(kept: pa.RecordBatch | None, texts: Sequence[bytes | None]) -> pa.RecordBatch | None:
+    """Return a row of carried columns with the texts that there are; what is not UTF-8 is written as \\xNN."""
+    if kept is None:
+        return None
+    columns = [
+        column if text is None else pa.array([text.decode("utf-8", "backslashreplace")], column.type)
+        for column, text in zip(kept.columns, texts, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=kept.schema)
 
 
 def _read_parquet(
-    path: str, spots: list[tuple[str, int, int]], columns: ShardColumns, limit: int, same: pa.RecordBatch | None
+    path: str, spots: list[Place], columns: ShardColumns, limit: int, same: pa.RecordBatch | None
 ) -> Iterator[ImageBytes]:
     with open_parquet(path, pre_buffer=False) as parquet:
-        groups = dict.fromkeys(place >> ROW_BITS for _, place, _ in spots)
+        found = find_shard_columns(path, parquet.schema_arrow, columns)
+        if found is None:
+            raise DataError(f"{path!r} changed while it was read; run again when it is complete")
+        groups = dict.fromkeys(place >> ROW_BITS for _, place, *_ in spots)
         kept = {name: column for column, name in columns.keep if column in parquet.schema_arrow.names}
+        wanted = [name for name in dict.fromkeys([found.data, found.status, *kept.values()]) if name]
         rows = (
             (batch, row)
             for group in groups
-            for batch in parquet.iter_batches(
-                PARQUET_ROWS, row_groups=[group], columns=list(dict.fromkeys([columns.data, *kept.values()]))
-            )
-            for row in range(batch.num_rows)
+            for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=[group], columns=wanted)
+            for row, fetched in enumerate(found.fetched(batch, batch.num_rows))
+            if fetched
         )
-        for (key, _, _), (batch, row) in zip(spots, rows, strict=True):
-            data, own = column_of(batch, columns.data)[row].as_py(), same
+        for (key, *_), (batch, row) in zip(spots, rows, strict=True):
+            data, own = column_of(batch, found.data)[row].as_py(), same
             if own is not None:
                 arrays = dict(zip(own.schema.names, own.columns, strict=True))
                 for name, column in kept.items():

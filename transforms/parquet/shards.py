@@ -208,6 +208,16 @@ def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
     return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
+def stream_view(pieces: Iterable[bytes], *, folder: str, name: str) -> StagedFile:
+    """Stage a file for people of which only a piece is held at a time, under its final name."""
+    path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
+    with storage.explained(path, "write"), storage.open_output(path) as file:
+        to = HashingFile(file)
+        for piece in pieces:
+            to.write(piece)
+    return StagedFile(dataset="", name=name, path=path, bytes=to.bytes, sha256=to.sha256.hexdigest())
+
+
 def find_views(folder: str) -> list[StagedFile]:
     """Return what a library wrote itself below `views` of a staging folder: each file is a view of its path there."""
     root = storage.join(folder, "views", "")

@@ -21,9 +21,10 @@ from molino.transforms.errors import DataError
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
 from molino.transforms.images.exif import read_exif
-from molino.transforms.images.list_images import NOTHING, ShardColumns, read_unit
-from molino.transforms.images.name_images import file_name
+from molino.transforms.images.list_images import NOTHING, read_unit
+from molino.transforms.images.name_images import CROP, file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
+from molino.transforms.images.shard_columns import ShardColumns
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, write_view
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
@@ -54,10 +55,12 @@ GROUP_BYTES = 16 << 20  # of crops, pixels and masks in a row group
 PLAIN = ("key", "sha256")  # columns whose values hardly repeat
 PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, or they are read fastest as they are
 CLIP = 200
+DIED = "the decoder died of it, or did not end, twice"
 KEPT = ""  # the name in a row of the columns that are carried, a batch of one
 
-CARDED = ("width", "height", "share", "score", "presence", "damaged")  # columns of a row that its card has too
-# what the report needs of each image; staged, not published
+# columns of a row that its card has too
+CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged")
+# what the report and the files of boxes need of each image; staged, not published
 CARDS = schema(
     "whales.cards",
     1,
@@ -83,10 +86,12 @@ class Extraction:
       crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
       crop_size: side of the crop for training; 0 for none.
       mask: none, png or rle.
+      write_crops: also write every crop as a file.
       write_images: also write the files of the published program.
       timings: fill the columns of times, which differ from run to run.
       thumbnails: draw images for the report.
       columns: of Parquet shards.
+      include: globs of the files and members that are read; empty for all.
       kept: the columns that are carried, with their docs.
     """
 
@@ -98,10 +103,12 @@ class Extraction:
     crop_quality: int
     crop_size: int
     mask: str
+    write_crops: bool
     write_images: bool
     timings: bool
     thumbnails: bool
     columns: ShardColumns
+    include: tuple[str, ...] = ()
     kept: pa.Schema = NOTHING
 
     @property
@@ -112,7 +119,7 @@ class Extraction:
 
 
 class Extract(NamedTuple):
-    """What an image came to: a row or a reject, a card for the report, and the files of the published program."""
+    """What an image came to: a row or a reject, a card for the report, and files of its own by their kind."""
 
     row: dict[str, Any] | None
     reject: dict[str, Any] | None
@@ -209,7 +216,8 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
     card = _card(image, str(row["status"]), "", row)
     if extraction.thumbnails:
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
-    return Extract(row, None, card, draw_published(whole(), region) if draws else {})
+    files = draw_published(whole(), region) if draws else {}
+    return Extract(row, None, card, files | ({CROP: row["crop"]} if cut and extraction.write_crops else {}))
 
 
 def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
@@ -265,6 +273,7 @@ def extract_unit(
       report: called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
+    folds = set(images.filter(images["folds"])["key"].to_pylist())
     counters: dict[str, int] = {}
     cards: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
@@ -278,12 +287,12 @@ def extract_unit(
         for image in ahead(read_images(images, extraction.columns, **how)):
             report(image.key)
             if image.key in crashed:
-                error = ImageError("crashed", "the decoder died of it, or did not end, twice")
-                image = dataclasses.replace(image, error=error)
+                image = dataclasses.replace(image, error=ImageError("crashed", DIED))
             found = extract_region(image, extraction)
             cards.append(found.card)
-            for name, data in found.files.items():
-                pictures.append(write_view(data, folder=folder, name=file_name(image.key, name)))
+            for kind, data in found.files.items():
+                name = file_name(image.key, kind, folds=image.key in folds)
+                pictures.append(write_view(data, folder=folder, name=name))
             if found.reject is not None:
                 rejects.append(found.reject)
                 count("rejects." + found.reject["reason"], image.key)
@@ -299,8 +308,7 @@ def extract_unit(
         return write_if_any(batches(rows, schema), schema=schema, layout=Layout(plain=plain, raw=raw), **place)
 
     files = stage("regions", rows(), extraction.schema)
-    counters["regions"] = sum(file.rows for file in files)
-    counters["rejects"] = len(rejects)
+    counters |= {"regions": sum(file.rows for file in files), "rejects": len(rejects)}
     files += [*stage("_rejects", rejects, REJECTS), *stage("_cards", cards, CARDS)]
     amounts = {"rows": len(cards), "bytes": sum(images["bytes"].to_pylist())}
     return Done(files=(*files, *pictures), counters=counters, amounts=amounts)

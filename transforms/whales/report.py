@@ -14,6 +14,7 @@ from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
+from molino.transforms.whales.boxes import BOX, write_boxes
 from molino.transforms.whales.extract import CARDS
 
 PER_PAGE = 200
@@ -35,15 +36,16 @@ SUMMARY = {
 NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
 
 
-def write_contact_sheet(
+def write_sheet_and_boxes(
     files: Sequence[StagedFile], counters: Mapping[str, int], run: Any, *, most: int
 ) -> Iterator[StagedFile | Mapping[str, int]]:
-    """Stage the pages of the report, and count duplicates; nothing but the rows and the options goes into them.
+    """Stage the boxes and the report's pages, and count duplicates; only the rows and the options go into them.
 
     Args:
       most: images that are shown.
     """
-    plain = [name for name in CARDS.names if name != "thumbnail"]
+    yield from write_boxes(files, run.staging, method=run.options["method"])
+    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import list_files
-from molino.transforms.images.list_images import (
-    ShardColumns,
-    Spot,
-    file_keys,
-    list_images,
-    pack,
-    read_unit,
-    write_units,
-)
+from molino.transforms.images.list_images import Spot, file_keys, list_images, pack, read_unit, write_units
 from molino.transforms.images.read_images import ahead, read_images
+from molino.transforms.images.shard_columns import ShardColumns
 
 COLUMNS = ShardColumns()
 
@@ -155,6 +148,47 @@ def test_what_is_no_photograph_by_its_name_is_skipped_and_told(tmp_path):
     assert keys(listed(write_tar(tmp_path / "s.tar", members)))[-1] == "s.tar!0.jpg"
 
 
+def test_globs_choose_files_and_members(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.jpg", "1.png", "a/2.jpg", "a/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    write_tar(tmp_path / "s.tar", [("3.jpg", b"x"), ("b/4.jpg", b"x"), ("4.txt", b"x"), ("3.cls", b"x")])
+    pq.write_table(pa.table({"name": ["5"], "bytes": [b"x"]}), tmp_path / "t.parquet")
+    for globs, expected in {
+        ("*.jpg",): ["1.jpg", "a/2.jpg", "s.tar!3.jpg", "s.tar!b/4.jpg"],
+        ("?.png", "b/*"): ["1.png", "s.tar!b/4.jpg"],
+        ("*.txt",): [],
+    }.items():
+        units = listed(tmp_path, include=globs)
+        assert keys(units) == [*expected, "t.parquet!5"]
+        assert units.skipped["not_included"] + units.skipped.get("no_photograph", 0) == 8 - len(expected)
+
+
+def test_texts_beside_images_in_a_tar_are_carried(tmp_path):
+    members = [("a/0.json", b"{}"), ("a/0.jpg", b"x"), ("1.w.jpg", b"y"), ("1.w.txt", b"\xf1 ok"), ("0.txt", b"none's")]
+    write_tar(tmp_path / "s.tar", [*members, ("1.w.cls", b"3"), ("2.png", b"z"), ("2.txt", b"long" * 9)])
+    (tmp_path / "f.jpg").write_bytes(b"f")
+    how = ShardColumns(keep=(("txt", "caption"), ("json", "json"), ("cls", "cls")))
+    units = listed(tmp_path, columns=how, unit_images=1)
+    assert units.kept == pa.schema([(name, pa.string()) for name in ("caption", "json", "cls")])
+    assert units.skipped == {"no_photograph": 1}
+    assert units.skipped["no_photograph"].example == "s.tar!0.txt"
+    write_units(units, str(tmp_path / "u"))
+    read = [
+        image
+        for unit in range(units.count)
+        for image in read_images(read_unit(str(tmp_path / "u"), unit), how, max_bytes=20, kept=units.kept)
+    ]
+    assert {image.key: image.kept.to_pylist()[0] for image in read if not image.error} == {
+        "f.jpg": {"caption": None, "json": None, "cls": None},
+        "s.tar!a/0.jpg": {"caption": None, "json": "{}", "cls": None},
+        "s.tar!1.w.jpg": {"caption": "\\xf1 ok", "json": None, "cls": "3"},
+    }
+    assert [(image.key, image.error.reason) for image in read if image.error] == [("s.tar!2.png", "too_many_bytes")]
+    with pytest.raises(DataError, match="--keep caption: no input has this column; there are: cls, json, txt"):
+        listed(tmp_path, columns=ShardColumns(keep=(("caption", "caption"),)), include=("*.jpg",))
+
+
 def test_what_is_named_like_a_shard_and_is_none_is_a_file(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"no tar at all")
     (tmp_path / "b.parquet").write_bytes(b"no Parquet either")
@@ -202,6 +236,7 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
     pq.write_table(table, tmp_path / "s.parquet", row_group_size=7)
     how = ShardColumns(name=columns[0], data=columns[1])
     units = listed(tmp_path, columns=how, unit_bytes=1)
+    assert units == listed(tmp_path, unit_bytes=1)  # found by themselves
     assert units.images["unit"].to_pylist() == [0] * 7 + [1] * 7 + [2] * 6
     expected = {f"s.parquet!{name}": "null_bytes" if data is None else data for name, data in rows}
     assert contents(units, columns=how) == expected
@@ -210,22 +245,73 @@ def test_parquet_is_read_by_row_groups(columns, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("table", "options", "message"),
     [
-        ({"file": ["a"], "bytes": [b"a"]}, "lacks the column 'name'; it has file, bytes; .*--name-column"),
+        ({"file": ["a"], "bytes": [b"a"]}, {"name": "name"}, "lacks the column 'name'; it has file, bytes; .*--name-c"),
         (
             {"f": ["a"], "b": [b"a"]},
+            {"name": "name", "data": "bytes"},
             "lacks the column 'name' and .*'bytes'; it has f, b; .*--name-column COL --bytes-column",
         ),
-        ({"name": ["a"], "bytes": [1]}, "has int64 in the column 'bytes'.*--bytes-column"),
-        ({"name": ["a", None], "bytes": [b"a", b"b"]}, "row 1 of row group 0 has no name"),
-        ({"name": ["a", "a"], "bytes": [b"a", b"b"]}, "two images have the key 's.parquet!a'"),
+        ({"name": ["a"], "bytes": [1]}, {"data": "bytes"}, "has int64 in the column 'bytes'.*--bytes-column"),
+        ({"name": ["a"], "bytes": [1]}, {}, "has no column of images' bytes; it has name, bytes; --bytes-column COL"),
+        ({"one": [b"a"], "two": [b"a"]}, {}, "several columns of bytes: one, two; choose one with --bytes-column"),
+        ({"name": [1.5], "bytes": [b"a"]}, {"name": "name"}, "has double in the column 'name'"),
     ],
 )
-def test_parquet_without_what_is_needed_is_an_error(table, message, tmp_path):
+def test_parquet_without_what_is_needed_is_an_error(table, options, message, tmp_path):
     pq.write_table(pa.table(table), tmp_path / "s.parquet")
     with pytest.raises(DataError, match=message):
-        listed(tmp_path)
+        listed(tmp_path, columns=ShardColumns(**options))
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "unnamed"),
+    [
+        ({"image_id": [10, 11], "jpg": [b"a", b"b"]}, ["10", "11"], 0),
+        ({"photo": [b"a", b"b"]}, ["row-0", "row-1"], 2),
+        ({"name": ["a", None], "bytes": [b"a", b"b"]}, ["a", "row-1"], 1),
+        ({"name": ["a", "a"], "bytes": [b"a", b"b"]}, ["row-0", "row-1"], 2),
+        ({"name": ["row-1", ""], "bytes": [b"a", b"b"]}, ["row-0", "row-1"], 2),
+        ({"name": ["n\u0303", "ñ"], "bytes": [b"a", b"b"]}, ["n\u0303", "ñ"], 0),
+        ({"image": [{"bytes": b"a", "path": None}, {"bytes": b"b", "path": "b.jpg"}]}, ["row-0", "b.jpg"], 1),
+        ({"name": ["x", "x"], "img": [{"bytes": b"a", "path": "a"}, {"bytes": b"b", "path": "b"}]}, ["a", "b"], 0),
+    ],
+)
+def test_rows_of_parquet_have_names_whatever_wrote_them(table, names, unnamed, tmp_path):
+    pq.write_table(pa.table(table), tmp_path / "s.parquet", row_group_size=1)
+    units = listed(tmp_path)
+    assert contents(units) == {f"s.parquet!{name}": data for name, data in zip(names, (b"a", b"b"), strict=True)}
+    assert units.unnamed == unnamed
+    assert not unnamed or units.unnamed.example == min(key for key in keys(units) if "row-" in key)
+
+
+def test_downloads_that_failed_are_skipped_and_told(tmp_path):
+    fates = ["failed_to_download", "success", "failed_to_resize", None, "failed_to_download", "success"]
+    data = [None, b"1", None, b"3", None, None]
+    table = {"key": [str(i) for i in range(6)], "jpg": pa.array(data, pa.binary()), "status": fates}
+    pq.write_table(pa.table(table), tmp_path / "s.parquet", row_group_size=3)
+    units = listed(tmp_path, columns=ShardColumns(keep=(("status", "fate"),)))
+    assert contents(units) == {"s.parquet!1": b"1", "s.parquet!3": b"3", "s.parquet!5": "null_bytes"}
+    assert units.skipped == {"failed_download": 3}
+    assert units.skipped["failed_download"].example == "s.parquet!row-0"
+    how = ShardColumns(keep=(("status", "fate"),))
+    read = read_images(units.images, how, max_bytes=9, kept=units.kept)
+    assert [image.kept["fate"][0].as_py() for image in read] == ["success", None, "success"]
+
+
+def test_records_beside_a_tar_or_a_folder_are_no_photographs(tmp_path):
+    write_tar(tmp_path / "00000.tar", [("0.jpg", b"x")])
+    (tmp_path / "00001").mkdir()
+    (tmp_path / "00001/1.jpg").write_bytes(b"x")
+    for name in ("00000", "00001"):
+        pq.write_table(pa.table({"key": ["0"], "status": ["success"]}), tmp_path / f"{name}.parquet")
+    units = listed(tmp_path)
+    assert keys(units) == ["00000.tar!0.jpg", "00001/1.jpg"]
+    assert units.skipped == {"no_photograph": 2}
+    assert listed(tmp_path, include=["*.jpg"]).skipped == {"not_included": 2}
+    with pytest.raises(DataError, match="lacks the column 'jpg'"):
+        listed(tmp_path, columns=ShardColumns(data="jpg"))
 
 
 def test_units_are_read_back_as_they_were_cut(tmp_path):

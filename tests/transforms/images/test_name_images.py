@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from molino.transforms.images.name_images import KINDS, file_name
+from molino.transforms.images.name_images import CROP, KINDS, file_name, folding
 
 PARTS = st.text(
     st.sampled_from("ab./-<>\\\n\u202eÑ") | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
@@ -57,8 +57,15 @@ def test_a_bad_key_has_a_good_name(key):
 @example({"<x>", "_x_", file_name("<x>", "mask")[len("images/") : -len(".mask.jpg")]})
 @example({"a.jpg", "a.jpg.mask.jpg/b", "a.jpg.mask.jpg"})
 @example({"a", "a.", "a. ", "A"})
+@example({"w.jpg", "W.jpg", file_name("W.jpg", CROP, folds=True)[len("crops/") :]})
+@example({"w.png", "w.png.jpg", "w.png.JPG/w", "W.PNG/w.jpg"})
 def test_no_two_pictures_share_a_name_and_none_is_the_folder_of_another(keys):
-    names = [file_name(key, kind) for key in keys for kind in KINDS]
+    folds = folding(list(keys))
+    names = [
+        file_name(key, kind, folds=fold).lower()
+        for key, fold in zip(keys, folds, strict=True)
+        for kind in (CROP, *KINDS)
+    ]
     assert len(set(names)) == len(names)
     folders = {name[:i] for name in names for i, c in enumerate(name) if c == "/"}
     assert not folders & set(names)

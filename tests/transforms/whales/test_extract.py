@@ -17,8 +17,9 @@ from molino.schemas.rejects import REJECTS
 from molino.transforms.files.list_files import list_files
 from molino.transforms.images.decode import decode_image, turn
 from molino.transforms.images.encode import encode_jpeg, encode_png
-from molino.transforms.images.list_images import ShardColumns, list_images, write_units
+from molino.transforms.images.list_images import list_images, write_units
 from molino.transforms.images.read_images import ImageBytes
+from molino.transforms.images.shard_columns import ShardColumns
 from molino.transforms.parquet.do_once import DoOnce
 from molino.transforms.parquet.scratch import GatherScratch
 from molino.transforms.whales import extract as module
@@ -49,6 +50,7 @@ HOW = Extraction(
     crop_quality=80,
     crop_size=16,
     mask="rle",
+    write_crops=False,
     write_images=True,
     timings=False,
     thumbnails=True,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -420,3 +421,13 @@ def test_distances_are_rounded_in_one_way():
     across, along = differences[..., 0], differences[..., 1]
     found = mahalanobis(differences, np.eye(2))
     np.testing.assert_array_equal(found, np.sqrt(across * across + along * along))
+
+
+def test_distances_are_the_same_in_every_thread():
+    differences = np.random.default_rng(5).normal(size=(200, 300, 2)).astype(np.float32)
+    precision = np.array([[1.7, 0.3], [0.3, 0.9]])
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(mahalanobis, differences, precision).result()
+    assert np.array_equal(mahalanobis(differences, precision), there)
+    exact = np.sqrt(np.einsum("hwi,ij,hwj->hw", differences, precision, differences, dtype=np.float64))
+    assert np.allclose(there, exact, rtol=1e-6)
