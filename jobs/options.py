@@ -205,6 +205,7 @@ class Parser(Options, argparse.ArgumentParser):
         text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
+        text.option("--escape", "C", str, "character that makes a letter of the next one (default: none)")
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
         text.option("--skip-lines", "N", natural, "lines before the header, of each text", 0)
         text.switch("--trim", "take white space off both ends of values")
@@ -494,6 +495,7 @@ def text_format(
         encoding=args.encoding,
         quote=args.quote,
         max_line_bytes=args.max_line_bytes,
+        escape=args.escape or "",
         skip_lines=args.skip_lines,
         trim=args.trim,
         normalize=args.normalize,

@@ -37,7 +37,17 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
-TEXT_OPTIONS = ("delimiter", "encoding", "quote", "max_line_bytes", "skip_lines", "trim", "normalize", "members")
+TEXT_OPTIONS = (
+    "delimiter",
+    "encoding",
+    "quote",
+    "max_line_bytes",
+    "escape",
+    "skip_lines",
+    "trim",
+    "normalize",
+    "members",
+)
 VECTOR_TYPES = ("float16", "float32", "float64")
 error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 

@@ -93,9 +93,9 @@ class TextInput:
         plain = [source for source in self.sources if source.kind != PARQUET and not source.empty]
         texts = sum(source.bytes - source.start for source in plain)
         rows, total = round(tables + texts * rows_a_byte), sum(source.bytes for source in self.sources)
-        spans = len(split_sources(self.sources, span_bytes, quoted=bool(self.text.quote)))
+        spans = len(split_sources(self.sources, span_bytes, quoted=self.text.framed))
         # batches of Parquet and of quoted text have so many rows whatever the span
-        pieces = shards * max(spans, math.ceil(rows / BATCH_ROWS if self.text.quote or tables else texts / span_bytes))
+        pieces = shards * max(spans, math.ceil(rows / BATCH_ROWS if self.text.framed or tables else texts / span_bytes))
         shuffle, overhead = round(rows * row_bytes), round(pieces * piece_bytes)
         # a worker holds a shard, or the span that it reads
         chunk = shuffle * max(1 / shards, min(1.0, span_bytes / max(1, total)))

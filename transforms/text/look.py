@@ -133,6 +133,8 @@ def _check_quotes(lines: Sequence[bytes], source: Source, text: TextFormat, comm
 
 def _check_escapes(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
     r"""Check whether a backslash stands for the quoting of what follows; a field may well end in one, as "C:\" does."""
+    if text.escape:
+        return None
     mark, delimiter = text.quote or text.delimiter, text.delimiter.encode()
     ends = rf"(?!$|[{re.escape(text.quote + text.delimiter)}])" if text.quote else ""
     escaped = re.compile((re.escape("\\" + mark) + ends).encode())
@@ -146,11 +148,7 @@ def _check_escapes(lines: Sequence[bytes], source: Source, text: TextFormat, com
     told = (
         f"in {len(found):,} of the first {len(lines):,} lines {mark} stands behind a backslash; it is read as any other"
     )
-    remedy = "write such fields in quotes, and give --quote"
-    if text.quote:
-        script = rf's/\\([\\{mark}])/$1 eq "\\" ? $1 : $1 x 2/ge'
-        path = source.path if source.kind == "plain" else "FILE"
-        remedy = f"double it instead: {shlex.join(['perl', '-pe', script, path])} > NEW"
+    remedy = _right(command, escape="\\")
     return DataWarning("text.escape", told, len(found), _line(source, found[0]), remedy)
 
 

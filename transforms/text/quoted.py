@@ -1,4 +1,4 @@
-"""Quoted text to rows: fields may hold delimiters and line ends, so the text is read in one run.
+"""Text with quotes or escapes to rows: fields may hold delimiters and line ends, so the text is read in one run.
 
 Records whose quotes stand where quotes belong are found by their bytes and parsed by Arrow, a block at a time; an odd
 record, and those just after it, go through Python's csv module. Both give the same rows.
@@ -110,8 +110,8 @@ def parse_clean_records(data: bytes, source: Source, text: TextFormat, position:
     """Parse the records at the start of a text, up to the first that is odd or not complete; None when there is none.
 
     Clean is a record of the header's number of fields, in which every quote opens a field, closes one, or is one of two
-    side by side within one; with neither a lone carriage return nor one within quotes, and nothing that makes any
-    record a reject.
+    side by side within one; with neither a lone carriage return nor one within quotes, no escape, and nothing that
+    makes any record a reject.
 
     Args:
       position: of the first line.
@@ -147,10 +147,11 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
     Of a text in any encoding: bytes that are no text in it are not looked for.
     """
     values = np.frombuffer(data, np.uint8)
-    delimiter, quote = ord(text.delimiter), ord(text.quote)
+    delimiter, quote = ord(text.delimiter), ord(text.quote or "\n")
     newlines, delimiters = np.flatnonzero(values == NEWLINE), np.flatnonzero(values == delimiter)
-    quotes = np.flatnonzero(values == quote)
-    stop = len(data)
+    quotes = np.flatnonzero(values == quote) if text.quote else newlines[:0]
+    stop = data.find(text.escape.encode()) if text.escape else -1
+    stop = stop if stop >= 0 else len(data)
     if len(quotes):
         opens, closes = quotes[0::2], quotes[1::2]
         paired = np.diff(quotes, append=-1) == 1  # with the quote after it
@@ -239,7 +240,7 @@ def judge_record(fields: list[str], record: bytes, count: int, text: TextFormat)
         if len(fields) == count + 1 and fields[-1] == "":
             return "trailing_delimiter", False
         return "too_many_fields" if len(fields) > count else "too_few_fields", False
-    if text.quote.encode() not in record:
+    if not text.quote or text.quote.encode() not in record or (text.escape and text.escape.encode() in record):
         return "", False
     line = record.decode(text.encoding).rstrip("\r\n")
     delimiter, quote = re.escape(text.delimiter), re.escape(text.quote)
@@ -255,4 +256,11 @@ def judge_record(fields: list[str], record: bytes, count: int, text: TextFormat)
 
 
 def _csv_reader(feed: _Lines, text: TextFormat) -> Iterator[list[str]]:
-    return csv.reader(feed, delimiter=text.delimiter, quotechar=text.quote, strict=True)
+    return csv.reader(
+        feed,
+        delimiter=text.delimiter,
+        quotechar=text.quote or None,
+        escapechar=text.escape or None,
+        quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,
+        strict=True,
+    )

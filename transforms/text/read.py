@@ -57,10 +57,10 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
         yield from read_groups(span, text)
         return
     doubts: list[Mapping[str, int]] = []
-    whole = source.kind == "plain" and not text.quote
+    whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
     blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
-    yield from (parse_quoted if text.quote else _parse_blocks)(blocks, source, text, span.number)
+    yield from (parse_quoted if text.framed else _parse_blocks)(blocks, source, text, span.number)
     if any(doubts):
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
 
@@ -68,19 +68,20 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
 def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[TextFormat, list[Span], list[int]]:
     """Return how a text is to be read, its pieces, and how many records each has: all of it is read once.
 
-    Where no quote occurs lines are records: then they are counted and not parsed, and the text can be cut.
+    Where neither quote nor escape occurs lines are records: then they are counted and not parsed, and the text can be
+    cut.
     """
     pieces, counts = split_sources([source], piece_bytes), []
     text = source.format_of(text)
     for piece in pieces:
         records = 0
         for block in _span_lines(piece, piece_bytes, text.max_line_bytes, whole=source.kind == "plain"):
-            if text.quote and text.quote.encode() in block:
+            if any(mark and mark.encode() in block for mark in (text.quote, text.escape)):
                 pieces = split_sources([source], piece_bytes, quoted=True)
                 return text, pieces, [sum(chunk.records for chunk in _read_span(pieces[0], text, piece_bytes))]
             records += _count_ends(block) + (len(block) > 0 and not block.endswith((b"\n", b"\r")))
         counts.append(records)
-    return dataclasses.replace(text, quote=""), pieces, counts
+    return dataclasses.replace(text, quote="", escape=""), pieces, counts
 
 
 def _parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:
@@ -185,7 +186,7 @@ class _SpanOutputs(NamedTuple):
 
 
 def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
-    lines, starts, quoted = 0, [np.zeros(0, np.int64)], bool(text.quote) and span.source.kind != PARQUET
+    lines, starts, quoted = 0, [np.zeros(0, np.int64)], text.framed and span.source.kind != PARQUET
     for chunk in read_span(span, text, block_bytes):
         lines += chunk.lines
         if quoted:
@@ -229,7 +230,7 @@ class ReadDelimited(NamedOutputs):
     span_bytes: int = 16 << 20
 
     def expand(self, pipeline: beam.Pipeline) -> DelimitedRows:
-        spans = split_sources(self.sources, self.span_bytes, quoted=bool(self.text.quote))
+        spans = split_sources(self.sources, self.span_bytes, quoted=self.text.framed)
         arguments = {"text": self.text, "block_bytes": self.span_bytes}
         read = (
             pipeline

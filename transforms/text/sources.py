@@ -53,6 +53,7 @@ class TextFormat:
         is null. Text holds no nulls: an empty field is an empty string.
       blank: names of those columns whose nulls are empty strings.
       integers: names of those columns that may hold integers in Parquet, which are read as their digits.
+      escape: a character that makes a letter of the next one, a line end too; "" for none.
       skip_lines: lines before the header, which are not read.
       trim: whether white space around values is taken off.
       normalize: a key of NORMALIZED: what becomes of the characters of values.
@@ -71,6 +72,7 @@ class TextFormat:
     blank: tuple[str, ...] = ()
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     integers: tuple[str, ...] = ()
+    escape: str = ""
     skip_lines: int = 0
     trim: bool = False
     normalize: str = "off"
@@ -84,6 +86,10 @@ class TextFormat:
             raise OptionError(f"the delimiter must not be {self.delimiter!r}")
         if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
+        if self.escape and (len(self.escape) != 1 or not self.escape.isascii() or self.escape in "\r\n\0"):
+            raise OptionError(f"the escape must be one ASCII character or empty, not {self.escape!r}")
+        if self.escape and self.escape in (self.quote, self.delimiter):
+            raise OptionError(f"the escape and the quote or delimiter are the same character, {self.escape!r}")
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
         for column in named.values():
             if len(twice := [option_of(name) for name, other in named.items() if other == column]) > 1:
@@ -98,6 +104,11 @@ class TextFormat:
             raise OptionError(f"cannot read {self.encoding!r}: only UTF-8 and encodings of one byte a character")
         if name == "utf-8-sig":  # would drop a mark wherever a piece of the text begins
             object.__setattr__(self, "encoding", "utf-8")
+
+    @property
+    def framed(self) -> bool:
+        """Whether a record may have line ends within, so that a text is read in one run."""
+        return bool(self.quote or self.escape)
 
     @property
     def codec(self) -> str:

@@ -42,4 +42,4 @@ def _parse(source: Source, head: bytes, text: TextFormat) -> Iterator[Chunk]:
     if source.kind == PARQUET:
         return read_groups(Span(number=0, source=source, source_number=0, start=0, end=1), text)
     text = source.format_of(text)
-    return parse_quoted(iter([head]), source, text, 0) if text.quote else iter([parse_lines(head, source, text, 0, 0)])
+    return parse_quoted(iter([head]), source, text, 0) if text.framed else iter([parse_lines(head, source, text, 0, 0)])

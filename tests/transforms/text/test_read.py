@@ -37,7 +37,7 @@ def write(path, data):
 def read(files, text=TEXT, span_bytes=1 << 20, block_bytes=None):
     """Return (rows, rejects) as lists of tuples with source and line, as a whole run would place them."""
     found = sources.list_sources(files, text)
-    spans = sources.split_sources(found, span_bytes, quoted=bool(text.quote))
+    spans = sources.split_sources(found, span_bytes, quoted=text.framed)
     chunks = [(span, list(read_module.read_span(span, text, block_bytes or span_bytes))) for span in spans]
     table = read_module.line_table([(s.number, sum(c.lines for c in held)) for s, held in chunks], spans, found)
     rows, rejects = [], []
@@ -415,3 +415,23 @@ def test_a_text_of_fewer_lines_than_are_skipped_has_no_records_and_changes_are_c
     found = sources.list_sources(write(tmp_path / "f", b"x\r\ny\r\nz\r\nA|B\r\n a|b \r\na|b\r\n"), text)
     [chunk] = [c for span in sources.split_sources(found, 99) for c in read_module.read_span(span, text, 99)]
     assert chunk.counters["values.changed"] == 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.text('ab|\\"\n é', max_size=6), min_size=2, max_size=2), max_size=30),
+    st.sampled_from(["", '"']),
+    st.integers(20, 200),
+    st.booleans(),
+)
+def test_escapes_are_read_as_csv_wrote_them(tmp_path_factory, rows, quote, block_bytes, every):
+    path = tmp_path_factory.mktemp("escape") / "f"
+    quoting = (python_csv.QUOTE_ALL if every else python_csv.QUOTE_MINIMAL) if quote else python_csv.QUOTE_NONE
+    with path.open("w", newline="", encoding="utf-8") as file:
+        marks = {"quotechar": quote or None, "escapechar": "\\", "doublequote": False, "lineterminator": "\n"}
+        writer = python_csv.writer(file, delimiter="|", quoting=quoting, **marks)
+        writer.writerows([["A", "B"], *rows])
+    text = sources.TextFormat(columns=COLUMNS, encoding="utf-8", quote=quote, escape="\\")
+    got, rejects = read(list_files(str(path)).files, text, 1 << 20, block_bytes)
+    assert [list(values) for _, _, values in got] == rows
+    assert rejects == []
