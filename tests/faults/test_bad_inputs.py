@@ -108,7 +108,7 @@ CASES = {
     "encrypted zip": secret_zip,
     "twins in a zip": twins_in_a_zip,
     "odd bytes": a_name_of_odd_bytes,
-    "other delimiter": content("o.txt", (HEADER + ROW).replace(b"|", b","), "lacks the column", "--delimiter"),
+    "other delimiter": content("o.txt", (HEADER + ROW).replace(b"|", b"^"), "lacks the column", "--delimiter"),
     "too many rejects": too_many_rejects,
 }
 

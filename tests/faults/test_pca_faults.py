@@ -127,7 +127,7 @@ GOOD = [[1.0, 2.0]] * 9
 CASES = {
     "no such column": content(b"a,b\n1,2\n", "has no column 'vector'; it has: a, b"),
     "lists as text": content(b'vector,w\n"[1,2]",1\n', "the column 'vector' holds lists as text; make Parquet"),
-    "another delimiter": content(b"vector;w\n1;2\n", "right would be", "--delimiter ';'"),
+    "two delimiters": content(b"vector;w,x\n1;2,3\n", "may be parted by", "--delimiter ';'"),
     "encrypted Parquet": content(b"PARE" + bytes(99), "is an encrypted Parquet file", "decrypt it first"),
     "Arrow": content(b"ARROW1" + bytes(99), "is an Arrow IPC (Feather) file", "convert it to Parquet"),
     "bzip2": content(b"BZh9" + bytes(99), "is compressed by bzip2", "bunzip2 -k"),
