@@ -81,12 +81,12 @@ def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[di
     data = read(MANIFEST)
     while True:
         success = (read(SUCCESS) or b"").strip().decode(errors="replace")
-        manifest = parse_manifest(output, data)
-        if manifest is None or success in (digest_of(data), *manifest.get("parents", ())):
-            return manifest, data
+        if success == digest_of(data):
+            return parse_manifest(output, data), data
         before, data = data, read(MANIFEST)
-        if data == before:
-            return None, None
+        if data == before:  # else it was replaced, maybe while it was read: a store gives pieces of two
+            manifest = parse_manifest(output, data)
+            return (manifest, data) if manifest and success in manifest.get("parents", ()) else (None, None)
 
 
 def _is_inside(relative: str) -> bool:
