@@ -23,7 +23,7 @@ def test_one_that_is_replaced_while_it_is_read_is_read_again(files):
 
 
 def test_what_stays_no_manifest_is_an_error(files):
-    with pytest.raises(DataError, match="out/_manifest.json is not a manifest of this program"):
+    with pytest.raises(DataError, match=r"out/_manifest\.json is not a manifest of this program"):
         find_published("out", {**files, MANIFEST: files[MANIFEST][:100]}.get)
 
 
