@@ -20,7 +20,7 @@ from molino.jobs.train import model
 from molino.schemas import field, schema
 from molino.transforms.files.list_files import list_files
 from molino.transforms.models.model_files import digest_model
-from molino.transforms.text.sources import list_sources
+from molino.transforms.text.sources import list_sources, settle_format
 from tests import programs
 from tests.docs.test_counters import undeclared
 from tests.jobs.train.conftest import molino
@@ -282,7 +282,8 @@ def read(path, *options):
     words = ["--input", str(path), "--output", "x", *options]
     given, _ = model.parser().parse_strictly([*words, "--validation", "0"])
     text = dataclasses.replace(text_format(given, model.COLUMNS, model.OPTIONAL), blank=tuple(model.COLUMNS))
-    made = list(model.read_file(list_sources(list_files(str(path)).files, text), text, given))
+    sources = list_sources(list_files(str(path)).files, text)
+    made = list(model.read_file(sources, settle_format(sources, text), given))
     return [[text for batch in made for text in batch[place].to_pylist()] for place in (0, 1)]
 
 
