@@ -280,11 +280,13 @@ def build(
     from molino.transforms.text.position import POSITION
     from molino.transforms.text.read import GatherRejects, ReadDelimited
     from molino.transforms.titles.keys import Draw
-    from molino.transforms.titles.labels import WrittenLabels, number_categories, write_labels
+    from molino.transforms.titles.labels import WrittenLabels, number_categories, start_ahead, write_labels
     from molino.transforms.titles.merge import KeyedTitles, count_categories, key_or_reject, keyed_schema
     from molino.transforms.titles.report import write_titles_report
     from molino.transforms.titles.write import WrittenTitles, write_titles
 
+    if not run.elsewhere:
+        start_ahead()
     draw = Draw(seed=options.seed, validation=options.validation, test=options.test)
     models = [model.as_sent(run.sent) for model in models] if run.sent else models
     read = pipeline | "Read" >> ReadDelimited(sources=sources, text=options.text, span_bytes=span_bytes)

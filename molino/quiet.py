@@ -1,16 +1,21 @@
 """What libraries write to standard error by themselves, kept out of the user's sight; here and nowhere else."""
 
 import contextlib
+import importlib.abc
 import io
 import logging
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TextIO
 
 TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # what its compiled parts read when they are loaded
+# what Keras imports where it is installed, and needs for nothing that is done here: a second, and three with jax
+UNUSED = ("IPython", "jax", "matplotlib", "pandas", "scipy", "sklearn", "torch")
+# what Beam and Arrow import where it is installed, and no job of this program needs: a quarter of a second
+OPTIONAL = ("pandas", "pymongo")
 _turned = threading.RLock()
 
 
@@ -50,8 +55,13 @@ def silent_tensorflow() -> Iterator[None]:
     """Import TensorFlow, or Keras on it, in the block, and do a first operation, which prints too; its errors stay."""
     for name, value in TENSORFLOW.items():
         os.environ.setdefault(name, value)
-    with no_stderr():
-        yield
+    without = Without(UNUSED if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else ())
+    sys.meta_path.insert(0, without)
+    try:
+        with no_stderr():
+            yield
+    finally:
+        sys.meta_path.remove(without)
     # batches of other sizes make it trace again, which it warns of
     for name in ("tensorflow", "tensorflow_hub", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -84,6 +94,18 @@ def no_worker_prints() -> Iterator[None]:
         stream.threads.add(here)
         raise
     sys.stderr = before
+
+
+class Without(importlib.abc.MetaPathFinder):
+    """As if some packages that are not imported yet were not installed, for this thread, while in `sys.meta_path`."""
+
+    def __init__(self, packages: Collection[str]):
+        self.packages, self.thread = packages, threading.get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raise ModuleNotFoundError for one of the packages; else let others find it."""
+        if name.partition(".")[0] in self.packages and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 class _Threads(io.TextIOBase):

@@ -7,13 +7,12 @@ of it that gets arguments, environment, current folder and files of its own, and
 import contextlib
 import ctypes
 import gc
-import hashlib
 import importlib
+import io
 import json
 import os
 import runpy
 import selectors
-import shutil
 import signal
 import socket
 import struct
@@ -143,12 +142,16 @@ def _at_start(env):
     return {name: value for name, value in env.items() if name.startswith(AT_START) and name not in LATER}
 
 
-def _fork(words, *, env, libraries, cwd, stdin=None, start_new_session=False):
+def _fork(words, *, env, libraries, cwd, stdin=None, stderr=None, start_new_session=False):
     with contextlib.ExitStack() as theirs:  # what only the program needs
         ends = [os.pipe() for _ in range(3)]
+        files = [os.fdopen(ends[0][1], "wb"), os.fdopen(ends[1][0], "rb"), os.fdopen(ends[2][0], "rb")]
+        if stderr:
+            os.dup2(stderr.fileno(), ends[2][1])
+            files[2].close()
+            files[2] = None
         for file in (ends[0][0], ends[1][1], ends[2][1]):
             theirs.callback(os.close, file)
-        files = [os.fdopen(ends[0][1], "wb"), os.fdopen(ends[1][0], "rb"), os.fdopen(ends[2][0], "rb")]
         if stdin is None:
             files[0].close()
             files[0] = None
@@ -309,7 +312,7 @@ def tensorflow_at_hand():
     """Let what this process asks TensorFlow in a process of its own be a fork that finds it imported."""
     from molino.transforms import processes
 
-    processes.subprocess, whole = types.SimpleNamespace(run=_run), processes.subprocess
+    processes.subprocess, whole = types.SimpleNamespace(Popen=_popen, PIPE=subprocess.PIPE), processes.subprocess
     try:
         yield
     finally:
@@ -325,25 +328,14 @@ def run(words, *, env=None, cwd=None, check=True, **how):
     return done
 
 
-def _run(command, *, input, cwd, env, **_):
-    """Run `python -m MODULE` as subprocess.run does, in a process that finds TensorFlow imported.
-
-    What it writes into its folder depends on its input and code alone: asked again, it is not run again.
-    """
+def _popen(command, *, stderr, env, **how):
+    """Start `python -m MODULE` as subprocess.Popen does, in a process that finds TensorFlow imported."""
     if command[0] != PYTHON:  # a test has another in its place
-        return subprocess.run(command, input=input, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    words = command[2:]
-    asked = hashlib.sha256("\0".join([*words, input, env["PYTHONPATH"]]).encode()).hexdigest()
-    kept = os.path.join(os.environ[SERVERS], "written", asked)
-    if cwd and os.path.isdir(kept):
-        shutil.copytree(kept, cwd, dirs_exist_ok=True)
-        return subprocess.CompletedProcess(command, 0, "", "")
-    process = popen(words, env=env, libraries="tensorflow", cwd=cwd, stdin=subprocess.PIPE, start_new_session=True)
-    out, err = process.communicate(input.encode())
-    if cwd and not process.returncode:
-        with contextlib.suppress(OSError):  # another was faster
-            os.rename(shutil.copytree(cwd, f"{kept}-{os.getpid()}"), kept)
-    return subprocess.CompletedProcess(command, process.returncode, out.decode(), err.decode())
+        return subprocess.Popen(command, stderr=stderr, env=env, **how)
+    session = {"start_new_session": True}
+    process = _fork(command[2:], env=env, libraries="tensorflow", cwd=None, stdin=True, stderr=stderr, **session)
+    process.stdin, process.stdout = io.TextIOWrapper(process.stdin), io.TextIOWrapper(process.stdout)
+    return process
 
 
 def main():

@@ -33,7 +33,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "transforms/report": ({"transforms"}, {"numpy", "jinja2", "markupsafe", "matplotlib", "PIL"}),
     "transforms/models": (
         BASE | {"transforms/files", "transforms/rows"},
-        {"pyarrow", "numpy", "numba", "llvmlite", "tensorflow", "tensorflow_hub", "google"},
+        {"pyarrow", "numpy", "numba", "llvmlite", "tensorflow", "tensorflow_hub", "google", "xxhash"},
     ),
     "transforms/images": (
         BASE | {"transforms/files", "transforms/rows", "transforms/text"},

@@ -13,9 +13,10 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import molino
+from molino.quiet import TENSORFLOW
 from molino.transforms.errors import DataError
 
 LOG_LINE = re.compile(r"[IWE]\d{4,}|WARNING|\d{4}-\d\d-\d\d ")  # of TensorFlow, at the beginning
@@ -92,30 +93,27 @@ def child_environment() -> dict[str, str]:
     return {"PYTHONPATH": path, **SAFE}
 
 
-def run_module(
-    module: str, request: str, *, folder: str | None = None, environment: Mapping[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Run a module of this program as a program, in a process of its own that Ctrl-C does not reach but by this one.
+def start_module(module: str, *, errors: IO[bytes]) -> subprocess.Popen[str]:
+    """Start a module of this program as a program, in a process that Ctrl-C does not reach but by this one.
 
-    Args:
-      request: its standard input.
-      folder: where it is started; by default where this process is.
-      environment: variables besides those of this process.
-
-    Returns: exit code, standard output, and the last line of standard error that is none of TensorFlow's log.
+    It ends when its standard input does, so with this process at the latest. Standard error goes to `errors`.
     """
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", module],
-        input=request,
-        cwd=folder,
-        env={**os.environ, **child_environment(), **(environment or {})},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env={**os.environ, **child_environment(), **TENSORFLOW},
         text=True,
-        check=False,
         start_new_session=True,
     )
-    lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
-    return done.returncode, done.stdout, (lines or [""])[-1][:300]
+
+
+def last_line(errors: IO[bytes]) -> str:
+    """Return the last line of what a process wrote to standard error that is none of TensorFlow's log."""
+    errors.seek(0)
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return ([""] + [line for line in lines if not LOG_LINE.match(line)])[-1][:300]
 
 
 def _serve(connection: multiprocessing.connection.Connection, call: bytes) -> None:

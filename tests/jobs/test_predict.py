@@ -10,6 +10,7 @@ import pytest
 from molino.jobs import predict
 from molino.transforms.models import embed
 from molino.transforms.titles.sample import sample_titles
+from tests.answers import ask_here
 from tests.docs.test_counters import undeclared
 
 
@@ -46,13 +47,7 @@ def classifier(tmp_path_factory, hub):
 @pytest.fixture
 def here(monkeypatch):
     """Answer in this process what is else asked of another: TensorFlow is here already."""
-    from molino.transforms.models import saved_model
-    from molino.transforms.predict import predict_titles
-
-    def ask(requests):
-        return embed._unwrap(json.loads(json.dumps([saved_model.answer(*request) for request in requests])))
-
-    monkeypatch.setattr(predict_titles, "ask_tensorflow", ask)
+    monkeypatch.setattr(embed, "ask_tensorflow", ask_here)
 
 
 @pytest.mark.slow
@@ -78,8 +73,8 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
 def test_a_classifier_is_checked_once_a_machine(classifier, here, tmp_path, monkeypatch):
     from molino.transforms.predict import predict_titles
 
-    asked, ask = [], predict_titles.ask_tensorflow
-    monkeypatch.setattr(predict_titles, "ask_tensorflow", lambda requests: asked.append(requests) or ask(requests))
+    asked = []
+    monkeypatch.setattr(embed, "ask_tensorflow", lambda *words, **more: asked.append(words) or ask_here(*words, **more))
     monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "cache"))
     first = predict_titles.plan_classifier(str(classifier))
     assert predict_titles.plan_classifier(str(classifier)) == first

@@ -1,17 +1,9 @@
-"""SavedModels: resolved, looked through before anything of them runs, loaded and called. All of TensorFlow is here.
+"""SavedModels: resolved, looked through before anything of them runs, loaded and called. All of TensorFlow is here."""
 
-As a program (`python -m molino.transforms.models.saved_model`) it does for `embed` what needs TensorFlow, in a process
-of its own: the memory is given back, and what TensorFlow prints stays out of the user's sight.
-"""
-
-import contextlib
 import dataclasses
 import functools
-import io
 import itertools
-import json
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from molino.quiet import silent_tensorflow
-from molino.transforms.errors import DataError, OptionError
+from molino.transforms.errors import DataError
 from molino.transforms.models import nnlm
 from molino.transforms.models.graph_ops import assets_of, find_suspects, untrusted
 
@@ -38,10 +31,13 @@ PROBED_AT_ONCE = 16384
 _importing = threading.Lock()
 
 
-@functools.cache
-def _tensorflow() -> tuple[Any, Any]:
-    """Import TensorFlow and TF Hub without their chatter; return both."""
-    with _importing, silent_tensorflow(), warnings.catch_warnings():
+def import_tensorflow() -> tuple[Any, Any]:
+    """Import TensorFlow and TF Hub without their chatter; return both. Nothing is computed: a fork may follow.
+
+    Raises:
+      DataError: they are not there.
+    """
+    with silent_tensorflow(), warnings.catch_warnings():
         # TF Hub 0.16.1 needs pkg_resources, which warns of its end when it is imported
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
         try:
@@ -49,6 +45,14 @@ def _tensorflow() -> tuple[Any, Any]:
             import tensorflow_hub as hub
         except ImportError as error:
             raise DataError(f"models need TensorFlow ({error}); pip install -r requirements/tensorflow.txt") from None
+    return tf, hub
+
+
+@functools.cache
+def _tensorflow() -> tuple[Any, Any]:
+    """Return TensorFlow and TF Hub, ready to compute."""
+    with _importing, silent_tensorflow():
+        tf, hub = import_tensorflow()
         tf.constant(0)
     return tf, hub
 
@@ -292,17 +296,16 @@ def read_vocabulary(path: str) -> pa.Array:
 def find_punctuation() -> np.ndarray:
     r"""Return `(CODE_POINTS,) uint8` with a 1 for what TensorFlow's own regular expressions find to be \pP."""
     tf, _ = _tensorflow()
-    characters = _characters()
-    left = tf.strings.regex_replace(tf.constant(characters), r"\pP", "")
-    removed = np.flatnonzero(tf.strings.length(left).numpy() == 0)
+    left = tf.strings.regex_replace("".join(_characters()), r"\pP", "").numpy().decode()
     found = np.zeros(nnlm.CODE_POINTS, np.uint8)
-    found[[ord(characters[i]) for i in removed]] = 1
+    found[[ord(character) for character in set(_characters()).difference(left)]] = 1
     return found
 
 
 @functools.cache
 def _characters() -> list[str]:
-    return [chr(code) for code in range(nnlm.CODE_POINTS) if not 0xD800 <= code < 0xE000]
+    points = np.arange(nnlm.CODE_POINTS, dtype="<u4")
+    return list(points[(points < 0xD800) | (points >= 0xE000)].tobytes().decode("utf-32-le"))
 
 
 def _compare(call: Call, table: nnlm.TokenTable) -> tuple[str, dict[str, Any]]:
@@ -375,38 +378,17 @@ def hard_titles(words: Sequence[bytes]) -> pa.Array:
 def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
     """Yield titles with every word, with other tokens, and with every code point, as binaries. Always the same ones."""
     random = np.random.default_rng(0)
-    valid = [word for word in words if word.decode(errors="ignore").encode() == word]
-    sizes = itertools.cycle(range(1, 25))
-    left = iter(valid)
-    yield pa.array(list(iter(lambda: b" ".join(itertools.islice(left, next(sizes))), b"")), pa.binary())
+    valid = pa.array(words, pa.binary())
+    try:
+        valid.cast(pa.string())
+    except pa.ArrowInvalid:  # some are no UTF-8, which titles are
+        valid = valid.filter(pa.array([word.decode(errors="ignore").encode() == word for word in words]))
+    sizes = np.resize(np.arange(1, 25), len(valid))
+    ends = np.unique(np.minimum(np.cumsum([0, *sizes]), len(valid)))
+    yield pc.binary_join(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), valid), b" ")
     letters = np.array(list("abcdefghijklmnñopqrstuvwxyzáéíóúABCXYZ0123456789-_.'\"/"))
     made = ["".join(random.choice(letters, size)) for size in np.repeat(np.arange(1, 101), 80)]
     yield pa.array([token.encode() for token in made], pa.binary())
     yield pa.array([" ".join(random.choice(made, size)).encode() for size in range(1, 200)], pa.binary())
     characters = _characters()
     yield pa.array(["".join(characters[i : i + 64]).encode() for i in range(0, len(characters), 64)], pa.binary())
-
-
-# --- the program
-
-
-def main() -> int:
-    """Answer the requests on standard input, a JSON list of [function, keywords], with a JSON list."""
-    answers = io.StringIO()
-    with contextlib.redirect_stdout(sys.stderr):  # nothing but the answers on standard output
-        json.dump([answer(name, arguments) for name, arguments in json.load(sys.stdin)], answers)
-    print(answers.getvalue())
-    return 0
-
-
-def answer(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request, with what was asked for or with the error."""
-    try:
-        known: dict[str, Callable] = {"resolve": resolve, "examine": examine, "classifier": examine_classifier}
-        return {"answer": known[name](**arguments)}
-    except (DataError, OptionError) as error:
-        return {"error": str(error), "kind": type(error).__name__}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

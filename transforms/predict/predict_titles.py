@@ -16,7 +16,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.models import model_files
-from molino.transforms.models.embed import ask_tensorflow, code_mark
+from molino.transforms.models.embed import ask_of_models, code_mark
 from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
 from molino.transforms.rows.batches import Counters
@@ -67,7 +67,7 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     model_files.check_digest(location, digest, sha256)
     kept = caches.cache_folder("classifiers", f"{digest}-{code_mark()}{'-trusted' if trust else ''}")
     if not (kept and os.path.exists(kept)):
-        ask_tensorflow([("classifier", {"folder": folder, "label": location, "trust": trust})])
+        ask_of_models("examine_classifier", [{"folder": folder, "label": location, "trust": trust}])
         with contextlib.suppress(DataError):  # where it cannot be noted it is checked again
             if kept:
                 storage.write_bytes(kept, b"")

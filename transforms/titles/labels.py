@@ -1,19 +1,17 @@
 """Number the categories: a vocabulary by tensorflow-transform, and the graph that serving applies.
 
-All of tensorflow-transform is here. As a program (`python -m molino.transforms.titles.labels`) it does what needs it,
-in a process of its own: the memory is given back, and what TensorFlow prints stays out of the user's sight.
+All of tensorflow-transform is here.
 """
 
 import contextlib
 import dataclasses
-import gc
 import hashlib
 import importlib.metadata
 import io
 import json
 import os
-import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino import caches
-from molino.quiet import TENSORFLOW
 from molino.schemas.titles import LABELS
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
+from molino.transforms.models.tensorflow_process import ask_tensorflow, start_tensorflow, stop_tensorflow
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
-from molino.transforms.processes import run_module
 from molino.transforms.rows.batches import Counters
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.merge import sum_category_counts
@@ -127,7 +124,15 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
             )
         if kept:
             _keep_graph(kept, files)
+    stop_tensorflow()  # what a plan may have kept
     return dict(sorted({**files, ASSET: vocabulary}.items()))
+
+
+def start_ahead() -> None:
+    """Have the process that makes the graph import what it needs while titles are read, where no graph is kept yet."""
+    folder = caches.cache_folder("graphs")
+    if not (folder and os.path.isdir(folder)):
+        start_tensorflow()
 
 
 def _run_transform(labels: Labels) -> dict[str, bytes]:
@@ -136,12 +141,9 @@ def _run_transform(labels: Labels) -> dict[str, bytes]:
     They are those that it makes of all titles, in the time that their categories take.
     """
     trained = labels.table.slice(0, len(labels.categories))
-    request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
+    given = {"categories": trained["category"].to_pylist(), "weights": trained["train"].to_pylist()}
     with tempfile.TemporaryDirectory(prefix="molino-") as folder:
-        code, _, last = run_module("molino.transforms.titles.labels", request, folder=folder, environment=TENSORFLOW)
-        if code:
-            last = last or f"it ended with {code}"
-            raise DataError(f"tensorflow-transform could not make the vocabulary of labels: {last}")
+        ask_tensorflow(f"{__name__}:write_graph", [{**given, "folder": folder}], doing="numbered the categories")
         out = Path(folder, GRAPH)
         return {str(path.relative_to(folder)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
@@ -178,21 +180,20 @@ def _read_graph(path: str) -> dict[str, bytes] | None:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def main() -> int:
-    """Write the graph for the categories and weights on standard input to the folder `transform` of this one."""
-    import warnings
+def write_graph(categories: Sequence[str], weights: Sequence[float], folder: str) -> None:
+    """Write the graph for the categories and weights to the folder `transform` of a folder.
 
-    gc.disable()  # it ends soon: looking for garbage among TensorFlow's objects would take a third of its time
-    warnings.simplefilter("ignore")
-    categories, weights = json.load(sys.stdin)
+    Raises:
+      DataError: tensorflow-transform is not there.
+    """
     try:
         import tensorflow_transform  # noqa: F401
     except ImportError as error:
-        print(f"{error}; pip install -r requirements/tensorflow.txt", file=sys.stderr)
-        return 1
-    analyze(categories, weights, GRAPH)
-    _settle(Path(GRAPH))
-    return 0
+        raise DataError(f"labels need {error}; pip install -r requirements/tensorflow.txt") from None
+    with contextlib.chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        analyze(categories, weights, GRAPH)
+        _settle(Path(GRAPH))
 
 
 def analyze(categories: Sequence[str], weights: Sequence[float] | None, folder: str) -> None:
@@ -273,7 +274,3 @@ def count_labels(labels: Labels) -> dict[str, int]:
         "unlabeled": sum(pc.sum(unlabeled[split]).as_py() or 0 for split in SPLITS),
     }
     return counted | {f"split.{split}": pc.sum(table[split]).as_py() or 0 for split in SPLITS}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

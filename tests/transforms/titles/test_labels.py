@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molino.schemas.titles import LABELS
-from molino.transforms import processes
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import open_embedder
 from molino.transforms.rows.gather import Gather
@@ -115,13 +114,8 @@ analyze({shuffled!r}, None, "plain")
 
 @pytest.mark.slow
 def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(graphs, monkeypatch):
-    run, asked = module.run_module, []
-
-    def count(*words, **options):
-        asked.append(words)
-        return run(*words, **options)
-
-    monkeypatch.setattr(module, "run_module", count)
+    ask, asked = module.ask_tensorflow, []
+    monkeypatch.setattr(module, "ask_tensorflow", lambda *words, **more: asked.append(words) or ask(*words, **more))
     one, other, more = (
         number_categories([counts_of({(f"{name} {i}", 0): 9 - i for i in range(count)})])
         for name, count in (("ñ", 3), ("z", 3), ("z", 4))
@@ -141,20 +135,14 @@ def test_a_graph_is_made_once_for_as_many_labels_and_anew_where_it_is_damaged(gr
     assert len(asked) == 5
 
 
-@pytest.mark.parametrize(
-    ("code", "message"), [(1, "could not make the vocabulary of labels: no such"), (0, "another way")]
-)
-def test_what_goes_wrong_in_the_other_process_is_told(code, message, monkeypatch):
-    def run(*_, cwd, **__):
-        folder = module.Path(cwd, "transform/transform_fn/assets")
+def test_numbers_of_another_order_are_refused(monkeypatch):
+    def ask(function, requests, *, doing):
+        folder = module.Path(requests[0]["folder"], "transform/transform_fn/assets")
         folder.mkdir(parents=True)
         (folder / "labels").write_text("B\nA\n")
-        return subprocess.CompletedProcess(
-            [], code, "", "first\nno such thing\nI0000 00:00:17 cuda_platform.cc:51] no device\n"
-        )
 
-    monkeypatch.setattr(processes.subprocess, "run", run)
-    with pytest.raises(DataError, match=message):
+    monkeypatch.setattr(module, "ask_tensorflow", ask)
+    with pytest.raises(DataError, match="another way"):
         make_graph(number_categories([counts_of({("A", 0): 2, ("B", 0): 1})]))
 
 
