@@ -23,10 +23,8 @@ def free_name(name: str, fields: pa.Schema, mark: str) -> str:
 def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:
     """Return the schema of the rotated vectors: that of the input with other vectors in `column`, then file and row.
 
-    Args:
-      fields: that are carried, in their order; the vectors come after them where they have no place among them.
-      numbers: of a rotated vector.
-      type_: of each.
+    `fields`: that are carried, in their order; the vectors come after them where they have no place among them.
+    `numbers`: of a rotated vector. `type_`: of each.
     """
     of = pa.field("element", type_, nullable=False)
     rotated = field(column, pa.list_(of, numbers), "Scores of the vector on the first components")

@@ -18,22 +18,14 @@ SPLIT_DOC = "train, validation or test; titles that are nearly the same have the
 
 
 def titles_schema(
-    dimensions: dict[str, int],
+    dimensions: dict[str, int],  # of every model's vectors, by the model's name
     *,
-    vector_type: pa.DataType | None = None,
-    model_text: bool = False,
-    tokens: bool = False,
-    kept: Sequence[pa.Field] = (),
+    vector_type: pa.DataType | None = None,  # float32 (by default) or float16
+    model_text: bool = False,  # with the column `model_text`
+    tokens: bool = False,  # with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`
+    kept: Sequence[pa.Field] = (),  # columns that are carried from the input, the last ones
 ) -> pa.Schema:
-    """Return the schema of the titles with one column of vectors for each model, in the order given.
-
-    Args:
-      dimensions: of every model's vectors, by the model's name.
-      vector_type: float32 (by default) or float16.
-      model_text: with the column `model_text`.
-      tokens: with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`.
-      kept: columns that are carried from the input, the last ones.
-    """
+    """Return the schema of the titles with one column of vectors for each model, in the order given."""
     of = pa.field("element", vector_type or pa.float32(), nullable=False)
     ids = pa.list_(pa.field("element", pa.int32(), nullable=False), TOKENS)
     counted = [

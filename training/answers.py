@@ -25,27 +25,16 @@ CELLS = 1 << 25  # logits that the temperature is chosen by
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a classifier says of the titles of a split, in the order of the run.
+    """What a classifier says of the titles of a split, in the order of the run."""
 
-    Attributes:
-      ids: int64.
-      labels: as the run has them, int32.
-      truth: the labels; a category without one has a number of its own after them, and no category -1.
-      top: (n, up to 5) int32 labels, the highest score first.
-      scores: of these, float32; under balance not their probabilities.
-      probabilities: of these, float32; None where they are not known.
-      languages: of each title, or None.
-      loss: mean cross-entropy of the titles that have a label.
-    """
-
-    ids: np.ndarray
-    labels: np.ndarray
-    truth: np.ndarray
-    top: np.ndarray
-    scores: np.ndarray
-    probabilities: np.ndarray | None
-    languages: np.ndarray
-    loss: float
+    ids: np.ndarray  # int64
+    labels: np.ndarray  # as the run has them, int32
+    truth: np.ndarray  # the labels; a category without one has a number of its own after them, and no category -1
+    top: np.ndarray  # (n, up to 5) int32 labels, the highest score first
+    scores: np.ndarray  # of these, float32; under balance not their probabilities
+    probabilities: np.ndarray | None  # of these, float32; None where they are not known
+    languages: np.ndarray  # of each title, or None
+    loss: float  # mean cross-entropy of the titles that have a label
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,10 +50,8 @@ def read_logits(
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
     """Yield batches of a split, the logits of their scores, and those of their probabilities: (n, classes) float32.
 
-    They differ by the logarithm of the categories' shares where the classifier is balanced.
-
-    Args:
-      language: only titles in it.
+    They differ by the logarithm of the categories' shares where the classifier is balanced. `language`: only titles in
+    it.
     """
     prior = source.prior()
     shift = prior if recipe.balance == "logits" else 0 * prior
@@ -108,8 +95,7 @@ def ask(
 ) -> Answers:
     """Return what a classifier says of a split, or of its titles in one language.
 
-    Args:
-      temperature: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
+    `temperature`: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     others: dict[str, int] = {}

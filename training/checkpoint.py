@@ -25,9 +25,8 @@ class Checkpoints:
     def save(self, name: str, variables: Sequence[Any], best: Sequence[Any] | None, known: Mapping[str, Any]) -> None:
         """Keep the state of a learner after an epoch.
 
-        Args:
-          best: variables of the best epoch where it is this one, else None.
-          known: what to know when it goes on: JSON values.
+        `best`: variables of the best epoch where it is this one, else None. `known`: what to know when it goes on: JSON
+        values.
         """
         if best is not None:
             self._write(f"{name}.{BEST}", best, {})

@@ -23,11 +23,7 @@ DIM = re.compile(r"dim(\d+)|(?<!\d)(50|128)(?!\d)")
 
 
 def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[str, dict[str, Any]]]:
-    """Return the trials of published experiments, and what else is known of each, by its name.
-
-    Raises:
-      DataError: a file cannot be read, or the two do not agree.
-    """
+    """Return the trials of published experiments, and what else is known of each; DataError where none can be read."""
     known = _read_metadata(metadata)
     models = {name: each["language_model"] for name, each in known.items()}
     wanted = ["experiment", "category", "prediction"]
@@ -94,18 +90,13 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
 
 def compare_trials(
     trials: Sequence[Trial],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],  # what is known of a trial, by its name: columns of schemas.training.TRIALS
     *,
     draws: int,
     seed: int,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int] | None = None,  # numbers of a vector, by the model's name
 ) -> dict[str, Any]:
-    """Return what the trials show: `trials`, `models`, `effects` (lists of rows) and `sentences`.
-
-    Args:
-      facts: what is known of a trial, by its name: columns of schemas.training.TRIALS.
-      dims: numbers of a vector, by the model's name.
-    """
+    """Return what the trials show: `trials`, `models`, `effects` (lists of rows) and `sentences`."""
     figures = np.array([trial.figure for trial in trials])
     titles = certainty.resample_titles(trials, draws, seed)
     models = {

@@ -50,10 +50,7 @@ def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
 def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
     """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
 
-    Args:
-      places: rows of `vectors`.
-      owners: as `find_features` gives them.
-      titles: how many there are.
+    `places`: rows of `vectors`. `owners`: as `find_features` gives them. `titles`: how many there are.
     """
     kinds = combine(vectors, places, owners, KINDS * titles)
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
@@ -141,21 +138,15 @@ class ByPhrases(Learner):
     """Trains `phrases`.
 
     Several members, each with vectors and a softmax of its own, learn from the same batches; the finished model has the
-    mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at
-    random in each step, so that it does not learn to rely on one of them.
-
-    Attributes:
-      model: titles in, logits out; up to date after `settle`.
+    mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at random
+    in each step, so that it does not learn to rely on one of them. `model`: titles in, logits out; up to date after
+    `settle`.
     """
 
     columns: Sequence[str] = ("title",)
 
     def __init__(self, train: Texts, recipe: Any, prior: np.ndarray):
-        """Build the model.
-
-        Args:
-          train: as `read_features` gives them.
-        """
+        """Build the model. `train`: as `read_features` gives them."""
         self.recipe, classes = recipe, len(prior)
         self.rows_an_epoch = len(train)
         self.steps = -(-len(train) // recipe.batch)

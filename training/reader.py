@@ -29,24 +29,17 @@ WINDOW_ROWS, WINDOW_BYTES = 16_384, 128 << 20
 class Reading:
     """Which rows are left out, and how the others are mixed, shared among readers, and read ahead.
 
-    Attributes:
-      drop_nulls: leave out rows in which one of the columns that are read is null. They are counted beforehand: by the
-        files' footers where one column alone has nulls, else by reading those that have.
-      window: rows that are mixed with each other; None for 16,384, or as many as take 128 MB.
-      reader: number of this one among `readers`, from 0.
-      readers: how many share the rows.
-      keep_last: False drops the last batch where it is short.
-      ahead: batches made ready by a thread while the caller works; 0 makes all when it is asked for.
-      threads: that decode row groups.
+    `drop_nulls`: leave out rows in which one of the columns that are read is null. They are counted beforehand: by the
+    files' footers where one column alone has nulls, else by reading those that have.
     """
 
     drop_nulls: bool = False
-    window: int | None = None
-    reader: int = 0
-    readers: int = 1
-    keep_last: bool = True
-    ahead: int = 4
-    threads: int = 2
+    window: int | None = None  # rows that are mixed with each other; None for 16,384, or as many as take 128 MB
+    reader: int = 0  # number of this one among `readers`, from 0
+    readers: int = 1  # how many share the rows
+    keep_last: bool = True  # False drops the last batch where it is short
+    ahead: int = 4  # batches made ready by a thread while the caller works; 0 makes all when it is asked for
+    threads: int = 2  # that decode row groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +65,13 @@ class Reader:
     the epoch, `window`, `reader` and `readers`, and on nothing else. Not shuffled, rows come as they stand.
 
     Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB, one of
-    crops of 224 by 224 pixels 128 MB.
+    crops of 224 by 224 pixels 128 MB. Raises RunError where a column is not there, has nulls or numbers that are not
+    finite where there may be none, or a file cannot be read.
 
     Attributes:
       rows: of the data set, for all readers: those of the split, without those that are dropped.
       own_rows: of this reader; those of two readers differ by at most one.
       batches: in an epoch of this reader.
-
-    Raises:
-      RunError: a column is not there, has nulls or numbers that are not finite where there may be none, or a file
-        cannot be read.
     """
 
     def __init__(
@@ -97,8 +87,7 @@ class Reader:
     ):
         """Count the rows of every row group that are to be read; nothing else is read yet.
 
-        Args:
-          split: only rows whose column `split` has this value. Row groups that hold none are never read.
+        `split`: only rows whose column `split` has this value. Row groups that hold none are never read.
         """
         reader, readers = reading.reader, reading.readers
         window = 1 if reading.window is None else reading.window
@@ -145,8 +134,7 @@ class Reader:
     def _count_rows(self, opened: pq.ParquetFile, group: int, *, parted: bool) -> int:
         """Return how many rows of a row group are read: by its footer where that says so.
 
-        Args:
-          parted: rows of other splits may be in it.
+        `parted`: rows of other splits may be in it.
         """
         about = opened.metadata.row_group(group)
         nulls = {}

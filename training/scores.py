@@ -18,11 +18,7 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def score(labels: np.ndarray, top: np.ndarray) -> dict[str, float]:
-    """Return accuracy, balanced accuracy and how often the label is among the first predictions.
-
-    Args:
-      top: (n, k) predicted classes, the most likely first.
-    """
+    """Return accuracy, balanced accuracy, and how often the label is in `top`, (n, k) classes, the likeliest first."""
     hit = top == labels[:, None]
     return {
         "accuracy": float(hit[:, 0].mean()),
@@ -45,10 +41,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the number that logits are divided by for the least mean cross-entropy, from 1/20 to 20.
 
     (Guo et al., On calibration of modern neural networks, 2017.) Found by golden section: the entropy is convex in the
-    inverse. Memory: the logits once more.
-
-    Args:
-      logits: (n, classes).
+    inverse. Memory: the logits once more. `logits`: (n, classes).
     """
     own = logits[np.arange(len(labels)), labels].astype(np.float64)
     most = logits.max(1, keepdims=True)
@@ -69,10 +62,7 @@ def rank_mistakes(labels: np.ndarray, predictions: np.ndarray, names: Sequence[s
     """Return the classes of the lowest recall and what they are taken for.
 
     The least recall comes first, of equals the most titles. Each is `category`, `titles`, `right`, and `taken_for`: up
-    to three [category, titles], the most frequent first.
-
-    Args:
-      names: of the classes.
+    to three [category, titles], the most frequent first. `names`: of the classes.
     """
     titles, right = count_right(labels, predictions, len(names))
     there = np.flatnonzero(titles)

@@ -30,8 +30,7 @@ NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of th
 def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, Any]:
     """Return the models of embeddings, by name, once their vectors are those of the run; {} where none is given.
 
-    Raises:
-      DataError: one cannot be loaded, or gives other vectors than the run.
+    Raises DataError where one cannot be loaded, or gives other vectors than the run.
     """
     if not folders:
         return {}
@@ -90,8 +89,7 @@ def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
 def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
 
-    Raises:
-      DataError: there are no tokens, no models, or they do not fit.
+    Raises DataError where there are no tokens, no models, or they do not fit.
     """
     if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
         raise DataError(
@@ -116,19 +114,16 @@ def write(
     learners: Mapping[str | None, "Learner"],
     recipe: Recipe,
     encoders: Mapping[str, Any],
-    temperatures: Mapping[str | None, float],
+    temperatures: Mapping[str | None, float],  # of the calibrated probabilities of each; none without
 ) -> str:
     """Write the SavedModel, and return what the user is told of it.
 
     Its signatures: `serving_default` takes `title`, strings (n,), and gives `label` (n,) int32 and `category` (n,)
     strings, and `labels`, `categories` and `scores` (n, up to 5), the highest score first, with `probabilities` where
     they are known; `with_language` takes `language` too; `features` gives what the Keras model of `phrases` takes;
-    `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That
-    graph stands in `assets.extra/transform`, where a SavedModel keeps what is its user's.
-
-    Args:
-      learners: that of all titles under None; those of a language, which its titles are given to, under its name.
-      temperatures: of the calibrated probabilities of each; none without.
+    `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That graph stands in
+    `assets.extra/transform`, where a SavedModel keeps what is its user's. `learners`: that of all titles under None;
+    those of a language, which its titles are given to, under its name.
     """
     if recipe.architecture != PHRASES and not encoders:
         return "not written: it needs the embedding; name it by --model NAME=DIR"

@@ -21,23 +21,15 @@ FLAGS = {"spanish": 1.0, "es": 1.0, "portuguese": 0.0, "pt": 0.0}  # of the lang
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitlesRun:
-    """A run, as a classifier sees it.
-
-    Attributes:
-      categories: in the order of their labels.
-      shares: of the training titles that each has, (classes,) float64.
-      embeddings: numbers of a vector, by the name of its column.
-      training_titles: how many there are to train on.
-      unlabeled: whether some titles of the training split have no label.
-    """
+    """A run, as a classifier sees it."""
 
     run: FinishedRun
     titles: Dataset
-    categories: list[str]
-    shares: np.ndarray
-    embeddings: dict[str, int]
-    training_titles: int
-    unlabeled: bool
+    categories: list[str]  # in the order of their labels
+    shares: np.ndarray  # of the training titles that each has, (classes,) float64
+    embeddings: dict[str, int]  # numbers of a vector, by the name of its column
+    training_titles: int  # how many there are to train on
+    unlabeled: bool  # whether some titles of the training split have no label
 
     def prior(self) -> np.ndarray:
         """Return the logarithm of the shares, float32."""
@@ -49,12 +41,7 @@ class TitlesRun:
 
 
 def open_source(folder: str) -> TitlesRun:
-    """Open a finished run of the titles job.
-
-    Raises:
-      RunError: it is none, or not what was written.
-      DataError: it has nothing to train on.
-    """
+    """Open a run of the titles job; raise RunError where it is none, DataError where it has nothing to train on."""
     run = open_run(folder, {"titles": TITLES, "labels": LABELS})
     titles, rows = run.datasets["titles"], run.read("labels", ["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
@@ -79,11 +66,7 @@ def open_source(folder: str) -> TitlesRun:
 
 
 def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[str]:
-    """Return the columns of vectors that are trained on: those asked for, or all.
-
-    Raises:
-      DataError: one is not there, or none at all.
-    """
+    """Return the columns of vectors that are trained on: those asked for, or all; raise DataError if there is none."""
     there = ", ".join(source.embeddings) or "none"
     for name in names or []:
         if name not in source.embeddings:
@@ -128,11 +111,7 @@ def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning
 
 
 def find_languages(source: TitlesRun) -> list[str]:
-    """Return the languages that training has titles of, sorted.
-
-    Raises:
-      DataError: there are fewer than two.
-    """
+    """Return the languages that training has titles of, sorted. Raises DataError where there are fewer than two."""
     found: set[str] = set()
     batch: Any
     for batch in source.read("train", [FLAG], shuffle=False, batch=1 << 16).epoch():

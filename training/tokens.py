@@ -21,21 +21,13 @@ TitleBatch = tuple[pa.Array, pa.Array, bool]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Tokenised titles.
+    """Tokenised titles."""
 
-    Attributes:
-      words: distinct tokens.
-      titles: the places in `words` of each title's tokens, lists of int32; a title has at least one.
-      labels: int32 places in `categories`, -1 where the category is unknown.
-      categories: names, sorted.
-      validation: whether a title is kept from training.
-    """
-
-    words: pa.StringArray
-    titles: pa.LargeListArray
-    labels: np.ndarray
-    categories: pa.StringArray
-    validation: np.ndarray
+    words: pa.StringArray  # distinct tokens
+    titles: pa.LargeListArray  # the places in `words` of each title's tokens, lists of int32; a title has at least one
+    labels: np.ndarray  # int32 places in `categories`, -1 where the category is unknown
+    categories: pa.StringArray  # names, sorted
+    validation: np.ndarray  # whether a title is kept from training
 
     def __len__(self) -> int:
         return len(self.titles)
@@ -48,15 +40,10 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Titles as rows of a table of vectors.
+    """Titles as rows of a table of vectors."""
 
-    Attributes:
-      rows: the rows of each title's tokens, lists of int32; there may be several lists for a title.
-      labels: int32 class of each title; anything where there are none.
-    """
-
-    rows: pa.LargeListArray
-    labels: np.ndarray
+    rows: pa.LargeListArray  # the rows of each title's tokens, lists of int32; there may be several lists for a title
+    labels: np.ndarray  # int32 class of each title; anything where there are none
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,8 +60,7 @@ class Texts:
 def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
     """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
 
-    Raises:
-      RunError: the run is not what was written.
+    Raises RunError where the run is not what was written.
     """
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
@@ -121,10 +107,7 @@ def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np
 
 
 def tokenize(batches: Iterable[TitleBatch], *, normalization: bool) -> Corpus:
-    """Return the tokenised titles of all batches.
-
-    Memory: twice four bytes a token while the words of all batches are brought together, then once.
-    """
+    """Return the tokenised titles of all batches. Memory: twice four bytes a token for a moment, then once."""
     nothing = pa.array([], pa.string()).dictionary_encode()
     tokens, labels, counts, validation = [nothing], [nothing], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     for titles, categories, kept in batches:

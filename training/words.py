@@ -55,30 +55,18 @@ class Rows:
 
 
 class Used(NamedTuple):
-    """What the vectors of some rows of the table are made of.
+    """What the vectors of some rows of the table are made of."""
 
-    Attributes:
-      rows: int32, distinct.
-      own: their own vectors.
-      pieces: int32 pieces of theirs, distinct.
-      of_pieces: the vectors of the pieces.
-      places: places in `pieces`, row after row.
-      owners: the place in `rows` for each of `places`.
-    """
-
-    rows: tf.Tensor
-    own: tf.Tensor
-    pieces: tf.Tensor
-    of_pieces: tf.Tensor
-    places: tf.Tensor
-    owners: tf.Tensor
+    rows: tf.Tensor  # int32, distinct
+    own: tf.Tensor  # their own vectors
+    pieces: tf.Tensor  # int32 pieces of theirs, distinct
+    of_pieces: tf.Tensor  # the vectors of the pieces
+    places: tf.Tensor  # places in `pieces`, row after row
+    owners: tf.Tensor  # the place in `rows` for each of `places`
 
 
 class Words:
-    """A vector for each row of the table: its own, plus the mean of those of its pieces.
-
-    Pieces are for training only; `table` adds them up.
-    """
+    """A vector for each row of the table: its own, plus, while it is trained, the mean of those of its pieces."""
 
     def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], options: GrowthOptions):
         places, ends, count = pieces
@@ -278,11 +266,7 @@ def _first(logits: tf.Tensor) -> tf.Tensor:
 def train_vectors(
     model: ByCategory | ByNeighbours, validation: Texts, report: Callable[[int, int, float], None]
 ) -> list[dict[str, float]]:
-    """Train for all epochs and return the figures of each.
-
-    Args:
-      report: called with the steps done, the steps in all, and the mean loss of the epoch so far.
-    """
+    """Train for all epochs; return the figures of each. `report` gets steps done, all steps, and the loss so far."""
     history, epochs = [], model.options.epochs
     for epoch in range(epochs):
         losses: list[float] = []

@@ -110,11 +110,8 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
 def plan_training(work: Work, *, remedy: str, **facts: Any) -> Plan:
     """Return the plan of a training.
 
-    Args:
-      work: takes the run, the folder of its views and its progress; returns the files that it staged beside the views,
-        what it counted, and the lines of its summary.
-      remedy: what takes less memory.
-      facts: what else a plan has.
+    `work`: takes the run, the folder of its views and its progress; returns the files that it staged beside the views,
+    what it counted, and the lines of its summary. `remedy`: what takes less memory. `facts`: what else a plan has.
     """
     from molino.training.progress import Progress
 
@@ -134,11 +131,7 @@ def _stage(run: "Run", *, work: Work, remedy: str, progress: "Progress") -> Stag
 
 @contextlib.contextmanager
 def training_errors(output: str, remedy: str) -> Iterator[None]:
-    """Say in one line what stops a training inside the block.
-
-    Args:
-      remedy: what takes less memory.
-    """
+    """Say in one line what stops a training inside the block. `remedy`: what takes less memory."""
     from molino.transforms.files import storage
 
     try:

@@ -117,11 +117,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Pl
 
 
 def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions") -> Iterator["TitleBatch"]:
-    """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
-
-    Raises:
-      DataError: a row cannot be read.
-    """
+    """Yield titles that are not empty, and whether they are to measure by; a row that cannot be read is a DataError."""
     import pyarrow.compute as pc
 
     from molino.training.tokens import split_off

@@ -46,17 +46,12 @@ SERVING = "serving"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained, and on what.
-
-    Attributes:
-      embeddings: columns of vectors; none for phrases.
-      models: local folders of the embeddings' models, by name, where they are given.
-    """
+    """What is trained, and on what."""
 
     source: "TitlesRun"
     recipe: Recipe
-    embeddings: Sequence[str]
-    models: Mapping[str, str]
+    embeddings: Sequence[str]  # columns of vectors; none for phrases
+    models: Mapping[str, str]  # local folders of the embeddings' models, by name, where they are given
     backend: str
     per_language: bool
     calibrate: bool

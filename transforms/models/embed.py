@@ -43,37 +43,24 @@ ModelOutput = tuple[str, str]  # a model's digest, and which of its outputs
 class Model(model_files.PlannedFiles):
     """A model as planned: small, and the same for every worker.
 
-    Attributes:
-      name: what the user calls it.
-      path: local folder: of the table's files, or of the SavedModel.
-      bytes: size of the SavedModel.
-      dim: length of a vector.
-      kind: "table" when the compiled path is used, "generic" when TensorFlow calls the model.
-      reason: why the generic path; "" for a table.
-      exact: the vectors are bit for bit the model's own.
-      strip_punctuation, keep_empty: how a table's model splits titles.
-      vocabulary: tokens of a table.
-      buckets: rows for all other tokens.
-      suspects: what its graph can do besides computing, taken on trust.
-      output: which of several outputs, as the user named it; "" for the only one.
-      grown_on: what it was grown on, see `model_files.grown_on`.
-      finite: whether its vectors are finite whatever the title: known of tables alone.
+    `path`: local folder: of the table's files, or of the SavedModel. `strip_punctuation`, `keep_empty`: how a table's
+    model splits titles.
     """
 
-    name: str
-    bytes: int
-    dim: int
-    kind: str
-    reason: str = ""
-    exact: bool = True
+    name: str  # what the user calls it
+    bytes: int  # size of the SavedModel
+    dim: int  # length of a vector
+    kind: str  # "table" when the compiled path is used, "generic" when TensorFlow calls the model
+    reason: str = ""  # why the generic path; "" for a table
+    exact: bool = True  # the vectors are bit for bit the model's own
     strip_punctuation: bool = False
     keep_empty: bool = False
-    vocabulary: int = 0
-    buckets: int = 0
-    suspects: tuple[str, ...] = ()
-    output: str = ""
-    grown_on: str = ""
-    finite: bool = False
+    vocabulary: int = 0  # tokens of a table
+    buckets: int = 0  # rows for all other tokens
+    suspects: tuple[str, ...] = ()  # what its graph can do besides computing, taken on trust
+    output: str = ""  # which of several outputs, as the user named it; "" for the only one
+    grown_on: str = ""  # what it was grown on, see `model_files.grown_on`
+    finite: bool = False  # whether its vectors are finite whatever the title: known of tables alone
 
     def sent_name(self) -> str:
         """Return the name under which the files are sent: the cache's own for those of a table."""
@@ -96,7 +83,9 @@ def plan_models(
 ) -> list[Model]:
     """Find models, check them, and choose how to embed with each; return them in their order.
 
-    Call it before the pipeline; it may take a minute. TensorFlow is started once for all.
+    Call it before the pipeline; it may take a minute. TensorFlow is started once for all. Raises OptionError where
+    `sha256` has none, or one of no model, DataError where a model is not there, is another one, cannot be loaded, or is
+    not to be trusted.
 
     Args:
       locations: by the model's name, for messages and the output's column: folder of a SavedModel, archive of one, or
@@ -104,10 +93,6 @@ def plan_models(
       sha256: digests that models must have, by their names.
       trust: take a model whose operations can touch files or the network.
       exact: bit-equality with the model, or the model itself.
-
-    Raises:
-      OptionError: `sha256` has none, or one of no model.
-      DataError: a model is not there, is another one, cannot be loaded, or is not to be trusted.
     """
     pinned = sha256 or {}
     for name in pinned:
@@ -244,18 +229,12 @@ def _unwrap(answers: Sequence[dict[str, Any]]) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How much of some titles a table's vocabulary knows.
-
-    Attributes:
-      titles, tokens: how many there are; a title without tokens has one, the empty token.
-      unknown: how many tokens are not in the vocabulary.
-      words: how often each unknown token occurs.
-    """
+    """How much of some titles a table's vocabulary knows; a title without tokens has one, the empty token."""
 
     titles: int = 0
     tokens: int = 0
-    unknown: int = 0
-    words: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown: int = 0  # how many tokens are not in the vocabulary
+    words: Mapping[str, int] = dataclasses.field(default_factory=dict)  # how often each unknown token occurs
 
 
 class Embedder:
@@ -298,20 +277,13 @@ class Embedder:
     def token_ids(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """Return (rows of the table, offsets): title i has `rows[offsets[i] : offsets[i + 1]]`, int32 and int64.
 
-        Rows from `model.vocabulary` on are buckets of unknown tokens.
-
-        Raises:
-          TypeError: the model is no table.
+        Rows from `model.vocabulary` on are buckets of unknown tokens. Raises TypeError where the model is no table.
         """
         _, _, offsets, rows = self._find(titles)
         return rows, offsets
 
     def coverage(self, titles: pa.Array) -> Coverage:
-        """Return how many tokens the vocabulary knows, and the others.
-
-        Raises:
-          TypeError: the model is no table.
-        """
+        """Return how many tokens the vocabulary knows, and the others. Raises TypeError where the model is no table."""
         text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
@@ -355,9 +327,7 @@ def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarr
 def open_embedder(model: Model) -> Embedder:
     """Return this process's embedder of a model, opened at the first call.
 
-    A table is mapped: its memory is shared by all threads and processes of the machine.
-
-    Raises:
-      DataError: the model's files are not on this machine, were changed, or cannot be loaded.
+    A table is mapped: its memory is shared by all threads and processes of the machine. Raises DataError where the
+    model's files are not on this machine, were changed, or cannot be loaded.
     """
     return model_files.open_once(model, Embedder)

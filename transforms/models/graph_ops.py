@@ -23,9 +23,7 @@ def find_suspects(saved_model: Any) -> list[str]:
 
     Looks at every node of every function that the loader can call. What only writes a checkpoint is not among them: it
     runs when somebody saves the model. A file name of an asset that leaves the model's folder is named too.
-
-    Args:
-      saved_model: a `saved_model_pb2.SavedModel`.
+    `saved_model`: a `saved_model_pb2.SavedModel`.
     """
     found: set[str] = set()
     metas = saved_model.meta_graphs

@@ -29,19 +29,12 @@ MAX_DEPTH = 3  # of folders that a model is looked for in: / is a folder too
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedFiles:
-    """The files of a model as planned: small, and the same for every worker.
+    """The files of a model as planned: small, and the same for every worker."""
 
-    Attributes:
-      location: where the user said that they are.
-      path: their local folder.
-      digest: sha256 of the SavedModel; see `digest_model`.
-      sent: where workers on other machines find the files of `path`.
-    """
-
-    location: str
-    path: str
-    digest: str
-    sent: str = ""
+    location: str  # where the user said that they are
+    path: str  # their local folder
+    digest: str  # sha256 of the SavedModel; see `digest_model`
+    sent: str = ""  # where workers on other machines find the files of `path`
 
     def sent_name(self) -> str:
         """Return the name under which the files are sent."""
@@ -74,11 +67,7 @@ def open_once(model: Planned, load: Callable[[Planned], Any]) -> Any:
 
 
 def model_cache(*names: str) -> str:
-    """Return a folder of the cache, which is not made here.
-
-    Raises:
-      DataError: there is no place for a cache.
-    """
+    """Return a folder of the cache, which is not made here. Raises DataError where there is no place for a cache."""
     folder = caches.cache_folder(*names)
     if folder is None:
         raise DataError(
@@ -110,9 +99,8 @@ def find_model(location: str) -> str:
     """Return the local folder that holds a model's saved_model.pb; an archive is unpacked into the cache, once.
 
     A folder or an archive on another file system, such as gs://, is copied into the cache, once for each state of it.
-
-    Raises:
-      DataError: there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out of itself.
+    Raises DataError where there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out
+    of itself.
     """
     if not storage.is_local(location):
         return find_model(_bring(location.rstrip("/")))
@@ -135,10 +123,8 @@ def find_model(location: str) -> str:
 def check_run(output: str, below: str = "") -> None:
     """Raise DataError where an output has a manifest, and its models are not those that the manifest lists.
 
-    A model without one is of another program, or of a version of this one that wrote none.
-
-    Args:
-      below: how the paths begin of the files that count.
+    A model without one is of another program, or of a version of this one that wrote none. `below`: how the paths begin
+    of the files that count.
     """
     data = storage.see(storage.join(output, MANIFEST)).data
     manifest = parse_manifest(output, data)
@@ -197,12 +183,7 @@ def grown_on(folder: str) -> str:
 
 
 def check_digest(name: str, digest: str, pinned: str | None) -> None:
-    """Compare a model's digest with the one that the user pinned.
-
-    Raises:
-      OptionError: that is no sha256.
-      DataError: they differ.
-    """
+    """Raise DataError where a model's digest is not the one that was pinned, OptionError where that is no sha256."""
     if pinned is None:
         return
     pinned = pinned.strip().lower()

@@ -458,8 +458,7 @@ class TokenTable:
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
 
-        Args:
-          text, tokens: as `split` returns them; `PADDING` bytes follow the last token.
+        `text`, `tokens`: as `split` returns them; `PADDING` bytes follow the last token.
         """
         rows = np.empty(len(tokens) - 1, np.int32)
         _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)
@@ -473,10 +472,8 @@ class TokenTable:
 def write_table(folder: str, words: pa.Array, vectors: np.ndarray, *, buckets: int, punctuation: np.ndarray) -> None:
     """Write the files of a `TokenTable`: the vectors at 64-byte boundaries, and the vocabulary as a hash table.
 
-    Args:
-      words: distinct strings or binaries.
-      vectors: `(len(words) + buckets, dim) float32`.
-      punctuation: `(CODE_POINTS,) uint8`, 1 for what a model removes that removes punctuation.
+    `words`: distinct strings or binaries. `vectors`: `(len(words) + buckets, dim) float32`. `punctuation`:
+    `(CODE_POINTS,) uint8`, 1 for what a model removes that removes punctuation.
     """
     rows, dim = vectors.shape
     data, offsets = _padded(*buffers(words))

@@ -220,22 +220,14 @@ class CountNames(beam.PTransform):
 
     Input: shards of people with curp, names, sex and age. Output: one NameTables.
     Memory: the distinct names of one of `partitions` per worker thread; at the end the names of the tables.
-
-    Attributes:
-      conflicts: shards of pairs of rows of one person that differ; evidence for repairs.
-      min_count: names of fewer people are left out.
-      junk: values that are no names.
-      repair: make the tables with repaired spellings too.
-      partitions: how many parts the distinct names are reduced in.
-      spill: see `PartitionRows`.
     """
 
-    conflicts: beam.PCollection
-    min_count: int
-    junk: Sequence[str]
-    repair: bool
-    partitions: int
-    spill: str | None
+    conflicts: beam.PCollection  # shards of pairs of rows of one person that differ; evidence for repairs
+    min_count: int  # names of fewer people are left out
+    junk: Sequence[str]  # values that are no names
+    repair: bool  # make the tables with repaired spellings too
+    partitions: int  # how many parts the distinct names are reduced in
+    spill: str | None  # see `PartitionRows`
 
     def expand(self, people: beam.PCollection) -> beam.PCollection:
         counts = people | "Count" >> beam.Map(_count_shard, functools.partial(count_names, evidence=self.repair))

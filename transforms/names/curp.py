@@ -184,9 +184,8 @@ def _number(m: np.ndarray, place: int) -> np.ndarray:
 def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[dict[str, pa.Array], Counter[str]]:
     """Return sex (string), birth_year and age (int16) of every CURP, null where unknown, and counts of the nulls.
 
-    Args:
-      reference_year: the year in which ages are wanted.
-      century: take the century from character 17 (a letter: 2000 or later); else everyone was born in the 1900s.
+    `reference_year`: the year in which ages are wanted. `century`: take the century from character 17 (a letter: 2000
+    or later); else everyone was born in the 1900s.
     """
     m = curp_matrix(curps)
     man, woman = m[:, 10] == ord("H"), m[:, 10] == ord("M")
@@ -272,13 +271,11 @@ class VerifiedRows(NamedTuple):
 def verify_curps(
     batch: pa.RecordBatch, *, reject_invalid: bool = False, missing: str = "one", mask: bool = False
 ) -> Iterator[object]:
-    """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
+    r"""Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
 
-    Args:
-      reject_invalid: send rows whose CURP has a wrong form or check digit to the rejects.
-      missing: what becomes of rows whose CURP tells of nobody. `one`: they are rows as any; `each`: they go to
-        `missing`, for `key_missing`; `reject`: they go to the rejects.
-      mask: write [CURP] for CURPs that stand in other columns.
+    `reject_invalid` rejects rows whose CURP has a wrong form or check digit. `missing` is what becomes of rows whose
+    CURP tells of nobody: `one`, they are rows as any; `each`, they go to `missing`, for `key_missing`; `reject`, they
+    are rejected. `mask` writes [CURP] for CURPs that stand in other columns.
     """
     curps, changed = normalize_curp(batch["curp"])
     if changed:

@@ -41,9 +41,7 @@ class DescribedPeople(NamedTuple):
 def describe_people(shard: Shard, *, reference_year: int, century: bool) -> Iterator[object]:
     """Yield counters, then the shard with sex, birth_year and age, read from `curp`; nulls are counted by reason.
 
-    Args:
-      reference_year: ages are as of this year.
-      century: take the century of birth from character 17 of the CURP.
+    `reference_year`: ages are as of this year. `century`: take the century of birth from character 17 of the CURP.
     """
     described = []
     for batch in shard[1]:

@@ -86,10 +86,8 @@ def curp_evidence(
 def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
     """Return (name, people), sorted: how many pairs hold a name with Ñ and, as `name`, the same name without its Ñ.
 
-    Pairs of any other kind do not count: equal names, different names, two spellings without the Ñ.
-
-    Args:
-      kept, dropped: aligned; two spellings found with one CURP, each pair once.
+    Pairs of any other kind do not count: equal names, different names, two spellings without the Ñ. `kept`, `dropped`:
+    aligned; two spellings found with one CURP, each pair once.
 
     >>> same_person_counts(pa.array(["MUÑOZ", "MU!OZ", "PEREZ"]), pa.array(["MUNOZ", "MUÑOZ", "LOPEZ"])).to_pylist()
     [{'name': 'MU!OZ', 'people': 1}, {'name': 'MUNOZ', 'people': 1}]
@@ -107,12 +105,9 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
 
     Rows are sorted by `repaired_people` (most first), `repaired`, `written`. Each depends only on the names of one
     skeleton, so any partition that keeps a skeleton together gives the same rows. No `repaired` is also a `written`.
-
-    Args:
-      counts: a row per distinct name, no nulls: `name`, and as int64 `a` and `b` (who add up to the people who bear
-        it: as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`.
-      kind: apellido or nombre.
-      min_count: people who must bear the name with Ñ before anything is compared with it.
+    `counts`: a row per distinct name, no nulls: `name`, and as int64 `a` and `b` (who add up to the people who bear it:
+    as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`. `kind`:
+    apellido or nombre. `min_count`: people who must bear the name with Ñ before anything is compared with it.
 
     >>> columns = ["name", "a", "b", "curp_x", "curp_n", "same_person"]
     >>> rows = [("MUÑOZ", 7, 9, 0, 0, 0), ("MU!OZ", 3, 1, 0, 0, 0), ("MUNOZ", 4, 5, 8, 0, 0)]
@@ -150,11 +145,8 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
 def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:
     """Return the counts with each merged name under its repaired one, sorted by name.
 
-    Schema as `counts`; the total of every column is conserved.
-
-    Args:
-      counts: `name`, and int64 columns that add up over people.
-      repairs: rows of REPAIRS, all of the kind of name that `counts` holds.
+    Schema as `counts`; the total of every column is conserved. `counts`: `name`, and int64 columns that add up over
+    people. `repairs`: rows of REPAIRS, all of the kind of name that `counts` holds.
 
     >>> repairs = pa.table({"written": ["MU!OZ"], "repaired": ["MUÑOZ"], "merged": [True]})
     >>> apply_repairs(pa.table({"name": ["MU!OZ", "MUÑOZ"], "a": [3, 7], "b": [1, 9]}), repairs).to_pylist()

@@ -72,19 +72,15 @@ def names_report(
     apellidos: pa.Table,
     hombres: pa.Table,
     mujeres: pa.Table,
-    births: pa.Table,
-    repairs: pa.Table | None,
+    births: pa.Table,  # birth_year and age (int16), sex (H, M), all nullable, and people; one row per combination
+    repairs: pa.Table | None,  # schemas.names.REPAIRS, or None when the job ran without them
     facts: RunFacts,
 ) -> str:
     """Return the report of a run as one HTML page.
 
     The bytes depend on the arguments only, and not on the order of a table's rows or of a mapping's keys. No CURP is
     shown, not even one that stands where a name, a path or an option should; an option named like a key is masked.
-
-    Args:
-      apellidos, hombres, mujeres: schemas.names.APELLIDOS, and NOMBRES of men and of women.
-      births: birth_year and age (int16), sex (H, M), all nullable, and people; one row per combination.
-      repairs: schemas.names.REPAIRS, or None when the job ran without them.
+    `apellidos`, `hombres`, `mujeres`: schemas.names.APELLIDOS, and NOMBRES of men and of women.
     """
     known = facts.options.get("reference_year")
     year = f"in {known}" if known else "in the reference year"
@@ -127,11 +123,7 @@ def write_tables(
 ) -> Iterator[StagedFile | Mapping[str, int]]:
     """Stage every table, its CSV, and the report; nothing but the data and the options goes into them.
 
-    Args:
-      births: BIRTHS, of everyone.
-
-    Raises:
-      DataError: the tables do not count everyone.
+    `births`: BIRTHS, of everyone. Raises DataError where the tables do not count everyone.
     """
     counted = {"tables of names": tables.people, "table of births": pc.sum(births["people"]).as_py() or 0}
     for name, people in counted.items():

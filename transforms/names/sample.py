@@ -192,17 +192,12 @@ def _distinct_dates(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _People:
-    """Distinct people, each with a value in every array.
-
-    Attributes:
-      names: first and second surname and given name, as they truly are, but for a second surname that is none.
-      written: the same as the first post has them.
-    """
+    """Distinct people, each with a value in every array."""
 
     rfc: pa.Array
     curp: pa.Array
-    names: list[pa.Array]
-    written: list[pa.Array]
+    names: list[pa.Array]  # as they truly are: first and second surname, which may be junk, and given name
+    written: list[pa.Array]  # the same as the first post has them
 
     def lines(self, who: np.ndarray, names: Sequence[pa.Array], rests: pa.Array, rng: np.random.Generator) -> pa.Array:
         """Return one line, with its end, for each post: of the person `who`, under `names`."""
@@ -308,12 +303,10 @@ def sample_names(
 ) -> dict[str, Any]:
     """Write a made-up payroll of `rows` rows to `path`, or to `files` files named after it; return what it holds.
 
-    The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their
-    names when all are complete, in place of what had those names; until then they are hidden files beside them. Takes
-    about 3 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
-
-    Args:
-      hostile: also write rows that a job has to reject, in the middle and at the end of each file.
+    The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their names
+    when all are complete, in place of what had those names; until then they are hidden files beside them. Takes about 3
+    seconds for each million rows, and 400 to 700 MB. At most about a billion rows. `hostile`: also write rows that a
+    job has to reject, in the middle and at the end of each file.
 
     Returns:
       rows: without header and hostile rows; rows = people + duplicates.

@@ -125,10 +125,8 @@ def raster(
 ) -> np.ndarray:
     """Return the square picture that `draw(axes)` makes, as (h, w, 3) uint8, in matplotlib's plainest style.
 
-    Args:
-      inches, dots: of a side, and dots in an inch.
-      background: what another call returned, under it; then the axes are not drawn again.
-      title: above the axes.
+    `inches`, `dots`: of a side, and dots in an inch. `background`: what another call returned, under it; then the axes
+    are not drawn again. `title`: above the axes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -164,10 +162,7 @@ def line_plot(
     log: bool = False,
     years: bool = False,
 ) -> Plot:
-    """Return a plot of lines, on two logarithmic axes if `log`; an empty series is left out.
-
-    `years` writes the horizontal axis as years, 1985 and not 2k.
-    """
+    """Return a plot of lines but for empty ones; `log`: both axes are logarithmic; `years`: it writes 1985, not 2k."""
     kept = [one for one in series if len(one.x)]
 
     def draw(axes: Any) -> None:
@@ -228,11 +223,7 @@ def rank_series(label: str, values: np.ndarray) -> Series:
 def histogram(
     values: np.ndarray, counts: np.ndarray | None = None, *, x_label: str, y_label: str, caption: str, alt: str
 ) -> Plot:
-    """Return a plot of how many finite values lie in each of the bins that `bin_edges` chooses.
-
-    Args:
-      counts: how often each value is there; once by default.
-    """
+    """Return a plot of how many finite values, each there once or `counts` times, lie in the bins of `bin_edges`."""
     weights = np.ones(len(values), np.int64) if counts is None else counts
     kept = np.isfinite(values) & (weights > 0)
     values, weights = values[kept], weights[kept]

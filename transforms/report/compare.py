@@ -12,9 +12,8 @@ FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimens
 def compare_report(comparison: Mapping[str, Any]) -> str:
     """Return a comparison as one HTML page; its bytes depend on the argument only.
 
-    Args:
-      comparison: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws` and
-        `own_titles`.
+    `comparison`: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws` and
+    `own_titles`.
     """
     best = comparison["models"][0]
     summary = [

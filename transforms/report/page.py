@@ -36,22 +36,14 @@ Cell = str | int | float | Term | None
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that map headings to cells, and a caption; without rows it says that there is no data.
+    """Rows that map headings to cells, and a caption; without rows it says that there is no data."""
 
-    Attributes:
-      rows: all with the same headings, in one order.
-      floats: how numbers that are not whole are written, as a format specification.
-      shares: headings of parts of a whole: 0.1234 is written as 12.34%.
-      bar: heading whose cells also show a bar, as long as their part of the column's largest value; or "".
-      wide: whether it takes the page's width.
-    """
-
-    rows: Sequence[Mapping[str, Cell]]
+    rows: Sequence[Mapping[str, Cell]]  # all with the same headings, in one order
     caption: str
-    floats: str = ",.1f"
-    shares: Sequence[str] = ()
-    bar: str = ""
-    wide: bool = False
+    floats: str = ",.1f"  # how numbers that are not whole are written, as a format specification
+    shares: Sequence[str] = ()  # headings of parts of a whole: 0.1234 is written as 12.34%
+    bar: str = ""  # heading whose cells also show a bar, as long as their part of the column's largest value; or ""
+    wide: bool = False  # whether it takes the page's width
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -79,19 +71,12 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A small photograph of a gallery.
+    """A small photograph of a gallery."""
 
-    Attributes:
-      jpeg: its bytes; empty where there is none to show.
-      title: what it is of; also its text where it cannot be seen.
-      note: a line under the title.
-      mark: a word in the corner, for what is unusual; or "".
-    """
-
-    jpeg: bytes
-    title: str
-    note: str
-    mark: str = ""
+    jpeg: bytes  # its bytes; empty where there is none to show
+    title: str  # what it is of; also its text where it cannot be seen
+    note: str  # a line under the title
+    mark: str = ""  # a word in the corner, for what is unusual; or ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +84,8 @@ class Gallery:
     """Pictures side by side, over the page's width; a browser decodes those that come into sight.
 
     A reader sorts and filters them without a script, where there is anything to choose: styles show and order them.
-
-    Attributes:
-      filters: heading, what can be chosen, and the place therein of every picture's own value.
-      orders: what the pictures can be sorted by, and the place of each; the first holds until another is chosen.
+    `filters`: heading, what can be chosen, and the place therein of every picture's own value. `orders`: what the
+    pictures can be sorted by, and the place of each; the first holds until another is chosen.
     """
 
     pictures: Sequence[Picture]
@@ -225,27 +208,20 @@ def _template() -> jinja2.Template:
 
 
 def page(
-    title: str,
+    title: str,  # of the document, and its first heading
     *,
-    subtitle: Sequence[str] = (),
-    summary: Sequence[tuple[str, str]] = (),
-    sections: Sequence[Section] = (),
-    warnings: Sequence[str] = (),
+    subtitle: Sequence[str] = (),  # lines under it: what the page shows, and of what data
+    summary: Sequence[tuple[str, str]] = (),  # (label, figure) pairs, shown large
+    sections: Sequence[Section] = (),  # the page's parts, in order
+    warnings: Sequence[str] = (),  # shown before anything else
     links: Sequence[tuple[str, str]] = (),
     redact: Callable[[str], str] = str,
 ) -> str:
     """Return a whole HTML page; every text may be a stranger's.
 
-    No script and no remote reference, by content and by policy; for a screen, a phone or paper.
-
-    Args:
-      title: of the document, and its first heading.
-      subtitle: lines under it: what the page shows, and of what data.
-      summary: (label, figure) pairs, shown large.
-      sections: the page's parts, in order.
-      warnings: shown before anything else.
-      links: (text, name) of other pages of the same report; a name is relative to this page, "" is this page itself.
-      redact: last word on every text before it is escaped; hides what must not be published.
+    No script and no remote reference, by content and by policy; for a screen, a phone or paper. `links`: (text, name)
+    of other pages of the same report; a name is relative to this page, "" is this page itself. `redact`: last word on
+    every text before it is escaped; hides what must not be published.
     """
     return _template().render(
         title=title,

@@ -26,20 +26,16 @@ DERIVED = {
 class JobTerms:
     """What the words of a job's runs mean.
 
-    Attributes:
-      counters, reasons: what each counts or means, as the job's module of schemas/ has it.
-      noun: what is read, in the plural.
-      outputs: what the same inputs and options give again.
-      apart: counters that are no part of what is read.
-      flags: how an option is written on the command line, by its name in the manifest, where that is not the same; ""
-        where it is shown elsewhere.
+    `counters`, `reasons`: what each counts or means, as the job's module of schemas/ has it. `flags`: how an option is
+    written on the command line, by its name in the manifest, where that is not the same; "" where it is shown
+    elsewhere.
     """
 
     counters: Mapping[str, str]
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    noun: str = "rows"
-    outputs: str = "rows"
-    apart: Sequence[str] = ()
+    noun: str = "rows"  # what is read, in the plural
+    outputs: str = "rows"  # what the same inputs and options give again
+    apart: Sequence[str] = ()  # counters that are no part of what is read
     flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -47,21 +43,16 @@ class JobTerms:
 class RunFacts:
     """What a report says of its run, whatever the job.
 
-    Attributes:
-      terms: of the job.
-      balance: a counter, and those that add up to it.
-      counters: totals by name; `rejects.REASON` splits `rejects`. Any may be absent.
-      options, inputs: as the manifest has them; an option named like a key is masked.
-      warnings: shown on top.
-      expected: `rows` that were reckoned with before the run, and `datasets`, those of each; or nothing.
+    `options`, `inputs`: as the manifest has them; an option named like a key is masked. `expected`: `rows` that were
+    reckoned with before the run, and `datasets`, those of each; or nothing.
     """
 
-    terms: JobTerms
-    balance: tuple[str, Sequence[str]]
-    counters: Mapping[str, int]
+    terms: JobTerms  # of the job
+    balance: tuple[str, Sequence[str]]  # a counter, and those that add up to it
+    counters: Mapping[str, int]  # totals by name; `rejects.REASON` splits `rejects`. Any may be absent
     options: Mapping[str, Any]
     inputs: Sequence[Mapping[str, Any]] = ()
-    warnings: Sequence[DataWarning] = ()
+    warnings: Sequence[DataWarning] = ()  # shown on top
     expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod

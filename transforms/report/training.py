@@ -12,11 +12,7 @@ OF_PHRASES = ("dim", "members", "leave_out", "min_count")
 
 
 def training_report(figures: Mapping[str, Any]) -> str:
-    """Return what a training came to as one HTML page.
-
-    Args:
-      figures: what stands in metrics.json: see docs/training.md.
-    """
+    """Return what a training came to as one HTML page. `figures`: what stands in metrics.json: see docs/training.md."""
     test = figures["test"]
     summary = [
         ("balanced accuracy, test", f"{test['balanced_accuracy']:.4f}"),

@@ -24,10 +24,8 @@ NODES = 512  # at a time: their weights and sums stay in the first-level cache
 def margins(x, y, w, b, v, c, out):
     """Write the second logit less the first of every point to `out`.
 
-    Args:
-      x, y, out: (n,) float32.
-      w, b: (2, h) and (h,) float32, into the hidden layer.
-      v, c: (h, 2) and (2,) float32, out of it.
+    `x`, `y`, `out`: (n,) float32. `w`, `b`: (2, h) and (h,) float32, into the hidden layer. `v`, `c`: (h, 2) and (2,)
+    float32, out of it.
     """
     out[:] = c[1] - c[0]
     h = b.size
@@ -63,11 +61,8 @@ def _add_sums(x, y, d, s, nodes):
     """Set the sums over the points of every node of a block.
 
     One array holds all that belongs to nodes, so that the compiler can see that nothing overlaps, and uses vectors.
-
-    Args:
-      x, y, d: (n,) float32.
-      s: (6 * NODES,) float32: w of x, w of y, b, then the sums of g, g*x and g*y, each NODES long.
-      nodes: of the block.
+    `x`, `y`, `d`: (n,) float32. `s`: (6 * NODES,) float32: w of x, w of y, b, then the sums of g, g*x and g*y, each
+    NODES long. `nodes`: of the block.
     """
     n = x.size
     s[3 * NODES :] = ZERO

@@ -59,11 +59,7 @@ def write_shapes_report(files: Sequence[StagedFile], counters: Mapping[str, int]
 
 
 def shapes_report(cards: pa.Table, facts: RunFacts) -> str:
-    """Return the page. Its bytes depend on the arguments only.
-
-    Args:
-      cards: `run_network.CARDS` without `seconds`, of every network, in the order of the sweep.
-    """
+    """Return the page of CARDS without `seconds`, in the order of the sweep; its bytes depend on the arguments only."""
     runs = cards.to_pylist()
     growth = (
         "Accuracy on the test points. Lines: the mean over the seeds of the best networks of that size; bands: from "

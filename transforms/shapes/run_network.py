@@ -53,10 +53,7 @@ def title_of(network: Network, accuracy: float) -> str:
 
 
 def plot_name(number: int, network: Network) -> str:
-    """Return the path of a network's picture in the output.
-
-    Number and problem are enough to find it, and are safe in any file system.
-    """
+    """Return the path of a network's picture: number and problem find it, and are safe in any file system."""
     return f"plots/{number:05d}-{network.problem.name}-{'-'.join(map(str, network.hidden))[:60]}.jpg"
 
 

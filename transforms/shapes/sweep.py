@@ -55,8 +55,7 @@ SWEEPS = {"default": DEFAULT, "study": STUDY}
 def read_sweep(name: str) -> list[Block]:
     """Return the blocks of a built-in sweep, or of a YAML file on any file system.
 
-    Raises:
-      DataError: there is no such file, or it is no sweep; says which block and value, and what would do.
+    Raises DataError where there is no such file, or it is no sweep; says which block and value, and what would do.
     """
     if name in SWEEPS:
         return parse_sweep(SWEEPS[name], name)
@@ -97,11 +96,7 @@ def _load(data: bytes) -> Any:
 
 
 def parse_sweep(blocks: Any, name: str) -> list[Block]:
-    """Return blocks with a list for every parameter.
-
-    Raises:
-      DataError: the same as `read_sweep`.
-    """
+    """Return blocks with a list for every parameter; raise DataError as `read_sweep` does."""
     if not isinstance(blocks, list) or not blocks:
         raise DataError(f"{name}: a sweep is a list of blocks, each beginning with `- `; see docs/shapes.md")
     return [_parse_block(block, f"{name}, block {number}") for number, block in enumerate(blocks, 1)]
@@ -131,11 +126,7 @@ def _parse_block(given: Any, where: str) -> Block:
 
 
 def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> list[Block]:
-    """Return the blocks with these problems only; one with a radius or frequency of its own brings it along.
-
-    Raises:
-      DataError: the sweep has none of one of them.
-    """
+    """Return the blocks with these problems only; their own radius or frequency wins. DataError where none has one."""
     named = {parse_problem(text).name for block in blocks for text in block["problem"]}
     for problem in problems:
         if problem.name not in named:
@@ -154,11 +145,7 @@ def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> lis
 
 
 def expand_sweep(blocks: Sequence[Block], name: str) -> tuple[list[Network], int]:
-    """Return the networks of a sweep, each once, in the order of blocks and values; and how many stood there again.
-
-    Raises:
-      DataError: they are too many, or one is too large.
-    """
+    """Return the distinct networks of a sweep, in order, and how many stood again; DataError: too many or too large."""
     total = sum(math.prod(len(values) for values in block.values()) for block in blocks)
     if total > MOST_NETWORKS:
         raise DataError(f"{name} has {total:,} networks, more than {MOST_NETWORKS:,}; cut it in parts")

@@ -56,12 +56,10 @@ _finish = inlined(_mixed)
 class Draw:
     """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`.
 
-    Attributes:
-      seed: of the hashes that decide both.
-      validation, test: shares of the titles, from 0 to 1.
+    `validation`, `test`: shares of the titles, from 0 to 1.
     """
 
-    seed: int
+    seed: int  # of the hashes that decide both
     validation: float
     test: float
 

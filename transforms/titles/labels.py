@@ -43,15 +43,10 @@ PACKAGES = ("tensorflow", "tensorflow-transform", "tfx-bsl", "apache-beam", "pro
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The numbers of categories.
+    """The numbers of categories."""
 
-    Attributes:
-      categories: in the order of their labels.
-      table: of schemas.titles.LABELS.
-    """
-
-    categories: pa.Array
-    table: pa.Table
+    categories: pa.Array  # in the order of their labels
+    table: pa.Table  # of schemas.titles.LABELS
 
     @property
     def titles(self) -> int:
@@ -110,10 +105,8 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
 
     Its vocabulary is the categories in the order of their labels; all else follows from how many there are, the
     packages and this module. So that is made once a machine, by tensorflow-transform, and kept in the cache. The same
-    labels give the same bytes.
-
-    Raises:
-      DataError: tensorflow-transform is not there, fails, or numbers the categories in another way.
+    labels give the same bytes. Raises DataError where tensorflow-transform is not there, fails, or numbers the
+    categories in another way.
     """
     vocabulary = "".join(f"{category}\n" for category in labels.categories.to_pylist()).encode()
     kept = _graph_cache(len(labels.categories))

@@ -82,9 +82,8 @@ def key_or_reject(
 ) -> Iterator[object]:
     """Give titles their id and the key of what is nearly the same.
 
-    Args:
-      without_category: keep titles that have no category; else they are rejects.
-      models: of which titles whose vectors are not finite are rejects.
+    `without_category`: keep titles that have no category; else they are rejects. `models`: of which titles whose
+    vectors are not finite are rejects.
     """
     keyed = key_titles(rows)
     category = keyed["category"]
@@ -107,10 +106,7 @@ def key_or_reject(
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Return (first, counts): the index of the first row of each id, in the order of their turns, and its copies.
-
-    int64 and int32, one for each distinct id.
-    """
+    """Return the index of each id's first row, int64, in the order of their turns, and how many rows it has, int32."""
     turn = draw.turn(rows)
     order = np.argsort(turn)  # any order of equal turns will do: the first row is found below
     ordered = turn[order]
@@ -122,11 +118,8 @@ def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndar
 def merge_titles(rows: pa.RecordBatch, draw: Draw) -> pa.RecordBatch:
     """Return one row for each title and category: the first, with `split` (int8) and `count` (int32), in its turn.
 
-    Args:
-      rows: all rows of their ids, in the order in which the first is to be found.
-
-    Raises:
-      DataError: two different rows have one id.
+    `rows`: all rows of their ids, in the order in which the first is to be found. Raises DataError where two different
+    rows have one id.
     """
     first, counts = first_of_each(rows, draw)
     kept = rows.take(pa.array(first))
@@ -165,11 +158,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the rows whose title has more than one category, ordered by title and category.
-
-    Args:
-      kept: one row for each title and category, with all rows of their titles.
-    """
+    """Return, of all rows that `merge_titles` kept, those of titles with several categories, by title and category."""
     # rows of one title share the high half of their id, and hardly any others do
     heads = (kept["id"].to_numpy() >> 32).astype(np.int32)
     ordered = np.sort(heads)

@@ -66,10 +66,7 @@ def write_titles_report(
 def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only.
 
-    Args:
-      glance: what all titles show.
-      labels: schemas.titles.LABELS.
-      models: that the titles are embedded with.
+    `glance`: what all titles show. `labels`: schemas.titles.LABELS. `models`: that the titles are embedded with.
     """
     sections = [
         _splits(glance, labels),

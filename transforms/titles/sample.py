@@ -173,10 +173,8 @@ def sample_titles(path: str, *, rows: int = 200_000, seed: int = 2019, hostile: 
     """Write a made-up file of `rows` titles; return what it holds.
 
     The bytes depend only on `rows`, `seed` and `hostile`. The file appears under its name when it is complete. Takes
-    about 10 seconds for each million rows.
-
-    Args:
-      hostile: also write rows that a job has to reject, in the middle of the file and at its end.
+    about 10 seconds for each million rows. `hostile`: also write rows that a job has to reject, in the middle of the
+    file and at its end.
 
     Returns:
       rows: without header and hostile rows.

@@ -36,23 +36,14 @@ PUNCTUATION = r"\pP"  # what models with normalization take out
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitleColumns:
-    """What the titles are written with.
+    """What the titles are written with."""
 
-    Attributes:
-      models: one column of vectors each.
-      half: vectors of float16, else float32.
-      model_text: with a column of what models with normalization see.
-      tokens: with the token ids of the models, all of which are tables.
-      not_finite: what becomes of vectors that are not finite: "reject", "zero" or "keep".
-      kept: the columns that are carried from the input.
-    """
-
-    models: tuple[Model, ...]
-    half: bool = False
-    model_text: bool = False
-    tokens: bool = False
-    not_finite: str = "reject"
-    kept: tuple[pa.Field, ...] = ()
+    models: tuple[Model, ...]  # one column of vectors each
+    half: bool = False  # vectors of float16, else float32
+    model_text: bool = False  # with a column of what models with normalization see
+    tokens: bool = False  # with the token ids of the models, all of which are tables
+    not_finite: str = "reject"  # what becomes of vectors that are not finite: "reject", "zero" or "keep"
+    kept: tuple[pa.Field, ...] = ()  # the columns that are carried from the input
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,10 +59,8 @@ def embed_titles(
 ) -> tuple[dict[str, pa.FixedSizeListArray], dict[str, np.ndarray]]:
     """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
 
-    With them, for each model that gives some: the places of the titles whose vectors are not finite.
-
-    Raises:
-      DataError: float16 cannot hold a number, or a vector is not finite that was so before.
+    With them, for each model that gives some: the places of the titles whose vectors are not finite. Raises DataError
+    where float16 cannot hold a number, or a vector is not finite that was so before.
     """
     made, found = {}, {}
     vectors = embed_many([open_embedder(model) for model in columns.models], titles)
@@ -122,10 +111,7 @@ def label_titles(kept: pa.RecordBatch, labels: Labels) -> pa.RecordBatch:
 
 
 def group_titles(kept: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield merged titles in row groups of one split each, with its number, in their order.
-
-    The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
-    """
+    """Yield merged titles in groups of at most GROUP_ROWS of one split, as equal as can be, with its number."""
     of = kept["split"].to_numpy()
     ordered, start = kept.take(pa.array(np.argsort(of, kind="stable"))), 0
     for split, rows in enumerate(np.bincount(of, minlength=len(SPLITS)).tolist()):
@@ -173,12 +159,8 @@ def write_titles(
 ) -> Iterator[object]:
     """Merge copies, add label, split and vectors; write a shard of each split and one of conflicts.
 
-    Memory: the rows of one block and the vectors of one row group, and the models.
-
-    Args:
-      parts: rows of `merge.ROWS`, whose blocks hold all rows of their titles.
-      draw: order and split.
-      folder: the run's staging folder.
+    Memory: the rows of one block and the vectors of one row group, and the models. `parts`: rows of `merge.ROWS`, whose
+    blocks hold all rows of their titles. `draw`: order and split. `folder`: the run's staging folder.
     """
     conflicts: list[pa.RecordBatch] = []
     glances: list[Glance] = []
