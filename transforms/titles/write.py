@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.schemas import list_of
 from molino.schemas.titles import CONFLICTS, TOKENS, titles_schema
 from molino.transforms import progress
 from molino.transforms.errors import DataError
@@ -83,8 +84,7 @@ def _lists(vectors: np.ndarray, model: Model, *, half: bool) -> pa.FixedSizeList
             raise DataError(f"float16 cannot hold the vectors of {model.name}; use --vector-type float32")
     of = pa.float16() if half else pa.float32()
     numbers = pa.Array.from_buffers(of, vectors.size, [None, pa.py_buffer(vectors)])
-    type_ = pa.list_(pa.field("element", of, nullable=False), model.dim)
-    return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
+    return pa.FixedSizeListArray.from_arrays(numbers, type=list_of(of, model.dim))
 
 
 def list_tokens(titles: pa.Array, columns: TitleColumns) -> dict[str, pa.Array]:
