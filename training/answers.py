@@ -48,11 +48,7 @@ class Answers:
 def read_logits(
     source: TitlesRun, learner: "Learner", split: str, recipe: Recipe, language: str | None = None
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-    """Yield batches of a split, the logits of their scores, and those of their probabilities: (n, classes) float32.
-
-    They differ by the logarithm of the categories' shares where the classifier is balanced. `language`: only titles in
-    it.
-    """
+    """Yield batches, of one language or all, the logits of their scores and of probabilities: (n, classes) float32."""
     prior = source.prior()
     shift = prior if recipe.balance == "logits" else 0 * prior
     criterion = prior if recipe.balance != "none" else 0 * prior

@@ -10,11 +10,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def choose_backend(*, only_tensorflow: str = "") -> str:
-    """Return the backend that KERAS_BACKEND names, once it and Keras are known to be installed.
-
-    `only_tensorflow`: what needs TensorFlow, in words. Raises DataError where they are not there, or it is not one that
-    can train.
-    """
+    """Return the backend of KERAS_BACKEND; raise DataError where it is not there, or not `only_tensorflow`."""
     name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if name not in BACKENDS:
         raise DataError(f"KERAS_BACKEND is {name}; what can train is {', '.join(BACKENDS)}")

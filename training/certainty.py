@@ -90,10 +90,7 @@ def measure_effect(
     draws: int,
     seed: int,
 ) -> tuple[float, tuple[float, float], float]:
-    """Return the difference of a factor, its interval, and the p-value of a permutation test.
-
-    `strata`: the trials of the one value and of the other, in each stratum.
-    """
+    """Return a factor's difference, its interval, and the p-value of a permutation test within each stratum."""
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in strata]
     difference = float(np.mean([figures[one].mean() - figures[other].mean() for one, other in pairs]))
     spread = np.mean([drawn(one) - drawn(other) for one, other in pairs], axis=0)

@@ -44,9 +44,6 @@ class Learner(Protocol):
         """Return what the finished model follows from."""
 
 
-# --- architectures
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Dense layers with ReLU, dropout after each, and whether the language is joined before the output."""
@@ -106,9 +103,6 @@ def build_model(
     start = keras.initializers.GlorotUniform(next(seeds))
     logits = keras.layers.Dense(classes, kernel_initializer=start, dtype="float32", name="logits")(made)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name=recipe.architecture.replace("-", "_"))
-
-
-# --- training
 
 
 class ByVectors(Learner):

@@ -19,8 +19,6 @@ FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, wh
 LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
 DIM = re.compile(r"dim(\d+)|(?<!\d)(50|128)(?!\d)")
 
-# --- the published experiments
-
 
 def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[str, dict[str, Any]]]:
     """Return the trials of published experiments, and what else is known of each; DataError where none can be read."""
@@ -67,9 +65,6 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
             raise DataError(f"{path} lists the experiment {each['experiment']} twice")
         known[each["experiment"]] = each
     return known
-
-
-# --- comparing
 
 
 def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
@@ -180,10 +175,7 @@ def find_effects(
     draws: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Return the effect of every factor that some pair of models shows, as rows of schemas.training.EFFECTS.
-
-    Each has `least_p` too, the smallest that `p` can be with so many trials. See certainty.measure_effect.
-    """
+    """Return rows of EFFECTS, and `least_p`, for each factor that a pair of models shows; see `measure_effect`."""
     effects: list[dict[str, Any]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
     questions = [(factor, *sides) for factor, sides in FACTORS.items()]

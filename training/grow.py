@@ -72,10 +72,7 @@ def keep_known(corpus: Corpus) -> Corpus:
 
 
 def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress: Progress) -> Grown:
-    """Choose the vocabulary, train the table, and return both; the same seed gives the same on the same machine.
-
-    Raises DataError where there is nothing to train on.
-    """
+    """Choose the vocabulary, train the table, and return both: the same for a seed. DataError: nothing to train on."""
     import keras
     import tensorflow as tf
 

@@ -48,10 +48,7 @@ def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-    """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
-
-    `places`: rows of `vectors`. `owners`: as `find_features` gives them. `titles`: how many there are.
-    """
+    """Return the vectors of titles: the sum, over kinds, of their features' sum over the root of their number."""
     kinds = combine(vectors, places, owners, KINDS * titles)
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
 
@@ -122,10 +119,7 @@ def number_texts(texts: Texts, places: np.ndarray) -> Texts:
 
 
 def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.ndarray, int]:
-    """Return the row of each hash, int32 (2 ** bits,), and how many rows there are.
-
-    The most frequent come first, so that what a step uses lies together; those seen fewer than `least` times have none.
-    """
+    """Return each hash's row, int32, the most frequent first, -1 where there are fewer than `least`; and the rows."""
     counts = np.bincount(hashes, minlength=1 << bits)
     order = np.argsort(-counts, kind="stable")
     rows = int(np.sum(counts >= least))

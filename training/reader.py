@@ -132,10 +132,7 @@ class Reader:
             return [part for parts in pool.map(count, range(len(self.dataset.files))) for part in parts]
 
     def _count_rows(self, opened: pq.ParquetFile, group: int, *, parted: bool) -> int:
-        """Return how many rows of a row group are read: by its footer where that says so.
-
-        `parted`: rows of other splits may be in it.
-        """
+        """Return how many rows of a group are read, by its footer if that says so; `parted`: other splits are there."""
         about = opened.metadata.row_group(group)
         nulls = {}
         if self.reading.drop_nulls:

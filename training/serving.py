@@ -28,10 +28,7 @@ NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of th
 
 
 def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, Any]:
-    """Return the models of embeddings, by name, once their vectors are those of the run; {} where none is given.
-
-    Raises DataError where one cannot be loaded, or gives other vectors than the run.
-    """
+    """Return the embeddings' models by name; raise DataError where one gives other vectors than the run has."""
     if not folders:
         return {}
     with no_stderr():
@@ -87,10 +84,7 @@ def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
 
 
 def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the table of every embedding, (rows, dim) float32, once the run's tokens give the run's vectors with it.
-
-    Raises DataError where there are no tokens, no models, or they do not fit.
-    """
+    """Return every embedding's table, (rows, dim) float32; raise DataError where the run's tokens do not fit it."""
     if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
         raise DataError(
             f"{source.run.folder} has no tokens of {missing[0]}, which --fine-tune needs; make it with --write-tokens"

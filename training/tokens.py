@@ -54,14 +54,8 @@ class Texts:
         return taken.flatten().to_numpy(), pc.list_parent_indices(taken).to_numpy().astype(np.int32)
 
 
-# --- reading
-
-
 def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
-    """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
-
-    Raises RunError where the run is not what was written.
-    """
+    """Yield the titles of two splits of a finished run of the titles job: to train on, then to measure by."""
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, reading=Reading(ahead=1))
@@ -84,14 +78,8 @@ def split_off(titles: pa.Array, categories: pa.Array, *, share: float, seed: int
         yield titles.filter(mask), categories.filter(mask), side
 
 
-# --- tokenising
-
-
 def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np.ndarray]:
-    """Return the tokens of all titles, one after another, and their number in each title.
-
-    A title without tokens has one, the empty one, as in the exported model.
-    """
+    """Return the tokens of all titles, and how many each has: at least 1, the empty one, as in the exported model."""
     texts = pc.replace_substring_regex(titles, PUNCTUATION, "") if normalization else titles
     split = pc.split_pattern(texts, " ")
     tokens = split.flatten()
@@ -148,9 +136,6 @@ def _unify(chunks: list[pa.DictionaryArray]) -> tuple[pa.StringArray, np.ndarray
     return one.chunk(0).dictionary, places
 
 
-# --- the vocabulary
-
-
 def count_tokens(corpus: Corpus) -> np.ndarray:
     """Return how often each word stands in the titles for training, int64."""
     places, times = pc.value_counts(corpus.choose(~corpus.validation).titles.flatten()).flatten()
@@ -160,11 +145,7 @@ def count_tokens(corpus: Corpus) -> np.ndarray:
 
 
 def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: int) -> np.ndarray:
-    """Return the places of the words that get a row, in the order of the rows: by their counts, then by token.
-
-    A word that is counted fewer than `least` times gets none, nor does one that cannot stand on a line of its own: the
-    empty one, and those with line ends.
-    """
+    """Return the places of the words that get a row, the commonest first: `least` times seen, and without line ends."""
     lines = pc.match_substring_regex(corpus.words, r"^[^\r\n]+\z").to_numpy(zero_copy_only=False)
     able = np.flatnonzero((counts >= least) & lines)
     table = pa.table({"count": pa.array(-counts[able]), "word": corpus.words.take(pa.array(able))})
@@ -173,10 +154,7 @@ def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: i
 
 
 def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.ndarray:
-    """Return the int32 row of each word: its place in the vocabulary, or that of its bucket after it.
-
-    Buckets are those of TensorFlow's StaticVocabularyTable: FarmHash Fingerprint64, modulo their number.
-    """
+    """Return each word's row, int32: its place in the vocabulary, or its bucket's in a StaticVocabularyTable."""
     import tensorflow as tf
 
     rows = np.full(len(corpus.words), -1, np.int32)
@@ -192,9 +170,6 @@ def number_titles(corpus: Corpus, rows: np.ndarray) -> Texts:
     """Return the titles of a corpus, given the row of each word."""
     places = corpus.titles.flatten().to_numpy()
     return Texts(rows=lists_of(rows[places], pc.list_value_length(corpus.titles).to_numpy()), labels=corpus.labels)
-
-
-# --- what words are made of
 
 
 def find_pieces(words: pa.Array) -> tuple[np.ndarray, np.ndarray, int]:

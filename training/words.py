@@ -21,10 +21,7 @@ NUMBERS = tf.TensorSpec([None], tf.int32)
 
 
 def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray:
-    """Return the table with a sensible vector in the buckets that no title trained: the mean of those that were.
-
-    Where none was, it is the mean of as many of the rarest words.
-    """
+    """Return the table with a mean in untrained buckets: of the trained ones, or of as many of the rarest words."""
     buckets, unseen = table[words:], counts[words:] == 0
     like = buckets[~unseen] if not unseen.all() else table[max(0, words - len(buckets)) : words]
     buckets[unseen] = like.mean(0) if len(like) else 0
@@ -32,11 +29,7 @@ def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray
 
 
 class Rows:
-    """Vectors of which a step changes only those that it used.
-
-    Adam, but that the moments of a row stand still where it is not used: a step costs by the rows of its batch, not by
-    those of the table.
-    """
+    """Vectors with Adam's moments, of which a step changes, and costs by, only the rows that it used."""
 
     def __init__(self, count: int, dim: int, seed: int):
         start = keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=seed)

@@ -108,11 +108,7 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
 
 
 def plan_training(work: Work, *, remedy: str, **facts: Any) -> Plan:
-    """Return the plan of a training.
-
-    `work`: takes the run, the folder of its views and its progress; returns the files that it staged beside the views,
-    what it counted, and the lines of its summary. `remedy`: what takes less memory. `facts`: what else a plan has.
-    """
+    """Return the plan of a training by its `work`; `remedy` takes less memory, `facts` are what else a plan has."""
     from molino.training.progress import Progress
 
     progress = Progress()

@@ -275,10 +275,7 @@ class Embedder:
         return out
 
     def token_ids(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return (rows of the table, offsets): title i has `rows[offsets[i] : offsets[i + 1]]`, int32 and int64.
-
-        Rows from `model.vocabulary` on are buckets of unknown tokens. Raises TypeError where the model is no table.
-        """
+        """Return (rows of a table, offsets), int32 and int64: title i has `rows[offsets[i] : offsets[i + 1]]`."""
         _, _, offsets, rows = self._find(titles)
         return rows, offsets
 
@@ -299,10 +296,7 @@ class Embedder:
 
 
 def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:
-    """Return what each embedder's `embed` gives; what models have in common is done once.
-
-    Titles are split once for all tables that split alike, and tokens looked up once for those of one vocabulary.
-    """
+    """Return what each embedder's `embed` gives; what splits titles or finds tokens alike does so once."""
     outs = [
         np.empty((len(titles), embedder.model.dim), np.float32) if embedder.table else embedder.embed(titles)
         for embedder in embedders
@@ -325,9 +319,5 @@ def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarr
 
 
 def open_embedder(model: Model) -> Embedder:
-    """Return this process's embedder of a model, opened at the first call.
-
-    A table is mapped: its memory is shared by all threads and processes of the machine. Raises DataError where the
-    model's files are not on this machine, were changed, or cannot be loaded.
-    """
+    """Return this process's embedder of a model, opened once; raise DataError where it is not here or was changed."""
     return model_files.open_once(model, Embedder)

@@ -19,11 +19,10 @@ RESTORE = frozenset({"RestoreV2"})
 
 
 def find_suspects(saved_model: Any) -> list[str]:
-    """Return what loading or calling a model may run that does more than compute: names of operations, sorted.
+    r"""Return what loading or calling a model may run that does more than compute: names of operations, sorted.
 
     Looks at every node of every function that the loader can call. What only writes a checkpoint is not among them: it
     runs when somebody saves the model. A file name of an asset that leaves the model's folder is named too.
-    `saved_model`: a `saved_model_pb2.SavedModel`.
     """
     found: set[str] = set()
     metas = saved_model.meta_graphs
@@ -108,10 +107,7 @@ def _bound_assets(meta: Any, function: Any) -> frozenset[str]:
 
 
 def _passed_assets(node: Any, called: Any, nodes: Mapping[str, Any], assets: frozenset[str]) -> frozenset[str]:
-    """Return the arguments of a function that a node calls with assets of the function that it stands in.
-
-    A model that was loaded and saved again, as a part of another, gets its assets this way.
-    """
+    """Return the arguments of a function that a node calls with assets: so does a model that is a part of another."""
     if node.op not in CALLS and node.op != called.signature.name:
         return frozenset()
     arguments = [argument.name for argument in called.signature.input_arg]

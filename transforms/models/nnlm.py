@@ -390,10 +390,7 @@ def _sum(table, dim, rows, ends, out):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-    """How a model splits titles: whether punctuation is removed before, and whether empty tokens stay.
-
-    Empty tokens are before, between and after spaces that have nothing between them.
-    """
+    """How a model splits titles: whether punctuation is removed before, and whether spaces part empty tokens."""
 
     strip_punctuation: bool
     keep_empty: bool
@@ -456,10 +453,7 @@ class TokenTable:
         return text, tokens[: count + 1], rows
 
     def find(self, text: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """Return the row of each token, `(k,) int32`: below `vocabulary` when it has one of its own.
-
-        `text`, `tokens`: as `split` returns them; `PADDING` bytes follow the last token.
-        """
+        """Return the row of each token of `split`, `(k,) int32`: below `vocabulary` when it has one of its own."""
         rows = np.empty(len(tokens) - 1, np.int32)
         _find(_frozen(text), _frozen(tokens), self._slots, self._words, self._offsets, self.buckets, rows)
         return rows

@@ -87,10 +87,7 @@ def load(folder: str, label: str, output: str = "") -> Call:
 
 
 def _choose(model: Any, label: str, output: str) -> tuple[Callable[[Any], dict[str, Any]], str]:
-    """Return what gives the vectors of a model, and under which name: always the same ones.
-
-    Outputs are told apart by what they give: exporters write one function under two names.
-    """
+    """Return what gives a model's vectors, and under which name: one of two names that give the same values."""
     tf, _ = _tensorflow()
     functions = _functions(model)
     if not functions:
@@ -193,14 +190,8 @@ def load_classifier(folder: str, label: str) -> Classify:
     return call
 
 
-# --- looking through a model
-
-
 def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any]:
-    """Look through a classifier, load it, and return what it may do besides computing.
-
-    Raises DataError where it cannot be loaded, is none, or may do more than compute and has no `trust`.
-    """
+    """Look through a classifier, load it, and return what it may do besides computing; DataError: without `trust`."""
     _, suspects = _look_through(folder, label, trust=trust)
     load_classifier(folder, label)
     return {"suspects": suspects}
@@ -370,9 +361,6 @@ def probe_titles(words: Sequence[bytes]) -> Iterator[pa.Array]:
     yield pa.array([" ".join(random.choice(made, size)).encode() for size in range(1, 200)], pa.binary())
     characters = _characters()
     yield pa.array(["".join(characters[i : i + 64]).encode() for i in range(0, len(characters), 64)], pa.binary())
-
-
-# --- the program
 
 
 def main() -> int:

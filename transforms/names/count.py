@@ -40,10 +40,7 @@ BIRTHS = pa.schema([("birth_year", pa.int16()), ("age", pa.int16()), ("sex", pa.
 
 
 def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
-    """Return COUNTS of some people, a name in as many rows as it has columns; `sum_counts` adds them up.
-
-    `evidence` adds what their CURPs say of doubtful letters.
-    """
+    """Return COUNTS of some people, a row for each column of a name; `evidence`: what their CURPs say of Ñ, too."""
     letters = curp_matrix(people["curp"]) if evidence else None
     parts = []
     for kind, column, amount, place in COLUMNS:
@@ -101,9 +98,6 @@ def _is(sex: pa.Array, letter: str) -> np.ndarray:
     return np.asarray(pc.equal(sex, letter).fill_null(False).to_numpy(zero_copy_only=False))
 
 
-# --- from the counts of all people to the tables
-
-
 def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str]) -> dict[str, pa.Table]:
     """Return the part of the three tables that a set of complete counts gives, unsorted.
 
@@ -149,9 +143,6 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
         )
     tables["apellidos"] = tables["apellidos"].cast(APELLIDOS)
     return tables
-
-
-# --- the transform
 
 
 @dataclasses.dataclass(frozen=True)

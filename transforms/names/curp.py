@@ -80,10 +80,7 @@ STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) | ord(s[1]) << 8 for s in S
 
 
 def curp_matrix(curps: pa.Array) -> np.ndarray:
-    """Return the first 18 characters of every CURP: (n, 18) uint8, one byte a character.
-
-    A character outside ASCII becomes "?", a missing one 0. `curps` is a string array without nulls.
-    """
+    """Return the first 18 characters of CURPs, none of them null: (n, 18) uint8; "?" outside ASCII, 0 for none."""
     lengths, text = lengths_and_bytes(curps)
     odd, wide = np.flatnonzero(lengths != LENGTH), (text > 127).any()
     if not len(odd) and not wide:
@@ -152,10 +149,7 @@ def missing_kinds(curps: pa.Array, faults: np.ndarray) -> np.ndarray:
 
 
 def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
-    """Return rows without a CURP under keys of their own: what there is of it, then file and line, behind zero bytes.
-
-    The keys depend neither on how the files were cut nor on the order in which they were named.
-    """
+    """Return rows without a CURP under keys of their own: what there is of it, line and file, parted by zero bytes."""
     labels, numbers = lines.locate(rows[POSITION])
     parts = zip(curp_matrix(rows["curp"]), numbers.to_pylist(), labels.to_pylist(), strict=True)
     keys = pa.array([f"{bytes(text).decode()}\0{line}\0{label}" for text, line, label in parts], pa.string())

@@ -39,10 +39,7 @@ class DescribedPeople(NamedTuple):
 
 
 def describe_people(shard: Shard, *, reference_year: int, century: bool) -> Iterator[object]:
-    """Yield counters, then the shard with sex, birth_year and age, read from `curp`; nulls are counted by reason.
-
-    `reference_year`: ages are as of this year. `century`: take the century of birth from character 17 of the CURP.
-    """
+    """Yield counters, then the shard with sex, birth_year and age, see `parse_curp`; nulls are counted by reason."""
     described = []
     for batch in shard[1]:
         columns, counters = parse_curp(batch["curp"], reference_year=reference_year, century=century)
@@ -64,11 +61,7 @@ def count_shared(shard: Shard) -> dict[str, int]:
 
 
 class DistinctPeople(NamedTuple):
-    """What `FindPeople` gives.
-
-    `people` and `conflicts`, the pairs of rows of one person that differ, are shards; `rejects` are shards of REJECTS;
-    `lines` is the one LineTable of the rows.
-    """
+    """What `FindPeople` gives; `conflicts` are pairs of rows of one person that differ, `rejects` shards of REJECTS."""
 
     people: beam.PCollection[Shard]
     conflicts: beam.PCollection[Shard]

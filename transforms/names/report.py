@@ -121,10 +121,7 @@ def _named(tables: NameTables) -> Iterator[tuple[str, pa.Table]]:
 def write_tables(
     tables: NameTables, counters: Mapping[str, int], run: Any, *, births: pa.Table
 ) -> Iterator[StagedFile | Mapping[str, int]]:
-    """Stage every table, its CSV, and the report; nothing but the data and the options goes into them.
-
-    `births`: BIRTHS, of everyone. Raises DataError where the tables do not count everyone.
-    """
+    """Stage every table, its CSV, and the report, of nothing else; raise DataError where they do not count everyone."""
     counted = {"tables of names": tables.people, "table of births": pc.sum(births["people"]).as_py() or 0}
     for name, people in counted.items():
         if people != counters.get("people", 0):

@@ -91,10 +91,7 @@ def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
 
 
 class _Names:
-    """Names, the letters that CURPs have of them, and how often each is drawn.
-
-    After those listed come as many that are made of two of them as `people` people have.
-    """
+    """Names, CURPs' letters of them, and their shares: those listed, then as many pairs as `people` people have."""
 
     def __init__(self, listed: Sequence[str], people: float, rng: np.random.Generator, *, is_given: bool):
         single = [name for name in listed if " " not in name]
@@ -149,11 +146,7 @@ def _spell(names: pa.Array, styles: np.ndarray) -> pa.Array:
 
 
 def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
-    """Break a few CURPs as clerks do.
-
-    Each person keeps a CURP of his own: the first 17 characters still part him from the others, for the month is the
-    only one changed, from 0 to the letter O.
-    """
+    """Break a few CURPs as clerks do: none is another's then, as only a month's 0 becomes O in what parts people."""
     last = pc.utf8_slice_codeunits(curps, 17)
     other = _digits((last.cast(pa.int64()).to_numpy() + rng.integers(1, 10, len(curps))) % 10)
     spoiled = {
@@ -174,10 +167,7 @@ def _check_digits(curps: np.ndarray) -> np.ndarray:
 def _distinct_dates(
     who: np.ndarray, block: int, blocks: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return birthday and homonym digit of people such that no two of the whole file have both and `who` in common.
-
-    A block owns every `blocks`-th day, so blocks need not know each other; within it whoever is alike draws again.
-    """
+    """Return birthday and homonym digit, with `who` distinct in the file: a block owns every `blocks`-th day."""
     days = np.arange(block, len(BIRTHDAYS), blocks)
     # the youngest are 18 years old, the oldest 76
     turns = ((1 - rng.beta(2.6, 3.3, len(who))) * len(days)).astype(np.int64)
@@ -251,10 +241,7 @@ def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, 
 
 
 def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
-    """Yield the lines of the file, block by block, and add to `counts`.
-
-    Rows of a person's further posts come after his first, half of them in the next block.
-    """
+    """Yield the lines, block by block, and add to `counts`. Half of the further posts stand in the next block."""
     blocks = -(-rows // BLOCK_ROWS)
     if blocks > MAX_BLOCKS:
         raise ValueError(f"rows={rows:,} is more than {MAX_BLOCKS * BLOCK_ROWS:,}: CURPs would not stay distinct")

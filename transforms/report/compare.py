@@ -10,11 +10,7 @@ FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimens
 
 
 def compare_report(comparison: Mapping[str, Any]) -> str:
-    """Return a comparison as one HTML page; its bytes depend on the argument only.
-
-    `comparison`: `models`, `trials` and `effects`, rows as schemas.training has them; `sentences`, `draws` and
-    `own_titles`.
-    """
+    """Return a comparison as training.compare has it as one HTML page; its bytes depend on the argument only."""
     best = comparison["models"][0]
     summary = [
         ("balanced accuracy of the best", f"{best['balanced_accuracy']:.4f}"),

@@ -153,10 +153,7 @@ def page_link(name: str) -> Markup:
 
 
 def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
-    """Return the cells of each column as the template needs them, by heading.
-
-    `kind` is `number` where a column has any number, else `text`; `part` is the length of a bar from 0 to 1, or empty.
-    """
+    """Return each column's cells by heading: `kind` is text or number, `part` the length of a bar from 0 to 1."""
     columns = {}
     for heading in table.headings:
         values = [row[heading] for row in table.rows]

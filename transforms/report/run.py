@@ -158,10 +158,7 @@ def reject_table(facts: RunFacts) -> Table:
 
 
 def plan_table(facts: RunFacts) -> Table:
-    """Return the rows that a plan had reckoned with beside those that there were.
-
-    Seconds, bytes and memory are not shown: a report is the same however a run was done. The manifest has them.
-    """
+    """Return the rows that a plan had reckoned with and those that there were; no times: reports must be the same."""
     whole = facts.balance[0]
     plans = [(f"{facts.terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
     plans += [(name, name, rows) for name, rows in facts.expected["datasets"].items()]

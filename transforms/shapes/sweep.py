@@ -53,10 +53,7 @@ SWEEPS = {"default": DEFAULT, "study": STUDY}
 
 
 def read_sweep(name: str) -> list[Block]:
-    """Return the blocks of a built-in sweep, or of a YAML file on any file system.
-
-    Raises DataError where there is no such file, or it is no sweep; says which block and value, and what would do.
-    """
+    """Return the blocks of a built-in sweep, or of a YAML file; DataError says which block and value is wrong."""
     if name in SWEEPS:
         return parse_sweep(SWEEPS[name], name)
     import yaml

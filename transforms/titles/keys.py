@@ -54,10 +54,7 @@ _finish = inlined(_mixed)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Draw:
-    """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`.
-
-    `validation`, `test`: shares of the titles, from 0 to 1.
-    """
+    """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`."""
 
     seed: int  # of the hashes that decide both
     validation: float

@@ -124,10 +124,7 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
 
 
 def _run_transform(labels: Labels) -> dict[str, bytes]:
-    """Return the files that tensorflow-transform makes of the categories of training, weighted by their titles.
-
-    They are those that it makes of all titles, in the time that their categories take.
-    """
+    """Return what tensorflow-transform makes of the categories, weighed by their titles: the same as of all titles."""
     trained = labels.table.slice(0, len(labels.categories))
     request = json.dumps([trained["category"].to_pylist(), trained["train"].to_pylist()])
     with tempfile.TemporaryDirectory(prefix="molino-") as folder:
@@ -189,10 +186,7 @@ def main() -> int:
 
 
 def analyze(categories: Sequence[str], weights: Sequence[float] | None, folder: str) -> None:
-    """Write the transform graph of a vocabulary of the categories; without weights each stands for one title.
-
-    Paths must be relative: tensorflow-transform writes those of its temporary files into the graph.
-    """
+    """Write the graph of a vocabulary of categories; relative paths alone: temporary files are named in the graph."""
     import tensorflow as tf
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam

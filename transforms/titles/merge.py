@@ -80,11 +80,7 @@ class KeyedTitles(NamedTuple):
 def key_or_reject(
     rows: pa.RecordBatch, *, without_category: bool = False, models: Sequence[Model] = ()
 ) -> Iterator[object]:
-    """Give titles their id and the key of what is nearly the same.
-
-    `without_category`: keep titles that have no category; else they are rejects. `models`: of which titles whose
-    vectors are not finite are rejects.
-    """
+    """Give titles their id and near key; reject those without category, split, or finite vectors of `models`."""
     keyed = key_titles(rows)
     category = keyed["category"]
     faults = {"no_category": category.is_null()} if category.null_count and not without_category else {}
@@ -172,10 +168,7 @@ def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def count_categories(parts: Parts, draw: Draw) -> pa.Table:
-    """Return how many titles each category has: category (null too), split (int8) and titles (int64).
-
-    One row for each combination that occurs. Reads no titles. Memory: one block.
-    """
+    """Return COUNTS of the titles of each category, null too, and split, that occur. Memory: one block's keys."""
     tables = []
     for rows in parts.select([name for name in ("category", "id", "near", OWN) if name in parts.schema.names]):
         kept = rows.take(pa.array(first_of_each(rows, draw)[0]))

@@ -64,10 +64,7 @@ def write_titles_report(
 
 
 def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
-    """Return the report of a run as one HTML page; its bytes depend on the arguments only.
-
-    `glance`: what all titles show. `labels`: schemas.titles.LABELS. `models`: that the titles are embedded with.
-    """
+    """Return the report of a run as one HTML page; its bytes depend on the arguments only."""
     sections = [
         _splits(glance, labels),
         _labels(labels),
