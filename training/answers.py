@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from molino.schemas.training import TOP
+from molino.schemas.training import PREDICTIONS, TOP
 from molino.training.certainty import Trial, interval, resample_titles
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
@@ -192,6 +192,18 @@ def merge(answers: Mapping[str | None, Answers]) -> Answers:
             if language is not None and made[name] is not None:
                 made[name] = np.where((own.languages == language)[:, None], getattr(own, name), made[name])
     return dataclasses.replace(answers[None], **made, loss=float("nan"))
+
+
+def make_batch(split: str, answers: Answers) -> pa.RecordBatch:
+    """Return what a classifier says of a split as schemas.training.PREDICTIONS."""
+    ends = np.arange(0, answers.top.size + 1, answers.top.shape[1], dtype=np.int32)
+    types = [PREDICTIONS.field(name).type for name in ("top_labels", "top_probabilities", "top_scores")]
+    lists = [
+        pa.nulls(len(answers), type_) if values is None else pa.ListArray.from_arrays(ends, values.ravel(), type=type_)
+        for type_, values in zip(types, (answers.top, answers.probabilities, answers.scores), strict=True)
+    ]
+    plain = [answers.ids, [split] * len(answers), answers.labels, answers.top[:, 0].copy()]
+    return pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=PREDICTIONS)
 
 
 def summarize_split(answers: Answers) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 TensorFlow alone serves it, whatever backend trained. Where TensorFlow is not there, nothing is written.
 """
 
+import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +155,16 @@ def write(
         tf.saved_model.save(module, folder, signatures=signatures)
         shutil.copytree(os.path.join(work, TRANSFORM), os.path.join(folder, EXTRA, TRANSFORM))
     return os.path.basename(folder)
+
+
+def save_keras(folder: str, source: "TitlesRun", learners: Mapping[str | None, "Learner"]) -> None:
+    """Write the Keras models, with the run's manifest digest and the categories inside, in `molino.json`."""
+    for language, learner in learners.items():
+        path = os.path.join(folder, f"model{f'-{language}' if language else ''}.keras")
+        learner.plain_model().save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            inside = {"manifest_sha256": source.run.sha256, "categories": source.categories}
+            archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))
 
 
 def _unpack_transform(source: "TitlesRun", folder: str) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.training.reader import Batch, Reader
+from molino.training.recipe import Recipe
 from molino.training.runs import Dataset, FinishedRun, open_run
 from molino.transforms.errors import DataError
 from molino.transforms.warnings import DataWarning
@@ -38,6 +39,26 @@ class TitlesRun:
     def read(self, split: str, columns: Sequence[str], **options: Any) -> Reader:
         """Return a reader of a split."""
         return Reader(self.titles, list(columns), split=split, **options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and on what."""
+
+    source: TitlesRun
+    recipe: Recipe
+    embeddings: Sequence[str]  # columns of vectors; none for phrases
+    models: Mapping[str, str]  # local folders of the embeddings' models, by name, where they are given
+    backend: str
+    per_language: bool
+    calibrate: bool
+    fine_tune: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that changes the classifier, but the run and the models, as JSON values."""
+        chosen = {name: getattr(self, name) for name in ("per_language", "calibrate", "fine_tune")}
+        return {**dataclasses.asdict(self.recipe), "embedding": list(self.embeddings), **chosen}
 
 
 def open_source(folder: str) -> TitlesRun:
