@@ -101,11 +101,7 @@ def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[st
 
 
 def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning]:
-    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on.
-
-    A title's split follows from its words, the seed and the shares: where seed and share are the same, what was split
-    off for testing before is so here, whatever the input.
-    """
+    """Return warnings of embeddings whose model may have seen test titles: where it was not grown on such a split."""
     options, told = source.run.manifest.get("options", {}), []
     for model in options.get("models", ()):
         grown = json.loads(model.get("grown_on") or "null")
