@@ -83,7 +83,8 @@ class Picture:
 class Gallery:
     """Pictures side by side, over the page's width; a browser decodes those that come into sight.
 
-    A reader sorts and filters them without a script, where there is anything to choose: styles show and order them."""
+    A reader sorts and filters them without a script, where there is anything to choose: styles show and order them.
+    """
 
     pictures: Sequence[Picture]
     caption: str
