@@ -2,26 +2,19 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 from molino.schemas.rejects import TEXT_REASONS
 
 PEOPLE = schema(
     "names.people",
     1,
-    field("curp", pa.string(), "Population registry key; a keyed hash or null by option", nullable=True),
+    optional("curp", pa.string(), "Population registry key; a keyed hash or null by option"),
     field("primer_apellido", pa.string(), "First surname, as written in the kept row"),
     field("segundo_apellido", pa.string(), "Second surname, as written in the kept row"),
     field("nombre", pa.string(), "Given names, as written in the kept row"),
-    field(
-        "sex",
-        pa.string(),
-        "H (man) or M (woman), from character 11 of the CURP; null when it is neither",
-        nullable=True,
-    ),
-    field(
-        "birth_year", pa.int16(), "From characters 5 and 6 of the CURP; null when they are not digits", nullable=True
-    ),
-    field("age", pa.int16(), "Reference year less birth year, in years; null when unknown or negative", nullable=True),
+    optional("sex", pa.string(), "H (man) or M (woman), from character 11 of the CURP; null when it is neither"),
+    optional("birth_year", pa.int16(), "From characters 5 and 6 of the CURP; null when they are not digits"),
+    optional("age", pa.int16(), "Reference year less birth year, in years; null when unknown or negative"),
     field("source", pa.string(), "Input file of the kept row, relative to the inputs' common folder"),
     field("line", pa.int64(), "Line of the kept row in that file; the header is line 1"),
 )
@@ -39,19 +32,14 @@ NOMBRES = schema(
     1,
     field("nombre", pa.string(), "Given names, as written"),
     field("frec", pa.int64(), "People of this table's sex who bear it"),
-    field(
-        "edad_media",
-        pa.float64(),
-        "Mean age in years of everyone who bears it, of either sex, 2 decimals",
-        nullable=True,
-    ),
+    optional("edad_media", pa.float64(), "Mean age in years of everyone who bears it, of either sex, 2 decimals"),
     field("prob", pa.float64(), "frec divided by the sum of the table's frec"),
 )
 
 CONFLICTS = schema(
     "names.conflicts",
     1,
-    field("curp", pa.string(), "The repeated CURP; a keyed hash or null by option", nullable=True),
+    optional("curp", pa.string(), "The repeated CURP; a keyed hash or null by option"),
     field("kept_source", pa.string(), "Input file of the kept row"),
     field("kept_line", pa.int64(), "Line of the kept row"),
     field("kept_primer_apellido", pa.string(), "First surname of the kept row"),
@@ -62,7 +50,7 @@ CONFLICTS = schema(
     field("dropped_primer_apellido", pa.string(), "First surname of the dropped row"),
     field("dropped_segundo_apellido", pa.string(), "Second surname of the dropped row"),
     field("dropped_nombre", pa.string(), "Given names of the dropped row"),
-    field("differs", pa.list_(pa.field("item", pa.string(), nullable=False)), "Columns in which the two rows differ"),
+    field("differs", list_of(pa.string(), item="item"), "Columns in which the two rows differ"),
 )
 
 REPAIRS = schema(

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 from molino.schemas.rejects import TEXT_REASONS
 
 
@@ -23,13 +23,10 @@ def free_name(name: str, fields: pa.Schema, mark: str) -> str:
 def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataType) -> pa.Schema:
     """Return the schema of the rotated vectors: that of the input with other vectors in `column`, then file and row.
 
-    Args:
-      fields: that are carried, in their order; the vectors come after them where they have no place among them.
-      numbers: of a rotated vector.
-      type_: of each.
+    `fields`: that are carried, in their order; the vectors come after them where they have no place among them.
+    `numbers`: of a rotated vector. `type_`: of each.
     """
-    of = pa.field("element", type_, nullable=False)
-    rotated = field(column, pa.list_(of, numbers), "Scores of the vector on the first components")
+    rotated = field(column, list_of(type_, numbers), "Scores of the vector on the first components")
     kept = [rotated if one.name == column else one for one in fields]
     kept += [] if column in fields.names else [rotated]
     source, row = place_names(fields)
@@ -39,7 +36,6 @@ def vectors_schema(fields: pa.Schema, column: str, numbers: int, type_: pa.DataT
 
 def components_schema(numbers: int) -> pa.Schema:
     """Return the schema of the components of vectors of so many numbers."""
-    of = pa.field("element", pa.float64(), nullable=False)
     return schema(
         "pca.components",
         1,
@@ -50,14 +46,13 @@ def components_schema(numbers: int) -> pa.Schema:
         field("cumulative", pa.float64(), "Sum of the proportions up to this one"),
         field(
             "loadings",
-            pa.list_(of, numbers),
+            list_of(pa.float64(), numbers),
             "What each number of a vector weighs in the score; of length 1; the largest in absolute value is positive",
         ),
     )
 
 
 VECTORS = vectors_schema(pa.schema([pa.field("COLUMN", pa.null())]), "COLUMN", 128, pa.float32())
-
 COMPONENTS = components_schema(128)
 
 CENTER = schema(
@@ -75,29 +70,27 @@ ERRORS = schema(
     field("vector_type", pa.string(), "How the rotated vectors are rounded: float16, float32 or float64"),
     field("written", pa.bool_(), "Whether the run's vectors are these"),
     field("pairs", pa.int32(), "Pairs of sampled vectors that the errors are of"),
-    field("cosine_error_mean", pa.float64(), "Of the absolute difference of the cosines of a pair", nullable=True),
-    field("cosine_error_p50", pa.float64(), "Its median", nullable=True),
-    field("cosine_error_p99", pa.float64(), "Its 99th percentile", nullable=True),
-    field("cosine_error_max", pa.float64(), "The largest", nullable=True),
-    field(
+    optional("cosine_error_mean", pa.float64(), "Of the absolute difference of the cosines of a pair"),
+    optional("cosine_error_p50", pa.float64(), "Its median"),
+    optional("cosine_error_p99", pa.float64(), "Its 99th percentile"),
+    optional("cosine_error_max", pa.float64(), "The largest"),
+    optional(
         "cosine_error_weighted",
         pa.float64(),
         "Mean of the difference, each pair weighted by the squares of both magnitudes",
-        nullable=True,
     ),
-    field(
+    optional(
         "bound",
         pa.float64(),
         "What that weighted mean over all pairs of all rows cannot exceed, by the variance left out; null when centred",
-        nullable=True,
     ),
-    field("correlation", pa.float64(), "Of the cosines of the pairs in both", nullable=True),
-    field("magnitude_mean", pa.float64(), "Of the magnitude after divided by that before", nullable=True),
-    field("magnitude_min", pa.float64(), "The smallest of these ratios", nullable=True),
-    field("magnitude_max", pa.float64(), "The largest of these ratios", nullable=True),
-    field("recall_1", pa.float64(), "Share of sampled vectors whose nearest neighbour stays so", nullable=True),
-    field("recall_10", pa.float64(), "Share of the 10 nearest neighbours that stay among the 10", nullable=True),
-    field("recall_100", pa.float64(), "Share of the 100 nearest neighbours that stay among the 100", nullable=True),
+    optional("correlation", pa.float64(), "Of the cosines of the pairs in both"),
+    optional("magnitude_mean", pa.float64(), "Of the magnitude after divided by that before"),
+    optional("magnitude_min", pa.float64(), "The smallest of these ratios"),
+    optional("magnitude_max", pa.float64(), "The largest of these ratios"),
+    optional("recall_1", pa.float64(), "Share of sampled vectors whose nearest neighbour stays so"),
+    optional("recall_10", pa.float64(), "Share of the 10 nearest neighbours that stay among the 10"),
+    optional("recall_100", pa.float64(), "Share of the 100 nearest neighbours that stay among the 100"),
 )
 
 COUNTERS = {

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 from molino.schemas.rejects import TEXT_REASONS
 from molino.schemas.titles import NOT_FINITE_REASON, RECORD_DOC
 
@@ -16,20 +16,17 @@ PREDICTED = schema(
     field("title", pa.string(), "Title, as written"),
     field("prediction", pa.string(), "Name of the likeliest category"),
     field(
-        "top_categories",
-        pa.list_(pa.field("element", pa.string(), nullable=False)),
-        "The five likeliest, in order; fewer where the classifier knows fewer",
+        "top_categories", list_of(pa.string()), "The five likeliest, in order; fewer where the classifier knows fewer"
     ),
-    field(
+    optional(
         "top_probabilities",
-        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        list_of(pa.float32()),
         "How likely they are; all categories have 1 together. Null where the classifier is balanced and not calibrated",
-        nullable=True,
     ),
     field("record", pa.int64(), RECORD_DOC),
     field(
         "top_scores",
-        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        list_of(pa.float32()),
         "What they are ordered by; all categories have 1 together. Balanced: as if all were equally frequent",
     ),
 )

@@ -2,13 +2,13 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 
 POINTS = schema(
     "shapes.points",
     1,
     field("problem", pa.string(), "positivos, linear, circle, ring, cos or polar"),
-    field("r", pa.float64(), "Radius or frequency of the problem; null where it has none", nullable=True),
+    optional("r", pa.float64(), "Radius or frequency of the problem; null where it has none"),
     field("split", pa.string(), "train, validation or test"),
     field("row", pa.int32(), "Number of the point in its split, from 0; all problems have the same points"),
     field("x", pa.float64(), "From -1 to 1"),
@@ -21,8 +21,8 @@ RUNS = schema(
     1,
     field("run", pa.int32(), "Number of the network in the sweep, from 0"),
     field("problem", pa.string(), "positivos, linear, circle, ring, cos or polar"),
-    field("r", pa.float64(), "Radius or frequency of the problem; null where it has none", nullable=True),
-    field("hidden", pa.list_(pa.field("item", pa.int32(), nullable=False)), "Nodes of every hidden layer"),
+    optional("r", pa.float64(), "Radius or frequency of the problem; null where it has none"),
+    field("hidden", list_of(pa.int32(), item="item"), "Nodes of every hidden layer"),
     field("batch", pa.int32(), "Points in a step"),
     field("steps", pa.int32(), "Steps of gradient descent"),
     field("rate", pa.float64(), "Learning rate of the first step"),
@@ -38,17 +38,13 @@ RUNS = schema(
     field("test_accuracy", pa.float64(), "Of the test points"),
     field("base", pa.float64(), "Share of the larger class among the test points: what no network at all has right"),
     field("diverged", pa.bool_(), "Whether a weight or bias is infinite or no number; it then says false of all"),
-    field(
-        "curve_step",
-        pa.list_(pa.field("item", pa.int32(), nullable=False)),
-        "Steps at which the loss was noted, from 0; about 50",
-    ),
+    field("curve_step", list_of(pa.int32(), item="item"), "Steps at which the loss was noted, from 0; about 50"),
     field(
         "curve_loss",
-        pa.list_(pa.field("item", pa.float32(), nullable=False)),
+        list_of(pa.float32(), item="item"),
         "Loss of that step's batch, penalty included, before the step is taken",
     ),
-    field("seconds", pa.float32(), "Time of the training alone; null by option", nullable=True),
+    optional("seconds", pa.float32(), "Time of the training alone; null by option"),
 )
 
 PREDICTIONS = schema(

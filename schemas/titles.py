@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 from molino.schemas.rejects import TEXT_REASONS
 
 ID_DOC = (
@@ -18,24 +18,15 @@ SPLIT_DOC = "train, validation or test; titles that are nearly the same have the
 
 
 def titles_schema(
-    dimensions: dict[str, int],
+    dimensions: dict[str, int],  # of every model's vectors, by the model's name
     *,
-    vector_type: pa.DataType | None = None,
-    model_text: bool = False,
-    tokens: bool = False,
-    kept: Sequence[pa.Field] = (),
+    vector_type: pa.DataType | None = None,  # float32 (by default) or float16
+    model_text: bool = False,  # with the column `model_text`
+    tokens: bool = False,  # with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`
+    kept: Sequence[pa.Field] = (),  # columns that are carried from the input, the last ones
 ) -> pa.Schema:
-    """Return the schema of the titles with one column of vectors for each model, in the order given.
-
-    Args:
-      dimensions: of every model's vectors, by the model's name.
-      vector_type: float32 (by default) or float16.
-      model_text: with the column `model_text`.
-      tokens: with two columns for each model after the vectors, `MODEL_tokens` and `MODEL_length`.
-      kept: columns that are carried from the input, the last ones.
-    """
-    of = pa.field("element", vector_type or pa.float32(), nullable=False)
-    ids = pa.list_(pa.field("element", pa.int32(), nullable=False), TOKENS)
+    """Return the schema of the titles with one column of vectors for each model, in the order given."""
+    ids = list_of(pa.int32(), TOKENS)
     counted = [
         made
         for name in (dimensions if tokens else ())
@@ -51,16 +42,16 @@ def titles_schema(
         field("id", pa.int64(), ID_DOC),
         field("title", pa.string(), "Title, as written"),
         *([text] if model_text else []),
-        field("language", pa.string(), "Language, as written; null where the input has none", nullable=True),
-        field("label_quality", pa.string(), "How far to trust the category; null as above", nullable=True),
-        field("category", pa.string(), "Category, as written; null by option", nullable=True),
+        optional("language", pa.string(), "Language, as written; null where the input has none"),
+        optional("label_quality", pa.string(), "How far to trust the category; null as above"),
+        optional("category", pa.string(), "Category, as written; null by option"),
         field("label", pa.int32(), "Number of the category in the labels; -1 when training has no title of it"),
         field("split", pa.string(), SPLIT_DOC),
         field("count", pa.int32(), "Rows of the input with this title and category"),
         field("source", pa.string(), "Input file of the first of them, relative to the inputs' common folder"),
         field("record", pa.int64(), RECORD_DOC),
         *(
-            field(name, pa.list_(of, size), f"Vector of the title by the model {name}")
+            field(name, list_of(vector_type or pa.float32(), size), f"Vector of the title by the model {name}")
             for name, size in dimensions.items()
         ),
         *counted,
@@ -76,7 +67,7 @@ CONFLICTS = schema(
     1,
     field("title", pa.string(), "A title that has more than one category; one row for each"),
     field("id", pa.int64(), "Id of the row in the titles"),
-    field("category", pa.string(), "Its category; null by option", nullable=True),
+    optional("category", pa.string(), "Its category; null by option"),
     field("split", pa.string(), SPLIT_DOC),
     field("count", pa.int32(), "Rows of the input with this title and category"),
 )
@@ -85,7 +76,7 @@ LABELS = schema(
     "titles.labels",
     1,
     field("label", pa.int32(), "0 for the category with the most titles in training, and so on; -1 when it has none"),
-    field("category", pa.string(), "Category, as written; null for titles without one", nullable=True),
+    optional("category", pa.string(), "Category, as written; null for titles without one"),
     field("train", pa.int64(), "Rows of the titles in the training split"),
     field("validation", pa.int64(), "Rows in the validation split"),
     field("test", pa.int64(), "Rows in the test split"),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 
 TOP = 5
 
@@ -13,16 +13,15 @@ PREDICTIONS = schema(
     field("split", pa.string(), "validation or test"),
     field("label", pa.int32(), "Number of its category in the run's labels; -1 when training has no title of it"),
     field("prediction", pa.int32(), "The most likely label"),
-    field("top_labels", pa.list_(pa.field("element", pa.int32(), nullable=False)), "The five likeliest, in order"),
-    field(
+    field("top_labels", list_of(pa.int32()), "The five likeliest, in order"),
+    optional(
         "top_probabilities",
-        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        list_of(pa.float32()),
         "How likely they are; all labels have 1 together. Null where the model is balanced and not calibrated",
-        nullable=True,
     ),
     field(
         "top_scores",
-        pa.list_(pa.field("element", pa.float32(), nullable=False)),
+        list_of(pa.float32()),
         "What they are ordered by; all labels have 1 together. Balanced: as if all categories were equally frequent",
     ),
 )
@@ -38,26 +37,26 @@ TRIALS = schema(
     field("balanced_accuracy", pa.float64(), "Mean recall over the categories"),
     field("low", pa.float64(), "Lower bound of it at 95 %, by a bootstrap over titles"),
     field("high", pa.float64(), "Upper bound"),
-    field("published", pa.float64(), "Balanced accuracy that was published; null where none was", nullable=True),
-    field("epochs", pa.int32(), "Epochs trained; null for a published experiment", nullable=True),
-    field("seconds", pa.float64(), "Of training; null as above", nullable=True),
-    field("peak_bytes", pa.int64(), "Most memory of the process until its end; null as above", nullable=True),
+    optional("published", pa.float64(), "Balanced accuracy that was published; null where none was"),
+    optional("epochs", pa.int32(), "Epochs trained; null for a published experiment"),
+    optional("seconds", pa.float64(), "Of training; null as above"),
+    optional("peak_bytes", pa.int64(), "Most memory of the process until its end; null as above"),
 )
 
 MODELS = schema(
     "training.models",
     1,
     field("model", pa.string(), "Language model"),
-    field("language", pa.string(), "en or es; null where the name does not say", nullable=True),
+    optional("language", pa.string(), "en or es; null where the name does not say"),
     field("normalized", pa.string(), "yes where the name has norm in it: punctuation is removed; else no"),
-    field("dim", pa.string(), "Numbers of a vector; null where nothing says", nullable=True),
+    optional("dim", pa.string(), "Numbers of a vector; null where nothing says"),
     field("repeats", pa.int32(), "Trials"),
     field("balanced_accuracy", pa.float64(), "Mean over the trials"),
-    field("deviation", pa.float64(), "Standard deviation of the trials; null of one", nullable=True),
+    optional("deviation", pa.float64(), "Standard deviation of the trials; null of one"),
     field("low_titles", pa.float64(), "Lower bound at 95 %, by a bootstrap over titles"),
     field("high_titles", pa.float64(), "Upper bound"),
-    field("low_repeats", pa.float64(), "Lower bound at 95 %, by a bootstrap over repeats; null of one", nullable=True),
-    field("high_repeats", pa.float64(), "Upper bound", nullable=True),
+    optional("low_repeats", pa.float64(), "Lower bound at 95 %, by a bootstrap over repeats; null of one"),
+    optional("high_repeats", pa.float64(), "Upper bound"),
     field("low", pa.float64(), "Lower bound at 95 %, by both"),
     field("high", pa.float64(), "Upper bound"),
     field("below_best", pa.float64(), "How far below the best model, by the means"),

@@ -2,20 +2,19 @@
 
 import pyarrow as pa
 
-from molino.schemas import field, schema
+from molino.schemas import field, list_of, optional, schema
 
 EXIF = (
-    field(
+    optional(
         "taken",
         pa.timestamp("ms"),
         "By the camera's clock: EXIF's DateTimeOriginal, else DateTimeDigitized, else DateTime; null where it has none",
-        nullable=True,
     ),
-    field("utc_offset", pa.int16(), "Minutes of that clock before UTC; null where EXIF does not say", nullable=True),
-    field("latitude", pa.float64(), "Degrees north by EXIF; null without a longitude", nullable=True),
-    field("longitude", pa.float64(), "Degrees east by EXIF; null without a latitude", nullable=True),
-    field("altitude", pa.float64(), "Metres above the sea, or the ellipsoid, by EXIF", nullable=True),
-    field("camera", pa.string(), "Make and model by EXIF", nullable=True),
+    optional("utc_offset", pa.int16(), "Minutes of that clock before UTC; null where EXIF does not say"),
+    optional("latitude", pa.float64(), "Degrees north by EXIF; null without a longitude"),
+    optional("longitude", pa.float64(), "Degrees east by EXIF; null without a latitude"),
+    optional("altitude", pa.float64(), "Metres above the sea, or the ellipsoid, by EXIF"),
+    optional("camera", pa.string(), "Make and model by EXIF"),
 )
 
 REGIONS = schema(
@@ -46,37 +45,34 @@ REGIONS = schema(
         "found: a box was drawn, which says nothing of an animal; or why there is none: no_region, one_colour, "
         "no_colour or too_small",
     ),
-    field("x", pa.int32(), "Left of the box, in displayed pixels; null without a box", nullable=True),
-    field("y", pa.int32(), "Top of the box", nullable=True),
-    field("box_width", pa.int32(), "Width of the box", nullable=True),
-    field("box_height", pa.int32(), "Height of the box", nullable=True),
-    field("share", pa.float64(), "Area of the box divided by that of the image", nullable=True),
+    optional("x", pa.int32(), "Left of the box, in displayed pixels; null without a box"),
+    optional("y", pa.int32(), "Top of the box"),
+    optional("box_width", pa.int32(), "Width of the box"),
+    optional("box_height", pa.int32(), "Height of the box"),
+    optional("share", pa.float64(), "Area of the box divided by that of the image"),
     field("regions", pa.int32(), "Separate regions in the mask; the box is that of the largest bounding rectangle"),
     field("white_pixels", pa.int64(), "Marked pixels, before small marks are cleared from the mask"),
-    field(
+    optional(
         "score",
         pa.float64(),
         "How much lies together, from 0 to 1: of original and fast the part of the mask that lies in the box, of "
         "saliency the part of all that is unlike water that lies in the animal. Whether one is there is presence",
-        nullable=True,
     ),
     field("method", pa.string(), "original, fast or saliency"),
     field("parameters", pa.string(), "Of the method, as JSON"),
-    field(
+    optional(
         "crop",
         pa.binary(),
         "The box at full resolution, as JPEG; null without a box, beyond 65,500 pixels a side, or by option",
-        nullable=True,
     ),
-    field("mask", pa.binary(), "The mask as PNG, 0 or 255, of the displayed size; null by option", nullable=True),
-    field(
+    optional("mask", pa.binary(), "The mask as PNG, 0 or 255, of the displayed size; null by option"),
+    optional(
         "mask_runs",
-        pa.list_(pa.field("item", pa.int32(), nullable=False)),
+        list_of(pa.int32(), item="item"),
         "The mask as lengths of runs, row after row, unmarked pixels first (0 if there are none); null by option",
-        nullable=True,
     ),
-    field("decode_ms", pa.float32(), "Time of reading the header and decoding; null by option", nullable=True),
-    field("find_ms", pa.float32(), "Time of finding the region; null by option", nullable=True),
+    optional("decode_ms", pa.float32(), "Time of reading the header and decoding; null by option"),
+    optional("find_ms", pa.float32(), "Time of finding the region; null by option"),
 )
 
 
@@ -86,7 +82,7 @@ def with_pixels(side: int) -> pa.Schema:
     Row after row, three bytes a pixel, red first; the field's metadata has `dtype` and `shape`.
     """
     about = "Square around the box, scaled to a fixed size: rows of pixels of red, green, blue; null without a box"
-    pixels = field("pixels", pa.binary(side * side * 3), about, nullable=True)
+    pixels = optional("pixels", pa.binary(side * side * 3), about)
     shape = {b"dtype": b"uint8", b"shape": f"[{side}, {side}, 3]".encode()}
     return REGIONS.append(pixels.with_metadata({**pixels.metadata, **shape}))
 
@@ -101,14 +97,14 @@ TRUTH = schema(
     "whales.truth",
     1,
     field("key", pa.string(), "File of the made-up image, relative to the folder of images"),
-    field("x", pa.int32(), "Left of the box around the whole animal, in pixels; null without a whale", nullable=True),
-    field("y", pa.int32(), "Top of that box", nullable=True),
-    field("width", pa.int32(), "Width of that box", nullable=True),
-    field("height", pa.int32(), "Height of that box", nullable=True),
-    field("head_x", pa.int32(), "Left of the box around the head, the foremost sixth", nullable=True),
-    field("head_y", pa.int32(), "Top of that box", nullable=True),
-    field("head_width", pa.int32(), "Width of that box", nullable=True),
-    field("head_height", pa.int32(), "Height of that box", nullable=True),
+    optional("x", pa.int32(), "Left of the box around the whole animal, in pixels; null without a whale"),
+    optional("y", pa.int32(), "Top of that box"),
+    optional("width", pa.int32(), "Width of that box"),
+    optional("height", pa.int32(), "Height of that box"),
+    optional("head_x", pa.int32(), "Left of the box around the head, the foremost sixth"),
+    optional("head_y", pa.int32(), "Top of that box"),
+    optional("head_width", pa.int32(), "Width of that box"),
+    optional("head_height", pa.int32(), "Height of that box"),
 )
 
 COUNTERS = {

@@ -2,20 +2,18 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from molino.schemas.training import TOP
+from molino.schemas.training import PREDICTIONS, TOP
 from molino.training.certainty import Trial, interval, resample_titles
+from molino.training.classifier import Learner
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
 from molino.training.source import FLAG, TitlesRun
 from molino.transforms.errors import DataError
-
-if TYPE_CHECKING:
-    from molino.training.classifier import Learner
 
 ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
@@ -25,27 +23,16 @@ CELLS = 1 << 25  # logits that the temperature is chosen by
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a classifier says of the titles of a split, in the order of the run.
+    """What a classifier says of the titles of a split, in the order of the run."""
 
-    Attributes:
-      ids: int64.
-      labels: as the run has them, int32.
-      truth: the labels; a category without one has a number of its own after them, and no category -1.
-      top: (n, up to 5) int32 labels, the highest score first.
-      scores: of these, float32; under balance not their probabilities.
-      probabilities: of these, float32; None where they are not known.
-      languages: of each title, or None.
-      loss: mean cross-entropy of the titles that have a label.
-    """
-
-    ids: np.ndarray
-    labels: np.ndarray
-    truth: np.ndarray
-    top: np.ndarray
-    scores: np.ndarray
-    probabilities: np.ndarray | None
-    languages: np.ndarray
-    loss: float
+    ids: np.ndarray  # int64
+    labels: np.ndarray  # as the run has them, int32
+    truth: np.ndarray  # the labels; a category without one has a number of its own after them, and no category -1
+    top: np.ndarray  # (n, up to 5) int32 labels, the highest score first
+    scores: np.ndarray  # of these, float32; under balance not their probabilities
+    probabilities: np.ndarray | None  # of these, float32; None where they are not known
+    languages: np.ndarray  # of each title, or None
+    loss: float  # mean cross-entropy of the titles that have a label
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,15 +44,9 @@ class Answers:
 
 
 def read_logits(
-    source: TitlesRun, learner: "Learner", split: str, recipe: Recipe, language: str | None = None
+    source: TitlesRun, learner: Learner, split: str, recipe: Recipe, language: str | None = None
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-    """Yield batches of a split, the logits of their scores, and those of their probabilities: (n, classes) float32.
-
-    They differ by the logarithm of the categories' shares where the classifier is balanced.
-
-    Args:
-      language: only titles in it.
-    """
+    """Yield batches, of one language or all, the logits of their scores and of probabilities: (n, classes) float32."""
     prior = source.prior()
     shift = prior if recipe.balance == "logits" else 0 * prior
     criterion = prior if recipe.balance != "none" else 0 * prior
@@ -85,7 +66,7 @@ def read_logits(
         yield batch, logits, logits + criterion
 
 
-def find_temperature(source: TitlesRun, learner: "Learner", recipe: Recipe, language: str | None) -> float:
+def find_temperature(source: TitlesRun, learner: Learner, recipe: Recipe, language: str | None) -> float:
     """Return the temperature of the probabilities, chosen on the first titles of the validation split."""
     held: list[tuple[np.ndarray, np.ndarray]] = []
     for batch, _, logits in read_logits(source, learner, "validation", recipe, language):
@@ -100,17 +81,13 @@ def find_temperature(source: TitlesRun, learner: "Learner", recipe: Recipe, lang
 
 def ask(
     source: TitlesRun,
-    learner: "Learner",
+    learner: Learner,
     split: str,
     recipe: Recipe,
     language: str | None = None,
     temperature: float | None = None,
 ) -> Answers:
-    """Return what a classifier says of a split, or of its titles in one language.
-
-    Args:
-      temperature: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
-    """
+    """Return what a classifier says of a split, or its titles in a language; `temperature`: of calibrated chances."""
     parts: list[tuple[np.ndarray, ...]] = []
     others: dict[str, int] = {}
     losses = labeled = 0.0
@@ -162,15 +139,9 @@ def measure(answers: Answers) -> dict[str, float]:
 
 
 def choose(
-    source: TitlesRun,
-    learners: Mapping[str | None, "Learner"],
-    recipe: Recipe,
-    temperatures: Mapping[str | None, float],
+    source: TitlesRun, learners: Mapping[str | None, Learner], recipe: Recipe, temperatures: Mapping[str | None, float]
 ) -> tuple[bool, dict[str, Answers], dict[str, Any]]:
-    """Return whether the classifiers of each language are better than the one of all, the answers, and the figures.
-
-    It is chosen on the validation split. The test split is asked once of each.
-    """
+    """Return whether those of each language are better on validation, the better one's answers, and all figures."""
     answers = {
         language: {
             split: ask(source, learner, split, recipe, temperature=temperatures.get(language))
@@ -210,6 +181,18 @@ def merge(answers: Mapping[str | None, Answers]) -> Answers:
             if language is not None and made[name] is not None:
                 made[name] = np.where((own.languages == language)[:, None], getattr(own, name), made[name])
     return dataclasses.replace(answers[None], **made, loss=float("nan"))
+
+
+def make_batch(split: str, answers: Answers) -> pa.RecordBatch:
+    """Return what a classifier says of a split as schemas.training.PREDICTIONS."""
+    ends = np.arange(0, answers.top.size + 1, answers.top.shape[1], dtype=np.int32)
+    types = [PREDICTIONS.field(name).type for name in ("top_labels", "top_probabilities", "top_scores")]
+    lists = [
+        pa.nulls(len(answers), type_) if values is None else pa.ListArray.from_arrays(ends, values.ravel(), type=type_)
+        for type_, values in zip(types, (answers.top, answers.probabilities, answers.scores), strict=True)
+    ]
+    plain = [answers.ids, [split] * len(answers), answers.labels, answers.top[:, 0].copy()]
+    return pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=PREDICTIONS)
 
 
 def summarize_split(answers: Answers) -> dict[str, Any]:

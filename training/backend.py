@@ -10,14 +10,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def choose_backend(*, only_tensorflow: str = "") -> str:
-    """Return the backend that KERAS_BACKEND names, once it and Keras are known to be installed.
-
-    Args:
-      only_tensorflow: what needs TensorFlow, in words.
-
-    Raises:
-      DataError: they are not there, or it is not one that can train.
-    """
+    """Return the backend of KERAS_BACKEND; raise DataError where it is not there, or not `only_tensorflow`."""
     name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if name not in BACKENDS:
         raise DataError(f"KERAS_BACKEND is {name}; what can train is {', '.join(BACKENDS)}")
@@ -33,11 +26,7 @@ def choose_backend(*, only_tensorflow: str = "") -> str:
 
 
 def load_keras() -> None:
-    """Import Keras and its backend.
-
-    Raises:
-      ImportError: they are not there.
-    """
+    """Import Keras and its backend. Raises ImportError where they are not there."""
     os.environ.setdefault("KERAS_BACKEND", BACKENDS[0])
     with silent_tensorflow():
         import keras

@@ -16,18 +16,11 @@ PERMUTED = 20  # permutations for each draw of a bootstrap
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training, and what it predicted.
+    """One training, and what it predicted. `labels`, `predictions`: int (n,); classes are those that any trial has."""
 
-    Attributes:
-      name: of the trial.
-      model: the language model; trials of one model are its repeats.
-      sample: what titles were predicted: trials of one sample have the same titles, in the same order.
-      labels, predictions: int (n,); classes are those that any trial has.
-    """
-
-    name: str
-    model: str
-    sample: str
+    name: str  # of the trial
+    model: str  # the language model; trials of one model are its repeats
+    sample: str  # what titles were predicted: trials of one sample have the same titles, in the same order
     labels: np.ndarray
     predictions: np.ndarray
 
@@ -70,12 +63,9 @@ def resample_repeats(members: Sequence[Sequence[int]], draws: int, seed: int) ->
 def means_of(figures: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Return the mean figure of the chosen trials of each draw, (draws,).
 
-    Few repeats drawn with replacement vary too little, by the factor (k - 1) / k of the variance; their deviations
-    from the mean of all k are stretched by its root. One repeat alone says nothing of how repeats vary.
-
-    Args:
-      figures: (draws, trials), or (trials,) where titles are not drawn.
-      chosen: (draws, k) places of trials.
+    Few repeats drawn with replacement vary too little, by the factor (k - 1) / k of the variance; their deviations from
+    the mean of all k are stretched by its root. One repeat alone says nothing of how repeats vary. `figures`: (draws,
+    trials), or (trials,) where titles are not drawn. `chosen`: (draws, k) places of trials.
     """
     rows = np.broadcast_to(figures, (len(chosen), figures.shape[-1]))
     taken = np.take_along_axis(rows, chosen, 1).mean(1)
@@ -95,18 +85,12 @@ def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
 
 def measure_effect(
     strata: Sequence[tuple[Sequence[int], Sequence[int]]],
-    figures: np.ndarray,
-    drawn: Callable[[Any], np.ndarray],
+    figures: np.ndarray,  # of every trial, (trials,)
+    drawn: Callable[[Any], np.ndarray],  # from a model's trials to its mean in every draw of titles and repeats
     draws: int,
     seed: int,
 ) -> tuple[float, tuple[float, float], float]:
-    """Return the difference of a factor, its interval, and the p-value of a permutation test.
-
-    Args:
-      strata: the trials of the one value and of the other, in each stratum.
-      figures: of every trial, (trials,).
-      drawn: from a model's trials to its mean in every draw of titles and repeats.
-    """
+    """Return a factor's difference, its interval, and the p-value of a permutation test within each stratum."""
     pairs = [(np.asarray(one), np.asarray(other)) for one, other in strata]
     difference = float(np.mean([figures[one].mean() - figures[other].mean() for one, other in pairs]))
     spread = np.mean([drawn(one) - drawn(other) for one, other in pairs], axis=0)

@@ -13,22 +13,13 @@ KNOWN = "known"  # what stands beside the variables, as JSON
 
 
 class Checkpoints:
-    """The folder of a run's work units, which the next attempt at the same run has too.
-
-    It holds for each learner the state of its last epoch, and the variables of its best. A file appears whole or not at
-    all.
-    """
+    """In the folder of a run's work units: each learner's state after its last epoch, and the variables of its best."""
 
     def __init__(self, folder: str):
         self.folder = folder
 
     def save(self, name: str, variables: Sequence[Any], best: Sequence[Any] | None, known: Mapping[str, Any]) -> None:
-        """Keep the state of a learner after an epoch.
-
-        Args:
-          best: variables of the best epoch where it is this one, else None.
-          known: what to know when it goes on: JSON values.
-        """
+        """Keep a learner's state after an epoch, what is `known`, as JSON, and `best`, the variables of a new best."""
         if best is not None:
             self._write(f"{name}.{BEST}", best, {})
         self._write(f"{name}.{STATE}", variables, known)

@@ -18,17 +18,11 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 
 class Learner(Protocol):
-    """What trains a classifier, an epoch at a time.
+    """What trains a classifier, an epoch at a time."""
 
-    Attributes:
-      model: the Keras model.
-      columns: that it reads of a batch.
-      rows_an_epoch: rows that an epoch trains on.
-    """
-
-    model: Any
-    columns: Sequence[str]
-    rows_an_epoch: int
+    model: Any  # the Keras model
+    columns: Sequence[str]  # that it reads of a batch
+    rows_an_epoch: int  # rows that an epoch trains on
 
     def train_epoch(self, number: int, report: Report) -> dict[str, float]:
         """Train for an epoch and return its figures, `loss` among them."""
@@ -50,9 +44,6 @@ class Learner(Protocol):
         """Return what the finished model follows from."""
 
 
-# --- architectures
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Dense layers with ReLU, dropout after each, and whether the language is joined before the output."""
@@ -64,22 +55,16 @@ class Architecture:
 
 ARCHITECTURES = {
     "linear": Architecture(),
-    # that of the published comparison
-    "mlp-512": Architecture(units=(512, 512), dropout=0.25),
-    # that of the challenge's entry
-    "mlp-2048": Architecture(units=(2048, 2048), dropout=0.5, flag=True),
+    "mlp-512": Architecture(units=(512, 512), dropout=0.25),  # that of the published comparison
+    "mlp-2048": Architecture(units=(2048, 2048), dropout=0.5, flag=True),  # that of the challenge's entry
 }
 
 
 def sum_vectors(ids: Any, table: np.ndarray, name: str) -> Any:
     """Return the vectors of titles, (n, dim): the sum of their tokens' over the root of their number.
 
-    Of Keras's own layers, so that a saved model loads without this program.
-
-    Args:
-      ids: token ids (n, tokens), padded with -1.
-      table: a vector for each token, from which training begins.
-      name: of the layer that holds it.
+    Of Keras's own layers, so that a saved model loads without this program. `ids`: token ids (n, tokens), padded with
+    -1. `table`: a vector for each token, from which training begins. `name`: of the layer that holds it.
     """
     layer = keras.layers.Embedding(*table.shape, name=name)
     vectors = layer(keras.ops.maximum(ids, 0))
@@ -94,9 +79,8 @@ def build_model(
 ) -> keras.Model:
     """Return an untrained model: an input for each embedding, and the flag where the architecture has one; logits out.
 
-    Args:
-      dims: numbers of each embedding's vectors, by its name; of tokens, how many a title has.
-      tables: vectors of tokens, by the embedding's name: then its input is token ids, and the table trains too.
+    `dims`: numbers of each embedding's vectors, by its name; of tokens, how many a title has. `tables`: vectors of
+    tokens, by the embedding's name: then its input is token ids, and the table trains too.
     """
     shape, seeds = ARCHITECTURES[recipe.architecture], iter(range(recipe.seed, recipe.seed + 100))
     tokens = tables or {}
@@ -119,9 +103,6 @@ def build_model(
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], logits, name=recipe.architecture.replace("-", "_"))
 
 
-# --- training
-
-
 class ByVectors(Learner):
     """Trains an architecture on columns of a run."""
 
@@ -130,19 +111,13 @@ class ByVectors(Learner):
         reader: Reader,
         recipe: Recipe,
         dims: dict[str, int],
-        prior: np.ndarray,
+        prior: np.ndarray,  # logarithm of each category's share; added to the logits while training
         *,
-        language: str | None = None,
+        language: str | None = None,  # train on its titles alone
         tables: dict[str, np.ndarray] | None = None,
-        weighed: bool = False,
+        weighed: bool = False,  # whether some rows may not be trained on
     ):
-        """Build the model; the reader has shuffled batches: of vectors or tokens, language where needed, and label.
-
-        Args:
-          prior: logarithm of each category's share; added to the logits while training.
-          language: train on its titles alone.
-          weighed: whether some rows may not be trained on.
-        """
+        """Build the model; the reader has shuffled batches: of vectors or tokens, language where needed, and label."""
         keras.config.set_dtype_policy(POLICIES[recipe.precision])
         try:
             self.model = build_model(recipe, dims, len(prior), tables)

@@ -19,15 +19,9 @@ FACTORS = {"language": ("es", "en"), "normalized": ("yes", "no")}  # and dim, wh
 LANGUAGE = re.compile(r"(?<![a-z])(en|es)(?![a-z])")
 DIM = re.compile(r"dim(\d+)|(?<!\d)(50|128)(?!\d)")
 
-# --- the published experiments
-
 
 def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[str, dict[str, Any]]]:
-    """Return the trials of published experiments, and what else is known of each, by its name.
-
-    Raises:
-      DataError: a file cannot be read, or the two do not agree.
-    """
+    """Return the trials of published experiments, and what else is known of each; DataError where none can be read."""
     known = _read_metadata(metadata)
     models = {name: each["language_model"] for name, each in known.items()}
     wanted = ["experiment", "category", "prediction"]
@@ -73,17 +67,8 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
     return known
 
 
-# --- comparing
-
-
 def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
-    """Return what a model's name says of it; None where it says nothing.
-
-    >>> read_traits("nnlm-es-dim128-with-normalization")
-    {'language': 'es', 'normalized': 'yes', 'dim': '128'}
-    >>> read_traits("grown", 64)
-    {'language': None, 'normalized': 'no', 'dim': '64'}
-    """
+    """Return what a model's name says of it, such as es-dim16-norm; None where it says nothing."""
     language, told = LANGUAGE.search(model.lower()), DIM.search(model)
     return {
         "language": language[1] if language else None,
@@ -94,18 +79,13 @@ def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
 
 def compare_trials(
     trials: Sequence[Trial],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],  # what is known of a trial, by its name: columns of schemas.training.TRIALS
     *,
     draws: int,
     seed: int,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int] | None = None,  # numbers of a vector, by the model's name
 ) -> dict[str, Any]:
-    """Return what the trials show: `trials`, `models`, `effects` (lists of rows) and `sentences`.
-
-    Args:
-      facts: what is known of a trial, by its name: columns of schemas.training.TRIALS.
-      dims: numbers of a vector, by the model's name.
-    """
+    """Return what the trials show: `trials`, `models`, `effects` (lists of rows) and `sentences`."""
     figures = np.array([trial.figure for trial in trials])
     titles = certainty.resample_titles(trials, draws, seed)
     models = {
@@ -123,33 +103,23 @@ def compare_trials(
     effects = find_effects(
         list(traits.values()), list(models.values()), figures, lambda own: means[trials[own[0]].model], draws, seed
     )
+    rows = []
+    for trial, drawn in zip(trials, titles.T, strict=True):
+        low, high = certainty.interval(drawn)
+        row = {"trial": trial.name, "model": trial.model, "titles": len(trial.labels)}
+        row |= {"classes": len(np.unique(trial.labels)), "accuracy": float(np.mean(trial.labels == trial.predictions))}
+        row |= {"balanced_accuracy": float(trial.figure), "low": low, "high": high}
+        row |= dict.fromkeys(("published", "epochs", "seconds", "peak_bytes"))
+        rows.append(row | facts.get(trial.name, {}))
     comparison = {
         "draws": draws,
         "seed": seed,
-        "trials": [
-            {**_describe_trial(trial, drawn), **facts.get(trial.name, {})}
-            for trial, drawn in zip(trials, titles.T, strict=True)
-        ],
+        "trials": rows,
         "models": _rank_models(models, traits, figures, titles, repeats, means),
         "effects": effects,
         "own_titles": own_titles,
     }
     return {**comparison, "sentences": write_sentences(comparison)}
-
-
-def _describe_trial(trial: Trial, drawn: np.ndarray) -> dict[str, Any]:
-    low, high = certainty.interval(drawn)
-    return {
-        "trial": trial.name,
-        "model": trial.model,
-        "titles": len(trial.labels),
-        "classes": len(np.unique(trial.labels)),
-        "accuracy": float(np.mean(trial.labels == trial.predictions)),
-        "balanced_accuracy": float(trial.figure),
-        "low": low,
-        "high": high,
-        **dict.fromkeys(("published", "epochs", "seconds", "peak_bytes")),
-    }
 
 
 def _rank_models(
@@ -189,10 +159,7 @@ def find_effects(
     draws: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Return the effect of every factor that some pair of models shows, as rows of schemas.training.EFFECTS.
-
-    Each has `least_p` too, the smallest that `p` can be with so many trials. See certainty.measure_effect.
-    """
+    """Return rows of EFFECTS, and `least_p`, for each factor that a pair of models shows; see `measure_effect`."""
     effects: list[dict[str, Any]] = []
     sizes = sorted({each["dim"] for each in traits if each["dim"]}, key=int, reverse=True)
     questions = [(factor, *sides) for factor, sides in FACTORS.items()]

@@ -1,22 +1,28 @@
 """Train a classifier on a run of the titles job, from the last checkpoint where there is one."""
 
+import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import pyarrow as pa
 
+from molino import machine
 from molino.schemas.titles import TOKENS
-from molino.training.answers import ask, measure
+from molino.training import serving
+from molino.training.answers import Answers, ask, choose, find_temperature, measure, name_mistakes, summarize_split
+from molino.training.certainty import Trial
 from molino.training.checkpoint import BEST, Checkpoints
 from molino.training.classifier import ARCHITECTURES, ByVectors, Learner
 from molino.training.progress import Progress
 from molino.training.reader import Reading
 from molino.training.recipe import PHRASES, Recipe
-from molino.training.source import FLAG, TitlesRun, weigh
+from molino.training.source import FLAG, TitlesRun, Training, find_languages, weigh
 from molino.transforms.errors import DataError
+
+REPEAT = 1000  # between the seeds of repeats
 
 
 def make_learner(
@@ -108,3 +114,73 @@ def fit(
     kept.restore(name, learner.best_variables(), BEST)
     learner.settle()
     return history, times
+
+
+def train(
+    training: Training, encoders: Mapping[str, Any], folder: str, progress: Progress
+) -> tuple[dict[str | None, Learner], Mapping[str, Answers], dict[str, Any]]:
+    """Return the learners that are written, what they say of validation and test, and all figures.
+
+    `folder` is that of the run's work units, for checkpoints.
+    """
+    source, recipe, embeddings = training.source, training.recipe, training.embeddings
+    tables = serving.read_tables(source, encoders, embeddings) if training.fine_tune else None
+    languages = find_languages(source) if training.per_language else []
+    kept = Checkpoints(folder)
+    learners: dict[str | None, Learner] = {}
+    histories: dict[str, list] = {}
+    times: dict[str, list] = {}
+    for number, language in enumerate((None, *languages)):
+        name = language or "all"
+        progress.part(number, 1 + len(languages))
+        learners[language] = make_learner(source, recipe, embeddings, language, tables)
+        histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress, language)
+    progress.part(0, 1)
+    progress.show(1, 1, "measuring")
+    temperatures = {
+        language: find_temperature(source, learner, recipe, language)
+        for language, learner in (learners.items() if training.calibrate else ())
+    }
+    chosen, answers, choice = choose(source, learners, recipe, temperatures)
+    found: dict[str, Any] = {
+        "run": source.run.sha256,
+        "backend": training.backend,
+        "options": training.options,
+        "categories": len(source.categories),
+        "parameters": int(learners[None].plain_model().count_params()),
+        "temperatures": {name or "all": value for name, value in temperatures.items()},
+        "epochs": histories,
+        "choice": choice,
+        **{split: summarize_split(answers[split]) for split in answers},
+        "worst": name_mistakes(source, answers["test"]),
+        "times": times,
+    }
+    return {name: learner for name, learner in learners.items() if name is None or chosen}, answers, found
+
+
+def run_trials(
+    source: TitlesRun, embeddings: Sequence[str], recipe: Recipe, repeats: int, *, folder: str, progress: Progress
+) -> tuple[list[Trial], dict[str, dict[str, Any]]]:
+    """Train on every embedding several times, with the same split and budget; return the trials, and facts of each.
+
+    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
+    titles. A comparison that was killed goes on with the trials that `folder`, that of the work units, lacks.
+    """
+    trials: list[Trial] = []
+    facts: dict[str, dict[str, Any]] = {}
+    kept = Checkpoints(folder)
+    for repeat in range(repeats):
+        chosen = dataclasses.replace(recipe, seed=recipe.seed + REPEAT * repeat)
+        for place, embedding in enumerate(embeddings):
+            progress.part(repeat * len(embeddings) + place, repeats * len(embeddings))
+            name = f"{embedding} {repeat + 1}"
+            learner = make_learner(source, chosen, [] if recipe.architecture == PHRASES else [embedding])
+            history, times = fit(source, learner, chosen, kept, name, progress)
+            truth, top = ask(source, learner, "test", chosen).scored()
+            found = np.ascontiguousarray(top[:, 0])
+            trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
+            facts[name] = {"epochs": len(history), "seconds": sum(each["seconds"] for each in times)}
+            facts[name] |= {"peak_bytes": machine.peak_bytes()}
+            del learner
+            keras.backend.clear_session()
+    return trials, facts

@@ -38,30 +38,20 @@ class GrowthOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grown:
-    """What training gave.
+    """What training gave."""
 
-    Attributes:
-      words: of the vocabulary, in the order of the rows.
-      table: (words + buckets, dim) float32.
-      known: share of the tokens that are in the vocabulary.
-      left_out: titles without a known category.
-      metrics: what stands in metrics.json; the same training gives the same.
-    """
-
-    words: list[str]
-    table: np.ndarray
-    known: float
-    left_out: int
-    metrics: dict[str, Any]
+    words: list[str]  # of the vocabulary, in the order of the rows
+    table: np.ndarray  # (words + buckets, dim) float32
+    known: float  # share of the tokens that are in the vocabulary
+    left_out: int  # titles without a known category
+    metrics: dict[str, Any]  # what stands in metrics.json; the same training gives the same
 
 
 def describe_input(path: str, split: str) -> dict[str, Any]:
     """Return what a model is grown on, for who must know which titles it has seen; no name or path is in it.
 
     Of a run its manifest's `sha256`, the `split`, and how the run split: `seed`, and `test`, the share of that split.
-
-    Raises:
-      DataError: it cannot be read.
+    Raises DataError where it cannot be read.
     """
     if is_run(path):
         run = open_run(path, {})
@@ -82,11 +72,7 @@ def keep_known(corpus: Corpus) -> Corpus:
 
 
 def grow(batches: Iterable[tokens.TitleBatch], options: GrowthOptions, progress: Progress) -> Grown:
-    """Choose the vocabulary, train the table, and return both; the same seed gives the same on the same machine.
-
-    Raises:
-      DataError: there is nothing to train on.
-    """
+    """Choose the vocabulary, train the table, and return both: the same for a seed. DataError: nothing to train on."""
     import keras
     import tensorflow as tf
 

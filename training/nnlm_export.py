@@ -12,11 +12,11 @@ PUNCTUATION = r"\pP"
 
 
 def export_nnlm(
-    folder: str,
+    folder: str,  # of the SavedModel, which is not there yet
     vocabulary: Sequence[str],
-    table: np.ndarray,
+    table: np.ndarray,  # `(len(vocabulary) + buckets, dim) float32`
     *,
-    buckets: int,
+    buckets: int,  # rows that tokens outside the vocabulary share, from 1
     normalization: bool,
     keep_empty: bool = False,
 ) -> None:
@@ -29,14 +29,9 @@ def export_nnlm(
     punctuation (every character of the Unicode category P) is removed before; case is kept. A token's row is its place
     in the vocabulary, or that of its bucket: `len(vocabulary) + fingerprint64(token) % buckets`. The rows of a string
     are added and divided by the square root of their number. A string without tokens has the row of the empty token.
-
-    Args:
-      folder: of the SavedModel, which is not there yet.
-      vocabulary: distinct tokens in the order of the rows; not empty, no line ends: they stand in a file, one a line.
-      table: `(len(vocabulary) + buckets, dim) float32`.
-      buckets: rows that tokens outside the vocabulary share, from 1.
-      keep_empty: whether two spaces in a row have an empty token between them, as in the later exporter of TF Hub; the
-        earlier one drops empty tokens.
+    `vocabulary`: distinct tokens in the order of the rows; not empty, no line ends: they stand in a file, one a line.
+    `keep_empty`: whether two spaces in a row have an empty token between them, as in the later exporter of TF Hub; the
+    earlier one drops empty tokens.
     """
     import tensorflow as tf
 

@@ -48,24 +48,13 @@ def find_features(titles: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-    """Return the vectors of titles: for each kind the sum of its features' over the root of their number, and the sum.
-
-    Args:
-      places: rows of `vectors`.
-      owners: as `find_features` gives them.
-      titles: how many there are.
-    """
+    """Return the vectors of titles: the sum, over kinds, of their features' sum over the root of their number."""
     kinds = combine(vectors, places, owners, KINDS * titles)
     return tf.reduce_sum(tf.reshape(kinds, (titles, KINDS, tf.shape(vectors)[1])), 1)
 
 
 class Phrases(keras.layers.Layer):
-    """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features.
-
-    Attributes:
-      places: row of each hash, -1 where training has not seen it often enough.
-      table: a vector for each row.
-    """
+    """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features."""
 
     def __init__(self, rows: int, dim: int):
         super().__init__(name="phrases")
@@ -73,6 +62,7 @@ class Phrases(keras.layers.Layer):
 
     def build(self, _: Any = None) -> None:
         """Make the weights."""
+        # the row of each hash, -1 where training has not seen it often enough
         self.places = self.add_weight(
             shape=(1 << BITS,), dtype="int32", initializer="zeros", trainable=False, name="places"
         )
@@ -125,10 +115,7 @@ def number_texts(texts: Texts, places: np.ndarray) -> Texts:
 
 
 def number_features(hashes: np.ndarray, *, bits: int, least: int) -> tuple[np.ndarray, int]:
-    """Return the row of each hash, int32 (2 ** bits,), and how many rows there are.
-
-    The most frequent come first, so that what a step uses lies together; those seen fewer than `least` times have none.
-    """
+    """Return each hash's row, int32, the most frequent first, -1 where there are fewer than `least`; and the rows."""
     counts = np.bincount(hashes, minlength=1 << bits)
     order = np.argsort(-counts, kind="stable")
     rows = int(np.sum(counts >= least))
@@ -141,21 +128,15 @@ class ByPhrases(Learner):
     """Trains `phrases`.
 
     Several members, each with vectors and a softmax of its own, learn from the same batches; the finished model has the
-    mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at
-    random in each step, so that it does not learn to rely on one of them.
-
-    Attributes:
-      model: titles in, logits out; up to date after `settle`.
+    mean of their logits, which is one softmax on all their vectors. A share of a title's features is left out at random
+    in each step, so that it does not learn to rely on one of them. `model`: titles in, logits out; up to date after
+    `settle`.
     """
 
     columns: Sequence[str] = ("title",)
 
     def __init__(self, train: Texts, recipe: Any, prior: np.ndarray):
-        """Build the model.
-
-        Args:
-          train: as `read_features` gives them.
-        """
+        """Build the model. `train`: as `read_features` gives them."""
         self.recipe, classes = recipe, len(prior)
         self.rows_an_epoch = len(train)
         self.steps = -(-len(train) // recipe.batch)

@@ -27,26 +27,15 @@ WINDOW_ROWS, WINDOW_BYTES = 16_384, 128 << 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Which rows are left out, and how the others are mixed, shared among readers, and read ahead.
+    """Which rows are left out, and how the others are mixed, shared among readers, and read ahead."""
 
-    Attributes:
-      drop_nulls: leave out rows in which one of the columns that are read is null. They are counted beforehand: by the
-        files' footers where one column alone has nulls, else by reading those that have.
-      window: rows that are mixed with each other; None for 16,384, or as many as take 128 MB.
-      reader: number of this one among `readers`, from 0.
-      readers: how many share the rows.
-      keep_last: False drops the last batch where it is short.
-      ahead: batches made ready by a thread while the caller works; 0 makes all when it is asked for.
-      threads: that decode row groups.
-    """
-
-    drop_nulls: bool = False
-    window: int | None = None
-    reader: int = 0
-    readers: int = 1
-    keep_last: bool = True
-    ahead: int = 4
-    threads: int = 2
+    drop_nulls: bool = False  # leave out rows with a null in what is read; they are counted beforehand
+    window: int | None = None  # rows that are mixed with each other; None for 16,384, or as many as take 128 MB
+    reader: int = 0  # number of this one among `readers`, from 0
+    readers: int = 1  # how many share the rows
+    keep_last: bool = True  # False drops the last batch where it is short
+    ahead: int = 4  # batches made ready by a thread while the caller works; 0 makes all when it is asked for
+    threads: int = 2  # that decode row groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +61,8 @@ class Reader:
     the epoch, `window`, `reader` and `readers`, and on nothing else. Not shuffled, rows come as they stand.
 
     Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB, one of
-    crops of 224 by 224 pixels 128 MB.
-
-    Attributes:
-      rows: of the data set, for all readers: those of the split, without those that are dropped.
-      own_rows: of this reader; those of two readers differ by at most one.
-      batches: in an epoch of this reader.
-
-    Raises:
-      RunError: a column is not there, has nulls or numbers that are not finite where there may be none, or a file
-        cannot be read.
+    crops of 224 by 224 pixels 128 MB. Raises RunError where a column is not there, has nulls or numbers that are not
+    finite where there may be none, or a file cannot be read.
     """
 
     def __init__(
@@ -97,8 +78,7 @@ class Reader:
     ):
         """Count the rows of every row group that are to be read; nothing else is read yet.
 
-        Args:
-          split: only rows whose column `split` has this value. Row groups that hold none are never read.
+        `split`: only rows whose column `split` has this value. Row groups that hold none are never read.
         """
         reader, readers = reading.reader, reading.readers
         window = 1 if reading.window is None else reading.window
@@ -112,9 +92,9 @@ class Reader:
         self.batch, self.shuffle, self.seed, self.reading = batch, shuffle, seed, reading
         self._window = reading.window or _fitting_window(dataset.schema, self.columns)
         self._groups = self._count_groups()
-        self.rows = sum(part.stop for part in self._groups)
+        self.rows = sum(part.stop for part in self._groups)  # for all readers: of the split, and not dropped
         self._first, self._end = self.rows * reader // readers, self.rows * (reader + 1) // readers
-        self.own_rows = self._end - self._first
+        self.own_rows = self._end - self._first  # of this reader: those of two differ by one at most
         self.batches = -(-self.own_rows // batch) if reading.keep_last else self.own_rows // batch
 
     def __len__(self) -> int:
@@ -143,16 +123,15 @@ class Reader:
             return [part for parts in pool.map(count, range(len(self.dataset.files))) for part in parts]
 
     def _count_rows(self, opened: pq.ParquetFile, group: int, *, parted: bool) -> int:
-        """Return how many rows of a row group are read: by its footer where that says so.
-
-        Args:
-          parted: rows of other splits may be in it.
-        """
+        """Return how many rows of a group are read, by its footer if that says so; `parted`: other splits are there."""
         about = opened.metadata.row_group(group)
-        nulls = {}
+        nulls: dict[str, int | None] = {}  # of the columns that may have some; None where the footer does not say
         if self.reading.drop_nulls:
+            leaves = [about.column(number) for number in range(about.num_columns)]
+            told = [leaf for leaf in leaves if leaf.statistics is not None and leaf.statistics.has_null_count]
+            known = {leaf.path_in_schema: leaf.statistics.null_count for leaf in told}  # a list's are its items'
             nullable = [name for name in self.columns if self.dataset.schema.field(name).nullable]
-            nulls = {name: count for name, count in _count_nulls(about, nullable).items() if count != 0}
+            nulls = {name: known.get(name) for name in nullable if known.get(name) != 0}
         if about.num_rows in nulls.values():
             return 0
         if not parted and (not nulls or (len(nulls) == 1 and None not in nulls.values())):
@@ -226,42 +205,36 @@ class Reader:
                     made = _Pile(min(self._window, left), widen=False)
 
     def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Yield the row groups of the parts in order; each thread decodes up to two ahead of the caller."""
+        """Yield the row groups of the parts, and the places of the split's rows in each, in order.
+
+        Each thread decodes up to two ahead of the caller.
+        """
         mine = threading.local()  # a thread has its own handles
+        wanted = list(dict.fromkeys([*self.columns, *(["split"] if self.split is not None else [])]))
 
         def read(part: _Part) -> tuple[Batch, np.ndarray]:
             if not hasattr(mine, "open"):
                 mine.open = functools.lru_cache(OPEN_FILES)(self.dataset.open)
-            return self._read_group(mine.open(part.file), part)
+            file, path = mine.open(part.file), self.dataset.files[part.file]
+            with one_line_errors(path):
+                table = file.read_row_group(part.group, columns=wanted, use_threads=False)
+            table = self._without_nulls(table)
+            fields = {name: table.schema.field(name) for name in self.columns}
+            columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
+            return columns, self._selected(table)
 
         if not self.reading.ahead:
             return map(read, parts)
         return _map_ahead(read, parts, self.reading.threads, 2 * self.reading.threads)
 
-    def _read_group(self, file: pq.ParquetFile, part: _Part) -> tuple[Batch, np.ndarray]:
-        """Return the columns of a row group, and the places of the split's rows in it."""
-        path = self.dataset.files[part.file]
-        wanted = [*self.columns, *(["split"] if self.split is not None else [])]
-        with one_line_errors(path):
-            table = file.read_row_group(part.group, columns=list(dict.fromkeys(wanted)), use_threads=False)
-        table = self._without_nulls(table)
-        fields = {name: table.schema.field(name) for name in self.columns}
-        columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
-        return columns, self._selected(table)
-
 
 class _Pile:
-    """Rows put together from pieces of other columns: a window, or a batch.
-
-    Attributes:
-      columns: an array of all `rows`, or a list of Arrow arrays, by name.
-      room: rows that it still takes.
-    """
+    """Rows put together from pieces of other columns: a window, or a batch."""
 
     def __init__(self, rows: int, *, widen: bool = True):
-        self.rows = self.room = rows
+        self.rows = self.room = rows  # room is what it still takes
         self.widen = widen
-        self.columns: dict = {}
+        self.columns: dict = {}  # an array of all rows, or a list of Arrow arrays, by name
 
     def add(self, columns: dict, take: np.ndarray) -> None:
         """Add the rows at places `take` of other columns."""
@@ -290,14 +263,6 @@ class _Pile:
             name: pa.concat_arrays(column) if isinstance(column, list) else column
             for name, column in self.columns.items()
         }
-
-
-def _count_nulls(about: pq.RowGroupMetaData, columns: Sequence[str]) -> dict[str, int | None]:
-    """Return the nulls of columns in a row group; None where the footer does not say: of a list it counts its items."""
-    leaves = (about.column(number) for number in range(about.num_columns))
-    statistics = {leaf.path_in_schema: leaf.statistics for leaf in leaves if leaf.statistics is not None}
-    known = {name: each.null_count for name, each in statistics.items() if each.has_null_count}
-    return {name: known.get(name) for name in columns}
 
 
 def _fitting_window(schema: pa.Schema, columns: Sequence[str]) -> int:
@@ -347,19 +312,16 @@ def _to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.ndarra
         if values.null_count:
             raise RunError(f"{name} holds nulls inside of its vectors, on which nothing trains; write it without them")
         flat = values.to_numpy(zero_copy_only=True)
-    if dtype.kind == "f" and not _is_finite(flat):
-        bad = np.flatnonzero(~np.isfinite(flat))[0] // size
-        raise RunError(
-            f"{name} holds numbers that are not finite (NaN or infinite), the first in row {bad + 1} of a row group; "
-            "make the run again with --not-finite reject or zero"
-        )
+    if dtype.kind == "f":
+        # of float16, whether not all bits of the exponent are set: nine times as fast as NumPy's own
+        good = (flat.view(np.uint16) & 0x7C00) != 0x7C00 if dtype == np.float16 else np.isfinite(flat)
+        if not good.all():
+            row = np.flatnonzero(~good)[0] // size + 1
+            raise RunError(
+                f"{name} holds numbers that are not finite (NaN or infinite), the first in row {row} of a row group; "
+                "make the run again with --not-finite reject or zero"
+            )
     return flat.reshape(len(array), *shape)
-
-
-def _is_finite(flat: np.ndarray) -> bool:
-    if flat.dtype == np.float16:  # all bits of the exponent are set: nine times as fast as NumPy's own
-        return not ((flat.view(np.uint16) & 0x7C00) == 0x7C00).any()
-    return bool(np.isfinite(flat).all())
 
 
 def _is_number(type_: pa.DataType) -> bool:

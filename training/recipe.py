@@ -16,26 +16,20 @@ RATES = {"linear": 50_000, "mlp-512": 17_000, "mlp-2048": 3_000, PHRASES: 10_000
 class Recipe:
     """How a classifier is trained.
 
-    Attributes:
-      architecture: see ARCHITECTURES, or "phrases".
-      rate: of learning, at the start.
-      schedule: how it falls: "linear" or "cosine" to 0, or "constant".
-      patience: epochs without a better balanced accuracy on the validation split, after which it ends.
-      balance: "loss": the logarithm of each category's share is added to its logit while training; "logits": it is
-        taken away when training is over; "none".
-      precision: float32, or what layers compute in.
-      dim, members, leave_out, min_count: of "phrases": see training.phrases.
+    `balance`: "loss": the logarithm of each category's share is added to its logit while training; "logits": it is
+    taken away when training is over; "none". `dim`, `members`, `leave_out`, `min_count`: of "phrases": see
+    training.phrases.
     """
 
-    architecture: str
+    architecture: str  # see ARCHITECTURES, or "phrases"
     epochs: int
     batch: int
-    rate: float
+    rate: float  # of learning, at the start
     seed: int
-    schedule: str = "linear"
-    patience: int = 3
+    schedule: str = "linear"  # how it falls: "linear" or "cosine" to 0, or "constant"
+    patience: int = 3  # epochs without a better balanced accuracy on the validation split, after which it ends
     balance: str = "loss"
-    precision: str = "float32"
+    precision: str = "float32"  # float32, or what layers compute in
     dim: int = 128
     members: int = 1
     leave_out: float = 0.0
@@ -46,11 +40,10 @@ class Recipe:
         import keras
 
         total = max(1, self.epochs * steps)
-        if self.schedule == "constant":
-            return keras.optimizers.schedules.PolynomialDecay(self.rate, total, self.rate)
         if self.schedule == "cosine":
             return keras.optimizers.schedules.CosineDecay(self.rate, total)
-        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
+        end = self.rate if self.schedule == "constant" else 0.0
+        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, end)
 
 
 def make_recipe(options: Mapping[str, Any], titles: int) -> Recipe:

@@ -29,10 +29,7 @@ from molino.transforms.manifest import VersionError as VersionError
 
 ATTEMPTS = 3  # a commit may replace the run between two looks
 BLOCK = 1 << 20
-_NO_ACCOUNT = (
-    "no account of Google is known here; run gcloud auth application-default login, or name a key file: "
-    "GOOGLE_APPLICATION_CREDENTIALS"
-)
+LOGIN = "run gcloud auth application-default login, or name a key file: GOOGLE_APPLICATION_CREDENTIALS"
 RETRY = datetime.timedelta(seconds=30)  # of what Cloud Storage does not answer
 
 
@@ -50,21 +47,14 @@ class ChangedFileError(RunError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The Parquet files of one data set, in order.
-
-    Attributes:
-      files: paths on `filesystem`.
-      rows: of each file.
-      schema: Arrow schema of all files.
-      splits: which all rows of a file are of; "" where the manifest does not say.
-    """
+    """The Parquet files of one data set, in order."""
 
     name: str
-    files: tuple[str, ...]
-    rows: tuple[int, ...]
-    schema: pa.Schema
+    files: tuple[str, ...]  # paths on `filesystem`
+    rows: tuple[int, ...]  # of each file
+    schema: pa.Schema  # Arrow schema of all files
     filesystem: pafs.FileSystem
-    splits: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()  # which all rows of a file are of; "" where the manifest does not say
 
     def of_split(self, split: str | None) -> "Dataset":
         """Return the files of one split alone; all for None."""
@@ -85,21 +75,13 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A finished run.
+    """A finished run."""
 
-    Attributes:
-      folder: as it was given.
-      root: the same on `filesystem`.
-      manifest: as docs/runs.md has it.
-      sha256: of the manifest: the run's name for those who trained on it.
-      datasets: those that were asked for, by name.
-    """
-
-    folder: str
-    root: str = dataclasses.field(repr=False)
-    manifest: Mapping[str, Any] = dataclasses.field(repr=False)
-    sha256: str
-    datasets: Mapping[str, Dataset] = dataclasses.field(repr=False)
+    folder: str  # as it was given
+    root: str = dataclasses.field(repr=False)  # the same on `filesystem`
+    manifest: Mapping[str, Any] = dataclasses.field(repr=False)  # as docs/runs.md has it
+    sha256: str  # of the manifest: the run's name for those who trained on it
+    datasets: Mapping[str, Dataset] = dataclasses.field(repr=False)  # those that were asked for, by name
     filesystem: pafs.FileSystem = dataclasses.field(repr=False)
 
     def view(self, path: str) -> bytes:
@@ -136,8 +118,7 @@ class FinishedRun:
     def read(self, name: str, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
         """Return the rows of a data set, or of one split, in order, with these columns or all; checksums are verified.
 
-        Raises:
-          RunError: there is no such data set, column or split, or a file is not what was written.
+        Raises RunError where there is no such data set, column or split, or a file is not what was written.
         """
         opened = self.open_dataset(name).of_split(split)
         wanted = list(opened.schema.names if columns is None else columns)
@@ -167,28 +148,18 @@ _REMEDY = "move the run away and make it again (molino verify lists every fault)
 
 
 def open_run(
-    folder: str | os.PathLike,
-    datasets: Mapping[str, tuple | None],
+    folder: str | os.PathLike,  # local path, or a URI that pyarrow.fs knows: gs://, s3://, hdfs://
+    datasets: Mapping[str, tuple | None],  # name and versions that each data set may have; None: what it has
     *,
-    verify: bool = True,
-    cache: str | os.PathLike | None = "",
+    verify: bool = True,  # False compares sizes, footers and versions, but no sha256
+    cache: str | os.PathLike | None = "",  # to remember in: "" that of `molino.caches`, None nothing
 ) -> FinishedRun:
     """Return a finished run after comparing it with its manifest.
 
     Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
     by size, times of change and inode, so that the next reader on this machine need not read it again. Page checksums,
-    verified at each reading, tell what rots later.
-
-    Args:
-      folder: local path, or a URI that pyarrow.fs knows: gs://, s3://, hdfs://.
-      datasets: schema name and version that each data set must have, or several that it may have; None takes what the
-        manifest says.
-      verify: False compares sizes, footers and versions, but no sha256.
-      cache: folder to remember in; None remembers nothing. By default that of `molino.caches`.
-
-    Raises:
-      UnfinishedError, MissingFileError, ChangedFileError, VersionError, OutsideError: as their docs say.
-      RunError: the folder cannot be read, the manifest is none, or lists no such data set.
+    verified at each reading, tell what rots later. Raises UnfinishedError, MissingFileError, ChangedFileError,
+    VersionError, OutsideError, or another RunError.
     """
     shown = os.fspath(folder).rstrip("/") or "/"
     filesystem, root = _filesystem(shown)
@@ -235,7 +206,8 @@ def one_line_errors(path: str) -> Iterator[None]:
         raise MissingFileError(f"{path} is missing; {_REMEDY}") from None
     except (OSError, pa.ArrowException) as error:
         told = " ".join(str(error).split())[:300]
-        raise RunError(f"cannot read {path}: {_NO_ACCOUNT if 'access token' in told else told}") from error
+        told = f"no account of Google is known here; {LOGIN}" if "access token" in told else told
+        raise RunError(f"cannot read {path}: {told}") from error
 
 
 def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:

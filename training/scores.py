@@ -18,11 +18,7 @@ def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def score(labels: np.ndarray, top: np.ndarray) -> dict[str, float]:
-    """Return accuracy, balanced accuracy and how often the label is among the first predictions.
-
-    Args:
-      top: (n, k) predicted classes, the most likely first.
-    """
+    """Return accuracy, balanced accuracy, and how often the label is in `top`, (n, k) classes, the likeliest first."""
     hit = top == labels[:, None]
     return {
         "accuracy": float(hit[:, 0].mean()),
@@ -32,10 +28,7 @@ def score(labels: np.ndarray, top: np.ndarray) -> dict[str, float]:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error of the first predictions (Naeini et al., 2015; Guo et al., 2017).
-
-    Over bins of equal width of the confidence: the difference of its mean and the accuracy, weighed by the titles.
-    """
+    """Return the expected calibration error of the first predictions (Guo et al., 2017), over bins of equal width."""
     bin_of = np.minimum((confidence.astype(np.float64) * bins).astype(int), bins - 1)
     gaps = np.bincount(bin_of, right - confidence.astype(np.float64), bins)
     return round(float(np.abs(gaps).sum()) / max(len(right), 1), 12)
@@ -45,10 +38,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the number that logits are divided by for the least mean cross-entropy, from 1/20 to 20.
 
     (Guo et al., On calibration of modern neural networks, 2017.) Found by golden section: the entropy is convex in the
-    inverse. Memory: the logits once more.
-
-    Args:
-      logits: (n, classes).
+    inverse. Memory: the logits once more. `logits`: (n, classes).
     """
     own = logits[np.arange(len(labels)), labels].astype(np.float64)
     most = logits.max(1, keepdims=True)
@@ -69,10 +59,7 @@ def rank_mistakes(labels: np.ndarray, predictions: np.ndarray, names: Sequence[s
     """Return the classes of the lowest recall and what they are taken for.
 
     The least recall comes first, of equals the most titles. Each is `category`, `titles`, `right`, and `taken_for`: up
-    to three [category, titles], the most frequent first.
-
-    Args:
-      names: of the classes.
+    to three [category, titles], the most frequent first. `names`: of the classes.
     """
     titles, right = count_right(labels, predictions, len(names))
     there = np.flatnonzero(titles)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.training.reader import Batch, Reader
+from molino.training.recipe import Recipe
 from molino.training.runs import Dataset, FinishedRun, open_run
 from molino.transforms.errors import DataError
 from molino.transforms.warnings import DataWarning
@@ -21,23 +22,15 @@ FLAGS = {"spanish": 1.0, "es": 1.0, "portuguese": 0.0, "pt": 0.0}  # of the lang
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitlesRun:
-    """A run, as a classifier sees it.
-
-    Attributes:
-      categories: in the order of their labels.
-      shares: of the training titles that each has, (classes,) float64.
-      embeddings: numbers of a vector, by the name of its column.
-      training_titles: how many there are to train on.
-      unlabeled: whether some titles of the training split have no label.
-    """
+    """A run, as a classifier sees it."""
 
     run: FinishedRun
     titles: Dataset
-    categories: list[str]
-    shares: np.ndarray
-    embeddings: dict[str, int]
-    training_titles: int
-    unlabeled: bool
+    categories: list[str]  # in the order of their labels
+    shares: np.ndarray  # of the training titles that each has, (classes,) float64
+    embeddings: dict[str, int]  # numbers of a vector, by the name of its column
+    training_titles: int  # how many there are to train on
+    unlabeled: bool  # whether some titles of the training split have no label
 
     def prior(self) -> np.ndarray:
         """Return the logarithm of the shares, float32."""
@@ -48,13 +41,28 @@ class TitlesRun:
         return Reader(self.titles, list(columns), split=split, **options)
 
 
-def open_source(folder: str) -> TitlesRun:
-    """Open a finished run of the titles job.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and on what."""
 
-    Raises:
-      RunError: it is none, or not what was written.
-      DataError: it has nothing to train on.
-    """
+    source: TitlesRun
+    recipe: Recipe
+    embeddings: Sequence[str]  # columns of vectors; none for phrases
+    models: Mapping[str, str]  # local folders of the embeddings' models, by name, where they are given
+    backend: str
+    per_language: bool
+    calibrate: bool
+    fine_tune: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All that changes the classifier, but the run and the models, as JSON values."""
+        chosen = {name: getattr(self, name) for name in ("per_language", "calibrate", "fine_tune")}
+        return {**dataclasses.asdict(self.recipe), "embedding": list(self.embeddings), **chosen}
+
+
+def open_source(folder: str) -> TitlesRun:
+    """Open a run of the titles job; raise RunError where it is none, DataError where it has nothing to train on."""
     run = open_run(folder, {"titles": TITLES, "labels": LABELS})
     titles, rows = run.datasets["titles"], run.read("labels", ["label", "category", "train"]).to_pylist()
     known = sorted((row for row in rows if row["label"] >= 0), key=lambda row: row["label"])
@@ -79,11 +87,7 @@ def open_source(folder: str) -> TitlesRun:
 
 
 def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[str]:
-    """Return the columns of vectors that are trained on: those asked for, or all.
-
-    Raises:
-      DataError: one is not there, or none at all.
-    """
+    """Return the columns of vectors that are trained on: those asked for, or all; raise DataError if there is none."""
     there = ", ".join(source.embeddings) or "none"
     for name in names or []:
         if name not in source.embeddings:
@@ -97,11 +101,8 @@ def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[st
 
 
 def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning]:
-    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on.
-
-    A title's split follows from its words, the seed and the shares: where seed and share are the same, what was split
-    off for testing before is so here, whatever the input.
-    """
+    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on."""
+    # a split follows from words, seed and shares: where these are the same, what was split off before is so here too
     options, told = source.run.manifest.get("options", {}), []
     for model in options.get("models", ()):
         grown = json.loads(model.get("grown_on") or "null")
@@ -115,24 +116,15 @@ def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning
             what = "on a run that was split in another way"
         else:
             continue
-        told.append(
-            DataWarning(
-                "model.leak",
-                f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose "
-                "figures are too good then",
-                remedy=f"grow it by molino model train --input {source.run.folder}, and make the run again with that "
-                "model",
-            )
-        )
+        text = f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose "
+        text += "figures are too good then"
+        how = f"grow it by molino model train --input {source.run.folder}, and make the run again with that model"
+        told.append(DataWarning("model.leak", text, remedy=how))
     return told
 
 
 def find_languages(source: TitlesRun) -> list[str]:
-    """Return the languages that training has titles of, sorted.
-
-    Raises:
-      DataError: there are fewer than two.
-    """
+    """Return the languages that training has titles of, sorted. Raises DataError where there are fewer than two."""
     found: set[str] = set()
     batch: Any
     for batch in source.read("train", [FLAG], shuffle=False, batch=1 << 16).epoch():

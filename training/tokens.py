@@ -21,21 +21,13 @@ TitleBatch = tuple[pa.Array, pa.Array, bool]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Tokenised titles.
+    """Tokenised titles."""
 
-    Attributes:
-      words: distinct tokens.
-      titles: the places in `words` of each title's tokens, lists of int32; a title has at least one.
-      labels: int32 places in `categories`, -1 where the category is unknown.
-      categories: names, sorted.
-      validation: whether a title is kept from training.
-    """
-
-    words: pa.StringArray
-    titles: pa.LargeListArray
-    labels: np.ndarray
-    categories: pa.StringArray
-    validation: np.ndarray
+    words: pa.StringArray  # distinct tokens
+    titles: pa.LargeListArray  # the places in `words` of each title's tokens, lists of int32; a title has at least one
+    labels: np.ndarray  # int32 places in `categories`, -1 where the category is unknown
+    categories: pa.StringArray  # names, sorted
+    validation: np.ndarray  # whether a title is kept from training
 
     def __len__(self) -> int:
         return len(self.titles)
@@ -48,15 +40,10 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Titles as rows of a table of vectors.
+    """Titles as rows of a table of vectors."""
 
-    Attributes:
-      rows: the rows of each title's tokens, lists of int32; there may be several lists for a title.
-      labels: int32 class of each title; anything where there are none.
-    """
-
-    rows: pa.LargeListArray
-    labels: np.ndarray
+    rows: pa.LargeListArray  # the rows of each title's tokens, lists of int32; there may be several lists for a title
+    labels: np.ndarray  # int32 class of each title; anything where there are none
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,15 +54,8 @@ class Texts:
         return taken.flatten().to_numpy(), pc.list_parent_indices(taken).to_numpy().astype(np.int32)
 
 
-# --- reading
-
-
 def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
-    """Yield the titles of two splits of a finished run of the titles job: those to train on, then those to measure by.
-
-    Raises:
-      RunError: the run is not what was written.
-    """
+    """Yield the titles of two splits of a finished run of the titles job: to train on, then to measure by."""
     dataset = open_run(folder, {"titles": TITLES}).datasets["titles"]
     for name, kept in ((split, False), (measure, True)):
         reader = Reader(dataset, ["title", "category"], split=name, shuffle=False, batch=ROWS, reading=Reading(ahead=1))
@@ -83,11 +63,7 @@ def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
 
 
 def split_off(titles: pa.Array, categories: pa.Array, *, share: float, seed: int) -> Iterator[TitleBatch]:
-    """Yield titles for training, then those for validation.
-
-    A title's side follows from the seed and from its letters without case, punctuation and spaces, so that titles that
-    hardly differ stand on one side.
-    """
+    """Yield titles to train on, then to measure by: what hardly differs (case, punctuation, spaces) is on one side."""
     import tensorflow as tf
 
     bare = pc.replace_substring_regex(pc.utf8_lower(titles), r"[\pP\pZ\s]+", "")
@@ -98,14 +74,8 @@ def split_off(titles: pa.Array, categories: pa.Array, *, share: float, seed: int
         yield titles.filter(mask), categories.filter(mask), side
 
 
-# --- tokenising
-
-
 def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np.ndarray]:
-    """Return the tokens of all titles, one after another, and their number in each title.
-
-    A title without tokens has one, the empty one, as in the exported model.
-    """
+    """Return the tokens of all titles, and how many each has: at least 1, the empty one, as in the exported model."""
     texts = pc.replace_substring_regex(titles, PUNCTUATION, "") if normalization else titles
     split = pc.split_pattern(texts, " ")
     tokens = split.flatten()
@@ -121,10 +91,7 @@ def split_tokens(titles: pa.Array, *, normalization: bool) -> tuple[pa.Array, np
 
 
 def tokenize(batches: Iterable[TitleBatch], *, normalization: bool) -> Corpus:
-    """Return the tokenised titles of all batches.
-
-    Memory: twice four bytes a token while the words of all batches are brought together, then once.
-    """
+    """Return the tokenised titles of all batches. Memory: twice four bytes a token for a moment, then once."""
     nothing = pa.array([], pa.string()).dictionary_encode()
     tokens, labels, counts, validation = [nothing], [nothing], [np.zeros(0, np.int64)], [np.zeros(0, bool)]
     for titles, categories, kept in batches:
@@ -165,9 +132,6 @@ def _unify(chunks: list[pa.DictionaryArray]) -> tuple[pa.StringArray, np.ndarray
     return one.chunk(0).dictionary, places
 
 
-# --- the vocabulary
-
-
 def count_tokens(corpus: Corpus) -> np.ndarray:
     """Return how often each word stands in the titles for training, int64."""
     places, times = pc.value_counts(corpus.choose(~corpus.validation).titles.flatten()).flatten()
@@ -177,11 +141,7 @@ def count_tokens(corpus: Corpus) -> np.ndarray:
 
 
 def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: int) -> np.ndarray:
-    """Return the places of the words that get a row, in the order of the rows: by their counts, then by token.
-
-    A word that is counted fewer than `least` times gets none, nor does one that cannot stand on a line of its own: the
-    empty one, and those with line ends.
-    """
+    """Return the places of the words that get a row, the commonest first: `least` times seen, and without line ends."""
     lines = pc.match_substring_regex(corpus.words, r"^[^\r\n]+\z").to_numpy(zero_copy_only=False)
     able = np.flatnonzero((counts >= least) & lines)
     table = pa.table({"count": pa.array(-counts[able]), "word": corpus.words.take(pa.array(able))})
@@ -190,10 +150,7 @@ def choose_vocabulary(corpus: Corpus, counts: np.ndarray, *, size: int, least: i
 
 
 def number_words(corpus: Corpus, vocabulary: np.ndarray, *, buckets: int) -> np.ndarray:
-    """Return the int32 row of each word: its place in the vocabulary, or that of its bucket after it.
-
-    Buckets are those of TensorFlow's StaticVocabularyTable: FarmHash Fingerprint64, modulo their number.
-    """
+    """Return each word's row, int32: its place in the vocabulary, or its bucket's in a StaticVocabularyTable."""
     import tensorflow as tf
 
     rows = np.full(len(corpus.words), -1, np.int32)
@@ -209,9 +166,6 @@ def number_titles(corpus: Corpus, rows: np.ndarray) -> Texts:
     """Return the titles of a corpus, given the row of each word."""
     places = corpus.titles.flatten().to_numpy()
     return Texts(rows=lists_of(rows[places], pc.list_value_length(corpus.titles).to_numpy()), labels=corpus.labels)
-
-
-# --- what words are made of
 
 
 def find_pieces(words: pa.Array) -> tuple[np.ndarray, np.ndarray, int]:

@@ -21,10 +21,7 @@ NUMBERS = tf.TensorSpec([None], tf.int32)
 
 
 def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray:
-    """Return the table with a sensible vector in the buckets that no title trained: the mean of those that were.
-
-    Where none was, it is the mean of as many of the rarest words.
-    """
+    """Return the table with a mean in untrained buckets: of the trained ones, or of as many of the rarest words."""
     buckets, unseen = table[words:], counts[words:] == 0
     like = buckets[~unseen] if not unseen.all() else table[max(0, words - len(buckets)) : words]
     buckets[unseen] = like.mean(0) if len(like) else 0
@@ -32,11 +29,7 @@ def fill_unseen(table: np.ndarray, counts: np.ndarray, words: int) -> np.ndarray
 
 
 class Rows:
-    """Vectors of which a step changes only those that it used.
-
-    Adam, but that the moments of a row stand still where it is not used: a step costs by the rows of its batch, not by
-    those of the table.
-    """
+    """Vectors with Adam's moments, of which a step changes, and costs by, only the rows that it used."""
 
     def __init__(self, count: int, dim: int, seed: int):
         start = keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=seed)
@@ -55,30 +48,18 @@ class Rows:
 
 
 class Used(NamedTuple):
-    """What the vectors of some rows of the table are made of.
+    """What the vectors of some rows of the table are made of."""
 
-    Attributes:
-      rows: int32, distinct.
-      own: their own vectors.
-      pieces: int32 pieces of theirs, distinct.
-      of_pieces: the vectors of the pieces.
-      places: places in `pieces`, row after row.
-      owners: the place in `rows` for each of `places`.
-    """
-
-    rows: tf.Tensor
-    own: tf.Tensor
-    pieces: tf.Tensor
-    of_pieces: tf.Tensor
-    places: tf.Tensor
-    owners: tf.Tensor
+    rows: tf.Tensor  # int32, distinct
+    own: tf.Tensor  # their own vectors
+    pieces: tf.Tensor  # int32 pieces of theirs, distinct
+    of_pieces: tf.Tensor  # the vectors of the pieces
+    places: tf.Tensor  # places in `pieces`, row after row
+    owners: tf.Tensor  # the place in `rows` for each of `places`
 
 
 class Words:
-    """A vector for each row of the table: its own, plus the mean of those of its pieces.
-
-    Pieces are for training only; `table` adds them up.
-    """
+    """A vector for each row of the table: its own, plus, while it is trained, the mean of those of its pieces."""
 
     def __init__(self, rows: int, pieces: tuple[np.ndarray, np.ndarray, int], options: GrowthOptions):
         places, ends, count = pieces
@@ -278,11 +259,7 @@ def _first(logits: tf.Tensor) -> tf.Tensor:
 def train_vectors(
     model: ByCategory | ByNeighbours, validation: Texts, report: Callable[[int, int, float], None]
 ) -> list[dict[str, float]]:
-    """Train for all epochs and return the figures of each.
-
-    Args:
-      report: called with the steps done, the steps in all, and the mean loss of the epoch so far.
-    """
+    """Train for all epochs; return the figures of each. `report` gets steps done, all steps, and the loss so far."""
     history, epochs = [], model.options.epochs
     for epoch in range(epochs):
         losses: list[float] = []

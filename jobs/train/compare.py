@@ -13,31 +13,24 @@ examples:
 import argparse
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino import machine
-from molino.jobs.job import Lines, Plan
+from molino.jobs.job import Lines, Plan, Staged
 from molino.jobs.options import Parser, place, whole
 from molino.jobs.train import frame
 from molino.jobs.train.frame import REPORT, add_recipe, add_where, check_recipe, count, format_order, write_text
-from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.training.recipe import PHRASES, RATES, make_recipe
 from molino.transforms.errors import OptionError
 
 if TYPE_CHECKING:
     from molino.jobs.run.runs import Run
-    from molino.training.certainty import Trial
     from molino.training.progress import Progress
-    from molino.training.source import TitlesRun
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
 
 SUMMARY = "comparison.json"
 NEAR = 1e-9  # of a published figure
-REPEAT = 1000  # between the seeds of repeats
 OF_PUBLISHED = ("published", "metadata", "output", "keep_previous", "draws", "seed")
-Trials = tuple[Sequence["Trial"], Mapping[str, Mapping[str, Any]]]  # and what is known of each, by its name
-MakeTrials = Callable[["Run", "Progress"], Trials]
 
 
 def parser() -> Parser:
@@ -81,7 +74,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     warnings, dims = [], {}
     if args.published:
         seen = [f"reads what is published: {args.published}", "trains nothing; takes seconds or minutes"]
-        trials: MakeTrials = functools.partial(give_trials, read_published(args.published, args.metadata))
+        trials: dict[str, Any] = {"published": read_published(args.published, args.metadata)}
     else:
         source, phrases = open_source(args.input[0]), args.architecture == PHRASES
         embeddings = [PHRASES] if phrases else choose_embeddings(source, args.embedding)
@@ -95,7 +88,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
             f"trains {args.repeats * len(embeddings):,} classifiers on {source.training_titles:,} titles",
             f"takes {format_order(rows, RATES[args.architecture])}, {recipe.epochs} epochs at most",
         ]
-        trials = functools.partial(run_trials, source, embeddings, recipe, args.repeats)
+        trials = {"source": source, "embeddings": embeddings, "recipe": recipe, "repeats": args.repeats}
     return frame.plan_training(
         functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims),
         remedy="a smaller --batch",
@@ -110,21 +103,25 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     )
 
 
-def work(
-    run: "Run", views: str, progress: "Progress", *, trials: MakeTrials, draws: int, seed: int, dims: Mapping[str, int]
-) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
-    """Have the trials made or read, compare them, stage what was found, and return it with its counts."""
+def work(run: "Run", views: str, progress: "Progress", *, trials: Mapping[str, Any], **drawing: Any) -> Staged:
+    """Train the trials, but for those that are `published`, compare them, and stage what was found."""
     import pyarrow as pa
 
     from molino.schemas.training import EFFECTS, MODELS, TRIALS
+    from molino.training.backend import load_keras
     from molino.training.compare import compare_trials
     from molino.transforms.parquet.shards import write_shard
     from molino.transforms.report.compare import compare_report
 
-    made, facts = trials(run, progress)
+    made = trials.get("published")
+    if made is None:
+        load_keras()
+        from molino.training.fit import run_trials
+
+        made = run_trials(**trials, folder=run.units, progress=progress)
     progress.part(0, 1)
     progress.show(1, 1, "drawing titles")
-    found = compare_trials(made, facts, draws=draws, seed=seed, dims=dims)
+    found = compare_trials(*made, **drawing)
     write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
     write_text(views, REPORT, compare_report(found))
     files = []
@@ -132,52 +129,7 @@ def work(
         rows = [{each: row[each] for each in schema.names} for row in found[name]]
         batches = pa.RecordBatch.from_pylist(rows, schema=schema)
         files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
-    return files, {file.dataset: file.rows for file in files}, summary_of(found, progress.resumed)
-
-
-def give_trials(trials: Trials, run: "Run", progress: "Progress") -> Trials:
-    """Return the trials of published experiments, which are known before the run."""
-    return trials
-
-
-def run_trials(
-    source: "TitlesRun", embeddings: Sequence[str], recipe: Recipe, repeats: int, run: "Run", progress: "Progress"
-) -> Trials:
-    """Train on every embedding several times, with the same split and budget; return the trials.
-
-    Repeats differ in their seed: first weights, dropout, and the order of the titles. All are asked the same test
-    titles. A comparison that was killed goes on with the trials that are not done.
-    """
-    import numpy as np
-
-    from molino.training.backend import load_keras
-
-    load_keras()
-    import keras
-
-    from molino.training.answers import ask
-    from molino.training.certainty import Trial
-    from molino.training.checkpoint import Checkpoints
-    from molino.training.fit import fit, make_learner
-
-    trials: list[Trial] = []
-    facts: dict[str, dict[str, Any]] = {}
-    kept = Checkpoints(run.units)
-    for repeat in range(repeats):
-        chosen = dataclasses.replace(recipe, seed=recipe.seed + REPEAT * repeat)
-        for place_, embedding in enumerate(embeddings):
-            progress.part(repeat * len(embeddings) + place_, repeats * len(embeddings))
-            name = f"{embedding} {repeat + 1}"
-            learner = make_learner(source, chosen, [] if recipe.architecture == PHRASES else [embedding])
-            history, times = fit(source, learner, chosen, kept, name, progress)
-            truth, top = ask(source, learner, "test", chosen).scored()
-            found = np.ascontiguousarray(top[:, 0])
-            trials.append(Trial(name=name, model=embedding, sample="test", labels=truth, predictions=found))
-            facts[name] = {"epochs": len(history), "seconds": sum(each["seconds"] for each in times)}
-            facts[name] |= {"peak_bytes": machine.peak_bytes()}
-            del learner
-            keras.backend.clear_session()
-    return trials, facts
+    return Staged(files, {file.dataset: file.rows for file in files}, summary_of(found, progress.resumed))
 
 
 def summary_of(comparison: Mapping[str, Any], resumed: Sequence[str]) -> Lines:

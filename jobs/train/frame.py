@@ -7,10 +7,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Job, Lines, Plan, Staged
+from molino.jobs.job import Job, Plan, Staged
 from molino.jobs.options import EMBEDDED, Options, Parser, add_output_options, fitting, place, whole
 from molino.training.recipe import PHRASES, VECTORS
 from molino.transforms.errors import DataError, OptionError
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from molino.jobs.run.runs import Run
     from molino.training.progress import Progress
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
 
-Work = Callable[["Run", str, "Progress"], tuple[Sequence["StagedFile"], Mapping[str, int], Lines]]
+Work = Callable[["Run", str, "Progress"], Staged]  # of a run, the folder of its views, and its progress; gives no views
 TrainingJob = functools.partial(Job, extra="tensorflow", packages=("tensorflow", "keras", "numba", "llvmlite"))
 METRICS, REPORT = "metrics.json", "report.html"
 TIMES = ("seconds", "tens of seconds", "minutes", "tens of minutes", "hours", "tens of hours", "days")
 STEPS = (10, 60, 600, 3600, 36_000, 200_000)  # seconds where each of these ends
 ONLY_PHRASES = ("dim", "members", "min_count", "leave_out")
-count, size = whole(1, 2**31 - 1), whole(1, 1 << 16)
+count, size, seed = whole(1, 2**31 - 1), whole(1, 1 << 16), whole(0, 2**31 - 1)
 above_zero = fitting(float, "above 0 and below 1", lambda number: 0 < number < 1)
 below_one = fitting(float, "from 0 to less than 1", lambda number: 0 <= number < 1)
 
@@ -63,13 +62,7 @@ def add_recipe(parser: Parser, *, several: str = "joined") -> None:
     how.option("--rate", "R", above_zero, "of learning, at the start (0.001; phrases 0.005)")
     how.choice("--schedule", ("linear", "cosine", "constant"), "of the rate (default linear)")
     how.choice("--precision", ("float32", "bfloat16", "float16"), "to compute in (float32)")
-    add_seed(how)
-
-
-def add_seed(group: Options) -> None:
-    """Add the seed."""
-    seed = whole(0, 2**31 - 1)
-    group.option("--seed", "N", seed, "of all random numbers", 0)
+    how.option("--seed", "N", seed, "of all random numbers", 0)
 
 
 def check_recipe(args: argparse.Namespace) -> None:
@@ -108,48 +101,30 @@ def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
 
 
 def plan_training(work: Work, *, remedy: str, **facts: Any) -> Plan:
-    """Return the plan of a training.
-
-    Args:
-      work: takes the run, the folder of its views and its progress; returns the files that it staged beside the views,
-        what it counted, and the lines of its summary.
-      remedy: what takes less memory.
-      facts: what else a plan has.
-    """
+    """Return the plan of a training: its `work`, what takes less memory (`remedy`), and what else a plan has."""
     from molino.training.progress import Progress
-
-    progress = Progress()
-    staged = functools.partial(_stage, work=work, remedy=remedy, progress=progress)
-    return Plan(work=staged, how_far=progress.how_far, **facts)
-
-
-def _stage(run: "Run", *, work: Work, remedy: str, progress: "Progress") -> Staged:
     from molino.transforms.files import storage
     from molino.transforms.parquet.shards import find_views
 
-    with training_errors(run.output, remedy):
-        files, counters, summary = work(run, storage.join(run.staging, "views"), progress)
-        return Staged([*files, *find_views(run.staging)], counters, summary)
+    progress = Progress()
+
+    def stage(run: "Run") -> Staged:
+        with training_errors(run.output, remedy), storage.explained(run.output, "write"):
+            staged = work(run, storage.join(run.staging, "views"), progress)
+            return staged._replace(files=[*staged.files, *find_views(run.staging)])
+
+    return Plan(work=stage, how_far=progress.how_far, **facts)
 
 
 @contextlib.contextmanager
 def training_errors(output: str, remedy: str) -> Iterator[None]:
-    """Say in one line what stops a training inside the block.
-
-    Args:
-      remedy: what takes less memory.
-    """
-    from molino.transforms.files import storage
-
+    """Say in one line what stops a training inside the block; `remedy` is what takes less memory."""
     try:
-        with storage.explained(output, "write"):
-            yield
-    except MemoryError:
-        raise DataError(f"there is not enough memory; {remedy} takes less") from None
+        yield
     except UnicodeEncodeError as error:
         raise DataError(f"a name is not UTF-8: {error.object!a}; rename it") from None
     except Exception as error:
-        if type(error).__name__ == "ResourceExhaustedError":
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             raise DataError(f"there is not enough memory; {remedy} takes less") from None
         if type(error).__module__.startswith("tensorflow") and hasattr(error, "message"):
             told = " ".join(str(error.message).split())[:300]

@@ -18,10 +18,10 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Lines, Plan
+from molino.jobs.job import Lines, Plan, Staged
 from molino.jobs.options import Parser, read_options, text_format, whole
 from molino.jobs.train import frame
-from molino.jobs.train.frame import METRICS, above_zero, add_seed, add_where, below_one, count, format_order, size
+from molino.jobs.train.frame import METRICS, above_zero, add_where, below_one, count, format_order, seed, size
 from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from molino.training.tokens import TitleBatch
     from molino.transforms.files.list_files import Listing
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
     from molino.transforms.text.sources import Source, TextFormat
 
 COLUMNS = {"title": "title", "category": "category"}
@@ -61,7 +60,7 @@ def parser() -> Parser:
     how.option("--epochs", "N", count, "times that each title is seen", 4)
     how.option("--batch", "N", count, "titles in a step (2048; fewer of few titles)")
     how.option("--rate", "R", above_zero, "of learning, at the start", 0.005)
-    add_seed(how)
+    how.option("--seed", "N", seed, "of all random numbers", 0)
     return made
 
 
@@ -117,11 +116,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Pl
 
 
 def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthOptions") -> Iterator["TitleBatch"]:
-    """Yield the titles of texts that are not empty, each batch with whether it is kept to measure by.
-
-    Raises:
-      DataError: a row cannot be read.
-    """
+    """Yield titles that are not empty, and whether they are to measure by; a row that cannot be read is a DataError."""
     import pyarrow.compute as pc
 
     from molino.training.tokens import split_off
@@ -146,7 +141,7 @@ def work(
     read: ReadTitles,
     options: "GrowthOptions",
     grown_on: Mapping[str, Any],
-) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
+) -> Staged:
     """Train on the input, write the model, and return what was counted."""
     from molino.training.backend import load_keras
 
@@ -160,7 +155,7 @@ def work(
     export_nnlm(views, grown.words, grown.table, buckets=metrics["buckets"], normalization=options.normalization)
     frame.write_text(views, METRICS, metrics)
     counters = {"train": metrics["titles"], "validation": metrics["validation_titles"], "left_out": grown.left_out}
-    return [], counters | {"titles_read": sum(counters.values())}, summary_of(grown)
+    return Staged([], counters | {"titles_read": sum(counters.values())}, summary_of(grown))
 
 
 def summary_of(grown: "Grown") -> Lines:

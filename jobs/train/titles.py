@@ -15,58 +15,25 @@ epoch when the same command is given again.
 """
 
 import argparse
-import dataclasses
 import functools
-import json
 import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molino.jobs.job import Lines, Plan
+from molino.jobs.job import Lines, Plan, Staged
 from molino.jobs.options import Parser, pair
 from molino.jobs.train import frame
 from molino.jobs.train.frame import METRICS, REPORT, add_recipe, add_where, check_recipe, format_order, write_text
-from molino.training.recipe import PHRASES, RATES, Recipe, make_recipe
+from molino.training.recipe import PHRASES, RATES, make_recipe
 from molino.transforms.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from molino.jobs.run.runs import Run
-    from molino.training.answers import Answers
-    from molino.training.classifier import Learner
     from molino.training.progress import Progress
-    from molino.training.source import TitlesRun
+    from molino.training.source import Training
     from molino.transforms.files.storage import FileInfo
-    from molino.transforms.parquet.shards import StagedFile
 
 SERVING = "serving"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Training:
-    """What is trained, and on what.
-
-    Attributes:
-      embeddings: columns of vectors; none for phrases.
-      models: local folders of the embeddings' models, by name, where they are given.
-    """
-
-    source: "TitlesRun"
-    recipe: Recipe
-    embeddings: Sequence[str]
-    models: Mapping[str, str]
-    backend: str
-    per_language: bool
-    calibrate: bool
-    fine_tune: bool
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All that changes the classifier, but the run and the models, as JSON values."""
-        chosen = {name: getattr(self, name) for name in ("per_language", "calibrate", "fine_tune")}
-        return {**dataclasses.asdict(self.recipe), "embedding": list(self.embeddings), **chosen}
 
 
 def parser() -> Parser:
@@ -79,7 +46,7 @@ def parser() -> Parser:
     more.option(
         "--model",
         "NAME=DIR",
-        named_folder,
+        lambda text: pair(text, "NAME=DIR"),
         "the SavedModel of an embedding: serving then takes raw titles, and --fine-tune its table",
         default=[],
         action="append",
@@ -93,16 +60,11 @@ def parser() -> Parser:
     return made
 
 
-def named_folder(text: str) -> tuple[str, str]:
-    """Parse NAME=DIR."""
-    return pair(text, "NAME=DIR")
-
-
 def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     """Look at the run, the models and the options, and return what the training will do."""
     from molino.schemas.training import PREDICTIONS
     from molino.training.backend import choose_backend
-    from molino.training.source import choose_embeddings, find_leaks, open_source
+    from molino.training.source import Training, choose_embeddings, find_leaks, open_source
     from molino.transforms.models.model_files import digest_model, find_model, split_output
 
     check_recipe(args)
@@ -161,109 +123,30 @@ def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
         raise DataError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
 
 
-def work(
-    run: "Run", views: str, progress: "Progress", *, training: Training
-) -> tuple[Sequence["StagedFile"], Mapping[str, int], Lines]:
+def work(run: "Run", views: str, progress: "Progress", *, training: "Training") -> Staged:
     """Train, write what came of it, and return the predictions with what was counted."""
-    from molino.schemas.training import PREDICTIONS
     from molino.training.backend import load_keras
     from molino.transforms.parquet.shards import write_shard
     from molino.transforms.report.training import training_report
 
     load_keras()
-    from molino.training import serving
+    from molino.training import fit, serving
+    from molino.training.answers import make_batch
 
     encoders = serving.open_encoders(training.source, training.models)
-    learners, answers, found = train(training, encoders, run, progress)
+    learners, answers, found = fit.train(training, encoders, run.units, progress)
+    found = {"run": found["run"], "warnings": [str(warning) for warning in run.warnings], **found}
     write_text(views, METRICS, found)
     write_text(views, REPORT, training_report(found))
-    save_keras(views, training.source, learners)
+    serving.save_keras(views, training.source, learners)
     temperatures = {None if name == "all" else name: value for name, value in found["temperatures"].items()}
     model = os.path.join(views, SERVING)
-    served = serving.write(model, training.source, learners, training.recipe, encoders, temperatures)
-    rows = write_shard(
-        batches_of(answers, PREDICTIONS), schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,)
-    )
+    served = serving.write(model, training, learners, encoders, temperatures)
+    batches = [make_batch(split, each) for split, each in answers.items()]
+    rows = write_shard(batches, schema=batches[0].schema, folder=run.staging, dataset="predictions", key=(0,))
     counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
     counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
-    return [rows], counters, summary_of(found, served, progress.resumed)
-
-
-def train(
-    training: Training, encoders: Mapping[str, Any], run: "Run", progress: "Progress"
-) -> tuple[dict[str | None, "Learner"], Mapping[str, "Answers"], dict[str, Any]]:
-    """Return the learners that are written, what they say of validation and test, and all figures."""
-    from molino.training import serving
-    from molino.training.answers import choose, find_temperature, name_mistakes, summarize_split
-    from molino.training.checkpoint import Checkpoints
-    from molino.training.fit import fit, make_learner
-    from molino.training.source import find_languages
-
-    source, recipe, embeddings = training.source, training.recipe, training.embeddings
-    tables = serving.read_tables(source, encoders, embeddings) if training.fine_tune else None
-    languages = find_languages(source) if training.per_language else []
-    kept = Checkpoints(run.units)
-    learners: dict[str | None, Learner] = {}
-    histories: dict[str, list] = {}
-    times: dict[str, list] = {}
-    for number, language in enumerate((None, *languages)):
-        name = language or "all"
-        progress.part(number, 1 + len(languages))
-        learners[language] = make_learner(source, recipe, embeddings, language, tables)
-        histories[name], times[name] = fit(source, learners[language], recipe, kept, name, progress, language)
-    progress.part(0, 1)
-    progress.show(1, 1, "measuring")
-    temperatures = {
-        language: find_temperature(source, learner, recipe, language)
-        for language, learner in (learners.items() if training.calibrate else ())
-    }
-    chosen, answers, choice = choose(source, learners, recipe, temperatures)
-    found: dict[str, Any] = {
-        "run": source.run.sha256,
-        "warnings": [str(warning) for warning in run.warnings],
-        "backend": training.backend,
-        "options": training.options,
-        "categories": len(source.categories),
-        "parameters": int(learners[None].plain_model().count_params()),
-        "temperatures": {name or "all": value for name, value in temperatures.items()},
-        "epochs": histories,
-        "choice": choice,
-        **{split: summarize_split(answers[split]) for split in answers},
-        "worst": name_mistakes(source, answers["test"]),
-        "times": times,
-    }
-    return {name: learner for name, learner in learners.items() if name is None or chosen}, answers, found
-
-
-def save_keras(folder: str, source: "TitlesRun", learners: Mapping[str | None, "Learner"]) -> None:
-    """Write the Keras models, with the run's manifest digest and the categories inside, in `molino.json`."""
-    for language, learner in learners.items():
-        path = os.path.join(folder, f"model{f'-{language}' if language else ''}.keras")
-        learner.plain_model().save(path)
-        with zipfile.ZipFile(path, "a") as archive:
-            inside = {"manifest_sha256": source.run.sha256, "categories": source.categories}
-            archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))
-
-
-def batches_of(answers: Mapping[str, "Answers"], schema: "pa.Schema") -> Iterator["pa.RecordBatch"]:
-    """Yield what a classifier says, a batch for each split, as schemas.training.PREDICTIONS."""
-    import numpy as np
-    import pyarrow as pa
-
-    for split, each in answers.items():
-        ends = np.arange(0, each.top.size + 1, each.top.shape[1], dtype=np.int32)
-        lists = [
-            pa.nulls(len(each), schema.field(name).type)
-            if values is None
-            else pa.ListArray.from_arrays(ends, values.ravel(), type=schema.field(name).type)
-            for name, values in (
-                ("top_labels", each.top),
-                ("top_probabilities", each.probabilities),
-                ("top_scores", each.scores),
-            )
-        ]
-        plain = [each.ids, [split] * len(each), each.labels, each.top[:, 0].copy()]
-        yield pa.RecordBatch.from_arrays([*map(pa.array, plain), *lists], schema=schema)
+    return Staged([rows], counters, summary_of(found, served, progress.resumed))
 
 
 def summary_of(figures: Mapping[str, Any], served: str, resumed: Sequence[str]) -> Lines:

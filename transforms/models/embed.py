@@ -35,46 +35,28 @@ log = logging.getLogger(__name__)
 log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 # titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
 GENERIC_BATCH = 4096
-# after that long, what a killed process left in the cache is deleted
-STALE_SECONDS = 86_400
+STALE_SECONDS = 86_400  # after that long, what a killed process left in the cache is deleted
 ModelOutput = tuple[str, str]  # a model's digest, and which of its outputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(model_files.PlannedFiles):
-    """A model as planned: small, and the same for every worker.
+    """A model as planned: small, and the same for every worker."""
 
-    Attributes:
-      name: what the user calls it.
-      path: local folder: of the table's files, or of the SavedModel.
-      bytes: size of the SavedModel.
-      dim: length of a vector.
-      kind: "table" when the compiled path is used, "generic" when TensorFlow calls the model.
-      reason: why the generic path; "" for a table.
-      exact: the vectors are bit for bit the model's own.
-      strip_punctuation, keep_empty: how a table's model splits titles.
-      vocabulary: tokens of a table.
-      buckets: rows for all other tokens.
-      suspects: what its graph can do besides computing, taken on trust.
-      output: which of several outputs, as the user named it; "" for the only one.
-      grown_on: what it was grown on, see `model_files.grown_on`.
-      finite: whether its vectors are finite whatever the title: known of tables alone.
-    """
-
-    name: str
-    bytes: int
-    dim: int
-    kind: str
-    reason: str = ""
-    exact: bool = True
-    strip_punctuation: bool = False
+    name: str  # what the user calls it
+    bytes: int  # size of the SavedModel
+    dim: int  # length of a vector
+    kind: str  # "table" when the compiled path is used, "generic" when TensorFlow calls the model
+    reason: str = ""  # why the generic path; "" for a table
+    exact: bool = True  # the vectors are bit for bit the model's own
+    strip_punctuation: bool = False  # this and the next: how a table's model splits titles
     keep_empty: bool = False
-    vocabulary: int = 0
-    buckets: int = 0
-    suspects: tuple[str, ...] = ()
-    output: str = ""
-    grown_on: str = ""
-    finite: bool = False
+    vocabulary: int = 0  # tokens of a table
+    buckets: int = 0  # rows for all other tokens
+    suspects: tuple[str, ...] = ()  # what its graph can do besides computing, taken on trust
+    output: str = ""  # which of several outputs, as the user named it; "" for the only one
+    grown_on: str = ""  # what it was grown on, see `model_files.grown_on`
+    finite: bool = False  # whether its vectors are finite whatever the title: known of tables alone
 
     def sent_name(self) -> str:
         """Return the name under which the files are sent: the cache's own for those of a table."""
@@ -97,18 +79,13 @@ def plan_models(
 ) -> list[Model]:
     """Find models, check them, and choose how to embed with each; return them in their order.
 
-    Call it before the pipeline; it may take a minute. TensorFlow is started once for all.
+    Call it before the pipeline; it may take a minute. TensorFlow is started once for all. Raises OptionError where
+    `sha256` has none, or one of no model, DataError where a model is not there, is another one, cannot be loaded, or is
+    not to be trusted.
 
-    Args:
-      locations: by the model's name, for messages and the output's column: folder of a SavedModel, archive of one, or
-        TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of several.
-      sha256: digests that models must have, by their names.
-      trust: take a model whose operations can touch files or the network.
-      exact: bit-equality with the model, or the model itself.
-
-    Raises:
-      OptionError: `sha256` has none, or one of no model.
-      DataError: a model is not there, is another one, cannot be loaded, or is not to be trusted.
+    `locations` are, by the models' names, folders or archives of SavedModels or TF Hub URLs; with #OUTPUT or
+    #SIGNATURE/OUTPUT for one of several. `sha256` has digests that some must have. `trust` takes models whose
+    operations can touch files or the network. `exact` is for bit-equality with the model, or the model itself.
     """
     pinned = sha256 or {}
     for name in pinned:
@@ -117,7 +94,7 @@ def plan_models(
     if not os.path.isdir(model_files.model_cache("models")):
         start_tensorflow()  # none is known: TensorFlow is imported while files are read
     places = {name: model_files.split_output(at) for name, at in locations.items()}
-    urls = [place for place, _ in places.values() if model_files.is_url(place)]
+    urls = [place for place, _ in places.values() if place.startswith(("https://", "http://"))]  # of TF Hub
     resolved = dict(zip(urls, ask_of_models("resolve", [{"url": url} for url in urls]), strict=True))
     folders = {name: model_files.find_model(resolved.get(place, place)) for name, (place, _) in places.items()}
     with concurrent.futures.ThreadPoolExecutor(machine.cpus()) as threads:
@@ -126,24 +103,22 @@ def plan_models(
         model_files.check_digest(name, digest, pinned.get(name))
     asked = {name: (digests[name], output) for name, (_, output) in places.items()}
     facts = _examine_all({asked[name]: (folders[name], at) for name, at in locations.items()}, trust=trust)
-    return [
-        _model(name, at, folders[name], asked[name], facts[asked[name]], exact=exact) for name, at in locations.items()
-    ]
-
-
-def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dict[str, Any], *, exact: bool) -> Model:
-    digest, output = asked
-    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "output": output}
-    about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
-    about["suspects"] = tuple(facts["suspects"])
-    reason = facts["reason"]
-    if not reason and exact and not facts["exact"]:
-        reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
-    if reason:
-        log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
-        return Model(**about, path=folder, kind="generic", reason=reason)
-    same = ("finite", "exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
-    return Model(**(about | {key: facts[key] for key in same}), path=_entry(*asked), kind="table")
+    models = []
+    for name, location in locations.items():
+        folder, (digest, output), known = folders[name], asked[name], facts[asked[name]]
+        about = {"name": name, "location": location, "digest": digest, "dim": known["dim"], "output": output}
+        about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
+        reason = known["reason"]
+        if not reason and exact and not known["exact"]:
+            reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
+        if reason:
+            log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
+            about |= {"path": folder, "kind": "generic", "reason": reason}
+        else:
+            same = ("finite", "exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
+            about |= {"path": _entry(*asked[name]), "kind": "table", **{key: known[key] for key in same}}
+        models.append(Model(**about, suspects=tuple(known["suspects"])))
+    return models
 
 
 # --- the cache: what TensorFlow found out about a model, and its table
@@ -242,32 +217,20 @@ def ask_of_models(function: str, requests: Sequence[Mapping[str, Any]], *, keep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How much of some titles a table's vocabulary knows.
-
-    Attributes:
-      titles, tokens: how many there are; a title without tokens has one, the empty token.
-      unknown: how many tokens are not in the vocabulary.
-      words: how often each unknown token occurs.
-    """
+    """How much of some titles a table's vocabulary knows; a title without tokens has one, the empty token."""
 
     titles: int = 0
     tokens: int = 0
-    unknown: int = 0
-    words: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unknown: int = 0  # how many tokens are not in the vocabulary
+    words: Mapping[str, int] = dataclasses.field(default_factory=dict)  # how often each unknown token occurs
 
 
 class Embedder:
-    """What embeds titles with one model; made by `open_embedder`. Safe for threads.
-
-    Attributes:
-      model: as planned.
-      table: the mapped table, or None when TensorFlow embeds.
-      rule: how a table's titles are split.
-    """
+    """What embeds titles with one planned model; made by `open_embedder`. Safe for threads."""
 
     def __init__(self, model: Model):
         self.model = model
-        self.table: nnlm.TokenTable | None = None
+        self.table: nnlm.TokenTable | None = None  # mapped; None when TensorFlow embeds
         self.rule = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
         path = model.receive()
         if model.kind == "table":
@@ -294,22 +257,12 @@ class Embedder:
         return out
 
     def token_ids(self, titles: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return (rows of the table, offsets): title i has `rows[offsets[i] : offsets[i + 1]]`, int32 and int64.
-
-        Rows from `model.vocabulary` on are buckets of unknown tokens.
-
-        Raises:
-          TypeError: the model is no table.
-        """
+        """Return (rows of a table, offsets), int32 and int64: title i has `rows[offsets[i] : offsets[i + 1]]`."""
         _, _, offsets, rows = self._find(titles)
         return rows, offsets
 
     def coverage(self, titles: pa.Array) -> Coverage:
-        """Return how many tokens the vocabulary knows, and the others.
-
-        Raises:
-          TypeError: the model is no table.
-        """
+        """Return how many tokens the vocabulary knows, and the others. Raises TypeError where the model is no table."""
         text, tokens, _, rows = self._find(titles)
         unknown = np.flatnonzero(rows >= self.model.vocabulary)
         words = pa.LargeStringArray.from_buffers(len(rows), pa.py_buffer(tokens), pa.py_buffer(text))
@@ -325,10 +278,7 @@ class Embedder:
 
 
 def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarray]:
-    """Return what each embedder's `embed` gives; what models have in common is done once.
-
-    Titles are split once for all tables that split alike, and tokens looked up once for those of one vocabulary.
-    """
+    """Return what each embedder's `embed` gives; what splits titles or finds tokens alike does so once."""
     outs = [
         np.empty((len(titles), embedder.model.dim), np.float32) if embedder.table else embedder.embed(titles)
         for embedder in embedders
@@ -351,11 +301,5 @@ def embed_many(embedders: Sequence[Embedder], titles: pa.Array) -> list[np.ndarr
 
 
 def open_embedder(model: Model) -> Embedder:
-    """Return this process's embedder of a model, opened at the first call.
-
-    A table is mapped: its memory is shared by all threads and processes of the machine.
-
-    Raises:
-      DataError: the model's files are not on this machine, were changed, or cannot be loaded.
-    """
+    """Return this process's embedder of a model, opened once; raise DataError where it is not here or was changed."""
     return model_files.open_once(model, Embedder)

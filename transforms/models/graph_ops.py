@@ -12,10 +12,8 @@ from typing import Any
 COMPUTE = frozenset(Path(__file__).with_suffix(".txt").read_text(encoding="ascii").split())
 # they read a text file: allowed where it is one of the model's own
 TEXT_FILE_INITIALIZERS = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
-# they call a function with their inputs as its arguments
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# the op that fills a TensorFlow 1 model's variables reads the checkpoint
-RESTORE = frozenset({"RestoreV2"})
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")  # they call a function with their inputs as its arguments
+RESTORE = frozenset({"RestoreV2"})  # the op that fills a TensorFlow 1 model's variables reads the checkpoint
 
 
 def find_suspects(saved_model: Any) -> list[str]:
@@ -23,9 +21,6 @@ def find_suspects(saved_model: Any) -> list[str]:
 
     Looks at every node of every function that the loader can call. What only writes a checkpoint is not among them: it
     runs when somebody saves the model. A file name of an asset that leaves the model's folder is named too.
-
-    Args:
-      saved_model: a `saved_model_pb2.SavedModel`.
     """
     found: set[str] = set()
     metas = saved_model.meta_graphs
@@ -110,10 +105,7 @@ def _bound_assets(meta: Any, function: Any) -> frozenset[str]:
 
 
 def _passed_assets(node: Any, called: Any, nodes: Mapping[str, Any], assets: frozenset[str]) -> frozenset[str]:
-    """Return the arguments of a function that a node calls with assets of the function that it stands in.
-
-    A model that was loaded and saved again, as a part of another, gets its assets this way.
-    """
+    """Return the arguments of a function that a node calls with assets: so does a model that is a part of another."""
     if node.op not in CALLS and node.op != called.signature.name:
         return frozenset()
     arguments = [argument.name for argument in called.signature.input_arg]

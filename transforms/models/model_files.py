@@ -29,19 +29,12 @@ MAX_DEPTH = 3  # of folders that a model is looked for in: / is a folder too
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedFiles:
-    """The files of a model as planned: small, and the same for every worker.
+    """The files of a model as planned: small, and the same for every worker."""
 
-    Attributes:
-      location: where the user said that they are.
-      path: their local folder.
-      digest: sha256 of the SavedModel; see `digest_model`.
-      sent: where workers on other machines find the files of `path`.
-    """
-
-    location: str
-    path: str
-    digest: str
-    sent: str = ""
+    location: str  # where the user said that they are
+    path: str  # their local folder
+    digest: str  # sha256 of the SavedModel; see `digest_model`
+    sent: str = ""  # where workers on other machines find the files of `path`
 
     def sent_name(self) -> str:
         """Return the name under which the files are sent."""
@@ -74,11 +67,7 @@ def open_once(model: Planned, load: Callable[[Planned], Any]) -> Any:
 
 
 def model_cache(*names: str) -> str:
-    """Return a folder of the cache, which is not made here.
-
-    Raises:
-      DataError: there is no place for a cache.
-    """
+    """Return a folder of the cache, which is not made here. Raises DataError where there is no place for a cache."""
     folder = caches.cache_folder(*names)
     if folder is None:
         raise DataError(
@@ -87,21 +76,8 @@ def model_cache(*names: str) -> str:
     return folder
 
 
-def is_url(location: str) -> bool:
-    """Return whether a location is for TF Hub to resolve.
-
-    >>> is_url("https://tfhub.dev/google/nnlm-es-dim128/2"), is_url("gs://bucket/nnlm"), is_url("models/nnlm.tar.gz")
-    (True, False, False)
-    """
-    return location.startswith(("https://", "http://"))
-
-
 def split_output(location: str) -> tuple[str, str]:
-    """Return where a model is, and which of its outputs is meant; "" where none is named after a #.
-
-    >>> split_output("models/two#serving_default/query"), split_output("models/one")
-    (('models/two', 'serving_default/query'), ('models/one', ''))
-    """
+    """Return where a model is, and which of its outputs is named after a #; "" for none."""
     place, _, output = location.rpartition("#")
     return (place, output) if place and output and not os.path.exists(location) else (location, "")
 
@@ -110,18 +86,28 @@ def find_model(location: str) -> str:
     """Return the local folder that holds a model's saved_model.pb; an archive is unpacked into the cache, once.
 
     A folder or an archive on another file system, such as gs://, is copied into the cache, once for each state of it.
-
-    Raises:
-      DataError: there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out of itself.
+    Raises DataError where there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out
+    of itself.
     """
-    if not storage.is_local(location):
-        return find_model(_bring(location.rstrip("/")))
+    is_local = storage.is_local(location)
+    location = location if is_local else location.rstrip("/")
+    lacking = f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL"
+    if not is_local:
+        single = location.lower().endswith(ARCHIVES)
+        listed = [storage.look(location)] if single else storage.list_tree(location)
+        files = [file for file in listed if file and not file.path.endswith("/")]  # as stores hold for folders
+        if not files:
+            raise DataError(lacking)
+        folder = model_cache("brought", carry.fingerprint(files))
+        if not os.path.isdir(folder):
+            carry.copy_tree(location, folder, files)
+        return find_model(os.path.join(folder, os.path.basename(location)) if single else folder)
     if os.path.isdir(location):
         folder = _root(os.path.abspath(location), location)
         check_run(folder)
         return folder
     if not os.path.exists(location):
-        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
+        raise DataError(lacking)
     if not (os.path.isfile(location) and location.lower().endswith(ARCHIVES)):
         raise DataError(f"{location} is no model: neither a folder nor an archive ({', '.join(ARCHIVES)})")
     with storage.explained(location, "read"):
@@ -133,13 +119,7 @@ def find_model(location: str) -> str:
 
 
 def check_run(output: str, below: str = "") -> None:
-    """Raise DataError where an output has a manifest, and its models are not those that the manifest lists.
-
-    A model without one is of another program, or of a version of this one that wrote none.
-
-    Args:
-      below: how the paths begin of the files that count.
-    """
+    """Raise DataError where an output's files, of paths that begin with `below`, are not what its manifest lists."""
     data = storage.see(storage.join(output, MANIFEST)).data
     manifest = parse_manifest(output, data)
     if manifest is None:
@@ -154,24 +134,11 @@ def check_run(output: str, below: str = "") -> None:
             raise DataError(f"{path} is not what was written (sha256); train again, or copy it again")
 
 
-def _bring(location: str) -> str:
-    """Return the local copy of a folder or a file of another file system."""
-    single = location.lower().endswith(ARCHIVES)
-    listed = [storage.look(location)] if single else storage.list_tree(location)
-    files = [file for file in listed if file and not file.path.endswith("/")]  # what stores hold in place of folders
-    if not files:
-        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    folder = model_cache("brought", carry.fingerprint(files))
-    if not os.path.isdir(folder):
-        carry.copy_tree(location, folder, files)
-    return os.path.join(folder, os.path.basename(location)) if single else folder
-
-
 def digest_model(folder: str) -> str:
-    """Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
+    r"""Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
 
-    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum, without what the run protocol keeps beside
-    a model that was grown here: it tells of the run, and the same model may come of two.
+    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum; but for what the run protocol keeps beside
+    a model that was grown here.
     """
     state = hashlib.sha256()
     with storage.explained(folder, "read"):
@@ -197,12 +164,7 @@ def grown_on(folder: str) -> str:
 
 
 def check_digest(name: str, digest: str, pinned: str | None) -> None:
-    """Compare a model's digest with the one that the user pinned.
-
-    Raises:
-      OptionError: that is no sha256.
-      DataError: they differ.
-    """
+    """Raise DataError where a model's digest is not the one that was pinned, OptionError where that is no sha256."""
     if pinned is None:
         return
     pinned = pinned.strip().lower()

@@ -23,10 +23,8 @@ Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.n
 PROBES = ("hola mundo", "", "a  b")
 # what a worker needs of a model is one of these signatures, where the model itself cannot be called
 SIGNATURES = ("default", "serving_default")
-# of a classifier: of titles with their languages
-CLASSIFY = "with_language"
-# how far a table's vector may be from the model's, of the vector's norm
-TOLERANCE = 1e-6
+CLASSIFY = "with_language"  # of a classifier: of titles with their languages
+TOLERANCE = 1e-6  # how far a table's vector may be from the model's, of the vector's norm
 PROBED_AT_ONCE = 16384
 _importing = threading.Lock()
 
@@ -58,11 +56,7 @@ def _tensorflow() -> tuple[Any, Any]:
 
 
 def resolve(url: str) -> str:
-    """Return the folder of a TF Hub URL, downloaded unless TFHUB_CACHE_DIR has it.
-
-    Raises:
-      DataError: it cannot be had.
-    """
+    """Return the folder of a TF Hub URL, downloaded unless TFHUB_CACHE_DIR has it; raise DataError where that fails."""
     _, hub = _tensorflow()
     try:
         return hub.resolve(url)
@@ -77,13 +71,8 @@ def load(folder: str, label: str, output: str = "") -> Call:
     """Load a model and return what calls it: `(n,)` strings in, `(n, dim) float32` out; n from 1.
 
     The vectors are those of the model's own call, as reusable models have it, or else of its one signature that gives
-    some. Safe for threads.
-
-    Args:
-      output: which of several, as OUTPUT or SIGNATURE/OUTPUT; "" for the only one.
-
-    Raises:
-      DataError: it cannot be loaded, is no function from strings to vectors, or gives several and `output` is none.
+    some. Safe for threads. `output`: which of several, as OUTPUT or SIGNATURE/OUTPUT; "" for the only one. Raises
+    DataError where it cannot be loaded, is no function from strings to vectors, or gives several and `output` is none.
     """
     tf, hub = _tensorflow()
     try:
@@ -100,10 +89,7 @@ def load(folder: str, label: str, output: str = "") -> Call:
 
 
 def _choose(model: Any, label: str, output: str) -> tuple[Callable[[Any], dict[str, Any]], str]:
-    """Return what gives the vectors of a model, and under which name: always the same ones.
-
-    Outputs are told apart by what they give: exporters write one function under two names.
-    """
+    """Return what gives a model's vectors, and under which name: one of two names that give the same values."""
     tf, _ = _tensorflow()
     functions = _functions(model)
     if not functions:
@@ -177,10 +163,8 @@ def load_classifier(folder: str, label: str) -> Classify:
     """Load a classifier and return what calls it: `(n,)` titles and languages in, the likeliest categories out.
 
     Those are `(n, k)` names, as bytes, the highest score first; `(n, k) float32` scores; and as many probabilities, or
-    None where the classifier knows none. What those of earlier versions call probabilities are scores.
-
-    Raises:
-      DataError: it cannot be loaded, or is no classifier of titles.
+    None where the classifier knows none. What those of earlier versions call probabilities are scores. Raises DataError
+    where it cannot be loaded, or is no classifier of titles.
     """
     tf, _ = _tensorflow()
     try:
@@ -208,15 +192,8 @@ def load_classifier(folder: str, label: str) -> Classify:
     return call
 
 
-# --- looking through a model
-
-
 def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any]:
-    """Look through a classifier, load it, and return what it may do besides computing.
-
-    Raises:
-      DataError: it cannot be loaded, is none, or may do more than compute and has no `trust`.
-    """
+    """Look through a classifier, load it, and return what it may do besides computing; DataError: without `trust`."""
     _, suspects = _look_through(folder, label, trust=trust)
     load_classifier(folder, label)
     return {"suspects": suspects}
@@ -225,11 +202,8 @@ def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any
 def examine(folder: str, label: str, *, trust: bool, target: str, output: str = "") -> dict[str, Any]:
     """Look through a model, load it, and return what `molino.transforms.models.embed` has to know of it.
 
-    If it is an NNLM table, its table is in the folder `target` then, and gives the model's vectors.
-
-    Raises:
-      DataError: it cannot be loaded, is no function from strings to vectors, or may do more than compute and has no
-        `trust`.
+    If it is an NNLM table, its table is in the folder `target` then, and gives the model's vectors. Raises DataError
+    where it cannot be loaded, is no function from strings to vectors, or may do more than compute and has no `trust`.
     """
     saved, suspects = _look_through(folder, label, trust=trust)
     facts: dict[str, Any] = {"suspects": suspects, "exact": True}

@@ -40,10 +40,7 @@ BIRTHS = pa.schema([("birth_year", pa.int16()), ("age", pa.int16()), ("sex", pa.
 
 
 def count_names(people: pa.RecordBatch, *, evidence: bool) -> pa.RecordBatch:
-    """Return COUNTS of some people, a name in as many rows as it has columns; `sum_counts` adds them up.
-
-    `evidence` adds what their CURPs say of doubtful letters.
-    """
+    """Return COUNTS of some people, a row for each column of a name; `evidence`: what their CURPs say of Ñ, too."""
     letters = curp_matrix(people["curp"]) if evidence else None
     parts = []
     for kind, column, amount, place in COLUMNS:
@@ -101,9 +98,6 @@ def _is(sex: pa.Array, letter: str) -> np.ndarray:
     return np.asarray(pc.equal(sex, letter).fill_null(False).to_numpy(zero_copy_only=False))
 
 
-# --- from the counts of all people to the tables
-
-
 def partial_tables(counts: pa.RecordBatch, *, min_count: int, junk: Sequence[str]) -> dict[str, pa.Table]:
     """Return the part of the three tables that a set of complete counts gives, unsorted.
 
@@ -136,7 +130,8 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
         table: pa.concat_tables([none, *(part[table] for part in held)], promote_options="permissive")
         for table, none in empty.items()
     }
-    tables = {"apellidos": joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])}
+    surnames = joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])
+    tables = {"apellidos": surnames.cast(APELLIDOS)}
     for table in ("hombres", "mujeres"):
         ranked = joined[table].sort_by([("frec", "descending"), ("nombre", "ascending")])
         total = pc.sum(ranked["frec"]).as_py() or 0
@@ -147,24 +142,16 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
             {"nombre": ranked["nombre"], "frec": ranked["frec"], "edad_media": means, "prob": probabilities},
             schema=NOMBRES,
         )
-    tables["apellidos"] = tables["apellidos"].cast(APELLIDOS)
     return tables
-
-
-# --- the transform
 
 
 @dataclasses.dataclass(frozen=True)
 class NameTables:
-    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for.
+    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for."""
 
-    `people` is how many were counted, junk names and rare ones too. `rare` is how many names each table of record lacks
-    because of `min_count`.
-    """
-
-    people: int
+    people: int  # that were counted, junk names and rare ones too
     record: dict[str, pa.Table]
-    rare: dict[str, int]
+    rare: dict[str, int]  # how many names each table of record lacks because of `min_count`
     repaired: dict[str, pa.Table] | None = None
     repairs: pa.Table | None = None
 
@@ -220,22 +207,14 @@ class CountNames(beam.PTransform):
 
     Input: shards of people with curp, names, sex and age. Output: one NameTables.
     Memory: the distinct names of one of `partitions` per worker thread; at the end the names of the tables.
-
-    Attributes:
-      conflicts: shards of pairs of rows of one person that differ; evidence for repairs.
-      min_count: names of fewer people are left out.
-      junk: values that are no names.
-      repair: make the tables with repaired spellings too.
-      partitions: how many parts the distinct names are reduced in.
-      spill: see `PartitionRows`.
     """
 
-    conflicts: beam.PCollection
-    min_count: int
-    junk: Sequence[str]
-    repair: bool
-    partitions: int
-    spill: str | None
+    conflicts: beam.PCollection  # shards of pairs of rows of one person that differ; evidence for repairs
+    min_count: int  # names of fewer people are left out
+    junk: Sequence[str]  # values that are no names
+    repair: bool  # make the tables with repaired spellings too
+    partitions: int  # how many parts the distinct names are reduced in
+    spill: str | None  # see `PartitionRows`
 
     def expand(self, people: beam.PCollection) -> beam.PCollection:
         counts = people | "Count" >> beam.Map(_count_shard, functools.partial(count_names, evidence=self.repair))

@@ -80,10 +80,7 @@ STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) | ord(s[1]) << 8 for s in S
 
 
 def curp_matrix(curps: pa.Array) -> np.ndarray:
-    """Return the first 18 characters of every CURP: (n, 18) uint8, one byte a character.
-
-    A character outside ASCII becomes "?", a missing one 0. `curps` is a string array without nulls.
-    """
+    """Return the first 18 characters of CURPs, none of them null: (n, 18) uint8; "?" outside ASCII, 0 for none."""
     lengths, text = lengths_and_bytes(curps)
     odd, wide = np.flatnonzero(lengths != LENGTH), (text > 127).any()
     if not len(odd) and not wide:
@@ -152,10 +149,7 @@ def missing_kinds(curps: pa.Array, faults: np.ndarray) -> np.ndarray:
 
 
 def key_missing(rows: pa.RecordBatch, lines: LineTable) -> pa.RecordBatch:
-    """Return rows without a CURP under keys of their own: what there is of it, then file and line, behind zero bytes.
-
-    The keys depend neither on how the files were cut nor on the order in which they were named.
-    """
+    """Return rows without a CURP under keys of their own: what there is of it, line and file, parted by zero bytes."""
     labels, numbers = lines.locate(rows[POSITION])
     parts = zip(curp_matrix(rows["curp"]), numbers.to_pylist(), labels.to_pylist(), strict=True)
     keys = pa.array([f"{bytes(text).decode()}\0{line}\0{label}" for text, line, label in parts], pa.string())
@@ -184,9 +178,8 @@ def _number(m: np.ndarray, place: int) -> np.ndarray:
 def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[dict[str, pa.Array], Counter[str]]:
     """Return sex (string), birth_year and age (int16) of every CURP, null where unknown, and counts of the nulls.
 
-    Args:
-      reference_year: the year in which ages are wanted.
-      century: take the century from character 17 (a letter: 2000 or later); else everyone was born in the 1900s.
+    `reference_year`: the year in which ages are wanted. `century`: take the century from character 17 (a letter: 2000
+    or later); else everyone was born in the 1900s.
     """
     m = curp_matrix(curps)
     man, woman = m[:, 10] == ord("H"), m[:, 10] == ord("M")
@@ -207,16 +200,9 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
         "birth_year": pa.array(year.astype(np.int16), mask=~digits),
         "age": pa.array(age.astype(np.int16), mask=~digits | negative),
     }
-    counts = Counter(
-        {
-            "sex.x": int(either.sum()),
-            "sex.unknown": int((~(man | woman | either)).sum()),
-            "birth_year.unknown": int((~digits).sum()),
-            "age.negative": int(negative.sum()),
-            "age.over_100": int((digits & (age > 100)).sum()),
-        }
-    )
-    return columns, counts
+    counts = {"sex.x": either, "sex.unknown": ~(man | woman | either), "birth_year.unknown": ~digits}
+    counts |= {"age.negative": negative, "age.over_100": digits & (age > 100)}
+    return columns, Counter({name: int(rows.sum()) for name, rows in counts.items()})
 
 
 def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
@@ -248,18 +234,6 @@ def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) ->
     return counters
 
 
-def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: bool, missing: str) -> np.ndarray | None:
-    """Return for each row the reason to reject it, or ""; None where none is rejected."""
-    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
-    if reject_invalid:
-        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
-    if not rejected.any():
-        return None
-    told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
-    told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
-    return np.where(rejected, told, "")
-
-
 class VerifiedRows(NamedTuple):
     """What `verify_curps` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
 
@@ -274,11 +248,9 @@ def verify_curps(
 ) -> Iterator[object]:
     """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
 
-    Args:
-      reject_invalid: send rows whose CURP has a wrong form or check digit to the rejects.
-      missing: what becomes of rows whose CURP tells of nobody. `one`: they are rows as any; `each`: they go to
-        `missing`, for `key_missing`; `reject`: they go to the rejects.
-      mask: write [CURP] for CURPs that stand in other columns.
+    `reject_invalid` rejects rows whose CURP has a wrong form or check digit. `missing` is what becomes of rows whose
+    CURP tells of nobody: `one`, they are rows as any; `each`, they go to `missing`, for `key_missing`; `reject`, they
+    are rejected. `mask` writes [CURP] for CURPs that stand in other columns.
     """
     curps, changed = normalize_curp(batch["curp"])
     if changed:
@@ -289,14 +261,17 @@ def verify_curps(
     if mask:
         batch, counters["curp.in_name"] = mask_curps(batch)
     yield beam.pvalue.TaggedOutput("counters", counters)
-    reasons = reject_reasons(faults, kinds, reject_invalid=reject_invalid, missing=missing)
-    kept = np.ones(batch.num_rows, bool)
-    if reasons is not None:
-        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
-        kept = reasons == ""
+    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
+    if reject_invalid:
+        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
+    kept = ~rejected
+    if rejected.any():
+        told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
+        told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
+        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, np.where(rejected, told, "")))
     if missing == "each" and (apart := kept & (kinds > 0)).any():
-        told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
-        rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
+        known = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+        rows = batch.set_column(0, batch.schema.field("curp"), known).filter(pa.array(apart))
         yield beam.pvalue.TaggedOutput("missing", rows)
         kept &= ~apart
     if not kept.all():

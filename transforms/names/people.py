@@ -39,12 +39,7 @@ class DescribedPeople(NamedTuple):
 
 
 def describe_people(shard: Shard, *, reference_year: int, century: bool) -> Iterator[object]:
-    """Yield counters, then the shard with sex, birth_year and age, read from `curp`; nulls are counted by reason.
-
-    Args:
-      reference_year: ages are as of this year.
-      century: take the century of birth from character 17 of the CURP.
-    """
+    """Yield counters, then the shard with sex, birth_year and age, see `parse_curp`; nulls are counted by reason."""
     described = []
     for batch in shard[1]:
         columns, counters = parse_curp(batch["curp"], reference_year=reference_year, century=century)
@@ -66,11 +61,7 @@ def count_shared(shard: Shard) -> dict[str, int]:
 
 
 class DistinctPeople(NamedTuple):
-    """What `FindPeople` gives.
-
-    `people` and `conflicts`, the pairs of rows of one person that differ, are shards; `rejects` are shards of REJECTS;
-    `lines` is the one LineTable of the rows.
-    """
+    """What `FindPeople` gives; `conflicts` are pairs of rows of one person that differ, `rejects` shards of REJECTS."""
 
     people: beam.PCollection[Shard]
     conflicts: beam.PCollection[Shard]
@@ -81,25 +72,18 @@ class DistinctPeople(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class FindPeople(NamedOutputs):
-    """Read payrolls, keep the first row of each valid CURP, and add what the CURP says. Output: DistinctPeople.
+    """Read payrolls, keep the first row of each valid CURP, and add what the CURP says. Output: DistinctPeople."""
 
-    Attributes:
-      sources, text, span_bytes: see `ReadDelimited`.
-      reject_invalid, missing, mask: see `verify_curps`. With `each`, rows without a CURP get keys of their own.
-      blocks, shards, spill: see `PartitionRows`.
-      reference_year, century: see `describe_people`.
-    """
-
-    sources: Sequence[Source]
+    sources: Sequence[Source]  # these three: see `ReadDelimited`
     text: TextFormat
     span_bytes: int
-    reject_invalid: bool
+    reject_invalid: bool  # these three: see `verify_curps`; with `each`, rows without a CURP get keys of their own
     missing: str
     mask: bool
-    blocks: int
+    blocks: int  # these three: see `PartitionRows`
     shards: int
     spill: str | None
-    reference_year: int
+    reference_year: int  # these two: see `parse_curp`
     century: bool
 
     def expand(self, pipeline: beam.Pipeline) -> DistinctPeople:
@@ -135,10 +119,7 @@ class FindPeople(NamedOutputs):
 
 
 def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None, each: bool) -> Shard:
-    """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them.
-
-    With `each`, rows whose keys are those of `key_missing` have no CURP, and the rows of a batch are put in order.
-    """
+    """Return a shard of PEOPLE; with `each`, keys of `key_missing` become nulls, and each batch is put in order."""
     finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
         batch = batch.sort_by(POSITION) if each else batch

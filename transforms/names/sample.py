@@ -79,11 +79,7 @@ HOSTILE = {
 
 
 def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
-    """Return what a CURP has of each name: first letter, first inner vowel and first inner consonant, X for Ñ and none.
-
-    >>> curp_letters(pa.array(["DE LA CRUZ", "MUÑOZ", "O"]), is_given=False).to_pylist()
-    ['CUR', 'MUX', 'OXX']
-    """
+    """Return what a CURP has of each name: first letter, inner vowel and inner consonant, X for Ñ and for none."""
     words = pc.replace_substring(cut_to_word(names, is_given=is_given), "Ñ", "X")
     inner = ("^.[^AEIOU ]*([AEIOU]?).*", "^.[AEIOU]*([^AEIOU ]?).*")
     found = (pc.replace_substring_regex(words, pattern, r"\1X") for pattern in inner)
@@ -91,10 +87,7 @@ def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
 
 
 class _Names:
-    """Names, the letters that CURPs have of them, and how often each is drawn.
-
-    After those listed come as many that are made of two of them as `people` people have.
-    """
+    """Names, CURPs' letters of them, and their shares: those listed, then as many pairs as `people` people have."""
 
     def __init__(self, listed: Sequence[str], people: float, rng: np.random.Generator, *, is_given: bool):
         single = [name for name in listed if " " not in name]
@@ -149,11 +142,7 @@ def _spell(names: pa.Array, styles: np.ndarray) -> pa.Array:
 
 
 def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
-    """Break a few CURPs as clerks do.
-
-    Each person keeps a CURP of his own: the first 17 characters still part him from the others, for the month is the
-    only one changed, from 0 to the letter O.
-    """
+    """Break a few CURPs as clerks do: none is another's then, as only a month's 0 becomes O in what parts people."""
     last = pc.utf8_slice_codeunits(curps, 17)
     other = _digits((last.cast(pa.int64()).to_numpy() + rng.integers(1, 10, len(curps))) % 10)
     spoiled = {
@@ -174,10 +163,7 @@ def _check_digits(curps: np.ndarray) -> np.ndarray:
 def _distinct_dates(
     who: np.ndarray, block: int, blocks: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return birthday and homonym digit of people such that no two of the whole file have both and `who` in common.
-
-    A block owns every `blocks`-th day, so blocks need not know each other; within it whoever is alike draws again.
-    """
+    """Return birthday and homonym digit, with `who` distinct in the file: a block owns every `blocks`-th day."""
     days = np.arange(block, len(BIRTHDAYS), blocks)
     # the youngest are 18 years old, the oldest 76
     turns = ((1 - rng.beta(2.6, 3.3, len(who))) * len(days)).astype(np.int64)
@@ -192,17 +178,12 @@ def _distinct_dates(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _People:
-    """Distinct people, each with a value in every array.
-
-    Attributes:
-      names: first and second surname and given name, as they truly are, but for a second surname that is none.
-      written: the same as the first post has them.
-    """
+    """Distinct people, each with a value in every array."""
 
     rfc: pa.Array
     curp: pa.Array
-    names: list[pa.Array]
-    written: list[pa.Array]
+    names: list[pa.Array]  # as they truly are: first and second surname, which may be junk, and given name
+    written: list[pa.Array]  # the same as the first post has them
 
     def lines(self, who: np.ndarray, names: Sequence[pa.Array], rests: pa.Array, rng: np.random.Generator) -> pa.Array:
         """Return one line, with its end, for each post: of the person `who`, under `names`."""
@@ -256,10 +237,7 @@ def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, 
 
 
 def _blocks(rows: int, seed: int, counts: Counter[str]) -> Iterator[pa.Array]:
-    """Yield the lines of the file, block by block, and add to `counts`.
-
-    Rows of a person's further posts come after his first, half of them in the next block.
-    """
+    """Yield the lines, block by block, and add to `counts`. Half of the further posts stand in the next block."""
     blocks = -(-rows // BLOCK_ROWS)
     if blocks > MAX_BLOCKS:
         raise ValueError(f"rows={rows:,} is more than {MAX_BLOCKS * BLOCK_ROWS:,}: CURPs would not stay distinct")
@@ -308,20 +286,13 @@ def sample_names(
 ) -> dict[str, Any]:
     """Write a made-up payroll of `rows` rows to `path`, or to `files` files named after it; return what it holds.
 
-    The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their
-    names when all are complete, in place of what had those names; until then they are hidden files beside them. Takes
-    about 3 seconds for each million rows, and 400 to 700 MB. At most about a billion rows.
+    The bytes depend only on `rows`, `seed` and `hostile`; more files part the same rows. Files appear under their names
+    when all are complete, in place of what had those names; until then they are hidden files beside them. Takes about 3
+    seconds for each million rows, and 400 to 700 MB. At most about a billion rows. `hostile`: also write rows that a
+    job has to reject, in the middle and at the end of each file.
 
-    Args:
-      hostile: also write rows that a job has to reject, in the middle and at the end of each file.
-
-    Returns:
-      rows: without header and hostile rows; rows = people + duplicates.
-      people: distinct CURPs.
-      duplicates: rows whose CURP came before.
-      conflicts: duplicates whose names differ from the first row's.
-      hostile: rows to be rejected, by reason.
-      files: names of the files written.
+    Returned are `rows`, which are `people` (distinct CURPs) and `duplicates` (rows whose CURP came before), `conflicts`
+    (duplicates whose names differ from the first row's), `hostile` (rows to be rejected, by reason), and `files`.
     """
     if rows < 0 or files < 1:
         raise ValueError(f"rows={rows} must be 0 or more and files={files} at least 1")

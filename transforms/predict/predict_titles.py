@@ -41,13 +41,9 @@ class Classifier(model_files.PlannedFiles):
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
     """Find a classifier and check it: once a machine, which takes seconds. Call it before the pipeline.
 
-    Args:
-      location: output of `molino train titles`, or folder or archive of a SavedModel.
-      sha256: digest that it must have.
-      trust: take one whose operations can touch files or the network.
-
-    Raises:
-      DataError: it is not there, is another one, cannot be loaded, or is not to be trusted.
+    `location`: output of `molino train titles`, or folder or archive of a SavedModel. `sha256`: digest that it must
+    have. `trust`: take one whose operations can touch files or the network. Raises DataError where it is not there, is
+    another one, cannot be loaded, or is not to be trusted.
     """
     inside = storage.join(location, SERVING)
     served = storage.exists(storage.join(inside, model_files.SAVED_MODEL))
@@ -75,11 +71,7 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
 
 
 def open_classifier(classifier: Classifier) -> Any:
-    """Return this process's call of a classifier, loaded at the first use.
-
-    Raises:
-      DataError: its files are not on this machine, were changed, or cannot be loaded.
-    """
+    """Return this process's call of a classifier, loaded once; raise DataError where it is not here or was changed."""
     return model_files.open_once(classifier, _load)
 
 
@@ -104,10 +96,9 @@ def predict_titles(
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Return titles with their likeliest categories, and those whose numbers are not finite.
 
-    Args:
-      rows: `title`, `language` (an empty one is none) and position.
-      not_finite: "reject" leaves the others out of the first; "zero" and "keep" do so with their numbers.
-      schema: of the first: PREDICTED, and the columns that are carried.
+    `rows`: `title`, `language` (an empty one is none) and position. `not_finite`: "reject" leaves the others out of the
+    first; "zero" and "keep" do so with their numbers. `schema`: of the first: PREDICTED, and the columns that are
+    carried.
     """
     call = open_classifier(classifier)
     languages = rows["language"].fill_null("") if "language" in rows.schema.names else pa.array([""] * rows.num_rows)
@@ -147,16 +138,11 @@ def predict_parts(
     *,
     lines: LineTable,
     classifier: Classifier,
-    folder: str,
+    folder: str,  # the run's staging folder
     not_finite: str = "reject",
     schema: pa.Schema = PREDICTED,
 ) -> Iterator[object]:
-    """Predict the category of every title and write a shard. Memory: the rows of one block, and the classifier.
-
-    Args:
-      folder: the run's staging folder.
-      not_finite, schema: see `predict_titles`.
-    """
+    """Predict the category of every title and write a shard. Memory: the rows of one block, and the classifier."""
     counters: dict[str, int] = {"predictions": 0}
     rejects: list[pa.RecordBatch] = []
 

@@ -38,11 +38,7 @@ STYLE = {
     "axes.edgecolor": "#9aa4b1",
     "axes.facecolor": "none",  # the page's card shows through, light or dark
     "axes.grid": True,
-    "axes.labelcolor": INK,
     "axes.labelsize": 11,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "figure.facecolor": "none",
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -58,14 +54,11 @@ STYLE = {
     "lines.solid_capstyle": "round",
     "svg.fonttype": "none",  # text stays text: 30% fewer bytes than outlines
     "svg.hashsalt": "molino",  # else the identifiers inside the picture are random
-    "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-    "xtick.color": INK,
     "xtick.major.size": 3.5,
-    "xtick.minor.size": 0,
-    "ytick.color": INK,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
+    **dict.fromkeys(("axes.spines.left", "axes.spines.right", "axes.spines.top"), False),
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("xtick.minor.size", "ytick.major.size", "ytick.minor.size"), 0),
 }
 # matplotlib's settings belong to the process and a pipeline runs in threads: one picture at a time.
 _DRAWING = threading.Lock()
@@ -125,10 +118,8 @@ def raster(
 ) -> np.ndarray:
     """Return the square picture that `draw(axes)` makes, as (h, w, 3) uint8, in matplotlib's plainest style.
 
-    Args:
-      inches, dots: of a side, and dots in an inch.
-      background: what another call returned, under it; then the axes are not drawn again.
-      title: above the axes.
+    `inches`, `dots`: of a side, and dots in an inch. `background`: what another call returned, under it; then the axes
+    are not drawn again. `title`: above the axes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -164,10 +155,7 @@ def line_plot(
     log: bool = False,
     years: bool = False,
 ) -> Plot:
-    """Return a plot of lines, on two logarithmic axes if `log`; an empty series is left out.
-
-    `years` writes the horizontal axis as years, 1985 and not 2k.
-    """
+    """Return a plot of lines but for empty ones; `log`: both axes are logarithmic; `years`: it writes 1985, not 2k."""
     kept = [one for one in series if len(one.x)]
 
     def draw(axes: Any) -> None:
@@ -213,11 +201,7 @@ def bar_plot(
 
 
 def rank_series(label: str, values: np.ndarray) -> Series:
-    """Return values above 0 from the largest down by rank, thinned to points that are even on a logarithmic axis.
-
-    >>> rank_series("n", np.array([1, 9, 0, 4]))
-    Series(label='n', x=[1, 2, 3], y=[9, 4, 1])
-    """
+    """Return values above 0 from the largest down by rank, thinned to points even on a logarithmic axis."""
     kept = np.sort(values[values > 0])[::-1]
     ranks = np.arange(1, len(kept) + 1)
     if len(kept) > CURVE_POINTS:
@@ -228,11 +212,7 @@ def rank_series(label: str, values: np.ndarray) -> Series:
 def histogram(
     values: np.ndarray, counts: np.ndarray | None = None, *, x_label: str, y_label: str, caption: str, alt: str
 ) -> Plot:
-    """Return a plot of how many finite values lie in each of the bins that `bin_edges` chooses.
-
-    Args:
-      counts: how often each value is there; once by default.
-    """
+    """Return a plot of how many finite values, each there once or `counts` times, lie in the bins of `bin_edges`."""
     weights = np.ones(len(values), np.int64) if counts is None else counts
     kept = np.isfinite(values) & (weights > 0)
     values, weights = values[kept], weights[kept]
@@ -279,9 +259,7 @@ def bin_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
         high = high if high > low else low + (abs(low) or 1.0)  # of a single value
         whole = bool((values == np.floor(values)).all())
         edges = np.asarray(MaxNLocator(bins, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
-    return np.array(
-        [float(f"{edge:.12g}") for edge in edges]
-    )  # without the rounding of their sums, 0.30000000000000004
+    return np.array([float(f"{edge:.12g}") for edge in edges])  # not 0.30000000000000004, of a sum
 
 
 def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:

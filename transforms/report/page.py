@@ -36,22 +36,14 @@ Cell = str | int | float | Term | None
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that map headings to cells, and a caption; without rows it says that there is no data.
+    """Rows that map headings to cells, and a caption; without rows it says that there is no data."""
 
-    Attributes:
-      rows: all with the same headings, in one order.
-      floats: how numbers that are not whole are written, as a format specification.
-      shares: headings of parts of a whole: 0.1234 is written as 12.34%.
-      bar: heading whose cells also show a bar, as long as their part of the column's largest value; or "".
-      wide: whether it takes the page's width.
-    """
-
-    rows: Sequence[Mapping[str, Cell]]
+    rows: Sequence[Mapping[str, Cell]]  # all with the same headings, in one order
     caption: str
-    floats: str = ",.1f"
-    shares: Sequence[str] = ()
-    bar: str = ""
-    wide: bool = False
+    floats: str = ",.1f"  # how numbers that are not whole are written, as a format specification
+    shares: Sequence[str] = ()  # headings of parts of a whole: 0.1234 is written as 12.34%
+    bar: str = ""  # heading whose cells also show a bar, as long as their part of the column's largest value; or ""
+    wide: bool = False  # whether it takes the page's width
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -79,19 +71,12 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A small photograph of a gallery.
+    """A small photograph of a gallery."""
 
-    Attributes:
-      jpeg: its bytes; empty where there is none to show.
-      title: what it is of; also its text where it cannot be seen.
-      note: a line under the title.
-      mark: a word in the corner, for what is unusual; or "".
-    """
-
-    jpeg: bytes
-    title: str
-    note: str
-    mark: str = ""
+    jpeg: bytes  # its bytes; empty where there is none to show
+    title: str  # what it is of; also its text where it cannot be seen
+    note: str  # a line under the title
+    mark: str = ""  # a word in the corner, for what is unusual; or ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +84,12 @@ class Gallery:
     """Pictures side by side, over the page's width; a browser decodes those that come into sight.
 
     A reader sorts and filters them without a script, where there is anything to choose: styles show and order them.
-
-    Attributes:
-      filters: heading, what can be chosen, and the place therein of every picture's own value.
-      orders: what the pictures can be sorted by, and the place of each; the first holds until another is chosen.
     """
 
     pictures: Sequence[Picture]
     caption: str
-    filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()
+    filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()  # heading, choices, that of every picture
+    # what the pictures can be sorted by, and the place of each; the first holds until another is chosen
     orders: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -159,21 +141,14 @@ def data_uri(image: str | bytes) -> Markup:
 
 
 def page_link(name: str) -> Markup:
-    """Return the address of another page of the same report; only a name of a few plain letters is one.
-
-    >>> page_link("../report.html")
-    Markup('../report.html')
-    """
+    """Return the address of another page of the same report; only a name of a few plain letters is one."""
     if not PAGE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a page of a report")
     return Markup(name)
 
 
 def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
-    """Return the cells of each column as the template needs them, by heading.
-
-    `kind` is `number` where a column has any number, else `text`; `part` is the length of a bar from 0 to 1, or empty.
-    """
+    """Return each column's cells by heading: `kind` is text or number, `part` the length of a bar from 0 to 1."""
     columns = {}
     for heading in table.headings:
         values = [row[heading] for row in table.rows]
@@ -201,13 +176,9 @@ def _enter(context: jinja2.runtime.Context, value: object) -> object:
     return text if len(text) <= CLIP else text[:CLIP] + "…"
 
 
-def _beside(name: str) -> str:
-    """Return a file that lies beside this module."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
 @functools.cache
 def _template() -> jinja2.Template:
+    style, text = (Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "html"))
     environment = jinja2.Environment(
         autoescape=True,
         finalize=_enter,
@@ -217,35 +188,28 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(_beside("page.css"))
+        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(style)
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
-    return environment.from_string(_beside("page.html"))
+    return environment.from_string(text)
 
 
 def page(
-    title: str,
+    title: str,  # of the document, and its first heading
     *,
-    subtitle: Sequence[str] = (),
-    summary: Sequence[tuple[str, str]] = (),
-    sections: Sequence[Section] = (),
-    warnings: Sequence[str] = (),
+    subtitle: Sequence[str] = (),  # lines under it: what the page shows, and of what data
+    summary: Sequence[tuple[str, str]] = (),  # (label, figure) pairs, shown large
+    sections: Sequence[Section] = (),  # the page's parts, in order
+    warnings: Sequence[str] = (),  # shown before anything else
     links: Sequence[tuple[str, str]] = (),
     redact: Callable[[str], str] = str,
 ) -> str:
     """Return a whole HTML page; every text may be a stranger's.
 
-    No script and no remote reference, by content and by policy; for a screen, a phone or paper.
-
-    Args:
-      title: of the document, and its first heading.
-      subtitle: lines under it: what the page shows, and of what data.
-      summary: (label, figure) pairs, shown large.
-      sections: the page's parts, in order.
-      warnings: shown before anything else.
-      links: (text, name) of other pages of the same report; a name is relative to this page, "" is this page itself.
-      redact: last word on every text before it is escaped; hides what must not be published.
+    No script and no remote reference, by content and by policy; for a screen, a phone or paper. `links`: (text, name)
+    of other pages of the same report; a name is relative to this page, "" is this page itself. `redact`: last word on
+    every text before it is escaped; hides what must not be published.
     """
     return _template().render(
         title=title,

@@ -24,45 +24,28 @@ DERIVED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobTerms:
-    """What the words of a job's runs mean.
+    """What the words of a job's runs mean."""
 
-    Attributes:
-      counters, reasons: what each counts or means, as the job's module of schemas/ has it.
-      noun: what is read, in the plural.
-      outputs: what the same inputs and options give again.
-      apart: counters that are no part of what is read.
-      flags: how an option is written on the command line, by its name in the manifest, where that is not the same; ""
-        where it is shown elsewhere.
-    """
-
-    counters: Mapping[str, str]
-    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    noun: str = "rows"
-    outputs: str = "rows"
-    apart: Sequence[str] = ()
+    counters: Mapping[str, str]  # what each counts, as the job's module of schemas/ has it
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what each means, likewise
+    noun: str = "rows"  # what is read, in the plural
+    outputs: str = "rows"  # what the same inputs and options give again
+    apart: Sequence[str] = ()  # counters that are no part of what is read
+    # how an option is written, by its name in the manifest, where that differs; "" where it is shown elsewhere
     flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What a report says of its run, whatever the job.
+    """What a report says of its run, whatever the job."""
 
-    Attributes:
-      terms: of the job.
-      balance: a counter, and those that add up to it.
-      counters: totals by name; `rejects.REASON` splits `rejects`. Any may be absent.
-      options, inputs: as the manifest has them; an option named like a key is masked.
-      warnings: shown on top.
-      expected: `rows` that were reckoned with before the run, and `datasets`, those of each; or nothing.
-    """
-
-    terms: JobTerms
-    balance: tuple[str, Sequence[str]]
-    counters: Mapping[str, int]
-    options: Mapping[str, Any]
+    terms: JobTerms  # of the job
+    balance: tuple[str, Sequence[str]]  # a counter, and those that add up to it
+    counters: Mapping[str, int]  # totals by name; `rejects.REASON` splits `rejects`. Any may be absent
+    options: Mapping[str, Any]  # as the manifest has them, like the inputs; an option named like a key is masked
     inputs: Sequence[Mapping[str, Any]] = ()
-    warnings: Sequence[DataWarning] = ()
-    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    warnings: Sequence[DataWarning] = ()  # shown on top
+    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # `rows`, and `datasets`, those of each
 
     @classmethod
     def of(cls, run: Any, counters: Mapping[str, int], terms: JobTerms) -> "RunFacts":
@@ -96,11 +79,7 @@ def run_page(title: str, facts: RunFacts, *, subtitle: str, sections: Sequence[S
 
 
 def data_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what was read, in a line: names, how many files, bytes, and when they last changed, where that is known.
-
-    >>> data_lines([{"path": "/a/x.csv", "bytes": 1500, "modified": 0.0}])
-    ['Data: x.csv, 1 file, 1,500 bytes.']
-    """
+    """Return what was read, in a line: names, files, bytes, and when they last changed, where that is known."""
     if not inputs:
         return []
     names = [str(one.get("path", "")).rstrip("/").rpartition("/")[2] for one in inputs]
@@ -123,9 +102,23 @@ def quality_section(facts: RunFacts) -> Section:
     text = f"What the run met on its way. Shares are of the {terms.noun}{' read' if facts.inputs else ''}."
     if not facts.missing:
         text += f" Every {terms.noun[:-1]} is accounted for: {listed(parts)} add up to the {whole.replace('_', ' ')}."
-    rejects = [reject_table(facts)] if facts.counters.get("rejects") else []
-    plan = [plan_table(facts)] if "rows" in facts.expected else []
-    return Section("Data quality", text, [counter_table(facts), *rejects, *plan])
+    tables = [counter_table(facts)]
+    if facts.counters.get("rejects"):
+        counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
+        part, total = "Share of rejects", sum(counts.values())
+        reasons: list[dict[str, Cell]] = [
+            {"Reason": Term(reason, terms.reasons.get(reason, "")), terms.noun.capitalize(): n, part: share(n, total)}
+            for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        tables.append(Table(reasons, f"Rejected {terms.noun} by reason", shares=[part], bar=part))
+    if "rows" in facts.expected:  # but no times, bytes and memory, which the manifest has: a report is always the same
+        plans = [(f"{terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
+        rows: list[dict[str, Cell]] = []
+        for title, name, planned in [*plans, *((name, name, n) for name, n in facts.expected["datasets"].items())]:
+            fact = facts.counters.get(name, 0)
+            rows.append({"Rows": title, "Plan": planned, "Fact": fact, "Fact by plan": share(fact, planned)})
+        tables.append(Table(rows, "Plan and fact", shares=["Fact by plan"]))
+    return Section("Data quality", text, tables)
 
 
 def counter_table(facts: RunFacts) -> Table:
@@ -133,52 +126,17 @@ def counter_table(facts: RunFacts) -> Table:
     counters, terms, whole = facts.counters, facts.terms, facts.balance[0]
     names = [name for name in terms.counters if name in counters]
     names += sorted(name for name in counters if name not in terms.counters and not name.startswith("rejects."))
-    part = f"Share of {terms.noun}"
-    rows: list[dict[str, Cell]] = [
-        {
-            "Counter": Term(name, meaning_of(name, terms.counters)),
-            "Count": counters[name],
-            part: None if name in terms.apart else share(counters[name], counters.get(whole, 0)),
-        }
-        for name in names
-    ]
+    part, rows = f"Share of {terms.noun}", []
+    for name in names:
+        of_whole = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
+        rows.append({"Counter": Term(name, meaning_of(name, terms.counters)), "Count": counters[name], part: of_whole})
     return Table(rows, "Counters", shares=[part])
 
 
 def meaning_of(counter: str, known: Mapping[str, str]) -> str:
-    """Return what a counter counts, "" where that is not known; `not_finite.MODEL` stands for that of every model.
-
-    >>> meaning_of("not_finite.small", {"titles": "Rows written", "not_finite.MODEL": "Of this model"})
-    'Of this model'
-    """
+    """Return what a counter counts, or ""; `not_finite.MODEL` stands for that of every model."""
     kinds = (name for name in known if name[-1].isupper() and counter.startswith(re.sub(r"[A-Z]+$", "", name)))
     return known[counter] if counter in known else known.get(next(kinds, ""), "")
-
-
-def reject_table(facts: RunFacts) -> Table:
-    """Return the rejects by reason, the commonest first."""
-    counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
-    noun, part, total = facts.terms.noun, "Share of rejects", sum(counts.values())
-    rows: list[dict[str, Cell]] = [
-        {"Reason": Term(reason, facts.terms.reasons.get(reason, "")), noun.capitalize(): n, part: share(n, total)}
-        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    return Table(rows, f"Rejected {noun} by reason", shares=[part], bar=part)
-
-
-def plan_table(facts: RunFacts) -> Table:
-    """Return the rows that a plan had reckoned with beside those that there were.
-
-    Seconds, bytes and memory are not shown: a report is the same however a run was done. The manifest has them.
-    """
-    whole = facts.balance[0]
-    plans = [(f"{facts.terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
-    plans += [(name, name, rows) for name, rows in facts.expected["datasets"].items()]
-    rows: list[dict[str, Cell]] = []
-    for title, name, planned in plans:
-        fact = facts.counters.get(name, 0)
-        rows.append({"Rows": title, "Plan": planned, "Fact": fact, "Fact by plan": share(fact, planned)})
-    return Table(rows, "Plan and fact", shares=["Fact by plan"])
 
 
 def run_section(facts: RunFacts) -> Section:
@@ -187,20 +145,16 @@ def run_section(facts: RunFacts) -> Section:
     if not facts.inputs:
         return Section("Options", f"The same options give the same {facts.terms.outputs}.", [options])
     text = f"The same inputs and options give the same {facts.terms.outputs}."
-    return Section("Inputs and options", text, [_input_table(facts.inputs), options])
-
-
-def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
     lines: list[tuple[Cell, ...]] = []
-    for one in inputs[:MOST_LINES]:
+    for one in facts.inputs[:MOST_LINES]:
         digest = f"digest {one['digest'][:16]}… of the files' names, sizes and times" if "digest" in one else ""
         name = Term(str(one.get("path", "")), digest)
         lines.append((name, one.get("files", 1), one.get("bytes"), _date(one) or None))
-    if rest := inputs[MOST_LINES:]:
+    if rest := facts.inputs[MOST_LINES:]:
         files, size = sum(one.get("files", 1) for one in rest), sum(one.get("bytes") or 0 for one in rest)
         lines.append((f"… and {len(rest):,} more", files, size, None))
     rows = [dict(zip(("Input", "Files", "Bytes", "Changed, UTC"), line, strict=True)) for line in lines]
-    return Table(rows, "Inputs", wide=True)
+    return Section("Inputs and options", text, [Table(rows, "Inputs", wide=True), options])
 
 
 def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:

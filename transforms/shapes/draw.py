@@ -33,11 +33,7 @@ def draw_background(points: Points, problem: Problem) -> np.ndarray:
 
 
 def draw_network(points: Points, problem: Problem, right: np.ndarray, title: str) -> np.ndarray:
-    """Return the picture of a network, (720, 720, 3) uint8.
-
-    Args:
-      right: whether it is right about each test point, in their order.
-    """
+    """Return the picture of a network that is `right` about some of the test points, (720, 720, 3) uint8."""
     x, y = (values[:MOST_TEST] for values in draw_split(points, "test"))
     size = _mark(TEST_MARK, MOST_TEST, len(x))
     with _BACKGROUND:

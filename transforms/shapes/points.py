@@ -33,11 +33,10 @@ class Problem:
 def parse_problem(text: str) -> Problem:
     """Return the problem that NAME or NAME=R means.
 
+    Raises ValueError where there is no such problem, or r does not do for it.
+
     >>> parse_problem("circle"), str(parse_problem("cos=12"))
     (Problem(name='circle', r=0.75), 'cos=12')
-
-    Raises:
-      ValueError: there is no such problem, or r does not do for it.
     """
     name, mark, value = text.partition("=")
     if name not in PROBLEMS:
@@ -57,17 +56,11 @@ def parse_problem(text: str) -> Problem:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Points:
-    """Which points are drawn.
+    """Which points are drawn."""
 
-    Attributes:
-      kind: generated (NumPy's PCG64, a seed for each block) or study (the study's own, by Python's Mersenne Twister).
-      rows: training points; validation and test have a twentieth of them each, and one at least.
-      seed: of generated points.
-    """
-
-    kind: str
-    rows: int
-    seed: int
+    kind: str  # generated, by PCG64 and a seed a block, or study: the study's own, by Python's Mersenne Twister
+    rows: int  # training points; validation and test have a twentieth of them each, and one at least
+    seed: int  # of generated points
 
     def count(self, split: str) -> int:
         """Return the points of a split."""
@@ -79,11 +72,7 @@ class Points:
 
 
 def label_points(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return whether each point lies in the shape, as bool; x and y are float64.
-
-    >>> label_points(parse_problem("ring"), np.array([0.0, 0.5]), np.array([0.0, 0.0]))
-    array([False,  True])
-    """
+    """Return whether each point lies in the shape, as bool; x and y are float64."""
     r = 0.0 if problem.r is None else problem.r
     if problem.name == "positivos":
         return x > 0

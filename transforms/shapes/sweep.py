@@ -26,23 +26,14 @@ MOST_PARAMETERS = 50_000_000
 HARD = ["ring", "cos", "polar"]
 DECAY = 0.86
 
+WIDE = [[a, b] for a in (100, 1000) for b in (100, 1000)]  # the first two of three layers
+DEEP, DEEPEST = ([[*wide, c] for wide in WIDE for c in last] for last in ((10, 50), (10, 100, 1000)))
+
 # the study's: 144 networks of one hidden layer, and 60 of three
 STUDY: list[dict[str, Any]] = [
     {"hidden": [1, 10, 100, 1000], "batch": [100, 1000], "steps": [11, 1001, 6001]},
-    {
-        "problem": HARD,
-        "hidden": [[a, b, c] for a in (100, 1000) for b in (100, 1000) for c in (10, 50)],
-        "batch": 1000,
-        "steps": [1001, 6001],
-        "decay": DECAY,
-    },
-    {
-        "problem": "polar",
-        "hidden": [[a, b, c] for a in (100, 1000) for b in (100, 1000) for c in (10, 100, 1000)],
-        "batch": 1000,
-        "steps": 1000,
-        "decay": DECAY,
-    },
+    {"problem": HARD, "hidden": DEEP, "batch": 1000, "steps": [1001, 6001], "decay": DECAY},
+    {"problem": "polar", "hidden": DEEPEST, "batch": 1000, "steps": 1000, "decay": DECAY},
 ]
 # sizes that a laptop bears, with three seeds
 DEFAULT: list[dict[str, Any]] = [
@@ -53,11 +44,7 @@ SWEEPS = {"default": DEFAULT, "study": STUDY}
 
 
 def read_sweep(name: str) -> list[Block]:
-    """Return the blocks of a built-in sweep, or of a YAML file on any file system.
-
-    Raises:
-      DataError: there is no such file, or it is no sweep; says which block and value, and what would do.
-    """
+    """Return the blocks of a built-in sweep, or of a YAML file; DataError says which block and value is wrong."""
     if name in SWEEPS:
         return parse_sweep(SWEEPS[name], name)
     import yaml
@@ -97,11 +84,7 @@ def _load(data: bytes) -> Any:
 
 
 def parse_sweep(blocks: Any, name: str) -> list[Block]:
-    """Return blocks with a list for every parameter.
-
-    Raises:
-      DataError: the same as `read_sweep`.
-    """
+    """Return blocks with a list for every parameter; raise DataError as `read_sweep` does."""
     if not isinstance(blocks, list) or not blocks:
         raise DataError(f"{name}: a sweep is a list of blocks, each beginning with `- `; see docs/shapes.md")
     return [_parse_block(block, f"{name}, block {number}") for number, block in enumerate(blocks, 1)]
@@ -131,11 +114,7 @@ def _parse_block(given: Any, where: str) -> Block:
 
 
 def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> list[Block]:
-    """Return the blocks with these problems only; one with a radius or frequency of its own brings it along.
-
-    Raises:
-      DataError: the sweep has none of one of them.
-    """
+    """Return the blocks with these problems only; their own radius or frequency wins. DataError where none has one."""
     named = {parse_problem(text).name for block in blocks for text in block["problem"]}
     for problem in problems:
         if problem.name not in named:
@@ -154,11 +133,7 @@ def choose_problems(blocks: Sequence[Block], problems: Sequence[Problem]) -> lis
 
 
 def expand_sweep(blocks: Sequence[Block], name: str) -> tuple[list[Network], int]:
-    """Return the networks of a sweep, each once, in the order of blocks and values; and how many stood there again.
-
-    Raises:
-      DataError: they are too many, or one is too large.
-    """
+    """Return the distinct networks of a sweep, in order, and how many stood again; DataError: too many or too large."""
     total = sum(math.prod(len(values) for values in block.values()) for block in blocks)
     if total > MOST_NETWORKS:
         raise DataError(f"{name} has {total:,} networks, more than {MOST_NETWORKS:,}; cut it in parts")

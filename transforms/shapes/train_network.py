@@ -28,28 +28,18 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network:
-    """One network, and how it is trained.
+    """One network, and how it is trained."""
 
-    Attributes:
-      problem: what it learns.
-      hidden: nodes of every hidden layer.
-      batch, steps: points in a step, and steps.
-      rate, decay, decay_steps: the learning rate is multiplied by `decay` after every `decay_steps` steps.
-      l2: beta, of the penalty.
-      deviation: standard deviation of the initial weights.
-      seed: of the initial weights.
-    """
-
-    problem: Problem
-    hidden: tuple[int, ...]
-    batch: int
+    problem: Problem  # what it learns
+    hidden: tuple[int, ...]  # nodes of every hidden layer
+    batch: int  # points in a step
     steps: int
-    rate: float
+    rate: float  # of learning; multiplied by `decay` after every `decay_steps` steps
     decay: float
     decay_steps: int
-    l2: float
-    deviation: float
-    seed: int
+    l2: float  # beta, of the penalty
+    deviation: float  # standard deviation of the initial weights
+    seed: int  # of the initial weights
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -103,17 +93,14 @@ def train_network(
     y: np.ndarray,
     label: np.ndarray,
     *,
-    layers: Layers | None = None,
+    layers: Layers | None = None,  # initial weights, which are changed; drawn where they are not given
     report: Callable[[float], object] = float,
 ) -> Trained:
     """Return a network trained on points in their order.
 
-    A network whose loss is no number any more is not trained further.
-
-    Args:
-      x, y, label: (n,) float32, contiguous; labels are 0 or 1. There must be more points than a batch has.
-      layers: initial weights, which are changed; drawn where they are not given.
-      report: called now and then with the share of the steps that were taken since the last time.
+    A network whose loss is no number any more is not trained further. `x`, `y`, `label`: (n,) float32, contiguous;
+    labels are 0 or 1. There must be more points than a batch has. `report`: called now and then with the share of the
+    steps that were taken since the last time.
     """
     layers = draw_layers(network) if layers is None else layers
     if len(layers) == 2:
@@ -180,11 +167,7 @@ def descend_layers(
 
 
 def probability_of(margin: np.ndarray) -> np.ndarray:
-    """Return the probability of the second class, given by how much its logit is above the other; float32.
-
-    >>> probability_of(np.array([0.0, -1000.0], np.float32)).tolist()
-    [0.5, 0.0]
-    """
+    """Return the probability of the second class, given by how much its logit is above the other; float32."""
     small = np.exp(-np.abs(margin))
     return np.where(margin >= 0, np.float32(1), small) / (1 + small)
 

@@ -16,19 +16,12 @@ LONGEST = 1000  # characters: longer titles are counted as of so many
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Glance:
-    """What the report shows of the titles of a shard, or of all.
+    """What the report shows of the titles of a shard, or of all."""
 
-    Attributes:
-      groups: titles by (what, value, split): what is "language" or "label_quality", the value may be None.
-      lengths: titles by number of characters, (LONGEST + 1,) int64; the last has those that are longer.
-      known: by the name of each model that has a vocabulary.
-      sample: `turn` (uint64), `category`, and the vectors of each model (lists of float32) of a few titles.
-    """
-
-    groups: Mapping[tuple[str, str | None, str], int]
-    lengths: np.ndarray
-    known: Mapping[str, Coverage]
-    sample: pa.Table
+    groups: Mapping[tuple[str, str | None, str], int]  # titles by language or label_quality, its value, and split
+    lengths: np.ndarray  # titles by number of characters, (LONGEST + 1,) int64; the last has those that are longer
+    known: Mapping[str, Coverage]  # by the name of each model that has a vocabulary
+    sample: pa.Table  # `turn` (uint64), `category`, and the vectors of each model (lists of float32) of a few titles
 
 
 def combine_glances(glances: Sequence[Glance]) -> Glance:
@@ -55,14 +48,9 @@ MAP_TITLES = 2_000
 
 
 def glance_at(kept: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model], titles: int) -> Glance:
-    """Return what the report shows of a block.
+    r"""Return what the report shows of merged titles of a block, in their ascending turns; `titles`: in all blocks.
 
     Which titles are looked at closely follows from their turn alone, so that any blocks and shards show the same.
-
-    Args:
-      kept: merged titles.
-      turns: theirs, ascending.
-      titles: in all blocks.
     """
     groups: Counter[tuple[str, str | None, str]] = Counter()
     for what in ("language", "label_quality"):

@@ -56,14 +56,9 @@ _finish = inlined(_mixed)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Draw:
-    """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`.
+    """How titles are shuffled and split: by their `id` and `near`, from `title_ids` and `near_keys`."""
 
-    Attributes:
-      seed: of the hashes that decide both.
-      validation, test: shares of the titles, from 0 to 1.
-    """
-
-    seed: int
+    seed: int  # of the hashes that decide both
     validation: float
     test: float
 

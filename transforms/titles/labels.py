@@ -40,15 +40,10 @@ PACKAGES = ("tensorflow", "tensorflow-transform", "tfx-bsl", "apache-beam", "pro
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The numbers of categories.
+    """The numbers of categories."""
 
-    Attributes:
-      categories: in the order of their labels.
-      table: of schemas.titles.LABELS.
-    """
-
-    categories: pa.Array
-    table: pa.Table
+    categories: pa.Array  # in the order of their labels
+    table: pa.Table  # of schemas.titles.LABELS
 
     @property
     def titles(self) -> int:
@@ -107,10 +102,8 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
 
     Its vocabulary is the categories in the order of their labels; all else follows from how many there are, the
     packages and this module. So that is made once a machine, by tensorflow-transform, and kept in the cache. The same
-    labels give the same bytes.
-
-    Raises:
-      DataError: tensorflow-transform is not there, fails, or numbers the categories in another way.
+    labels give the same bytes. Raises DataError where tensorflow-transform is not there, fails, or numbers the
+    categories in another way.
     """
     vocabulary = "".join(f"{category}\n" for category in labels.categories.to_pylist()).encode()
     kept = _graph_cache(len(labels.categories))
@@ -122,8 +115,13 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
                 "tensorflow-transform numbers the categories in another way than this program; nothing was published; "
                 "report this"
             )
-        if kept:
-            _keep_graph(kept, files)
+        if kept:  # for the next run, with its sha256 before it; where that fails it is made anew
+            held = io.BytesIO()
+            with zipfile.ZipFile(held, "w") as archive:
+                for name, data in files.items():
+                    archive.writestr(name, data)
+            with contextlib.suppress(DataError):
+                storage.write_atomic(kept, hashlib.sha256(held.getvalue()).digest() + held.getvalue())
     stop_tensorflow()  # what a plan may have kept
     return dict(sorted({**files, ASSET: vocabulary}.items()))
 
@@ -136,10 +134,7 @@ def start_ahead() -> None:
 
 
 def _run_transform(labels: Labels) -> dict[str, bytes]:
-    """Return the files that tensorflow-transform makes of the categories of training, weighted by their titles.
-
-    They are those that it makes of all titles, in the time that their categories take.
-    """
+    """Return what tensorflow-transform makes of the categories, weighed by their titles: the same as of all titles."""
     trained = labels.table.slice(0, len(labels.categories))
     given = {"categories": trained["category"].to_pylist(), "weights": trained["train"].to_pylist()}
     with tempfile.TemporaryDirectory(prefix="molino-") as folder:
@@ -157,16 +152,6 @@ def _graph_cache(count: int) -> str:
         return ""
     key = hashlib.sha256(json.dumps(facts).encode() + Path(__file__).read_bytes()).hexdigest()
     return os.path.join(folder, f"{key}.zip") if folder else ""
-
-
-def _keep_graph(path: str, files: dict[str, bytes]) -> None:
-    """Keep files for the next run, with their sha256 before them; where that fails the next one makes them anew."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    with contextlib.suppress(DataError):
-        storage.write_atomic(path, hashlib.sha256(held.getvalue()).digest() + held.getvalue())
 
 
 def _read_graph(path: str) -> dict[str, bytes] | None:
@@ -197,10 +182,7 @@ def write_graph(categories: Sequence[str], weights: Sequence[float], folder: str
 
 
 def analyze(categories: Sequence[str], weights: Sequence[float] | None, folder: str) -> None:
-    """Write the transform graph of a vocabulary of the categories; without weights each stands for one title.
-
-    Paths must be relative: tensorflow-transform writes those of its temporary files into the graph.
-    """
+    """Write the graph of a vocabulary of categories; relative paths alone: temporary files are named in the graph."""
     import tensorflow as tf
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam

@@ -21,24 +21,12 @@ from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.keys import OWN, SPLITS, Draw, near_keys, title_ids
 
 CODED = pa.dictionary(pa.int32(), pa.string())
-# Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
-ROWS = pa.schema(
-    [
-        ("title", pa.string()),
-        ("label_quality", CODED),
-        ("language", CODED),
-        ("category", CODED),
-        (POSITION, pa.int64()),
-        ("id", pa.int64()),
-        ("near", pa.uint64()),
-    ]
-)
 NULLABLE = ("label_quality", "language", "category")
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), 0),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
-    **dict.fromkeys(("test", "testing"), 2),
-}
+_KEYS = [(POSITION, pa.int64()), ("id", pa.int64()), ("near", pa.uint64())]
+# Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
+ROWS = pa.schema([("title", pa.string()), *((name, CODED) for name in NULLABLE), *_KEYS])
+SPLIT_NAMES = dict.fromkeys(("train", "training"), 0) | dict.fromkeys(("validation", "valid", "val", "dev"), 1)
+SPLIT_NAMES |= dict.fromkeys(("test", "testing"), 2)
 
 
 def keyed_schema(schema: pa.Schema) -> pa.Schema:
@@ -52,7 +40,11 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
     schema = keyed_schema(rows.schema)
     columns: dict[str, Any] = {name: rows[name] for name in rows.schema.names}
     for name in NULLABLE:
-        columns[name] = _without_empty(pc.dictionary_encode(columns[name]))
+        coded = pc.dictionary_encode(columns[name])
+        if (empty := pc.index(coded.dictionary, "").as_py()) >= 0:
+            indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
+            coded = pa.DictionaryArray.from_arrays(indices, coded.dictionary)
+        columns[name] = coded
     columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
     columns["near"] = pa.array(near_keys(columns["title"]))
     if OWN in schema.names:
@@ -60,14 +52,6 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
         places = pc.index_in(names, pa.array(SPLIT_NAMES))
         columns[OWN] = pa.array(list(SPLIT_NAMES.values()), pa.int8()).take(places)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
-    empty = pc.index(coded.dictionary, "").as_py()
-    if empty < 0:
-        return coded
-    indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
-    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
 class KeyedTitles(NamedTuple):
@@ -80,12 +64,7 @@ class KeyedTitles(NamedTuple):
 def key_or_reject(
     rows: pa.RecordBatch, *, without_category: bool = False, models: Sequence[Model] = ()
 ) -> Iterator[object]:
-    """Give titles their id and the key of what is nearly the same.
-
-    Args:
-      without_category: keep titles that have no category; else they are rejects.
-      models: of which titles whose vectors are not finite are rejects.
-    """
+    """Give titles their id and near key; reject those without category, split, or finite vectors of `models`."""
     keyed = key_titles(rows)
     category = keyed["category"]
     faults = {"no_category": category.is_null()} if category.null_count and not without_category else {}
@@ -107,10 +86,7 @@ def key_or_reject(
 
 
 def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Return (first, counts): the index of the first row of each id, in the order of their turns, and its copies.
-
-    int64 and int32, one for each distinct id.
-    """
+    """Return the index of each id's first row, int64, in the order of their turns, and how many rows it has, int32."""
     turn = draw.turn(rows)
     order = np.argsort(turn)  # any order of equal turns will do: the first row is found below
     ordered = turn[order]
@@ -122,11 +98,8 @@ def first_of_each(rows: pa.RecordBatch, draw: Draw) -> tuple[np.ndarray, np.ndar
 def merge_titles(rows: pa.RecordBatch, draw: Draw) -> pa.RecordBatch:
     """Return one row for each title and category: the first, with `split` (int8) and `count` (int32), in its turn.
 
-    Args:
-      rows: all rows of their ids, in the order in which the first is to be found.
-
-    Raises:
-      DataError: two different rows have one id.
+    `rows`: all rows of their ids, in the order in which the first is to be found. Raises DataError where two different
+    rows have one id.
     """
     first, counts = first_of_each(rows, draw)
     kept = rows.take(pa.array(first))
@@ -165,11 +138,7 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the rows whose title has more than one category, ordered by title and category.
-
-    Args:
-      kept: one row for each title and category, with all rows of their titles.
-    """
+    """Return, of all rows that `merge_titles` kept, those of titles with several categories, by title and category."""
     # rows of one title share the high half of their id, and hardly any others do
     heads = (kept["id"].to_numpy() >> 32).astype(np.int32)
     ordered = np.sort(heads)
@@ -183,10 +152,7 @@ def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def count_categories(parts: Parts, draw: Draw) -> pa.Table:
-    """Return how many titles each category has: category (null too), split (int8) and titles (int64).
-
-    One row for each combination that occurs. Reads no titles. Memory: one block.
-    """
+    """Return COUNTS of the titles of each category, null too, and split, that occur. Memory: one block's keys."""
     tables = []
     for rows in parts.select([name for name in ("category", "id", "near", OWN) if name in parts.schema.names]):
         kept = rows.take(pa.array(first_of_each(rows, draw)[0]))

@@ -1,14 +1,9 @@
 """Write a made-up file of product titles in the shape of the MeLi Data Challenge of 2019.
 
-Products, sellers and titles are invented: nouns, brands and features are drawn from the lists below. What is kept of
-real titles is everything a job that embeds them has to cope with:
-
-* columns title, label_quality, language and category; commas, quotes and line ends inside quoted fields;
-* categories whose sizes fall with their rank; words whose frequency does too, and model numbers that hardly repeat;
-* Spanish and Portuguese, with accents as often as not, punctuation, double spaces, spaces at both ends, emoji;
-* the same title twice, nearly the same title twice, and the same title under two categories; labels of poor quality.
-
-The file is made in blocks, so memory does not grow with it.
+Products are invented, of the nouns, brands and features in words/. What is kept is all that a job has to cope with:
+commas, quotes and line ends inside quoted fields; categories and words whose frequency falls with their rank, and model
+numbers that hardly repeat; Spanish and Portuguese, with accents as often as not, punctuation, spaces, emoji; the same
+title twice, or nearly, or under two categories; labels of poor quality. It is made in blocks: memory does not grow.
 """
 
 import csv
@@ -27,11 +22,10 @@ LANGUAGES = ("spanish", "portuguese")
 BLOCK_ROWS = 20_000
 EXPONENT = 0.8  # of the categories' sizes
 
-# Shares of rows.
-COPIES = 0.02
+COPIES = 0.02  # of the rows; so are the next two
 NEAR_COPIES = 0.015
 CONFLICTS = 0.004
-RELIABLE = 0.35
+RELIABLE = 0.35  # of those that are no copies
 WRONG_LABELS = 0.08  # of those that are not reliable
 
 UNACCENTED = str.maketrans("áéíóúñçãõâêôàüÁÉÍÓÚÑÇÃÕÂÊÔÀÜ", "aeiouncaoaeoauAEIOUNCAOAEOAU")
@@ -173,16 +167,11 @@ def sample_titles(path: str, *, rows: int = 200_000, seed: int = 2019, hostile: 
     """Write a made-up file of `rows` titles; return what it holds.
 
     The bytes depend only on `rows`, `seed` and `hostile`. The file appears under its name when it is complete. Takes
-    about 10 seconds for each million rows.
+    about 10 seconds for each million rows. `hostile`: also write rows that a job has to reject, in the middle of the
+    file and at its end.
 
-    Args:
-      hostile: also write rows that a job has to reject, in the middle of the file and at its end.
-
-    Returns:
-      rows: without header and hostile rows.
-      copies, near_copies, conflicts: rows that repeat a title with its category, nearly, and with another category.
-      hostile: rows to be rejected, by reason.
-      files: names of the files written.
+    Returned are `rows`, of which `copies`, `near_copies` and `conflicts` repeat a title with its category, nearly, and
+    with another one, `hostile` (rows to be rejected, by reason), and `files`.
     """
     if rows < 0:
         raise ValueError(f"rows={rows} must be 0 or more")

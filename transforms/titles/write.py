@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from molino.schemas import list_of
 from molino.schemas.titles import CONFLICTS, TOKENS, titles_schema
 from molino.transforms import progress
 from molino.transforms.errors import DataError
@@ -36,23 +37,14 @@ PUNCTUATION = r"\pP"  # what models with normalization take out
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitleColumns:
-    """What the titles are written with.
+    """What the titles are written with."""
 
-    Attributes:
-      models: one column of vectors each.
-      half: vectors of float16, else float32.
-      model_text: with a column of what models with normalization see.
-      tokens: with the token ids of the models, all of which are tables.
-      not_finite: what becomes of vectors that are not finite: "reject", "zero" or "keep".
-      kept: the columns that are carried from the input.
-    """
-
-    models: tuple[Model, ...]
-    half: bool = False
-    model_text: bool = False
-    tokens: bool = False
-    not_finite: str = "reject"
-    kept: tuple[pa.Field, ...] = ()
+    models: tuple[Model, ...]  # one column of vectors each
+    half: bool = False  # vectors of float16, else float32
+    model_text: bool = False  # with a column of what models with normalization see
+    tokens: bool = False  # with the token ids of the models, all of which are tables
+    not_finite: str = "reject"  # what becomes of vectors that are not finite: "reject", "zero" or "keep"
+    kept: tuple[pa.Field, ...] = ()  # the columns that are carried from the input
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,10 +60,8 @@ def embed_titles(
 ) -> tuple[dict[str, pa.FixedSizeListArray], dict[str, np.ndarray]]:
     """Return the vectors of the titles by every model, each a list of `dim` numbers without nulls.
 
-    With them, for each model that gives some: the places of the titles whose vectors are not finite.
-
-    Raises:
-      DataError: float16 cannot hold a number, or a vector is not finite that was so before.
+    With them, for each model that gives some: the places of the titles whose vectors are not finite. Raises DataError
+    where float16 cannot hold a number, or a vector is not finite that was so before.
     """
     made, found = {}, {}
     vectors = embed_many([open_embedder(model) for model in columns.models], titles)
@@ -94,8 +84,7 @@ def _lists(vectors: np.ndarray, model: Model, *, half: bool) -> pa.FixedSizeList
             raise DataError(f"float16 cannot hold the vectors of {model.name}; use --vector-type float32")
     of = pa.float16() if half else pa.float32()
     numbers = pa.Array.from_buffers(of, vectors.size, [None, pa.py_buffer(vectors)])
-    type_ = pa.list_(pa.field("element", of, nullable=False), model.dim)
-    return pa.FixedSizeListArray.from_arrays(numbers, type=type_)
+    return pa.FixedSizeListArray.from_arrays(numbers, type=list_of(of, model.dim))
 
 
 def list_tokens(titles: pa.Array, columns: TitleColumns) -> dict[str, pa.Array]:
@@ -122,10 +111,7 @@ def label_titles(kept: pa.RecordBatch, labels: Labels) -> pa.RecordBatch:
 
 
 def group_titles(kept: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield merged titles in row groups of one split each, with its number, in their order.
-
-    The groups of a split are as equal as can be, and have at most GROUP_ROWS rows.
-    """
+    """Yield merged titles in groups of at most GROUP_ROWS of one split, as equal as can be, with its number."""
     of = kept["split"].to_numpy()
     ordered, start = kept.take(pa.array(np.argsort(of, kind="stable"))), 0
     for split, rows in enumerate(np.bincount(of, minlength=len(SPLITS)).tolist()):
@@ -153,13 +139,6 @@ def finish_titles(
     return pa.RecordBatch.from_arrays(arrays, schema=schema), counters
 
 
-def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
-    """Return conflicting titles as CONFLICTS."""
-    made = {"category": conflicts["category"].dictionary_decode(), "split": split_names(conflicts["split"].to_numpy())}
-    arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
-    return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
-
-
 class WrittenTitles(NamedTuple):
     """What `write_titles` gives; one Glance a shard."""
 
@@ -173,12 +152,8 @@ def write_titles(
 ) -> Iterator[object]:
     """Merge copies, add label, split and vectors; write a shard of each split and one of conflicts.
 
-    Memory: the rows of one block and the vectors of one row group, and the models.
-
-    Args:
-      parts: rows of `merge.ROWS`, whose blocks hold all rows of their titles.
-      draw: order and split.
-      folder: the run's staging folder.
+    Memory: the rows of one block and the vectors of one row group, and the models. `parts`: rows of `merge.ROWS`, whose
+    blocks hold all rows of their titles. `draw`: order and split. `folder`: the run's staging folder.
     """
     conflicts: list[pa.RecordBatch] = []
     glances: list[Glance] = []
@@ -195,7 +170,9 @@ def write_titles(
             if OWN in rows.schema.names and len(odd := find_contradicted(rows, kept, draw)):
                 seen = Sighting(len(odd), int(rows[POSITION].to_numpy()[odd].min()))
                 counters[CONTRADICTED] = add_sightings(counters.get(CONTRADICTED, 0), seen)
-            conflicts.append(finish_conflicting_titles(found))
+            plain = {"category": found["category"].dictionary_decode(), "split": split_names(found["split"].to_numpy())}
+            arrays = [plain[name] if name in plain else found[name] for name in CONFLICTS.names]
+            conflicts.append(pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS))
             if kept.num_rows:
                 turns = draw.turn(kept)
                 glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
