@@ -7,7 +7,6 @@ from typing import Any
 from molino import environment
 from molino.jobs.job import Job, load_all
 from molino.jobs.options import Parser, did_you_mean
-from molino.jobs.run.command import do_order, take_order
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
 from molino.transforms.errors import DataError, OptionError
@@ -28,6 +27,8 @@ def call_job(name: str, options: Mapping[str, Any]) -> str:
     parser.raises = True
     with exits.as_guest():
         environment.prepare()
+        from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
+
         args, beam_flags = parser.parse_strictly(to_words(options, parser))
         try:
             order = take_order(job, args, beam_flags)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import pwd
 import socket
 import time
 from typing import Any
@@ -104,8 +105,6 @@ def new_claim(token: str, *, every: float) -> Claim:
 
 
 def _user() -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a service's, which has no entry
@@ -138,7 +137,7 @@ def _is_there(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):  # no number of a process
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 

@@ -8,13 +8,14 @@ then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 import resource
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -69,9 +70,11 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     files = sorted(files, key=lambda file: (file.dataset, file.key, file.name))
     check_counters(run, counters, files)
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
-    check_warnings(run, warnings)
+    if run.strict and warnings:
+        more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
+        shown = "; ".join(map(str, warnings[:5])) + more
+        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}")
     check_inputs(run)
-    check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
     with holding(run.output, run.token):
         present = read_output(run.output)
@@ -130,12 +133,8 @@ def _holds(run: Run, present: Output, manifest: Mapping[str, Any]) -> bool:
 def _finish(run: Run, data: bytes, staged: Mapping[str, str], before: Output, crash: Crash) -> None:
     """Put the views in place, say that the commit is through, and delete what no run needs any more.
 
-    Where another run has replaced the manifest by now, its own steps follow, and these stop.
-
-    Args:
-      data: the manifest, as it was written.
-      staged: where the views are staged, by their paths in the output.
-      before: the output as it was before the commit.
+    Where another run has replaced the manifest by now, which was written as `data`, its own steps follow, and these
+    stop. `staged` has the views' places by their paths in the output, which before the commit was as `before`.
     """
     manifest = json.loads(data)
 
@@ -208,12 +207,8 @@ ASKED = {
 }
 
 
-def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[StagedFile] = ()) -> None:
-    """Raise DataError unless every record is accounted for and the rejects are few enough.
-
-    Args:
-      files: what was staged, for the places of the first rejects.
-    """
+def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[StagedFile]) -> None:
+    """Raise DataError unless every record is accounted for, in the staged files too, and the rejects are few enough."""
     whole, parts = run.balance
     total = counters.get(whole, 0)
     if total != sum(counters.get(part, 0) for part in parts):
@@ -226,44 +221,26 @@ def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[Staged
         ask = ASKED.get(reasons[0][1].removeprefix("rejects."), "") if reasons else ""
         raise DataError(
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
-            f"{run.max_reject_ratio:g} allows; nothing was published; first: {', '.join(first_rejects(files))}; "
+            f"{run.max_reject_ratio:g} allows; nothing was published; "
+            f"first: {', '.join(itertools.islice(_places_of_rejects(files), 5))}; "
             f"{ask}mend the input, or raise --max-reject-ratio"
         )
+    for dataset in run.counted:
+        rows, counted = sum(file.rows for file in files if file.dataset == dataset), counters.get(dataset, 0)
+        if rows != counted:
+            raise DataError(
+                f"{dataset} has {rows:,} rows where {counted:,} were counted; nothing was published; report this"
+            )
 
 
-def first_rejects(files: Sequence[StagedFile]) -> list[str]:
-    """Return the places and reasons of the first five rejects among staged files."""
-    found: list[str] = []
+def _places_of_rejects(files: Sequence[StagedFile]) -> Iterator[str]:
+    """Yield where the first rejects among staged files stand, and their reasons."""
     for file in (file for file in files if file.dataset == "rejects"):
         with storage.open_input(file.path) as data:
             rows = pq.ParquetFile(data).read_row_group(0, columns=["source", "line", "reason"]).slice(0, 5).to_pylist()
         for row in rows:
             line = f" line {row['line']}" if row["line"] else ""
-            found.append(f"{row['source']}{line} ({row['reason']})")
-        if len(found) >= 5:
-            break
-    return found[:5]
-
-
-def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
-    """Raise DataError where there are warnings and the run is a strict one."""
-    if run.strict and warnings:
-        shown = "; ".join(str(warning) for warning in warnings[:5])
-        more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
-        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
-
-
-def check_row_counts(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
-    """Raise DataError unless every counted data set has as many rows as were counted."""
-    rows: Counter[str] = Counter()
-    for file in files:
-        rows[file.dataset] += file.rows
-    for dataset in run.counted:
-        if rows[dataset] != counters.get(dataset, 0):
-            raise DataError(
-                f"{dataset} has {rows[dataset]:,} rows where {counters.get(dataset, 0):,} were counted; "
-                "nothing was published; report this"
-            )
+            yield f"{row['source']}{line} ({row['reason']})"
 
 
 def _check_staged(file: StagedFile, final: str) -> None:

@@ -124,9 +124,7 @@ class Output:
 
         In a store a data file that no run lists may be one that another run is about to publish: the next commit knows.
         """
-        manifest = self.manifest
-        kept = owned_paths(manifest) if manifest else set()
-        garbage = set(garbage_of(manifest)) if manifest else set()
+        kept, garbage = (owned_paths(self.manifest), garbage_of(self.manifest)) if self.manifest else ((), ())
         local = storage.is_local(self.path)
         return [
             path
@@ -165,20 +163,18 @@ def _difference(run: "Run", manifest: Mapping[str, Any]) -> str:
     inputs = list(_changed_inputs(run.inputs, manifest["inputs"]))
     if not inputs and list(run.inputs) != manifest["inputs"]:
         inputs = ["in another order"]
-    changed = [name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)]
-    named = {"inputs": inputs, "options": [_changed_option(name, options[name], were.get(name)) for name in changed]}
-    return " and ".join(f"{what} ({_first(each)})" for what, each in named.items() if each) or "code"
-
-
-def _first(texts: Sequence[str]) -> str:
-    more = [f"{len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
-    return ", ".join([*texts[:SHOWN], *more])
-
-
-def _changed_option(name: str, value: Any, was: Any) -> str:
-    """Return the name, with both values where they are short."""
-    shown = ["none" if each is None else json.dumps(each, ensure_ascii=False) for each in (value, was)]
-    return f"{name} {shown[0]}, was {shown[1]}" if max(map(len, shown)) <= SHORT else name
+    changed = []
+    for name in (name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)):
+        now, was = (
+            "none" if value is None else json.dumps(value, ensure_ascii=False)
+            for value in (options[name], were.get(name))
+        )
+        changed.append(f"{name} {now}, was {was}" if max(len(now), len(was)) <= SHORT else name)
+    told = []
+    for what, each in (("inputs", inputs), ("options", changed)):
+        more = [f"{len(each) - SHOWN:,} more"] if len(each) > SHOWN else []
+        told += [f"{what} ({', '.join([*each[:SHOWN], *more])})"] if each else []
+    return " and ".join(told) or "code"
 
 
 def _changed_inputs(inputs: Sequence[Mapping[str, Any]], were: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -11,8 +11,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from molino import VERSION, code
 from molino.jobs.job import Plan, Warn
 from molino.jobs.run.card import DatasetCard, describe_fields
@@ -119,7 +117,8 @@ def make_run(
     """Return the run of a plan in an output; `about` is what the job does, `facts` are what a Run has besides."""
     source = {"version": VERSION, "digest": code_digest(plan)}
     listed = entries_of(inputs)
-    own = json.loads(json.dumps(plan.options, default=_types))
+    # of columns among the options a manifest has the types
+    own = json.loads(json.dumps(plan.options, default=lambda columns: {one.name: str(one.type) for one in columns}))
     options = {**own, "max_reject_ratio": max_reject_ratio}
     id_, work = (
         hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
@@ -145,11 +144,6 @@ def make_run(
     )
 
 
-def _types(columns: pa.Schema) -> dict[str, str]:
-    """Return what a manifest says of columns among the options: their types."""
-    return {field.name: str(field.type) for field in columns}
-
-
 def code_digest(plan: Plan) -> str:
     """Return the digest of what a plan's output depends on; where no source is found, one that no other run has.
 
@@ -171,19 +165,13 @@ def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:
 
 
 def clear_staging(run: Run, *, units: bool = False) -> None:
-    """Delete what this attempt staged, and of its work units what is not finished: the next attempt takes up the rest.
-
-    Args:
-      units: delete the finished ones too.
-    """
+    """Delete what this attempt staged, and its work `units`, or of them what is not finished, for the next attempt."""
     storage.delete_tree(run.staging, below=run.output)
     if units:
         storage.delete_tree(run.units, below=run.output)
         return
-    kept = kept_paths(run.units)
-    for file in storage.list_tree(run.units):
-        if file.path not in kept:
-            storage.delete_file(file.path, below=run.output)
+    for path in {file.path for file in storage.list_tree(run.units)} - {*kept_paths(run.units)}:
+        storage.delete_file(path, below=run.output)
 
 
 def note_error(run: Run, text: str) -> None:

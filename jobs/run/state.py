@@ -67,17 +67,6 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
     return told or [f"{output} is not locked"]
 
 
-def _is_publishing(output: str) -> bool:
-    """Return whether a process has the lock of a local output open, as in its commit, where no heartbeat is written."""
-    try:
-        with contextlib.suppress(DataError):
-            if storage.is_local(output):
-                changer(output)(lambda held: held, seconds=0)
-    except HeldError:
-        return True
-    return False
-
-
 def _is_alive(output: str, held: bytes, beats: float) -> bool:
     """Return whether a claim changes within so many of its heartbeats."""
     claim = read_claim(held)
@@ -121,7 +110,13 @@ def _describe_lock(output: str) -> tuple[list[tuple[str, str]], bool]:
         claim = read_claim(held)
         # not watched where it has no heartbeat, as that of an early version
         watched = claim is not None and claim.beat is not None
-        alive = watched and (_is_alive(output, held, 1.5) or _is_publishing(output))
+        alive = watched and _is_alive(output, held, 1.5)
+        if watched and not alive and storage.is_local(output):
+            try:
+                with contextlib.suppress(DataError):
+                    changer(output)(lambda held: held, seconds=0)
+            except HeldError:  # it has the lock open, as in its commit, where no heartbeat is written
+                alive = True
         now = read_claim(read_lock(output)) if claim else None
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break
