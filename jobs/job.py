@@ -90,13 +90,10 @@ class TextOptions:
     """What a job of texts does with its rows, all of which is part of a run's identity.
 
     What a job has besides these is called as its options are.
-
-    Attributes:
-      text: format of the input.
-      shards, blocks: files, and blocks, of the data set that has a row for each that is read.
     """
 
-    text: "TextFormat"
+    text: "TextFormat"  # format of the input
+    # shards, blocks: files, and blocks, of the data set that has a row for each that is read
     shards: int
     blocks: int
 

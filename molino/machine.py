@@ -10,17 +10,11 @@ from typing import NamedTuple
 
 
 class Share(NamedTuple):
-    """What a process may use of what a machine has.
+    """What a process may use of what a machine has."""
 
-    Attributes:
-      usable: CPUs, or bytes.
-      host: what the machine has; 0 where that is not known.
-      why: what withholds the rest; "" where nothing does.
-    """
-
-    usable: int
-    host: int
-    why: str = ""
+    usable: int  # CPUs, or bytes
+    host: int  # what the machine has; 0 where that is not known
+    why: str = ""  # what withholds the rest; "" where nothing does
 
 
 def cpus() -> int:

@@ -51,29 +51,22 @@ class Size:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecast(Size):
-    """What a run is expected to meet and to take; None is not known.
+    """What a run is expected to meet and to take; None is not known."""
 
-    Attributes:
-      runner, workers: that the run is planned for: threads of one process on the embedded runner, else processes.
-      unknown: why something is not known; "" where all is.
-      written_bytes: data sets and views.
-      disk_bytes: free bytes that the output's disk must have: an earlier output stays until the commit.
-      worker_bytes, memory_bytes: memory of a process with one worker, and of all workers.
-      seconds, between: on the clock; from the least that they may be to the most.
-      core_hours: processors kept for the run, whether at work or not, times hours.
-    """
-
+    # runner, workers: that the run is planned for: threads of one process on the embedded runner, else processes
     runner: str
     workers: int
-    unknown: str = ""
+    unknown: str = ""  # why something is not known; "" where all is
     # numbers; mypy would have each looked at for None, where `unknown` tells of all
-    written_bytes: Any = None
-    disk_bytes: Any = None
+    written_bytes: Any = None  # data sets and views
+    disk_bytes: Any = None  # free bytes that the output's disk must have: an earlier output stays until the commit
+    # worker_bytes, memory_bytes: memory of a process with one worker, and of all workers
     worker_bytes: Any = None
     memory_bytes: Any = None
+    # seconds, between: on the clock; from the least that they may be to the most
     seconds: Any = None
     between: Any = None
-    core_hours: Any = None
+    core_hours: Any = None  # processors kept for the run, whether at work or not, times hours
 
     def plan(self) -> dict[str, Any]:
         """Return what is known of it, as a manifest keeps it."""

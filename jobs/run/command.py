@@ -34,21 +34,13 @@ DONE_BEFORE = "already holds this run (same inputs, options and code); nothing t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a command line asks for, as far as it is known before anything is written.
+    """What a command line asks for, as far as it is known before anything is written."""
 
-    Attributes:
-      job: what is run.
-      args: its options.
-      engine: what will run the job.
-      plan: what the job will do.
-      run: that the plan comes to; without an output for a plan alone.
-    """
-
-    job: Job
-    args: argparse.Namespace
-    engine: Engine
-    plan: Plan
-    run: Run
+    job: Job  # what is run
+    args: argparse.Namespace  # its options
+    engine: Engine  # what will run the job
+    plan: Plan  # what the job will do
+    run: Run  # that the plan comes to; without an output for a plan alone
 
     def find_output(self) -> tuple[Output, bool]:
         """Return what stands in the output now, and whether that is this very run; raises as `Output.holds`."""

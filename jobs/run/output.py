@@ -40,19 +40,12 @@ CUT = ("shards", "blocks")  # options that follow from the size of the input whe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
-    """What stands in an output folder.
+    """What stands in an output folder."""
 
-    Attributes:
-      path: of the folder.
-      revision: the manifest's bytes and version, as a commit is conditional on them.
-      files: relative path and bytes of every file.
-      success: what `_SUCCESS` holds.
-    """
-
-    path: str
-    revision: storage.Snapshot
-    files: Mapping[str, int]
-    success: bytes
+    path: str  # of the folder
+    revision: storage.Snapshot  # the manifest's bytes and version, as a commit is conditional on them
+    files: Mapping[str, int]  # relative path and bytes of every file
+    success: bytes  # what `_SUCCESS` holds
 
     @property
     def parent(self) -> str:

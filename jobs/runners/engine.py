@@ -27,27 +27,18 @@ CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What runs a job's pipeline.
+    """What runs a job's pipeline."""
 
-    Attributes:
-      runner: its name.
-      flags: what Beam is told besides.
-      elsewhere: its workers may be on other machines. Not those of the embedded runner, nor those that Beam calls
-        LOOPBACK: threads of the very process that submits, and what Prism, Flink and Spark have by default where they
-        run on this machine too.
-      workers: how many it has, of one core each, as far as its options tell.
-      worker_mode: "threads" or "processes", of the embedded runner.
-      spills: rows are brought together through bucket files, not in the runner's own shuffle.
-      job: name of the job, by which a service tells it from others.
-    """
-
-    runner: str = EMBEDDED
-    flags: Sequence[str] = ()
+    runner: str = EMBEDDED  # its name
+    flags: Sequence[str] = ()  # what Beam is told besides
+    # its workers may be on other machines. Not those of the embedded runner, nor those that Beam calls LOOPBACK:
+    # threads of the very process that submits, and what Prism, Flink and Spark have by default where they run on this
+    # machine too
     elsewhere: bool = False
-    workers: int = 1
-    worker_mode: str = "threads"
-    spills: bool = True
-    job: str = "job"
+    workers: int = 1  # how many it has, of one core each, as far as its options tell
+    worker_mode: str = "threads"  # "threads" or "processes", of the embedded runner
+    spills: bool = True  # rows are brought together through bucket files, not in the runner's own shuffle
+    job: str = "job"  # name of the job, by which a service tells it from others
 
     @property
     def embedded(self) -> bool:

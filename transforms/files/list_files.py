@@ -37,23 +37,17 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files that one input names, in natural order of their paths.
+    """The files that one input names, in natural order of their paths."""
 
-    Attributes:
-      path: the input: a folder, a glob or a file; absolute where it is local.
-      root: the folder that it is, or that holds all it can match; ends in "/".
-      skipped: how many entries were left out, with the path of one, by reason: `hidden` (the name begins with "." or
-        "_"), `link` (not followed, or to what is read where it lies), `special` (a pipe, a socket, a device),
-        `no_data` (papers and programs beside the data).
-      is_open: whether it is a folder or a glob, which may name more files later.
-      photographs, follow_links: how it was listed; see `list_files`.
-    """
-
-    path: str
-    root: str
+    path: str  # the input: a folder, a glob or a file; absolute where it is local
+    root: str  # the folder that it is, or that holds all it can match; ends in "/"
     files: Sequence[FileInfo]
+    # how many entries were left out, with the path of one, by reason: `hidden` (the name begins with "." or "_"),
+    # `link` (not followed, or to what is read where it lies), `special` (a pipe, a socket, a device), `no_data` (papers
+    # and programs beside the data)
     skipped: Mapping[str, int]
-    is_open: bool = True
+    is_open: bool = True  # whether it is a folder or a glob, which may name more files later
+    # photographs, follow_links: how it was listed; see `list_files`
     photographs: bool = False
     follow_links: bool = False
 

@@ -41,14 +41,10 @@ class HeldError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class LockedFile:
-    """An open file that nobody else changes meanwhile.
-
-    Attributes:
-      is_new: it was not there. That holds without locks, too: of two who find none, one makes it.
-    """
+    """An open file that nobody else changes meanwhile."""
 
     descriptor: int
-    is_new: bool
+    is_new: bool  # it was not there. That holds without locks, too: of two who find none, one makes it
 
     def read(self) -> bytes:
         """Return what it holds; empty where it is new."""

@@ -47,15 +47,10 @@ class FileInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A small file as it was at one moment, which its replacement is conditional on.
+    """A small file as it was at one moment, which its replacement is conditional on."""
 
-    Attributes:
-      data: what it held; None where there was none.
-      version: its ETag, and its generation where the store has them.
-    """
-
-    data: bytes | None
-    version: tuple[tuple[str, str], ...] = ()
+    data: bytes | None  # what it held; None where there was none
+    version: tuple[tuple[str, str], ...] = ()  # its ETag, and its generation where the store has them
 
 
 class UnsupportedError(Exception):

@@ -14,17 +14,11 @@ _known: dict["SecretKey", bytes] = {}
 
 @dataclasses.dataclass(frozen=True)
 class SecretKey:
-    """Where a key is, and what tells it from another.
+    """Where a key is, and what tells it from another."""
 
-    Attributes:
-      path: its file, on any file system; "" for the variable.
-      variable: of the environment, where there is no file.
-      mark: eight hex digits that follow from the key and tell nothing of it.
-    """
-
-    path: str
-    variable: str
-    mark: str
+    path: str  # its file, on any file system; "" for the variable
+    variable: str  # of the environment, where there is no file
+    mark: str  # eight hex digits that follow from the key and tell nothing of it
 
     def read(self) -> bytes:
         """Return the key; it is read once a process.

@@ -22,25 +22,15 @@ SPARK_VECTOR = {"type", "size", "indices", "values"}  # fields of a vector of Sp
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """Rows that are computed together.
+    """Rows that are computed together."""
 
-    Attributes:
-      rows: those that can be used, with the columns that were read.
-      vectors: theirs, (n, numbers), float32 or float64, finite.
-      places: of each in all files, counted from 0; ascending.
-      lines: of each in its file: of Parquet the row, from 1.
-      rejects: the line, the reason, and what was found, of each row that cannot be used.
-      records: rows and rejects, as read.
-      counters: of what is doubtful.
-    """
-
-    rows: pa.RecordBatch
-    vectors: np.ndarray
-    places: np.ndarray
-    lines: np.ndarray
-    rejects: list[tuple[int, str, str]]
-    records: int
-    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    rows: pa.RecordBatch  # those that can be used, with the columns that were read
+    vectors: np.ndarray  # theirs, (n, numbers), float32 or float64, finite
+    places: np.ndarray  # of each in all files, counted from 0; ascending
+    lines: np.ndarray  # of each in its file: of Parquet the row, from 1
+    rejects: list[tuple[int, str, str]]  # the line, the reason, and what was found, of each row that cannot be used
+    records: int  # rows and rejects, as read
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)  # of what is doubtful
 
 
 def is_number(type_: pa.DataType) -> bool:

@@ -39,19 +39,13 @@ IN_SPAN = (1 << LINE_BITS) - 1  # the part of a position that is the line
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorColumns:
-    """What is asked of columns, by name.
+    """What is asked of columns, by name."""
 
-    Attributes:
-      vector: what the vectors are made of: one column of lists, or any number of columns of a number each.
-      others: that are read besides: labels, and vectors to compare with.
-      keep: those that are carried; () for all that are not in `vector`.
-      drop: those that are not.
-    """
-
+    # what the vectors are made of: one column of lists, or any number of columns of a number each
     vector: tuple[str, ...]
-    others: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # that are read besides: labels, and vectors to compare with
+    keep: tuple[str, ...] = ()  # those that are carried; () for all that are not in `vector`
+    drop: tuple[str, ...] = ()  # those that are not
 
     def carried(self, names: Sequence[str]) -> list[str]:
         """Return which columns of an input are carried as they are, in its order."""
@@ -85,57 +79,36 @@ class VectorColumns:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorFile:
-    """A Parquet file, or a text: a file or a member of one.
-
-    Attributes:
-      label: what outputs call it.
-      groups: records and bytes of each row group, all columns, unpacked; or of each piece of a text.
-      pieces: of a text.
-      text: how it is written; None for Parquet.
-    """
+    """A Parquet file, or a text: a file or a member of one."""
 
     path: str
-    label: str
+    label: str  # what outputs call it
+    # records and bytes of each row group, all columns, unpacked; or of each piece of a text
     groups: tuple[tuple[int, int], ...]
-    pieces: tuple[Span, ...] = ()
-    text: TextFormat | None = None
+    pieces: tuple[Span, ...] = ()  # of a text
+    text: TextFormat | None = None  # how it is written; None for Parquet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorSpan:
-    """Consecutive row groups of a file, or pieces of a text.
-
-    Attributes:
-      file: the file, with these groups and pieces alone.
-      start: number of the first of them.
-      line: records of the file before it.
-      row: records of all files before it.
-      sampled: records of all files, counted from 0, that lie in it and belong to the sample.
-    """
+    """Consecutive row groups of a file, or pieces of a text."""
 
     number: int
-    file: VectorFile
-    start: int
-    line: int
-    row: int
-    sampled: tuple[int, ...] = ()
+    file: VectorFile  # the file, with these groups and pieces alone
+    start: int  # number of the first of them
+    line: int  # records of the file before it
+    row: int  # records of all files before it
+    sampled: tuple[int, ...] = ()  # records of all files, counted from 0, that lie in it and belong to the sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vectors:
-    """The files that hold vectors.
+    """The files that hold vectors."""
 
-    Attributes:
-      columns: what the vectors are made of, and which columns are carried.
-      numbers: of a vector.
-      type: of each number, as read.
-      schema: of all columns that are read, as they are carried: see `plain_field`.
-    """
-
-    columns: VectorColumns
-    numbers: int
-    type: pa.DataType
-    schema: pa.Schema
+    columns: VectorColumns  # what the vectors are made of, and which columns are carried
+    numbers: int  # of a vector
+    type: pa.DataType  # of each number, as read
+    schema: pa.Schema  # of all columns that are read, as they are carried: see `plain_field`
     files: tuple[VectorFile, ...]
 
     @property

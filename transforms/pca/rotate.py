@@ -32,43 +32,28 @@ from molino.transforms.warnings import Sighting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """What is done with the vectors. All of it is part of a run's identity.
+    """What is done with the vectors. All of it is part of a run's identity."""
 
-    Attributes:
-      components: kept; None for all.
-      max_cosine_error: that the mean over the sampled pairs may have; decides `components`; None for no limit.
-      center: subtract the mean.
-      against: another column of vectors, to compare cosines with; or None.
-      vector_type: float16, float32 or float64.
-      label: column with what the report calls a row, or None.
-      seed: of the sample.
-    """
-
-    components: int | None
+    components: int | None  # kept; None for all
+    # that the mean over the sampled pairs may have; decides `components`; None for no limit
     max_cosine_error: float | None
-    center: bool
-    against: str | None
-    vector_type: str
-    label: str | None
-    seed: int
+    center: bool  # subtract the mean
+    against: str | None  # another column of vectors, to compare cosines with; or None
+    vector_type: str  # float16, float32 or float64
+    label: str | None  # column with what the report calls a row, or None
+    seed: int  # of the sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
-    """The components, how many are kept, and what the sample shows.
-
-    Attributes:
-      refined: whether small components took a pass of their own.
-      errors: schemas.pca.ERRORS.
-      stored: (n, kept) float64, the sample's scores as they are written.
-    """
+    """The components, how many are kept, and what the sample shows."""
 
     components: Components
     kept: int
-    refined: bool
+    refined: bool  # whether small components took a pass of their own
     sample: Sample
-    errors: pa.RecordBatch
-    stored: np.ndarray
+    errors: pa.RecordBatch  # schemas.pca.ERRORS
+    stored: np.ndarray  # (n, kept) float64, the sample's scores as they are written
 
 
 class _Added(NamedTuple):
@@ -295,16 +280,11 @@ class FindComponents(NamedOutputs):
 
     Input: VectorSpans. Output: PrincipalComponents. Memory: a block and a moment a worker thread; the sample, and what
     CELLS says, where all comes together.
-
-    Attributes:
-      vectors: where they are.
-      rotation: what is done with them.
-      spans: how many there are.
     """
 
-    vectors: Vectors
-    rotation: Rotation
-    spans: int
+    vectors: Vectors  # where they are
+    rotation: Rotation  # what is done with them
+    spans: int  # how many there are
 
     def expand(self, spans: beam.PCollection) -> PrincipalComponents:
         vectors, rotation, center = self.vectors, self.rotation, self.rotation.center
@@ -326,18 +306,12 @@ class WriteVectors(beam.PTransform):
     """Write the rows of each span with the vectors rotated, and its rejects.
 
     Input: VectorSpans. Output: StagedFiles. Memory: a block a worker thread.
-
-    Attributes:
-      turn: the components that are kept, one element.
-      vectors: where they are.
-      rotation: what is done with them.
-      folder: the run's staging folder.
     """
 
-    turn: beam.PCollection
-    vectors: Vectors
-    rotation: Rotation
-    folder: str
+    turn: beam.PCollection  # the components that are kept, one element
+    vectors: Vectors  # where they are
+    rotation: Rotation  # what is done with them
+    folder: str  # the run's staging folder
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         arguments = {"vectors": self.vectors, "rotation": self.rotation, "folder": self.folder}

@@ -78,26 +78,18 @@ ANYWHERE = SalientOptions(centre=100.0, toward_centre=0.0)  # nobody aimed
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Body:
-    """An animal in the working copy. Places are (x, y) from the image's middle, in longer sides.
+    """An animal in the working copy. Places are (x, y) from the image's middle, in longer sides."""
 
-    Attributes:
-      centroid, spread, skewness: moments of the pixels, each weighted by the square of its distance from the water;
-        the spread is the standard deviation along the axis.
-      axis: unit vector of the longer principal axis; which way it points means nothing.
-      mask: (height, width) bool, the animal's pixels, gaps closed.
-      marked: (height, width) bool, all pixels above the threshold.
-      regions: number of separate ones in the image once gaps are closed, this one included.
-      score: the part of the saliency of all marked pixels that lies in the mask.
-    """
-
+    # centroid, spread, skewness: moments of the pixels, each weighted by the square of its distance from the water; the
+    # spread is the standard deviation along the axis
     centroid: tuple[float, float]
-    axis: tuple[float, float]
+    axis: tuple[float, float]  # unit vector of the longer principal axis; which way it points means nothing
     spread: float
     skewness: float
-    mask: np.ndarray
-    marked: np.ndarray
-    regions: int
-    score: float
+    mask: np.ndarray  # (height, width) bool, the animal's pixels, gaps closed
+    marked: np.ndarray  # (height, width) bool, all pixels above the threshold
+    regions: int  # number of separate ones in the image once gaps are closed, this one included
+    score: float  # the part of the saliency of all marked pixels that lies in the mask
 
 
 def find_salient_region(

@@ -27,16 +27,11 @@ _fast = compiler(error_model="numpy")
 
 
 class Histograms(NamedTuple):
-    """Histograms of blocks, row by row of them, each as the list of its bins and their pixels.
+    """Histograms of blocks, row by row of them, each as the list of its bins and their pixels."""
 
-    Attributes:
-      side: rows of blocks, and columns of them.
-      starts: (side * side + 1,) int64, where each list begins, and the last ends.
-      numbers, pixels: (n,) uint32, the number of a bin, and how many pixels of the block are in it.
-    """
-
-    side: int
-    starts: np.ndarray
+    side: int  # rows of blocks, and columns of them
+    starts: np.ndarray  # (side * side + 1,) int64, where each list begins, and the last ends
+    # numbers, pixels: (n,) uint32, the number of a bin, and how many pixels of the block are in it
     numbers: np.ndarray
     pixels: np.ndarray
 

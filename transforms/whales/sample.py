@@ -32,17 +32,11 @@ WATERS = ((96, 74, 34), (110, 96, 60), (132, 112, 84), (62, 60, 46), (100, 72, 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sea:
-    """One image and what is in it; boxes are (x, y, width, height) in pixels, None where there is no whale.
+    """One image and what is in it; boxes are (x, y, width, height) in pixels, None where there is no whale."""
 
-    Attributes:
-      image: `(h, w, 3) uint8` BGR.
-      box: around the whole animal, what is under water too.
-      head: around its foremost sixth.
-    """
-
-    image: np.ndarray
-    box: tuple[int, int, int, int] | None
-    head: tuple[int, int, int, int] | None
+    image: np.ndarray  # `(h, w, 3) uint8` BGR
+    box: tuple[int, int, int, int] | None  # around the whole animal, what is under water too
+    head: tuple[int, int, int, int] | None  # around its foremost sixth
 
 
 def draw_sea(width: int, height: int, rng: np.random.Generator, *, whale: bool = True) -> Sea:
