@@ -149,9 +149,8 @@ class Parser(Options, argparse.ArgumentParser):
     ) -> None:
         """Add what every job takes: where from, where to, and how to run.
 
-        Args:
-          inputs: what `--input` takes; "" for a job that reads nothing.
-          shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+        `inputs` is what `--input` takes, "" for a job that reads nothing; `shuffles`: it brings rows together, in
+        shards.
         """
         where = self.add_argument_group("where")
         if inputs:
@@ -193,13 +192,10 @@ class Parser(Options, argparse.ArgumentParser):
     def add_text_options(
         self, columns: Mapping[str, str], *, encoding: str, quote: str, optional: Sequence[str] = (), keep: bool = False
     ) -> None:
-        """Add how the input is written and what its columns are called.
+        """Add how the input is written and what its columns are called, names in the job mapped to names in the header.
 
-        Args:
-          columns: names in the job, mapped to names in the header.
-          delimiter, encoding, quote: the defaults.
-          optional: columns that the input may lack, unless the user names them.
-          keep: with columns that are carried.
+        `encoding` and `quote` are defaults; `optional` columns may be lacking, unless the user names them; with `keep`
+        others are carried.
         """
         text = self.add_argument_group("the input's format")
         text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
@@ -311,10 +307,7 @@ class Parser(Options, argparse.ArgumentParser):
 
 
 def is_embedded(runner: str) -> bool:
-    """Return whether a runner's name means the one inside this process.
-
-    DirectRunner is a name for three engines that Beam chooses among without saying; here it is always this one.
-    """
+    """Return whether a runner's name means the one inside this process; DirectRunner is Beam's for any of three."""
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
 
 

@@ -111,11 +111,7 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
 
 
 def list_run(folder: str, column: str) -> "Listing":
-    """Return the files of the data set of a finished run that holds a column.
-
-    Raises:
-      DataError: the run is not finished, or no data set holds the column, or more than one does.
-    """
+    """Return the files of the one data set of a finished run that holds a column; DataError where there is none."""
     from molino.jobs.run.manifest import read_finished
     from molino.transforms.files import storage
     from molino.transforms.files.list_files import Listing
@@ -202,11 +198,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
 
 
 def choose_columns(args: argparse.Namespace) -> "VectorColumns":
-    """Return what the options say of columns.
-
-    Raises:
-      OptionError: a column is named twice, or dropped and used.
-    """
+    """Return what the options say of columns; OptionError where one is named twice, or dropped and used."""
     from molino.transforms.pca.read_vectors import VectorColumns
 
     for name in args.column:

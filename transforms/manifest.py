@@ -42,10 +42,8 @@ class OutsideError(RunError):
 def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
     """Return what the bytes of an output's manifest say, None where there are none.
 
-    Raises:
-      VersionError: it is of a format that this program does not know.
-      OutsideError: it lists a path that leads out of the output.
-      RunError: it is none.
+    Raises VersionError: its format is not known here; OutsideError: a path leads out of the output; RunError: it is
+    none.
     """
     if data is None:
         return None
@@ -73,10 +71,7 @@ def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[di
     """Return the manifest of the last run that was published, and its bytes; None where no commit ever came through.
 
     While a commit is under way `_SUCCESS` still names an earlier manifest, which the present one knows: the data files
-    are in place by then.
-
-    Args:
-      read: returns what a small file of the output holds, None where it is not there.
+    are in place by then. `read` returns what a small file of the output holds, None where it is not there.
     """
     data = read(MANIFEST)
     while True:

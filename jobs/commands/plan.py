@@ -80,11 +80,7 @@ def plan_parser(job: Job) -> Parser:
 
 
 def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> "tuple[Plan, Forecast]":
-    """Return the plan of a run with these options, and what it will take.
-
-    Raises:
-      OptionError, DataError, OutputExistsError: as the run itself would raise them.
-    """
+    """Return the plan of a run with these options, and what it will take; raises as the run itself would."""
     from molino.jobs.run.command import take_order
 
     writes, args.output = args.output is not None, args.output or "."

@@ -15,12 +15,9 @@ from molino.transforms.errors import DataError, OptionError
 def call_job(name: str, options: Mapping[str, Any]) -> str:
     """Run a job, unless its output already holds this very run, and return the output's folder.
 
-    Args:
-      options: as on the command line, but with _ for -: True is a flag, a sequence several values, a mapping NAME=VALUE
-        for each; None and False are as if they were not there.
-
-    Raises:
-      OptionError: there is no such job, or what is asked for cannot be; with whatever else the command ends.
+    Options are as on the command line, but with _ for -: True is a flag, a sequence several values, a mapping
+    NAME=VALUE for each; None and False are as if they were not there. Raises OptionError where there is no such job, or
+    what is asked for cannot be; and with whatever else the command ends.
     """
     job = find_job(name)
     parser = job.parser()

@@ -61,15 +61,9 @@ class Order:
 def take_order(
     job: Job, args: argparse.Namespace, beam_flags: Sequence[str], *, started: float = 0.0, writes: bool = True
 ) -> Order:
-    """Look at the options, the input and the machine; write nothing.
+    """Look at the options, the input and the machine; write nothing, and `writes`: whether the output's folder matters.
 
-    Args:
-      started: when the command began, if before.
-      writes: False where the output's folder does not matter.
-
-    Raises:
-      OptionError, DataError: what is asked for cannot be.
-      OutputExistsError: the output lies inside another run.
+    Raises OptionError or DataError: what is asked for cannot be; OutputExistsError: the output lies inside another run.
     """
     check_temporary_files()
     storage.use_options(beam_flags)
@@ -172,11 +166,7 @@ def _do_run(run: Run, order: Order, lock: Lock) -> tuple[dict[str, Any], Sequenc
 
 
 def recover(run: Run, lock: Lock, error: BaseException) -> None:
-    """Tidy up after a failure and raise it; return where the commit was through all the same.
-
-    Raises:
-      BusyError: the output was taken over by another run, of which the failure tells nothing.
-    """
+    """Tidy up after a failure and raise it, or BusyError where another run has the output; return if all is done."""
     # workers outlive a failure: what is deleted now must not be written again
     exits.end_workers()
     # the answer to the commit may have been lost on the way: what is there is looked at before anything is deleted
@@ -199,11 +189,7 @@ def _refuse_loss(run: Run, lock: Lock) -> None:
 
 
 def _lines_done_before(present: Output, *, strict: bool) -> list[str]:
-    """Return what the user reads of a run that was done before; print its warnings.
-
-    Raises:
-      DataError: it has warnings, and the command is strict.
-    """
+    """Return what the user reads of a run that was done before, and print its warnings; DataError if it is strict."""
     warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:

@@ -26,14 +26,7 @@ SKIPPED = {
 
 
 def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links: bool = False) -> list[Listing]:
-    """Return what paths, folders and globs name, in the order given.
-
-    Args:
-      photographs, follow_links: see `list_files`.
-
-    Raises:
-      DataError: one names no file, or a run.
-    """
+    """Return what paths, folders and globs name, in their order, as `list_files` does; DataError for none, or a run."""
     listings = []
     for path in dict.fromkeys(paths):
         if is_pipe(path) and not photographs:

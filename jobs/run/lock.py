@@ -228,11 +228,7 @@ def release(change: Callable[..., bytes], token: str) -> None:
 
 @contextlib.contextmanager
 def holding(output: str, token: str) -> Iterator[None]:
-    """Keep everybody else from an output where that can be, and look that its lock is this run's.
-
-    Raises:
-      TakenError: it is not, or somebody else has it for long.
-    """
+    """Keep everybody else from an output where that can be; TakenError unless its lock is, and stays, this run's."""
     path = storage.join(output, LOCK)
     gone = TakenError(f"this run no longer holds the lock of {output}; nothing was published")
     if not storage.is_local(output):

@@ -54,19 +54,11 @@ class Output:
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest; None where there is none.
-
-        Raises:
-          DataError: it is none of this program's.
-        """
+        """The manifest; None where there is none, DataError where it is none of this program's."""
         return parse_manifest(self.path, self.revision.data)
 
     def holds(self, run: "Run", *, overwrite: bool) -> bool:
-        """Return whether it holds that very run already.
-
-        Raises:
-          OutputExistsError: it is something else's, or another run's and `overwrite` is not given.
-        """
+        """Return whether it holds that very run already; OutputExistsError where it may not become that run's."""
         try:
             manifest = self.manifest
         except DataError as error:
@@ -187,11 +179,7 @@ def _changed_inputs(inputs: Sequence[Mapping[str, Any]], were: Sequence[Mapping[
 
 
 def output_folder(output: str, inputs: Sequence) -> str:
-    """Return the output folder as an absolute path where it is local, after looking that it holds no input.
-
-    Raises:
-      OutputExistsError: it lies inside another run.
-    """
+    """Return the output folder, absolute where it is local; it may hold no input, nor lie in one or in another run."""
     storage.store_of(output)  # or there is none of that scheme
     folder = storage.folder(output)
     for item in inputs:

@@ -16,15 +16,7 @@ POLL = 0.2  # seconds
 
 
 def find_output(output: str, flags: Sequence[str]) -> str:
-    """Return an output folder that is to be looked at, as an absolute path where it is local.
-
-    Args:
-      flags: options of stores.
-
-    Raises:
-      OptionError: the options of a store cannot be used.
-      DataError: there is nothing.
-    """
+    """Return an output folder that is to be looked at, absolute where it is local; DataError where there is nothing."""
     storage.use_options(flags)
     folder = storage.folder(output)
     if not storage.list_tree(folder):
@@ -35,9 +27,8 @@ def find_output(output: str, flags: Sequence[str]) -> str:
 def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[str]:
     """Take the lock from whoever has it, and delete what killed runs left; return what was done, in words.
 
-    Raises:
-      BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
-      DataError: the folder is no output of this program.
+    Raises BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can
+    stop.
     """
     present = read_output(output)
     foreign = present.foreign(set()) if present.manifest is None else []
@@ -82,11 +73,7 @@ def _is_alive(output: str, held: bytes, beats: float) -> bool:
 
 
 def describe_state(output: str) -> list[tuple[str, str]]:
-    """Return what a person reads of an output: names and texts. A claim is watched for a heartbeat and a half.
-
-    Raises:
-      DataError: it cannot be read.
-    """
+    """Yield what a person reads of an output: names and texts. A claim is watched for a heartbeat and a half."""
     lock, alive = _describe_lock(output)
     present = read_output(output)
     made = present.manifest

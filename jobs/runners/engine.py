@@ -47,11 +47,7 @@ class Engine:
 
     @functools.cached_property
     def options(self) -> Any:
-        """Beam's options.
-
-        Raises:
-          OptionError: the runner lacks something.
-        """
+        """Beam's options; OptionError where the runner lacks something."""
         from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
         if self.embedded:
@@ -115,13 +111,10 @@ class Engine:
 
 
 def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:
-    """Return the engine that a command's options ask for.
+    """Return the engine that a command's options ask for; OptionError where they name none, or what it cannot have.
 
-    Without that runner's own options, as in a plan, --workers says how many workers another runner has.
-
-    Raises:
-      OptionError: there is no runner of this name (a dotted one is taken for a class of Beam's), or no such environment
-        of workers, or a number of them that cannot be.
+    A dotted name is taken for a class of Beam's. Without a runner's own options, as in a plan, --workers says how many
+    it has.
     """
     how: dict[str, Any] = {"flags": flags, "worker_mode": args.worker_mode}
     if is_embedded(args.runner):
@@ -205,11 +198,7 @@ def _locate_prism(flags: Sequence[str]) -> list[str]:
 
 
 def _remember_views(options: Any) -> Any:
-    """Return the options with views that are made once.
-
-    Beam asks for one at every step of building a graph, some 500 times, and makes a command-line parser for each: a
-    quarter of a second.
-    """
+    """Return options that make a view once: Beam asks for 500, and makes a parser for each: a quarter of a second."""
     views: dict[type, Any] = {}
     make = options.view_as
     options.__dict__["view_as"] = lambda kind: views[kind] if kind in views else views.setdefault(kind, make(kind))

@@ -58,11 +58,7 @@ def explain_failure(error: BaseException) -> str:
 
 
 def explain_hopeless(text: str) -> str:
-    """Return the line for what a worker would meet again however often it is tried, "" for anything else.
-
-    Args:
-      text: of a runner: an error as it came from a worker, with all that the runner put around it.
-    """
+    """Return the line for what a worker would meet again however often it is tried, "" for any other text."""
     found = DATA_ERROR.search(text)
     return found[1] if found else _explain_missing(innermost(text), WORKERS)
 

@@ -75,12 +75,7 @@ class Cluster:
         self.before: frozenset[str] = frozenset()
 
     def check(self) -> None:
-        """Look that the cluster answers, and remember the jobs that are there before ours.
-
-        Raises:
-          DataError: nothing answers, or it is no Flink.
-          OptionError: it is another version of Flink than the job server.
-        """
+        """Remember the jobs that were there before; DataError where no Flink answers, OptionError for another one."""
         try:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
@@ -138,13 +133,9 @@ class Cluster:
 
     @contextlib.contextmanager
     def ended_at_once(self, explain: Callable[[str], str]) -> Iterator[None]:
-        """End the job at the first error that it would meet again with every restart.
+        """End the job, and raise DataError, at the first error that it would meet again with every restart.
 
-        Args:
-          explain: returns what a person reads of such an error in Flink's text, "" where there is none.
-
-        Raises:
-          DataError: the job was ended so.
+        `explain` returns what a person reads of such an error in Flink's text, "" where there is none.
         """
         found: list[str] = []
         over = threading.Event()

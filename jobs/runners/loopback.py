@@ -9,11 +9,7 @@ SECONDS = 5.0
 
 
 def check_loopback() -> None:
-    """Look whether this machine can call itself; else Beam would wait, or end in a traceback.
-
-    Raises:
-      DataError: it cannot.
-    """
+    """Raise DataError where this machine cannot call itself: Beam would wait, or end in a traceback."""
     told = ""
     for address in ADDRESSES:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -40,9 +40,8 @@ def run_pipeline(
 ) -> None:
     """Build a pipeline, run it on an engine, and wait for its end; raise what stopped it.
 
-    Args:
-      submitted: gets engine, master and job as soon as a service that gives jobs a name has taken this one.
-      sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
+    `submitted` gets engine, master and job as soon as a service that names jobs has taken this one; `sources` are of
+    `make_proof`.
     """
     nothing = contextlib.nullcontext()
     here = engine.embedded and engine.worker_mode != "processes"
@@ -96,10 +95,7 @@ def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
 
 @contextlib.contextmanager
 def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
-    """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
-
-    Yields a list that gets the pipeline's result.
-    """
+    """End a job elsewhere when its command is stopped, for what it writes is deleted; yields a list for its result."""
     submitted: list[Any] = []
     try:
         yield submitted
@@ -117,10 +113,7 @@ def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
 
 
 def _keep_memory() -> None:
-    """Let the process keep the memory of large buffers for the next: the kernel zeroed pages for a sixth of a run.
-
-    By glibc's allocator, for NumPy and for Arrow; elsewhere nothing changes.
-    """
+    """Let glibc keep the memory of NumPy's and Arrow's large buffers: the kernel zeroed pages for a sixth of a run."""
     import ctypes
 
     import pyarrow as pa

@@ -114,11 +114,7 @@ class _Sealed:
 
 
 def prove(facts: Mapping[str, Any]) -> None:
-    """Raise DataError when this process has other code than the one that sent a proof; look once.
-
-    Args:
-      facts: the proof's.
-    """
+    """Raise DataError when this process has other code than the one that sent a proof's facts; look once."""
     if facts["token"] in _known:
         return
     if told := _difference(facts):

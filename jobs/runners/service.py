@@ -27,13 +27,9 @@ def place_of(engine: "Engine", result: Any) -> dict[str, str]:
 
 
 def end_job(engine: str, master: str, job: str, *, flags: Sequence[str]) -> None:
-    """End the job of a dead run, which would keep workers busy for nothing, and wait for its end.
+    """End the job of a dead run, as its claim names it, which would keep workers busy for nothing; wait for its end.
 
     What cannot be ended is told, and no more: it can publish nothing once its output has been taken over.
-
-    Args:
-      engine, master, job: as the run's claim has them.
-      flags: this command's for Beam.
     """
     print(f"molino: ending the {engine} job {job} at {master}, which a dead run has left", file=sys.stderr)
     try:

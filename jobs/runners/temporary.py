@@ -27,21 +27,13 @@ def own_temporary_files() -> Iterator[None]:
 
 
 def check_temporary_files() -> None:
-    """Look whether temporary files can be written, without which Beam is not even imported.
-
-    Raises:
-      DataError: they cannot.
-    """
+    """Raise DataError unless temporary files can be written, without which Beam is not even imported."""
     with _explained():
         tempfile.gettempdir()
 
 
 def make_folder() -> str:
-    """Return a new folder in TMPDIR for this user alone; it is deleted at the end of this process at the latest.
-
-    Raises:
-      DataError: none can be made.
-    """
+    """Return a new folder in TMPDIR for this user alone, which goes with this process; DataError where it cannot be."""
     from molino.transforms.files.locked_file import lock
 
     with _explained():

@@ -33,11 +33,7 @@ _given: dict[str, str] | None = None
 
 
 def use_options(flags: Sequence[str]) -> None:
-    """Take the options of S3 from a command line, such as `--s3_endpoint_url`; those of others are passed over.
-
-    Raises:
-      OptionError: one lacks its value.
-    """
+    """Take the options of S3 from a command line, and pass over others; OptionError where one lacks its value."""
     global _given
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in S3_OPTIONS:
@@ -96,11 +92,7 @@ def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
 
 
 def _profile() -> Any:
-    """Return what reads ~/.aws and its profiles, which is boto3; None where there is nothing to read.
-
-    Raises:
-      DataError: there is, and boto3 is not installed.
-    """
+    """Return boto3's reader of ~/.aws, None where there is nothing to read; DataError where it is not installed."""
     known = os.environ
     profile = known.get("AWS_PROFILE") or known.get("AWS_DEFAULT_PROFILE")
     keys = known.get("AWS_SHARED_CREDENTIALS_FILE") or in_home(".aws", "credentials")

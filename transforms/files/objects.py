@@ -58,11 +58,7 @@ class UnsupportedError(Exception):
 
 
 class Objects:
-    """A store that obstore has a client for.
-
-    Args:
-      connect: makes the client of a bucket from the options of the command line.
-    """
+    """A store that obstore has a client for; `connect` makes that of a bucket from the options of the command line."""
 
     def __init__(self, connect: Callable[[str, Mapping[str, str]], Any]):
         self._connect = connect

@@ -98,11 +98,7 @@ def join(folder: str, *names: str) -> str:
 
 
 def file_error(error: Exception, path: str, verb: str) -> DataError:
-    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
-
-    Raises:
-      OptionError: there is no store of that scheme.
-    """
+    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line."""
     store_of(path)
     code = getattr(error, "errno", None)
     # Arrow's own OSErrors carry the number only in their text: "... [errno 28] No space left on device"
@@ -332,10 +328,7 @@ def move(source: str, target: str, *, size: int) -> None:
 
 
 def delete_file(path: str, *, below: str = "") -> None:
-    """Delete a file; no error when it is not there.
-
-    The folder goes too when the file leaves it empty, and the folders above it as far as they lie `below` another.
-    """
+    """Delete a file, if it is there, and its folder if that is empty then; those above too where they lie `below`."""
     with explained(path, "delete"):
         store = store_of(path)
         if store:
@@ -347,10 +340,7 @@ def delete_file(path: str, *, below: str = "") -> None:
 
 
 def delete_tree(folder: str, *, below: str = "") -> None:
-    """Delete a folder and all below it; no error when it is not there.
-
-    The folders above it go too when that leaves them empty, as far as they lie `below` another.
-    """
+    """Delete a folder, if it is there, and all below it; empty folders above it too where they lie `below` another."""
     with explained(folder, "delete"):
         store = store_of(folder)
         if not store:
@@ -370,10 +360,7 @@ def _delete_empty(folder: str, below: str) -> None:
 
 
 def check_regular(path: str) -> None:
-    """Raise DataError for a local path of a pipe, a socket, a device, or a link that leads nowhere.
-
-    To open a pipe may wait for ever, and no signal ends that.
-    """
+    """Raise DataError for a pipe, a socket, a device, which may wait for ever, and for a link that leads nowhere."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

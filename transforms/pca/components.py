@@ -63,11 +63,7 @@ def find_components(moment: Moment) -> Components:
 
 
 def refine_components(rough: Components, moment: Moment) -> Components:
-    """Return the exact components.
-
-    Args:
-      moment: of the same rows, rotated by those that were found first.
-    """
+    """Return the exact components, from the moment of the same rows rotated by the rough ones."""
     whole = moment.high + moment.low
     scale = np.sqrt(np.maximum(whole.diagonal(), 0))
     divisor = np.where(scale > 0, scale, 1)

@@ -137,9 +137,7 @@ def count_errors(
 ) -> pa.RecordBatch:
     """Return ERRORS: of every number of components in float64, of the vectors as they are written, and against another.
 
-    Args:
-      stored: (n, components that are written) float64, the scores as they are written, widened.
-      vector_type: that they are written in.
+    `stored` is (n, components that are written) float64, the scores as they are written, in `vector_type`, widened.
     """
     numbers, kept = sample.before.shape[1], stored.shape[1]
     pairs = draw_pairs(len(sample.rows), numbers, seed)

@@ -64,11 +64,9 @@ def number_type(types: Sequence[pa.DataType]) -> pa.DataType:
 def check_block(
     batch: pa.RecordBatch, columns: Sequence[str], numbers: int, *, lines: np.ndarray, places: np.ndarray
 ) -> Block:
-    """Return the rows whose vectors can be used, and why others cannot.
+    """Return the rows whose vectors can be used, and why others cannot; their lines and places are as of `Block`.
 
-    Args:
-      columns: one of vectors, or of numbers or texts of numbers.
-      lines, places: of each row, see `Block`.
+    The columns are one of vectors, or of numbers or texts of numbers.
     """
     first = batch[columns[0]]
     if not is_vectors(first.type):
@@ -189,10 +187,7 @@ def vector_lengths(column: pa.Array) -> np.ndarray:
 
 
 def _spark_numbers(column: pa.Array, numbers: int) -> pa.Array:
-    """Return the numbers of vectors of Spark that have so many each, one after the other.
-
-    A sparse one that does not have a place for each value, within its size, begins with NaN.
-    """
+    """Return the numbers of vectors of Spark of one length; a sparse one whose places are wrong begins with NaN."""
     dense = pc.equal(pc.struct_field(column, "type"), 1).to_numpy(zero_copy_only=False)
     values, indices = (pc.struct_field(column, name) for name in ("values", "indices"))
     whole = np.zeros((len(column), numbers))

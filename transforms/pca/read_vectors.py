@@ -52,11 +52,7 @@ class VectorColumns:
         return [name for name in names if (name in self.keep if self.keep else name not in (*self.vector, *self.drop))]
 
     def read(self, names: Sequence[str], path: str) -> list[str]:
-        """Return which columns of a file are read, in its order.
-
-        Raises:
-          DataError: it lacks one that is asked for, or has one twice.
-        """
+        """Return which columns of a file are read, in its order; DataError where it lacks one, or has one twice."""
         self.check((*self.vector, *self.others, *self.keep), names, path)
         used = {*self.vector, *self.others, *self.carried(names)}
         if twice := [name for name in names if name in used and names.count(name) > 1]:
@@ -138,11 +134,7 @@ class Vectors:
         return pa.schema([one for one in self.schema if one.name in kept])
 
     def numbers_of(self, column: str, numbers: int | None = None) -> int:
-        """Return how many numbers the vectors of a column have; `numbers` where some of a sample have as many.
-
-        Raises:
-          DataError: it holds no vectors, or none of that length.
-        """
+        """Return how many numbers a column's vectors have: `numbers`, or most of a sample; DataError if none have."""
         path, type_ = self.files[0].path, self.schema.field(column).type
         if not is_vectors(type_):
             raise DataError(f"{path}: the column {column!r} is {type_}, no list of numbers")
@@ -193,13 +185,8 @@ def use_own_pool() -> None:
 def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numbers: int | None = None) -> Vectors:
     """Look at the footers of Parquet files and return what they hold.
 
-    The length of a vector is that of its type, or where lists may have any length the commonest of a sample.
-
-    Args:
-      numbers: of a vector, if the user says so.
-
-    Raises:
-      DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
+    A vector has so many `numbers`, or as its type says, or where lists may have any length the commonest of a sample.
+    Raises DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
     """
     found, names, schema, first = [], list[str](), None, ""
     for info, label in zip(files, labels_of(files), strict=True):
@@ -231,12 +218,8 @@ def list_text_vectors(
 ) -> Vectors:
     """Read texts once, to count their records, and return what they hold.
 
-    Args:
-      text: how they are written; of no column.
-      command: what the user typed, for the remedies.
-
-    Raises:
-      DataError: one is Parquet, lacks a column, or has others than the first; or a column holds lists as text.
+    `text` says how they are written, and names no column; `command`, for remedies, what the user typed. Raises
+    DataError: one is Parquet, lacks a column, or has others than the first; or a column holds lists as text.
     """
     first = next((source for source in sources if source.header), sources[0])
     used, found = columns.read(_header(first, text, columns, command), first.path), []
@@ -341,13 +324,9 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
 
 
 def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> Iterator[Block]:
-    """Read a span in blocks. Memory: a block and the pages that hold it; of text a piece.
+    """Read a span in blocks, with other columns besides the vectors'; DataError where the file is damaged.
 
-    Args:
-      columns: that are read, besides those that the vectors are made of.
-
-    Raises:
-      DataError: the file is damaged.
+    Memory: a block and the pages that hold it; of text a piece.
     """
     of, path, done = vectors.columns.vector, span.file.path, 0
     if span.file.text:

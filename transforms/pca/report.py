@@ -48,11 +48,7 @@ def write_findings(
 
 
 def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str:
-    """Return the report of a run as one HTML page; its bytes depend on the arguments only.
-
-    Args:
-      names: of the numbers of a vector; none where they stand in lists.
-    """
+    """Return the report of a run as one HTML page, by its arguments alone; `names` as `print_components` takes them."""
     components, sample, stored, kept = findings.components, findings.sample, findings.stored, findings.kept
     errors, seed = findings.errors.to_pylist(), int(facts.options["seed"])
     written = next(row for row in errors if row["written"])

@@ -90,11 +90,7 @@ def count_zeros(block: Block, span: VectorSpan) -> int:
 
 
 def sample_rows(block: Block, chosen: np.ndarray, rotation: Rotation, against_numbers: int) -> dict[str, Any]:
-    """Return what the sample keeps of some rows of a block.
-
-    Args:
-      against_numbers: of a vector of `rotation.against`.
-    """
+    """Return what the sample keeps of some rows of a block; `against_numbers` are of a vector of `rotation.against`."""
     picked: dict[str, Any] = {"rows": block.places[chosen], "vectors": block.vectors[chosen].astype(np.float64)}
     if rotation.label:
         picked["labels"] = [str(value) for value in block.rows[rotation.label].take(pa.array(chosen)).to_pylist()]
@@ -125,11 +121,7 @@ def find_rough(moments: Sequence[Moment]) -> Components:
 def settle(
     moments: Sequence[Moment], rough: Components, samples: Sequence[dict[str, Any]], rotation: Rotation, column: str
 ) -> Findings:
-    """Return the exact components, how many are kept, and the errors of the sample.
-
-    Raises:
-      DataError: no number of components holds the error.
-    """
+    """Return the exact components, how many are kept, and the sample's errors; DataError where none hold the limit."""
     pin_blas()
     components = refine_components(rough, moments[0]) if rough.needs_refinement else rough
     sample = join_samples(samples, components, rotation)
@@ -176,21 +168,13 @@ def join_samples(samples: Sequence[dict[str, Any]], components: Components, rota
 
 
 def round_to(sample: Sample, kept: int, vector_type: str) -> np.ndarray:
-    """Return the sample's first scores as a type holds them, divided again as the sample is, (n, kept) float64.
-
-    Raises:
-      DataError: it cannot hold a number.
-    """
+    """Return the sample's first scores as a type holds them, divided again as the sample is, (n, kept) float64."""
     rounded = round_scores(sample.scores[:, :kept], vector_type).astype(np.float64)
     return np.ldexp(rounded, -sample.exponents[:, None])
 
 
 def round_scores(scores: np.ndarray, vector_type: str) -> np.ndarray:
-    """Return scores in a type; what is too small for it becomes 0.
-
-    Raises:
-      DataError: it cannot hold a number.
-    """
+    """Return scores in a type; what is too small for it becomes 0, DataError for what is too large."""
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(scores.astype(vector_type))
     if not np.isfinite(numbers).all():

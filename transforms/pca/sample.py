@@ -28,10 +28,7 @@ def sample_vectors(path: str, *, rows: int, numbers: int, seed: int, hostile: bo
     """Write a Parquet file with the columns `id` and `vector`; the same arguments give the same bytes.
 
     A batch depends on the seed and its own number: more rows leave the first ones as they are. With `hostile` one row
-    of each kind that a job must reject comes after the last.
-
-    Returns:
-      `rows`, the file, and how many rows of each kind are hostile.
+    of each kind that a job must reject comes after the last. Returns `rows`, the file, and the hostile rows by kind.
     """
     of = pa.field("element", pa.float64(), nullable=hostile)
     type_ = pa.list_(of) if hostile else pa.list_(of, numbers)

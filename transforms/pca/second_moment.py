@@ -52,12 +52,7 @@ def no_moment(numbers: int, *, center: bool) -> Moment:
 
 
 def second_moment(vectors: np.ndarray, *, center: bool) -> Moment:
-    """Return the moment of one block.
-
-    Args:
-      vectors: (rows, numbers), finite.
-      center: about their mean.
-    """
+    """Return the moment of one block, (rows, numbers), finite; about the mean where it is to `center`."""
     block = np.ascontiguousarray(vectors, dtype=np.float64)
     if not len(block):
         return no_moment(block.shape[1], center=center)

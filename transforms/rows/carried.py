@@ -75,11 +75,7 @@ def difference(one: pa.Schema, other: pa.Schema) -> str:
 
 
 def check_carried(schema: pa.Schema, path: str, remedy: str) -> None:
-    """Raise DataError where an output cannot have a column: there is no digest of its type.
-
-    Args:
-      remedy: what to do; {} stands for the column.
-    """
+    """Raise DataError, with a remedy in which {} stands for the column, where there is no digest of a column's type."""
     for one in schema:
         try:
             digest(empty(pa.schema([one])))

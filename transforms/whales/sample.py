@@ -120,10 +120,8 @@ def sample_whales(
     """Write made-up photographs to `folder`/images, and their boxes to `folder`/truth.parquet; return what was written.
 
     Image i depends on the seed, i and the size only: more images leave the first ones as they are. Earlier files of
-    these names are replaced, others stay. About 0.1 s and 0.3 MB an image of 1500 by 1000.
-
-    Args:
-      hostile: also write what a job must reject, skip or survive, to `folder`/images/hostile; see `hostile_files`.
+    these names are replaced, others stay. About 0.1 s and 0.3 MB an image of 1500 by 1000. With `hostile` also what a
+    job must reject, skip or survive, in `folder`/images/hostile: see `hostile_files`.
 
     Returns:
       images, whales: how many images, and how many of them show a whale.
