@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from molino import code, environment, quiet
+from molino import code, environment
 from molino.jobs.options import DONE, EXISTS, Parser
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class Job:
 
         What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
         """
+        from molino import quiet
         from molino.jobs.runners import exits
 
         started = time.time()

@@ -281,22 +281,17 @@ class Parser(Options, argparse.ArgumentParser):
         """Return the job's options and the flags that are Beam's; exit with 2 where a flag is neither's."""
         options, rest = self.parse_known_args(arguments)
         if rest:
-            self._check_beam(rest)
+            if not rest[0].startswith("-"):
+                self.error(f"unexpected argument {rest[0]!r}")
+            beam = beam_parser(self.error)
+            _, unknown = beam.parse_known_args(rest)
+            for name in (word.split("=")[0] for word in rest):
+                if name in ("--direct_num_workers", "--direct_running_mode"):
+                    self.error(f"{name} is set by --workers and --worker-mode")
+            if unknown:
+                self._refuse(unknown, [*self.flags(), *(flag for one in beam._actions for flag in one.option_strings)])
         options.command = CommandLine(self.prog, tuple(self.words))
         return options, rest
-
-    def _check_beam(self, rest: list[str]) -> None:
-        stray = [word for word in rest if not word.startswith("-")]
-        if not rest[0].startswith("-"):
-            self.error(f"unexpected argument {stray[0]!r}")
-        beam = beam_parser(self.error)
-        _, unknown = beam.parse_known_args(rest)
-        known = [*self.flags(), *(flag for action in beam._actions for flag in action.option_strings)]
-        for word in rest:
-            if word.split("=")[0] in ("--direct_num_workers", "--direct_running_mode"):
-                self.error(f"{word.split('=')[0]} is set by --workers and --worker-mode")
-        if unknown:
-            self._refuse(unknown, known)
 
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""

@@ -57,7 +57,7 @@ def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
         _ = [(entry["bytes"], entry["sha256"]) for entry in (*manifest["views"], *data_files(manifest))]
         _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
         paths = listed_paths(manifest) | previous_paths(manifest) | set(manifest["replaced_views"])
-        strange = sorted(path for path in [*paths, *garbage_of(manifest)] if not _is_inside(path))
+        strange = sorted(p for p in [*paths, *garbage_of(manifest)] if "\\" in p or {"", ".", ".."} & {*p.split("/")})
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a manifest of this program") from None
     if strange:
@@ -82,10 +82,6 @@ def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[di
         if data == before:  # else it was replaced, maybe while it was read: a store gives pieces of two
             manifest = parse_manifest(output, data)
             return (manifest, data) if manifest and success in manifest.get("parents", ()) else (None, None)
-
-
-def _is_inside(relative: str) -> bool:
-    return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
 
 
 def digest_of(data: bytes | None) -> str:

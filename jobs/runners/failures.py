@@ -31,17 +31,13 @@ def explain_failure(error: BaseException) -> str:
     if isinstance(error, DataError):
         return str(error).split(" [while running")[0]
     text = "".join(traceback.format_exception(error))
-    found = DATA_ERROR.search(text)
-    if found:
+    if found := DATA_ERROR.search(text):
         return found[1]
-    missing = _explain_missing(innermost(text), "here" if isinstance(error, ImportError) else ANYWHERE)
-    if missing:
+    if missing := _explain_missing(innermost(text), "here" if isinstance(error, ImportError) else ANYWHERE):
         return missing
-    jar = JAR_ERROR.search(text)
-    if jar:
+    if jar := JAR_ERROR.search(text):
         return f"cannot fetch Beam's job server, {jar[1]}: {jar[2]}; give it as a file: --flink_job_server_jar FILE"
-    ended = PORTABLE_ERROR.search(text)
-    if ended:
+    if ended := PORTABLE_ERROR.search(text):
         cause = innermost(ended[2])
         return f"the job ended in the state {ended[1]}: {cause}; the output is as its last complete run left it"
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -91,8 +87,11 @@ def _explain_missing(line: str, where: str) -> str:
             f"the workers have other code of molino than this command, they lack {what}: rebuild their image from the "
             "code of this command, or reinstall it on them"
         )
-    if locks := _locks_of(top):
-        return f"the package {top} is not installed {where}: pip install -r requirements/{locks}"
+    if jobs := jobs_by_extra(top):  # of several locks that bring it, each says for which jobs
+        each = [
+            f"{extra}.txt" + (f" for {' and '.join(names)}" if len(jobs) > 1 else "") for extra, names in jobs.items()
+        ]
+        return f"the package {top} is not installed {where}: pip install -r requirements/{', '.join(each)}"
     if found and where == WORKERS:
         return f"there is no module {module} on the workers: install it in their image, or bring it by --setup_file"
     if found:
@@ -102,14 +101,6 @@ def _explain_missing(line: str, where: str) -> str:
         return f"{what}: it is another version than the command's, or was not sent; reinstall it"
     loaded = NO_IMPORT.search(line)
     return f"a module cannot be loaded, {where}: {loaded[1]}" if loaded else ""
-
-
-def _locks_of(package: str) -> str:
-    """Return the lock that brings a package that the base install lacks, or each and the jobs that it is for."""
-    jobs = jobs_by_extra(package)
-    if len(jobs) < 2:
-        return "".join(f"{extra}.txt" for extra in jobs)
-    return ", ".join(f"{extra}.txt for {' and '.join(names)}" for extra, names in jobs.items())
 
 
 def _explain_dataflow(error: Any) -> str:

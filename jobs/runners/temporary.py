@@ -37,7 +37,10 @@ def make_folder() -> str:
     from molino.transforms.files.locked_file import lock
 
     with _explained():
-        _sweep(tempfile.gettempdir())
+        for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{PREFIX}*", LOCK)):
+            with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
+                if lock(file.fileno()):  # its process is gone
+                    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
         folder = tempfile.mkdtemp(prefix=PREFIX)
         # after Beam's own cleaning, which was registered later
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -83,13 +86,3 @@ def remove_temporary_files() -> None:
     """Delete the folders of this process, which is about to end in a way that passes over what is registered."""
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(place: str) -> None:
-    """Delete the folders of processes that are gone."""
-    from molino.transforms.files.locked_file import lock
-
-    for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
-        with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
-            if lock(file.fileno()):
-                shutil.rmtree(os.path.dirname(path), ignore_errors=True)

@@ -146,7 +146,8 @@ class _Walk:
     def takes(self, path: str) -> bool:
         """Return whether a file is asked for by its path alone; count it where it is not."""
         self._refuse_table(path)
-        if self.pattern and not glob_regex(self.pattern).match(path) and not self._matches_here(path):
+        globs = {self.pattern, self.pattern.replace("**/", "")}  # "**/" may stand for no folder
+        if self.pattern and not any(glob_regex(glob).match(path) for glob in globs):
             return False
         if self.is_hidden(path):
             skip(self.skipped, HIDDEN, path)
@@ -155,10 +156,6 @@ class _Walk:
         else:
             return True
         return False
-
-    def _matches_here(self, path: str) -> bool:
-        """Return whether a glob with "**/" matches a path that has no folder there."""
-        return "**/" in self.pattern and bool(glob_regex(self.pattern.replace("**/", "")).match(path))
 
     def is_hidden(self, path: str) -> bool:
         """Return whether a part of a path below the root has a name that is left alone, and is not asked for by it."""

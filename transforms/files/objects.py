@@ -67,7 +67,10 @@ class Objects:
 
     def client(self, path: str) -> tuple[Any, str]:
         """Return the client of a path's bucket, and the object's name."""
-        _refuse_fork()
+        global _user
+        _user = _user or os.getpid()
+        if _user != os.getpid():  # a client's threads do not come along: it would wait for ever
+            raise OSError("this process was forked from one that had opened a store; start it anew")
         bucket, _, name = path.partition("://")[2].partition("/")
         options = known_options()
         known = (bucket, *options.items())
@@ -340,14 +343,6 @@ def cause_of(error: Exception) -> str:
         return "there is no such file"
     text = re.sub(r" in [\d.]+[mµn]?s(, after [^-]*?)? +- ", ": ", " ".join(text.split()))
     return re.sub(r"//[^/@\s]+@", "//", text)[:300]  # an endpoint's URL may hold a password
-
-
-def _refuse_fork() -> None:
-    """Raise in a fork of a process that has used a client, whose threads did not come along: it would wait for ever."""
-    global _user
-    _user = _user or os.getpid()
-    if _user != os.getpid():
-        raise OSError("this process was forked from one that had opened a store; start it anew")
 
 
 def _version(found: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

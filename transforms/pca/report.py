@@ -163,9 +163,8 @@ def _cosines(
     )
     curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
     curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
-    numbers = [row["components"] for row in curve]
     series = [
-        Series(label=label, x=numbers, y=[row[name] for row in curve])
+        Series(label=label, x=[row["components"] for row in curve], y=[row[name] for row in curve])
         for label, name in (("mean", "cosine_error_mean"), ("99 %", "cosine_error_p99"))
     ]
     lines = line_plot(
@@ -175,7 +174,11 @@ def _cosines(
         caption="What fewer components cost.",
         alt="Falling lines: the mean error and that of the 99th percentile against the components that are kept.",
     )
-    return Section("Cosines", text, [scatter, lines, _error_table(errors, kept)])
+    mine = [row for row in errors if row["reference"] == errors[0]["reference"]]
+    numbers = len([row for row in mine if not row["written"]])
+    chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}
+    rows = [row for row in mine if row["components"] in chosen]
+    return Section("Cosines", text, [scatter, lines, _table_of_errors(rows, "Cosine errors", of_components=True)])
 
 
 def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str, caption: str) -> Plot:
@@ -189,15 +192,6 @@ def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: st
         caption=caption,
         alt=f"Points of {len(before):,} pairs, and the line on which nothing changes.",
     )
-
-
-def _error_table(errors: Sequence[Mapping[str, Any]], kept: int) -> Table:
-    column = errors[0]["reference"]
-    mine = [row for row in errors if row["reference"] == column]
-    numbers = len([row for row in mine if not row["written"]])
-    chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}
-    rows = [row for row in mine if row["components"] in chosen]
-    return _table_of_errors(rows, "Cosine errors", of_components=True)
 
 
 def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_components: bool) -> Table:

@@ -135,7 +135,8 @@ def settle(
                 "centring alone costs more; leave out --center"
             )
         kept = chosen
-    stored = round_to(sample, kept, rotation.vector_type)
+    rounded = round_scores(sample.scores[:, :kept], rotation.vector_type).astype(np.float64)
+    stored = np.ldexp(rounded, -sample.exponents[:, None])  # divided again as the sample is
     errors = count_errors(
         sample,
         components,
@@ -165,12 +166,6 @@ def join_samples(samples: Sequence[dict[str, Any]], components: Components, rota
     labels = [label for one in held for label in one["labels"]] if rotation.label else None
     against = np.concatenate([one["against"] for one in held]) if rotation.against and held else None
     return score_sample(rows, vectors, components, labels, against)
-
-
-def round_to(sample: Sample, kept: int, vector_type: str) -> np.ndarray:
-    """Return the sample's first scores as a type holds them, divided again as the sample is, (n, kept) float64."""
-    rounded = round_scores(sample.scores[:, :kept], vector_type).astype(np.float64)
-    return np.ldexp(rounded, -sample.exponents[:, None])
 
 
 def round_scores(scores: np.ndarray, vector_type: str) -> np.ndarray:
