@@ -100,36 +100,24 @@ class TextOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleInput:
-    """Made-up input of a job, which `molino sample JOB` writes.
+    """Made-up input of a job, which `molino sample JOB` writes."""
 
-    Attributes:
-      about: what it is, in one line for `--help`.
-      examples: command lines for `molino sample --help`.
-      add_options: adds `--output`, and all that the sample depends on.
-      write: writes it and returns a line for the user; raises OptionError or DataError where it cannot.
-      is_folder: `--output` is a folder, not a file.
-      paths: from the options to the files that would be written; by default `--output` alone.
-    """
-
-    about: str
-    examples: Sequence[str] = ()
-    add_options: Callable[[Parser], None]
+    about: str  # what it is, in one line for `--help`
+    examples: Sequence[str] = ()  # command lines for `molino sample --help`
+    add_options: Callable[[Parser], None]  # adds `--output`, and all that the sample depends on
+    # writes it and returns a line for the user; raises OptionError or DataError where it cannot
     write: Callable[[argparse.Namespace], str]
-    is_folder: bool = False
+    is_folder: bool = False  # `--output` is a folder, not a file
+    # from the options to the files that would be written; by default `--output` alone
     paths: Callable[[argparse.Namespace], Sequence[str]] = lambda args: [args.output]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """A small run of a job, on every runner and store, in a folder of its own.
+    """A small run of a job, on every runner and store, in a folder of its own."""
 
-    Attributes:
-      inputs: the commands that make its input, without `molino`.
-      options: of the job, without `--output`; `{tree}` stands for the repository.
-    """
-
-    inputs: Sequence[str] = ()
-    options: str
+    inputs: Sequence[str] = ()  # the commands that make its input, without `molino`
+    options: str  # of the job, without `--output`; `{tree}` stands for the repository
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -113,10 +113,8 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
 def list_run(folder: str, column: str) -> "Listing":
     """Return the files of the one data set of a finished run that holds a column; DataError where there is none."""
     from molino.jobs.run.manifest import read_finished
-    from molino.transforms.files import storage
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.pca.numbers import is_vectors
-    from molino.transforms.pca.read_vectors import read_schema
+    from molino.transforms.files import list_files, storage
+    from molino.transforms.pca import numbers, read_vectors
 
     root = storage.folder(folder)
     manifest = read_finished(root)
@@ -133,8 +131,8 @@ def list_run(folder: str, column: str) -> "Listing":
     holding, vectors = [], []
     for name, dataset in manifest["datasets"].items():
         for file in dataset["files"][:1]:
-            schema = read_schema(listed(file).path)
-            vectors += [one.name for one in schema if is_vectors(one.type)]
+            schema = read_vectors.read_schema(listed(file).path)
+            vectors += [one.name for one in schema if numbers.is_vectors(one.type)]
             if column in schema.names:
                 holding.append(name)
     if len(holding) != 1:
@@ -144,28 +142,26 @@ def list_run(folder: str, column: str) -> "Listing":
             what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
         raise DataError(what)
     files = [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
-    return Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
+    return list_files.Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the footers of the files, count the records of texts, and return what the run will do."""
-    from molino.jobs.run.inputs import input_files
-    from molino.jobs.run.text_input import text_input
-    from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
-    from molino.schemas.rejects import REJECTS
-    from molino.transforms.pca.cosine_errors import SAMPLE_ROWS
-    from molino.transforms.pca.read_vectors import is_parquet, list_text_vectors, list_vectors
-    from molino.transforms.pca.rotate import Rotation
+    from molino.jobs.run import inputs as run_inputs
+    from molino.jobs.run import text_input
+    from molino.schemas import pca as schemas
+    from molino.schemas import rejects
+    from molino.transforms.pca import cosine_errors, read_vectors, rotate
 
-    files = input_files(inputs)
+    files = run_inputs.input_files(inputs)
     columns = choose_columns(args)
     text, texts = text_format(args, {}), None
-    if is_parquet(files[0].path):
-        vectors = list_vectors(files, columns, args.numbers)
+    if read_vectors.is_parquet(files[0].path):
+        vectors = read_vectors.list_vectors(files, columns, args.numbers)
     else:
-        texts = text_input(args, inputs, text)
+        texts = text_input.text_input(args, inputs, text)
         text = texts.text
-        vectors = list_text_vectors(texts.sources, text, columns, args.command)
+        vectors = read_vectors.list_text_vectors(texts.sources, text, columns, args.command)
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
     if args.components and args.components > vectors.numbers:
@@ -177,17 +173,17 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
     own = {"float": "float32"}.get(own, own)
     vector_type = args.vector_type or (own if own in VECTOR_TYPES else "float64")
-    how = read_options(Rotation, args, vector_type=vector_type, label=args.label_column)
+    how = read_options(rotate.Rotation, args, vector_type=vector_type, label=args.label_column)
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
     options |= dataclasses.asdict(how) | ({name: getattr(text, name) for name in TEXT_OPTIONS} if texts else {})
-    datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
+    datasets = {name: getattr(schemas, name.upper()) for name in ("vectors", "components", "center", "errors")}
     return Plan(
         job="pca",
         options=options,
-        datasets=datasets,
+        datasets={**datasets, "rejects": rejects.REJECTS},
         balance=("rows_read", ("vectors", "rejects")),
         counted=("vectors", "rejects"),
-        build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
+        build=functools.partial(build, vectors=vectors, rotation=how, sample=cosine_errors.SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=[*(texts.warnings if texts else ())],
         warn=[warn_of_vectors, *(texts.warn if texts else ())],

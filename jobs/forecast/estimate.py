@@ -24,28 +24,19 @@ MILLION = 1e6
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a run is expected to meet. What does not apply to a job is 0 or empty.
+    """What a run is expected to meet. What does not apply to a job is 0 or empty."""
 
-    Attributes:
-      rows: records: rows, images or networks; None is not known.
-      exact: whether the rows were listed, and not reckoned from a sample.
-      datasets: rows of the main data sets at most: of how many are duplicates or rejects nothing is known.
-      files: input files, or members of zips.
-      read_bytes: of the input, unpacked.
-      shuffle_bytes: that are brought together.
-      overhead_bytes: those of them that are no rows: each batch is cut into as many pieces as there are shards.
-      parts: of each stage, how many parts of it can be worked on side by side.
-      amounts: what time, disk and memory grow with, by the names that the constants have.
-    """
-
-    rows: int | None = None
-    exact: bool = True
+    rows: int | None = None  # records: rows, images or networks; None is not known
+    exact: bool = True  # whether the rows were listed, and not reckoned from a sample
+    # rows of the main data sets at most: of how many are duplicates or rejects nothing is known
     datasets: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    files: int = 0
-    read_bytes: int = 0
-    shuffle_bytes: int = 0
-    overhead_bytes: int = 0
+    files: int = 0  # input files, or members of zips
+    read_bytes: int = 0  # of the input, unpacked
+    shuffle_bytes: int = 0  # that are brought together
+    overhead_bytes: int = 0  # those of them that are no rows: each batch is cut into as many pieces as there are shards
+    # of each stage, how many parts of it can be worked on side by side
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # what time, disk and memory grow with, by the names that the constants have
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 

@@ -111,7 +111,8 @@ def do_order(order: Order) -> list[str]:
     expected = order.forecast()
     if (expected.seconds or 0) > LONG:  # a person may want to stop it now
         print_warnings(warnings)
-    order.engine.check()
+    if order.engine.cluster:
+        order.engine.cluster.check()
     end_job = functools.partial(service.end_job, flags=order.engine.flags)
     with Lock(run.output, run.token, end_job=end_job) as lock:
         # once more: another run may have finished just before the lock was taken

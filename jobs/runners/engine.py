@@ -96,18 +96,20 @@ class Engine:
                 what = f"where {self.runner}'s workers cannot see it"
                 raise OptionError(f"{path} is on this machine, {what}; give a gs:// path")
 
-    def check(self) -> None:
-        """Look whether a cluster answers; raise OptionError or DataError where it does not, or cannot be asked."""
-        if self.cluster:
-            self.cluster.check()
-
     def how_far(self) -> tuple[float, str]:
         """Return the share that is done and what a person may read, of workers from which no report comes."""
         return self.cluster.how_far() if self.cluster else (0.0, f"at work on {self.runner}")
 
-    def place(self) -> dict[str, str]:
-        """Return where the job will be, as a claim tells it, as far as that is known before it is submitted."""
-        return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name} if self.cluster else {}
+    def place(self, result: Any = None) -> dict[str, str]:
+        """Return where the job is, as a claim tells it; of Dataflow that is known when it has taken the job."""
+        if self.cluster:
+            return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name}
+        if self.runner != DATAFLOW or not getattr(result, "has_job", False):
+            return {}
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        cloud = self.options.view_as(GoogleCloudOptions)
+        return {"engine": self.runner, "master": f"{cloud.project}/{cloud.region}", "job": result.job_id()}
 
 
 def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:

@@ -14,7 +14,6 @@ from molino.jobs.runners.exits import end_children, end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
-from molino.jobs.runners.service import place_of
 from molino.jobs.runners.temporary import own_temporary_files
 from molino.quiet import no_worker_prints
 from molino.transforms.errors import OptionError
@@ -57,7 +56,7 @@ def run_pipeline(
                 result = pipeline.run()
             started.append(result)
             if not engine.embedded:
-                submitted(**place_of(engine, result))
+                submitted(**engine.place(result))
             # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
             if signal.getsignal(signal.SIGINT) is not on_interrupt:
                 signal.signal(signal.SIGINT, on_interrupt)

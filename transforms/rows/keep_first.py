@@ -129,16 +129,11 @@ class KeepFirstPerKey(NamedOutputs):
 
     Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output: FirstRows.
     Memory: the kept rows of one shard per worker thread.
-
-    Attributes:
-      key: column that identifies a record, without nulls.
-      compare: columns in which a repeated record may conflict.
-      kept_counter: name under which the kept records are counted, beside `duplicates` and `conflicts`.
     """
 
-    key: str
-    compare: Sequence[str]
-    kept_counter: str = "kept"
+    key: str  # column that identifies a record, without nulls
+    compare: Sequence[str]  # columns in which a repeated record may conflict
+    kept_counter: str = "kept"  # name under which the kept records are counted, beside `duplicates` and `conflicts`
 
     def expand(self, parts: beam.PCollection) -> FirstRows:
         return parts | "Keep" >> ParDoInto(into=FirstRows, call=self._keep)
