@@ -146,8 +146,7 @@ class Lock:
             if claim.is_dead or now - since >= lease:
                 strict = not claim.is_dead
                 # where locks reach one machine alone, another may take it over at the same moment
-                why = why_locks_fail(self.output) if storage.is_local(self.output) else ""
-                if why:
+                if why := (why_locks_fail(self.output) if storage.is_local(self.output) else ""):
                     raise BusyError(self._untaken(claim, why))
                 if claim.job:
                     self.end_job(claim.engine, claim.master, claim.job)

@@ -55,8 +55,7 @@ def _byte_faults(output: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _file_faults(output: str, entry: Mapping[str, Any], schema: tuple[str, int], digests: list[str]) -> list[str]:
-    wrong = _byte_faults(output, entry)
-    if wrong:
+    if wrong := _byte_faults(output, entry):
         return wrong
     with storage.open_input(storage.join(output, entry["path"])) as data:
         try:

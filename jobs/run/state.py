@@ -31,8 +31,7 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
     stop.
     """
     present = read_output(output)
-    foreign = present.foreign(set()) if present.manifest is None else []
-    if foreign:
+    if foreign := (present.foreign(set()) if present.manifest is None else []):
         raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
     held = read_lock(output)
     claim = read_claim(held)

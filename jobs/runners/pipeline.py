@@ -99,8 +99,7 @@ def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
     try:
         yield submitted
     except BaseException as error:
-        stopped = isinstance(error, SystemExit) and not engine.embedded
-        if stopped:
+        if isinstance(error, SystemExit) and not engine.embedded:
             print("molino: stopping the job; this may take a while", file=sys.stderr)
             for result in submitted:
                 with contextlib.suppress(Exception):

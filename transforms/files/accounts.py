@@ -111,8 +111,7 @@ def _profile() -> Any:
 
 
 def connect_gs(bucket: str, _: Mapping[str, str]) -> Any:
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
-    if emulator:
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/"):
         url = emulator if "://" in emulator else f"http://{emulator}"
         # an account that needs no token: without one the client looks for the machine's, whatever else it is told
         nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")

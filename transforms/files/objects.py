@@ -335,8 +335,7 @@ def cause_of(error: Exception) -> str:
     text = str(error).partition("\n\nDebug source")[0]
     if any(place in text for place in ACCOUNTS_OF_MACHINES):
         return NO_ACCOUNT
-    answer = re.search(r"status code: (\d+[ \w]*)", text)
-    if answer:
+    if answer := re.search(r"status code: (\d+[ \w]*)", text):
         more = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>([^<]+)<", text))]
         return ": ".join([answer[1].strip(), *more])
     if isinstance(error, FileNotFoundError):

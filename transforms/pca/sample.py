@@ -47,8 +47,7 @@ def sample_vectors(path: str, *, rows: int, numbers: int, seed: int, hostile: bo
             ids = pa.array(np.arange(written, written + len(vectors)))
             writer.write_batch(pa.RecordBatch.from_arrays([ids, lists], schema=schema))
             written += len(vectors)
-        bad = [None if row is None else (row * numbers)[:numbers] for row in HOSTILE.values()] if hostile else []
-        if bad:
+        if bad := ([None if row is None else (row * numbers)[:numbers] for row in HOSTILE.values()] if hostile else []):
             ids = pa.array(range(written, written + len(bad)), pa.int64())
             writer.write_batch(pa.RecordBatch.from_arrays([ids, pa.array(bad, type_)], schema=schema))
     return {"rows": rows, "file": path, "hostile": dict.fromkeys(HOSTILE, 1) if hostile else {}}

@@ -33,8 +33,7 @@ class Moment:
 
     def at(self, exponent: int) -> "Moment":
         """Return the same moment with a larger exponent."""
-        by = exponent - self.exponent
-        if not by:
+        if not (by := exponent - self.exponent):
             return self
         return dataclasses.replace(
             self,

@@ -67,8 +67,7 @@ def join_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
 
 def difference(one: pa.Schema, other: pa.Schema) -> str:
     """Return what schemas that cannot be joined disagree about, first."""
-    names = [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]
-    if names:
+    if names := [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]:
         return repr(names[0])
     pairs = [(_loose(field), _loose(other.field(field.name))) for field in one]
     return next(f"{a.name!r} is {b.type}, not {a.type}" for a, b in pairs if not a.type.equals(b.type))
