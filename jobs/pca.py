@@ -55,41 +55,26 @@ error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number 
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=__doc__)
-    made.add_run_options(
-        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too; also "
-        "gs://, s3://",
-        shuffles=False,
-    )
+    inputs = "folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too"
+    made.add_run_options(inputs=f"{inputs}; also gs://, s3://", shuffles=False)
     made.add_text_options({}, encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    vectors.option(
-        "--column",
-        "NAME",
-        str,
-        "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
-        nargs="+",
-        required=True,
-    )
+    about = "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made"
+    vectors.option("--column", "NAME", str, about, nargs="+", required=True)
     carried = vectors.add_mutually_exclusive_group()
-    carried.add_argument(
-        "--keep", nargs="+", default=(), metavar="NAME", help="carry these columns alone (default: all but --column)"
-    )
+    about = "carry these columns alone (default: all but --column)"
+    carried.add_argument("--keep", nargs="+", default=(), metavar="NAME", help=about)
     carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
     vectors.option("--numbers", "N", positive, "of a vector (default: the commonest of a sample); others are rejects")
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
-    kept.add_argument(
-        "--max-cosine-error",
-        type=error_limit,
-        metavar="E",
-        help="write the fewest whose mean cosine error over the sampled pairs is at most E",
-    )
+    about = "write the fewest whose mean cosine error over the sampled pairs is at most E"
+    kept.add_argument("--max-cosine-error", type=error_limit, metavar="E", help=about)
     vectors.switch("--center", "subtract the mean, as is usual elsewhere; cosines are not kept")
     vectors.choice("--vector-type", VECTOR_TYPES, "of the rotated vectors (default: that of the column)", default=None)
     sample = made.add_argument_group("sample")
-    sample.option(
-        "--against", "COLUMN", str, "another column of vectors: compare cosines and neighbours with its own too"
-    )
+    about = "another column of vectors: compare cosines and neighbours with its own too"
+    sample.option("--against", "COLUMN", str, about)
     sample.option("--label-column", "NAME", str, "what the report calls a row (default: its number)")
     sample.option("--seed", "N", natural, "of the sample", 1)
     return made
@@ -165,9 +150,8 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
     if args.components and args.components > vectors.numbers:
-        raise OptionError(
-            f"--components {args.components}: the vectors of {' '.join(args.column)} have {vectors.numbers} numbers"
-        )
+        what = f"the vectors of {' '.join(args.column)} have {vectors.numbers} numbers"
+        raise OptionError(f"--components {args.components}: {what}")
     if args.against is not None:
         vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
@@ -263,17 +247,12 @@ def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> "S
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
+    how = "centred" if manifest["options"]["center"] else "not centred: cosines are kept; prcomp of R is --center"
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
         ("rejects", format_rejects(counters)),
-        (
-            "components",
-            f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}, "
-            + (
-                "centred" if manifest["options"]["center"] else "not centred: cosines are kept; prcomp of R is --center"
-            ),
-        ),
+        ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}, {how}"),
     ]
 
 

@@ -61,9 +61,8 @@ def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a manifest of this program") from None
     if strange:
-        raise OutsideError(
-            f"{path} lists a path that leads out of the output: {strange[0]!r}; do not trust this output"
-        )
+        what = f"{path} lists a path that leads out of the output: {strange[0]!r}"
+        raise OutsideError(f"{what}; do not trust this output")
     return manifest
 
 

@@ -160,9 +160,8 @@ def _do_run(run: Run, order: Order, lock: Lock) -> tuple[dict[str, Any], Sequenc
     manifest = read_manifest(run.output)
     if manifest is None or manifest["run"] != run.id:
         _refuse_loss(run, lock)
-        raise DataError(
-            f"the runner says that the job is done, but {run.output} does not hold its run; look at its log"
-        )
+        what = f"the runner says that the job is done, but {run.output} does not hold its run"
+        raise DataError(f"{what}; look at its log")
     return manifest, summary
 
 

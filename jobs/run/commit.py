@@ -25,29 +25,18 @@ from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import read_manifest
-from molino.jobs.run.output import Output, read_output
+from molino.jobs.run.output import DRAFTS, Output, read_output
 from molino.jobs.run.runs import UNITS, Run
 from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.manifest import (
-    FORMAT,
-    LOCK,
-    MANIFEST,
-    SHARD,
-    STAGING,
-    SUCCESS,
-    data_files,
-    digest_of,
-    garbage_of,
-)
+from molino.transforms.manifest import FORMAT, MANIFEST, SHARD, STAGING, SUCCESS, data_files, digest_of, garbage_of
 from molino.transforms.parquet.shards import StagedFile, find_views
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
 # besides Python, what can change an output's bytes
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
-DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 Crash = Callable[[str], None]
 
 
@@ -228,9 +217,8 @@ def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[Staged
     for dataset in run.counted:
         rows, counted = sum(file.rows for file in files if file.dataset == dataset), counters.get(dataset, 0)
         if rows != counted:
-            raise DataError(
-                f"{dataset} has {rows:,} rows where {counted:,} were counted; nothing was published; report this"
-            )
+            what = f"{dataset} has {rows:,} rows where {counted:,} were counted"
+            raise DataError(f"{what}; nothing was published; report this")
 
 
 def _places_of_rejects(files: Sequence[StagedFile]) -> Iterator[str]:
@@ -250,10 +238,8 @@ def _check_staged(file: StagedFile, final: str) -> None:
         size = data.size()
         rows = pq.ParquetFile(data).metadata.num_rows if file.dataset else 0
     if (size, rows) != (file.bytes, file.rows):
-        raise DataError(
-            f"{path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written; "
-            "nothing was published; check the disk, then run again"
-        )
+        what = f"{path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written"
+        raise DataError(f"{what}; nothing was published; check the disk, then run again")
 
 
 def _final_names(run: Run, files: Sequence[StagedFile]) -> dict[str, str]:
@@ -344,11 +330,8 @@ def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
     # of this process, or of the largest that it started and that has ended, such as tensorflow-transform's
     peak = max(map(machine.peak_bytes, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
-    return {
-        "shuffle_bytes": sum(buckets) if buckets else None,
-        "written_bytes": sum(file.bytes for file in files),
-        "peak_bytes": peak,
-    }
+    written = sum(file.bytes for file in files)
+    return {"shuffle_bytes": sum(buckets) if buckets else None, "written_bytes": written, "peak_bytes": peak}
 
 
 def crash_point(step: str) -> None:

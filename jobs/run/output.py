@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 BLOCKS_PER_SHARD = 8
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
 SHOWN, SHORT = 3, 24  # differences of a kind that are told, and characters of a value that is shown
@@ -65,10 +66,8 @@ class Output:
             raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
         if manifest is None:
             if foreign := self.foreign(set()):
-                raise OutputExistsError(
-                    f"{self.path} is not empty and was not written by this program (it holds {foreign[0]}); "
-                    "choose another --output"
-                )
+                what = f"is not empty and was not written by this program (it holds {foreign[0]})"
+                raise OutputExistsError(f"{self.path} {what}; choose another --output")
             return False
         if manifest["job"] != run.job:
             raise OutputExistsError(f"{self.path} holds a run of the job {manifest['job']}; choose another --output")
@@ -76,14 +75,11 @@ class Output:
         if manifest["run"] == run.id and whole:
             return True
         if manifest["run"] != run.id and not overwrite:
-            raise OutputExistsError(
-                f"{self.path} holds a finished run with other {_difference(run, manifest)}; "
-                "add --overwrite to replace it, or choose another --output"
-            )
+            what = f"{self.path} holds a finished run with other {_difference(run, manifest)}"
+            raise OutputExistsError(f"{what}; add --overwrite to replace it, or choose another --output")
         if foreign := self.foreign(listed_paths(manifest) | set(manifest["replaced_views"])):
-            raise OutputExistsError(
-                f"{self.path} holds a file that no run lists ({foreign[0]}); move it away, then run again"
-            )
+            what = f"{self.path} holds a file that no run lists ({foreign[0]})"
+            raise OutputExistsError(f"{what}; move it away, then run again")
         return False
 
     @property

@@ -24,11 +24,8 @@ from molino.transforms.parquet.units import kept_paths
 from molino.transforms.warnings import DataWarning
 
 UNITS = "units-"  # how the staging folder of work units begins
-UNKNOWN = DataWarning(
-    "code.unknown",
-    "the source of this job was not found, so no earlier run is taken for this one",
-    remedy="name it: Plan(code=[...])",
-)
+_UNFOUND = "the source of this job was not found, so no earlier run is taken for this one"
+UNKNOWN = DataWarning("code.unknown", _UNFOUND, remedy="name it: Plan(code=[...])")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,10 +99,8 @@ def make_run(
     # of columns among the options a manifest has the types
     own = json.loads(json.dumps(plan.options, default=lambda columns: {one.name: str(one.type) for one in columns}))
     options = {**own, "max_reject_ratio": max_reject_ratio}
-    id_, work = (
-        hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
-        for those in (options, own)
-    )
+    told = (json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True) for those in (options, own))
+    id_, work = (hashlib.sha256(each.encode()).hexdigest() for each in told)
     fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(
         job=plan.job,

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import re
@@ -62,9 +63,8 @@ class Engine:
             flags = _locate_prism(flags)
             check_loopback()
         if self.runner == DATAFLOW and not names & PACKAGE_FLAGS:
-            raise OptionError(
-                "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
-            )
+            remedy = "add --setup_file ./setup.py, or --sdk_container_image with it inside"
+            raise OptionError(f"workers would lack this program: {remedy}")
         _send_no_paths()
         # the state of __main__, which Beam would send where there is no --setup_file, holds nothing that workers need
         session = [] if names & {"--save_main_session", "--no_save_main_session"} else ["--no_save_main_session"]
@@ -160,10 +160,8 @@ def _check_environment(kind: str | None, config: str | None) -> None:
         try:
             json.loads(config)["command"]
         except (ValueError, KeyError, TypeError):
-            raise OptionError(
-                f"--environment_config {config}: for PROCESS it is JSON with the worker's program, "
-                '{"command": "/opt/apache/beam/boot"}'
-            ) from None
+            right = 'JSON with the worker\'s program, {"command": "/opt/apache/beam/boot"}'
+            raise OptionError(f"--environment_config {config}: for PROCESS it is {right}") from None
 
 
 def _cores_of(machines: Any) -> int:
@@ -188,8 +186,7 @@ def _send_no_paths() -> None:
 def _locate_prism(flags: Sequence[str]) -> list[str]:
     """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
     words = [word for flag in flags for word in flag.split("=", 1)]
-    place = words.index("--prism_location") + 1 if "--prism_location" in words else -1
-    given = words[place] if 0 <= place < len(words) else "prism"
+    given = next((place for flag, place in itertools.pairwise(words) if flag == "--prism_location"), "prism")
     found = shutil.which(given)
     if "://" in given:
         return list(flags)

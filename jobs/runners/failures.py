@@ -46,10 +46,8 @@ def explain_failure(error: BaseException) -> str:
     if kinds & GOOGLE_ERRORS:
         return f"Dataflow did not take the job: {' '.join(str(error).split())[:500]}"
     if "Channel closed prematurely" in text or "Worker subprocess exited" in text:
-        return (
-            "a worker process ended suddenly: it was killed, or memory was short; nothing was published; run again, "
-            "with fewer --workers if memory was short"
-        )
+        what = "a worker process ended suddenly: it was killed, or memory was short"
+        return f"{what}; nothing was published; run again, with fewer --workers if memory was short"
     return ""
 
 
@@ -77,16 +75,12 @@ def _explain_missing(line: str, where: str) -> str:
     top = module.split(".")[0]
     here = where == "here"
     if module == "molino" and not name:
-        return (
-            "the workers lack this program, they have no module molino: build it into their image, "
-            "or add --setup_file ./setup.py"
-        )
+        what = "the workers lack this program, they have no module molino"
+        return f"{what}: build it into their image, or add --setup_file ./setup.py"
     if top == "molino" and not here:
         what = f"{name[1]} in {module}" if name else module
-        return (
-            f"the workers have other code of molino than this command, they lack {what}: rebuild their image from the "
-            "code of this command, or reinstall it on them"
-        )
+        told = f"the workers have other code of molino than this command, they lack {what}"
+        return f"{told}: rebuild their image from the code of this command, or reinstall it on them"
     if jobs := jobs_by_extra(top):  # of several locks that bring it, each says for which jobs
         each = [
             f"{extra}.txt" + (f" for {' and '.join(names)}" if len(jobs) > 1 else "") for extra, names in jobs.items()

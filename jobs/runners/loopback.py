@@ -19,7 +19,5 @@ def check_loopback() -> None:
                 return
         except OSError as error:
             told = told or error.strerror or str(error)
-    raise DataError(
-        f"workers call their runner over the loopback interface, which is down here ({told}): ip link set lo up, "
-        "or use one thread, which needs no network: --workers 1"
-    )
+    remedy = "ip link set lo up, or use one thread, which needs no network: --workers 1"
+    raise DataError(f"workers call their runner over the loopback interface, which is down here ({told}): {remedy}")

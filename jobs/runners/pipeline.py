@@ -151,9 +151,8 @@ def _environment(worker_mode: str, workers: int) -> Any:
         return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
     if workers == 1:
         return None
-    return environments.EmbeddedPythonGrpcEnvironment(
-        data_buffer_time_limit_ms=NEVER_MS, capabilities=environments.python_sdk_capabilities()
-    )
+    can = environments.python_sdk_capabilities()
+    return environments.EmbeddedPythonGrpcEnvironment(data_buffer_time_limit_ms=NEVER_MS, capabilities=can)
 
 
 def _watch_workers() -> None:

@@ -77,9 +77,8 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"cannot write temporary files: {error.strerror}; name a folder for them in TMPDIR, or make room"
-        ) from None
+        remedy = "name a folder for them in TMPDIR, or make room"
+        raise DataError(f"cannot write temporary files: {error.strerror}; {remedy}") from None
 
 
 def remove_temporary_files() -> None:

@@ -80,11 +80,8 @@ def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
         with open(verify, "rb") as file:
             patience["root_certificate"] = file.read()
     if "s3_access_key_id" in options:
-        keys = {
-            "access_key_id": options["s3_access_key_id"],
-            "secret_access_key": options.get("s3_secret_access_key", ""),
-        }
-        keys["token"] = options.get("s3_session_token") or None  # type: ignore[assignment]
+        keys: Any = {"access_key_id": options["s3_access_key_id"], "token": options.get("s3_session_token")}
+        keys["secret_access_key"] = options.get("s3_secret_access_key", "")
         config["credential_provider"] = lambda: {**keys, "expires_at": None}
     elif not known.get("AWS_ACCESS_KEY_ID") and (provider := _profile()):
         config["credential_provider"] = provider
@@ -140,8 +137,7 @@ def _federated(account: str, kind: str) -> dict[str, Any]:
         import google.auth
         from obstore.auth.google import GoogleCredentialProvider
     except ImportError:
-        raise DataError(
-            f"{account} has an account of the kind {kind}, which needs: pip install -r requirements/dataflow.txt"
-        ) from None
+        what = f"{account} has an account of the kind {kind}"
+        raise DataError(f"{what}, which needs: pip install -r requirements/dataflow.txt") from None
     scopes = ["https://www.googleapis.com/auth/devstorage.read_write"]
     return {"credential_provider": GoogleCredentialProvider(google.auth.default(scopes=scopes)[0])}

@@ -182,9 +182,8 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     table = pa.Table.from_batches([batch]).select(schema.names)
     for field, column in zip(schema, table.columns, strict=True):
         if column.null_count and not field.nullable:
-            raise ValueError(
-                f"column {field.name} of {name_of(schema)[0]} has {column.null_count} nulls; it may have none"
-            )
+            what = f"column {field.name} of {name_of(schema)[0]}"
+            raise ValueError(f"{what} has {column.null_count} nulls; it may have none")
     return concat(table.cast(schema).combine_chunks().to_batches(), schema)
 
 

@@ -145,9 +145,8 @@ class Vectors:
             raise DataError(f"the column {column!r} of {path} holds no vector with a number; check --input")
         common = max(lengths, key=lambda size: (lengths[size], size))
         if numbers and numbers not in lengths:
-            raise DataError(
-                f"--numbers {numbers}: no sampled vector in {column!r} of {path} has so many; most have {common}"
-            )
+            what = f"no sampled vector in {column!r} of {path} has so many"
+            raise DataError(f"--numbers {numbers}: {what}; most have {common}")
         return numbers or common
 
     def spans(self, *, sample: int, seed: int) -> list[VectorSpan]:
@@ -441,9 +440,8 @@ def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -
         if name == column:
             one = pa.field(name, array.type)
         elif pa.types.is_fixed_size_list(one.type) and array.null_count:
-            raise DataError(
-                f"{path}: the column {name!r} has null lists, which no reader of Arrow gives back; fill them"
-            )
+            what = f"the column {name!r} has null lists, which no reader of Arrow gives back"
+            raise DataError(f"{path}: {what}; fill them")
         arrays.append(array if array.type == one.type else array.cast(one.type))
         fields.append(one)
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))

@@ -84,10 +84,8 @@ def _variance(components: Components, kept: int) -> Section:
     numbers = list(range(1, len(proportions) + 1))
     total = np.cumsum(proportions)
     most = " about the mean" if components.mean is not None else ", about 0"
-    text = (
-        f"The variance of the scores{most}, by component. The standard deviations are over the rows less one, as R has "
-        "them."
-    )
+    text = f"The variance of the scores{most}, by component. "
+    text += "The standard deviations are over the rows less one, as R has them."
     plots = [
         line_plot(
             [Series(label="variance", x=numbers, y=proportions.tolist())],
@@ -154,13 +152,8 @@ def _cosines(
     )
     pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
     before, after = cosines(sample.before, pairs), cosines(stored, pairs)
-    scatter = _scatter(
-        before,
-        after,
-        x_label="Cosine before",
-        y_label=f"Cosine after, {kept} components",
-        caption="Pairs of the sample.",
-    )
+    y_label = f"Cosine after, {kept} components"
+    scatter = _scatter(before, after, x_label="Cosine before", y_label=y_label)
     curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
     curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
     series = [
@@ -181,7 +174,8 @@ def _cosines(
     return Section("Cosines", text, [scatter, lines, _table_of_errors(rows, "Cosine errors", of_components=True)])
 
 
-def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str, caption: str) -> Plot:
+def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str) -> Plot:
+    caption = "Pairs of the sample."
     if not len(before):
         return Plot("", caption, "No picture: there are no pairs.")
     ends = np.linspace(min(before.min(), after.min()), max(before.max(), after.max()), 200).tolist()
@@ -269,13 +263,8 @@ def _against(
         return []
     usable = np.isfinite(sample.against).all(axis=1) & sample.against.any(axis=1)
     pairs = draw_pairs(int(usable.sum()), sample.before.shape[1], seed)[:SHOWN_PAIRS]
-    plot = _scatter(
-        cosines(sample.against[usable], pairs),
-        cosines(stored[usable], pairs),
-        x_label=f"Cosine of {name}",
-        y_label="Cosine of the rotated vectors",
-        caption="Pairs of the sample.",
-    )
+    theirs, ours = cosines(sample.against[usable], pairs), cosines(stored[usable], pairs)
+    plot = _scatter(theirs, ours, x_label=f"Cosine of {name}", y_label="Cosine of the rotated vectors")
     text = (
         f"How the cosines and the neighbours of the rotated vectors agree with those of {name}, and how those of the "
         f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."
