@@ -3,13 +3,15 @@
 import argparse
 import dataclasses
 import functools
+import gc
 import importlib
 import pkgutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from molino import code
-from molino.jobs.options import Parser
+from molino import code, environment
+from molino.jobs.options import DONE, EXISTS, Parser
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
     from molino.transforms.warnings import DataWarning
 
+GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 Lines = list[tuple[str, str]]  # what a person reads: names and texts
 Warn = Callable[[Mapping[str, int]], Sequence["DataWarning"]]
 
@@ -87,49 +90,34 @@ class TextOptions:
     """What a job of texts does with its rows, all of which is part of a run's identity.
 
     What a job has besides these is called as its options are.
-
-    Attributes:
-      text: format of the input.
-      shards, blocks: files, and blocks, of the data set that has a row for each that is read.
     """
 
-    text: "TextFormat"
+    text: "TextFormat"  # format of the input
+    # shards, blocks: files, and blocks, of the data set that has a row for each that is read
     shards: int
     blocks: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleInput:
-    """Made-up input of a job, which `molino sample JOB` writes.
+    """Made-up input of a job, which `molino sample JOB` writes."""
 
-    Attributes:
-      about: what it is, in one line for `--help`.
-      examples: command lines for `molino sample --help`.
-      add_options: adds `--output`, and all that the sample depends on.
-      write: writes it and returns a line for the user; raises OptionError or DataError where it cannot.
-      is_folder: `--output` is a folder, not a file.
-      paths: from the options to the files that would be written; by default `--output` alone.
-    """
-
-    about: str
-    examples: Sequence[str] = ()
-    add_options: Callable[[Parser], None]
+    about: str  # what it is, in one line for `--help`
+    examples: Sequence[str] = ()  # command lines for `molino sample --help`
+    add_options: Callable[[Parser], None]  # adds `--output`, and all that the sample depends on
+    # writes it and returns a line for the user; raises OptionError or DataError where it cannot
     write: Callable[[argparse.Namespace], str]
-    is_folder: bool = False
+    is_folder: bool = False  # `--output` is a folder, not a file
+    # from the options to the files that would be written; by default `--output` alone
     paths: Callable[[argparse.Namespace], Sequence[str]] = lambda args: [args.output]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Example:
-    """A small run of a job, on every runner and store, in a folder of its own.
+    """A small run of a job, on every runner and store, in a folder of its own."""
 
-    Attributes:
-      inputs: the commands that make its input, without `molino`.
-      options: of the job, without `--output`; `{tree}` stands for the repository.
-    """
-
-    inputs: Sequence[str] = ()
-    options: str
+    inputs: Sequence[str] = ()  # the commands that make its input, without `molino`
+    options: str  # of the job, without `--output`; `{tree}` stands for the repository
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,10 +156,35 @@ class Job:
         return [f"molino {each}" for each in words]
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Run the command and return its exit code."""
-        from molino.jobs.run.command import run_command
+        """Parse a command line, run the job, print the summary, and return the exit code.
 
-        return run_command(self, arguments)
+        What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
+        """
+        from molino import quiet
+        from molino.jobs.runners import exits
+
+        started = time.time()
+        # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
+        gc.set_threshold(GARBAGE_OBJECTS)
+        environment.prepare()
+        quiet.silence_beam()
+        parser = self.parser()
+        parser.examples = self.examples(parser)
+        args, beam_flags = parser.parse_strictly(arguments)
+
+        def work() -> list[str]:
+            from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
+
+            return do_order(take_order(self, args, beam_flags, started=started))
+
+        with exits.signals_as_exits() as received:
+            code, lines = exits.attempt(parser, work, received)
+            if code not in (DONE, EXISTS):
+                exits.leave(code)
+        for line in lines or ():
+            print(line)
+        gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
+        return code
 
 
 @functools.cache

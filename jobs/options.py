@@ -93,11 +93,8 @@ class Options(argparse._ActionsContainer):
 
     def add_not_finite(self, what: str) -> None:
         """Add what becomes of numbers of a model that are not finite."""
-        self.choice(
-            "--not-finite",
-            ("reject", "zero", "keep"),
-            f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so",
-        )
+        about = f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so"
+        self.choice("--not-finite", ("reject", "zero", "keep"), about)
 
 
 class Group(Options, argparse._ArgumentGroup):
@@ -149,9 +146,8 @@ class Parser(Options, argparse.ArgumentParser):
     ) -> None:
         """Add what every job takes: where from, where to, and how to run.
 
-        Args:
-          inputs: what `--input` takes; "" for a job that reads nothing.
-          shuffles: whether the job brings rows together, so that there is a shuffle, and shards to choose.
+        `inputs` is what `--input` takes, "" for a job that reads nothing; `shuffles`: it brings rows together, in
+        shards.
         """
         where = self.add_argument_group("where")
         if inputs:
@@ -160,23 +156,13 @@ class Parser(Options, argparse.ArgumentParser):
         else:
             self.set_defaults(input=(), follow_links=False, max_reject_ratio=0.0)
         run = self.add_argument_group("how to run (never changes the rows)")
-        run.option(
-            "--runner",
-            "NAME",
-            str,
-            "embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ...",
-            default=EMBEDDED,
-        )
-        about = "of the embedded runner (default: one a usable core)"
-        run.option("--workers", "N", whole(1, 256), about)
+        about = "embedded (default: this machine, all cores), PrismRunner, FlinkRunner, DataflowRunner ..."
+        run.option("--runner", "NAME", str, about, EMBEDDED)
+        run.option("--workers", "N", whole(1, 256), "of the embedded runner (default: one a usable core)")
         run.choice("--worker-mode", ("threads", "processes"), "of the embedded runner")
         if shuffles:
-            run.choice(
-                "--shuffle",
-                ("auto", "files", "runner"),
-                "carry rows in bucket files of the staging folder, or in the runner's shuffle "
-                "(auto: files when embedded)",
-            )
+            about = "carry rows in bucket files of the staging folder, or in the runner's shuffle"
+            run.choice("--shuffle", ("auto", "files", "runner"), f"{about} (auto: files when embedded)")
             run.option("--span-bytes", "N", positive, "a piece of reading (default 16 MiB)", default=16 << 20)
             run.option("--shards", "N", positive, "files of the largest data set (default: by input size)")
         else:
@@ -185,21 +171,17 @@ class Parser(Options, argparse.ArgumentParser):
         if not inputs:
             return
         safety = self.add_argument_group("safety")
-        safety.option(
-            "--max-reject-ratio", "R", ratio, "publish nothing when a larger share of the records is rejected", 0.01
-        )
+        about = "publish nothing when a larger share of the records is rejected"
+        safety.option("--max-reject-ratio", "R", ratio, about, 0.01)
         safety.switch("--allow-empty", "accept inputs that hold no records at all")
 
     def add_text_options(
         self, columns: Mapping[str, str], *, encoding: str, quote: str, optional: Sequence[str] = (), keep: bool = False
     ) -> None:
-        """Add how the input is written and what its columns are called.
+        """Add how the input is written and what its columns are called, names in the job mapped to names in the header.
 
-        Args:
-          columns: names in the job, mapped to names in the header.
-          delimiter, encoding, quote: the defaults.
-          optional: columns that the input may lack, unless the user names them.
-          keep: with columns that are carried.
+        `encoding` and `quote` are defaults; `optional` columns may be lacking, unless the user names them; with `keep`
+        others are carried.
         """
         text = self.add_argument_group("the input's format")
         text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
@@ -209,23 +191,13 @@ class Parser(Options, argparse.ArgumentParser):
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
         text.option("--skip-lines", "N", natural, "lines before the header, of each text", 0)
         text.switch("--trim", "take white space off both ends of values")
-        text.choice(
-            "--normalize",
-            ("off", "nfc", "upper"),
-            "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too "
-            "(default off)",
-        )
+        about = "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too"
+        text.choice("--normalize", ("off", "nfc", "upper"), f"{about} (default off)")
         text.option("--members", "GLOB", str, "of zip files, to read no others (default: all)", default=[], nargs="+")
         for name, column in columns.items():
-            shown = f"{column}, where there is one" if name in optional else column
-            text.option(
-                f"--{name.replace('_', '-')}-column",
-                "NAME",
-                str,
-                f"column of the header, or further names of it (default {shown}"
-                f"{'; empty for none' if name in optional else ''})",
-                nargs="+",
-            )
+            shown = f"{column}, where there is one; empty for none" if name in optional else column
+            about = f"column of the header, or further names of it (default {shown})"
+            text.option(f"--{name.replace('_', '-')}-column", "NAME", str, about, nargs="+")
         if keep:
             text.add_keep("columns of the input that the output has too, as they are, ids first")
 
@@ -285,22 +257,17 @@ class Parser(Options, argparse.ArgumentParser):
         """Return the job's options and the flags that are Beam's; exit with 2 where a flag is neither's."""
         options, rest = self.parse_known_args(arguments)
         if rest:
-            self._check_beam(rest)
+            if not rest[0].startswith("-"):
+                self.error(f"unexpected argument {rest[0]!r}")
+            beam = beam_parser(self.error)
+            _, unknown = beam.parse_known_args(rest)
+            for name in (word.split("=")[0] for word in rest):
+                if name in ("--direct_num_workers", "--direct_running_mode"):
+                    self.error(f"{name} is set by --workers and --worker-mode")
+            if unknown:
+                self._refuse(unknown, [*self.flags(), *(flag for one in beam._actions for flag in one.option_strings)])
         options.command = CommandLine(self.prog, tuple(self.words))
         return options, rest
-
-    def _check_beam(self, rest: list[str]) -> None:
-        stray = [word for word in rest if not word.startswith("-")]
-        if not rest[0].startswith("-"):
-            self.error(f"unexpected argument {stray[0]!r}")
-        beam = beam_parser(self.error)
-        _, unknown = beam.parse_known_args(rest)
-        known = [*self.flags(), *(flag for action in beam._actions for flag in action.option_strings)]
-        for word in rest:
-            if word.split("=")[0] in ("--direct_num_workers", "--direct_running_mode"):
-                self.error(f"{word.split('=')[0]} is set by --workers and --worker-mode")
-        if unknown:
-            self._refuse(unknown, known)
 
     def _refuse(self, unknown: list[str], known: list[str]) -> NoReturn:
         """Exit with 2, and name the known option that is nearest to the first unknown one."""
@@ -311,10 +278,7 @@ class Parser(Options, argparse.ArgumentParser):
 
 
 def is_embedded(runner: str) -> bool:
-    """Return whether a runner's name means the one inside this process.
-
-    DirectRunner is a name for three engines that Beam chooses among without saying; here it is always this one.
-    """
+    """Return whether a runner's name means the one inside this process; DirectRunner is Beam's for any of three."""
     return runner.lower() in (EMBEDDED, "directrunner", "fnapirunner")
 
 
@@ -508,12 +472,7 @@ def add_output_options(where: Options, run: Options) -> None:
     """Add what every command takes that writes a run: where to, and what a person reads of it."""
     where.option("--output", "DIR", place, "folder of the run; made when it is not there", required=True)
     where.switch("--overwrite", "replace a finished run; it stays readable until then")
-    where.option(
-        "--keep-previous",
-        "N",
-        natural,
-        "data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)",
-        1,
-    )
+    about = "data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)"
+    where.option("--keep-previous", "N", natural, about, 1)
     run.switch("--quiet", "no progress; the summary and errors stay")
     run.switch("--strict", "end with exit code 1 and publish nothing on any warning")

@@ -55,41 +55,26 @@ error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number 
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(prog="molino pca", description=__doc__)
-    made.add_run_options(
-        inputs="folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too; also "
-        "gs://, s3://",
-        shuffles=False,
-    )
+    inputs = "folder of a finished run, or files, folders or globs: Parquet or delimited text, packed too"
+    made.add_run_options(inputs=f"{inputs}; also gs://, s3://", shuffles=False)
     made.add_text_options({}, encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    vectors.option(
-        "--column",
-        "NAME",
-        str,
-        "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made",
-        nargs="+",
-        required=True,
-    )
+    about = "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made"
+    vectors.option("--column", "NAME", str, about, nargs="+", required=True)
     carried = vectors.add_mutually_exclusive_group()
-    carried.add_argument(
-        "--keep", nargs="+", default=(), metavar="NAME", help="carry these columns alone (default: all but --column)"
-    )
+    about = "carry these columns alone (default: all but --column)"
+    carried.add_argument("--keep", nargs="+", default=(), metavar="NAME", help=about)
     carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
     vectors.option("--numbers", "N", positive, "of a vector (default: the commonest of a sample); others are rejects")
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
-    kept.add_argument(
-        "--max-cosine-error",
-        type=error_limit,
-        metavar="E",
-        help="write the fewest whose mean cosine error over the sampled pairs is at most E",
-    )
+    about = "write the fewest whose mean cosine error over the sampled pairs is at most E"
+    kept.add_argument("--max-cosine-error", type=error_limit, metavar="E", help=about)
     vectors.switch("--center", "subtract the mean, as is usual elsewhere; cosines are not kept")
     vectors.choice("--vector-type", VECTOR_TYPES, "of the rotated vectors (default: that of the column)", default=None)
     sample = made.add_argument_group("sample")
-    sample.option(
-        "--against", "COLUMN", str, "another column of vectors: compare cosines and neighbours with its own too"
-    )
+    about = "another column of vectors: compare cosines and neighbours with its own too"
+    sample.option("--against", "COLUMN", str, about)
     sample.option("--label-column", "NAME", str, "what the report calls a row (default: its number)")
     sample.option("--seed", "N", natural, "of the sample", 1)
     return made
@@ -111,16 +96,10 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
 
 
 def list_run(folder: str, column: str) -> "Listing":
-    """Return the files of the data set of a finished run that holds a column.
-
-    Raises:
-      DataError: the run is not finished, or no data set holds the column, or more than one does.
-    """
+    """Return the files of the one data set of a finished run that holds a column; DataError where there is none."""
     from molino.jobs.run.manifest import read_finished
-    from molino.transforms.files import storage
-    from molino.transforms.files.list_files import Listing
-    from molino.transforms.pca.numbers import is_vectors
-    from molino.transforms.pca.read_vectors import read_schema
+    from molino.transforms.files import list_files, storage
+    from molino.transforms.pca import numbers, read_vectors
 
     root = storage.folder(folder)
     manifest = read_finished(root)
@@ -137,8 +116,8 @@ def list_run(folder: str, column: str) -> "Listing":
     holding, vectors = [], []
     for name, dataset in manifest["datasets"].items():
         for file in dataset["files"][:1]:
-            schema = read_schema(listed(file).path)
-            vectors += [one.name for one in schema if is_vectors(one.type)]
+            schema = read_vectors.read_schema(listed(file).path)
+            vectors += [one.name for one in schema if numbers.is_vectors(one.type)]
             if column in schema.names:
                 holding.append(name)
     if len(holding) != 1:
@@ -148,50 +127,47 @@ def list_run(folder: str, column: str) -> "Listing":
             what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
         raise DataError(what)
     files = [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
-    return Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
+    return list_files.Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the footers of the files, count the records of texts, and return what the run will do."""
-    from molino.jobs.run.inputs import input_files
-    from molino.jobs.run.text_input import text_input
-    from molino.schemas.pca import CENTER, COMPONENTS, ERRORS, VECTORS
-    from molino.schemas.rejects import REJECTS
-    from molino.transforms.pca.cosine_errors import SAMPLE_ROWS
-    from molino.transforms.pca.read_vectors import is_parquet, list_text_vectors, list_vectors
-    from molino.transforms.pca.rotate import Rotation
+    from molino.jobs.run import inputs as run_inputs
+    from molino.jobs.run import text_input
+    from molino.schemas import pca as schemas
+    from molino.schemas import rejects
+    from molino.transforms.pca import cosine_errors, read_vectors, rotate
 
-    files = input_files(inputs)
+    files = run_inputs.input_files(inputs)
     columns = choose_columns(args)
     text, texts = text_format(args, {}), None
-    if is_parquet(files[0].path):
-        vectors = list_vectors(files, columns, args.numbers)
+    if read_vectors.is_parquet(files[0].path):
+        vectors = read_vectors.list_vectors(files, columns, args.numbers)
     else:
-        texts = text_input(args, inputs, text)
+        texts = text_input.text_input(args, inputs, text)
         text = texts.text
-        vectors = list_text_vectors(texts.sources, text, columns, args.command)
+        vectors = read_vectors.list_text_vectors(texts.sources, text, columns, args.command)
     if not vectors.rows and not args.allow_empty:
         raise DataError(f"no input holds any rows ({files[0].path}); check --input, or add --allow-empty")
     if args.components and args.components > vectors.numbers:
-        raise OptionError(
-            f"--components {args.components}: the vectors of {' '.join(args.column)} have {vectors.numbers} numbers"
-        )
+        what = f"the vectors of {' '.join(args.column)} have {vectors.numbers} numbers"
+        raise OptionError(f"--components {args.components}: {what}")
     if args.against is not None:
         vectors.numbers_of(args.against)
     own = str(vectors.type).replace("halffloat", "float16").replace("double", "float64")
     own = {"float": "float32"}.get(own, own)
     vector_type = args.vector_type or (own if own in VECTOR_TYPES else "float64")
-    how = read_options(Rotation, args, vector_type=vector_type, label=args.label_column)
+    how = read_options(rotate.Rotation, args, vector_type=vector_type, label=args.label_column)
     options = {**{name: list(getattr(args, name)) for name in ("column", "keep", "drop")}, "numbers": vectors.numbers}
     options |= dataclasses.asdict(how) | ({name: getattr(text, name) for name in TEXT_OPTIONS} if texts else {})
-    datasets = {"vectors": VECTORS, "components": COMPONENTS, "center": CENTER, "errors": ERRORS, "rejects": REJECTS}
+    datasets = {name: getattr(schemas, name.upper()) for name in ("vectors", "components", "center", "errors")}
     return Plan(
         job="pca",
         options=options,
-        datasets=datasets,
+        datasets={**datasets, "rejects": rejects.REJECTS},
         balance=("rows_read", ("vectors", "rejects")),
         counted=("vectors", "rejects"),
-        build=functools.partial(build, vectors=vectors, rotation=how, sample=SAMPLE_ROWS),
+        build=functools.partial(build, vectors=vectors, rotation=how, sample=cosine_errors.SAMPLE_ROWS),
         total_bytes=vectors.bytes,
         warnings=[*(texts.warnings if texts else ())],
         warn=[warn_of_vectors, *(texts.warn if texts else ())],
@@ -202,11 +178,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
 
 
 def choose_columns(args: argparse.Namespace) -> "VectorColumns":
-    """Return what the options say of columns.
-
-    Raises:
-      OptionError: a column is named twice, or dropped and used.
-    """
+    """Return what the options say of columns; OptionError where one is named twice, or dropped and used."""
     from molino.transforms.pca.read_vectors import VectorColumns
 
     for name in args.column:
@@ -275,17 +247,12 @@ def pca_size(vectors: "Vectors", *, rotation: "Rotation", file_bytes: int) -> "S
 def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the lines of the summary: what was read, and what became of it."""
     counters = manifest["counters"]
+    how = "centred" if manifest["options"]["center"] else "not centred: cosines are kept; prcomp of R is --center"
     return [
         ("rows read", f"{counters.get('rows_read', 0):,}"),
         ("vectors", f"{counters.get('vectors', 0):,}"),
         ("rejects", format_rejects(counters)),
-        (
-            "components",
-            f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}, "
-            + (
-                "centred" if manifest["options"]["center"] else "not centred: cosines are kept; prcomp of R is --center"
-            ),
-        ),
+        ("components", f"{counters.get('components', 0):,} of {counters.get('numbers', 0):,}, {how}"),
     ]
 
 

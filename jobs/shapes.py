@@ -39,23 +39,14 @@ def parser() -> Parser:
     made = Parser(prog="molino shapes", description=__doc__)
     made.add_run_options(inputs="", shuffles=False)
     points = made.add_argument_group("points")
-    points.choice(
-        "--points",
-        ("generated", "study"),
-        "generated (default): by a seed; study: the published study's own, bit for bit",
-    )
+    about = "generated (default): by a seed; study: the published study's own, bit for bit"
+    points.choice("--points", ("generated", "study"), about)
     points.option("--rows", "N", positive, "training points; a twentieth each for validation and test besides", 200_000)
     points.option("--seed", "N", natural, "of generated points", 1)
     networks = made.add_argument_group("networks")
     networks.option("--sweep", "NAME", str, "default, study, or a YAML file (default: default)", "default")
-    networks.option(
-        "--problem",
-        "NAME[=R]",
-        named_problem,
-        "of the sweep's problems only these; R is another radius or frequency",
-        default=[],
-        nargs="+",
-    )
+    about = "of the sweep's problems only these; R is another radius or frequency"
+    networks.option("--problem", "NAME[=R]", named_problem, about, default=[], nargs="+")
     out = made.add_argument_group("what to write")
     out.switch("--no-plots", "no pictures, neither in plots/ nor in the report")
     out.switch("--timings", "fill the column of seconds; it differs from run to run")
@@ -87,9 +78,8 @@ def plan(args: argparse.Namespace, _: Sequence) -> Plan:
     networks, again = expand_sweep(blocks, args.sweep)
     largest = max(network.batch for network in networks)
     if largest >= points.rows:
-        raise OptionError(
-            f"a batch of {largest:,} in the sweep {args.sweep} needs more training points than --rows {points.rows:,}"
-        )
+        what = f"a batch of {largest:,} in the sweep {args.sweep}"
+        raise OptionError(f"{what} needs more training points than --rows {points.rows:,}")
     repeated = f"networks of the sweep that are there before, trained once: {again:,}"
     switches = {"plots": not args.no_plots, "timings": args.timings}
     problems = list(dict.fromkeys(network.problem for network in networks))

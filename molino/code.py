@@ -29,10 +29,9 @@ def pipelines() -> list[str]:
 
 
 def job_files(job: str | None) -> Files:
-    """Return what a job's output depends on: the rooms that all jobs share, its pipeline, its domain and its schemas.
+    """Return what the output of a job, or of "train", depends on: shared rooms, its own pipeline, domain and schemas.
 
-    Args:
-      job: its name, "train" for trainings; None for one outside this package, which may use every domain.
+    One outside this package, None, may use every domain.
     """
     others = APART | ({*pipelines()} - {job} if job else set()) | (set() if job == "train" else TRAINING)
     return {
@@ -111,11 +110,7 @@ def module_digests(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def digest_here(name: str, default: str) -> str:
-    """Return the digest of a module as this process would import it, by its name of `module_digests`.
-
-    Args:
-      default: what to return where there is none of that name: what needs it fails by itself.
-    """
+    """Return the digest of a module as this process would import it, by its name of `module_digests`, or a default."""
     try:
         spec = importlib.util.find_spec(name.split("/")[0].removesuffix(".py"))
     except (ImportError, ValueError):

@@ -13,15 +13,10 @@ THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 
 def prepare() -> None:
     """Fit the environment to the machine and the user, before gRPC, Arrow, Numba or Keras is loaded."""
-    name_home()
+    if os.path.expanduser("~") == "~":  # a user without any home gets that of containers: libraries would make it
+        os.environ["HOME"] = "/"
     keep_loopback_direct()
     limit_threads()
-
-
-def name_home() -> None:
-    """Give a user without any home that of containers: of `~` libraries would make a folder of that name."""
-    if os.path.expanduser("~") == "~":
-        os.environ["HOME"] = "/"
 
 
 def keep_loopback_direct() -> None:

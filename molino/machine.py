@@ -10,17 +10,11 @@ from typing import NamedTuple
 
 
 class Share(NamedTuple):
-    """What a process may use of what a machine has.
+    """What a process may use of what a machine has."""
 
-    Attributes:
-      usable: CPUs, or bytes.
-      host: what the machine has; 0 where that is not known.
-      why: what withholds the rest; "" where nothing does.
-    """
-
-    usable: int
-    host: int
-    why: str = ""
+    usable: int  # CPUs, or bytes
+    host: int  # what the machine has; 0 where that is not known
+    why: str = ""  # what withholds the rest; "" where nothing does
 
 
 def cpus() -> int:
@@ -29,11 +23,7 @@ def cpus() -> int:
 
 
 def cpu_share(root: str = "/") -> Share:
-    """Return the CPUs: those of the affinity mask, or of the cgroup's quota if that is fewer; a part counts as a whole.
-
-    Args:
-      root: where /proc and the cgroup file systems are looked for.
-    """
+    """Return the CPUs: of the affinity mask, or of the cgroup's quota below a root; a part of one counts as a whole."""
     host = os.cpu_count() or 1
     shares = [Share(host, host)]
     if hasattr(os, "sched_getaffinity"):  # Linux

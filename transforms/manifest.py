@@ -42,10 +42,8 @@ class OutsideError(RunError):
 def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
     """Return what the bytes of an output's manifest say, None where there are none.
 
-    Raises:
-      VersionError: it is of a format that this program does not know.
-      OutsideError: it lists a path that leads out of the output.
-      RunError: it is none.
+    Raises VersionError: its format is not known here; OutsideError: a path leads out of the output; RunError: it is
+    none.
     """
     if data is None:
         return None
@@ -59,13 +57,12 @@ def parse_manifest(output: str, data: bytes | None) -> dict[str, Any] | None:
         _ = [(entry["bytes"], entry["sha256"]) for entry in (*manifest["views"], *data_files(manifest))]
         _ = [(each["schema"], each["version"], each["rows"]) for each in manifest["datasets"].values()]
         paths = listed_paths(manifest) | previous_paths(manifest) | set(manifest["replaced_views"])
-        strange = sorted(path for path in [*paths, *garbage_of(manifest)] if not _is_inside(path))
+        strange = sorted(p for p in [*paths, *garbage_of(manifest)] if "\\" in p or {"", ".", ".."} & {*p.split("/")})
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a manifest of this program") from None
     if strange:
-        raise OutsideError(
-            f"{path} lists a path that leads out of the output: {strange[0]!r}; do not trust this output"
-        )
+        what = f"{path} lists a path that leads out of the output: {strange[0]!r}"
+        raise OutsideError(f"{what}; do not trust this output")
     return manifest
 
 
@@ -73,10 +70,7 @@ def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[di
     """Return the manifest of the last run that was published, and its bytes; None where no commit ever came through.
 
     While a commit is under way `_SUCCESS` still names an earlier manifest, which the present one knows: the data files
-    are in place by then.
-
-    Args:
-      read: returns what a small file of the output holds, None where it is not there.
+    are in place by then. `read` returns what a small file of the output holds, None where it is not there.
     """
     data = read(MANIFEST)
     while True:
@@ -87,10 +81,6 @@ def find_published(output: str, read: Callable[[str], bytes | None]) -> tuple[di
         if data == before:  # else it was replaced, maybe while it was read: a store gives pieces of two
             manifest = parse_manifest(output, data)
             return (manifest, data) if manifest and success in manifest.get("parents", ()) else (None, None)
-
-
-def _is_inside(relative: str) -> bool:
-    return "\\" not in relative and all(part not in ("", ".", "..") for part in relative.split("/"))
 
 
 def digest_of(data: bytes | None) -> str:

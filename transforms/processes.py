@@ -26,15 +26,10 @@ SAFE = {"PYTHONSAFEPATH": "1"}  # as -P, for all that it starts too: the current
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Died:
-    """The process came to no end of its own.
+    """The process came to no end of its own."""
 
-    Attributes:
-      last: what it had last told of, or None.
-      cause: in a few words.
-    """
-
-    last: Any
-    cause: str
+    last: Any  # what it had last told of, or None
+    cause: str  # in a few words
 
 
 def call_apart(function: Callable[..., Any], arguments: Mapping[str, Any], *, seconds: float) -> Any | Died:

@@ -14,8 +14,7 @@ STAGES = {"read": "1/3 reading", "reduce": "2/3 reducing", "write": "3/3 writing
 
 def report(stage: str, **amounts: int) -> None:
     """Say that `amounts` more (rows, bytes) of a stage are done."""
-    path = os.environ.get(ENVIRONMENT)
-    if not path:
+    if not (path := os.environ.get(ENVIRONMENT)):
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -10,21 +10,13 @@ MOST_PRINTED = 20
 
 @dataclasses.dataclass(frozen=True)
 class DataWarning:
-    """What a person should know before trusting an output.
+    """What a person should know before trusting an output."""
 
-    Attributes:
-      kind: a name for programs, such as `text.encoding`.
-      text: what is doubtful, in words, with how often.
-      count: of the records, files or options that it is said of.
-      example: where one of them is: a file, and its line where it has lines; "" where there is no place.
-      remedy: what to do about it; the complete option or command where there is one.
-    """
-
-    kind: str
-    text: str
-    count: int = 1
-    example: str = ""
-    remedy: str = ""
+    kind: str  # a name for programs, such as `text.encoding`
+    text: str  # what is doubtful, in words, with how often
+    count: int = 1  # of the records, files or options that it is said of
+    example: str = ""  # where one of them is: a file, and its line where it has lines; "" where there is no place
+    remedy: str = ""  # what to do about it; the complete option or command where there is one
 
     def __str__(self) -> str:
         first = f"first: {self.example}" if self.count > 1 else self.example
@@ -35,12 +27,10 @@ class Sighting(int):
     """A counter's value that knows one place of what it counts. Adding keeps the smaller place.
 
     A counter whose name begins with "_" is for warnings alone: neither manifest nor report show it.
-
-    Attributes:
-      place: text, such as an image's key; of a row of text its `position`, until `locate_sightings` has made
-        (source, line, label) of it. Places of one counter are all of one kind.
     """
 
+    # text, such as an image's key; of a row of text its `position`, until `locate_sightings` has made (source, line,
+    # label) of it. Places of one counter are all of one kind
     place: Any
 
     def __new__(cls, count: int, place: Any) -> "Sighting":

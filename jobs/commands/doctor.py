@@ -159,8 +159,7 @@ def _prism(given: str | None) -> Iterator[tuple[str, str, str]]:
 
 
 def _java() -> tuple[str, str, str]:
-    java = shutil.which("java")
-    if not java:
+    if not (java := shutil.which("java")):
         how = "install Java 11, 17 or 21, for example: apt-get install openjdk-17-jre-headless"
         return WRONG, "java", f"not found; {how}"
     text = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr

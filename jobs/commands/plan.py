@@ -80,11 +80,7 @@ def plan_parser(job: Job) -> Parser:
 
 
 def plan_run(job: Job, args: argparse.Namespace, flags: Sequence[str]) -> "tuple[Plan, Forecast]":
-    """Return the plan of a run with these options, and what it will take.
-
-    Raises:
-      OptionError, DataError, OutputExistsError: as the run itself would raise them.
-    """
+    """Return the plan of a run with these options, and what it will take; raises as the run itself would."""
     from molino.jobs.run.command import take_order
 
     writes, args.output = args.output is not None, args.output or "."
@@ -119,10 +115,8 @@ def format_forecast(forecast: "Forecast", args: argparse.Namespace, noun: str) -
             yield "note", f"batches are cut into too many pieces: {FEWER}"
     if forecast.written_bytes is not None:
         yield "written", show_bytes(forecast.written_bytes)
-        yield (
-            "disk",
-            f"{show_bytes(forecast.disk_bytes)} needed{_free(args.output, forecast.disk_bytes) if here else ''}",
-        )
+        free = _free(args.output, forecast.disk_bytes) if here else ""
+        yield "disk", f"{show_bytes(forecast.disk_bytes)} needed{free}"
         all_ = f", {show_bytes(forecast.memory_bytes)} for {forecast.workers:,}" if forecast.workers > 1 else ""
         short = "; too little" if here and 0 < machine.memory_share().usable < forecast.memory_bytes else ""
         yield "memory", f"{show_bytes(forecast.worker_bytes)} for one worker{all_}{short}"

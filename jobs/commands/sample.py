@@ -48,12 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_target(sample: SampleInput, args: argparse.Namespace) -> None:
-    """Look at the place where a sample would be written.
-
-    Raises:
-      OutputExistsError: it lies inside a run, or something is there, which is not to be replaced.
-      DataError: a folder is in the way of a file, or something else than a folder in that of a folder.
-    """
+    """Raise OutputExistsError or DataError where a sample cannot be written: in a run, or where something is."""
     from molino.jobs.run.lock import OutputExistsError
     from molino.jobs.run.output import run_above
 

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from molino.jobs.options import Parser, exit_codes
 
 ABOUT = "free an output that a dead run has left locked"
-CODES = exit_codes(
-    "the output is free", "not used by this command", "its run is alive, or in its commit; nothing was done"
-)
+BUSY = "its run is alive, or in its commit; nothing was done"
+CODES = exit_codes("the output is free", "not used by this command", BUSY)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,56 +24,40 @@ MILLION = 1e6
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a run is expected to meet. What does not apply to a job is 0 or empty.
+    """What a run is expected to meet. What does not apply to a job is 0 or empty."""
 
-    Attributes:
-      rows: records: rows, images or networks; None is not known.
-      exact: whether the rows were listed, and not reckoned from a sample.
-      datasets: rows of the main data sets at most: of how many are duplicates or rejects nothing is known.
-      files: input files, or members of zips.
-      read_bytes: of the input, unpacked.
-      shuffle_bytes: that are brought together.
-      overhead_bytes: those of them that are no rows: each batch is cut into as many pieces as there are shards.
-      parts: of each stage, how many parts of it can be worked on side by side.
-      amounts: what time, disk and memory grow with, by the names that the constants have.
-    """
-
-    rows: int | None = None
-    exact: bool = True
+    rows: int | None = None  # records: rows, images or networks; None is not known
+    exact: bool = True  # whether the rows were listed, and not reckoned from a sample
+    # rows of the main data sets at most: of how many are duplicates or rejects nothing is known
     datasets: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    files: int = 0
-    read_bytes: int = 0
-    shuffle_bytes: int = 0
-    overhead_bytes: int = 0
+    files: int = 0  # input files, or members of zips
+    read_bytes: int = 0  # of the input, unpacked
+    shuffle_bytes: int = 0  # that are brought together
+    overhead_bytes: int = 0  # those of them that are no rows: each batch is cut into as many pieces as there are shards
+    # of each stage, how many parts of it can be worked on side by side
     parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    # what time, disk and memory grow with, by the names that the constants have
     amounts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forecast(Size):
-    """What a run is expected to meet and to take; None is not known.
+    """What a run is expected to meet and to take; None is not known."""
 
-    Attributes:
-      runner, workers: that the run is planned for: threads of one process on the embedded runner, else processes.
-      unknown: why something is not known; "" where all is.
-      written_bytes: data sets and views.
-      disk_bytes: free bytes that the output's disk must have: an earlier output stays until the commit.
-      worker_bytes, memory_bytes: memory of a process with one worker, and of all workers.
-      seconds, between: on the clock; from the least that they may be to the most.
-      core_hours: processors kept for the run, whether at work or not, times hours.
-    """
-
+    # runner, workers: that the run is planned for: threads of one process on the embedded runner, else processes
     runner: str
     workers: int
-    unknown: str = ""
+    unknown: str = ""  # why something is not known; "" where all is
     # numbers; mypy would have each looked at for None, where `unknown` tells of all
-    written_bytes: Any = None
-    disk_bytes: Any = None
+    written_bytes: Any = None  # data sets and views
+    disk_bytes: Any = None  # free bytes that the output's disk must have: an earlier output stays until the commit
+    # worker_bytes, memory_bytes: memory of a process with one worker, and of all workers
     worker_bytes: Any = None
     memory_bytes: Any = None
+    # seconds, between: on the clock; from the least that they may be to the most
     seconds: Any = None
     between: Any = None
-    core_hours: Any = None
+    core_hours: Any = None  # processors kept for the run, whether at work or not, times hours
 
     def plan(self) -> dict[str, Any]:
         """Return what is known of it, as a manifest keeps it."""

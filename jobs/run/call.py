@@ -7,7 +7,6 @@ from typing import Any
 from molino import environment
 from molino.jobs.job import Job, load_all
 from molino.jobs.options import Parser, did_you_mean
-from molino.jobs.run.command import do_order, take_order
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
 from molino.transforms.errors import DataError, OptionError
@@ -16,18 +15,17 @@ from molino.transforms.errors import DataError, OptionError
 def call_job(name: str, options: Mapping[str, Any]) -> str:
     """Run a job, unless its output already holds this very run, and return the output's folder.
 
-    Args:
-      options: as on the command line, but with _ for -: True is a flag, a sequence several values, a mapping NAME=VALUE
-        for each; None and False are as if they were not there.
-
-    Raises:
-      OptionError: there is no such job, or what is asked for cannot be; with whatever else the command ends.
+    Options are as on the command line, but with _ for -: True is a flag, a sequence several values, a mapping
+    NAME=VALUE for each; None and False are as if they were not there. Raises OptionError where there is no such job, or
+    what is asked for cannot be; and with whatever else the command ends.
     """
     job = find_job(name)
     parser = job.parser()
     parser.raises = True
     with exits.as_guest():
         environment.prepare()
+        from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
+
         args, beam_flags = parser.parse_strictly(to_words(options, parser))
         try:
             order = take_order(job, args, beam_flags)

@@ -16,16 +16,11 @@ SPLIT = "train"  # of data sets without splits, as Hugging Face calls what is no
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetCard:
-    """What the dataset card of a run says besides the manifest.
+    """What the dataset card of a run says besides the manifest."""
 
-    Attributes:
-      about: what the job does, in one line.
-      personal: what the data tells of people; "" for nothing.
-      fields: the columns of each data set, as `describe_fields` returns them.
-    """
-
-    about: str
-    personal: str = ""
+    about: str  # what the job does, in one line
+    personal: str = ""  # what the data tells of people; "" for nothing
+    # the columns of each data set, as `describe_fields` returns them
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def render(self, manifest: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import pwd
 import socket
 import time
 from typing import Any
@@ -13,38 +14,27 @@ LENGTH = 1024  # of a claim: it is replaced in place, and one of another length 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Who is at work in an output. The clock of its host is told to people, and never compared with another.
+    """Who is at work in an output. The clock of its host is told to people, and never compared with another."""
 
-    Attributes:
-      token: of the run; of one attempt alone.
-      host, pid, born: the process; when it was born as the system counts, for a number can be given away.
-      boot, pids: of the system and of its PID namespace: only where both are ours does `pid` mean anything here.
-      user: who started it.
-      started: when, in UTC.
-      beat: grows while the run is alive; None in a claim of version 0.1.0, which has none.
-      every: seconds between two beats.
-      engine, master, job: the runner, where its service is, and the job there, where it is not this process.
-      at: how far the run is, for people.
-      job_file: the job is described there, and launched by somebody else.
-      released: the run is done; the claim is about to be deleted.
-    """
-
-    token: str = ""
+    token: str = ""  # of the run; of one attempt alone
+    # host, pid, born: the process; when it was born as the system counts, for a number can be given away
     host: str = ""
     pid: int = 0
     born: str = ""
+    # boot, pids: of the system and of its PID namespace: only where both are ours does `pid` mean anything here
     boot: str = ""
     pids: str = ""
-    user: str = ""
-    started: str = ""
-    beat: int | None = None
-    every: float = 5.0
+    user: str = ""  # who started it
+    started: str = ""  # when, in UTC
+    beat: int | None = None  # grows while the run is alive; None in a claim of version 0.1.0, which has none
+    every: float = 5.0  # seconds between two beats
+    # engine, master, job: the runner, where its service is, and the job there, where it is not this process
     engine: str = ""
     master: str = ""
     job: str = ""
-    at: str = ""
-    job_file: str = ""
-    released: bool = False
+    at: str = ""  # how far the run is, for people
+    job_file: str = ""  # the job is described there, and launched by somebody else
+    released: bool = False  # the run is done; the claim is about to be deleted
 
     @property
     def is_dead(self) -> bool:
@@ -104,8 +94,6 @@ def new_claim(token: str, *, every: float) -> Claim:
 
 
 def _user() -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a service's, which has no entry
@@ -138,7 +126,7 @@ def _is_there(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):  # no number of a process
         return False
     except PermissionError:
-        return True
+        pass
     return True
 
 

@@ -1,93 +1,54 @@
-"""What every job's command does around its pipeline: plan, lock, run, summary."""
+"""What is done for a job's command line around its pipeline: plan, lock, run, summary."""
 
 import argparse
 import contextlib
 import dataclasses
 import functools
-import gc
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from molino import environment, quiet
+from molino.jobs.forecast.estimate import Forecast, forecast
 from molino.jobs.job import Job, Plan
-from molino.jobs.options import DONE, EXISTS
+from molino.jobs.run import commit, runs
+from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
+from molino.jobs.run.lock import BusyError, Lock
+from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import Output, output_folder, read_output
+from molino.jobs.run.pipes import is_pipe
+from molino.jobs.run.runs import Run
+from molino.jobs.run.summary import summary_lines
 from molino.jobs.runners import exits, service
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.pipeline import run_pipeline
 from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files import carry, storage
 from molino.transforms.progress import STAGES
 from molino.transforms.warnings import from_json, print_warnings
 
-if TYPE_CHECKING:
-    from molino.jobs.forecast.estimate import Forecast
-    from molino.jobs.run.lock import Lock
-    from molino.jobs.run.output import Output
-    from molino.jobs.run.runs import Run
-
 LONG = 30.0  # seconds that people do not wait for to read a warning
-GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
-
-
-def run_command(job: Job, arguments: Sequence[str] | None) -> int:
-    """Parse a job's command line, run the job, print the summary, and return the exit code.
-
-    What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
-    """
-    started = time.time()
-    # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
-    gc.set_threshold(GARBAGE_OBJECTS)
-    environment.prepare()
-    quiet.silence_beam()
-    parser = job.parser()
-    parser.examples = job.examples(parser)
-    args, beam_flags = parser.parse_strictly(arguments)
-
-    def work() -> list[str]:
-        return do_order(take_order(job, args, beam_flags, started=started))
-
-    with exits.signals_as_exits() as received:
-        code, lines = exits.attempt(parser, work, received)
-        if code not in (DONE, EXISTS):
-            exits.leave(code)
-    for line in lines or ():
-        print(line)
-    gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
-    return code
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a command line asks for, as far as it is known before anything is written.
+    """What a command line asks for, as far as it is known before anything is written."""
 
-    Attributes:
-      job: what is run.
-      args: its options.
-      engine: what will run the job.
-      plan: what the job will do.
-      run: that the plan comes to; without an output for a plan alone.
-    """
+    job: Job  # what is run
+    args: argparse.Namespace  # its options
+    engine: Engine  # what will run the job
+    plan: Plan  # what the job will do
+    run: Run  # that the plan comes to; without an output for a plan alone
 
-    job: Job
-    args: argparse.Namespace
-    engine: Engine
-    plan: Plan
-    run: "Run"
-
-    def find_output(self) -> tuple["Output", bool]:
+    def find_output(self) -> tuple[Output, bool]:
         """Return what stands in the output now, and whether that is this very run; raises as `Output.holds`."""
-        from molino.jobs.run.output import read_output
-
         present = read_output(self.run.output)
         return present, present.holds(self.run, overwrite=self.args.overwrite)
 
-    def forecast(self) -> "Forecast":
+    def forecast(self) -> Forecast:
         """Return what the run will take; what fails while that is reckoned is told in it, and ends no run."""
-        from molino.jobs.forecast.estimate import Forecast, forecast
-
         engine: dict[str, Any] = {"runner": self.engine.runner, "workers": self.engine.workers}
         if self.plan.size is None:
             return Forecast(**engine, unknown="the job tells nothing of its size")
@@ -100,22 +61,10 @@ class Order:
 def take_order(
     job: Job, args: argparse.Namespace, beam_flags: Sequence[str], *, started: float = 0.0, writes: bool = True
 ) -> Order:
-    """Look at the options, the input and the machine; write nothing.
+    """Look at the options, the input and the machine; write nothing, and `writes`: whether the output's folder matters.
 
-    Args:
-      started: when the command began, if before.
-      writes: False where the output's folder does not matter.
-
-    Raises:
-      OptionError, DataError: what is asked for cannot be.
-      OutputExistsError: the output lies inside another run.
+    Raises OptionError or DataError: what is asked for cannot be; OutputExistsError: the output lies inside another run.
     """
-    from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
-    from molino.jobs.run.output import output_folder
-    from molino.jobs.run.pipes import is_pipe
-    from molino.jobs.run.runs import make_run
-    from molino.transforms.files import storage
-
     check_temporary_files()
     storage.use_options(beam_flags)
     engine = make_engine(args, beam_flags)
@@ -133,7 +82,7 @@ def take_order(
         args=args,
         engine=dataclasses.replace(engine, job=plan.job),
         plan=plan,
-        run=make_run(
+        run=runs.make_run(
             plan,
             inputs,
             output=output,
@@ -150,9 +99,6 @@ def take_order(
 
 def do_order(order: Order) -> list[str]:
     """Do what is asked for, unless it was done before; return what the user reads of it."""
-    from molino.jobs.run.lock import Lock
-    from molino.jobs.run.summary import summary_lines
-
     run, warnings = order.run, order.run.warnings
     if run.strict and warnings:
         print_warnings(warnings)
@@ -165,7 +111,8 @@ def do_order(order: Order) -> list[str]:
     expected = order.forecast()
     if (expected.seconds or 0) > LONG:  # a person may want to stop it now
         print_warnings(warnings)
-    order.engine.check()
+    if order.engine.cluster:
+        order.engine.cluster.check()
     end_job = functools.partial(service.end_job, flags=order.engine.flags)
     with Lock(run.output, run.token, end_job=end_job) as lock:
         # once more: another run may have finished just before the lock was taken
@@ -183,12 +130,8 @@ def do_order(order: Order) -> list[str]:
     return list(summary_lines(run.output, manifest, summary))
 
 
-def _do_run(run: "Run", order: Order, lock: "Lock") -> tuple[dict[str, Any], Sequence] | None:
+def _do_run(run: Run, order: Order, lock: Lock) -> tuple[dict[str, Any], Sequence] | None:
     """Do the job under a lock, and return the manifest and the summary of its work; None where another launches it."""
-    from molino.jobs.run import commit, runs
-    from molino.jobs.run.manifest import read_manifest
-    from molino.transforms.files import carry, storage
-
     plan, engine, quiet = order.plan, order.engine, order.args.quiet
     spilled = bucket_folder(run.staging, embedded=engine.embedded) if engine.spills else contextlib.nullcontext("")
     summary: Sequence = ()
@@ -217,21 +160,13 @@ def _do_run(run: "Run", order: Order, lock: "Lock") -> tuple[dict[str, Any], Seq
     manifest = read_manifest(run.output)
     if manifest is None or manifest["run"] != run.id:
         _refuse_loss(run, lock)
-        raise DataError(
-            f"the runner says that the job is done, but {run.output} does not hold its run; look at its log"
-        )
+        what = f"the runner says that the job is done, but {run.output} does not hold its run"
+        raise DataError(f"{what}; look at its log")
     return manifest, summary
 
 
-def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
-    """Tidy up after a failure and raise it; return where the commit was through all the same.
-
-    Raises:
-      BusyError: the output was taken over by another run, of which the failure tells nothing.
-    """
-    from molino.jobs.run import commit, runs
-    from molino.transforms.files import storage
-
+def recover(run: Run, lock: Lock, error: BaseException) -> None:
+    """Tidy up after a failure and raise it, or BusyError where another run has the output; return if all is done."""
     # workers outlive a failure: what is deleted now must not be written again
     exits.end_workers()
     # the answer to the commit may have been lost on the way: what is there is looked at before anything is deleted
@@ -247,20 +182,14 @@ def recover(run: "Run", lock: "Lock", error: BaseException) -> None:
     raise error
 
 
-def _refuse_loss(run: "Run", lock: "Lock") -> None:
+def _refuse_loss(run: Run, lock: Lock) -> None:
     """Raise BusyError where another run has the output now."""
-    from molino.jobs.run.lock import BusyError
-
     if lost := lock.lost_to():
         raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again")
 
 
-def _lines_done_before(present: "Output", *, strict: bool) -> list[str]:
-    """Return what the user reads of a run that was done before; print its warnings.
-
-    Raises:
-      DataError: it has warnings, and the command is strict.
-    """
+def _lines_done_before(present: Output, *, strict: bool) -> list[str]:
+    """Return what the user reads of a run that was done before, and print its warnings; DataError if it is strict."""
     warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:

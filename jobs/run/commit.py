@@ -8,13 +8,14 @@ then garbage goes. Readers open what the manifest lists and nothing else.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 import resource
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -24,29 +25,18 @@ from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import read_manifest
-from molino.jobs.run.output import Output, read_output
+from molino.jobs.run.output import DRAFTS, Output, read_output
 from molino.jobs.run.runs import UNITS, Run
 from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.manifest import (
-    FORMAT,
-    LOCK,
-    MANIFEST,
-    SHARD,
-    STAGING,
-    SUCCESS,
-    data_files,
-    digest_of,
-    garbage_of,
-)
+from molino.transforms.manifest import FORMAT, MANIFEST, SHARD, STAGING, SUCCESS, data_files, digest_of, garbage_of
 from molino.transforms.parquet.shards import StagedFile, find_views
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
 # besides Python, what can change an output's bytes
 PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
-DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 Crash = Callable[[str], None]
 
 
@@ -69,9 +59,11 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     files = sorted(files, key=lambda file: (file.dataset, file.key, file.name))
     check_counters(run, counters, files)
     warnings = [*run.warnings_of(counters), *late_inputs(run)]
-    check_warnings(run, warnings)
+    if run.strict and warnings:
+        more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
+        shown = "; ".join(map(str, warnings[:5])) + more
+        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}")
     check_inputs(run)
-    check_row_counts(run, files, counters)
     staged = {file.name: file.path for file in files if not file.dataset}
     with holding(run.output, run.token):
         present = read_output(run.output)
@@ -130,12 +122,8 @@ def _holds(run: Run, present: Output, manifest: Mapping[str, Any]) -> bool:
 def _finish(run: Run, data: bytes, staged: Mapping[str, str], before: Output, crash: Crash) -> None:
     """Put the views in place, say that the commit is through, and delete what no run needs any more.
 
-    Where another run has replaced the manifest by now, its own steps follow, and these stop.
-
-    Args:
-      data: the manifest, as it was written.
-      staged: where the views are staged, by their paths in the output.
-      before: the output as it was before the commit.
+    Where another run has replaced the manifest by now, which was written as `data`, its own steps follow, and these
+    stop. `staged` has the views' places by their paths in the output, which before the commit was as `before`.
     """
     manifest = json.loads(data)
 
@@ -208,12 +196,8 @@ ASKED = {
 }
 
 
-def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[StagedFile] = ()) -> None:
-    """Raise DataError unless every record is accounted for and the rejects are few enough.
-
-    Args:
-      files: what was staged, for the places of the first rejects.
-    """
+def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[StagedFile]) -> None:
+    """Raise DataError unless every record is accounted for, in the staged files too, and the rejects are few enough."""
     whole, parts = run.balance
     total = counters.get(whole, 0)
     if total != sum(counters.get(part, 0) for part in parts):
@@ -226,44 +210,25 @@ def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[Staged
         ask = ASKED.get(reasons[0][1].removeprefix("rejects."), "") if reasons else ""
         raise DataError(
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
-            f"{run.max_reject_ratio:g} allows; nothing was published; first: {', '.join(first_rejects(files))}; "
+            f"{run.max_reject_ratio:g} allows; nothing was published; "
+            f"first: {', '.join(itertools.islice(_places_of_rejects(files), 5))}; "
             f"{ask}mend the input, or raise --max-reject-ratio"
         )
+    for dataset in run.counted:
+        rows, counted = sum(file.rows for file in files if file.dataset == dataset), counters.get(dataset, 0)
+        if rows != counted:
+            what = f"{dataset} has {rows:,} rows where {counted:,} were counted"
+            raise DataError(f"{what}; nothing was published; report this")
 
 
-def first_rejects(files: Sequence[StagedFile]) -> list[str]:
-    """Return the places and reasons of the first five rejects among staged files."""
-    found: list[str] = []
+def _places_of_rejects(files: Sequence[StagedFile]) -> Iterator[str]:
+    """Yield where the first rejects among staged files stand, and their reasons."""
     for file in (file for file in files if file.dataset == "rejects"):
         with storage.open_input(file.path) as data:
             rows = pq.ParquetFile(data).read_row_group(0, columns=["source", "line", "reason"]).slice(0, 5).to_pylist()
         for row in rows:
             line = f" line {row['line']}" if row["line"] else ""
-            found.append(f"{row['source']}{line} ({row['reason']})")
-        if len(found) >= 5:
-            break
-    return found[:5]
-
-
-def check_warnings(run: Run, warnings: Sequence[DataWarning]) -> None:
-    """Raise DataError where there are warnings and the run is a strict one."""
-    if run.strict and warnings:
-        shown = "; ".join(str(warning) for warning in warnings[:5])
-        more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
-        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}{more}")
-
-
-def check_row_counts(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int]) -> None:
-    """Raise DataError unless every counted data set has as many rows as were counted."""
-    rows: Counter[str] = Counter()
-    for file in files:
-        rows[file.dataset] += file.rows
-    for dataset in run.counted:
-        if rows[dataset] != counters.get(dataset, 0):
-            raise DataError(
-                f"{dataset} has {rows[dataset]:,} rows where {counters.get(dataset, 0):,} were counted; "
-                "nothing was published; report this"
-            )
+            yield f"{row['source']}{line} ({row['reason']})"
 
 
 def _check_staged(file: StagedFile, final: str) -> None:
@@ -273,10 +238,8 @@ def _check_staged(file: StagedFile, final: str) -> None:
         size = data.size()
         rows = pq.ParquetFile(data).metadata.num_rows if file.dataset else 0
     if (size, rows) != (file.bytes, file.rows):
-        raise DataError(
-            f"{path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written; "
-            "nothing was published; check the disk, then run again"
-        )
+        what = f"{path} has {size:,} bytes and {rows:,} rows where {file.bytes:,} and {file.rows:,} were written"
+        raise DataError(f"{what}; nothing was published; check the disk, then run again")
 
 
 def _final_names(run: Run, files: Sequence[StagedFile]) -> dict[str, str]:
@@ -367,11 +330,8 @@ def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
     # of this process, or of the largest that it started and that has ended, such as tensorflow-transform's
     peak = max(map(machine.peak_bytes, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
-    return {
-        "shuffle_bytes": sum(buckets) if buckets else None,
-        "written_bytes": sum(file.bytes for file in files),
-        "peak_bytes": peak,
-    }
+    written = sum(file.bytes for file in files)
+    return {"shuffle_bytes": sum(buckets) if buckets else None, "written_bytes": written, "peak_bytes": peak}
 
 
 def crash_point(step: str) -> None:

@@ -26,23 +26,15 @@ SKIPPED = {
 
 
 def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links: bool = False) -> list[Listing]:
-    """Return what paths, folders and globs name, in the order given.
-
-    Args:
-      photographs, follow_links: see `list_files`.
-
-    Raises:
-      DataError: one names no file, or a run.
-    """
+    """Return what paths, folders and globs name, in their order, as `list_files` does; DataError for none, or a run."""
     listings = []
     for path in dict.fromkeys(paths):
         if is_pipe(path) and not photographs:
             listings.append(read_pipe(path))
             continue
         if not WILDCARDS & set(path) and storage.exists(storage.join(path, MANIFEST)):
-            raise DataError(
-                f"{path} is a run of a job; name the files of one data set in it: molino files {path} DATASET"
-            )
+            remedy = f"name the files of one data set in it: molino files {path} DATASET"
+            raise DataError(f"{path} is a run of a job; {remedy}")
         listing = list_files(path, photographs=photographs, follow_links=follow_links)
         if not listing.files:
             is_folder = listing.skipped or (storage.is_local(path) and os.path.isdir(path))
@@ -82,25 +74,17 @@ def tell_skipped(plan: Plan, inputs: Sequence[Input]) -> Plan:
 
 def entries_of(inputs: Sequence[Input]) -> list[dict[str, Any]]:
     """Return inputs as the manifest holds them: each file, but folders of any number of photographs as one entry."""
-    entries = []
+    entries: list[dict[str, Any]] = []
     for item in inputs:
         if isinstance(item, Listing) and item.photographs:
-            follow = {"follow_links": True} if item.follow_links else {}
-            entry = {
-                "path": item.path,
-                "files": len(item.files),
-                "bytes": item.bytes,
-                "digest": item.digest(),
-                **follow,
-            }
-            entries.append(entry)
-        else:
-            entries += [
-                {"path": labels_of([file])[0], "bytes": file.bytes, "sha256": file.sha256}
-                if file.sha256
-                else {"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)}
-                for file in input_files([item])
-            ]
+            entry = {"path": item.path, "files": len(item.files), "bytes": item.bytes, "digest": item.digest()}
+            entries.append(entry | ({"follow_links": True} if item.follow_links else {}))
+            continue
+        for file in input_files([item]):
+            if file.sha256:
+                entries.append({"path": labels_of([file])[0], "bytes": file.bytes, "sha256": file.sha256})
+            else:
+                entries.append({"path": file.path, "bytes": file.bytes, "modified": round(file.modified, 6)})
     return list({entry["path"]: entry for entry in entries}.values())
 
 

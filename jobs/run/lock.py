@@ -146,8 +146,7 @@ class Lock:
             if claim.is_dead or now - since >= lease:
                 strict = not claim.is_dead
                 # where locks reach one machine alone, another may take it over at the same moment
-                why = why_locks_fail(self.output) if storage.is_local(self.output) else ""
-                if why:
+                if why := (why_locks_fail(self.output) if storage.is_local(self.output) else ""):
                     raise BusyError(self._untaken(claim, why))
                 if claim.job:
                     self.end_job(claim.engine, claim.master, claim.job)
@@ -228,11 +227,7 @@ def release(change: Callable[..., bytes], token: str) -> None:
 
 @contextlib.contextmanager
 def holding(output: str, token: str) -> Iterator[None]:
-    """Keep everybody else from an output where that can be, and look that its lock is this run's.
-
-    Raises:
-      TakenError: it is not, or somebody else has it for long.
-    """
+    """Keep everybody else from an output where that can be; TakenError unless its lock is, and stays, this run's."""
     path = storage.join(output, LOCK)
     gone = TakenError(f"this run no longer holds the lock of {output}; nothing was published")
     if not storage.is_local(output):

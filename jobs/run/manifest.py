@@ -7,11 +7,7 @@ from molino.transforms.manifest import MANIFEST, find_published, parse_manifest
 
 
 def read_manifest(output: str) -> dict[str, Any] | None:
-    """Return the manifest of an output, or None when it has none.
-
-    Raises:
-      DataError: it cannot be read, or is of a format that this program does not know.
-    """
+    """Return the manifest of an output, or None when it has none; DataError where it cannot be read."""
     return parse_manifest(output, storage.see(storage.join(output, MANIFEST)).data)
 
 

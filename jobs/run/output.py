@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LAST_ERROR = f"{STAGING}/last_error.json"  # why the last run failed; goes with the next commit
 WORKING = (f"{STAGING}/", LOCK, "_tmp.")  # how the paths of files begin that are there only while a run works
+DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 BLOCKS_PER_SHARD = 8
 MIN_BLOCKS = 8  # so that a small input can have a few shards too
 SHOWN, SHORT = 3, 24  # differences of a kind that are told, and characters of a value that is shown
@@ -40,19 +41,12 @@ CUT = ("shards", "blocks")  # options that follow from the size of the input whe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
-    """What stands in an output folder.
+    """What stands in an output folder."""
 
-    Attributes:
-      path: of the folder.
-      revision: the manifest's bytes and version, as a commit is conditional on them.
-      files: relative path and bytes of every file.
-      success: what `_SUCCESS` holds.
-    """
-
-    path: str
-    revision: storage.Snapshot
-    files: Mapping[str, int]
-    success: bytes
+    path: str  # of the folder
+    revision: storage.Snapshot  # the manifest's bytes and version, as a commit is conditional on them
+    files: Mapping[str, int]  # relative path and bytes of every file
+    success: bytes  # what `_SUCCESS` holds
 
     @property
     def parent(self) -> str:
@@ -61,29 +55,19 @@ class Output:
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest; None where there is none.
-
-        Raises:
-          DataError: it is none of this program's.
-        """
+        """The manifest; None where there is none, DataError where it is none of this program's."""
         return parse_manifest(self.path, self.revision.data)
 
     def holds(self, run: "Run", *, overwrite: bool) -> bool:
-        """Return whether it holds that very run already.
-
-        Raises:
-          OutputExistsError: it is something else's, or another run's and `overwrite` is not given.
-        """
+        """Return whether it holds that very run already; OutputExistsError where it may not become that run's."""
         try:
             manifest = self.manifest
         except DataError as error:
             raise OutputExistsError(f"{error}; move it away, or choose another --output") from None
         if manifest is None:
             if foreign := self.foreign(set()):
-                raise OutputExistsError(
-                    f"{self.path} is not empty and was not written by this program (it holds {foreign[0]}); "
-                    "choose another --output"
-                )
+                what = f"is not empty and was not written by this program (it holds {foreign[0]})"
+                raise OutputExistsError(f"{self.path} {what}; choose another --output")
             return False
         if manifest["job"] != run.job:
             raise OutputExistsError(f"{self.path} holds a run of the job {manifest['job']}; choose another --output")
@@ -91,14 +75,11 @@ class Output:
         if manifest["run"] == run.id and whole:
             return True
         if manifest["run"] != run.id and not overwrite:
-            raise OutputExistsError(
-                f"{self.path} holds a finished run with other {_difference(run, manifest)}; "
-                "add --overwrite to replace it, or choose another --output"
-            )
+            what = f"{self.path} holds a finished run with other {_difference(run, manifest)}"
+            raise OutputExistsError(f"{what}; add --overwrite to replace it, or choose another --output")
         if foreign := self.foreign(listed_paths(manifest) | set(manifest["replaced_views"])):
-            raise OutputExistsError(
-                f"{self.path} holds a file that no run lists ({foreign[0]}); move it away, then run again"
-            )
+            what = f"{self.path} holds a file that no run lists ({foreign[0]})"
+            raise OutputExistsError(f"{what}; move it away, then run again")
         return False
 
     @property
@@ -124,9 +105,7 @@ class Output:
 
         In a store a data file that no run lists may be one that another run is about to publish: the next commit knows.
         """
-        manifest = self.manifest
-        kept = owned_paths(manifest) if manifest else set()
-        garbage = set(garbage_of(manifest)) if manifest else set()
+        kept, garbage = (owned_paths(self.manifest), garbage_of(self.manifest)) if self.manifest else ((), ())
         local = storage.is_local(self.path)
         return [
             path
@@ -165,20 +144,18 @@ def _difference(run: "Run", manifest: Mapping[str, Any]) -> str:
     inputs = list(_changed_inputs(run.inputs, manifest["inputs"]))
     if not inputs and list(run.inputs) != manifest["inputs"]:
         inputs = ["in another order"]
-    changed = [name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)]
-    named = {"inputs": inputs, "options": [_changed_option(name, options[name], were.get(name)) for name in changed]}
-    return " and ".join(f"{what} ({_first(each)})" for what, each in named.items() if each) or "code"
-
-
-def _first(texts: Sequence[str]) -> str:
-    more = [f"{len(texts) - SHOWN:,} more"] if len(texts) > SHOWN else []
-    return ", ".join([*texts[:SHOWN], *more])
-
-
-def _changed_option(name: str, value: Any, was: Any) -> str:
-    """Return the name, with both values where they are short."""
-    shown = ["none" if each is None else json.dumps(each, ensure_ascii=False) for each in (value, was)]
-    return f"{name} {shown[0]}, was {shown[1]}" if max(map(len, shown)) <= SHORT else name
+    changed = []
+    for name in (name for name in options if were.get(name) != options[name] and not (inputs and name in CUT)):
+        now, was = (
+            "none" if value is None else json.dumps(value, ensure_ascii=False)
+            for value in (options[name], were.get(name))
+        )
+        changed.append(f"{name} {now}, was {was}" if max(len(now), len(was)) <= SHORT else name)
+    told = []
+    for what, each in (("inputs", inputs), ("options", changed)):
+        more = [f"{len(each) - SHOWN:,} more"] if len(each) > SHOWN else []
+        told += [f"{what} ({', '.join([*each[:SHOWN], *more])})"] if each else []
+    return " and ".join(told) or "code"
 
 
 def _changed_inputs(inputs: Sequence[Mapping[str, Any]], were: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -198,11 +175,7 @@ def _changed_inputs(inputs: Sequence[Mapping[str, Any]], were: Sequence[Mapping[
 
 
 def output_folder(output: str, inputs: Sequence) -> str:
-    """Return the output folder as an absolute path where it is local, after looking that it holds no input.
-
-    Raises:
-      OutputExistsError: it lies inside another run.
-    """
+    """Return the output folder, absolute where it is local; it may hold no input, nor lie in one or in another run."""
     storage.store_of(output)  # or there is none of that scheme
     folder = storage.folder(output)
     for item in inputs:

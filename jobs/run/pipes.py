@@ -35,9 +35,8 @@ def read_pipe(path: str) -> Listing:
       OptionError: it is a terminal.
     """
     if path == STDIN and os.isatty(0):
-        raise OptionError(
-            "--input - reads what is piped in, and standard input is a terminal; try: command | molino ..."
-        )
+        why = "reads what is piped in, and standard input is a terminal"
+        raise OptionError(f"--input - {why}; try: command | molino ...")
     folder, state, size = make_folder(), hashlib.sha256(), 0
     spooled = storage.join(folder, "data")
     with _open(path) as source, storage.open_output(spooled) as file:

@@ -31,14 +31,10 @@ class Publish(beam.PTransform):
 
     It stands in the pipeline, not in the program that submits it, which may be gone when a cluster finishes.
     Input: all StagedFiles of the run.
-
-    Attributes:
-      run: what is published.
-      counters: mappings of counts, summed over the whole run.
     """
 
-    run: Run
-    counters: beam.PCollection
+    run: Run  # what is published
+    counters: beam.PCollection  # mappings of counts, summed over the whole run
 
     def expand(self, files: beam.PCollection) -> beam.PCollection:
         arguments = {"counters": beam.pvalue.AsList(self.counters), "run": self.run}

@@ -30,10 +30,8 @@ def verify(output: str) -> tuple[dict[str, Any], list[str]]:
             wrong += _file_faults(output, file, (dataset["schema"], dataset["version"]), digests)
         if not wrong and combine_digests(digests) != dataset["digest"]:
             wrong.append(f"{name}: the rows are not those that were written (digest)")
-        if dataset["rows"] != sum(file["rows"] for file in dataset["files"]):
-            wrong.append(
-                f"{name}: {dataset['rows']:,} rows, but its files have {sum(f['rows'] for f in dataset['files']):,}"
-            )
+        if dataset["rows"] != (rows := sum(file["rows"] for file in dataset["files"])):
+            wrong.append(f"{name}: {dataset['rows']:,} rows, but its files have {rows:,}")
     for view in manifest["views"]:
         wrong += _byte_faults(output, view)
     whole, parts = manifest["balance"]
@@ -57,8 +55,7 @@ def _byte_faults(output: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _file_faults(output: str, entry: Mapping[str, Any], schema: tuple[str, int], digests: list[str]) -> list[str]:
-    wrong = _byte_faults(output, entry)
-    if wrong:
+    if wrong := _byte_faults(output, entry):
         return wrong
     with storage.open_input(storage.join(output, entry["path"])) as data:
         try:

@@ -11,8 +11,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from molino import VERSION, code
 from molino.jobs.job import Plan, Warn
 from molino.jobs.run.card import DatasetCard, describe_fields
@@ -26,65 +24,44 @@ from molino.transforms.parquet.units import kept_paths
 from molino.transforms.warnings import DataWarning
 
 UNITS = "units-"  # how the staging folder of work units begins
-UNKNOWN = DataWarning(
-    "code.unknown",
-    "the source of this job was not found, so no earlier run is taken for this one",
-    remedy="name it: Plan(code=[...])",
-)
+_UNFOUND = "the source of this job was not found, so no earlier run is taken for this one"
+UNKNOWN = DataWarning("code.unknown", _UNFOUND, remedy="name it: Plan(code=[...])")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run is, as its workers know it.
+    """What a run is, as its workers know it."""
 
-    Attributes:
-      job: name of the job.
-      id: sha256 of job, options, inputs and code: two runs with one id write the same bytes.
-      work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
-      options: everything that can change the output, as JSON values.
-      inputs: path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole,
-        its path, number of files, bytes, and a digest over the files' paths, bytes and times of change.
-      code: version and digest of this program.
-      output: the output folder; "" for a plan that has none.
-      datasets: name and version of the schema of every data set.
-      balance, counted, warnings, warn: as the plan's; the warnings with what else is doubtful before the run.
-      max_reject_ratio: the largest share of rejects that is accepted.
-      token: of this run's lock.
-      strict: nothing is published where there are warnings.
-      started: when its command began, in seconds since 1970.
-      expected: what the run was expected to meet and to take before it began; no part of its id.
-      buckets: folder of the bucket files; empty where the runner's own shuffle carries the rows.
-      elsewhere: workers may be on other machines than the one that submits.
-      parent: sha256 of the manifest that was there when the run began; "" where there was none. What its commit is
-        conditional on.
-      watched: folders and globs whose new files are noticed at the end, and whether links in them are followed.
-      keep_previous: how many earlier runs' data files stay for their readers.
-      card: of the output; None for an output without one.
-    """
-
-    job: str
-    id: str
-    work: str
-    options: Mapping[str, Any]
+    job: str  # name of the job
+    id: str  # sha256 of job, options, inputs and code: two runs with one id write the same bytes
+    work: str  # as `id`, without the largest share of rejects: what a work unit comes to does not depend on that
+    options: Mapping[str, Any]  # everything that can change the output, as JSON values
+    # path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole, its
+    # path, number of files, bytes, and a digest over the files' paths, bytes and times of change
     inputs: Sequence[Mapping[str, Any]]
-    code: Mapping[str, str]
-    output: str
-    datasets: Mapping[str, tuple[str, int]]
+    code: Mapping[str, str]  # version and digest of this program
+    output: str  # the output folder; "" for a plan that has none
+    datasets: Mapping[str, tuple[str, int]]  # name and version of the schema of every data set
+    # balance, counted, warnings, warn: as the plan's; the warnings with what else is doubtful before the run
     balance: tuple[str, tuple[str, ...]]
     counted: tuple[str, ...]
-    max_reject_ratio: float = 0.0
+    max_reject_ratio: float = 0.0  # the largest share of rejects that is accepted
     warnings: Sequence[DataWarning] = ()
     warn: Sequence[Warn] = ()
-    strict: bool = False
-    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-    started: float = dataclasses.field(default_factory=time.time)
+    strict: bool = False  # nothing is published where there are warnings
+    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)  # of this run's lock
+    started: float = dataclasses.field(default_factory=time.time)  # when its command began, in seconds since 1970
+    # what the run was expected to meet and to take before it began; no part of its id
     expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    buckets: str = ""
-    elsewhere: bool = False
+    buckets: str = ""  # folder of the bucket files; empty where the runner's own shuffle carries the rows
+    elsewhere: bool = False  # workers may be on other machines than the one that submits
+    # sha256 of the manifest that was there when the run began; "" where there was none. What its commit is conditional
+    # on
     parent: str = ""
+    # folders and globs whose new files are noticed at the end, and whether links in them are followed
     watched: Sequence[tuple[str, bool]] = ()
-    keep_previous: int = 1
-    card: DatasetCard | None = None
+    keep_previous: int = 1  # how many earlier runs' data files stay for their readers
+    card: DatasetCard | None = None  # of the output; None for an output without one
 
     def warnings_of(self, counters: Mapping[str, int]) -> list[DataWarning]:
         """Return all warnings of a run with these counters; what was told before it is not told again."""
@@ -119,12 +96,11 @@ def make_run(
     """Return the run of a plan in an output; `about` is what the job does, `facts` are what a Run has besides."""
     source = {"version": VERSION, "digest": code_digest(plan)}
     listed = entries_of(inputs)
-    own = json.loads(json.dumps(plan.options, default=_types))
+    # of columns among the options a manifest has the types
+    own = json.loads(json.dumps(plan.options, default=lambda columns: {one.name: str(one.type) for one in columns}))
     options = {**own, "max_reject_ratio": max_reject_ratio}
-    id_, work = (
-        hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
-        for those in (options, own)
-    )
+    told = (json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True) for those in (options, own))
+    id_, work = (hashlib.sha256(each.encode()).hexdigest() for each in told)
     fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(
         job=plan.job,
@@ -143,11 +119,6 @@ def make_run(
         card=DatasetCard(about=about, personal=plan.personal, fields=fields),
         **facts,
     )
-
-
-def _types(columns: pa.Schema) -> dict[str, str]:
-    """Return what a manifest says of columns among the options: their types."""
-    return {field.name: str(field.type) for field in columns}
 
 
 def code_digest(plan: Plan) -> str:
@@ -171,19 +142,13 @@ def sources(plan: Plan) -> tuple[str | None, Sequence[str]]:
 
 
 def clear_staging(run: Run, *, units: bool = False) -> None:
-    """Delete what this attempt staged, and of its work units what is not finished: the next attempt takes up the rest.
-
-    Args:
-      units: delete the finished ones too.
-    """
+    """Delete what this attempt staged, and its work `units`, or of them what is not finished, for the next attempt."""
     storage.delete_tree(run.staging, below=run.output)
     if units:
         storage.delete_tree(run.units, below=run.output)
         return
-    kept = kept_paths(run.units)
-    for file in storage.list_tree(run.units):
-        if file.path not in kept:
-            storage.delete_file(file.path, below=run.output)
+    for path in {file.path for file in storage.list_tree(run.units)} - {*kept_paths(run.units)}:
+        storage.delete_file(path, below=run.output)
 
 
 def note_error(run: Run, text: str) -> None:

@@ -16,15 +16,7 @@ POLL = 0.2  # seconds
 
 
 def find_output(output: str, flags: Sequence[str]) -> str:
-    """Return an output folder that is to be looked at, as an absolute path where it is local.
-
-    Args:
-      flags: options of stores.
-
-    Raises:
-      OptionError: the options of a store cannot be used.
-      DataError: there is nothing.
-    """
+    """Return an output folder that is to be looked at, absolute where it is local; DataError where there is nothing."""
     storage.use_options(flags)
     folder = storage.folder(output)
     if not storage.list_tree(folder):
@@ -35,13 +27,11 @@ def find_output(output: str, flags: Sequence[str]) -> str:
 def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[str]:
     """Take the lock from whoever has it, and delete what killed runs left; return what was done, in words.
 
-    Raises:
-      BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can stop.
-      DataError: the folder is no output of this program.
+    Raises BusyError: its heartbeat moves and `force` is not given, or its process is in its commit, which nobody can
+    stop.
     """
     present = read_output(output)
-    foreign = present.foreign(set()) if present.manifest is None else []
-    if foreign:
+    if foreign := (present.foreign(set()) if present.manifest is None else []):
         raise DataError(f"{output} was not written by this program (it holds {foreign[0]}); check the path")
     held = read_lock(output)
     claim = read_claim(held)
@@ -67,17 +57,6 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
     return told or [f"{output} is not locked"]
 
 
-def _is_publishing(output: str) -> bool:
-    """Return whether a process has the lock of a local output open, as in its commit, where no heartbeat is written."""
-    try:
-        with contextlib.suppress(DataError):
-            if storage.is_local(output):
-                changer(output)(lambda held: held, seconds=0)
-    except HeldError:
-        return True
-    return False
-
-
 def _is_alive(output: str, held: bytes, beats: float) -> bool:
     """Return whether a claim changes within so many of its heartbeats."""
     claim = read_claim(held)
@@ -93,11 +72,7 @@ def _is_alive(output: str, held: bytes, beats: float) -> bool:
 
 
 def describe_state(output: str) -> list[tuple[str, str]]:
-    """Return what a person reads of an output: names and texts. A claim is watched for a heartbeat and a half.
-
-    Raises:
-      DataError: it cannot be read.
-    """
+    """Yield what a person reads of an output: names and texts. A claim is watched for a heartbeat and a half."""
     lock, alive = _describe_lock(output)
     present = read_output(output)
     made = present.manifest
@@ -121,7 +96,13 @@ def _describe_lock(output: str) -> tuple[list[tuple[str, str]], bool]:
         claim = read_claim(held)
         # not watched where it has no heartbeat, as that of an early version
         watched = claim is not None and claim.beat is not None
-        alive = watched and (_is_alive(output, held, 1.5) or _is_publishing(output))
+        alive = watched and _is_alive(output, held, 1.5)
+        if watched and not alive and storage.is_local(output):
+            try:
+                with contextlib.suppress(DataError):
+                    changer(output)(lambda held: held, seconds=0)
+            except HeldError:  # it has the lock open, as in its commit, where no heartbeat is written
+                alive = True
         now = read_claim(read_lock(output)) if claim else None
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import re
@@ -27,27 +28,18 @@ CORES = re.compile(r"custom-(\d+)-|-(\d+)$")  # in the name of a machine type: n
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What runs a job's pipeline.
+    """What runs a job's pipeline."""
 
-    Attributes:
-      runner: its name.
-      flags: what Beam is told besides.
-      elsewhere: its workers may be on other machines. Not those of the embedded runner, nor those that Beam calls
-        LOOPBACK: threads of the very process that submits, and what Prism, Flink and Spark have by default where they
-        run on this machine too.
-      workers: how many it has, of one core each, as far as its options tell.
-      worker_mode: "threads" or "processes", of the embedded runner.
-      spills: rows are brought together through bucket files, not in the runner's own shuffle.
-      job: name of the job, by which a service tells it from others.
-    """
-
-    runner: str = EMBEDDED
-    flags: Sequence[str] = ()
+    runner: str = EMBEDDED  # its name
+    flags: Sequence[str] = ()  # what Beam is told besides
+    # its workers may be on other machines. Not those of the embedded runner, nor those that Beam calls LOOPBACK:
+    # threads of the very process that submits, and what Prism, Flink and Spark have by default where they run on this
+    # machine too
     elsewhere: bool = False
-    workers: int = 1
-    worker_mode: str = "threads"
-    spills: bool = True
-    job: str = "job"
+    workers: int = 1  # how many it has, of one core each, as far as its options tell
+    worker_mode: str = "threads"  # "threads" or "processes", of the embedded runner
+    spills: bool = True  # rows are brought together through bucket files, not in the runner's own shuffle
+    job: str = "job"  # name of the job, by which a service tells it from others
 
     @property
     def embedded(self) -> bool:
@@ -56,11 +48,7 @@ class Engine:
 
     @functools.cached_property
     def options(self) -> Any:
-        """Beam's options.
-
-        Raises:
-          OptionError: the runner lacks something.
-        """
+        """Beam's options; OptionError where the runner lacks something."""
         from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
         if self.embedded:
@@ -75,9 +63,8 @@ class Engine:
             flags = _locate_prism(flags)
             check_loopback()
         if self.runner == DATAFLOW and not names & PACKAGE_FLAGS:
-            raise OptionError(
-                "workers would lack this program: add --setup_file ./setup.py, or --sdk_container_image with it inside"
-            )
+            remedy = "add --setup_file ./setup.py, or --sdk_container_image with it inside"
+            raise OptionError(f"workers would lack this program: {remedy}")
         _send_no_paths()
         # the state of __main__, which Beam would send where there is no --setup_file, holds nothing that workers need
         session = [] if names & {"--save_main_session", "--no_save_main_session"} else ["--no_save_main_session"]
@@ -109,28 +96,27 @@ class Engine:
                 what = f"where {self.runner}'s workers cannot see it"
                 raise OptionError(f"{path} is on this machine, {what}; give a gs:// path")
 
-    def check(self) -> None:
-        """Look whether a cluster answers; raise OptionError or DataError where it does not, or cannot be asked."""
-        if self.cluster:
-            self.cluster.check()
-
     def how_far(self) -> tuple[float, str]:
         """Return the share that is done and what a person may read, of workers from which no report comes."""
         return self.cluster.how_far() if self.cluster else (0.0, f"at work on {self.runner}")
 
-    def place(self) -> dict[str, str]:
-        """Return where the job will be, as a claim tells it, as far as that is known before it is submitted."""
-        return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name} if self.cluster else {}
+    def place(self, result: Any = None) -> dict[str, str]:
+        """Return where the job is, as a claim tells it; of Dataflow that is known when it has taken the job."""
+        if self.cluster:
+            return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name}
+        if self.runner != DATAFLOW or not getattr(result, "has_job", False):
+            return {}
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
+        cloud = self.options.view_as(GoogleCloudOptions)
+        return {"engine": self.runner, "master": f"{cloud.project}/{cloud.region}", "job": result.job_id()}
 
 
 def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:
-    """Return the engine that a command's options ask for.
+    """Return the engine that a command's options ask for; OptionError where they name none, or what it cannot have.
 
-    Without that runner's own options, as in a plan, --workers says how many workers another runner has.
-
-    Raises:
-      OptionError: there is no runner of this name (a dotted one is taken for a class of Beam's), or no such environment
-        of workers, or a number of them that cannot be.
+    A dotted name is taken for a class of Beam's. Without a runner's own options, as in a plan, --workers says how many
+    it has.
     """
     how: dict[str, Any] = {"flags": flags, "worker_mode": args.worker_mode}
     if is_embedded(args.runner):
@@ -174,10 +160,8 @@ def _check_environment(kind: str | None, config: str | None) -> None:
         try:
             json.loads(config)["command"]
         except (ValueError, KeyError, TypeError):
-            raise OptionError(
-                f"--environment_config {config}: for PROCESS it is JSON with the worker's program, "
-                '{"command": "/opt/apache/beam/boot"}'
-            ) from None
+            right = 'JSON with the worker\'s program, {"command": "/opt/apache/beam/boot"}'
+            raise OptionError(f"--environment_config {config}: for PROCESS it is {right}") from None
 
 
 def _cores_of(machines: Any) -> int:
@@ -202,8 +186,7 @@ def _send_no_paths() -> None:
 def _locate_prism(flags: Sequence[str]) -> list[str]:
     """Return the flags with the path of the prism program: Beam takes a bare name for a URL, and would download one."""
     words = [word for flag in flags for word in flag.split("=", 1)]
-    place = words.index("--prism_location") + 1 if "--prism_location" in words else -1
-    given = words[place] if 0 <= place < len(words) else "prism"
+    given = next((place for flag, place in itertools.pairwise(words) if flag == "--prism_location"), "prism")
     found = shutil.which(given)
     if "://" in given:
         return list(flags)
@@ -214,11 +197,7 @@ def _locate_prism(flags: Sequence[str]) -> list[str]:
 
 
 def _remember_views(options: Any) -> Any:
-    """Return the options with views that are made once.
-
-    Beam asks for one at every step of building a graph, some 500 times, and makes a command-line parser for each: a
-    quarter of a second.
-    """
+    """Return options that make a view once: Beam asks for 500, and makes a parser for each: a quarter of a second."""
     views: dict[type, Any] = {}
     make = options.view_as
     options.__dict__["view_as"] = lambda kind: views[kind] if kind in views else views.setdefault(kind, make(kind))

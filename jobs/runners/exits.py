@@ -140,11 +140,7 @@ def leave(code: int) -> None:
 
 
 def end_workers(seconds: float = 5) -> None:
-    """End worker processes that this one started; Linux only, elsewhere they notice that their runner is gone.
-
-    Args:
-      seconds: how long to wait for their end.
-    """
+    """End worker processes that this one started, within seconds; Linux only, elsewhere they notice by themselves."""
     threading.excepthook = lambda _: None  # Beam has a thread that waits for each of them, and tells of its end
     limit = time.monotonic() + seconds
     while (children := _children()) and time.monotonic() < limit:

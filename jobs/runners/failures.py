@@ -31,17 +31,13 @@ def explain_failure(error: BaseException) -> str:
     if isinstance(error, DataError):
         return str(error).split(" [while running")[0]
     text = "".join(traceback.format_exception(error))
-    found = DATA_ERROR.search(text)
-    if found:
+    if found := DATA_ERROR.search(text):
         return found[1]
-    missing = _explain_missing(innermost(text), "here" if isinstance(error, ImportError) else ANYWHERE)
-    if missing:
+    if missing := _explain_missing(innermost(text), "here" if isinstance(error, ImportError) else ANYWHERE):
         return missing
-    jar = JAR_ERROR.search(text)
-    if jar:
+    if jar := JAR_ERROR.search(text):
         return f"cannot fetch Beam's job server, {jar[1]}: {jar[2]}; give it as a file: --flink_job_server_jar FILE"
-    ended = PORTABLE_ERROR.search(text)
-    if ended:
+    if ended := PORTABLE_ERROR.search(text):
         cause = innermost(ended[2])
         return f"the job ended in the state {ended[1]}: {cause}; the output is as its last complete run left it"
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -50,19 +46,13 @@ def explain_failure(error: BaseException) -> str:
     if kinds & GOOGLE_ERRORS:
         return f"Dataflow did not take the job: {' '.join(str(error).split())[:500]}"
     if "Channel closed prematurely" in text or "Worker subprocess exited" in text:
-        return (
-            "a worker process ended suddenly: it was killed, or memory was short; nothing was published; run again, "
-            "with fewer --workers if memory was short"
-        )
+        what = "a worker process ended suddenly: it was killed, or memory was short"
+        return f"{what}; nothing was published; run again, with fewer --workers if memory was short"
     return ""
 
 
 def explain_hopeless(text: str) -> str:
-    """Return the line for what a worker would meet again however often it is tried, "" for anything else.
-
-    Args:
-      text: of a runner: an error as it came from a worker, with all that the runner put around it.
-    """
+    """Return the line for what a worker would meet again however often it is tried, "" for any other text."""
     found = DATA_ERROR.search(text)
     return found[1] if found else _explain_missing(innermost(text), WORKERS)
 
@@ -85,18 +75,17 @@ def _explain_missing(line: str, where: str) -> str:
     top = module.split(".")[0]
     here = where == "here"
     if module == "molino" and not name:
-        return (
-            "the workers lack this program, they have no module molino: build it into their image, "
-            "or add --setup_file ./setup.py"
-        )
+        what = "the workers lack this program, they have no module molino"
+        return f"{what}: build it into their image, or add --setup_file ./setup.py"
     if top == "molino" and not here:
         what = f"{name[1]} in {module}" if name else module
-        return (
-            f"the workers have other code of molino than this command, they lack {what}: rebuild their image from the "
-            "code of this command, or reinstall it on them"
-        )
-    if locks := _locks_of(top):
-        return f"the package {top} is not installed {where}: pip install -r requirements/{locks}"
+        told = f"the workers have other code of molino than this command, they lack {what}"
+        return f"{told}: rebuild their image from the code of this command, or reinstall it on them"
+    if jobs := jobs_by_extra(top):  # of several locks that bring it, each says for which jobs
+        each = [
+            f"{extra}.txt" + (f" for {' and '.join(names)}" if len(jobs) > 1 else "") for extra, names in jobs.items()
+        ]
+        return f"the package {top} is not installed {where}: pip install -r requirements/{', '.join(each)}"
     if found and where == WORKERS:
         return f"there is no module {module} on the workers: install it in their image, or bring it by --setup_file"
     if found:
@@ -106,14 +95,6 @@ def _explain_missing(line: str, where: str) -> str:
         return f"{what}: it is another version than the command's, or was not sent; reinstall it"
     loaded = NO_IMPORT.search(line)
     return f"a module cannot be loaded, {where}: {loaded[1]}" if loaded else ""
-
-
-def _locks_of(package: str) -> str:
-    """Return the lock that brings a package that the base install lacks, or each and the jobs that it is for."""
-    jobs = jobs_by_extra(package)
-    if len(jobs) < 2:
-        return "".join(f"{extra}.txt" for extra in jobs)
-    return ", ".join(f"{extra}.txt for {' and '.join(names)}" for extra, names in jobs.items())
 
 
 def _explain_dataflow(error: Any) -> str:

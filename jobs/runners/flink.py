@@ -43,9 +43,8 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
     java = options.view_as(JobServerOptions).job_server_java_launcher
     ready = given.flink_submit_uber_jar or options.view_as(PortableOptions).job_endpoint
     if not ready and not shutil.which(java):
-        raise OptionError(
-            f"there is no program {java}, which runs the job server; add --flink_submit_uber_jar, or get it"
-        )
+        what = f"there is no program {java}, which runs the job server"
+        raise OptionError(f"{what}; add --flink_submit_uber_jar, or get it")
     jar = given.flink_job_server_jar
     if jar and "://" not in jar and not os.path.isfile(jar):
         raise OptionError(f"there is no file {jar}; check --flink_job_server_jar")
@@ -56,9 +55,8 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
     master = given.flink_master.strip().rstrip("/")
     # from the cluster's version Beam takes the job server's, but not when it starts one
     version = "" if given.flink_submit_uber_jar or given.flink_job_server_jar else given.flink_version
-    return Cluster(
-        master if "://" in master else f"http://{master}", options.get_all_options()["job_name"], version=version
-    )
+    url = master if "://" in master else f"http://{master}"
+    return Cluster(url, options.get_all_options()["job_name"], version=version)
 
 
 class Cluster:
@@ -75,12 +73,7 @@ class Cluster:
         self.before: frozenset[str] = frozenset()
 
     def check(self) -> None:
-        """Look that the cluster answers, and remember the jobs that are there before ours.
-
-        Raises:
-          DataError: nothing answers, or it is no Flink.
-          OptionError: it is another version of Flink than the job server.
-        """
+        """Remember the jobs that were there before; DataError where no Flink answers, OptionError for another one."""
         try:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
@@ -132,19 +125,14 @@ class Cluster:
                 time.sleep(0.2)
                 job = self._job()
         except (OSError, ValueError) as error:
-            print(
-                f"molino: cannot tell Flink to stop the job {self.name}: {error}; look at {self.url}", file=sys.stderr
-            )
+            what = f"cannot tell Flink to stop the job {self.name}: {error}"
+            print(f"molino: {what}; look at {self.url}", file=sys.stderr)
 
     @contextlib.contextmanager
     def ended_at_once(self, explain: Callable[[str], str]) -> Iterator[None]:
-        """End the job at the first error that it would meet again with every restart.
+        """End the job, and raise DataError, at the first error that it would meet again with every restart.
 
-        Args:
-          explain: returns what a person reads of such an error in Flink's text, "" where there is none.
-
-        Raises:
-          DataError: the job was ended so.
+        `explain` returns what a person reads of such an error in Flink's text, "" where there is none.
         """
         found: list[str] = []
         over = threading.Event()

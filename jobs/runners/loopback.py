@@ -9,11 +9,7 @@ SECONDS = 5.0
 
 
 def check_loopback() -> None:
-    """Look whether this machine can call itself; else Beam would wait, or end in a traceback.
-
-    Raises:
-      DataError: it cannot.
-    """
+    """Raise DataError where this machine cannot call itself: Beam would wait, or end in a traceback."""
     told = ""
     for address in ADDRESSES:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -23,7 +19,5 @@ def check_loopback() -> None:
                 return
         except OSError as error:
             told = told or error.strerror or str(error)
-    raise DataError(
-        f"workers call their runner over the loopback interface, which is down here ({told}): ip link set lo up, "
-        "or use one thread, which needs no network: --workers 1"
-    )
+    remedy = "ip link set lo up, or use one thread, which needs no network: --workers 1"
+    raise DataError(f"workers call their runner over the loopback interface, which is down here ({told}): {remedy}")

@@ -14,7 +14,6 @@ from molino.jobs.runners.exits import end_children, end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
-from molino.jobs.runners.service import place_of
 from molino.jobs.runners.temporary import own_temporary_files
 from molino.quiet import no_worker_prints
 from molino.transforms.errors import OptionError
@@ -40,9 +39,8 @@ def run_pipeline(
 ) -> None:
     """Build a pipeline, run it on an engine, and wait for its end; raise what stopped it.
 
-    Args:
-      submitted: gets engine, master and job as soon as a service that gives jobs a name has taken this one.
-      sources: the job and the modules of which workers must have the same code, as `make_proof` takes them.
+    `submitted` gets engine, master and job as soon as a service that names jobs has taken this one; `sources` are of
+    `make_proof`.
     """
     nothing = contextlib.nullcontext()
     here = engine.embedded and engine.worker_mode != "processes"
@@ -58,7 +56,7 @@ def run_pipeline(
                 result = pipeline.run()
             started.append(result)
             if not engine.embedded:
-                submitted(**place_of(engine, result))
+                submitted(**engine.place(result))
             # the job server that Beam starts takes Ctrl-C as its own end, before the job could be cancelled
             if signal.getsignal(signal.SIGINT) is not on_interrupt:
                 signal.signal(signal.SIGINT, on_interrupt)
@@ -96,16 +94,12 @@ def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
 
 @contextlib.contextmanager
 def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
-    """End the job of another process when its command is stopped: what it still wrote would be deleted under it.
-
-    Yields a list that gets the pipeline's result.
-    """
+    """End a job elsewhere when its command is stopped, for what it writes is deleted; yields a list for its result."""
     submitted: list[Any] = []
     try:
         yield submitted
     except BaseException as error:
-        stopped = isinstance(error, SystemExit) and not engine.embedded
-        if stopped:
+        if isinstance(error, SystemExit) and not engine.embedded:
             print("molino: stopping the job; this may take a while", file=sys.stderr)
             for result in submitted:
                 with contextlib.suppress(Exception):
@@ -117,10 +111,7 @@ def _ended_elsewhere(engine: "Engine") -> Iterator[list]:
 
 
 def _keep_memory() -> None:
-    """Let the process keep the memory of large buffers for the next: the kernel zeroed pages for a sixth of a run.
-
-    By glibc's allocator, for NumPy and for Arrow; elsewhere nothing changes.
-    """
+    """Let glibc keep the memory of NumPy's and Arrow's large buffers: the kernel zeroed pages for a sixth of a run."""
     import ctypes
 
     import pyarrow as pa
@@ -160,9 +151,8 @@ def _environment(worker_mode: str, workers: int) -> Any:
         return environments.SubprocessSDKEnvironment.from_command_string(command_string=command)
     if workers == 1:
         return None
-    return environments.EmbeddedPythonGrpcEnvironment(
-        data_buffer_time_limit_ms=NEVER_MS, capabilities=environments.python_sdk_capabilities()
-    )
+    can = environments.python_sdk_capabilities()
+    return environments.EmbeddedPythonGrpcEnvironment(data_buffer_time_limit_ms=NEVER_MS, capabilities=can)
 
 
 def _watch_workers() -> None:

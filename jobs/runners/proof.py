@@ -114,11 +114,7 @@ class _Sealed:
 
 
 def prove(facts: Mapping[str, Any]) -> None:
-    """Raise DataError when this process has other code than the one that sent a proof; look once.
-
-    Args:
-      facts: the proof's.
-    """
+    """Raise DataError when this process has other code than the one that sent a proof's facts; look once."""
     if facts["token"] in _known:
         return
     if told := _difference(facts):
@@ -131,10 +127,8 @@ def _difference(facts: Mapping[str, Any]) -> str:
     sent, version = facts["digest"][:SHOWN], facts["version"]
     own = code.digest_files(code.job_files(facts["job"]))[:SHOWN]
     if own != sent and version != VERSION:
-        return (
-            f"has molino {VERSION} with the code {own}, this command molino {version} with the code {sent}; "
-            f"{_remedy('molino', VERSION, version)}"
-        )
+        what = f"has molino {VERSION} with the code {own}, this command molino {version} with the code {sent}"
+        return f"{what}; {_remedy('molino', VERSION, version)}"
     if own != sent:
         return f"has other code of molino {VERSION} than this command: {own} there, {sent} here; {REBUILD}"
     for name, found in versions_of(PACKAGES).items():

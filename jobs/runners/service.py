@@ -1,39 +1,21 @@
-"""The service that does a run's work elsewhere, Flink or Dataflow: where a job is there, and how it is ended."""
+"""The service that does a run's work elsewhere, Flink or Dataflow: how a job is ended there."""
 
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from molino.jobs.options import DATAFLOW, FLINK
 from molino.jobs.runners.flink import Cluster
-
-if TYPE_CHECKING:
-    from molino.jobs.runners.engine import Engine
 
 END_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED")  # states of Dataflow in which no worker is at work
 
 
-def place_of(engine: "Engine", result: Any) -> dict[str, str]:
-    """Return where a job is that Dataflow has taken: engine, master and job; nothing for other runners."""
-    if engine.runner != DATAFLOW or not getattr(result, "has_job", False):
-        return {}
-    from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-    cloud = engine.options.view_as(GoogleCloudOptions)
-    return {"engine": engine.runner, "master": f"{cloud.project}/{cloud.region}", "job": result.job_id()}
-
-
 def end_job(engine: str, master: str, job: str, *, flags: Sequence[str]) -> None:
-    """End the job of a dead run, which would keep workers busy for nothing, and wait for its end.
+    """End the job of a dead run, as its claim names it, which would keep workers busy for nothing; wait for its end.
 
     What cannot be ended is told, and no more: it can publish nothing once its output has been taken over.
-
-    Args:
-      engine, master, job: as the run's claim has them.
-      flags: this command's for Beam.
     """
     print(f"molino: ending the {engine} job {job} at {master}, which a dead run has left", file=sys.stderr)
     try:

@@ -27,25 +27,20 @@ def own_temporary_files() -> Iterator[None]:
 
 
 def check_temporary_files() -> None:
-    """Look whether temporary files can be written, without which Beam is not even imported.
-
-    Raises:
-      DataError: they cannot.
-    """
+    """Raise DataError unless temporary files can be written, without which Beam is not even imported."""
     with _explained():
         tempfile.gettempdir()
 
 
 def make_folder() -> str:
-    """Return a new folder in TMPDIR for this user alone; it is deleted at the end of this process at the latest.
-
-    Raises:
-      DataError: none can be made.
-    """
+    """Return a new folder in TMPDIR for this user alone, which goes with this process; DataError where it cannot be."""
     from molino.transforms.files.locked_file import lock
 
     with _explained():
-        _sweep(tempfile.gettempdir())
+        for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{PREFIX}*", LOCK)):
+            with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
+                if lock(file.fileno()):  # its process is gone
+                    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
         folder = tempfile.mkdtemp(prefix=PREFIX)
         # after Beam's own cleaning, which was registered later
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -82,22 +77,11 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"cannot write temporary files: {error.strerror}; name a folder for them in TMPDIR, or make room"
-        ) from None
+        remedy = "name a folder for them in TMPDIR, or make room"
+        raise DataError(f"cannot write temporary files: {error.strerror}; {remedy}") from None
 
 
 def remove_temporary_files() -> None:
     """Delete the folders of this process, which is about to end in a way that passes over what is registered."""
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(place: str) -> None:
-    """Delete the folders of processes that are gone."""
-    from molino.transforms.files.locked_file import lock
-
-    for path in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*", LOCK)):
-        with contextlib.suppress(OSError), open(path, "rb") as file:  # of another user, or just deleted
-            if lock(file.fileno()):
-                shutil.rmtree(os.path.dirname(path), ignore_errors=True)

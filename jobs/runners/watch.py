@@ -57,7 +57,12 @@ class Watch:
                 self._listens = True
         if self._listens:
             self._socket.settimeout(0.2)
-            self._bar = self._make_bar() if self._screen.isatty() and not self.quiet else None
+            self._bar = None
+            if self._screen.isatty() and not self.quiet:
+                from tqdm import tqdm
+
+                form = "{percentage:3.0f}% |{bar}| {desc} [{elapsed}]"
+                self._bar = tqdm(total=100, bar_format=form, leave=False, dynamic_ncols=True, file=self._screen)
             self._end = threading.Event()
             self._thread = threading.Thread(target=self._listen, daemon=True)
             self._thread.start()
@@ -76,17 +81,6 @@ class Watch:
         self._socket.close()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _make_bar(self):
-        from tqdm import tqdm
-
-        return tqdm(
-            total=100,
-            bar_format="{percentage:3.0f}% |{bar}| {desc} [{elapsed}]",
-            leave=False,
-            dynamic_ncols=True,
-            file=self._screen,
-        )
 
     def _listen(self) -> None:
         while not self._end.is_set():

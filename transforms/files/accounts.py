@@ -33,11 +33,7 @@ _given: dict[str, str] | None = None
 
 
 def use_options(flags: Sequence[str]) -> None:
-    """Take the options of S3 from a command line, such as `--s3_endpoint_url`; those of others are passed over.
-
-    Raises:
-      OptionError: one lacks its value.
-    """
+    """Take the options of S3 from a command line, and pass over others; OptionError where one lacks its value."""
     global _given
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in S3_OPTIONS:
@@ -84,11 +80,8 @@ def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
         with open(verify, "rb") as file:
             patience["root_certificate"] = file.read()
     if "s3_access_key_id" in options:
-        keys = {
-            "access_key_id": options["s3_access_key_id"],
-            "secret_access_key": options.get("s3_secret_access_key", ""),
-        }
-        keys["token"] = options.get("s3_session_token") or None  # type: ignore[assignment]
+        keys: Any = {"access_key_id": options["s3_access_key_id"], "token": options.get("s3_session_token")}
+        keys["secret_access_key"] = options.get("s3_secret_access_key", "")
         config["credential_provider"] = lambda: {**keys, "expires_at": None}
     elif not known.get("AWS_ACCESS_KEY_ID") and (provider := _profile()):
         config["credential_provider"] = provider
@@ -96,11 +89,7 @@ def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
 
 
 def _profile() -> Any:
-    """Return what reads ~/.aws and its profiles, which is boto3; None where there is nothing to read.
-
-    Raises:
-      DataError: there is, and boto3 is not installed.
-    """
+    """Return boto3's reader of ~/.aws, None where there is nothing to read; DataError where it is not installed."""
     known = os.environ
     profile = known.get("AWS_PROFILE") or known.get("AWS_DEFAULT_PROFILE")
     keys = known.get("AWS_SHARED_CREDENTIALS_FILE") or in_home(".aws", "credentials")
@@ -119,8 +108,7 @@ def _profile() -> Any:
 
 
 def connect_gs(bucket: str, _: Mapping[str, str]) -> Any:
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
-    if emulator:
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/"):
         url = emulator if "://" in emulator else f"http://{emulator}"
         # an account that needs no token: without one the client looks for the machine's, whatever else it is told
         nobody = dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
@@ -149,8 +137,7 @@ def _federated(account: str, kind: str) -> dict[str, Any]:
         import google.auth
         from obstore.auth.google import GoogleCredentialProvider
     except ImportError:
-        raise DataError(
-            f"{account} has an account of the kind {kind}, which needs: pip install -r requirements/dataflow.txt"
-        ) from None
+        what = f"{account} has an account of the kind {kind}"
+        raise DataError(f"{what}, which needs: pip install -r requirements/dataflow.txt") from None
     scopes = ["https://www.googleapis.com/auth/devstorage.read_write"]
     return {"credential_provider": GoogleCredentialProvider(google.auth.default(scopes=scopes)[0])}

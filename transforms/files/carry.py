@@ -41,12 +41,7 @@ def public_location(location: str) -> str:
 def receive(source: str, folder: str, is_right: Callable[[str], bool]) -> str:
     """Return a local folder with what was sent to `source`: copied once, whatever the processes of this machine.
 
-    Args:
-      folder: where it is kept.
-      is_right: whether a copy is what it should be.
-
-    Raises:
-      DataError: it is not there, cannot be copied, or is something else.
+    Raises DataError: it is not there, cannot be copied, or `is_right` says of the copy that it is something else.
     """
     with storage.explained(folder, "write"):
         os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
@@ -61,8 +56,7 @@ def copy_tree(
 ) -> None:
     """Copy files of a folder on any file system to a local one, which appears whole or not at all.
 
-    Raises:
-      DataError: there are none, too many, too large ones, one that would lie outside, or the copy is not right.
+    Raises DataError: there are none, too many, too large ones, one that would lie outside, or the copy is not right.
     """
     if not files:
         raise DataError(f"there is nothing in {source}")

@@ -37,23 +37,17 @@ NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The files that one input names, in natural order of their paths.
+    """The files that one input names, in natural order of their paths."""
 
-    Attributes:
-      path: the input: a folder, a glob or a file; absolute where it is local.
-      root: the folder that it is, or that holds all it can match; ends in "/".
-      skipped: how many entries were left out, with the path of one, by reason: `hidden` (the name begins with "." or
-        "_"), `link` (not followed, or to what is read where it lies), `special` (a pipe, a socket, a device),
-        `no_data` (papers and programs beside the data).
-      is_open: whether it is a folder or a glob, which may name more files later.
-      photographs, follow_links: how it was listed; see `list_files`.
-    """
-
-    path: str
-    root: str
+    path: str  # the input: a folder, a glob or a file; absolute where it is local
+    root: str  # the folder that it is, or that holds all it can match; ends in "/"
     files: Sequence[FileInfo]
+    # how many entries were left out, with the path of one, by reason: `hidden` (the name begins with "." or "_"),
+    # `link` (not followed, or to what is read where it lies), `special` (a pipe, a socket, a device), `no_data` (papers
+    # and programs beside the data)
     skipped: Mapping[str, int]
-    is_open: bool = True
+    is_open: bool = True  # whether it is a folder or a glob, which may name more files later
+    # photographs, follow_links: how it was listed; see `list_files`
     photographs: bool = False
     follow_links: bool = False
 
@@ -152,7 +146,8 @@ class _Walk:
     def takes(self, path: str) -> bool:
         """Return whether a file is asked for by its path alone; count it where it is not."""
         self._refuse_table(path)
-        if self.pattern and not glob_regex(self.pattern).match(path) and not self._matches_here(path):
+        globs = {self.pattern, self.pattern.replace("**/", "")}  # "**/" may stand for no folder
+        if self.pattern and not any(glob_regex(glob).match(path) for glob in globs):
             return False
         if self.is_hidden(path):
             skip(self.skipped, HIDDEN, path)
@@ -161,10 +156,6 @@ class _Walk:
         else:
             return True
         return False
-
-    def _matches_here(self, path: str) -> bool:
-        """Return whether a glob with "**/" matches a path that has no folder there."""
-        return "**/" in self.pattern and bool(glob_regex(self.pattern.replace("**/", "")).match(path))
 
     def is_hidden(self, path: str) -> bool:
         """Return whether a part of a path below the root has a name that is left alone, and is not asked for by it."""

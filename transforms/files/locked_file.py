@@ -41,14 +41,10 @@ class HeldError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class LockedFile:
-    """An open file that nobody else changes meanwhile.
-
-    Attributes:
-      is_new: it was not there. That holds without locks, too: of two who find none, one makes it.
-    """
+    """An open file that nobody else changes meanwhile."""
 
     descriptor: int
-    is_new: bool
+    is_new: bool  # it was not there. That holds without locks, too: of two who find none, one makes it
 
     def read(self) -> bytes:
         """Return what it holds; empty where it is new."""
@@ -64,12 +60,7 @@ class LockedFile:
 def locked(path: str, *, seconds: float) -> Iterator[LockedFile]:
     """Open a file for this process alone, made where it is not there; at the end an empty one is deleted.
 
-    Args:
-      seconds: how long to wait for who has it.
-
-    Raises:
-      HeldError: somebody has it still.
-      DataError: it cannot be opened or made.
+    Raises HeldError: somebody has it still after so many seconds; DataError: it cannot be opened or made.
     """
     file = _open(path, time.monotonic() + seconds)
     try:
@@ -130,8 +121,7 @@ def lock(descriptor: int) -> bool | None:
 def why_locks_fail(folder: str, *, mounts: str = "/proc/self/mountinfo") -> str:
     """Return why locks in a folder do not keep all machines apart that may see it, in a few words; "" where they do.
 
-    Args:
-      mounts: where the system lists what is mounted; elsewhere than on Linux a folder is taken for a local disk's.
+    Elsewhere than on Linux, where the system lists its `mounts`, a folder is taken for a local disk's.
     """
     kind, options = _mount_of(folder, mounts)
     if kind not in SHARED and not kind.startswith("fuse."):

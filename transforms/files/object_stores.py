@@ -11,16 +11,11 @@ SCHEME = re.compile(r"([a-zA-Z][-a-zA-Z0-9+.]*)://")
 
 
 def store_of(path: str) -> Objects | Folders | None:
-    """Return the store that a path lies in, None for a local path.
-
-    Raises:
-      OptionError: there is none of that scheme.
-    """
+    """Return the store that a path lies in, None for a local path; OptionError where there is none of that scheme."""
     scheme = scheme_of(path)
     if scheme and scheme not in STORES:
-        raise OptionError(
-            f"{path}: there is no file system for {scheme}://; give a local path, gs://, s3:// or hdfs://"
-        )
+        remedy = "give a local path, gs://, s3:// or hdfs://"
+        raise OptionError(f"{path}: there is no file system for {scheme}://; {remedy}")
     return STORES[scheme] if scheme else None
 
 

@@ -47,15 +47,10 @@ class FileInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """A small file as it was at one moment, which its replacement is conditional on.
+    """A small file as it was at one moment, which its replacement is conditional on."""
 
-    Attributes:
-      data: what it held; None where there was none.
-      version: its ETag, and its generation where the store has them.
-    """
-
-    data: bytes | None
-    version: tuple[tuple[str, str], ...] = ()
+    data: bytes | None  # what it held; None where there was none
+    version: tuple[tuple[str, str], ...] = ()  # its ETag, and its generation where the store has them
 
 
 class UnsupportedError(Exception):
@@ -63,11 +58,7 @@ class UnsupportedError(Exception):
 
 
 class Objects:
-    """A store that obstore has a client for.
-
-    Args:
-      connect: makes the client of a bucket from the options of the command line.
-    """
+    """A store that obstore has a client for; `connect` makes that of a bucket from the options of the command line."""
 
     def __init__(self, connect: Callable[[str, Mapping[str, str]], Any]):
         self._connect = connect
@@ -76,7 +67,10 @@ class Objects:
 
     def client(self, path: str) -> tuple[Any, str]:
         """Return the client of a path's bucket, and the object's name."""
-        _refuse_fork()
+        global _user
+        _user = _user or os.getpid()
+        if _user != os.getpid():  # a client's threads do not come along: it would wait for ever
+            raise OSError("this process was forked from one that had opened a store; start it anew")
         bucket, _, name = path.partition("://")[2].partition("/")
         options = known_options()
         known = (bucket, *options.items())
@@ -341,22 +335,13 @@ def cause_of(error: Exception) -> str:
     text = str(error).partition("\n\nDebug source")[0]
     if any(place in text for place in ACCOUNTS_OF_MACHINES):
         return NO_ACCOUNT
-    answer = re.search(r"status code: (\d+[ \w]*)", text)
-    if answer:
+    if answer := re.search(r"status code: (\d+[ \w]*)", text):
         more = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>([^<]+)<", text))]
         return ": ".join([answer[1].strip(), *more])
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     text = re.sub(r" in [\d.]+[mµn]?s(, after [^-]*?)? +- ", ": ", " ".join(text.split()))
     return re.sub(r"//[^/@\s]+@", "//", text)[:300]  # an endpoint's URL may hold a password
-
-
-def _refuse_fork() -> None:
-    """Raise in a fork of a process that has used a client, whose threads did not come along: it would wait for ever."""
-    global _user
-    _user = _user or os.getpid()
-    if _user != os.getpid():
-        raise OSError("this process was forked from one that had opened a store; start it anew")
 
 
 def _version(found: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -13,13 +13,9 @@ from molino.transforms.files import storage
 
 @contextlib.contextmanager
 def open_parquet(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file, whose page checksums are verified where it has any.
+    """Open a Parquet file, with options of pq.ParquetFile; page checksums are verified where it has any.
 
-    Args:
-      options: of pq.ParquetFile.
-
-    Raises:
-      DataError: it is no Parquet file, or damaged, or encrypted: now, or while it is read in the `with`.
+    Raises DataError: it is no Parquet file, or damaged, or encrypted: now, or while it is read in the `with`.
     """
     with storage.open_input(path) as raw:
         try:

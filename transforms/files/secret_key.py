@@ -14,24 +14,14 @@ _known: dict["SecretKey", bytes] = {}
 
 @dataclasses.dataclass(frozen=True)
 class SecretKey:
-    """Where a key is, and what tells it from another.
+    """Where a key is, and what tells it from another."""
 
-    Attributes:
-      path: its file, on any file system; "" for the variable.
-      variable: of the environment, where there is no file.
-      mark: eight hex digits that follow from the key and tell nothing of it.
-    """
-
-    path: str
-    variable: str
-    mark: str
+    path: str  # its file, on any file system; "" for the variable
+    variable: str  # of the environment, where there is no file
+    mark: str  # eight hex digits that follow from the key and tell nothing of it
 
     def read(self) -> bytes:
-        """Return the key; it is read once a process.
-
-        Raises:
-          DataError: it cannot be read here, or is another one than the run was planned with.
-        """
+        """Return the key, read once a process; DataError where it cannot be, or is not that of the run's plan."""
         if self not in _known:
             key = _read(self.path, self.variable)
             if mark_of(key) != self.mark:
@@ -42,11 +32,7 @@ class SecretKey:
 
 
 def find_key(path: str, variable: str) -> SecretKey | None:
-    """Return the key of a file or, without one, of a variable; None when it has fewer than 16 bytes.
-
-    Raises:
-      DataError: the file cannot be read.
-    """
+    """Return the key of a file or, without one, of a variable; None when it has fewer than 16 bytes."""
     key = _read(path, variable)
     if len(key) < SHORTEST:
         return None

@@ -98,11 +98,7 @@ def join(folder: str, *names: str) -> str:
 
 
 def file_error(error: Exception, path: str, verb: str) -> DataError:
-    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line.
-
-    Raises:
-      OptionError: there is no store of that scheme.
-    """
+    """Return the error that a user reads for a failed file operation: path, cause and remedy in one line."""
     store_of(path)
     code = getattr(error, "errno", None)
     # Arrow's own OSErrors carry the number only in their text: "... [errno 28] No space left on device"
@@ -140,8 +136,7 @@ def explained(path: str, verb: str) -> Iterator[None]:
 def open_input(path: str) -> pa.NativeFile:
     """Open a file for random access."""
     with explained(path, "read"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             return store.open(path)
         check_regular(path)
         return pa.OSFile(path, "rb")
@@ -153,8 +148,7 @@ def open_output(path: str) -> IO[bytes]:
     In a store it is there when it is closed; a `with` that an exception leaves, leaves none.
     """
     with explained(path, "write"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             return store.create(path)
         with _opening:
             _check_open(path)
@@ -176,8 +170,7 @@ def close_folder(folder: str) -> None:
 
 def read_bytes(path: str) -> bytes:
     """Return the whole of a small file; of an object, as it was at one moment."""
-    store = store_of(path)
-    if store:
+    if store := store_of(path):
         with explained(path, "read"):
             return store.get(path)
     with open_input(path) as file, explained(path, "read"):
@@ -194,8 +187,7 @@ def hash_file(path: str) -> tuple[int, str]:
 def write_bytes(path: str, data: bytes) -> None:
     """Create or replace a small file, with its folders."""
     with explained(path, "write"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             store.put(path, data)
             return
         with open_output(path) as file:
@@ -229,8 +221,7 @@ def write_atomic(path: str, data: bytes) -> None:
 def see(path: str) -> Snapshot:
     """Return a small file as it is at one moment, or that there is none."""
     with explained(path, "read"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             return store.see(path)
         check_regular(path)
         try:
@@ -251,8 +242,7 @@ def swap(path: str, data: bytes, snapshot: Snapshot, *, strict: bool = False) ->
       strict: raise UnsupportedError where it cannot be done in one step.
     """
     with explained(path, "write"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             try:
                 return store.swap(path, data, snapshot)
             except UnsupportedError:
@@ -287,8 +277,7 @@ def exists(path: str) -> bool:
 def look(path: str) -> FileInfo | None:
     """Return a file as it is listed; None where there is none."""
     with explained(path, "look at"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             return store.look(path)
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(path)
@@ -303,8 +292,7 @@ def list_tree(folder: str) -> list[FileInfo]:
     """
     found: list[FileInfo] = []
     with explained(folder, "list"):
-        store = store_of(folder)
-        if store:
+        if store := store_of(folder):
             found += store.find(join(folder, ""))
         for top, _, names in [] if store else os.walk(folder):
             for name in names:
@@ -319,8 +307,7 @@ def move(source: str, target: str, *, size: int) -> None:
     So an object that readers may have open is not written again, and an attempt that was repeated finds its own.
     """
     with explained(target, "write"):
-        store = store_of(target)
-        if store:
+        if store := store_of(target):
             there = store.look(target)
             if there and there.bytes == size:
                 store.delete([source])
@@ -332,13 +319,9 @@ def move(source: str, target: str, *, size: int) -> None:
 
 
 def delete_file(path: str, *, below: str = "") -> None:
-    """Delete a file; no error when it is not there.
-
-    The folder goes too when the file leaves it empty, and the folders above it as far as they lie `below` another.
-    """
+    """Delete a file, if it is there, and its folder if that is empty then; those above too where they lie `below`."""
     with explained(path, "delete"):
-        store = store_of(path)
-        if store:
+        if store := store_of(path):
             store.delete([path])
             return
         with contextlib.suppress(FileNotFoundError):
@@ -347,13 +330,9 @@ def delete_file(path: str, *, below: str = "") -> None:
 
 
 def delete_tree(folder: str, *, below: str = "") -> None:
-    """Delete a folder and all below it; no error when it is not there.
-
-    The folders above it go too when that leaves them empty, as far as they lie `below` another.
-    """
+    """Delete a folder, if it is there, and all below it; empty folders above it too where they lie `below` another."""
     with explained(folder, "delete"):
-        store = store_of(folder)
-        if not store:
+        if not (store := store_of(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             if below:
                 _delete_empty(os.path.dirname(folder), below)
@@ -370,10 +349,7 @@ def _delete_empty(folder: str, below: str) -> None:
 
 
 def check_regular(path: str) -> None:
-    """Raise DataError for a local path of a pipe, a socket, a device, or a link that leads nowhere.
-
-    To open a pipe may wait for ever, and no signal ends that.
-    """
+    """Raise DataError for a pipe, a socket, a device, which may wait for ever, and for a link that leads nowhere."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -382,6 +358,5 @@ def check_regular(path: str) -> None:
         return  # whoever opens it says so
     except OSError:
         return
-    kind = NO_FILES.get(stat.S_IFMT(mode))
-    if kind:
+    if kind := NO_FILES.get(stat.S_IFMT(mode)):
         raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")

@@ -30,18 +30,12 @@ class DoOnce(NamedOutputs):
     """Do every work unit that no earlier attempt at this run has done.
 
     Input: (name, unit). Output: UnitFiles.
-
-    Attributes:
-      work: called with a unit and `folder`; returns its Done.
-      careful: the same, for a unit whose process died in an earlier attempt.
-      folder: where units stage their files and records; the same for every attempt at a run.
-      arguments: of `work`, by name.
     """
 
-    work: Callable[..., Done]
-    folder: str
-    careful: Callable[..., Done] | None = None
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    work: Callable[..., Done]  # called with a unit and `folder`; returns its Done
+    folder: str  # where units stage their files and records; the same for every attempt at a run
+    careful: Callable[..., Done] | None = None  # the same, for a unit whose process died in an earlier attempt
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `work`, by name
 
     def expand(self, units: beam.PCollection) -> UnitFiles:
         work = {"work": self.work, "careful": self.careful, "folder": self.folder, "arguments": dict(self.arguments)}

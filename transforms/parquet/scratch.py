@@ -26,19 +26,14 @@ class GatherScratch(beam.PTransform):
     """Write the rows of one kind of scratch files to one shard, in the order of units.
 
     Input: the scratch files of units. Output: a StagedFile, or none where there are no rows.
-
-    Attributes:
-      scratch: the data set of the scratch files.
-      dataset, schema: of the shard; the scratch files have all its columns.
-      folder: the run's staging folder.
-      merge: one batch of all rows, instead of those of the files.
     """
 
-    scratch: str
+    scratch: str  # the data set of the scratch files
+    # dataset, schema: of the shard; the scratch files have all its columns
     dataset: str
     schema: pa.Schema
-    folder: str
-    merge: bool = False
+    folder: str  # the run's staging folder
+    merge: bool = False  # one batch of all rows, instead of those of the files
 
     def expand(self, files: beam.PCollection) -> beam.PCollection:
         arguments = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

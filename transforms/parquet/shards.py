@@ -23,27 +23,19 @@ COMPRESSION_LEVEL = 1  # 3 makes the people 7 % smaller and a quarter slower to 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StagedFile:
-    """A file that a worker wrote under the staging folder, and what must be found in it.
+    """A file that a worker wrote under the staging folder, and what must be found in it."""
 
-    Attributes:
-      dataset: folder of the output that it goes to; "" for a view, which goes beside the folders under `name`.
-      key: orders the shards of a data set.
-      name: a view's file name.
-      path: where it is staged; the name is new at every attempt, so that a late duplicate disturbs nobody.
-      digests: sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`.
-      split: which all of its rows are of; "" where that is not told.
-    """
-
-    dataset: str
-    path: str
+    dataset: str  # folder of the output that it goes to; "" for a view, which goes beside the folders under `name`
+    path: str  # where it is staged; the name is new at every attempt, so that a late duplicate disturbs nobody
     bytes: int
     sha256: str
-    key: tuple[int, ...] = ()
-    name: str = ""
+    key: tuple[int, ...] = ()  # orders the shards of a data set
+    name: str = ""  # a view's file name
     rows: int = 0
     schema: tuple[str, int] = ("", 0)
+    # sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`
     digests: tuple[str, ...] = ()
-    split: str = ""
+    split: str = ""  # which all of its rows are of; "" where that is not told
 
 
 class HashingFile:
@@ -69,19 +61,14 @@ class HashingFile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the columns of a shard are stored: by default compressed, and with a dictionary.
+    """How the columns of a shard are stored: by default compressed, and with a dictionary."""
 
-    Attributes:
-      plain: columns without a dictionary, because their values hardly repeat.
-      encodings: Parquet encodings of columns, by name; these have no dictionary either.
-      raw: columns that are neither compressed nor have a dictionary. Vectors are always so, and have no statistics.
-      loose: columns that are not compressed: what is little beside its row is not worth the time.
-    """
-
-    plain: Sequence[str] = ()
+    plain: Sequence[str] = ()  # columns without a dictionary, because their values hardly repeat
+    # Parquet encodings of columns, by name; these have no dictionary either
     encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # columns that are neither compressed nor have a dictionary. Vectors are always so, and have no statistics
     raw: Sequence[str] = ()
-    loose: Sequence[str] = ()
+    loose: Sequence[str] = ()  # columns that are not compressed: what is little beside its row is not worth the time
 
     def open(self, file: Any, schema: pa.Schema) -> Any:
         """Return a Parquet writer of a file with zstd compression, checksums, and without vectors a page index."""
@@ -195,9 +182,8 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     table = pa.Table.from_batches([batch]).select(schema.names)
     for field, column in zip(schema, table.columns, strict=True):
         if column.null_count and not field.nullable:
-            raise ValueError(
-                f"column {field.name} of {name_of(schema)[0]} has {column.null_count} nulls; it may have none"
-            )
+            what = f"column {field.name} of {name_of(schema)[0]}"
+            raise ValueError(f"{what} has {column.null_count} nulls; it may have none")
     return concat(table.cast(schema).combine_chunks().to_batches(), schema)
 
 

@@ -14,11 +14,7 @@ INTEGERS = (I16, I32, I64)
 
 
 def decode_struct(data: bytes) -> Struct:
-    """Return the struct that the bytes begin with.
-
-    Raises:
-      ValueError: they hold a type that Parquet does not use.
-    """
+    """Return the struct that the bytes begin with; ValueError where they hold a type that Parquet does not use."""
     return _Reader(data).struct()
 
 

@@ -149,10 +149,7 @@ def _grow(fields: Struct, by: int, numbers: Any) -> None:
 
 
 def _levels(rows: int, dim: int) -> bytes:
-    """Return the levels of a page of vectors: repetition, 0 where one begins and else 1; definition, always 1.
-
-    Both in runs (the format's RLE hybrid), with their length before them.
-    """
+    """Return the levels of a page of vectors as runs: repetition, 0 where one begins, else 1; definition, always 1."""
     if dim == 1:
         repetition = thrift.varint(rows << 1) + b"\0"
     else:

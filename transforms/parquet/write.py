@@ -39,7 +39,6 @@ class WriteParquet(beam.PTransform):
 
 def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options: Any) -> Iterator[StagedFile]:
     key, batches = shard
-    held = [batch for batch in batches if batch.num_rows]
-    if held:
+    if held := [batch for batch in batches if batch.num_rows]:
         yield write_shard(held, key=key if isinstance(key, tuple) else (key,), **options)
         progress.report("write", rows=sum(batch.num_rows for batch in held))

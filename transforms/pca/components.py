@@ -22,18 +22,13 @@ TIED = 1 - 1e-9  # loadings as large as this part of the largest count as equal 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Components:
-    """Principal components of some rows.
-
-    Attributes:
-      singular: (numbers,) singular values of the matrix of all rows, falling; about the mean where there is one.
-      axes: (numbers, numbers), a component in each column, orthonormal, signs fixed.
-      mean: (numbers,) that is subtracted before the rotation, or None.
-    """
+    """Principal components of some rows."""
 
     rows: int
+    # (numbers,) singular values of the matrix of all rows, falling; about the mean where there is one
     singular: np.ndarray
-    axes: np.ndarray
-    mean: np.ndarray | None = None
+    axes: np.ndarray  # (numbers, numbers), a component in each column, orthonormal, signs fixed
+    mean: np.ndarray | None = None  # (numbers,) that is subtracted before the rotation, or None
 
     @property
     def deviations(self) -> np.ndarray:
@@ -68,11 +63,7 @@ def find_components(moment: Moment) -> Components:
 
 
 def refine_components(rough: Components, moment: Moment) -> Components:
-    """Return the exact components.
-
-    Args:
-      moment: of the same rows, rotated by those that were found first.
-    """
+    """Return the exact components, from the moment of the same rows rotated by the rough ones."""
     whole = moment.high + moment.low
     scale = np.sqrt(np.maximum(whole.diagonal(), 0))
     divisor = np.where(scale > 0, scale, 1)

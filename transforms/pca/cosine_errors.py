@@ -21,22 +21,14 @@ SAME = 12  # digits after which cosines count as equal, and the earlier row come
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Rows drawn from all, in their order, each divided by a power of two of its own so that squares are finite.
+    """Rows drawn from all, in their order, each divided by a power of two of its own so that squares are finite."""
 
-    Attributes:
-      rows: (n,) place in all files, from 0.
-      before: (n, numbers) float64.
-      after: (n, numbers) float64, scores on all components.
-      exponents: (n,) of those powers.
-      labels: of each row, or none.
-      against: (n, any) float64, another column's vectors; NaN where there is none that can be used; or None.
-    """
-
-    rows: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    exponents: np.ndarray
-    labels: Sequence[str] | None = None
+    rows: np.ndarray  # (n,) place in all files, from 0
+    before: np.ndarray  # (n, numbers) float64
+    after: np.ndarray  # (n, numbers) float64, scores on all components
+    exponents: np.ndarray  # (n,) of those powers
+    labels: Sequence[str] | None = None  # of each row, or none
+    # (n, any) float64, another column's vectors; NaN where there is none that can be used; or None
     against: np.ndarray | None = None
 
     @property
@@ -145,9 +137,7 @@ def count_errors(
 ) -> pa.RecordBatch:
     """Return ERRORS: of every number of components in float64, of the vectors as they are written, and against another.
 
-    Args:
-      stored: (n, components that are written) float64, the scores as they are written, widened.
-      vector_type: that they are written in.
+    `stored` is (n, components that are written) float64, the scores as they are written, in `vector_type`, widened.
     """
     numbers, kept = sample.before.shape[1], stored.shape[1]
     pairs = draw_pairs(len(sample.rows), numbers, seed)

@@ -22,25 +22,15 @@ SPARK_VECTOR = {"type", "size", "indices", "values"}  # fields of a vector of Sp
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """Rows that are computed together.
+    """Rows that are computed together."""
 
-    Attributes:
-      rows: those that can be used, with the columns that were read.
-      vectors: theirs, (n, numbers), float32 or float64, finite.
-      places: of each in all files, counted from 0; ascending.
-      lines: of each in its file: of Parquet the row, from 1.
-      rejects: the line, the reason, and what was found, of each row that cannot be used.
-      records: rows and rejects, as read.
-      counters: of what is doubtful.
-    """
-
-    rows: pa.RecordBatch
-    vectors: np.ndarray
-    places: np.ndarray
-    lines: np.ndarray
-    rejects: list[tuple[int, str, str]]
-    records: int
-    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    rows: pa.RecordBatch  # those that can be used, with the columns that were read
+    vectors: np.ndarray  # theirs, (n, numbers), float32 or float64, finite
+    places: np.ndarray  # of each in all files, counted from 0; ascending
+    lines: np.ndarray  # of each in its file: of Parquet the row, from 1
+    rejects: list[tuple[int, str, str]]  # the line, the reason, and what was found, of each row that cannot be used
+    records: int  # rows and rejects, as read
+    counters: Mapping[str, int] = dataclasses.field(default_factory=dict)  # of what is doubtful
 
 
 def is_number(type_: pa.DataType) -> bool:
@@ -74,11 +64,9 @@ def number_type(types: Sequence[pa.DataType]) -> pa.DataType:
 def check_block(
     batch: pa.RecordBatch, columns: Sequence[str], numbers: int, *, lines: np.ndarray, places: np.ndarray
 ) -> Block:
-    """Return the rows whose vectors can be used, and why others cannot.
+    """Return the rows whose vectors can be used, and why others cannot; their lines and places are as of `Block`.
 
-    Args:
-      columns: one of vectors, or of numbers or texts of numbers.
-      lines, places: of each row, see `Block`.
+    The columns are one of vectors, or of numbers or texts of numbers.
     """
     first = batch[columns[0]]
     if not is_vectors(first.type):
@@ -199,10 +187,7 @@ def vector_lengths(column: pa.Array) -> np.ndarray:
 
 
 def _spark_numbers(column: pa.Array, numbers: int) -> pa.Array:
-    """Return the numbers of vectors of Spark that have so many each, one after the other.
-
-    A sparse one that does not have a place for each value, within its size, begins with NaN.
-    """
+    """Return the numbers of vectors of Spark of one length; a sparse one whose places are wrong begins with NaN."""
     dense = pc.equal(pc.struct_field(column, "type"), 1).to_numpy(zero_copy_only=False)
     values, indices = (pc.struct_field(column, name) for name in ("values", "indices"))
     whole = np.zeros((len(column), numbers))

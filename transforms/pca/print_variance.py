@@ -14,8 +14,7 @@ NAMES = ("Standard deviation", "Proportion of Variance", "Cumulative Proportion"
 def print_components(components: Components, kept: int, names: Sequence[str]) -> str:
     """Return what R 4 prints of `prcomp(x, rank. = kept)`, and of its summary; of long vectors the summary alone.
 
-    Args:
-      names: of the numbers of a vector; none where they stand in lists.
+    `names` are of the numbers of a vector; there are none where they stand in lists.
     """
     lines = []
     numbers = len(components.singular)
@@ -41,12 +40,7 @@ def _print_vector(values: Sequence[float]) -> Iterator[str]:
 
 
 def _print_table(names: Sequence[str], table: np.ndarray, digits: int) -> Iterator[str]:
-    """Yield the lines of a table with a column for each component: as many beside each other as fit.
-
-    Args:
-      table: (names, components).
-      digits: that every number of a column shows at least.
-    """
+    """Yield the lines of a (names, components) table with a column a component: as many beside each other as fit."""
     columns = [[f"PC{place + 1}", *format_column(values, digits)] for place, values in enumerate(table.T.tolist())]
     first = max(map(len, names))
     while columns:

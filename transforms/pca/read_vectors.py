@@ -39,30 +39,20 @@ IN_SPAN = (1 << LINE_BITS) - 1  # the part of a position that is the line
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorColumns:
-    """What is asked of columns, by name.
+    """What is asked of columns, by name."""
 
-    Attributes:
-      vector: what the vectors are made of: one column of lists, or any number of columns of a number each.
-      others: that are read besides: labels, and vectors to compare with.
-      keep: those that are carried; () for all that are not in `vector`.
-      drop: those that are not.
-    """
-
+    # what the vectors are made of: one column of lists, or any number of columns of a number each
     vector: tuple[str, ...]
-    others: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # that are read besides: labels, and vectors to compare with
+    keep: tuple[str, ...] = ()  # those that are carried; () for all that are not in `vector`
+    drop: tuple[str, ...] = ()  # those that are not
 
     def carried(self, names: Sequence[str]) -> list[str]:
         """Return which columns of an input are carried as they are, in its order."""
         return [name for name in names if (name in self.keep if self.keep else name not in (*self.vector, *self.drop))]
 
     def read(self, names: Sequence[str], path: str) -> list[str]:
-        """Return which columns of a file are read, in its order.
-
-        Raises:
-          DataError: it lacks one that is asked for, or has one twice.
-        """
+        """Return which columns of a file are read, in its order; DataError where it lacks one, or has one twice."""
         self.check((*self.vector, *self.others, *self.keep), names, path)
         used = {*self.vector, *self.others, *self.carried(names)}
         if twice := [name for name in names if name in used and names.count(name) > 1]:
@@ -85,57 +75,36 @@ class VectorColumns:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorFile:
-    """A Parquet file, or a text: a file or a member of one.
-
-    Attributes:
-      label: what outputs call it.
-      groups: records and bytes of each row group, all columns, unpacked; or of each piece of a text.
-      pieces: of a text.
-      text: how it is written; None for Parquet.
-    """
+    """A Parquet file, or a text: a file or a member of one."""
 
     path: str
-    label: str
+    label: str  # what outputs call it
+    # records and bytes of each row group, all columns, unpacked; or of each piece of a text
     groups: tuple[tuple[int, int], ...]
-    pieces: tuple[Span, ...] = ()
-    text: TextFormat | None = None
+    pieces: tuple[Span, ...] = ()  # of a text
+    text: TextFormat | None = None  # how it is written; None for Parquet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VectorSpan:
-    """Consecutive row groups of a file, or pieces of a text.
-
-    Attributes:
-      file: the file, with these groups and pieces alone.
-      start: number of the first of them.
-      line: records of the file before it.
-      row: records of all files before it.
-      sampled: records of all files, counted from 0, that lie in it and belong to the sample.
-    """
+    """Consecutive row groups of a file, or pieces of a text."""
 
     number: int
-    file: VectorFile
-    start: int
-    line: int
-    row: int
-    sampled: tuple[int, ...] = ()
+    file: VectorFile  # the file, with these groups and pieces alone
+    start: int  # number of the first of them
+    line: int  # records of the file before it
+    row: int  # records of all files before it
+    sampled: tuple[int, ...] = ()  # records of all files, counted from 0, that lie in it and belong to the sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Vectors:
-    """The files that hold vectors.
+    """The files that hold vectors."""
 
-    Attributes:
-      columns: what the vectors are made of, and which columns are carried.
-      numbers: of a vector.
-      type: of each number, as read.
-      schema: of all columns that are read, as they are carried: see `plain_field`.
-    """
-
-    columns: VectorColumns
-    numbers: int
-    type: pa.DataType
-    schema: pa.Schema
+    columns: VectorColumns  # what the vectors are made of, and which columns are carried
+    numbers: int  # of a vector
+    type: pa.DataType  # of each number, as read
+    schema: pa.Schema  # of all columns that are read, as they are carried: see `plain_field`
     files: tuple[VectorFile, ...]
 
     @property
@@ -165,11 +134,7 @@ class Vectors:
         return pa.schema([one for one in self.schema if one.name in kept])
 
     def numbers_of(self, column: str, numbers: int | None = None) -> int:
-        """Return how many numbers the vectors of a column have; `numbers` where some of a sample have as many.
-
-        Raises:
-          DataError: it holds no vectors, or none of that length.
-        """
+        """Return how many numbers a column's vectors have: `numbers`, or most of a sample; DataError if none have."""
         path, type_ = self.files[0].path, self.schema.field(column).type
         if not is_vectors(type_):
             raise DataError(f"{path}: the column {column!r} is {type_}, no list of numbers")
@@ -180,9 +145,8 @@ class Vectors:
             raise DataError(f"the column {column!r} of {path} holds no vector with a number; check --input")
         common = max(lengths, key=lambda size: (lengths[size], size))
         if numbers and numbers not in lengths:
-            raise DataError(
-                f"--numbers {numbers}: no sampled vector in {column!r} of {path} has so many; most have {common}"
-            )
+            what = f"no sampled vector in {column!r} of {path} has so many"
+            raise DataError(f"--numbers {numbers}: {what}; most have {common}")
         return numbers or common
 
     def spans(self, *, sample: int, seed: int) -> list[VectorSpan]:
@@ -220,13 +184,8 @@ def use_own_pool() -> None:
 def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numbers: int | None = None) -> Vectors:
     """Look at the footers of Parquet files and return what they hold.
 
-    The length of a vector is that of its type, or where lists may have any length the commonest of a sample.
-
-    Args:
-      numbers: of a vector, if the user says so.
-
-    Raises:
-      DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
+    A vector has so many `numbers`, or as its type says, or where lists may have any length the commonest of a sample.
+    Raises DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
     """
     found, names, schema, first = [], list[str](), None, ""
     for info, label in zip(files, labels_of(files), strict=True):
@@ -258,12 +217,8 @@ def list_text_vectors(
 ) -> Vectors:
     """Read texts once, to count their records, and return what they hold.
 
-    Args:
-      text: how they are written; of no column.
-      command: what the user typed, for the remedies.
-
-    Raises:
-      DataError: one is Parquet, lacks a column, or has others than the first; or a column holds lists as text.
+    `text` says how they are written, and names no column; `command`, for remedies, what the user typed. Raises
+    DataError: one is Parquet, lacks a column, or has others than the first; or a column holds lists as text.
     """
     first = next((source for source in sources if source.header), sources[0])
     used, found = columns.read(_header(first, text, columns, command), first.path), []
@@ -368,13 +323,9 @@ def _open(path: str) -> Iterator[pq.ParquetFile]:
 
 
 def read_blocks(span: VectorSpan, vectors: Vectors, columns: Sequence[str]) -> Iterator[Block]:
-    """Read a span in blocks. Memory: a block and the pages that hold it; of text a piece.
+    """Read a span in blocks, with other columns besides the vectors'; DataError where the file is damaged.
 
-    Args:
-      columns: that are read, besides those that the vectors are made of.
-
-    Raises:
-      DataError: the file is damaged.
+    Memory: a block and the pages that hold it; of text a piece.
     """
     of, path, done = vectors.columns.vector, span.file.path, 0
     if span.file.text:
@@ -489,9 +440,8 @@ def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -
         if name == column:
             one = pa.field(name, array.type)
         elif pa.types.is_fixed_size_list(one.type) and array.null_count:
-            raise DataError(
-                f"{path}: the column {name!r} has null lists, which no reader of Arrow gives back; fill them"
-            )
+            what = f"the column {name!r} has null lists, which no reader of Arrow gives back"
+            raise DataError(f"{path}: {what}; fill them")
         arrays.append(array if array.type == one.type else array.cast(one.type))
         fields.append(one)
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))

@@ -48,11 +48,7 @@ def write_findings(
 
 
 def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str:
-    """Return the report of a run as one HTML page; its bytes depend on the arguments only.
-
-    Args:
-      names: of the numbers of a vector; none where they stand in lists.
-    """
+    """Return the report of a run as one HTML page, by its arguments alone; `names` as `print_components` takes them."""
     components, sample, stored, kept = findings.components, findings.sample, findings.stored, findings.kept
     errors, seed = findings.errors.to_pylist(), int(facts.options["seed"])
     written = next(row for row in errors if row["written"])
@@ -88,10 +84,8 @@ def _variance(components: Components, kept: int) -> Section:
     numbers = list(range(1, len(proportions) + 1))
     total = np.cumsum(proportions)
     most = " about the mean" if components.mean is not None else ", about 0"
-    text = (
-        f"The variance of the scores{most}, by component. The standard deviations are over the rows less one, as R has "
-        "them."
-    )
+    text = f"The variance of the scores{most}, by component. "
+    text += "The standard deviations are over the rows less one, as R has them."
     plots = [
         line_plot(
             [Series(label="variance", x=numbers, y=proportions.tolist())],
@@ -158,18 +152,12 @@ def _cosines(
     )
     pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
     before, after = cosines(sample.before, pairs), cosines(stored, pairs)
-    scatter = _scatter(
-        before,
-        after,
-        x_label="Cosine before",
-        y_label=f"Cosine after, {kept} components",
-        caption="Pairs of the sample.",
-    )
+    y_label = f"Cosine after, {kept} components"
+    scatter = _scatter(before, after, x_label="Cosine before", y_label=y_label)
     curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
     curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
-    numbers = [row["components"] for row in curve]
     series = [
-        Series(label=label, x=numbers, y=[row[name] for row in curve])
+        Series(label=label, x=[row["components"] for row in curve], y=[row[name] for row in curve])
         for label, name in (("mean", "cosine_error_mean"), ("99 %", "cosine_error_p99"))
     ]
     lines = line_plot(
@@ -179,10 +167,15 @@ def _cosines(
         caption="What fewer components cost.",
         alt="Falling lines: the mean error and that of the 99th percentile against the components that are kept.",
     )
-    return Section("Cosines", text, [scatter, lines, _error_table(errors, kept)])
+    mine = [row for row in errors if row["reference"] == errors[0]["reference"]]
+    numbers = len([row for row in mine if not row["written"]])
+    chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}
+    rows = [row for row in mine if row["components"] in chosen]
+    return Section("Cosines", text, [scatter, lines, _table_of_errors(rows, "Cosine errors", of_components=True)])
 
 
-def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str, caption: str) -> Plot:
+def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: str) -> Plot:
+    caption = "Pairs of the sample."
     if not len(before):
         return Plot("", caption, "No picture: there are no pairs.")
     ends = np.linspace(min(before.min(), after.min()), max(before.max(), after.max()), 200).tolist()
@@ -193,15 +186,6 @@ def _scatter(before: np.ndarray, after: np.ndarray, *, x_label: str, y_label: st
         caption=caption,
         alt=f"Points of {len(before):,} pairs, and the line on which nothing changes.",
     )
-
-
-def _error_table(errors: Sequence[Mapping[str, Any]], kept: int) -> Table:
-    column = errors[0]["reference"]
-    mine = [row for row in errors if row["reference"] == column]
-    numbers = len([row for row in mine if not row["written"]])
-    chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}
-    rows = [row for row in mine if row["components"] in chosen]
-    return _table_of_errors(rows, "Cosine errors", of_components=True)
 
 
 def _table_of_errors(rows: Sequence[Mapping[str, Any]], caption: str, *, of_components: bool) -> Table:
@@ -279,13 +263,8 @@ def _against(
         return []
     usable = np.isfinite(sample.against).all(axis=1) & sample.against.any(axis=1)
     pairs = draw_pairs(int(usable.sum()), sample.before.shape[1], seed)[:SHOWN_PAIRS]
-    plot = _scatter(
-        cosines(sample.against[usable], pairs),
-        cosines(stored[usable], pairs),
-        x_label=f"Cosine of {name}",
-        y_label="Cosine of the rotated vectors",
-        caption="Pairs of the sample.",
-    )
+    theirs, ours = cosines(sample.against[usable], pairs), cosines(stored[usable], pairs)
+    plot = _scatter(theirs, ours, x_label=f"Cosine of {name}", y_label="Cosine of the rotated vectors")
     text = (
         f"How the cosines and the neighbours of the rotated vectors agree with those of {name}, and how those of the "
         f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."

@@ -32,43 +32,28 @@ from molino.transforms.warnings import Sighting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """What is done with the vectors. All of it is part of a run's identity.
+    """What is done with the vectors. All of it is part of a run's identity."""
 
-    Attributes:
-      components: kept; None for all.
-      max_cosine_error: that the mean over the sampled pairs may have; decides `components`; None for no limit.
-      center: subtract the mean.
-      against: another column of vectors, to compare cosines with; or None.
-      vector_type: float16, float32 or float64.
-      label: column with what the report calls a row, or None.
-      seed: of the sample.
-    """
-
-    components: int | None
+    components: int | None  # kept; None for all
+    # that the mean over the sampled pairs may have; decides `components`; None for no limit
     max_cosine_error: float | None
-    center: bool
-    against: str | None
-    vector_type: str
-    label: str | None
-    seed: int
+    center: bool  # subtract the mean
+    against: str | None  # another column of vectors, to compare cosines with; or None
+    vector_type: str  # float16, float32 or float64
+    label: str | None  # column with what the report calls a row, or None
+    seed: int  # of the sample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
-    """The components, how many are kept, and what the sample shows.
-
-    Attributes:
-      refined: whether small components took a pass of their own.
-      errors: schemas.pca.ERRORS.
-      stored: (n, kept) float64, the sample's scores as they are written.
-    """
+    """The components, how many are kept, and what the sample shows."""
 
     components: Components
     kept: int
-    refined: bool
+    refined: bool  # whether small components took a pass of their own
     sample: Sample
-    errors: pa.RecordBatch
-    stored: np.ndarray
+    errors: pa.RecordBatch  # schemas.pca.ERRORS
+    stored: np.ndarray  # (n, kept) float64, the sample's scores as they are written
 
 
 class _Added(NamedTuple):
@@ -105,11 +90,7 @@ def count_zeros(block: Block, span: VectorSpan) -> int:
 
 
 def sample_rows(block: Block, chosen: np.ndarray, rotation: Rotation, against_numbers: int) -> dict[str, Any]:
-    """Return what the sample keeps of some rows of a block.
-
-    Args:
-      against_numbers: of a vector of `rotation.against`.
-    """
+    """Return what the sample keeps of some rows of a block; `against_numbers` are of a vector of `rotation.against`."""
     picked: dict[str, Any] = {"rows": block.places[chosen], "vectors": block.vectors[chosen].astype(np.float64)}
     if rotation.label:
         picked["labels"] = [str(value) for value in block.rows[rotation.label].take(pa.array(chosen)).to_pylist()]
@@ -140,11 +121,7 @@ def find_rough(moments: Sequence[Moment]) -> Components:
 def settle(
     moments: Sequence[Moment], rough: Components, samples: Sequence[dict[str, Any]], rotation: Rotation, column: str
 ) -> Findings:
-    """Return the exact components, how many are kept, and the errors of the sample.
-
-    Raises:
-      DataError: no number of components holds the error.
-    """
+    """Return the exact components, how many are kept, and the sample's errors; DataError where none hold the limit."""
     pin_blas()
     components = refine_components(rough, moments[0]) if rough.needs_refinement else rough
     sample = join_samples(samples, components, rotation)
@@ -158,7 +135,8 @@ def settle(
                 "centring alone costs more; leave out --center"
             )
         kept = chosen
-    stored = round_to(sample, kept, rotation.vector_type)
+    rounded = round_scores(sample.scores[:, :kept], rotation.vector_type).astype(np.float64)
+    stored = np.ldexp(rounded, -sample.exponents[:, None])  # divided again as the sample is
     errors = count_errors(
         sample,
         components,
@@ -190,22 +168,8 @@ def join_samples(samples: Sequence[dict[str, Any]], components: Components, rota
     return score_sample(rows, vectors, components, labels, against)
 
 
-def round_to(sample: Sample, kept: int, vector_type: str) -> np.ndarray:
-    """Return the sample's first scores as a type holds them, divided again as the sample is, (n, kept) float64.
-
-    Raises:
-      DataError: it cannot hold a number.
-    """
-    rounded = round_scores(sample.scores[:, :kept], vector_type).astype(np.float64)
-    return np.ldexp(rounded, -sample.exponents[:, None])
-
-
 def round_scores(scores: np.ndarray, vector_type: str) -> np.ndarray:
-    """Return scores in a type; what is too small for it becomes 0.
-
-    Raises:
-      DataError: it cannot hold a number.
-    """
+    """Return scores in a type; what is too small for it becomes 0, DataError for what is too large."""
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(scores.astype(vector_type))
     if not np.isfinite(numbers).all():
@@ -295,16 +259,11 @@ class FindComponents(NamedOutputs):
 
     Input: VectorSpans. Output: PrincipalComponents. Memory: a block and a moment a worker thread; the sample, and what
     CELLS says, where all comes together.
-
-    Attributes:
-      vectors: where they are.
-      rotation: what is done with them.
-      spans: how many there are.
     """
 
-    vectors: Vectors
-    rotation: Rotation
-    spans: int
+    vectors: Vectors  # where they are
+    rotation: Rotation  # what is done with them
+    spans: int  # how many there are
 
     def expand(self, spans: beam.PCollection) -> PrincipalComponents:
         vectors, rotation, center = self.vectors, self.rotation, self.rotation.center
@@ -326,18 +285,12 @@ class WriteVectors(beam.PTransform):
     """Write the rows of each span with the vectors rotated, and its rejects.
 
     Input: VectorSpans. Output: StagedFiles. Memory: a block a worker thread.
-
-    Attributes:
-      turn: the components that are kept, one element.
-      vectors: where they are.
-      rotation: what is done with them.
-      folder: the run's staging folder.
     """
 
-    turn: beam.PCollection
-    vectors: Vectors
-    rotation: Rotation
-    folder: str
+    turn: beam.PCollection  # the components that are kept, one element
+    vectors: Vectors  # where they are
+    rotation: Rotation  # what is done with them
+    folder: str  # the run's staging folder
 
     def expand(self, spans: beam.PCollection) -> beam.PCollection:
         arguments = {"vectors": self.vectors, "rotation": self.rotation, "folder": self.folder}

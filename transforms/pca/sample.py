@@ -28,10 +28,7 @@ def sample_vectors(path: str, *, rows: int, numbers: int, seed: int, hostile: bo
     """Write a Parquet file with the columns `id` and `vector`; the same arguments give the same bytes.
 
     A batch depends on the seed and its own number: more rows leave the first ones as they are. With `hostile` one row
-    of each kind that a job must reject comes after the last.
-
-    Returns:
-      `rows`, the file, and how many rows of each kind are hostile.
+    of each kind that a job must reject comes after the last. Returns `rows`, the file, and the hostile rows by kind.
     """
     of = pa.field("element", pa.float64(), nullable=hostile)
     type_ = pa.list_(of) if hostile else pa.list_(of, numbers)
@@ -50,8 +47,7 @@ def sample_vectors(path: str, *, rows: int, numbers: int, seed: int, hostile: bo
             ids = pa.array(np.arange(written, written + len(vectors)))
             writer.write_batch(pa.RecordBatch.from_arrays([ids, lists], schema=schema))
             written += len(vectors)
-        bad = [None if row is None else (row * numbers)[:numbers] for row in HOSTILE.values()] if hostile else []
-        if bad:
+        if bad := ([None if row is None else (row * numbers)[:numbers] for row in HOSTILE.values()] if hostile else []):
             ids = pa.array(range(written, written + len(bad)), pa.int64())
             writer.write_batch(pa.RecordBatch.from_arrays([ids, pa.array(bad, type_)], schema=schema))
     return {"rows": rows, "file": path, "hostile": dict.fromkeys(HOSTILE, 1) if hostile else {}}

@@ -22,23 +22,18 @@ SMALL, LARGE = 2.0**-500, 2.0**500
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Moment:
-    """Second moment of some rows, divided by 4 ** exponent; about their mean where there is one.
-
-    Attributes:
-      high, low: (numbers, numbers) float64, symmetric; the moment is their sum, low below a rounding of high.
-      mean: (numbers,) float64 divided by 2 ** exponent, or None for a moment about 0.
-    """
+    """Second moment of some rows, divided by 4 ** exponent; about their mean where there is one."""
 
     rows: int
     exponent: int
+    # high, low: (numbers, numbers) float64, symmetric; the moment is their sum, low below a rounding of high
     high: np.ndarray
     low: np.ndarray
-    mean: np.ndarray | None = None
+    mean: np.ndarray | None = None  # (numbers,) float64 divided by 2 ** exponent, or None for a moment about 0
 
     def at(self, exponent: int) -> "Moment":
         """Return the same moment with a larger exponent."""
-        by = exponent - self.exponent
-        if not by:
+        if not (by := exponent - self.exponent):
             return self
         return dataclasses.replace(
             self,
@@ -56,12 +51,7 @@ def no_moment(numbers: int, *, center: bool) -> Moment:
 
 
 def second_moment(vectors: np.ndarray, *, center: bool) -> Moment:
-    """Return the moment of one block.
-
-    Args:
-      vectors: (rows, numbers), finite.
-      center: about their mean.
-    """
+    """Return the moment of one block, (rows, numbers), finite; about the mean where it is to `center`."""
     block = np.ascontiguousarray(vectors, dtype=np.float64)
     if not len(block):
         return no_moment(block.shape[1], center=center)
@@ -119,16 +109,11 @@ class AddMoments(beam.PTransform):
     """Add up the moments of numbered spans, FAN_IN at a time, in a tree that depends on their number alone.
 
     Input: (number, Moment), numbers from 0, one for each. Output: one Moment.
-
-    Attributes:
-      count: of the spans.
-      numbers: of a vector.
-      center: about the mean.
     """
 
-    count: int
-    numbers: int
-    center: bool
+    count: int  # of the spans
+    numbers: int  # of a vector
+    center: bool  # about the mean
 
     def expand(self, moments: beam.PCollection) -> beam.PCollection:
         count, level = self.count, 0

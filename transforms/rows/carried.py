@@ -67,19 +67,14 @@ def join_schemas(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
 
 def difference(one: pa.Schema, other: pa.Schema) -> str:
     """Return what schemas that cannot be joined disagree about, first."""
-    names = [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]
-    if names:
+    if names := [name for name in [*one.names, *other.names] if (name in one.names) != (name in other.names)]:
         return repr(names[0])
     pairs = [(_loose(field), _loose(other.field(field.name))) for field in one]
     return next(f"{a.name!r} is {b.type}, not {a.type}" for a, b in pairs if not a.type.equals(b.type))
 
 
 def check_carried(schema: pa.Schema, path: str, remedy: str) -> None:
-    """Raise DataError where an output cannot have a column: there is no digest of its type.
-
-    Args:
-      remedy: what to do; {} stands for the column.
-    """
+    """Raise DataError, with a remedy in which {} stands for the column, where there is no digest of a column's type."""
     for one in schema:
         try:
             digest(empty(pa.schema([one])))

@@ -14,14 +14,10 @@ class Gather(beam.PTransform):
     """Call a function once, with a list of all the elements, in no order; output what it returns.
 
     A side input of a single element: a tenth of the graph, and of its start-up, that combiners.ToList makes.
-
-    Attributes:
-      into: the function; the list is its first argument.
-      arguments: the others, by name; side inputs too.
     """
 
-    into: Callable[..., Any]
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    into: Callable[..., Any]  # the function; the list is its first argument
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the others, by name; side inputs too
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         held = beam.pvalue.AsList(elements)

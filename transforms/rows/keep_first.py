@@ -38,19 +38,14 @@ def keep_first(rows: pa.RecordBatch, *, key: str) -> tuple[pa.RecordBatch, pa.Re
 
 def find_conflicts(pairs: pa.RecordBatch, *, columns: Sequence[str]) -> pa.RecordBatch:
     """Return the pairs that differ in any of `columns`, with a last column `differs` that names them."""
-    differs = np.stack(
-        [
-            np.asarray(pc.not_equal(pairs[f"kept_{c}"], pairs[f"dropped_{c}"]).to_numpy(zero_copy_only=False))
-            for c in columns
-        ]
-    )
+    unequal = [pc.not_equal(pairs[f"kept_{column}"], pairs[f"dropped_{column}"]) for column in columns]
+    differs = np.stack([each.to_numpy(zero_copy_only=False) for each in unequal])
     rows = np.flatnonzero(differs.any(axis=0))
     differs = differs[:, rows]
     offsets = np.concatenate([[0], np.cumsum(differs.sum(axis=0))]).astype(np.int32)
     items = pa.array(list(columns), pa.string()).take(pa.array(np.nonzero(differs.T)[1]))
-    lists = pa.ListArray.from_arrays(
-        pa.array(offsets), items, type=pa.list_(pa.field("item", pa.string(), nullable=False))
-    )
+    type_ = pa.list_(pa.field("item", pa.string(), nullable=False))
+    lists = pa.ListArray.from_arrays(pa.array(offsets), items, type=type_)
     found = pairs.take(pa.array(rows))
     return pa.RecordBatch.from_arrays([*found.columns, lists], [*found.schema.names, "differs"])
 
@@ -129,16 +124,11 @@ class KeepFirstPerKey(NamedOutputs):
 
     Input: `Parts`, one per shard, whose blocks hold all rows of their keys in order. Output: FirstRows.
     Memory: the kept rows of one shard per worker thread.
-
-    Attributes:
-      key: column that identifies a record, without nulls.
-      compare: columns in which a repeated record may conflict.
-      kept_counter: name under which the kept records are counted, beside `duplicates` and `conflicts`.
     """
 
-    key: str
-    compare: Sequence[str]
-    kept_counter: str = "kept"
+    key: str  # column that identifies a record, without nulls
+    compare: Sequence[str]  # columns in which a repeated record may conflict
+    kept_counter: str = "kept"  # name under which the kept records are counted, beside `duplicates` and `conflicts`
 
     def expand(self, parts: beam.PCollection) -> FirstRows:
         return parts | "Keep" >> ParDoInto(into=FirstRows, call=self._keep)
@@ -153,9 +143,8 @@ class KeepFirstPerKey(NamedOutputs):
             progress.report("reduce", rows=rows.num_rows)
         people = sum(batch.num_rows for batch in kept)
         found = sum(batch.num_rows for batch in conflicts)
-        yield beam.pvalue.TaggedOutput(
-            "counters", {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
-        )
+        counters = {self.kept_counter: people, "duplicates": dropped, "conflicts": found}
+        yield beam.pvalue.TaggedOutput("counters", counters)
         if found:
             yield beam.pvalue.TaggedOutput("conflicts", (parts.shard, conflicts))
         if people:

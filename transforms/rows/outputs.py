@@ -37,16 +37,11 @@ class ParDoInto(NamedOutputs):
     ...     halves = pipeline | beam.Create([1, 2, 4]) | ParDoInto(into=Halves, call=halve)
     ...     _ = halves.odd | beam.Map(print)
     1
-
-    Attributes:
-      into: the NamedTuple.
-      call: what is called with each element; it yields.
-      arguments: its others, by name; side inputs too.
     """
 
-    into: type[tuple]
-    call: Callable[..., Any] | beam.DoFn
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    into: type[tuple]  # the NamedTuple
+    call: Callable[..., Any] | beam.DoFn  # what is called with each element; it yields
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # its others, by name; side inputs too
 
     def expand(self, elements: beam.PCollection) -> tuple:
         types = {name: typing.get_args(hint)[0] for name, hint in typing.get_type_hints(self.into).items()}

@@ -125,21 +125,15 @@ def cut_for_shards(batch: pa.RecordBatch, block: np.ndarray, blocks: int, shards
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The rows of one shard, block by block. Memory while iterated: the rows of the shard.
-
-    Attributes:
-      batches: its rows in memory, as `cut_for_shards` cuts them, or
-      files: paths of bucket files, each with one such batch per shard of the whole data set.
-      columns: those to read, of `schema`; None for all.
-    """
+    """The rows of one shard, block by block. Memory while iterated: the rows of the shard."""
 
     shard: int
     blocks: range
     schema: pa.Schema
     order_by: str | None
-    batches: Sequence[pa.RecordBatch] = ()
-    files: Sequence[str] = ()
-    columns: Sequence[str] | None = None
+    batches: Sequence[pa.RecordBatch] = ()  # its rows in memory, as `cut_for_shards` cuts them, or
+    files: Sequence[str] = ()  # paths of bucket files, each with one such batch per shard of the whole data set
+    columns: Sequence[str] | None = None  # those to read, of `schema`; None for all
 
     def select(self, columns: Sequence[str]) -> "Parts":
         """Return the same rows with some of their columns; only those are read."""

@@ -78,26 +78,18 @@ ANYWHERE = SalientOptions(centre=100.0, toward_centre=0.0)  # nobody aimed
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Body:
-    """An animal in the working copy. Places are (x, y) from the image's middle, in longer sides.
+    """An animal in the working copy. Places are (x, y) from the image's middle, in longer sides."""
 
-    Attributes:
-      centroid, spread, skewness: moments of the pixels, each weighted by the square of its distance from the water;
-        the spread is the standard deviation along the axis.
-      axis: unit vector of the longer principal axis; which way it points means nothing.
-      mask: (height, width) bool, the animal's pixels, gaps closed.
-      marked: (height, width) bool, all pixels above the threshold.
-      regions: number of separate ones in the image once gaps are closed, this one included.
-      score: the part of the saliency of all marked pixels that lies in the mask.
-    """
-
+    # centroid, spread, skewness: moments of the pixels, each weighted by the square of its distance from the water; the
+    # spread is the standard deviation along the axis
     centroid: tuple[float, float]
-    axis: tuple[float, float]
+    axis: tuple[float, float]  # unit vector of the longer principal axis; which way it points means nothing
     spread: float
     skewness: float
-    mask: np.ndarray
-    marked: np.ndarray
-    regions: int
-    score: float
+    mask: np.ndarray  # (height, width) bool, the animal's pixels, gaps closed
+    marked: np.ndarray  # (height, width) bool, all pixels above the threshold
+    regions: int  # number of separate ones in the image once gaps are closed, this one included
+    score: float  # the part of the saliency of all marked pixels that lies in the mask
 
 
 def find_salient_region(
@@ -126,8 +118,11 @@ def find_salient_region(
         none = Mask(rows=np.array([0, height]), columns=np.array([0, width]), cells=np.zeros((1, 1), np.uint8))
         return Region(box=None, regions=0, white_pixels=0, score=0.0, marked=none, mask=none)
     marked = _enlarge(body.marked, height, width)
+    left, top, right, bottom = (
+        round(part * side) for part, side in zip(place_box(body, options), (width, height) * 2, strict=True)
+    )
     return Region(
-        box=_in_pixels(place_box(body, options), height, width),
+        box=(left, top, max(right - left, 1), max(bottom - top, 1)),
         regions=body.regions,
         white_pixels=marked.area(),
         score=body.score,
@@ -376,12 +371,6 @@ def place_box(body: Body, options: SalientOptions) -> tuple[float, float, float,
 def _span(middle: float, length: float, unit: float) -> tuple[float, float]:
     start = min(max(0.5 + middle * unit - length / 2, 0.0), max(1.0 - length, 0.0))
     return start, min(start + length, 1.0)
-
-
-def _in_pixels(box: tuple[float, float, float, float], height: int, width: int) -> tuple[int, int, int, int]:
-    left, right = round(box[0] * width), round(box[2] * width)
-    top, bottom = round(box[1] * height), round(box[3] * height)
-    return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
 def _enlarge(marks: np.ndarray, height: int, width: int) -> Mask:

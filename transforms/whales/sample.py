@@ -32,17 +32,11 @@ WATERS = ((96, 74, 34), (110, 96, 60), (132, 112, 84), (62, 60, 46), (100, 72, 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sea:
-    """One image and what is in it; boxes are (x, y, width, height) in pixels, None where there is no whale.
+    """One image and what is in it; boxes are (x, y, width, height) in pixels, None where there is no whale."""
 
-    Attributes:
-      image: `(h, w, 3) uint8` BGR.
-      box: around the whole animal, what is under water too.
-      head: around its foremost sixth.
-    """
-
-    image: np.ndarray
-    box: tuple[int, int, int, int] | None
-    head: tuple[int, int, int, int] | None
+    image: np.ndarray  # `(h, w, 3) uint8` BGR
+    box: tuple[int, int, int, int] | None  # around the whole animal, what is under water too
+    head: tuple[int, int, int, int] | None  # around its foremost sixth
 
 
 def draw_sea(width: int, height: int, rng: np.random.Generator, *, whale: bool = True) -> Sea:
@@ -126,10 +120,8 @@ def sample_whales(
     """Write made-up photographs to `folder`/images, and their boxes to `folder`/truth.parquet; return what was written.
 
     Image i depends on the seed, i and the size only: more images leave the first ones as they are. Earlier files of
-    these names are replaced, others stay. About 0.1 s and 0.3 MB an image of 1500 by 1000.
-
-    Args:
-      hostile: also write what a job must reject, skip or survive, to `folder`/images/hostile; see `hostile_files`.
+    these names are replaced, others stay. About 0.1 s and 0.3 MB an image of 1500 by 1000. With `hostile` also what a
+    job must reject, skip or survive, in `folder`/images/hostile: see `hostile_files`.
 
     Returns:
       images, whales: how many images, and how many of them show a whale.

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import whales_original
-from molino.transforms.whales import mark_blocks as module
-from molino.transforms.whales.mark_blocks import NO_BIN, divide, halve, mark_blocks
+from molino.transforms.whales.mark_blocks import count_blocks, divide, halve, judge_blocks, mark_blocks, number_bins
 
 
 def oracle(image, bins=16, threshold=0.25, smallest=10):
@@ -41,19 +40,15 @@ def sea(height, width, seed=0, spread=8):
 def test_the_bin_of_every_colour_is_that_of_opencv():
     colours = np.empty((256, 256, 3), np.uint8)
     colours[..., 0], colours[..., 1] = np.mgrid[:256, :256]
-    numbers, other = np.empty(1 << 16, np.uint16), np.empty(1 << 16, np.int32)
+    numbers = np.empty(1 << 16, np.uint32)
     for red in range(256):
         colours[..., 2] = red
-        hsv = cv2.cvtColor(colours, cv2.COLOR_BGR2HSV).reshape(-1, 3).astype(int)
-        expected = (hsv[:, 0] // 16 * 16 + hsv[:, 1] // 16) * 16 + hsv[:, 2] // 16
-        expected[(hsv == 255).any(axis=1)] = NO_BIN
-        module.number_bins(colours.reshape(-1), numbers)
-        np.testing.assert_array_equal(numbers, expected)
-        if red % 16 == 0:
-            module.number_any_bins(colours.reshape(-1), other, module.bin_places(37))
-            place = np.floor(hsv * (37 / 255)).astype(int)
-            expected = np.where((place == 37).any(axis=1), 37**3, place @ [37 * 37, 37, 1])
-            np.testing.assert_array_equal(other, expected)
+        hsv = cv2.cvtColor(colours, cv2.COLOR_BGR2HSV).reshape(-1, 3)
+        for bins in (16, 37) if red % 16 == 0 else (16,):
+            place = np.floor(hsv * (bins / 255)).astype(int)
+            expected = np.where((place == bins).any(axis=1), bins**3, place @ [bins * bins, bins, 1])
+            number_bins(colours, bins, numbers)
+            np.testing.assert_array_equal(numbers, expected)
 
 
 @given(st.integers(1, 5000), st.integers(0, 9))
@@ -104,31 +99,34 @@ def test_any_parameters(height, width, seed, bins, threshold, smallest):
 
 
 @pytest.mark.parametrize("shape", [(410, 609), (305, 300), (144, 2111), (399, 640)])
-def test_histograms_may_be_counted_twice(shape, monkeypatch):
+def test_any_depth(shape):
     image = sea(*shape)
     expected = oracle(image)
     assert expected.any()
     np.testing.assert_array_equal(marks(image), expected)
-    monkeypatch.setattr(module, "MOST_KEPT", 0)
-    np.testing.assert_array_equal(marks(image), expected)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_verdict_is_wrong_and_few_are_missing(seed):
-    image = sea(640, 960, seed)
-    blocks = divide(640, 960, 10)
-    verdicts = np.full(module.first_block(blocks.depth + 1), module.UNSURE, np.uint8)
-    whole = module.judge_blocks(image.reshape(-1), blocks, 0.25, verdicts)
-    assert whole.sum() == ((cv2.cvtColor(image, cv2.COLOR_BGR2HSV) < 255).all(axis=2)).sum()
-    final = np.full_like(verdicts, module.UNSURE)
-    final[0] = module.BLACK
-    module.decide_blocks(image.reshape(-1), blocks, final, whole, 1 / 256, 0.25, module.bin_places(16))
-    assert (verdicts[1:] == module.UNSURE).mean() < 0.1
-    for level in range(1, blocks.depth + 1):
-        some, above = (slice(module.first_block(i), module.first_block(i + 1)) for i in (level, level - 1))
-        parent = final[above].reshape(1 << (level - 1), -1).repeat(2, axis=0).repeat(2, axis=1).reshape(-1)
-        sure = (parent == module.BLACK) & (verdicts[some] != module.UNSURE)
-        assert (verdicts[some][sure] == final[some][sure]).all()
+def test_lists_are_the_histograms_of_all_blocks():
+    image = sea(90, 130)
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    rows, columns = divide(90, 130, 10)
+    held = count_blocks(image, rows, columns, 16)
+    for side in (16, 8, 4, 2, 1):
+        assert held.side == side
+        step = 16 // side
+        for block in range(side**2):
+            (top, bottom), (left, right) = (
+                edges[[place * step, (place + 1) * step]]
+                for edges, place in ((rows, block // side), (columns, block % side))
+            )
+            mine = np.zeros(16**3)
+            some = slice(held.starts[block], held.starts[block + 1])
+            mine[held.numbers[some]] = held.pixels[some]
+            assert len({*held.numbers[some].tolist()}) == some.stop - some.start
+            part = np.ascontiguousarray(hsv[top:bottom, left:right])
+            theirs = cv2.calcHist([part], [0, 1, 2], None, [16] * 3, [0, 255] * 3)
+            np.testing.assert_array_equal(mine, theirs.reshape(-1))
+        _, held = judge_blocks(held, np.ones(16**3), 16, 0.25) if side > 1 else (None, held)
 
 
 def test_a_view_is_marked_like_a_copy():
@@ -144,10 +142,3 @@ def test_blocks_of_a_reduced_image_are_those_of_the_whole():
     np.testing.assert_array_equal(rows, expected[0])
     np.testing.assert_array_equal(columns, expected[1])
     assert (cells == expected[2]).mean() > 0.97
-
-
-def test_where_opencv_rounds_its_counts_they_are_counted_bin_by_bin(monkeypatch):
-    images = [sea(160 + i, 240 - i, seed=i) for i in range(6)]
-    monkeypatch.setattr(module, "EXACT_PIXELS", 0)
-    for image in images:
-        np.testing.assert_array_equal(marks(image), oracle(image))
