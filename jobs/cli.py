@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from molino import VERSION, code, environment, quiet
+from molino import VERSION, code, environment
 from molino.jobs.job import load_job, load_jobs
 from molino.jobs.options import DATA, DONE, EXIT_CODES, USAGE, did_you_mean
 
@@ -80,7 +80,6 @@ def command() -> int:
     for number in environment.stop_signals():
         signal.signal(number, _stop)
     environment.prepare()
-    sys.meta_path.insert(0, quiet.Without(quiet.OPTIONAL))
     try:
         code = main()
         sys.stdout.flush()

@@ -173,6 +173,7 @@ class Job:
         args, beam_flags = parser.parse_strictly(arguments)
 
         def work() -> list[str]:
+            quiet.import_beam()
             from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
 
             return do_order(take_order(self, args, beam_flags, started=started))

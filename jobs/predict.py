@@ -112,8 +112,10 @@ def build(
 
     from molino.jobs.run.publish import Publish
     from molino.schemas.rejects import REJECTS
+    from molino.transforms.parquet.views import WriteViews
     from molino.transforms.parquet.write import WriteParquet
     from molino.transforms.predict.predict_titles import PredictedTitles, predict_parts, spread
+    from molino.transforms.predict.report import write_predict_report
     from molino.transforms.rows.outputs import ParDoInto
     from molino.transforms.rows.partition import PartitionRows
     from molino.transforms.text.position import POSITION
@@ -136,8 +138,11 @@ def build(
     rejects = (read.rejects, predicted.rejects) | "AllRejects" >> beam.Flatten()
     rejected = rejects | "Rejects" >> GatherRejects(lines=read.lines)
     counters = (read.counters, rejected.counters, predicted.counters) | "Counters" >> beam.Flatten()
+    views = WriteViews(call=write_predict_report, run=run, counters=counters, gather=True)
+    report = predicted.tallies | "WriteReport" >> views
     files = (
         predicted.files,
+        report.files,
         rejected.shards | "Rejected" >> WriteParquet(schema=REJECTS, folder=run.staging, dataset="rejects"),
     ) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=counters)

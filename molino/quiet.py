@@ -14,8 +14,6 @@ from typing import TextIO
 TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "3"}  # what its compiled parts read when they are loaded
 # what Keras imports where it is installed, and needs for nothing that is done here: a second, and three with jax
 UNUSED = ("IPython", "jax", "matplotlib", "pandas", "scipy", "sklearn", "torch")
-# what Beam and Arrow import where it is installed, and no job of this program needs: a quarter of a second
-OPTIONAL = ("pandas", "pymongo")
 _turned = threading.RLock()
 
 
@@ -51,17 +49,42 @@ def _turn_to(handle: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def without(packages: Collection[str]) -> Iterator[None]:
+    """Let what this thread imports in the block find none of some packages, but those that are imported already."""
+    finder = _Without(packages)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Without(importlib.abc.MetaPathFinder):
+    def __init__(self, packages: Collection[str]):
+        self.packages, self.thread = packages, threading.get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raise ModuleNotFoundError for one of the packages; else let others find it."""
+        if name.partition(".")[0] in self.packages and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def import_beam() -> None:
+    """Import Beam and Arrow in a process that is this program's alone, without what they find only to offer more."""
+    with without(("pandas", "pymongo")):  # a quarter of a second
+        import apache_beam.options.pipeline_options  # noqa: F401
+        import pyarrow as pa
+
+        pa.array([0])  # looks for pandas once
+
+
+@contextlib.contextmanager
 def silent_tensorflow() -> Iterator[None]:
     """Import TensorFlow, or Keras on it, in the block, and do a first operation, which prints too; its errors stay."""
     for name, value in TENSORFLOW.items():
         os.environ.setdefault(name, value)
-    without = Without(UNUSED if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else ())
-    sys.meta_path.insert(0, without)
-    try:
-        with no_stderr():
-            yield
-    finally:
-        sys.meta_path.remove(without)
+    with without(UNUSED if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else ()), no_stderr():
+        yield
     # batches of other sizes make it trace again, which it warns of
     for name in ("tensorflow", "tensorflow_hub", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -94,18 +117,6 @@ def no_worker_prints() -> Iterator[None]:
         stream.threads.add(here)
         raise
     sys.stderr = before
-
-
-class Without(importlib.abc.MetaPathFinder):
-    """As if some packages that are not imported yet were not installed, for this thread, while in `sys.meta_path`."""
-
-    def __init__(self, packages: Collection[str]):
-        self.packages, self.thread = packages, threading.get_ident()
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Raise ModuleNotFoundError for one of the packages; else let others find it."""
-        if name.partition(".")[0] in self.packages and threading.get_ident() == self.thread:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 class _Threads(io.TextIOBase):

@@ -19,6 +19,7 @@ from molino.transforms.models import model_files
 from molino.transforms.models.embed import ask_of_models, code_mark
 from molino.transforms.models.finite import COUNTER, REASON
 from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any
+from molino.transforms.predict.report import Tally, sum_tallies, tally_predictions
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
@@ -126,9 +127,10 @@ def predict_titles(
 
 
 class PredictedTitles(NamedTuple):
-    """What `predict_parts` gives: staged files of predictions, raw rejects, and counters."""
+    """What `predict_parts` gives: staged files of predictions, what the report shows, raw rejects, and counters."""
 
     files: beam.PCollection[StagedFile]
+    tallies: beam.PCollection[Tally]
     rejects: beam.PCollection[pa.RecordBatch]
     counters: beam.PCollection[Counters]
 
@@ -145,6 +147,7 @@ def predict_parts(
     """Predict the category of every title and write a shard. Memory: the rows of one block, and the classifier."""
     counters: dict[str, int] = {"predictions": 0}
     rejects: list[pa.RecordBatch] = []
+    tallies: list[Tally] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
         for rows in parts:
@@ -158,6 +161,7 @@ def predict_parts(
                     seen = Sighting(odd.num_rows, min(odd[POSITION].to_pylist()))
                     counters[CLASSIFIER] = add_sightings(counters.get(CLASSIFIER, 0), seen)
                 if made.num_rows:
+                    tallies.append(tally_predictions(made))
                     yield made
             progress.report("write", rows=rows.num_rows)
 
@@ -166,4 +170,5 @@ def predict_parts(
     yield from write_if_any(batches(), schema=schema, layout=layout, **place)
     for batch in rejects:
         yield beam.pvalue.TaggedOutput("rejects", batch)
+    yield beam.pvalue.TaggedOutput("tallies", sum_tallies(tallies))
     yield beam.pvalue.TaggedOutput("counters", locate_sightings(counters, lines))
