@@ -84,6 +84,7 @@ docs: $(VENV)/installed
 	$(BIN)/python docs/make_schemas.py
 	$(BIN)/python deploy/dataflow/make_metadata.py
 	$(BIN)/python docs/make_scale.py
+	$(BIN)/python docs/make_pictures.py diagrams
 
 $(DEMO)/sep.txt: | $(VENV)/light
 	$(BIN)/molino sample names --output $@

@@ -3,6 +3,7 @@
 import importlib
 import re
 
+from docs import make_pictures
 from tests.test_layers import DOMAINS, ROOT, RULES, SHARED
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -16,6 +17,19 @@ def test_the_map_has_every_room():
     for room in set(RULES) - DOMAINS - {"molino", "transforms", "jobs"}:
         assert f"`{room}`" in table, room
     assert set(RULES) >= SHARED | DOMAINS
+
+
+def test_the_diagrams_are_those_of_the_code(tmp_path):
+    made = dict(make_pictures.make(["diagrams"]))
+    assert made == {name: (make_pictures.IMAGES / name).read_bytes() for name in ("rooms.svg", "run.svg")}
+    steps = [ROOT / "jobs" / f"{where}.py" for _, where in make_pictures.STEPS if re.fullmatch(r"run/\w+", where)]
+    assert len(steps) >= 4
+    assert all(step.exists() for step in steps)
+
+
+def test_edges_that_follow_from_others_are_left_out():
+    edges = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}}
+    assert make_pictures.reduce_edges(edges) == {"a": {"b"}, "b": {"c"}, "c": {"d"}}
 
 
 def test_the_carriers_are_where_the_table_says():
