@@ -105,6 +105,8 @@ def names_report(
         _spread(apellidos, hombres, mujeres),
     ]
     sections += [] if repairs is None else [_repairs(repairs)]
+    names = ["apellidos", "hombres", "mujeres"]
+    names += [] if repairs is None else [*(f"{name}_repaired" for name in names), "repairs"]
     figures = facts.figures(SUMMARY)
     sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
     return run_page(
@@ -113,6 +115,7 @@ def names_report(
         subtitle=f"How many people bear each surname and given name, counted once per person. Ages are those {year}.",
         summary=figures + [(title, format_number(table.num_rows)) for title, table in sizes],
         sections=sections,
+        links=[(f"{name}.csv", f"{name}.csv") for name in names],
         redact=hide_curps,
     )
 

@@ -59,6 +59,7 @@ def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str
         facts,
         subtitle=f"The vectors {'of ' if names else ''}{listed(facts.options['column'])}, rotated to their principal "
         "components" + (", about their mean." if centered else "; not centred, so that cosines stay."),
+        links=[("summary.txt", "summary.txt")],
         summary=[
             *facts.figures({"vectors": "vectors"}),
             ("numbers before", f"{len(components.singular):,}"),

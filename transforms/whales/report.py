@@ -94,7 +94,9 @@ def whales_report(
         sections = [sheet] if most else []
         sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
-        html = run_page("Whales", facts, subtitle=subtitle, summary=_summary(facts), sections=sections, links=links)
+        files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
+        how = {"subtitle": subtitle, "summary": _summary(facts), "sections": sections, "links": [*links, *files]}
+        html = run_page("Whales", facts, **how)
         yield _page_name(1), html
 
 

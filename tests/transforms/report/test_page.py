@@ -14,7 +14,7 @@ import pytest
 
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
-from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, page, page_link
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, file_link, page
 from tests.transforms.report.test_charts import _series, _texts
 
 HOSTILE = [
@@ -73,7 +73,7 @@ def assert_harmless(html: str) -> Parsed:
     found = Parsed(html)
     assert all(TAGS.fullmatch(tag) for tag, _ in found.tags)
     assert all(ATTRIBUTES.fullmatch(name) for _, attributes in found.tags for name in attributes)
-    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html")
+    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html|[a-z_]+\.(csv|json|txt)")
     assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
     styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
     assert all(re.fullmatch(r"--part:[01]\.\d{3}|(--o\d+:\d+;)+", style) for style in styles)
@@ -115,10 +115,12 @@ def test_hostile_text_is_shown_and_does_nothing(text):
     assert all(text in _texts(svg) for svg, _ in found.pictures())
 
 
-@pytest.mark.parametrize("name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"'])
-def test_a_link_leads_to_a_page_of_the_report_only(name):
-    with pytest.raises(ValueError, match="no name for a page"):
-        page_link(name)
+@pytest.mark.parametrize(
+    "name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"', "x.js", "x.csv.exe"]
+)
+def test_a_link_leads_to_what_the_run_has_written_only(name):
+    with pytest.raises(ValueError, match="no name for a page or file"):
+        file_link(name)
 
 
 def test_a_picture_that_is_not_there_is_said():
