@@ -99,16 +99,9 @@ def run_module(
 
     Returns: exit code, standard output, and the last line of standard error that is none of TensorFlow's log.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module],
-        input=request,
-        cwd=folder,
-        env={**os.environ, **child_environment(), **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        start_new_session=True,
-    )
+    env = {**os.environ, **child_environment(), **(environment or {})}
+    how: Any = {"capture_output": True, "text": True, "check": False, "start_new_session": True}
+    done = subprocess.run([sys.executable, "-m", module], input=request, cwd=folder, env=env, **how)
     lines = [line for line in done.stderr.strip().splitlines() if not LOG_LINE.match(line)]
     return done.returncode, done.stdout, (lines or [""])[-1][:300]
 

@@ -297,13 +297,8 @@ def find_body(saliency: np.ndarray, options: SalientOptions) -> Body | None:
     mask = labels == 1 + np.argmax(at_spot[1:])
     salient = np.where(saliency > options.threshold, capped, np.float32(0))
     total, inside = (float(values.sum(dtype=np.float64)) for values in (salient, salient[mask]))
-    return Body(
-        **_moments(capped, mask),
-        mask=mask,
-        marked=marked > 0,
-        regions=count - 1,
-        score=inside / total if total else 0.0,
-    )
+    score = inside / total if total else 0.0
+    return Body(**_moments(capped, mask), mask=mask, marked=marked > 0, regions=count - 1, score=score)
 
 
 def _find_spot(saliency: np.ndarray, sigma: float) -> tuple[float, float]:
