@@ -159,7 +159,7 @@ def _cosines(
         Series(label=label, x=[row["components"] for row in curve], y=[row[name] for row in curve])
         for label, name in (("mean", "cosine_error_mean"), ("99 %", "cosine_error_p99"))
     ]
-    labels = {"x_label": "Components kept", "y_label": "Cosine error", "caption": "What fewer components cost."}
+    labels: Any = {"x_label": "Components kept", "y_label": "Cosine error", "caption": "What fewer components cost."}
     alt = "Falling lines: the mean error and that of the 99th percentile against the components that are kept."
     lines = line_plot(series, **labels, alt=alt)
     mine = [row for row in errors if row["reference"] == errors[0]["reference"]]

@@ -73,8 +73,8 @@ def mark_blocks(
     """
     height, width = image.shape[:2]
     rows, columns = divide(*(shape or (height, width)), smallest)
-    inside = [_edges_inside(*each, smallest) for each in ((rows, height), (columns, width))]
-    held = count_blocks(image, *inside, bins)
+    tops, lefts = _edges_inside(rows, height, smallest), _edges_inside(columns, width, smallest)
+    held = count_blocks(image, tops, lefts, bins)
     whole = np.bincount(held.numbers, held.pixels, minlength=bins**3)
     whole = whole.astype(np.float32).astype(np.float64)  # the type of OpenCV's histograms
     found = []
