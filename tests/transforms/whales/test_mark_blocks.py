@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import whales_original
-from molino.transforms.whales.mark_blocks import count_blocks, divide, halve, find_unlike, mark_blocks, number_bins
+from molino.transforms.whales.mark_blocks import count_blocks, divide, find_unlike, halve, mark_blocks, number_bins
 
 
 def oracle(image, bins=16, threshold=0.25, smallest=10):
