@@ -117,13 +117,8 @@ class Parser(Options, argparse.ArgumentParser):
 
     def __init__(self, *, prog: str, description: str | None, epilog: str = "", exit_codes: str = EXIT_CODES):
         about, examples = split_examples(description or "")
-        super().__init__(
-            prog=prog,
-            description=about,
-            epilog=f"{examples or epilog}\n\n{exit_codes}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        epilog, form = f"{examples or epilog}\n\n{exit_codes}", argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=about, epilog=epilog, formatter_class=form, allow_abbrev=False)
         listed = [line.strip() for line in (self.epilog or "").partition("examples:\n")[2].splitlines()]
         own = next((place for place, line in enumerate(listed, 1) if line.startswith(f"{prog} ")), 0)
         self.examples: Sequence[str] = listed[:own]

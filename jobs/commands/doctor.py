@@ -3,6 +3,7 @@ memory, and for everything that is missing how to get it.
 """
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import re
@@ -62,8 +63,6 @@ def _machine() -> Iterator[tuple[str, str, str]]:
 
 
 def _python() -> tuple[str, str, str]:
-    import importlib.metadata
-
     from packaging.specifiers import SpecifierSet
 
     version, needed = platform.python_version(), ""
@@ -104,17 +103,12 @@ def extras() -> dict[str, str]:
     }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
-    return {
-        "dataflow": "the Dataflow runner",
-        "aws": "the profiles and keys in ~/.aws, and single sign-on",
-        **dict(sorted(purposes.items())),
-    }
+    aws = "the profiles and keys in ~/.aws, and single sign-on"
+    return {"dataflow": "the Dataflow runner", "aws": aws, **dict(sorted(purposes.items()))}
 
 
 def requirements(extra: str) -> "list[Requirement]":
     """Return what setup.py requires: for the base install (""), or for an extra beside it; none where it is unknown."""
-    import importlib.metadata
-
     from packaging.requirements import Requirement
 
     try:

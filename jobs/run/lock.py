@@ -50,11 +50,8 @@ class Lock:
     the system says that its process has ended. A claim is replaced only as it was seen: under a lock of the file on a
     local disk, by a conditional write in a store.
 
-    Args:
-      output: the folder.
-      token: of the run; by default a new one.
-      end_job: ends what a dead run has left at work elsewhere, before its lease is taken over; takes what its claim has
-        as engine, master and job. By default it is left alone: it can publish nothing.
+    `token` is the run's, by default a new one. `end_job` ends what a dead run has left at work elsewhere, before its
+    lease is taken over, by its claim's engine, master and job; by default that is left alone: it can publish nothing.
     """
 
     BEAT, BEATS = 5.0, 6
@@ -159,10 +156,8 @@ class Lock:
             time.sleep(self.POLL)
 
     def _untaken(self, claim: Claim, why: str) -> str:
-        return (
-            f"{self.output} is held by {claim.who()}, of which no heartbeat is seen; it is not taken over by itself, "
-            f"for {why}; when you know that the run is gone: molino unlock {self.output}"
-        )
+        held = f"{self.output} is held by {claim.who()}, of which no heartbeat is seen; it is not taken over by itself"
+        return f"{held}, for {why}; when you know that the run is gone: molino unlock {self.output}"
 
 
 def changer(output: str, *, pause: float = Lock.PAUSE) -> Callable[..., bytes]:
@@ -247,11 +242,7 @@ def holding(output: str, token: str) -> Iterator[None]:
 def busy(output: str, claim: Claim) -> str:
     """Return what a person reads who may not have an output now."""
     if claim.job_file:
-        return (
-            f"{output} is kept for the job of {claim.job_file}; wait for it, or, if it failed or will not be launched: "
-            f"molino unlock {output}"
-        )
-    return (
-        f"another run is at work in {output} ({claim.who()}); wait for it; molino status {output} tells how far it is, "
-        f"and molino unlock {output} frees what a dead run left"
-    )
+        wait = "wait for it, or, if it failed or will not be launched"
+        return f"{output} is kept for the job of {claim.job_file}; {wait}: molino unlock {output}"
+    remedy = f"molino status {output} tells how far it is, and molino unlock {output} frees what a dead run left"
+    return f"another run is at work in {output} ({claim.who()}); wait for it; {remedy}"

@@ -33,10 +33,8 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
 }
-READING = {
-    errno.EACCES: "let this user read it, or leave it out",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-}
+_NO_FOLDER = "a part of the path is a file, not a folder"
+READING = {errno.EACCES: "let this user read it, or leave it out", errno.ENOTDIR: _NO_FOLDER}
 _NAME = "its client reaches no object whose name has an empty part, . or .., or a control character; rename that one"
 _BUCKET = "there is no such bucket; make it, or check the name"
 _BUSY = "the store asks for fewer requests; run again, with fewer workers"

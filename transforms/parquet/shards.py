@@ -116,9 +116,8 @@ class ShardWriter:
         group_rows: int = ROW_GROUP_ROWS,
     ):
         path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
-        self.file = StagedFile(
-            dataset=dataset, key=key, path=path, bytes=0, sha256="", schema=name_of(schema), split=split
-        )
+        named: Any = {"dataset": dataset, "key": key, "path": path, "split": split}
+        self.file = StagedFile(**named, bytes=0, sha256="", schema=name_of(schema))
         self._schema, self._layout, self._group_rows = schema, layout, group_rows
         self._digests: list[str] = []
 
