@@ -107,6 +107,7 @@ def extras() -> dict[str, str]:
     return {
         "dataflow": "the Dataflow runner",
         "aws": "the profiles and keys in ~/.aws, and single sign-on",
+        "xlsx": "Excel workbooks as input",
         **dict(sorted(purposes.items())),
     }
 

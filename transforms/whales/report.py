@@ -44,7 +44,7 @@ def write_sheet_and_boxes(
     Args:
       most: images that are shown.
     """
-    yield from write_boxes(files, run.staging, method=run.options["method"])
+    yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
     plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
