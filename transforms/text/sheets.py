@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def list_sheets(path: str) -> list[str]:
 
 def read_rows(path: str, sheet: str) -> Iterator[list[str]]:
     """Yield all rows of a sheet, from its first, as text; those of one sheet have one length."""
-    for row in _open(path).get_sheet_by_name(sheet).iter_rows():
+    for row in _open(path, sheet).iter_rows():
         yield [show_cell(cell) for cell in row]
 
 
@@ -65,13 +66,14 @@ def show_cell(cell: Any) -> str:
     return cell.isoformat(" ") if isinstance(cell, datetime.datetime) else str(cell)
 
 
-def _open(path: str) -> Any:
+def _open(path: str, sheet: str = "") -> Any:
+    """Return a workbook, or a sheet of it."""
     try:
         import python_calamine
     except ImportError:
         raise DataError(
-            f"{path} is an Excel workbook; to read it: pip install python-calamine, which is in molino-jobs[xlsx], or "
-            "save its sheet as CSV in UTF-8"
+            f"{path} is an Excel workbook, which python-calamine reads: pip install -r requirements/xlsx.txt; or save "
+            "its sheet as CSV in UTF-8"
         ) from None
     with storage.open_input(path) as raw, storage.explained(path, "read"):
         data = io.BytesIO(raw.read())
@@ -79,9 +81,11 @@ def _open(path: str) -> Any:
         if data.getbuffer()[:8] != OLD:
             _check_size(data, path)
             data.seek(0)
-        return python_calamine.load_workbook(data)
-    except (python_calamine.CalamineError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"cannot read {path}: no Excel workbook, or a damaged one ({error}); save it as CSV") from None
+        workbook = python_calamine.load_workbook(data)
+        return workbook.get_sheet_by_name(sheet) if sheet else workbook
+    except (python_calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        what = "an old Excel or Word file" if data.getbuffer()[:8] == OLD else "an Excel workbook"
+        raise DataError(f"cannot read {path}: {what}, damaged or locked ({error}); save it as CSV in UTF-8") from None
 
 
 def _check_size(data: io.BytesIO, path: str) -> None:

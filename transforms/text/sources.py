@@ -39,11 +39,8 @@ PARQUET = "parquet"
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
 NO_TEXT = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Thumbs\.db$)")  # members that systems add
-WORKBOOKS = {
-    "xl/workbook.xml": "",
-    "xl/workbook.bin": "a binary Excel workbook",
-    "content.xml": "an OpenDocument sheet",
-}
+# members that tell workbooks from other zip files; what those are that are not read
+WORKBOOKS = {"xl/workbook.xml": "", "xl/workbook.bin": "a binary Excel workbook", "content.xml": "OpenDocument"}
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
 
@@ -347,14 +344,16 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
     names, plain = found.names, is_json or bool(text.names)
     line = None if plain else found.line
     columns = find_columns(with_folder_columns(names, path), name, format_, command, line=line) if names else {}
+    # an object may have what the first ones lack
+    later = {name: text.columns[name] for name in text.optional if is_json and name not in columns}
     return Source(
         path=path,
         label=label,
         kind=kind,
         member=member,
         bytes=size,
-        header=names,
-        columns=columns,
+        header=(*names, *later.values()),
+        columns=columns | later,
         kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
         start=found.start,
         skipped=text.skip_lines + found.above,
@@ -429,16 +428,13 @@ class _Header:
 
 
 def _json_keys(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
-    """Return the keys of the first objects, and those that may come later."""
+    """Return the keys of the first objects."""
     names = find_keys(head[begin:].decode(text.encoding, "replace").splitlines())
     if not names:
         raise DataError(
             f"{path} looks like JSON, but its lines hold no objects; write one a line: jq -c . {path} > FILE"
         )
-    folders = with_folder_columns((), path)
-    later = [column for name, column in text.columns.items() if name in text.optional and column not in folders]
-    start = begin or (len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
-    return _Header(names=tuple(dict.fromkeys([*names, *later])), start=start)
+    return _Header(names=tuple(names), start=begin or len(head) - len(head.removeprefix(codecs.BOM_UTF8)))
 
 
 def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
