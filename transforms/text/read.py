@@ -156,7 +156,7 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
         if len(held) > max_line + 2:
             yield held[: max_line + 1] + b"\n"
             held, cutting = b"", True
-    if held:
+    if held and not cutting:
         yield held
 
 

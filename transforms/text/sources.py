@@ -440,7 +440,7 @@ def _json_keys(head: bytes, begin: int, path: str, text: TextFormat, command: Co
 def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
     """Return the columns of delimited text, by its header or by the names that are given."""
     line, start = _read_header(head, begin, path, text)
-    if not line:
+    if not head[begin:]:
         return _Header(names=(), start=start)
     above = 0
     if not (text.names or suits(line, text)):

@@ -203,6 +203,7 @@ ODD = dataclasses.replace(TEXT, quote='"', delimiter="auto")
         ('KEY,"NAME\n1,ANA\n', [(2, "1", "ANA")], ["text.header: correct the header"]),
         ('""KEY","NAME"\n1,ANA\n', [(2, "1", "ANA")], ["text.header: correct the header"]),
         ("KEY NAME\n1 ANA\n", [(2, "1", "ANA")], []),
+        ("\nKEY|NAME\n1|ANA\n", [(3, "1", "ANA")], ["text.preamble: --skip-lines 1 says so"]),
         ('KEY, "NAME"\n1, "ANA, EVA"\n2,EVA\n', [(2, "1", "ANA, EVA"), (3, "2", "EVA")], []),
     ],
 )
