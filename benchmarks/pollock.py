@@ -93,7 +93,7 @@ def load(folder: Path) -> list[Polluted]:
             rows = [tuple(row) for row in csv.reader(file)]
         names = list(dialect["column_names"]) or [f"column{i}" for i in range(len(rows[0]) if rows else 1)]
         names = [n if n and names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
-        found.append(Polluted(path, names, rows[int(dialect["header_lines"]) > 0 :], dialect))
+        found.append(Polluted(path, names, rows[bool(dialect["column_names"]) :], dialect))
     return found
 
 

@@ -131,7 +131,7 @@ def _remedy(
         return f"{command.suits} has all with these options; write the headers alike"
     if line is not None:
         head = line.lstrip().lower()
-        if head.startswith(("{", "[{")):
+        if head.startswith("["):
             return "it looks like a list of JSON; write an object a line: jq -c '.[]' FILE > FILE.jsonl"
         if head.startswith("sep="):
             return "that is a mark for Excel: delete this line, or add --skip-lines 1"
@@ -139,7 +139,7 @@ def _remedy(
         if better:
             return f"right would be: {command.changed(**better)}"
         if any(NUMBER.fullmatch(name.strip()) for name in names):
-            return "is there no header line? Add one with the columns' names"
+            return "is there no header line? Name all columns: --header NAME ..."
         if len(names) < 2:
             mark = max(DELIMITERS, key=line.count)
             right = f" Its fields look parted by {mark!r}: {command.changed(delimiter=mark)}" if mark in line else ""
@@ -151,7 +151,9 @@ def _remedy(
     if near:
         guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
         return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
-    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None and is_odd else "")
+    return f"name with {unknown}" + (
+        "; is there no header line? Name all: --header NAME ..." if line is not None and is_odd else ""
+    )
 
 
 def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -166,11 +167,11 @@ class Source:
     path: str
     label: str
     kind: str
-    member: str
+    member: str = ""
     bytes: int
     header: tuple[str, ...]
     columns: Mapping[str, str]
-    start: int
+    start: int = 0
     empty: bool
     skipped: int = 0
     encoding: str = ""
@@ -354,7 +355,7 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
         bytes=size,
         header=(*names, *later.values()),
         columns=columns | later,
-        kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
+        kept=_as_strings(text),
         start=found.start,
         skipped=text.skip_lines + found.above,
         empty=len(head) <= found.start,
@@ -394,7 +395,7 @@ def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[
     kind, remedy = kind_of(head)
     if kind:
         raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
-    start = begin or (len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+    start = begin or _mark_bytes(head)
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
@@ -408,16 +409,8 @@ def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[
     return decoded, end if end >= 0 else len(head)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Header:
-    """The columns of a text, and how they were found.
-
-    Attributes:
-      names: of all columns; () where nothing is left.
-      line: as it stands there; "" where there is none.
-      start: where the first record begins.
-      above: lines that stand above it, unasked.
-    """
+class _Header(NamedTuple):
+    """The columns of a text, where its records start, the header's line, how many stand above it, and what is odd."""
 
     names: tuple[str, ...]
     start: int
@@ -434,40 +427,46 @@ def _json_keys(head: bytes, begin: int, path: str, text: TextFormat, command: Co
         raise DataError(
             f"{path} looks like JSON, but its lines hold no objects; write one a line: jq -c . {path} > FILE"
         )
-    return _Header(names=tuple(names), start=begin or len(head) - len(head.removeprefix(codecs.BOM_UTF8)))
+    return _Header(tuple(names), begin or _mark_bytes(head))
 
 
 def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
     """Return the columns of delimited text, by its header or by the names that are given."""
     line, start = _read_header(head, begin, path, text)
     if not head[begin:]:
-        return _Header(names=(), start=start)
+        return _Header((), start)
     above = 0
     if not (text.names or suits(line, text)):
         line, start, above = _look_below(head, line, start, text)
     rows = head[start:].decode(text.encoding, "replace").splitlines()[:LOOKED]
     if text.names:
-        line, start, rows = "", min(begin or len(head) - len(head.removeprefix(codecs.BOM_UTF8)), start), [line, *rows]
+        line, start, rows = "", begin or _mark_bytes(head), [line, *rows]
     delimiter = text.delimiter
     if delimiter == AUTO:
         delimiter = find_delimiter([line, *rows], path, text, command)
     names = tuple(text.names or split_header(line, delimiter, text.quote))
-    found = []
+    where, doubts = f"line {text.skip_lines + above + 1}", []
     if above:
-        right = f"--skip-lines {text.skip_lines + above} says so"
-        found.append(("text.preamble", f"lines above the header are not read: {above:,}", right))
+        told, right = (
+            f"lines above the header are not read: {above:,}",
+            f"--skip-lines {text.skip_lines + above} says so",
+        )
+        doubts.append(DataWarning("text.preamble", told, 1, where, right))
     if text.quote and line.count(text.quote) % 2:
         told = f"the header has a {text.quote} that lacks its second; it is no part of a name"
-        found.append(("text.header", told, "correct the header"))
+        doubts.append(DataWarning("text.header", told, 1, where, "correct the header"))
     filled = tuple(name for name in names if name)
     widths = Counter(len(split_header(row, delimiter, text.quote)) for row in rows if row)
     if len(filled) < len(names) and not text.names and widths[len(filled)] > len(rows) / 2:
         told = f"the header has {len(names)} names and the rows {len(filled)} fields; names that are empty are left out"
+        doubts.append(DataWarning("text.header", told, 1, where, "correct the header"))
         names = filled
-        found.append(("text.header", told, "correct the header"))
-    place = f"line {text.skip_lines + above + 1}"
-    doubts = tuple(DataWarning(kind, told, 1, place, remedy) for kind, told, remedy in found)
-    return _Header(names=names, start=start, line=line, above=above, delimiter=delimiter, doubts=doubts)
+    return _Header(names, start, line, above, delimiter, tuple(doubts))
+
+
+def _mark_bytes(head: bytes) -> int:
+    """Return how many bytes of a byte order mark a text begins with."""
+    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
 
 def _look_below(head: bytes, line: str, start: int, text: TextFormat) -> tuple[str, int, int]:
@@ -503,7 +502,7 @@ def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine)
         bytes=size,
         header=names,
         columns=columns,
-        kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
+        kept=_as_strings(text),
         start=start,
         skipped=text.skip_lines,
         empty=len(rows) <= start,
@@ -539,16 +538,19 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
         path=path,
         label=label,
         kind=PARQUET,
-        member="",
         bytes=sum(size for _, size in groups),
         header=tuple(schema.names),
         columns=wanted,
         kept=pa.schema(kept),
-        start=0,
         empty=not metadata.num_rows,
         groups=tuple(groups),
         headed=False,
     )
+
+
+def _as_strings(text: TextFormat) -> pa.Schema:
+    """Return the columns that are carried of what is text."""
+    return pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)])
 
 
 def _is_text(type_: pa.DataType) -> bool:
