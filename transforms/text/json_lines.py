@@ -5,6 +5,7 @@ same rows.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.row_groups import check_rows
 from molino.transforms.text.sources import KEPT, Source, TextFormat
 
-ODD = (b"\0", b"NaN", b"Inf")  # what one of the two parsers alone would take
+ODD = re.compile(rb"(?:NaN|Inf|Infinity)\s*[,\]}]")  # what one of the two parsers alone would take
 
 
 class _BadLineError(Exception):
@@ -76,10 +77,12 @@ def _parse_clean(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: Tex
     """
     values, lengths = np.frombuffer(data, np.uint8), np.diff(ends, prepend=0)
     braced = (values[ends - lengths] == ord("{")) & (values[ends - 2] == ord("}"))
-    if not braced.all() or (lengths > text.max_line_bytes + 1).any() or any(each in data for each in ODD):
+    if not braced.all() or (lengths > text.max_line_bytes + 1).any() or b"\0" in data:
         return None
     opened = count_in_lines((values == ord("{")) | (values == ord("[")), ends)
     decoded = to_utf8(data, text.encoding)
+    if (b"NaN" in data or b"Inf" in data) and ODD.search(data):
+        return None
     if not decoded or opened.max() > DEEPEST:
         return None
     schema = pa.schema([(column, pa.string()) for column in wanted])

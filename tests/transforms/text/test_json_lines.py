@@ -42,6 +42,7 @@ LINES: list[tuple[bytes, tuple | str]] = [
     (b'{"title":"a","id":{"x":1,"x":2}}', "bad_json"),
     (b'{"title":"a","other":NaN}', "bad_json"),
     (b'{"title":"a","other":Infinity}', "bad_json"),
+    (b'{"title":"a","other":[-Inf ]}', "bad_json"),
     (b'{"title":"a\tb"}', "bad_json"),
     (b"{'title':'a'}", "bad_json"),
     (b'{"title":null,"category":"X"}', "null_value"),
@@ -105,7 +106,7 @@ def test_arrow_and_python_give_the_same(tmp_path_factory, objects, ascii_only):
 
 def test_lines_of_strings_alone_are_parsed_by_arrow(tmp_path):
     source = sources.list_sources(write(tmp_path / "f", FIRST), TEXT)[0]
-    data = b"".join(b'{"title":"t%d","category":"c","n":%d}\n' % (n, n) for n in range(9))
+    data = b"".join(b'{"title":"t%d, NaN: Infantil","category":"c","n":%d}\n' % (n, n) for n in range(9))
     ends = json_lines.cut_lines(data)[1]
     assert json_lines._parse_clean(data, ends, ["title"], source.format_of(TEXT)).num_rows == 9
 
