@@ -45,6 +45,7 @@ setup(
             "tensorflow-hub>=0.16.1",
             "tensorflow-transform>=1.21",
         ],
+        "xlsx": ["python-calamine>=0.6"],
         "dev": [
             "datasets>=4",
             "duckdb>=1.4",
@@ -57,6 +58,7 @@ setup(
             "pytest>=9",
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.8",
+            "python-calamine>=0.6",
             "ruff>=0.14",
             "scikit-learn>=1.7",
             "setuptools>=77",

@@ -95,6 +95,7 @@ def _add_output_options(out: Options) -> None:
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
     out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
     out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
+    out.add_csv()
     out.switch("--timings", "fill the columns of times; they differ from run to run")
     out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
 
@@ -130,7 +131,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     shown = dataclasses.asdict(how)
     return Plan(
         job="whales",
-        options=shown | {"report_images": args.report_images},
+        options=shown | {"report_images": args.report_images, "csv": args.csv},
         datasets={"regions": how.schema, "rejects": REJECTS},
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),

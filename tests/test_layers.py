@@ -28,7 +28,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "transforms": ({"molino"}, {"numba"}),
     "transforms/files": (BASE, {"pyarrow", "obstore", "google"}),
     "transforms/rows": (BASE | {"transforms/files"}, ARROW | {"xxhash"}),
-    "transforms/text": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW),
+    "transforms/text": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW | {"python_calamine"}),
     "transforms/parquet": (BASE | {"schemas", "transforms/files", "transforms/rows"}, ARROW | {"zlib_ng"}),
     "transforms/report": ({"transforms"}, {"numpy", "jinja2", "markupsafe", "matplotlib", "PIL"}),
     "transforms/models": (

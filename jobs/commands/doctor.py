@@ -103,8 +103,8 @@ def extras() -> dict[str, str]:
     }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
-    aws = "the profiles and keys in ~/.aws, and single sign-on"
-    return {"dataflow": "the Dataflow runner", "aws": aws, **dict(sorted(purposes.items()))}
+    aws, xlsx = "the profiles and keys in ~/.aws, and single sign-on", "Excel workbooks as input"
+    return {"dataflow": "the Dataflow runner", "aws": aws, "xlsx": xlsx, **dict(sorted(purposes.items()))}
 
 
 def requirements(extra: str) -> "list[Requirement]":

@@ -21,6 +21,7 @@ ENOUGH = {
         "verify whales",
     ],
     "aws": ["doctor"],
+    "xlsx": ["doctor"],
     "dataflow": ["doctor --runner DataflowRunner"],
 }
 # and the install without any

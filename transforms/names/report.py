@@ -1,7 +1,5 @@
 """The name tables as Parquet, as CSV, and in a report: what the job counted, and how far to trust it."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,6 +15,7 @@ from molino.transforms.parquet.shards import StagedFile, write_if_any, write_vie
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
 from molino.transforms.report.page import Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
+from molino.transforms.report.spreadsheet import to_csv
 
 TOP = 20
 TOP_REPAIRS = 30
@@ -120,19 +119,6 @@ def names_report(
     )
 
 
-def to_csv(table: pa.Table) -> bytes:
-    """Return a table as CSV in UTF-8, values as they are.
-
-    A spreadsheet may take a name that begins with =, +, - or @ for a formula; what reads the tables may not be misled
-    by a mark against that, so there is none.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return text.getvalue().encode()
-
-
 def write_tables(
     tables: NameTables, counters: Mapping[str, int], run: Any, *, births: pa.Table
 ) -> Iterator[StagedFile | Mapping[str, int]]:
@@ -152,7 +138,8 @@ def write_tables(
         yield {name: len(table)}
         batches = table.combine_chunks().to_batches()
         yield from write_if_any(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
-        yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
+        rows = [table.column_names, *zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        yield write_view(to_csv(rows, run.options["csv"]), folder=run.staging, name=f"{name}.csv")
     facts = RunFacts.of(run, counters, TERMS)
     report = names_report(**tables.record, births=births, repairs=tables.repairs, facts=facts)
     yield write_view(report.encode(), folder=run.staging, name="report.html")

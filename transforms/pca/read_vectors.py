@@ -226,6 +226,9 @@ def list_text_vectors(
         path = f"{source.path}!{source.member}" if source.member else source.path
         if source.kind == PARQUET:
             raise DataError(f"{path} is Parquet, and {first.path} is not; give files of one kind")
+        if source.json or source.is_table:
+            what = "JSON lines" if source.json else "an Excel workbook"
+            raise DataError(f"{path} is {what}, in which pca finds no vectors; convert it to Parquet or CSV")
         if source.header:
             mine = columns.read(_header(source, text, columns, command), path)
             columns.check(columns.drop, source.header, path)

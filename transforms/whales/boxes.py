@@ -1,7 +1,5 @@
 """The boxes of a run as files for other tools: a CSV, and MegaDetector's format of a batch, which Timelapse reads."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +8,7 @@ import pyarrow as pa
 
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, stream_view
+from molino.transforms.report.spreadsheet import to_csv
 from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
@@ -18,23 +17,26 @@ COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score
 ANIMAL = "1"  # MegaDetector's category
 
 
-def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str) -> Iterator[StagedFile]:
-    """Stage the boxes of all images, in order, from their cards. Memory: a row group of cards."""
+def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str, form: str) -> Iterator[StagedFile]:
+    """Stage the boxes of all images, in order, from their cards. Memory: a row group of cards.
+
+    Args:
+      form: of the CSV, see `to_csv`.
+    """
     columns = [*COLUMNS, "detail", "failed"]
-    yield stream_view(boxes_csv(read_scratch(files, "_cards", columns)), folder=folder, name=CSV)
+    yield stream_view(boxes_csv(read_scratch(files, "_cards", columns), form), folder=folder, name=CSV)
     pieces = megadetector_json(read_scratch(files, "_cards", columns), method=method)
     yield stream_view(pieces, folder=folder, name=JSON)
 
 
-def boxes_csv(cards: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+def boxes_csv(cards: Iterable[pa.RecordBatch], form: str) -> Iterator[bytes]:
     """Yield a CSV with a line for each image: its box in displayed pixels, empty where there is none.
 
     `status` of a reject is the reason.
     """
-    for lines in ([COLUMNS], *(zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True) for batch in cards)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        yield text.getvalue().encode()
+    yield to_csv([COLUMNS], form)
+    for batch in cards:
+        yield to_csv(zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True), form, begins=False)
 
 
 def megadetector_json(cards: Iterable[pa.RecordBatch], *, method: str) -> Iterator[bytes]:

@@ -44,7 +44,7 @@ def write_sheet_and_boxes(
     Args:
       most: images that are shown.
     """
-    yield from write_boxes(files, run.staging, method=run.options["method"])
+    yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
     plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
@@ -95,8 +95,10 @@ def whales_report(
         sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
         files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
-        how = {"subtitle": subtitle, "summary": _summary(facts), "sections": sections, "links": [*links, *files]}
-        html = run_page("Whales", facts, **how)
+        summary = _summary(facts)
+        html = run_page(
+            "Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files]
+        )
         yield _page_name(1), html
 
 
