@@ -10,7 +10,6 @@ then garbage goes. Readers open what the manifest lists and nothing else.
 import hashlib
 import json
 import os
-import platform
 import resource
 import time
 from collections import Counter, defaultdict
@@ -19,14 +18,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from molino import machine
+from molino import code, machine
 from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.output import Output, read_output
 from molino.jobs.run.runs import UNITS, Run
-from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.manifest import (
@@ -40,12 +38,10 @@ from molino.transforms.manifest import (
     digest_of,
     garbage_of,
 )
-from molino.transforms.parquet.shards import StagedFile, find_views
+from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
-# besides Python, what can change an output's bytes
-PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 DRAFTS = ("_tmp.", f"{LOCK}.")  # how small files begin that a killed process left half-written
 Crash = Callable[[str], None]
 
@@ -112,10 +108,10 @@ def complete(run: Run) -> bool:
             if not manifest or manifest.get("attempt") != run.token:
                 return False
             hashes: dict[str, list[str]] = defaultdict(list)
-            for file in find_views(run.staging):
-                hashes[file.sha256].append(file.path)
-            staged = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
-            _finish(run, present.revision.data or b"", staged, present, crash_point)
+            for staged in (*storage.list_tree(run.staging), *storage.list_tree(run.units)):
+                hashes[storage.hash_file(staged.path)[1]].append(staged.path)
+            places = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
+            _finish(run, present.revision.data or b"", places, present, crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
         manifest = read_manifest(run.output)
@@ -301,7 +297,11 @@ def _manifest(
     """Return the manifest of a run that replaces what stood in the output before its commit."""
     datasets = _datasets(run, files, names)
     earlier = before.manifest
-    views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files if not file.dataset]
+    views = [
+        {"path": file.name, "bytes": file.bytes, "sha256": file.sha256, **_unit(file)}
+        for file in files
+        if not file.dataset
+    ]
     old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
     old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
@@ -331,7 +331,7 @@ def _manifest(
         "options": dict(run.options),
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),
-        "packages": {"python": platform.python_version(), **versions_of(PACKAGES)},
+        "packages": code.packages(),
         "plan": dict(run.expected),
         "used": _used(run, files),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
@@ -352,7 +352,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
             "files": [
-                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256}
+                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **_unit(f)}
                 | ({"split": f.split} if f.split else {})
                 for f in members
             ],
@@ -360,6 +360,11 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
         for dataset, (schema, version) in sorted(run.datasets.items())
         for members in [[file for file in files if file.dataset == dataset]]
     }
+
+
+def _unit(file: StagedFile) -> dict[str, Any]:
+    """Return what a manifest says of a file's work unit, for the run that will replace this one."""
+    return {"unit": file.unit} if file.unit else {}
 
 
 def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:

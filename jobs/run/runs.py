@@ -40,7 +40,8 @@ class Run:
     Attributes:
       job: name of the job.
       id: sha256 of job, options, inputs and code: two runs with one id write the same bytes.
-      work: as `id`, without the largest share of rejects: what a work unit comes to does not depend on that.
+      work: as `id`, without the largest share of rejects, and without the inputs where units are named by what is in
+        them: what a work unit comes to does not depend on these.
       options: everything that can change the output, as JSON values.
       inputs: path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole,
         its path, number of files, bytes, and a digest over the files' paths, bytes and times of change.
@@ -122,8 +123,8 @@ def make_run(
     own = json.loads(json.dumps(plan.options, default=_types))
     options = {**own, "max_reject_ratio": max_reject_ratio}
     id_, work = (
-        hashlib.sha256(json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True).encode()).hexdigest()
-        for those in (options, own)
+        hashlib.sha256(json.dumps([FORMAT, plan.job, *asked, source], sort_keys=True).encode()).hexdigest()
+        for asked in ((options, listed), (own, [] if plan.units_by_content else listed))
     )
     fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(
