@@ -297,11 +297,7 @@ def _manifest(
     """Return the manifest of a run that replaces what stood in the output before its commit."""
     datasets = _datasets(run, files, names)
     earlier = before.manifest
-    views = [
-        {"path": file.name, "bytes": file.bytes, "sha256": file.sha256, **_unit(file)}
-        for file in files
-        if not file.dataset
-    ]
+    views = [{"path": f.name, "bytes": f.bytes, "sha256": f.sha256, **f.told} for f in files if not f.dataset]
     old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
     old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
@@ -352,7 +348,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
             "files": [
-                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **_unit(f)}
+                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **f.told}
                 | ({"split": f.split} if f.split else {})
                 for f in members
             ],
@@ -360,11 +356,6 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
         for dataset, (schema, version) in sorted(run.datasets.items())
         for members in [[file for file in files if file.dataset == dataset]]
     }
-
-
-def _unit(file: StagedFile) -> dict[str, Any]:
-    """Return what a manifest says of a file's work unit, for the run that will replace this one."""
-    return {"unit": file.unit} if file.unit else {}
 
 
 def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:

@@ -32,7 +32,7 @@ class StagedFile:
       path: where it is staged; the name is new at every attempt, so that a late duplicate disturbs nobody.
       digests: sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`.
       split: which all of its rows are of; "" where that is not told.
-      unit: of a work unit that is kept, what the manifest says of it; see `molino.transforms.parquet.units.keep`.
+      told: what the manifest says of it besides, such as its work unit; see `molino.transforms.parquet.units.keep`.
     """
 
     dataset: str
@@ -45,7 +45,7 @@ class StagedFile:
     schema: tuple[str, int] = ("", 0)
     digests: tuple[str, ...] = ()
     split: str = ""
-    unit: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class HashingFile:

@@ -26,6 +26,7 @@ BEGUN = ".begun"  # a unit at work; where its process died, this is left
 STATE = ".state"  # how files end that keep how far a unit is, for the next attempt at it
 SCRATCH = "_"  # how the data set of files begins that later steps read, and that are no data of the output
 KEPT = "_units"  # folder of the output where those of units are that are kept
+STORED = ("path", "bytes", "sha256")  # what a manifest says of any file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,8 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
     """
     whole = {"files": len(done.files), **_counts(done)}
     for file in done.files:
-        facts = dataclasses.asdict(file)
-        told = {"name": name, "file": {key: facts[key] for key in facts.keys() - {"path", "bytes", "sha256", "unit"}}}
-        kept = dataclasses.replace(file, unit=told | whole)
+        facts = {key: fact for key, fact in dataclasses.asdict(file).items() if key not in (*STORED, "told")}
+        kept = dataclasses.replace(file, told={"unit": {"name": name, "file": facts, **whole}})
         if file.dataset.startswith(SCRATCH):
             kept = dataclasses.replace(kept, dataset="", key=(), rows=0, name=f"{KEPT}/{name}{file.dataset}.parquet")
         yield kept
@@ -96,9 +96,7 @@ def take_over(name: str, number: int, folder: str, output: str, parent: str) -> 
     """
     try:
         entries = _kept_units(output, parent)[name]
-        files = [
-            {**entry["unit"]["file"], **{key: entry[key] for key in ("path", "bytes", "sha256")}} for entry in entries
-        ]
+        files = [entry["unit"]["file"] | {key: entry[key] for key in STORED} for entry in entries]
         [whole] = [entry["unit"] for entry in entries if "files" in entry["unit"]]
         done = _done({**whole, "files": files}, output)
         if len(files) != whole["files"] or not all(_is_whole(file) for file in done.files):
