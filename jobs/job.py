@@ -57,6 +57,7 @@ class Plan:
       personal: what the output tells of people, for its card; "" for nothing.
       here_only: what workers on other machines could not have; for each what to tell the user.
       sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
+      units_by_content: work units are named by what is in them, so that a run of other inputs may take them up.
       code: modules or packages, by name, that the output of a job outside this package depends on; by default the
         top-level package of `build`, or its file.
     """
@@ -79,6 +80,7 @@ class Plan:
     personal: str = ""
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    units_by_content: bool = False
     code: Sequence[str] = ()
 
 

@@ -20,7 +20,7 @@ EXIF = (
 REGIONS = schema(
     "whales.regions",
     2,
-    field("key", pa.string(), "Path of the image relative to the inputs' common folder; SHARD!NAME inside a shard"),
+    field("key", pa.string(), "Path of the image below the input that names it; SHARD!NAME inside a shard"),
     field("sha256", pa.string(), "Of the image's bytes, in hexadecimal"),
     field("bytes", pa.int64(), "Size of the image file"),
     field("format", pa.string(), "jpeg or png, by its first bytes"),
@@ -132,6 +132,8 @@ COUNTERS = {
     "skipped.replaced": "Members of a tar that a later one of the same name replaces",
     "units": "Work units",
     "units.resumed": "Of these, those that an earlier attempt had done",
+    "units.taken_over": "Of these, those that were taken over from the run that this one replaced",
+    "units.rows_taken_over": "Images in these",
 }
 
 REASONS = {

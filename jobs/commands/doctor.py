@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import molino
-from molino import machine
+from molino import code, machine
 from molino.caches import in_home
 from molino.jobs.job import jobs_by_extra, load_trainings
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
-from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
@@ -180,4 +179,4 @@ def _local_cluster() -> tuple[str, str, str]:
 
 
 def _version(package: str) -> str:
-    return versions_of([package]).get(package, "")
+    return code.versions_of([package]).get(package, "")

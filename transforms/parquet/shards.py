@@ -36,6 +36,8 @@ class StagedFile:
     # sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`
     digests: tuple[str, ...] = ()
     split: str = ""  # which all of its rows are of; "" where that is not told
+    # what the manifest says of it besides, such as its work unit; see `molino.transforms.parquet.units.keep`
+    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class HashingFile:

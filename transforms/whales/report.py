@@ -96,9 +96,7 @@ def whales_report(
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
         files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
         summary = _summary(facts)
-        html = run_page(
-            "Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files]
-        )
+        html = run_page("Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files])
         yield _page_name(1), html
 
 
