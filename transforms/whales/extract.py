@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from molino.schemas import field, schema
 from molino.schemas.rejects import REJECTS
-from molino.schemas.whales import REGIONS, with_pixels
+from molino.schemas.whales import EXIF, REGIONS, with_pixels
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
-from molino.transforms.images.exif import read_exif
+from molino.transforms.images.exif import is_exif, read_exif
 from molino.transforms.images.list_images import NOTHING, read_unit
 from molino.transforms.images.name_images import CROP, file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
@@ -57,9 +57,11 @@ PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, 
 CLIP = 200
 DIED = "the decoder died of it, or did not end, twice"
 KEPT = ""  # the name in a row of the columns that are carried, a batch of one
+SEVERAL, BAD_EXIF = "several", "bad_exif"  # in a row, but no columns: what is only counted
 
 # columns of a row that its card has too
-CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged")
+TOLD = tuple(one.name for one in EXIF)
+CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged", *TOLD)
 # what the report and the files of boxes need of each image; staged, not published
 CARDS = schema(
     "whales.cards",
@@ -180,6 +182,8 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
     draws = extraction.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         KEPT: image.kept,
+        SEVERAL: header.more,
+        BAD_EXIF: not is_exif(header.exif),
         "key": image.key,
         "sha256": image.sha256,
         "bytes": len(image.data),
@@ -319,10 +323,9 @@ def counted(row: Mapping[str, Any]) -> Iterator[str]:
     yield "status." + row["status"]
     if row["presence"] >= PRESENT:
         yield "present"
-    if row["damaged"]:
-        yield "damaged"
     if row["mode"] == "gray":
         yield "gray"
+    yield from (name for name in ("damaged", SEVERAL, BAD_EXIF) if row[name])
 
 
 def extract_unit_apart(number: int, folder: str, *, listing: str, extraction: Extraction) -> Done:
