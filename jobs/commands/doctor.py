@@ -107,6 +107,7 @@ def extras() -> dict[str, str]:
     return {
         "dataflow": "the Dataflow runner",
         "aws": "the profiles and keys in ~/.aws, and single sign-on",
+        "heic": "photographs of iPhones in the whales job",
         **dict(sorted(purposes.items())),
     }
 

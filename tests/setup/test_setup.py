@@ -21,6 +21,7 @@ ENOUGH = {
         "verify whales",
     ],
     "aws": ["doctor"],
+    "heic": ["doctor"],
     "dataflow": ["doctor --runner DataflowRunner"],
 }
 # and the install without any

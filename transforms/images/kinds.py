@@ -5,7 +5,7 @@ import re
 from typing import Literal, NamedTuple
 
 NOT_READ, NO_IMAGE = "unsupported", "not_an_image"
-CONVERT, INSTALL = "save it as TIFF or JPEG", "pip install 'molino-jobs[heic]' reads it"
+CONVERT, INSTALL = "save it as TIFF or JPEG", "pip install -r requirements/heic.txt reads it"
 
 
 class ImageError(Exception):

@@ -15,7 +15,7 @@ from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
 BOX = ("x", "y", "box_width", "box_height")
-COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD)  # of the CSV
+COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD, "crop_file")  # of the CSV
 ANIMAL = "1"  # MegaDetector's category
 
 

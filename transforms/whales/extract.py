@@ -72,6 +72,7 @@ CARDS = schema(
     field("status", pa.string(), "Of the row, or the reason of the reject"),
     field("detail", pa.string(), "Of a reject: what was found"),
     *(REGIONS.field(name).with_nullable(True) for name in CARDED),
+    field("crop_file", pa.string(), "Path of the crop in the output", nullable=True),
     field("thumbnail", pa.binary(), "JPEG", nullable=True),
 )
 
@@ -296,6 +297,8 @@ def extract_unit(
             cards.append(found.card)
             for kind, data in found.files.items():
                 name = file_name(image.key, kind, folds=image.key in folds)
+                if kind == CROP:
+                    found.card["crop_file"] = name
                 pictures.append(write_view(data, folder=folder, name=name))
             if found.reject is not None:
                 rejects.append(found.reject)

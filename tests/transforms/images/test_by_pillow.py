@@ -117,6 +117,20 @@ def test_orientation_and_exif_of_every_format(form, orientation):
     assert found["taken"].isoformat() == "2015-07-04T10:11:12"
 
 
+@needs_heic
+def test_a_photograph_of_a_phone_that_is_turned_is_turned_once():
+    made, file = Image.Exif(), io.BytesIO()
+    made.update({0x112: 6, 0x110: "iPhone 15"})
+    heic = pillow_heif.from_pillow(PLAIN)
+    heic.info["exif"] = made.tobytes()
+    heic.save(file, quality=90)
+    data = file.getvalue()
+    assert b"irot" in data
+    header = read_header(data)
+    assert (header.shape, header.orientation, read_exif(header.exif)["camera"]) == ((93, 61), 1, "iPhone 15")
+    np.testing.assert_array_equal(decode(data), by_pillow_alone(data))
+
+
 def test_a_file_of_several_pictures_is_its_first_one():
     for form in ("TIFF", "WEBP", "AVIF"):
         data = saved(form, save_all=True, append_images=[PLAIN.rotate(180)])
@@ -143,7 +157,7 @@ def test_raw_files_are_never_taken_for_their_previews():
 def test_heic_needs_a_package_that_the_error_names(monkeypatch):
     away = [kind._replace(opener="no_such_package:X") if kind.name == "heif" else kind for kind in kinds.KINDS]
     monkeypatch.setattr(kinds, "KINDS", away)
-    with pytest.raises(ImageError, match=r"unsupported: heif; pip install 'molino-jobs\[heic\]' reads it"):
+    with pytest.raises(ImageError, match=r"unsupported: heif; pip install -r requirements/heic.txt reads it"):
         read_header(b"\0\0\0\x18ftypheic" + bytes(100))
 
 
