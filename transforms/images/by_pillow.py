@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from molino.quiet import no_stderr
 from molino.transforms.images.exif import first_numbers, read_orientation
-from molino.transforms.images.kinds import NOT_READ, Header, ImageError, Kind, kind_of, told
+from molino.transforms.images.kinds import NOT_READ, Header, ImageError, Kind, recognize, with_remedy
 
 OTHERS = ("avif", "heif")  # OpenCV knows no HEIC, and takes twice the memory for AVIF
 PACKED = (34925, 50000, 50001)  # lzma, zstd and WebP in a TIFF, which OpenCV does not know
@@ -58,7 +58,7 @@ def _opened(data: bytes, kind: Kind) -> Iterator[Any]:
     try:
         opener = getattr(importlib.import_module(module), name)
     except ImportError:
-        raise ImageError(NOT_READ, told(kind)) from None
+        raise ImageError(NOT_READ, with_remedy(kind)) from None
     with no_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept = [getattr(owner, setting) for owner, setting, _ in SETTINGS]
@@ -87,7 +87,7 @@ def read_other_header(data: bytes) -> Header:
     Raises:
       ImageError: it is bad, of a raw file, or of no 8 or 16 bits of gray or colour; or a package is not there.
     """
-    kind = kind_of(data)
+    kind = recognize(data)
     if kind.name == "tiff":
         _refuse_raw(first_numbers(data, (SUBFILE, PHOTOMETRIC, DNG)))
     if kind.name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
@@ -139,7 +139,7 @@ def _has_more(image: Any) -> bool:
 
 def decode_by_pillow(data: bytes) -> np.ndarray:
     """Return the pixels of a file as stored, `(height, width, 3 or 4) uint8`, blue first."""
-    with _opened(data, kind_of(data)) as image:
+    with _opened(data, recognize(data)) as image:
         image.load()
         if image.mode.startswith("I;16"):
             return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)

@@ -28,7 +28,7 @@ import simplejpeg
 from molino.quiet import no_stderr, record_stderr
 from molino.transforms.images.by_pillow import decode_by_pillow, read_other_header
 from molino.transforms.images.exif import read_orientation
-from molino.transforms.images.kinds import Header, ImageError, kind_of
+from molino.transforms.images.kinds import Header, ImageError, recognize
 
 MAX_PIXELS = 160_000_000
 
@@ -49,7 +49,7 @@ def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
     if _JPEG.startswith(data) or _PNG.startswith(data):
         raise ImageError("truncated", f"{len(data)} bytes")
     readers = {"jpeg": _read_jpeg_header, "png": _read_png_header}
-    header = readers.get(kind_of(data).name, read_other_header)(data)
+    header = readers.get(recognize(data).name, read_other_header)(data)
     if not header.width or not header.height:
         raise ImageError("bad_header", f"{header.width} x {header.height} pixels")
     if header.width * header.height > max_pixels:

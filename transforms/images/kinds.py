@@ -106,7 +106,7 @@ KINDS = (
 )
 
 
-def kind_of(data: bytes) -> Kind:
+def recognize(data: bytes) -> Kind:
     """Return what the first bytes of a file say that it is.
 
     Raises:
@@ -114,14 +114,14 @@ def kind_of(data: bytes) -> Kind:
     """
     kind = next(kind for kind in KINDS if re.match(kind.first, data[:1024], re.DOTALL))
     if kind.reason:
-        raise ImageError(kind.reason, told(kind))
+        raise ImageError(kind.reason, with_remedy(kind))
     return kind
 
 
-def told(kind: Kind) -> str:
+def with_remedy(kind: Kind) -> str:
     """Return the name of a kind and its remedy.
 
-    >>> told(Kind(b"8BPS", "PSD (Photoshop)", NOT_READ, CONVERT)), told(Kind(b"%PDF", "a PDF", NO_IMAGE))
+    >>> with_remedy(Kind(b"8BPS", "PSD (Photoshop)", NOT_READ, CONVERT)), with_remedy(Kind(b"%PDF", "a PDF", NO_IMAGE))
     ('PSD (Photoshop); save it as TIFF or JPEG', 'a PDF')
     """
     return "; ".join(filter(None, (kind.name, kind.remedy)))

@@ -176,28 +176,19 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         lambda: pixels if scale == 1 else decode_image(image.data, max_pixels=extraction.max_pixels)[0]
     )
     height, width = header.shape
-    rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
     cut = box if extraction.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
     draws = extraction.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
         KEPT: image.kept,
-        SEVERAL: header.more,
-        BAD_EXIF: not is_exif(header.exif),
         "key": image.key,
         "sha256": image.sha256,
         "bytes": len(image.data),
-        "format": header.format,
-        "mode": header.mode,
-        "bits": header.bits,
-        "orientation": header.orientation,
-        "rotation": rotation,
-        "mirrored": mirrored,
+        **of_header(header),
         "width": width,
         "height": height,
         "damaged": bool(damage),
-        **read_exif(header.exif),
         "presence": measure_presence(pixels),
         "status": FOUND if box else why_nothing(pixels, header.shape, extraction.parameters),
         "x": x,
@@ -223,6 +214,13 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
     files = draw_published(whole(), region) if draws else {}
     return Extract(row, None, card, files | ({CROP: row["crop"]} if cut and extraction.write_crops else {}))
+
+
+def of_header(header: Header) -> dict[str, Any]:
+    """Return what the header tells of a row, and what of it is only counted."""
+    told = {name: getattr(header, name) for name in ("format", "mode", "bits", "orientation")}
+    told["rotation"], told["mirrored"] = TURNS[header.orientation]
+    return told | {SEVERAL: header.more, BAD_EXIF: not is_exif(header.exif)} | read_exif(header.exif)
 
 
 def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
@@ -294,12 +292,10 @@ def extract_unit(
             if image.key in crashed:
                 image = dataclasses.replace(image, error=ImageError("crashed", DIED))
             found = extract_region(image, extraction)
-            cards.append(found.card)
-            for kind, data in found.files.items():
-                name = file_name(image.key, kind, folds=image.key in folds)
-                if kind == CROP:
-                    found.card["crop_file"] = name
-                pictures.append(write_view(data, folder=folder, name=name))
+            names = {kind: file_name(image.key, kind, folds=image.key in folds) for kind in found.files}
+            cards.append(found.card | {"crop_file": names.get(CROP)})
+            for kind, name in names.items():
+                pictures.append(write_view(found.files[kind], folder=folder, name=name))
             if found.reject is not None:
                 rejects.append(found.reject)
                 count("rejects." + found.reject["reason"], image.key)
