@@ -124,7 +124,7 @@ lock:
 	$(PIN) $(LEAN) --extra images --extra dev -o requirements/dev.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > requirements/uv.txt
 	$(PIN) $(LEAN) --extra images --extra dev --extra bench -o requirements/bench.txt
-	for extra in aws dataflow images shapes xlsx; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	for extra in aws dataflow heic images shapes xlsx; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
 	$(subst setup.py,tests/storage/requirements.in,$(PIN)) -o tests/storage/requirements.txt
 

@@ -36,7 +36,8 @@ setup(
     extras_require={
         "aws": ["boto3>=1.40"],
         "dataflow": [f"apache-beam[gcp]{BEAM}"],
-        "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
+        "heic": ["pillow-heif>=1.1"],
+        "images": ["numba>=0.63", "opencv-python-headless>=5", "pillow>=12", "simplejpeg>=1.9"],
         "shapes": ["numba>=0.63"],
         "tensorflow": [
             "numba>=0.63",

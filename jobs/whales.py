@@ -162,6 +162,7 @@ def warn_of_photographs(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the rows of a run."""
     told = {
         "damaged": ("damaged photographs are rows, by --damaged keep: {:,}", "leave out the rows with damaged set"),
+        "several": ("files of several pictures, of which the first was read: {:,}", "split them, if the others count"),
         "gray": ("photographs in shades of gray, of which presence cannot tell: {:,}", "look at these yourself"),
     }
     return [

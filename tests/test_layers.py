@@ -37,7 +37,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
     "transforms/images": (
         BASE | {"transforms/files", "transforms/rows", "transforms/text"},
-        {"pyarrow", "numpy", "cv2", "simplejpeg"},
+        {"pyarrow", "numpy", "cv2", "simplejpeg", "PIL"},
     ),
     **{domain: (BASE | {"schemas"} | SHARED, set(ARROW)) for domain in DOMAINS},
     "jobs": ({"molino", "jobs/run", "jobs/forecast"} | EVERYTHING, ARROW - {"numpy"}),

@@ -102,8 +102,13 @@ def extras() -> dict[str, str]:
     }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
-    aws, xlsx = "the profiles and keys in ~/.aws, and single sign-on", "Excel workbooks as input"
-    return {"dataflow": "the Dataflow runner", "aws": aws, "xlsx": xlsx, **dict(sorted(purposes.items()))}
+    others = {
+        "dataflow": "the Dataflow runner",
+        "aws": "the profiles and keys in ~/.aws, and single sign-on",
+        "xlsx": "Excel workbooks as input",
+        "heic": "photographs of iPhones in the whales job",
+    }
+    return {**others, **dict(sorted(purposes.items()))}
 
 
 def requirements(extra: str) -> "list[Requirement]":

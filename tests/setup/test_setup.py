@@ -22,6 +22,7 @@ ENOUGH = {
     ],
     "aws": ["doctor"],
     "xlsx": ["doctor"],
+    "heic": ["doctor"],
     "dataflow": ["doctor --runner DataflowRunner"],
 }
 # and the install without any

@@ -54,13 +54,14 @@ SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OWN_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "picasa.ini")
 RECORDS = """txt csv tsv json jsonl geojson xml xmp yaml yml ini cfg log md html htm pdf doc docx xls xlsx db sqlite gpx
-    kml kmz nmea srt sub ass vtt thm lrv aux jgw pgw tfw prj dbf shp shx cpg bak tmp md5 sha256 lnk url"""
+    kml kmz nmea srt sub ass vtt thm lrv lrf aae mrk nav obs aux jgw pgw tfw prj dbf shp shx cpg bak tmp md5 sha256 lnk
+    url"""
 VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg mts m2ts wmv flv 3gp insv wav mp3 m4a aac"
 RAW_FILES = "dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw raw rwl iiq 3fr fff gpr"
 NO_PHOTOGRAPHS, RAWS = (
     tuple(f".{ending}" for ending in endings.split()) for endings in (f"{RECORDS} {VIDEOS}", RAW_FILES)
 )
-PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png", ".heic", ".heif", ".tif", ".tiff", ".webp")
 ROW = re.compile(rb"row-\d+")  # a name made of the number of a row
 HERE = re.compile(r"(?:(?<=/)|^)(?:\./+)+")  # in a member's path
 LEAST_UNIT, MOST_UNIT = 1 << 20, 64 << 20  # bytes of a unit, about

@@ -9,11 +9,12 @@ import pyarrow as pa
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, stream_view
 from molino.transforms.report.spreadsheet import to_csv
+from molino.transforms.whales.extract import TOLD
 from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
 BOX = ("x", "y", "box_width", "box_height")
-COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score")  # of the CSV
+COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD, "crop_file")  # of the CSV
 ANIMAL = "1"  # MegaDetector's category
 
 
@@ -58,7 +59,9 @@ def megadetector_json(cards: Iterable[pa.RecordBatch], *, method: str) -> Iterat
 def detection(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return an image as MegaDetector's format has it: the box relative to the displayed image, presence as `conf`.
 
-    >>> box = {"x": 10, "y": 20, "box_width": 50, "box_height": 40, "width": 100, "height": 80}
+    Its program adds the time in the form of EXIF, which is no part of the format but may be there.
+
+    >>> box = {"x": 10, "y": 20, "box_width": 50, "box_height": 40, "width": 100, "height": 80, "taken": None}
     >>> detection({"key": "w.jpg", "failed": False, "presence": 0.75, **box})["detections"]
     [{'category': '1', 'conf': 0.75, 'bbox': [0.1, 0.25, 0.5, 0.5]}]
     """
@@ -66,7 +69,6 @@ def detection(card: Mapping[str, Any]) -> dict[str, Any]:
         return {"file": card["key"], "failure": f"{card['status']}: {card['detail']}", "detections": None}
     sides = (card["width"], card["height"]) * 2
     found = [] if card["x"] is None else [[round(card[name] / side, 6) for name, side in zip(BOX, sides, strict=True)]]
-    return {
-        "file": card["key"],
-        "detections": [{"category": ANIMAL, "conf": card["presence"], "bbox": box} for box in found],
-    }
+    taken = {"datetime": f"{card['taken']:%Y:%m:%d %H:%M:%S}"} if card["taken"] else {}
+    detections = [{"category": ANIMAL, "conf": card["presence"], "bbox": box} for box in found]
+    return {"file": card["key"], **taken, "detections": detections}

@@ -15,7 +15,7 @@ from molino.transforms.report.charts import histogram
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
 from molino.transforms.whales.boxes import BOX, write_boxes
-from molino.transforms.whales.extract import CARDS
+from molino.transforms.whales.extract import CARDS, TOLD
 
 PER_PAGE = 200
 MOST_FAILURES = 50  # in the table; the rejects have them all
@@ -45,7 +45,7 @@ def write_sheet_and_boxes(
       most: images that are shown.
     """
     yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
-    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX)]
+    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX, *TOLD)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
