@@ -77,8 +77,8 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
     """
     whole = {"files": len(done.files), **_counts(done)}
     for file in done.files:
-        facts = {key: fact for key, fact in dataclasses.asdict(file).items() if key not in (*STORED, "told")}
-        kept = dataclasses.replace(file, told={"unit": {"name": name, "file": facts, **whole}})
+        facts = {key: fact for key, fact in dataclasses.asdict(file).items() if key not in (*STORED, "entry")}
+        kept = dataclasses.replace(file, entry={"unit": {"name": name, "file": facts, **whole}})
         if file.dataset.startswith(SCRATCH):
             kept = dataclasses.replace(kept, dataset="", key=(), rows=0, name=f"{KEPT}/{name}{file.dataset}.parquet")
         yield kept

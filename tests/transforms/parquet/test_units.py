@@ -99,7 +99,7 @@ def replaced(tmp_path):
         path = file.name or "rows/part.parquet"
         (output / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file.path, output / path)
-        entries.append({"path": path, "bytes": file.bytes, "sha256": file.sha256, **file.told})
+        entries.append({"path": path, "bytes": file.bytes, "sha256": file.sha256, **file.entry})
     dataset = {"schema": "molino.rejects", "version": 1, "rows": 1, "files": entries[:1]}
     others = dict.fromkeys(("job", "run", "digest", "counters", "balance", "options", "inputs", "warnings"))
     manifest = {"format": FORMAT, **others, "datasets": {"rows": dataset}, "views": entries[1:], "replaced_views": []}
