@@ -17,41 +17,29 @@ def compare_report(comparison: Mapping[str, Any]) -> str:
         ("models", f"{len(comparison['models']):,}"),
         ("trials", f"{len(comparison['trials']):,}"),
     ]
-    sections = [_findings(comparison), _ranking(comparison), _effects(comparison), _trials(comparison)]
+    text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
+    rows = [{"What was found": sentence} for sentence in comparison["sentences"]]
+    findings = Section("Findings", text, [Table(rows, "In words", wide=True)])
+    sections = [findings, _ranking(comparison), _effects(comparison), _trials(comparison)]
     subtitle = "Balanced accuracy of classifiers on the vectors of each model, and how certain the differences are."
     return page("Language models compared", subtitle=[subtitle], summary=summary, sections=sections)
-
-
-def _findings(comparison: Mapping[str, Any]) -> Section:
-    rows = [{"What was found": sentence} for sentence in comparison["sentences"]]
-    text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
-    return Section("Findings", text, [Table(rows, "In words", wide=True)])
 
 
 def _ranking(comparison: Mapping[str, Any]) -> Section:
     text = (
         "Balanced accuracy is the mean recall over the categories that are there. A thick line is the interval over "
         "titles alone, a thin one over titles and repeats: 95 % of what the mean becomes when titles, and trials, are "
-        f"drawn again with replacement, {comparison['draws']:,} times, titles "
-        "within their category. The interval of the distance to the best holds for "
-        "all models together."
+        f"drawn again with replacement, {comparison['draws']:,} times, titles within their category. The interval of "
+        "the distance to the best holds for all models together."
     )
-    rows: list[dict[str, Cell]] = [
-        {
-            "Model": row["model"],
-            "Trials": row["repeats"],
-            "Balanced accuracy": row["balanced_accuracy"],
-            "Deviation": row["deviation"],
-            "Over titles": _between(row["low_titles"], row["high_titles"]),
-            "Over repeats": _between(row["low_repeats"], row["high_repeats"]),
-            "Over both": _between(row["low"], row["high"]),
-            "Below the best (95 %)": f"{row['below_best']:.4f} ({row['below_best_low']:+.4f} to "
-            f"{row['below_best_high']:+.4f})"
-            if row["below_best"]
-            else None,
-        }
-        for row in comparison["models"]
-    ]
+    rows: list[dict[str, Cell]] = []
+    for row in comparison["models"]:
+        shown = {"Model": row["model"], "Trials": row["repeats"], "Balanced accuracy": row["balanced_accuracy"]}
+        shown["Deviation"] = row["deviation"]
+        for what, end in (("titles", "_titles"), ("repeats", "_repeats"), ("both", "")):
+            shown[f"Over {what}"] = _between(row[f"low{end}"], row[f"high{end}"])
+        below = f"{row['below_best']:.4f} ({row['below_best_low']:+.4f} to {row['below_best_high']:+.4f})"
+        rows.append(shown | {"Below the best (95 %)": below if row["below_best"] else None})
     table = Table(rows, "The models, the best first", floats=".4f", wide=True)
     return Section("Models", text, [_dots(comparison), table])
 
@@ -96,37 +84,23 @@ def _effects(comparison: Mapping[str, Any]) -> Section:
     )
     if comparison["own_titles"]:
         text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
-    rows = [
-        {
-            "Factor": FACTORS[row["factor"]],
-            "Higher": row["high"],
-            "Lower": row["low"],
-            "Difference": f"{row['difference']:+.4f}",
-            "Interval": f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}",
-            "p": f"{row['p']:.2g}",
-            "p, corrected": f"{row['holm']:.2g}",
-            "Pairs of models": row["strata"],
-            "Trials": row["trials"],
-        }
-        for row in comparison["effects"]
-    ]
-    table = Table(rows, "Factors", wide=True)
-    return Section("What makes the difference", text, [table])
+    rows = []
+    for row in comparison["effects"]:
+        shown = {"Factor": FACTORS[row["factor"]], "Higher": row["high"], "Lower": row["low"]}
+        shown["Difference"] = f"{row['difference']:+.4f}"
+        shown["Interval"] = f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}"
+        shown |= {"p": f"{row['p']:.2g}", "p, corrected": f"{row['holm']:.2g}"}
+        rows.append(shown | {"Pairs of models": row["strata"], "Trials": row["trials"]})
+    return Section("What makes the difference", text, [Table(rows, "Factors", wide=True)])
 
 
 def _trials(comparison: Mapping[str, Any]) -> Section:
     published = all(row["published"] is not None for row in comparison["trials"])
     rows: list[dict[str, Cell]] = []
     for row in comparison["trials"]:
-        shown = {
-            "Trial": row["trial"],
-            "Model": row["model"],
-            "Titles": row["titles"],
-            "Categories": row["classes"],
-            "Accuracy": f"{row['accuracy']:.4f}",
-            "Balanced accuracy": f"{row['balanced_accuracy']:.4f}",
-            "Over titles": _between(row["low"], row["high"]),
-        }
+        shown = {"Trial": row["trial"], "Model": row["model"], "Titles": row["titles"], "Categories": row["classes"]}
+        shown |= {"Accuracy": f"{row['accuracy']:.4f}", "Balanced accuracy": f"{row['balanced_accuracy']:.4f}"}
+        shown["Over titles"] = _between(row["low"], row["high"])
         if published:
             shown["Published"] = f"{row['published']:.4f}"
         else:

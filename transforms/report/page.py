@@ -181,13 +181,9 @@ def _enter(context: jinja2.runtime.Context, value: object) -> object:
     return text if len(text) <= CLIP else text[:CLIP] + "…"
 
 
-def _beside(name: str) -> str:
-    """Return a file that lies beside this module."""
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
 @functools.cache
 def _template() -> jinja2.Template:
+    style, text = (Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "html"))
     environment = jinja2.Environment(
         autoescape=True,
         finalize=_enter,
@@ -197,11 +193,11 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(_beside("page.css"))
+        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(style)
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
-    return environment.from_string(_beside("page.html"))
+    return environment.from_string(text)
 
 
 def page(

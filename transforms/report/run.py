@@ -114,9 +114,23 @@ def quality_section(facts: RunFacts) -> Section:
     text = f"What the run met on its way. Shares are of the {terms.noun}{' read' if facts.inputs else ''}."
     if not facts.missing:
         text += f" Every {terms.noun[:-1]} is accounted for: {listed(parts)} add up to the {whole.replace('_', ' ')}."
-    rejects = [reject_table(facts)] if facts.counters.get("rejects") else []
-    plan = [plan_table(facts)] if "rows" in facts.expected else []
-    return Section("Data quality", text, [counter_table(facts), *rejects, *plan])
+    tables = [counter_table(facts)]
+    if facts.counters.get("rejects"):
+        counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
+        part, total = "Share of rejects", sum(counts.values())
+        reasons: list[dict[str, Cell]] = [
+            {"Reason": Term(reason, terms.reasons.get(reason, "")), terms.noun.capitalize(): n, part: share(n, total)}
+            for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        tables.append(Table(reasons, f"Rejected {terms.noun} by reason", shares=[part], bar=part))
+    if "rows" in facts.expected:  # but no times, bytes and memory, which the manifest has: a report is always the same
+        plans = [(f"{terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
+        rows: list[dict[str, Cell]] = []
+        for title, name, planned in [*plans, *((name, name, n) for name, n in facts.expected["datasets"].items())]:
+            fact = facts.counters.get(name, 0)
+            rows.append({"Rows": title, "Plan": planned, "Fact": fact, "Fact by plan": share(fact, planned)})
+        tables.append(Table(rows, "Plan and fact", shares=["Fact by plan"]))
+    return Section("Data quality", text, tables)
 
 
 def counter_table(facts: RunFacts) -> Table:
@@ -125,14 +139,10 @@ def counter_table(facts: RunFacts) -> Table:
     names = [name for name in terms.counters if name in counters]
     names += sorted(name for name in counters if name not in terms.counters and not name.startswith("rejects."))
     part = f"Share of {terms.noun}"
-    rows: list[dict[str, Cell]] = [
-        {
-            "Counter": Term(name, meaning_of(name, terms.counters)),
-            "Count": counters[name],
-            part: None if name in terms.apart else share(counters[name], counters.get(whole, 0)),
-        }
-        for name in names
-    ]
+    rows: list[dict[str, Cell]] = []
+    for name in names:
+        of_whole = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
+        rows.append({"Counter": Term(name, meaning_of(name, terms.counters)), "Count": counters[name], part: of_whole})
     return Table(rows, "Counters", shares=[part])
 
 
@@ -146,49 +156,22 @@ def meaning_of(counter: str, known: Mapping[str, str]) -> str:
     return known[counter] if counter in known else known.get(next(kinds, ""), "")
 
 
-def reject_table(facts: RunFacts) -> Table:
-    """Return the rejects by reason, the commonest first."""
-    counts = {name.removeprefix("rejects."): n for name, n in facts.counters.items() if name.startswith("rejects.")}
-    noun, part, total = facts.terms.noun, "Share of rejects", sum(counts.values())
-    rows: list[dict[str, Cell]] = [
-        {"Reason": Term(reason, facts.terms.reasons.get(reason, "")), noun.capitalize(): n, part: share(n, total)}
-        for reason, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    return Table(rows, f"Rejected {noun} by reason", shares=[part], bar=part)
-
-
-def plan_table(facts: RunFacts) -> Table:
-    """Return the rows that a plan had reckoned with and those that there were; no times: reports must be the same."""
-    whole = facts.balance[0]
-    plans = [(f"{facts.terms.noun} read", whole, facts.expected["rows"])] if facts.inputs else []
-    plans += [(name, name, rows) for name, rows in facts.expected["datasets"].items()]
-    rows: list[dict[str, Cell]] = []
-    for title, name, planned in plans:
-        fact = facts.counters.get(name, 0)
-        rows.append({"Rows": title, "Plan": planned, "Fact": fact, "Fact by plan": share(fact, planned)})
-    return Table(rows, "Plan and fact", shares=["Fact by plan"])
-
-
 def run_section(facts: RunFacts) -> Section:
     """Return what the run read, and how."""
     options = option_table(facts.options, facts.terms.flags)
     if not facts.inputs:
         return Section("Options", f"The same options give the same {facts.terms.outputs}.", [options])
     text = f"The same inputs and options give the same {facts.terms.outputs}."
-    return Section("Inputs and options", text, [_input_table(facts.inputs), options])
-
-
-def _input_table(inputs: Sequence[Mapping[str, Any]]) -> Table:
     lines: list[tuple[Cell, ...]] = []
-    for one in inputs[:MOST_LINES]:
+    for one in facts.inputs[:MOST_LINES]:
         digest = f"digest {one['digest'][:16]}… of the files' names, sizes and times" if "digest" in one else ""
         name = Term(str(one.get("path", "")), digest)
         lines.append((name, one.get("files", 1), one.get("bytes"), _date(one) or None))
-    if rest := inputs[MOST_LINES:]:
+    if rest := facts.inputs[MOST_LINES:]:
         files, size = sum(one.get("files", 1) for one in rest), sum(one.get("bytes") or 0 for one in rest)
         lines.append((f"… and {len(rest):,} more", files, size, None))
     rows = [dict(zip(("Input", "Files", "Bytes", "Changed, UTC"), line, strict=True)) for line in lines]
-    return Table(rows, "Inputs", wide=True)
+    return Section("Inputs and options", text, [Table(rows, "Inputs", wide=True), options])
 
 
 def option_table(options: Mapping[str, Any], flags: Mapping[str, str]) -> Table:
