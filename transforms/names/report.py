@@ -84,8 +84,27 @@ def names_report(
     """
     known = facts.options.get("reference_year")
     year = f"in {known}" if known else "in the reference year"
-    sections = [_surnames(apellidos), _given_names(hombres, mujeres, year), _ages(births, year)]
-    sections += [_spread(apellidos, hombres, mujeres), *([] if repairs is None else [_repairs(repairs)])]
+    surnames = (
+        f"The {TOP} most common of each. A person counts once under the first surname (the father's, as a rule) and "
+        "once under the second; shares are of everyone in the column."
+    )
+    given = (
+        f"The {TOP} most common of each sex. Share is the probability of the name within its table; the mean age, "
+        f"{year}, is of everyone who bears the name, of either sex."
+    )
+    ages = (
+        "Both come from the CURP, which writes the year with two digits: the century is that of its 17th character, or "
+        "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
+    )
+    columns = {"frec_pri": "First surnames", "frec_seg": "Second surnames"}
+    tables = [_top_surnames(apellidos, by, caption) for by, caption in columns.items()]
+    sections = [
+        Section("Surnames", surnames, tables),
+        Section("Given names", given, [_top_names(hombres, "Men", year), _top_names(mujeres, "Women", year)]),
+        Section("Age and birth year", ages, [_age_plot(births, year), _birth_plot(births)]),
+        _spread(apellidos, hombres, mujeres),
+    ]
+    sections += [] if repairs is None else [_repairs(repairs)]
     figures = facts.figures(SUMMARY)
     sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
     return run_page(
@@ -111,13 +130,6 @@ def to_csv(table: pa.Table) -> bytes:
     return text.getvalue().encode()
 
 
-def _named(tables: NameTables) -> Iterator[tuple[str, pa.Table]]:
-    yield from tables.record.items()
-    if tables.repaired is not None and tables.repairs is not None:
-        yield from ((f"{name}_repaired", table) for name, table in tables.repaired.items())
-        yield "repairs", tables.repairs
-
-
 def write_tables(
     tables: NameTables, counters: Mapping[str, int], run: Any, *, births: pa.Table
 ) -> Iterator[StagedFile | Mapping[str, int]]:
@@ -130,7 +142,10 @@ def write_tables(
                 "nothing was published; run again, and report this"
             )
     yield {f"rare.{name}": names for name, names in tables.rare.items()}
-    for name, table in _named(tables):
+    named = dict(tables.record)
+    if tables.repaired is not None and tables.repairs is not None:
+        named |= {f"{name}_repaired": table for name, table in tables.repaired.items()} | {"repairs": tables.repairs}
+    for name, table in named.items():
         yield {name: len(table)}
         batches = table.combine_chunks().to_batches()
         yield from write_if_any(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
@@ -170,15 +185,6 @@ def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> di
     return found
 
 
-def _surnames(apellidos: pa.Table) -> Section:
-    columns = {"frec_pri": "First surnames", "frec_seg": "Second surnames"}
-    text = (
-        f"The {TOP} most common of each. A person counts once under the first surname (the father's, as a rule) and "
-        "once under the second; shares are of everyone in the column."
-    )
-    return Section("Surnames", text, [_top_surnames(apellidos, by, caption) for by, caption in columns.items()])
-
-
 def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
     total = _sum(apellidos, by)
     rows = [
@@ -188,14 +194,6 @@ def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
     return Table(rows, caption, shares=["Share"], bar="Share")
 
 
-def _given_names(hombres: pa.Table, mujeres: pa.Table, year: str) -> Section:
-    text = (
-        f"The {TOP} most common of each sex. Share is the probability of the name within its table; the mean age, "
-        f"{year}, is of everyone who bears the name, of either sex."
-    )
-    return Section("Given names", text, [_top_names(hombres, "Men", year), _top_names(mujeres, "Women", year)])
-
-
 def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
     age = f"Mean age {year}"
     rows = [
@@ -203,14 +201,6 @@ def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
         for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
     ]
     return Table(rows, caption, shares=["Share"], bar="Share")
-
-
-def _ages(births: pa.Table, year: str) -> Section:
-    text = (
-        "Both come from the CURP, which writes the year with two digits: the century is that of its 17th character, or "
-        "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
-    )
-    return Section("Age and birth year", text, [_age_plot(births, year), _birth_plot(births)])
 
 
 def _age_plot(births: pa.Table, year: str) -> Plot:
@@ -302,30 +292,18 @@ def _repairs(repairs: pa.Table) -> Section:
         f"where the data proves that the two are one: {count(merged.num_rows, 'name')} merged, {left:,} left as "
         "written."
     )
-    return Section("Ñ put back", text, [_merged_table(merged), _evidence_table(repairs)])
-
-
-def _merged_table(merged: pa.Table) -> Table:
     order = [("written_people", "descending"), *((name, "ascending") for name in ("written", "repaired", "kind"))]
-    top = merged.sort_by(order).slice(0, TOP_REPAIRS)
-    rows = top.select(list(MERGED)).rename_columns(list(MERGED.values())).to_pylist()
+    top = merged.sort_by(order).slice(0, TOP_REPAIRS).select(list(MERGED)).rename_columns(list(MERGED.values()))
     caption = "Merged" if merged.num_rows <= TOP_REPAIRS else f"Merged: the {TOP_REPAIRS} that move most people"
-    return Table(rows, caption, wide=True)
-
-
-def _evidence_table(repairs: pa.Table) -> Table:
     groups = repairs.group_by(["merged", "evidence"]).aggregate([([], "count_all"), ("written_people", "sum")])
+    decided = []
     order = [("merged", "descending"), ("count_all", "descending"), ("evidence", "ascending")]
-    rows = [
-        {
-            "Outcome": "merged" if row["merged"] else "left as written",
-            "Evidence": Term(row["evidence"], EVIDENCE.get(row["evidence"], "")),
-            "Names": row["count_all"],
-            "People as written": row["written_people_sum"],
-        }
-        for row in groups.sort_by(order).to_pylist()
-    ]
-    return Table(rows, "What decided", wide=True)
+    for row in groups.sort_by(order).to_pylist():
+        outcome, evidence = "merged" if row["merged"] else "left as written", row["evidence"]
+        shown = {"Outcome": outcome, "Evidence": Term(evidence, EVIDENCE.get(evidence, "")), "Names": row["count_all"]}
+        decided.append(shown | {"People as written": row["written_people_sum"]})
+    tables = [Table(top.to_pylist(), caption, wide=True), Table(decided, "What decided", wide=True)]
+    return Section("Ñ put back", text, tables)
 
 
 def _sum(table: pa.Table, column: str) -> int:

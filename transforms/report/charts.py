@@ -38,11 +38,7 @@ STYLE = {
     "axes.edgecolor": "#9aa4b1",
     "axes.facecolor": "none",  # the page's card shows through, light or dark
     "axes.grid": True,
-    "axes.labelcolor": INK,
     "axes.labelsize": 11,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "figure.facecolor": "none",
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -58,14 +54,11 @@ STYLE = {
     "lines.solid_capstyle": "round",
     "svg.fonttype": "none",  # text stays text: 30% fewer bytes than outlines
     "svg.hashsalt": "molino",  # else the identifiers inside the picture are random
-    "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
-    "xtick.color": INK,
     "xtick.major.size": 3.5,
-    "xtick.minor.size": 0,
-    "ytick.color": INK,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
+    **dict.fromkeys(("axes.spines.left", "axes.spines.right", "axes.spines.top"), False),
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("xtick.minor.size", "ytick.major.size", "ytick.minor.size"), 0),
 }
 # matplotlib's settings belong to the process and a pipeline runs in threads: one picture at a time.
 _DRAWING = threading.Lock()
@@ -270,9 +263,7 @@ def bin_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
         high = high if high > low else low + (abs(low) or 1.0)  # of a single value
         whole = bool((values == np.floor(values)).all())
         edges = np.asarray(MaxNLocator(bins, steps=[1, 2, 5, 10], integer=whole).tick_values(low, high))
-    return np.array(
-        [float(f"{edge:.12g}") for edge in edges]
-    )  # without the rounding of their sums, 0.30000000000000004
+    return np.array([float(f"{edge:.12g}") for edge in edges])  # not 0.30000000000000004, of a sum
 
 
 def scatter_plot(series: Sequence[Series], *, x_label: str, y_label: str, caption: str, alt: str) -> Plot:

@@ -65,18 +65,10 @@ def shapes_report(cards: pa.Table, facts: RunFacts) -> str:
         "Accuracy on the test points. Lines: the mean over the seeds of the best networks of that size; bands: from "
         "the lowest seed to the highest."
     )
-    return run_page(
-        "Shapes",
-        facts,
-        subtitle="Small networks that learn which points of a square lie in a shape.",
-        summary=_summary(runs, facts),
-        sections=[
-            _best(runs),
-            Section("Width and depth", growth, [_width(runs), _depth(runs)]),
-            *_seeds(runs),
-            gallery_section(runs),
-        ],
-    )
+    sections = [_best(runs), Section("Width and depth", growth, [_width(runs), _depth(runs)])]
+    sections += [*_seeds(runs), gallery_section(runs)]
+    subtitle = "Small networks that learn which points of a square lie in a shape."
+    return run_page("Shapes", facts, subtitle=subtitle, summary=_summary(runs, facts), sections=sections)
 
 
 def _shape(run: Mapping[str, Any]) -> str:
@@ -116,13 +108,9 @@ def _summary(runs: Sequence[Mapping[str, Any]], facts: RunFacts) -> list[tuple[s
     return shown + (facts.figures({"diverged": "diverged"}) if facts.counters.get("diverged") else [])
 
 
-def _problems(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(_shape(run) for run in runs))
-
-
 def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
     rows = []
-    for problem in _problems(runs):
+    for problem in dict.fromkeys(map(_shape, runs)):
         of = [run for run in runs if _shape(run) == problem]
         best = max(of, key=lambda run: (run["test_accuracy"], -run["run"]))
         how = f"batch {best['batch']:,}, {best['steps']:,} steps, seed {best['seed']}, no. {best['run']}"
@@ -132,9 +120,8 @@ def _best(runs: Sequence[Mapping[str, Any]]) -> Section:
         rows.append(row)
     text = "The base is what one gets right by saying the commoner class of every point. "
     text += "What else a network was trained with stands in the gallery, by its number."
-    shares = ["Base", *SPLITS.values()]
     caption = "Best network of each problem, by the test points"
-    table = Table(rows, caption, shares=shares, wide=True)
+    table = Table(rows, caption, shares=["Base", *SPLITS.values()], wide=True)
     return Section("Best of each problem", text, [table])
 
 
@@ -155,7 +142,7 @@ def _in_words(found: Mapping[tuple[str, Any], np.ndarray]) -> str:
 def _width(runs: Sequence[Mapping[str, Any]]) -> Plot:
     one_layer = [run for run in runs if len(run["hidden"]) == 1]
     found = _best_groups(one_layer, lambda run: run["hidden"][0])
-    problems = _problems(one_layer)
+    problems = list(dict.fromkeys(map(_shape, one_layer)))
     caption = "Accuracy of networks with one hidden layer, by its nodes"
 
     def draw(axes: Any) -> None:
@@ -179,7 +166,7 @@ def _width(runs: Sequence[Mapping[str, Any]]) -> Plot:
 
 def _depth(runs: Sequence[Mapping[str, Any]]) -> Plot:
     found = _best_groups(runs, lambda run: len(run["hidden"]))
-    problems, depths = _problems(runs), sorted({depth for _, depth in found})
+    problems, depths = list(dict.fromkeys(map(_shape, runs))), sorted({depth for _, depth in found})
     caption = "Accuracy by the number of hidden layers; dots: seeds"
 
     def draw(axes: Any) -> None:
@@ -228,7 +215,7 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         values = [write(run) for run in runs]
         choices = list(dict.fromkeys(values))
         if title != "Problem":
-            choices.sort(key=_by_numbers)
+            choices.sort(key=lambda text: [float(part.replace(",", "")) for part in text.split(" · ")])
         if len(choices) > 1:
             filters.append((title, choices, [choices.index(value) for value in values]))
     orders = {
@@ -243,10 +230,6 @@ def gallery_section(runs: Sequence[Mapping[str, Any]]) -> Section:
         "red where it is wrong. plots/ has each picture at full size, by the number of its network."
     )
     return Section("Gallery", text, [Gallery(pictures, f"{len(runs):,} networks", filters, orders)])
-
-
-def _by_numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part.replace(",", "")) for part in text.split(" · "))
 
 
 def _picture(run: Mapping[str, Any], varied: Sequence[str]) -> Picture:

@@ -65,26 +65,19 @@ def write_titles_report(
 
 def titles_report(glance: Glance, labels: pa.Table, models: Sequence[Model], facts: RunFacts) -> str:
     """Return the report of a run as one HTML page; its bytes depend on the arguments only."""
-    sections = [
-        _splits(glance, labels),
-        _labels(labels),
-        _lengths(glance),
-        *([_models(glance, models), _map(glance, models)] if models else []),
-    ]
+    sections = [_splits(glance, labels), _labels(labels), _lengths(glance)]
+    if models:
+        text = (
+            "The first two principal components of the vectors of a random sample. Titles of one category that stand "
+            "together are what a classifier lives on; two components show only a part of it."
+        )
+        plots = [_map_plot(glance.sample, model.name) for model in models]
+        sections += [_models(glance, models), Section("Map of the vectors", text, plots)]
     trained = int((labels["label"].to_numpy() >= 0).sum())
-    numbers = sum(model.dim for model in models)
-    return run_page(
-        "Titles",
-        facts,
-        subtitle=f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training.",
-        summary=[
-            *facts.figures(SUMMARY),
-            ("labels", f"{trained:,}"),
-            ("models", f"{len(models):,}"),
-            *([("numbers a title", f"{numbers:,}")] if models else []),
-        ],
-        sections=sections,
-    )
+    summary = [*facts.figures(SUMMARY), ("labels", f"{trained:,}"), ("models", f"{len(models):,}")]
+    summary += [("numbers a title", f"{sum(model.dim for model in models):,}")] if models else []
+    subtitle = f"Product titles with their {'vectors, ' if models else ''}labels and splits, ready for training."
+    return run_page("Titles", facts, subtitle=subtitle, summary=summary, sections=sections)
 
 
 def _splits(glance: Glance, labels: pa.Table) -> Section:
@@ -129,13 +122,9 @@ def _labels(labels: pa.Table) -> Section:
     text = f"{count(len(trained), 'category')} by their titles in training, which give them their numbers."
     if len(unseen):
         text += f" {len(unseen):,} more have titles in validation or test only: their label is -1."
-    return Section("Labels", text, [_label_plot(trained), _label_table(trained)])
-
-
-def _label_plot(trained: pa.Table) -> Plot:
     series = [rank_series(split, trained[split].to_numpy()) for split in SPLITS]
     ends = [f"{s.label}: {s.y[0]:,} titles at rank 1, {s.y[-1]:,} at rank {s.x[-1]:,}" for s in series if s.x]
-    return line_plot(
+    picture = line_plot(
         series,
         x_label="Rank of the category",
         y_label="Titles",
@@ -143,16 +132,14 @@ def _label_plot(trained: pa.Table) -> Plot:
         caption="Categories from the largest down, both scales logarithmic.",
         alt=f"Falling lines of titles against the rank of their category. {'; '.join(ends) or 'No data'}.",
     )
-
-
-def _label_table(trained: pa.Table) -> Table:
     total = pc.sum(trained["train"]).as_py() or 0
     part = "Share of training"
     rows = [
         {name.capitalize(): row[name] for name in ("label", "category", *SPLITS)} | {part: share(row["train"], total)}
         for row in trained.slice(0, TOP).to_pylist()
     ]
-    return Table(rows, "The largest categories", shares=[part], bar=part, wide=True)
+    table = Table(rows, "The largest categories", shares=[part], bar=part, wide=True)
+    return Section("Labels", text, [picture, table])
 
 
 def _lengths(glance: Glance) -> Section:
@@ -184,17 +171,13 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
     unknown = "Not in the vocabulary"
     for model in models:
         known = glance.known.get(model.name)
-        rows.append(
-            {
-                "Model": Term(model.name, f"sha256 {model.digest[:16]}…"),
-                "Embedded by": "compiled table" if model.kind == "table" else "TensorFlow",
-                "Dimensions": model.dim,
-                "Vocabulary": model.vocabulary if known else None,
-                "Buckets": model.buckets if known else None,
-                "Tokens": known.tokens if known else None,
-                unknown: share(known.unknown, known.tokens) if known else None,
-            }
-        )
+        row: dict[str, Cell] = {"Model": Term(model.name, f"sha256 {model.digest[:16]}…")}
+        row |= {"Embedded by": "compiled table" if model.kind == "table" else "TensorFlow", "Dimensions": model.dim}
+        row |= dict.fromkeys(("Vocabulary", "Buckets", "Tokens", unknown))
+        if known:
+            row |= {"Vocabulary": model.vocabulary, "Buckets": model.buckets, "Tokens": known.tokens}
+            row[unknown] = share(known.unknown, known.tokens)
+        rows.append(row)
     tables = [Table(rows, "Models", shares=[unknown], bar=unknown, wide=True)]
     shown: list[Mapping[str, int]] = []
     for model in models:
@@ -213,15 +196,6 @@ def _word_table(known: Coverage, names: str) -> Table:
         {"Token": word or Term("", "the empty token"), "Times": n, part: share(n, known.unknown)} for word, n in order
     ]
     return Table(rows, f"Commonest unknown tokens: {names}", shares=[part], bar=part)
-
-
-def _map(glance: Glance, models: Sequence[Model]) -> Section:
-    text = (
-        "The first two principal components of the vectors of a random sample. Titles of one category that stand "
-        "together are what a classifier lives on; two components show only a part of it."
-    )
-    plots = [_map_plot(glance.sample, model.name) for model in models]
-    return Section("Map of the vectors", text, plots)
 
 
 def _map_plot(sample: pa.Table, name: str) -> Plot:
