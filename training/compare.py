@@ -109,33 +109,23 @@ def compare_trials(
     effects = find_effects(
         list(traits.values()), list(models.values()), figures, lambda own: means[trials[own[0]].model], draws, seed
     )
+    rows = []
+    for trial, drawn in zip(trials, titles.T, strict=True):
+        low, high = certainty.interval(drawn)
+        row: dict[str, Any] = {"trial": trial.name, "model": trial.model, "titles": len(trial.labels)}
+        row |= {"classes": len(np.unique(trial.labels)), "accuracy": float(np.mean(trial.labels == trial.predictions))}
+        row |= {"balanced_accuracy": float(trial.figure), "low": low, "high": high}
+        row |= dict.fromkeys(("published", "epochs", "seconds", "peak_bytes"))
+        rows.append({**row, **facts.get(trial.name, {})})
     comparison = {
         "draws": draws,
         "seed": seed,
-        "trials": [
-            {**_describe_trial(trial, drawn), **facts.get(trial.name, {})}
-            for trial, drawn in zip(trials, titles.T, strict=True)
-        ],
+        "trials": rows,
         "models": _rank_models(models, traits, figures, titles, repeats, means),
         "effects": effects,
         "own_titles": own_titles,
     }
     return {**comparison, "sentences": write_sentences(comparison)}
-
-
-def _describe_trial(trial: Trial, drawn: np.ndarray) -> dict[str, Any]:
-    low, high = certainty.interval(drawn)
-    return {
-        "trial": trial.name,
-        "model": trial.model,
-        "titles": len(trial.labels),
-        "classes": len(np.unique(trial.labels)),
-        "accuracy": float(np.mean(trial.labels == trial.predictions)),
-        "balanced_accuracy": float(trial.figure),
-        "low": low,
-        "high": high,
-        **dict.fromkeys(("published", "epochs", "seconds", "peak_bytes")),
-    }
 
 
 def _rank_models(

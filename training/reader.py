@@ -211,42 +211,36 @@ class Reader:
                     made = _Pile(min(self._window, left), widen=False)
 
     def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
-        """Yield the row groups of the parts in order; each thread decodes up to two ahead of the caller."""
+        """Yield the row groups of the parts, and the places of the split's rows in each, in order.
+
+        Each thread decodes up to two ahead of the caller.
+        """
         mine = threading.local()  # a thread has its own handles
+        wanted = list(dict.fromkeys([*self.columns, *(["split"] if self.split is not None else [])]))
 
         def read(part: _Part) -> tuple[Batch, np.ndarray]:
             if not hasattr(mine, "open"):
                 mine.open = functools.lru_cache(OPEN_FILES)(self.dataset.open)
-            return self._read_group(mine.open(part.file), part)
+            file, path = mine.open(part.file), self.dataset.files[part.file]
+            with one_line_errors(path):
+                table = file.read_row_group(part.group, columns=wanted, use_threads=False)
+            table = self._without_nulls(table)
+            fields = {name: table.schema.field(name) for name in self.columns}
+            columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
+            return columns, self._selected(table)
 
         if not self.reading.ahead:
             return map(read, parts)
         return _map_ahead(read, parts, self.reading.threads, 2 * self.reading.threads)
 
-    def _read_group(self, file: pq.ParquetFile, part: _Part) -> tuple[Batch, np.ndarray]:
-        """Return the columns of a row group, and the places of the split's rows in it."""
-        path = self.dataset.files[part.file]
-        wanted = [*self.columns, *(["split"] if self.split is not None else [])]
-        with one_line_errors(path):
-            table = file.read_row_group(part.group, columns=list(dict.fromkeys(wanted)), use_threads=False)
-        table = self._without_nulls(table)
-        fields = {name: table.schema.field(name) for name in self.columns}
-        columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
-        return columns, self._selected(table)
-
 
 class _Pile:
-    """Rows put together from pieces of other columns: a window, or a batch.
-
-    Attributes:
-      columns: an array of all `rows`, or a list of Arrow arrays, by name.
-      room: rows that it still takes.
-    """
+    """Rows put together from pieces of other columns: a window, or a batch."""
 
     def __init__(self, rows: int, *, widen: bool = True):
-        self.rows = self.room = rows
+        self.rows = self.room = rows  # room is what it still takes
         self.widen = widen
-        self.columns: dict = {}
+        self.columns: dict = {}  # an array of all rows, or a list of Arrow arrays, by name
 
     def add(self, columns: dict, take: np.ndarray) -> None:
         """Add the rows at places `take` of other columns."""
@@ -332,19 +326,16 @@ def _to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.ndarra
         if values.null_count:
             raise RunError(f"{name} holds nulls inside of its vectors, on which nothing trains; write it without them")
         flat = values.to_numpy(zero_copy_only=True)
-    if dtype.kind == "f" and not _is_finite(flat):
-        bad = np.flatnonzero(~np.isfinite(flat))[0] // size
-        raise RunError(
-            f"{name} holds numbers that are not finite (NaN or infinite), the first in row {bad + 1} of a row group; "
-            "make the run again with --not-finite reject or zero"
-        )
+    if dtype.kind == "f":
+        # of float16, whether not all bits of the exponent are set: nine times as fast as NumPy's own
+        good = (flat.view(np.uint16) & 0x7C00) != 0x7C00 if dtype == np.float16 else np.isfinite(flat)
+        if not good.all():
+            row = np.flatnonzero(~good)[0] // size + 1
+            raise RunError(
+                f"{name} holds numbers that are not finite (NaN or infinite), the first in row {row} of a row group; "
+                "make the run again with --not-finite reject or zero"
+            )
     return flat.reshape(len(array), *shape)
-
-
-def _is_finite(flat: np.ndarray) -> bool:
-    if flat.dtype == np.float16:  # all bits of the exponent are set: nine times as fast as NumPy's own
-        return not ((flat.view(np.uint16) & 0x7C00) == 0x7C00).any()
-    return bool(np.isfinite(flat).all())
 
 
 def _is_number(type_: pa.DataType) -> bool:

@@ -157,7 +157,7 @@ def open_run(
     verify: bool = True,  # False compares sizes, footers and versions, but no sha256
     cache: str | os.PathLike | None = "",  # to remember in: "" that of `molino.caches`, None nothing
 ) -> FinishedRun:
-    r"""Return a finished run after comparing it with its manifest.
+    """Return a finished run after comparing it with its manifest.
 
     Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
     by size, times of change and inode, so that the next reader on this machine need not read it again. Page checksums,

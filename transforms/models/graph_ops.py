@@ -19,7 +19,7 @@ RESTORE = frozenset({"RestoreV2"})
 
 
 def find_suspects(saved_model: Any) -> list[str]:
-    r"""Return what loading or calling a model may run that does more than compute: names of operations, sorted.
+    """Return what loading or calling a model may run that does more than compute: names of operations, sorted.
 
     Looks at every node of every function that the loader can call. What only writes a checkpoint is not among them: it
     runs when somebody saves the model. A file name of an asset that leaves the model's folder is named too.

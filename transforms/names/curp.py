@@ -200,16 +200,9 @@ def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[
         "birth_year": pa.array(year.astype(np.int16), mask=~digits),
         "age": pa.array(age.astype(np.int16), mask=~digits | negative),
     }
-    counts = Counter(
-        {
-            "sex.x": int(either.sum()),
-            "sex.unknown": int((~(man | woman | either)).sum()),
-            "birth_year.unknown": int((~digits).sum()),
-            "age.negative": int(negative.sum()),
-            "age.over_100": int((digits & (age > 100)).sum()),
-        }
-    )
-    return columns, counts
+    counts = {"sex.x": either, "sex.unknown": ~(man | woman | either), "birth_year.unknown": ~digits}
+    counts |= {"age.negative": negative, "age.over_100": digits & (age > 100)}
+    return columns, Counter({name: int(rows.sum()) for name, rows in counts.items()})
 
 
 def protect_curp(curps: pa.Array, mode: str, key: bytes) -> pa.Array:
@@ -241,18 +234,6 @@ def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) ->
     return counters
 
 
-def reject_reasons(faults: np.ndarray, kinds: np.ndarray, *, reject_invalid: bool, missing: str) -> np.ndarray | None:
-    """Return for each row the reason to reject it, or ""; None where none is rejected."""
-    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
-    if reject_invalid:
-        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
-    if not rejected.any():
-        return None
-    told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
-    told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
-    return np.where(rejected, told, "")
-
-
 class VerifiedRows(NamedTuple):
     """What `verify_curps` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
 
@@ -265,7 +246,7 @@ class VerifiedRows(NamedTuple):
 def verify_curps(
     batch: pa.RecordBatch, *, reject_invalid: bool = False, missing: str = "one", mask: bool = False
 ) -> Iterator[object]:
-    r"""Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
+    """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
 
     `reject_invalid` rejects rows whose CURP has a wrong form or check digit. `missing` is what becomes of rows whose
     CURP tells of nobody: `one`, they are rows as any; `each`, they go to `missing`, for `key_missing`; `reject`, they
@@ -280,14 +261,17 @@ def verify_curps(
     if mask:
         batch, counters["curp.in_name"] = mask_curps(batch)
     yield beam.pvalue.TaggedOutput("counters", counters)
-    reasons = reject_reasons(faults, kinds, reject_invalid=reject_invalid, missing=missing)
-    kept = np.ones(batch.num_rows, bool)
-    if reasons is not None:
-        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, reasons))
-        kept = reasons == ""
+    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
+    if reject_invalid:
+        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
+    kept = ~rejected
+    if rejected.any():
+        told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
+        told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
+        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, np.where(rejected, told, "")))
     if missing == "each" and (apart := kept & (kinds > 0)).any():
-        told = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
-        rows = batch.set_column(0, batch.schema.field("curp"), told).filter(pa.array(apart))
+        known = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+        rows = batch.set_column(0, batch.schema.field("curp"), known).filter(pa.array(apart))
         yield beam.pvalue.TaggedOutput("missing", rows)
         kept &= ~apart
     if not kept.all():

@@ -17,8 +17,7 @@ def warn_of_names(
     counters: Mapping[str, int], *, missing: str, century: bool, reference_year: int, min_count: int
 ) -> list[DataWarning]:
     """Return what is doubtful about a run of the names job, from its counters and options."""
-    found: list[DataWarning] = []
-    found += _warn_of_missing(counters, missing) if missing in BECOMES else []
+    found = _warn_of_missing(counters, missing) if missing in BECOMES else []
     if shared := counters.get("curp.shared", 0):
         text = f"{shared:,} rows share no name with the first row of their CURP, which has many such rows"
         remedy = "look at conflicts/; is it a placeholder, or --curp-column no key of people?"
@@ -39,16 +38,12 @@ def warn_of_names(
         text = f"{old:,} of {people:,} people were over 100 years old in {reference_year}"
         remedy = "is --reference-year right?" if century or not letters else "--century-from-curp"
         found.append(DataWarning("age.over_100", text, old, remedy=remedy))
-    return found + _warn_of_empty(counters, min_count)
-
-
-def _warn_of_empty(counters: Mapping[str, int], min_count: int) -> list[DataWarning]:
     rare = {table: counters.get(f"rare.{table}", 0) for table in TABLES if not counters.get(table, 0)}
-    if not (names := sum(rare.values())):
-        return []
-    empty = ", ".join(table for table, count in rare.items() if count)
-    text = f"no names in {empty}: each of {names:,} is borne by fewer than {min_count:,} people"
-    return [DataWarning("names.rare", text, names, remedy="--min-count 1 takes them all")]
+    if names := sum(rare.values()):
+        empty = ", ".join(table for table, count in rare.items() if count)
+        text = f"no names in {empty}: each of {names:,} is borne by fewer than {min_count:,} people"
+        found.append(DataWarning("names.rare", text, names, remedy="--min-count 1 takes them all"))
+    return found
 
 
 def _warn_of_missing(counters: Mapping[str, int], missing: str) -> list[DataWarning]:
