@@ -55,10 +55,8 @@ class Architecture:
 
 ARCHITECTURES = {
     "linear": Architecture(),
-    # that of the published comparison
-    "mlp-512": Architecture(units=(512, 512), dropout=0.25),
-    # that of the challenge's entry
-    "mlp-2048": Architecture(units=(2048, 2048), dropout=0.5, flag=True),
+    "mlp-512": Architecture(units=(512, 512), dropout=0.25),  # that of the published comparison
+    "mlp-2048": Architecture(units=(2048, 2048), dropout=0.5, flag=True),  # that of the challenge's entry
 }
 
 

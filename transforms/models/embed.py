@@ -34,8 +34,7 @@ log = logging.getLogger(__name__)
 log.setLevel(logging.WARNING)  # the root logger is set to hide what Beam says
 # titles that the model itself gets at once: more is hardly faster, and models that pad take the memory of the longest
 GENERIC_BATCH = 4096
-# after that long, what a killed process left in the cache is deleted
-STALE_SECONDS = 86_400
+STALE_SECONDS = 86_400  # after that long, what a killed process left in the cache is deleted
 ModelOutput = tuple[str, str]  # a model's digest, and which of its outputs
 
 
@@ -108,24 +107,22 @@ def plan_models(
         model_files.check_digest(name, digest, pinned.get(name))
     asked = {name: (digests[name], output) for name, (_, output) in places.items()}
     facts = _examine_all({asked[name]: (folders[name], at) for name, at in locations.items()}, trust=trust)
-    return [
-        _model(name, at, folders[name], asked[name], facts[asked[name]], exact=exact) for name, at in locations.items()
-    ]
-
-
-def _model(name: str, location: str, folder: str, asked: ModelOutput, facts: dict[str, Any], *, exact: bool) -> Model:
-    digest, output = asked
-    about = {"name": name, "location": location, "digest": digest, "dim": facts["dim"], "output": output}
-    about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
-    about["suspects"] = tuple(facts["suspects"])
-    reason = facts["reason"]
-    if not reason and exact and not facts["exact"]:
-        reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
-    if reason:
-        log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
-        return Model(**about, path=folder, kind="generic", reason=reason)
-    same = ("finite", "exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
-    return Model(**(about | {key: facts[key] for key in same}), path=_entry(*asked), kind="table")
+    models = []
+    for name, location in locations.items():
+        folder, (digest, output), known = folders[name], asked[name], facts[asked[name]]
+        about = {"name": name, "location": location, "digest": digest, "dim": known["dim"], "output": output}
+        about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
+        reason = known["reason"]
+        if not reason and exact and not known["exact"]:
+            reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
+        if reason:
+            log.warning("%s: embedded by TensorFlow, which is slower: %s", name, reason)
+            about |= {"path": folder, "kind": "generic", "reason": reason}
+        else:
+            same = ("finite", "exact", "strip_punctuation", "keep_empty", "vocabulary", "buckets")
+            about |= {"path": _entry(*asked[name]), "kind": "table", **{key: known[key] for key in same}}
+        models.append(Model(**about, suspects=tuple(known["suspects"])))
+    return models
 
 
 # --- the cache: what TensorFlow found out about a model, and its table
@@ -238,17 +235,11 @@ class Coverage:
 
 
 class Embedder:
-    """What embeds titles with one model; made by `open_embedder`. Safe for threads.
-
-    Attributes:
-      model: as planned.
-      table: the mapped table, or None when TensorFlow embeds.
-      rule: how a table's titles are split.
-    """
+    """What embeds titles with one planned model; made by `open_embedder`. Safe for threads."""
 
     def __init__(self, model: Model):
         self.model = model
-        self.table: nnlm.TokenTable | None = None
+        self.table: nnlm.TokenTable | None = None  # mapped; None when TensorFlow embeds
         self.rule = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
         path = model.receive()
         if model.kind == "table":

@@ -12,10 +12,8 @@ from typing import Any
 COMPUTE = frozenset(Path(__file__).with_suffix(".txt").read_text(encoding="ascii").split())
 # they read a text file: allowed where it is one of the model's own
 TEXT_FILE_INITIALIZERS = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
-# they call a function with their inputs as its arguments
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# the op that fills a TensorFlow 1 model's variables reads the checkpoint
-RESTORE = frozenset({"RestoreV2"})
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")  # they call a function with their inputs as its arguments
+RESTORE = frozenset({"RestoreV2"})  # the op that fills a TensorFlow 1 model's variables reads the checkpoint
 
 
 def find_suspects(saved_model: Any) -> list[str]:

@@ -24,15 +24,10 @@ from molino.transforms.compiled import compiler
 CODE_POINTS = 0x110000
 # a token of at most this many bytes lies in its slot whole; a longer one is compared with the vocabulary
 INLINE_BYTES = 11
-# readable bytes that must follow the last token
-PADDING = 16
-# titles of one pass: what is known of their tokens stays in the second cache
-TITLES_AT_ONCE = 2048
-# rows that are written at once
-ROWS_AT_ONCE = 1 << 14
-# tokens whose slots, and tokens whose rows, are asked for ahead
-SLOTS_AHEAD = 128
-ROWS_AHEAD = 24
+PADDING = 16  # readable bytes that must follow the last token
+TITLES_AT_ONCE = 2048  # titles of one pass: what is known of their tokens stays in the second cache
+ROWS_AT_ONCE = 1 << 14  # rows that are written at once
+SLOTS_AHEAD, ROWS_AHEAD = 128, 24  # tokens whose slots, and tokens whose rows, are asked for ahead
 HUGE = 1e30  # a title's vector is at most this times the root of its tokens
 LINE_BYTES = 64
 LINE_FLOATS = LINE_BYTES // 4
@@ -397,17 +392,10 @@ class Split:
 
 
 class TokenTable:
-    """A vocabulary and its vectors, in files that all threads and processes share. Safe for threads.
-
-    Attributes:
-      dim: length of a vector.
-      vocabulary: number of tokens that have a row of their own.
-      buckets: rows that all others share.
-      words_sha256: tells whether two tables have the same vocabulary.
-    """
+    """A vocabulary and its vectors, in files that all threads and processes share. Safe for threads."""
 
     def __init__(self, folder: str):
-        """Map what `write_table` wrote."""
+        """Map what `write_table` wrote: `vocabulary` tokens have a row of their own, all others share `buckets`."""
         with open(os.path.join(folder, "table.json"), encoding="utf-8") as file:
             about = json.load(file)
         self.dim, self.vocabulary, self.buckets = about["dim"], about["vocabulary"], about["buckets"]

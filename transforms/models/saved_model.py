@@ -30,10 +30,8 @@ Classify = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.n
 PROBES = ("hola mundo", "", "a  b")
 # what a worker needs of a model is one of these signatures, where the model itself cannot be called
 SIGNATURES = ("default", "serving_default")
-# of a classifier: of titles with their languages
-CLASSIFY = "with_language"
-# how far a table's vector may be from the model's, of the vector's norm
-TOLERANCE = 1e-6
+CLASSIFY = "with_language"  # of a classifier: of titles with their languages
+TOLERANCE = 1e-6  # how far a table's vector may be from the model's, of the vector's norm
 PROBED_AT_ONCE = 16384
 _importing = threading.Lock()
 

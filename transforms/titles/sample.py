@@ -27,11 +27,10 @@ LANGUAGES = ("spanish", "portuguese")
 BLOCK_ROWS = 20_000
 EXPONENT = 0.8  # of the categories' sizes
 
-# Shares of rows.
-COPIES = 0.02
+COPIES = 0.02  # of the rows; so are the next two
 NEAR_COPIES = 0.015
 CONFLICTS = 0.004
-RELIABLE = 0.35
+RELIABLE = 0.35  # of those that are no copies
 WRONG_LABELS = 0.08  # of those that are not reliable
 
 UNACCENTED = str.maketrans("áéíóúñçãõâêôàüÁÉÍÓÚÑÇÃÕÂÊÔÀÜ", "aeiouncaoaeoauAEIOUNCAOAEOAU")
