@@ -15,28 +15,21 @@ class KerasBatches(keras.utils.PyDataset):
     `x` is the array of the first input, or a tuple of arrays where there are several. Each pass over it is the
     reader's next epoch. Give `shuffle=False` to `fit`: the reader has shuffled, and batches are read in order. Any
     other order is right too, but slow.
-
-    Attributes:
-      inputs: columns of the model's inputs, in order.
-      label: column of the labels, or None.
-      epoch: number of the reader's epoch that is read.
-      error: what the reader raised, if it did.
-      prepare: makes what Keras gets of a batch, instead of `inputs` and `label`.
     """
 
     def __init__(
         self,
         reader: Reader,
-        inputs: Sequence[str],
-        label: str | None = "label",
+        inputs: Sequence[str],  # columns of the model's inputs, in order
+        label: str | None = "label",  # column of the labels
         *,
-        epoch: int = 0,
-        prepare: Callable[[Batch], Any] | None = None,
+        epoch: int = 0,  # of the reader, that is read first
+        prepare: Callable[[Batch], Any] | None = None,  # makes what Keras gets, instead of `inputs` and `label`
     ):
         super().__init__(workers=1, use_multiprocessing=False)
         self.reader, self.inputs, self.label, self.epoch = reader, tuple(inputs), label, epoch
         self.prepare = prepare
-        self.error: Exception | None = None
+        self.error: Exception | None = None  # of the reader
         self._coming = epoch
         self._batches: Iterator[Batch] = iter(())
         self._next = -1

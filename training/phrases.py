@@ -54,12 +54,7 @@ def sum_features(vectors: tf.Tensor, places: tf.Tensor, owners: tf.Tensor, title
 
 
 class Phrases(keras.layers.Layer):
-    """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features.
-
-    Attributes:
-      places: row of each hash, -1 where training has not seen it often enough.
-      table: a vector for each row.
-    """
+    """Strings in, `(n, dim) float32` out: the sum of the vectors of a title's features."""
 
     def __init__(self, rows: int, dim: int):
         super().__init__(name="phrases")
@@ -67,6 +62,7 @@ class Phrases(keras.layers.Layer):
 
     def build(self, _: Any = None) -> None:
         """Make the weights."""
+        # the row of each hash, -1 where training has not seen it often enough
         self.places = self.add_weight(
             shape=(1 << BITS,), dtype="int32", initializer="zeros", trainable=False, name="places"
         )

@@ -67,11 +67,6 @@ class Reader:
     Memory: three windows, two row groups a thread, and `ahead` batches; a window of 128 float32 takes 8 MB, one of
     crops of 224 by 224 pixels 128 MB. Raises RunError where a column is not there, has nulls or numbers that are not
     finite where there may be none, or a file cannot be read.
-
-    Attributes:
-      rows: of the data set, for all readers: those of the split, without those that are dropped.
-      own_rows: of this reader; those of two readers differ by at most one.
-      batches: in an epoch of this reader.
     """
 
     def __init__(
@@ -101,9 +96,9 @@ class Reader:
         self.batch, self.shuffle, self.seed, self.reading = batch, shuffle, seed, reading
         self._window = reading.window or _fitting_window(dataset.schema, self.columns)
         self._groups = self._count_groups()
-        self.rows = sum(part.stop for part in self._groups)
+        self.rows = sum(part.stop for part in self._groups)  # for all readers: of the split, and not dropped
         self._first, self._end = self.rows * reader // readers, self.rows * (reader + 1) // readers
-        self.own_rows = self._end - self._first
+        self.own_rows = self._end - self._first  # of this reader: those of two differ by one at most
         self.batches = -(-self.own_rows // batch) if reading.keep_last else self.own_rows // batch
 
     def __len__(self) -> int:

@@ -86,12 +86,9 @@ def plan_models(
     `sha256` has none, or one of no model, DataError where a model is not there, is another one, cannot be loaded, or is
     not to be trusted.
 
-    Args:
-      locations: by the model's name, for messages and the output's column: folder of a SavedModel, archive of one, or
-        TF Hub URL; with #OUTPUT or #SIGNATURE/OUTPUT for one of several.
-      sha256: digests that models must have, by their names.
-      trust: take a model whose operations can touch files or the network.
-      exact: bit-equality with the model, or the model itself.
+    `locations` are, by the models' names, folders or archives of SavedModels or TF Hub URLs; with #OUTPUT or
+    #SIGNATURE/OUTPUT for one of several. `sha256` has digests that some must have. `trust` takes models whose
+    operations can touch files or the network. `exact` is for bit-equality with the model, or the model itself.
     """
     pinned = sha256 or {}
     for name in pinned:

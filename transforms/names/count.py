@@ -147,15 +147,11 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
 
 @dataclasses.dataclass(frozen=True)
 class NameTables:
-    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for.
+    """The tables of record, those with repaired spellings, and the repairs; the last two only when asked for."""
 
-    `people` is how many were counted, junk names and rare ones too. `rare` is how many names each table of record lacks
-    because of `min_count`.
-    """
-
-    people: int
+    people: int  # that were counted, junk names and rare ones too
     record: dict[str, pa.Table]
-    rare: dict[str, int]
+    rare: dict[str, int]  # how many names each table of record lacks because of `min_count`
     repaired: dict[str, pa.Table] | None = None
     repairs: pa.Table | None = None
 

@@ -72,25 +72,18 @@ class DistinctPeople(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class FindPeople(NamedOutputs):
-    """Read payrolls, keep the first row of each valid CURP, and add what the CURP says. Output: DistinctPeople.
+    """Read payrolls, keep the first row of each valid CURP, and add what the CURP says. Output: DistinctPeople."""
 
-    Attributes:
-      sources, text, span_bytes: see `ReadDelimited`.
-      reject_invalid, missing, mask: see `verify_curps`. With `each`, rows without a CURP get keys of their own.
-      blocks, shards, spill: see `PartitionRows`.
-      reference_year, century: see `describe_people`.
-    """
-
-    sources: Sequence[Source]
+    sources: Sequence[Source]  # these three: see `ReadDelimited`
     text: TextFormat
     span_bytes: int
-    reject_invalid: bool
+    reject_invalid: bool  # these three: see `verify_curps`; with `each`, rows without a CURP get keys of their own
     missing: str
     mask: bool
-    blocks: int
+    blocks: int  # these three: see `PartitionRows`
     shards: int
     spill: str | None
-    reference_year: int
+    reference_year: int  # these two: see `parse_curp`
     century: bool
 
     def expand(self, pipeline: beam.Pipeline) -> DistinctPeople:

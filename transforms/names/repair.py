@@ -65,12 +65,8 @@ def curp_evidence(
     """Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
 
     Both are (len(names),) int64, and 0 where a CURP keeps another letter than the doubtful one: N or a broken sequence.
-
-    Args:
-      names: distinct names.
-      codes: (rows,) integers, the row's index in `names`.
-      letters: (rows,) uint8, the row's character 14, 15 or 16 of the CURP as ASCII; anything else where it has none.
-      is_given: whether these are given names, of which RENAPO passes over a first MARIA or JOSE.
+    `names` are distinct; `codes` are each row's index in them, `letters`, (rows,) uint8, its character 14, 15 or 16 of
+    the CURP as ASCII. Of given names (`is_given`) RENAPO passes over a first MARIA or JOSE.
 
     >>> names = pa.array(["MUNOZ", "CASTANEDA"])
     >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), is_given=False)

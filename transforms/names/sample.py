@@ -295,13 +295,8 @@ def sample_names(
     seconds for each million rows, and 400 to 700 MB. At most about a billion rows. `hostile`: also write rows that a
     job has to reject, in the middle and at the end of each file.
 
-    Returns:
-      rows: without header and hostile rows; rows = people + duplicates.
-      people: distinct CURPs.
-      duplicates: rows whose CURP came before.
-      conflicts: duplicates whose names differ from the first row's.
-      hostile: rows to be rejected, by reason.
-      files: names of the files written.
+    Returned are `rows`, which are `people` (distinct CURPs) and `duplicates` (rows whose CURP came before), `conflicts`
+    (duplicates whose names differ from the first row's), `hostile` (rows to be rejected, by reason), and `files`.
     """
     if rows < 0 or files < 1:
         raise ValueError(f"rows={rows} must be 0 or more and files={files} at least 1")

@@ -33,12 +33,8 @@ def margins(x, y, w, b, v, c, out):
         a0, a1, a2, a3 = w[0, j], w[0, j + 1], w[0, j + 2], w[0, j + 3]
         b0, b1, b2, b3 = w[1, j], w[1, j + 1], w[1, j + 2], w[1, j + 3]
         c0, c1, c2, c3 = b[j], b[j + 1], b[j + 2], b[j + 3]
-        u0, u1, u2, u3 = (
-            v[j, 1] - v[j, 0],
-            v[j + 1, 1] - v[j + 1, 0],
-            v[j + 2, 1] - v[j + 2, 0],
-            v[j + 3, 1] - v[j + 3, 0],
-        )
+        u0, u1 = v[j, 1] - v[j, 0], v[j + 1, 1] - v[j + 1, 0]
+        u2, u3 = v[j + 2, 1] - v[j + 2, 0], v[j + 3, 1] - v[j + 3, 0]
         for i in range(x.size):
             q0 = a0 * x[i] + b0 * y[i] + c0
             q1 = a1 * x[i] + b1 * y[i] + c1
@@ -91,12 +87,8 @@ def _add_sums(x, y, d, s, nodes):
 def descend(x, y, label, w, b, v, c, batch, steps, rate, l2):  # noqa: PLR0913  a compiled kernel
     """Take some steps at one rate, in place; return the cross-entropy before the first of them.
 
-    Args:
-      x, y, label: (n,) float32, the training points in order; labels are 0 or 1.
-      w, b, v, c: as in `margins`; changed.
-      batch: points in a step; that of step s begins at s * batch mod (n - batch).
-      steps: the first, and the one after the last.
-      rate, l2: float32.
+    `x`, `y`, `label`: (n,) float32, the training points in order; labels are 0 or 1. `w`, `b`, `v`, `c`: as in
+    `margins`; changed. The `batch` points of step s begin at s * batch mod (n - batch). `rate`, `l2`: float32.
     """
     h = b.size
     t = np.empty(batch, np.float32)

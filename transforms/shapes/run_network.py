@@ -78,21 +78,12 @@ def run_network(unit: tuple[int, Network], folder: str, *, points: Points, timin
     truth = {split: label for split, (_, _, label) in splits.items()}
     right = {split: (margins[split] > 0) == (truth[split] > 0) for split in SPLITS}
     larger = max(np.count_nonzero(truth["test"]), np.count_nonzero(truth["test"] == 0))
-    row = {
-        **dataclasses.asdict(network),
-        "run": number,
-        "problem": network.problem.name,
-        "r": network.problem.r,
-        "parameters": network.parameters,
-        "loss": cross_entropy(margins["train"], truth["train"]) + penalty_of(trained.layers, network.l2),
-        **{f"{split}_accuracy": float(right[split].mean()) for split in SPLITS},
-        "base": larger / len(truth["test"]),
-        "diverged": trained.diverged,
-        "curve_step": trained.curve_step,
-        "curve_loss": trained.curve_loss,
-        "seconds": seconds if timings else None,
-        "thumbnail": None,
-    }
+    row = {**dataclasses.asdict(network), "run": number, "problem": network.problem.name, "r": network.problem.r}
+    row["loss"] = cross_entropy(margins["train"], truth["train"]) + penalty_of(trained.layers, network.l2)
+    row |= {f"{split}_accuracy": float(right[split].mean()) for split in SPLITS}
+    row |= {"parameters": network.parameters, "base": larger / len(truth["test"]), "diverged": trained.diverged}
+    row |= {"curve_step": trained.curve_step, "curve_loss": trained.curve_loss, "thumbnail": None}
+    row["seconds"] = seconds if timings else None
     files = []
     if plots:
         picture = draw_network(points, network.problem, right["test"], title_of(network, row["test_accuracy"]))

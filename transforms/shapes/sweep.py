@@ -26,23 +26,14 @@ MOST_PARAMETERS = 50_000_000
 HARD = ["ring", "cos", "polar"]
 DECAY = 0.86
 
+WIDE = [[a, b] for a in (100, 1000) for b in (100, 1000)]  # the first two of three layers
+DEEP, DEEPEST = ([[*wide, c] for wide in WIDE for c in last] for last in ((10, 50), (10, 100, 1000)))
+
 # the study's: 144 networks of one hidden layer, and 60 of three
 STUDY: list[dict[str, Any]] = [
     {"hidden": [1, 10, 100, 1000], "batch": [100, 1000], "steps": [11, 1001, 6001]},
-    {
-        "problem": HARD,
-        "hidden": [[a, b, c] for a in (100, 1000) for b in (100, 1000) for c in (10, 50)],
-        "batch": 1000,
-        "steps": [1001, 6001],
-        "decay": DECAY,
-    },
-    {
-        "problem": "polar",
-        "hidden": [[a, b, c] for a in (100, 1000) for b in (100, 1000) for c in (10, 100, 1000)],
-        "batch": 1000,
-        "steps": 1000,
-        "decay": DECAY,
-    },
+    {"problem": HARD, "hidden": DEEP, "batch": 1000, "steps": [1001, 6001], "decay": DECAY},
+    {"problem": "polar", "hidden": DEEPEST, "batch": 1000, "steps": 1000, "decay": DECAY},
 ]
 # sizes that a laptop bears, with three seeds
 DEFAULT: list[dict[str, Any]] = [

@@ -21,24 +21,12 @@ from molino.transforms.text.sources import KEPT
 from molino.transforms.titles.keys import OWN, SPLITS, Draw, near_keys, title_ids
 
 CODED = pa.dictionary(pa.int32(), pa.string())
-# Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
-ROWS = pa.schema(
-    [
-        ("title", pa.string()),
-        ("label_quality", CODED),
-        ("language", CODED),
-        ("category", CODED),
-        (POSITION, pa.int64()),
-        ("id", pa.int64()),
-        ("near", pa.uint64()),
-    ]
-)
 NULLABLE = ("label_quality", "language", "category")
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), 0),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
-    **dict.fromkeys(("test", "testing"), 2),
-}
+_KEYS = [(POSITION, pa.int64()), ("id", pa.int64()), ("near", pa.uint64())]
+# Rows on their way: `id` and `near` are those of molino.transforms.titles.keys.
+ROWS = pa.schema([("title", pa.string()), *((name, CODED) for name in NULLABLE), *_KEYS])
+SPLIT_NAMES = dict.fromkeys(("train", "training"), 0) | dict.fromkeys(("validation", "valid", "val", "dev"), 1)
+SPLIT_NAMES |= dict.fromkeys(("test", "testing"), 2)
 
 
 def keyed_schema(schema: pa.Schema) -> pa.Schema:
@@ -52,7 +40,11 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
     schema = keyed_schema(rows.schema)
     columns: dict[str, Any] = {name: rows[name] for name in rows.schema.names}
     for name in NULLABLE:
-        columns[name] = _without_empty(pc.dictionary_encode(columns[name]))
+        coded = pc.dictionary_encode(columns[name])
+        if (empty := pc.index(coded.dictionary, "").as_py()) >= 0:
+            indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
+            coded = pa.DictionaryArray.from_arrays(indices, coded.dictionary)
+        columns[name] = coded
     columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
     columns["near"] = pa.array(near_keys(columns["title"]))
     if OWN in schema.names:
@@ -60,14 +52,6 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
         places = pc.index_in(names, pa.array(SPLIT_NAMES))
         columns[OWN] = pa.array(list(SPLIT_NAMES.values()), pa.int8()).take(places)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def _without_empty(coded: pa.DictionaryArray) -> pa.DictionaryArray:
-    empty = pc.index(coded.dictionary, "").as_py()
-    if empty < 0:
-        return coded
-    indices = pc.if_else(pc.equal(coded.indices, empty), pa.scalar(None, pa.int32()), coded.indices)
-    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
 class KeyedTitles(NamedTuple):

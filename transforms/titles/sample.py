@@ -175,11 +175,8 @@ def sample_titles(path: str, *, rows: int = 200_000, seed: int = 2019, hostile: 
     about 10 seconds for each million rows. `hostile`: also write rows that a job has to reject, in the middle of the
     file and at its end.
 
-    Returns:
-      rows: without header and hostile rows.
-      copies, near_copies, conflicts: rows that repeat a title with its category, nearly, and with another category.
-      hostile: rows to be rejected, by reason.
-      files: names of the files written.
+    Returned are `rows`, of which `copies`, `near_copies` and `conflicts` repeat a title with its category, nearly, and
+    with another one, `hostile` (rows to be rejected, by reason), and `files`.
     """
     if rows < 0:
         raise ValueError(f"rows={rows} must be 0 or more")

@@ -139,13 +139,6 @@ def finish_titles(
     return pa.RecordBatch.from_arrays(arrays, schema=schema), counters
 
 
-def finish_conflicting_titles(conflicts: pa.RecordBatch) -> pa.RecordBatch:
-    """Return conflicting titles as CONFLICTS."""
-    made = {"category": conflicts["category"].dictionary_decode(), "split": split_names(conflicts["split"].to_numpy())}
-    arrays = [made[name] if name in made else conflicts[name] for name in CONFLICTS.names]
-    return pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS)
-
-
 class WrittenTitles(NamedTuple):
     """What `write_titles` gives; one Glance a shard."""
 
@@ -177,7 +170,9 @@ def write_titles(
             if OWN in rows.schema.names and len(odd := find_contradicted(rows, kept, draw)):
                 seen = Sighting(len(odd), int(rows[POSITION].to_numpy()[odd].min()))
                 counters[CONTRADICTED] = add_sightings(counters.get(CONTRADICTED, 0), seen)
-            conflicts.append(finish_conflicting_titles(found))
+            plain = {"category": found["category"].dictionary_decode(), "split": split_names(found["split"].to_numpy())}
+            arrays = [plain[name] if name in plain else found[name] for name in CONFLICTS.names]
+            conflicts.append(pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS))
             if kept.num_rows:
                 turns = draw.turn(kept)
                 glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
