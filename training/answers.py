@@ -2,20 +2,18 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from molino.schemas.training import PREDICTIONS, TOP
 from molino.training.certainty import Trial, interval, resample_titles
+from molino.training.classifier import Learner
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
 from molino.training.source import FLAG, TitlesRun
 from molino.transforms.errors import DataError
-
-if TYPE_CHECKING:
-    from molino.training.classifier import Learner
 
 ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
@@ -46,7 +44,7 @@ class Answers:
 
 
 def read_logits(
-    source: TitlesRun, learner: "Learner", split: str, recipe: Recipe, language: str | None = None
+    source: TitlesRun, learner: Learner, split: str, recipe: Recipe, language: str | None = None
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
     """Yield batches, of one language or all, the logits of their scores and of probabilities: (n, classes) float32."""
     prior = source.prior()
@@ -68,7 +66,7 @@ def read_logits(
         yield batch, logits, logits + criterion
 
 
-def find_temperature(source: TitlesRun, learner: "Learner", recipe: Recipe, language: str | None) -> float:
+def find_temperature(source: TitlesRun, learner: Learner, recipe: Recipe, language: str | None) -> float:
     """Return the temperature of the probabilities, chosen on the first titles of the validation split."""
     held: list[tuple[np.ndarray, np.ndarray]] = []
     for batch, _, logits in read_logits(source, learner, "validation", recipe, language):
@@ -83,7 +81,7 @@ def find_temperature(source: TitlesRun, learner: "Learner", recipe: Recipe, lang
 
 def ask(
     source: TitlesRun,
-    learner: "Learner",
+    learner: Learner,
     split: str,
     recipe: Recipe,
     language: str | None = None,
@@ -144,10 +142,7 @@ def measure(answers: Answers) -> dict[str, float]:
 
 
 def choose(
-    source: TitlesRun,
-    learners: Mapping[str | None, "Learner"],
-    recipe: Recipe,
-    temperatures: Mapping[str | None, float],
+    source: TitlesRun, learners: Mapping[str | None, Learner], recipe: Recipe, temperatures: Mapping[str | None, float]
 ) -> tuple[bool, dict[str, Answers], dict[str, Any]]:
     """Return whether the classifiers of each language are better than the one of all, the answers, and the figures.
 

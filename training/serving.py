@@ -9,27 +9,30 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
 from molino.quiet import no_stderr
 from molino.schemas.training import TOP
+from molino.training.checkpoint import to_numpy
+from molino.training.classifier import Learner
 from molino.training.reader import Reading
-from molino.training.recipe import PHRASES, Recipe
+from molino.training.recipe import PHRASES
+from molino.training.source import FLAG, FLAGS, TitlesRun, Training
 from molino.transforms.errors import DataError
 
-if TYPE_CHECKING:
-    from molino.training.classifier import Learner
-    from molino.training.source import TitlesRun
-
+Learners = Mapping[str | None, Learner]  # that of all titles under None; those of a language, which its titles get
+Encoders = Mapping[str, Any]  # models of embeddings, by name
+Temperatures = Mapping[str | None, float]  # of the calibrated probabilities of each learner; none without
 TRANSFORM = "transform/"  # how the paths of the label vocabulary's graph begin, among the views of a run
 EXTRA = "assets.extra"
 PROBES = 64  # titles by which a model is compared with the run's vectors
 NEAR = {"float": 1e-4, "halffloat": 2e-2}  # how far vectors may be apart, of their norm, by their type in the run
 
 
-def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, Any]:
+def open_encoders(source: TitlesRun, folders: Mapping[str, str]) -> dict[str, Any]:
     """Return the embeddings' models by name; raise DataError where one gives other vectors than the run has."""
     if not folders:
         return {}
@@ -51,7 +54,7 @@ def open_encoders(source: "TitlesRun", folders: Mapping[str, str]) -> dict[str, 
     return encoders
 
 
-def _read_probes(source: "TitlesRun", columns: Sequence[str]) -> dict[str, Any]:
+def _read_probes(source: TitlesRun, columns: Sequence[str]) -> dict[str, Any]:
     return next(source.read("train", columns, shuffle=False, batch=PROBES, reading=Reading(ahead=0)).epoch())
 
 
@@ -85,7 +88,7 @@ def _gives(encoder: Any, titles: Any, wanted: np.ndarray, near: float) -> bool:
     return not (far > near * np.maximum(np.linalg.norm(wanted, axis=1), 1e-3)).any()
 
 
-def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Sequence[str]) -> dict[str, np.ndarray]:
+def read_tables(source: TitlesRun, encoders: Encoders, embeddings: Sequence[str]) -> dict[str, np.ndarray]:
     """Return every embedding's table, (rows, dim) float32; raise DataError where the run's tokens do not fit it."""
     if missing := [name for name in embeddings if f"{name}_tokens" not in source.titles.schema.names]:
         raise DataError(
@@ -104,33 +107,22 @@ def read_tables(source: "TitlesRun", encoders: Mapping[str, Any], embeddings: Se
     return tables
 
 
-def write(
-    folder: str,
-    source: "TitlesRun",
-    learners: Mapping[str | None, "Learner"],
-    recipe: Recipe,
-    encoders: Mapping[str, Any],
-    temperatures: Mapping[str | None, float],  # of the calibrated probabilities of each; none without
-) -> str:
+def write(folder: str, training: Training, learners: Learners, encoders: Encoders, temperatures: Temperatures) -> str:
     """Write the SavedModel, and return what the user is told of it.
 
     Its signatures: `serving_default` takes `title`, strings (n,), and gives `label` (n,) int32 and `category` (n,)
     strings, and `labels`, `categories` and `scores` (n, up to 5), the highest score first, with `probabilities` where
     they are known; `with_language` takes `language` too; `features` gives what the Keras model of `phrases` takes;
     `number` gives the label of a `category`, as the run's own transform graph does, -1 for others. That graph stands in
-    `assets.extra/transform`, where a SavedModel keeps what is its user's. `learners`: that of all titles under None;
-    those of a language, which its titles are given to, under its name.
+    `assets.extra/transform`, where a SavedModel keeps what is its user's.
     """
-    if recipe.architecture != PHRASES and not encoders:
+    if training.recipe.architecture != PHRASES and not encoders:
         return "not written: it needs the embedding; name it by --model NAME=DIR"
     try:
         import tensorflow as tf
     except ImportError:
         return "not written: TensorFlow is not there"
-    import keras
-
-    from molino.training.checkpoint import to_numpy
-
+    source = training.source
     with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
         for layer in learners[None].model.layers:
             if isinstance(layer, keras.layers.Embedding):  # a table that was trained too
@@ -138,7 +130,7 @@ def write(
         graph = _unpack_transform(source, work)
         if not os.path.isdir(graph):
             return "not written: the run has no label vocabulary (transform/)"
-        module = _module(source, learners, recipe, encoders, temperatures)
+        module = _module(training, learners, encoders, temperatures)
         _compare(module, tf.saved_model.load(graph), source)
         title = tf.TensorSpec([None], tf.string, name="title")
         language = tf.TensorSpec([None], tf.string, name="language")
@@ -157,7 +149,7 @@ def write(
     return os.path.basename(folder)
 
 
-def save_keras(folder: str, source: "TitlesRun", learners: Mapping[str | None, "Learner"]) -> None:
+def save_keras(folder: str, source: TitlesRun, learners: Learners) -> None:
     """Write the Keras models, with the run's manifest digest and the categories inside, in `molino.json`."""
     for language, learner in learners.items():
         path = os.path.join(folder, f"model{f'-{language}' if language else ''}.keras")
@@ -167,7 +159,7 @@ def save_keras(folder: str, source: "TitlesRun", learners: Mapping[str | None, "
             archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))
 
 
-def _unpack_transform(source: "TitlesRun", folder: str) -> str:
+def _unpack_transform(source: TitlesRun, folder: str) -> str:
     """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
     for view in source.run.manifest["views"]:
         if view["path"].startswith(TRANSFORM):
@@ -178,7 +170,7 @@ def _unpack_transform(source: "TitlesRun", folder: str) -> str:
     return os.path.join(folder, TRANSFORM, "transform_fn")
 
 
-def _compare(module: Any, graph: Any, source: "TitlesRun") -> None:
+def _compare(module: Any, graph: Any, source: TitlesRun) -> None:
     """Raise DataError where the run's transform graph numbers categories in another way than the module."""
     import tensorflow as tf
 
@@ -194,18 +186,13 @@ def _compare(module: Any, graph: Any, source: "TitlesRun") -> None:
         raise DataError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
 
 
-def _module(
-    source: "TitlesRun",
-    learners: Mapping[str | None, "Learner"],
-    recipe: Recipe,
-    encoders: Mapping[str, Any],
-    temperatures: Mapping[str | None, float],
-) -> Any:
+def _module(training: Training, learners: Learners, encoders: Encoders, temperatures: Temperatures) -> Any:
     import tensorflow as tf
 
+    source, balance = training.source, training.recipe.balance
     # of the logits: the shares are taken away for the scores, or added for probabilities
-    away = source.prior() if recipe.balance == "logits" else 0 * source.prior()
-    added = source.prior() if recipe.balance == "loss" else 0 * source.prior()
+    away = source.prior() if balance == "logits" else 0 * source.prior()
+    added = source.prior() if balance == "loss" else 0 * source.prior()
     top = min(TOP, len(source.categories))
 
     class Serving(tf.Module):
@@ -238,7 +225,7 @@ def _module(
             names = tf.gather(self.categories, labels)
             found = {"label": labels[:, 0], "category": names[:, 0]}
             found |= {"labels": labels, "categories": names, "scores": scores}
-            if temperatures or recipe.balance == "none":
+            if temperatures or balance == "none":
                 probabilities = tf.nn.softmax((logits + self.added) / heat)
                 found["probabilities"] = tf.gather(probabilities, labels, batch_dims=1)
             return found
@@ -249,13 +236,9 @@ def _module(
     return Serving()
 
 
-def _classifier(learner: "Learner") -> Any:
+def _classifier(learner: Learner) -> Any:
     """Return a tf.Module that gives the logits of a learner's model, with weights of its own."""
-    import keras
     import tensorflow as tf
-
-    from molino.training.checkpoint import to_numpy
-    from molino.training.source import FLAG, FLAGS
 
     if learner.model.name == "phrases":
 

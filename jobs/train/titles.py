@@ -125,7 +125,6 @@ def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
 
 def work(run: "Run", views: str, progress: "Progress", *, training: "Training") -> Staged:
     """Train, write what came of it, and return the predictions with what was counted."""
-    from molino.schemas.training import PREDICTIONS
     from molino.training.backend import load_keras
     from molino.transforms.parquet.shards import write_shard
     from molino.transforms.report.training import training_report
@@ -142,9 +141,9 @@ def work(run: "Run", views: str, progress: "Progress", *, training: "Training") 
     serving.save_keras(views, training.source, learners)
     temperatures = {None if name == "all" else name: value for name, value in found["temperatures"].items()}
     model = os.path.join(views, SERVING)
-    served = serving.write(model, training.source, learners, training.recipe, encoders, temperatures)
+    served = serving.write(model, training, learners, encoders, temperatures)
     batches = [make_batch(split, each) for split, each in answers.items()]
-    rows = write_shard(batches, schema=PREDICTIONS, folder=run.staging, dataset="predictions", key=(0,))
+    rows = write_shard(batches, schema=batches[0].schema, folder=run.staging, dataset="predictions", key=(0,))
     counters = {split: len(answers[split]) for split in answers} | {"train": learners[None].rows_an_epoch}
     counters |= {"titles_read": sum(counters.values()), "predictions": rows.rows}
     return Staged([rows], counters, summary_of(found, served, progress.resumed))
