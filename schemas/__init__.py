@@ -31,11 +31,7 @@ def schema(name: str, version: int, *fields: pa.Field) -> pa.Schema:
 
 
 def name_of(schema_: pa.Schema) -> tuple[str, int]:
-    """Return the (name, version) of a schema; raise ValueError when it carries none.
-
-    >>> name_of(schema("people", 2))
-    ('people', 2)
-    """
+    """Return the (name, version) of a schema; raise ValueError when it carries none."""
     metadata = schema_.metadata or {}
     if NAME_KEY not in metadata or VERSION_KEY not in metadata:
         raise ValueError("the schema carries no name and version: it was not written by a molino job")

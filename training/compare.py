@@ -68,13 +68,7 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
 
 
 def read_traits(model: str, dim: int | None = None) -> dict[str, str | None]:
-    """Return what a model's name says of it; None where it says nothing.
-
-    >>> read_traits("nnlm-es-dim128-with-normalization")
-    {'language': 'es', 'normalized': 'yes', 'dim': '128'}
-    >>> read_traits("grown", 64)
-    {'language': None, 'normalized': 'no', 'dim': '64'}
-    """
+    """Return what a model's name says of it, such as es-dim16-norm; None where it says nothing."""
     language, told = LANGUAGE.search(model.lower()), DIM.search(model)
     return {
         "language": language[1] if language else None,

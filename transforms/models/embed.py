@@ -95,7 +95,7 @@ def plan_models(
         if name not in locations:
             raise OptionError(f"--model-sha256 names no model: {name}; there are {', '.join(locations)}")
     places = {name: model_files.split_output(at) for name, at in locations.items()}
-    urls = [place for place, _ in places.values() if model_files.is_url(place)]
+    urls = [place for place, _ in places.values() if place.startswith(("https://", "http://"))]  # of TF Hub
     resolved = dict(zip(urls, ask_tensorflow([("resolve", {"url": url}) for url in urls]), strict=True))
     folders = {name: model_files.find_model(resolved.get(place, place)) for name, (place, _) in places.items()}
     with concurrent.futures.ThreadPoolExecutor(machine.cpus()) as threads:

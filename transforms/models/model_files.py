@@ -76,21 +76,8 @@ def model_cache(*names: str) -> str:
     return folder
 
 
-def is_url(location: str) -> bool:
-    """Return whether a location is for TF Hub to resolve.
-
-    >>> is_url("https://tfhub.dev/google/nnlm-es-dim128/2"), is_url("gs://bucket/nnlm"), is_url("models/nnlm.tar.gz")
-    (True, False, False)
-    """
-    return location.startswith(("https://", "http://"))
-
-
 def split_output(location: str) -> tuple[str, str]:
-    """Return where a model is, and which of its outputs is meant; "" where none is named after a #.
-
-    >>> split_output("models/two#serving_default/query"), split_output("models/one")
-    (('models/two', 'serving_default/query'), ('models/one', ''))
-    """
+    """Return where a model is, and which of its outputs is named after a #; "" for none."""
     place, _, output = location.rpartition("#")
     return (place, output) if place and output and not os.path.exists(location) else (location, "")
 

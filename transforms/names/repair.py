@@ -39,13 +39,7 @@ _BEFORE_KEPT = f"^(?:{_BROKEN}|.)[AEIOUÁÉÍÓÚÜ]*"
 
 
 def skeleton(names: pa.Array) -> pa.Array:
-    """Return the names with N for each Ñ and each broken sequence: all the spellings of a name share it.
-
-    Same length and type; null stays null. Idempotent.
-
-    >>> skeleton(pa.array(["MUÑOZ", "MU!OZ", "MUÏ¿½OZ", "MUNOZ"])).unique().to_pylist()
-    ['MUNOZ']
-    """
+    """Return the names with N for each Ñ and each broken sequence, which all spellings of a name share; nulls stay."""
     return _replace(names, f"Ñ|{_BROKEN}", "N")
 
 
@@ -62,16 +56,11 @@ def cut_to_word(names: pa.Array, *, is_given: bool) -> pa.Array:
 def curp_evidence(
     names: pa.Array, codes: np.ndarray, letters: np.ndarray, *, is_given: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
+    r"""Return per name how many of its rows have X, and how many N, where a CURP keeps the name's doubtful letter.
 
     Both are (len(names),) int64, and 0 where a CURP keeps another letter than the doubtful one: N or a broken sequence.
     `names` are distinct; `codes` are each row's index in them, `letters`, (rows,) uint8, its character 14, 15 or 16 of
     the CURP as ASCII. Of given names (`is_given`) RENAPO passes over a first MARIA or JOSE.
-
-    >>> names = pa.array(["MUNOZ", "CASTANEDA"])
-    >>> x, n = curp_evidence(names, np.array([0, 0, 0, 1]), np.frombuffer(b"XXNS", np.uint8), is_given=False)
-    >>> x.tolist(), n.tolist()
-    ([2, 0], [1, 0])
     """
     doubtful = _curp_keeps(names, f"N|{_BROKEN}", is_given=is_given)[codes]
     codes, letters = codes[doubtful], letters[doubtful]
@@ -80,13 +69,10 @@ def curp_evidence(
 
 
 def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
-    """Return (name, people), sorted: how many pairs hold a name with Ñ and, as `name`, the same name without its Ñ.
+    r"""Return (name, people), sorted: how many pairs hold a name with Ñ and, as `name`, the same name without its Ñ.
 
-    Pairs of any other kind do not count: equal names, different names, two spellings without the Ñ. `kept`, `dropped`:
-    aligned; two spellings found with one CURP, each pair once.
-
-    >>> same_person_counts(pa.array(["MUÑOZ", "MU!OZ", "PEREZ"]), pa.array(["MUNOZ", "MUÑOZ", "LOPEZ"])).to_pylist()
-    [{'name': 'MU!OZ', 'people': 1}, {'name': 'MUNOZ', 'people': 1}]
+    Pairs of any other kind do not count: equal names, different names, two spellings without the Ñ. `kept` and
+    `dropped` are aligned spellings found with one CURP, each pair once.
     """
     differs = pc.not_equal(kept, dropped)
     kept, dropped = kept.filter(differs), dropped.filter(differs)
@@ -97,19 +83,13 @@ def same_person_counts(kept: pa.Array, dropped: pa.Array) -> pa.Table:
 
 
 def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table:
-    """Return the REPAIRS of one table: each name that a name with Ñ may have been, merged or not.
+    r"""Return the REPAIRS of one table: each name that a name with Ñ may have been, merged or not.
 
     Rows are sorted by `repaired_people` (most first), `repaired`, `written`. Each depends only on the names of one
     skeleton, so any partition that keeps a skeleton together gives the same rows. No `repaired` is also a `written`.
     `counts`: a row per distinct name, no nulls: `name`, and as int64 `a` and `b` (who add up to the people who bear it:
     as first and second surname, or men and women), `curp_x`, `curp_n` (`curp_evidence`) and `same_person`. `kind`:
     apellido or nombre. `min_count`: people who must bear the name with Ñ before anything is compared with it.
-
-    >>> columns = ["name", "a", "b", "curp_x", "curp_n", "same_person"]
-    >>> rows = [("MUÑOZ", 7, 9, 0, 0, 0), ("MU!OZ", 3, 1, 0, 0, 0), ("MUNOZ", 4, 5, 8, 0, 0)]
-    >>> counts = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
-    >>> plan_repairs(counts, kind="apellido").select(["written", "evidence"]).to_pylist()
-    [{'written': 'MU!OZ', 'evidence': 'symbol'}, {'written': 'MUNOZ', 'evidence': 'curp'}]
     """
     names = counts["name"].combine_chunks()
     people = _numpy(counts["a"]) + _numpy(counts["b"])
@@ -139,14 +119,10 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
 
 
 def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:
-    """Return the counts with each merged name under its repaired one, sorted by name.
+    r"""Return the counts with each merged name under its repaired one, sorted by name.
 
-    Schema as `counts`; the total of every column is conserved. `counts`: `name`, and int64 columns that add up over
-    people. `repairs`: rows of REPAIRS, all of the kind of name that `counts` holds.
-
-    >>> repairs = pa.table({"written": ["MU!OZ"], "repaired": ["MUÑOZ"], "merged": [True]})
-    >>> apply_repairs(pa.table({"name": ["MU!OZ", "MUÑOZ"], "a": [3, 7], "b": [1, 9]}), repairs).to_pylist()
-    [{'name': 'MUÑOZ', 'a': 10, 'b': 10}]
+    The schema and the total of every column, int64 that add up over people, stay. All `repairs` are of the kind of name
+    that `counts` holds.
     """
     merged = repairs.filter(repairs["merged"])
     row = pc.index_in(counts["name"], value_set=merged["written"])

@@ -79,11 +79,7 @@ HOSTILE = {
 
 
 def curp_letters(names: pa.Array, *, is_given: bool) -> pa.Array:
-    """Return what a CURP has of each name: first letter, first inner vowel and first inner consonant, X for Ñ and none.
-
-    >>> curp_letters(pa.array(["DE LA CRUZ", "MUÑOZ", "O"]), is_given=False).to_pylist()
-    ['CUR', 'MUX', 'OXX']
-    """
+    """Return what a CURP has of each name: first letter, inner vowel and inner consonant, X for Ñ and for none."""
     words = pc.replace_substring(cut_to_word(names, is_given=is_given), "Ñ", "X")
     inner = ("^.[^AEIOU ]*([AEIOU]?).*", "^.[AEIOU]*([^AEIOU ]?).*")
     found = (pc.replace_substring_regex(words, pattern, r"\1X") for pattern in inner)

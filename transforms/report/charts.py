@@ -201,11 +201,7 @@ def bar_plot(
 
 
 def rank_series(label: str, values: np.ndarray) -> Series:
-    """Return values above 0 from the largest down by rank, thinned to points that are even on a logarithmic axis.
-
-    >>> rank_series("n", np.array([1, 9, 0, 4]))
-    Series(label='n', x=[1, 2, 3], y=[9, 4, 1])
-    """
+    """Return values above 0 from the largest down by rank, thinned to points even on a logarithmic axis."""
     kept = np.sort(values[values > 0])[::-1]
     ranks = np.arange(1, len(kept) + 1)
     if len(kept) > CURVE_POINTS:

@@ -142,11 +142,7 @@ def data_uri(image: str | bytes) -> Markup:
 
 
 def page_link(name: str) -> Markup:
-    """Return the address of another page of the same report; only a name of a few plain letters is one.
-
-    >>> page_link("../report.html")
-    Markup('../report.html')
-    """
+    """Return the address of another page of the same report; only a name of a few plain letters is one."""
     if not PAGE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a page of a report")
     return Markup(name)

@@ -87,11 +87,7 @@ def run_page(title: str, facts: RunFacts, *, subtitle: str, sections: Sequence[S
 
 
 def data_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what was read, in a line: names, how many files, bytes, and when they last changed, where that is known.
-
-    >>> data_lines([{"path": "/a/x.csv", "bytes": 1500, "modified": 0.0}])
-    ['Data: x.csv, 1 file, 1,500 bytes.']
-    """
+    """Return what was read, in a line: names, files, bytes, and when they last changed, where that is known."""
     if not inputs:
         return []
     names = [str(one.get("path", "")).rstrip("/").rpartition("/")[2] for one in inputs]
@@ -147,11 +143,7 @@ def counter_table(facts: RunFacts) -> Table:
 
 
 def meaning_of(counter: str, known: Mapping[str, str]) -> str:
-    """Return what a counter counts, "" where that is not known; `not_finite.MODEL` stands for that of every model.
-
-    >>> meaning_of("not_finite.small", {"titles": "Rows written", "not_finite.MODEL": "Of this model"})
-    'Of this model'
-    """
+    """Return what a counter counts, or ""; `not_finite.MODEL` stands for that of every model."""
     kinds = (name for name in known if name[-1].isupper() and counter.startswith(re.sub(r"[A-Z]+$", "", name)))
     return known[counter] if counter in known else known.get(next(kinds, ""), "")
 

@@ -72,11 +72,7 @@ class Points:
 
 
 def label_points(problem: Problem, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return whether each point lies in the shape, as bool; x and y are float64.
-
-    >>> label_points(parse_problem("ring"), np.array([0.0, 0.5]), np.array([0.0, 0.0]))
-    array([False,  True])
-    """
+    """Return whether each point lies in the shape, as bool; x and y are float64."""
     r = 0.0 if problem.r is None else problem.r
     if problem.name == "positivos":
         return x > 0

@@ -37,13 +37,9 @@ SUMMARY = {
 
 
 def project(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first two principal components of vectors, (n, 2), and their shares of the variance, (2,).
+    r"""Return the first two principal components of vectors, (n, 2), and their shares of the variance, (2,).
 
     The sign of a component is that which makes its largest weight positive: the same vectors give the same map.
-
-    >>> points, shares = project(np.array([[1.0, 0.0], [3.0, 0.0], [2.0, 0.0]]))
-    >>> points.round(6).tolist(), shares.round(6).tolist()
-    ([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], [1.0, 0.0])
     """
     centered = vectors - vectors.mean(axis=0)
     _, values, axes = np.linalg.svd(centered, full_matrices=False)
