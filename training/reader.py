@@ -129,10 +129,13 @@ class Reader:
     def _count_rows(self, opened: pq.ParquetFile, group: int, *, parted: bool) -> int:
         """Return how many rows of a group are read, by its footer if that says so; `parted`: other splits are there."""
         about = opened.metadata.row_group(group)
-        nulls = {}
+        nulls: dict[str, int | None] = {}  # of the columns that may have some; None where the footer does not say
         if self.reading.drop_nulls:
+            leaves = [about.column(number) for number in range(about.num_columns)]
+            told = [leaf for leaf in leaves if leaf.statistics is not None and leaf.statistics.has_null_count]
+            known = {leaf.path_in_schema: leaf.statistics.null_count for leaf in told}  # a list's are its items'
             nullable = [name for name in self.columns if self.dataset.schema.field(name).nullable]
-            nulls = {name: count for name, count in _count_nulls(about, nullable).items() if count != 0}
+            nulls = {name: known.get(name) for name in nullable if known.get(name) != 0}
         if about.num_rows in nulls.values():
             return 0
         if not parted and (not nulls or (len(nulls) == 1 and None not in nulls.values())):
@@ -264,14 +267,6 @@ class _Pile:
             name: pa.concat_arrays(column) if isinstance(column, list) else column
             for name, column in self.columns.items()
         }
-
-
-def _count_nulls(about: pq.RowGroupMetaData, columns: Sequence[str]) -> dict[str, int | None]:
-    """Return the nulls of columns in a row group; None where the footer does not say: of a list it counts its items."""
-    leaves = (about.column(number) for number in range(about.num_columns))
-    statistics = {leaf.path_in_schema: leaf.statistics for leaf in leaves if leaf.statistics is not None}
-    known = {name: each.null_count for name, each in statistics.items() if each.has_null_count}
-    return {name: known.get(name) for name in columns}
 
 
 def _fitting_window(schema: pa.Schema, columns: Sequence[str]) -> int:

@@ -40,11 +40,10 @@ class Recipe:
         import keras
 
         total = max(1, self.epochs * steps)
-        if self.schedule == "constant":
-            return keras.optimizers.schedules.PolynomialDecay(self.rate, total, self.rate)
         if self.schedule == "cosine":
             return keras.optimizers.schedules.CosineDecay(self.rate, total)
-        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, 0.0)
+        end = self.rate if self.schedule == "constant" else 0.0
+        return keras.optimizers.schedules.PolynomialDecay(self.rate, total, end)
 
 
 def make_recipe(options: Mapping[str, Any], titles: int) -> Recipe:

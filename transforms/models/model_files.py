@@ -89,14 +89,25 @@ def find_model(location: str) -> str:
     Raises DataError where there is nothing, it is no SavedModel, or the archive is damaged, too large, or reaches out
     of itself.
     """
-    if not storage.is_local(location):
-        return find_model(_bring(location.rstrip("/")))
+    is_local = storage.is_local(location)
+    location = location if is_local else location.rstrip("/")
+    lacking = f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL"
+    if not is_local:
+        single = location.lower().endswith(ARCHIVES)
+        listed = [storage.look(location)] if single else storage.list_tree(location)
+        files = [file for file in listed if file and not file.path.endswith("/")]  # as stores hold for folders
+        if not files:
+            raise DataError(lacking)
+        folder = model_cache("brought", carry.fingerprint(files))
+        if not os.path.isdir(folder):
+            carry.copy_tree(location, folder, files)
+        return find_model(os.path.join(folder, os.path.basename(location)) if single else folder)
     if os.path.isdir(location):
         folder = _root(os.path.abspath(location), location)
         check_run(folder)
         return folder
     if not os.path.exists(location):
-        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
+        raise DataError(lacking)
     if not (os.path.isfile(location) and location.lower().endswith(ARCHIVES)):
         raise DataError(f"{location} is no model: neither a folder nor an archive ({', '.join(ARCHIVES)})")
     with storage.explained(location, "read"):
@@ -125,19 +136,6 @@ def check_run(output: str, below: str = "") -> None:
         path = storage.join(output, view["path"])
         if view["path"].startswith(below) and storage.hash_file(path) != (view["bytes"], view["sha256"]):
             raise DataError(f"{path} is not what was written (sha256); train again, or copy it again")
-
-
-def _bring(location: str) -> str:
-    """Return the local copy of a folder or a file of another file system."""
-    single = location.lower().endswith(ARCHIVES)
-    listed = [storage.look(location)] if single else storage.list_tree(location)
-    files = [file for file in listed if file and not file.path.endswith("/")]  # what stores hold in place of folders
-    if not files:
-        raise DataError(f"there is no model {location}; give the folder of a SavedModel, an archive, or a TF Hub URL")
-    folder = model_cache("brought", carry.fingerprint(files))
-    if not os.path.isdir(folder):
-        carry.copy_tree(location, folder, files)
-    return os.path.join(folder, os.path.basename(location)) if single else folder
 
 
 def digest_model(folder: str) -> str:

@@ -130,7 +130,8 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
         table: pa.concat_tables([none, *(part[table] for part in held)], promote_options="permissive")
         for table, none in empty.items()
     }
-    tables = {"apellidos": joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])}
+    surnames = joined["apellidos"].sort_by([("frec_pri", "descending"), ("apellido", "ascending")])
+    tables = {"apellidos": surnames.cast(APELLIDOS)}
     for table in ("hombres", "mujeres"):
         ranked = joined[table].sort_by([("frec", "descending"), ("nombre", "ascending")])
         total = pc.sum(ranked["frec"]).as_py() or 0
@@ -141,7 +142,6 @@ def finish_tables(parts: Iterable[dict[str, pa.Table]]) -> dict[str, pa.Table]:
             {"nombre": ranked["nombre"], "frec": ranked["frec"], "edad_media": means, "prob": probabilities},
             schema=NOMBRES,
         )
-    tables["apellidos"] = tables["apellidos"].cast(APELLIDOS)
     return tables
 
 

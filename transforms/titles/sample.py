@@ -1,14 +1,9 @@
 """Write a made-up file of product titles in the shape of the MeLi Data Challenge of 2019.
 
-Products, sellers and titles are invented: nouns, brands and features are drawn from the lists below. What is kept of
-real titles is everything a job that embeds them has to cope with:
-
-* columns title, label_quality, language and category; commas, quotes and line ends inside quoted fields;
-* categories whose sizes fall with their rank; words whose frequency does too, and model numbers that hardly repeat;
-* Spanish and Portuguese, with accents as often as not, punctuation, double spaces, spaces at both ends, emoji;
-* the same title twice, nearly the same title twice, and the same title under two categories; labels of poor quality.
-
-The file is made in blocks, so memory does not grow with it.
+Products are invented, of the nouns, brands and features in words/. What is kept is all that a job has to cope with:
+commas, quotes and line ends inside quoted fields; categories and words whose frequency falls with their rank, and model
+numbers that hardly repeat; Spanish and Portuguese, with accents as often as not, punctuation, spaces, emoji; the same
+title twice, or nearly, or under two categories; labels of poor quality. It is made in blocks: memory does not grow.
 """
 
 import csv
