@@ -87,10 +87,7 @@ def ask(
     language: str | None = None,
     temperature: float | None = None,
 ) -> Answers:
-    """Return what a classifier says of a split, or of its titles in one language.
-
-    `temperature`: of calibrated probabilities; without one only a classifier that is not balanced has probabilities.
-    """
+    """Return what a classifier says of a split, or its titles in a language; `temperature`: of calibrated chances."""
     parts: list[tuple[np.ndarray, ...]] = []
     others: dict[str, int] = {}
     losses = labeled = 0.0
@@ -144,10 +141,7 @@ def measure(answers: Answers) -> dict[str, float]:
 def choose(
     source: TitlesRun, learners: Mapping[str | None, Learner], recipe: Recipe, temperatures: Mapping[str | None, float]
 ) -> tuple[bool, dict[str, Answers], dict[str, Any]]:
-    """Return whether the classifiers of each language are better than the one of all, the answers, and the figures.
-
-    It is chosen on the validation split. The test split is asked once of each.
-    """
+    """Return whether those of each language are better on validation, the better one's answers, and all figures."""
     answers = {
         language: {
             split: ask(source, learner, split, recipe, temperature=temperatures.get(language))

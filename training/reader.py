@@ -27,13 +27,9 @@ WINDOW_ROWS, WINDOW_BYTES = 16_384, 128 << 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Which rows are left out, and how the others are mixed, shared among readers, and read ahead.
+    """Which rows are left out, and how the others are mixed, shared among readers, and read ahead."""
 
-    `drop_nulls`: leave out rows in which one of the columns that are read is null. They are counted beforehand: by the
-    files' footers where one column alone has nulls, else by reading those that have.
-    """
-
-    drop_nulls: bool = False
+    drop_nulls: bool = False  # leave out rows with a null in what is read; they are counted beforehand
     window: int | None = None  # rows that are mixed with each other; None for 16,384, or as many as take 128 MB
     reader: int = 0  # number of this one among `readers`, from 0
     readers: int = 1  # how many share the rows

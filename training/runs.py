@@ -29,10 +29,7 @@ from molino.transforms.manifest import VersionError as VersionError
 
 ATTEMPTS = 3  # a commit may replace the run between two looks
 BLOCK = 1 << 20
-_NO_ACCOUNT = (
-    "no account of Google is known here; run gcloud auth application-default login, or name a key file: "
-    "GOOGLE_APPLICATION_CREDENTIALS"
-)
+LOGIN = "run gcloud auth application-default login, or name a key file: GOOGLE_APPLICATION_CREDENTIALS"
 RETRY = datetime.timedelta(seconds=30)  # of what Cloud Storage does not answer
 
 
@@ -209,7 +206,8 @@ def one_line_errors(path: str) -> Iterator[None]:
         raise MissingFileError(f"{path} is missing; {_REMEDY}") from None
     except (OSError, pa.ArrowException) as error:
         told = " ".join(str(error).split())[:300]
-        raise RunError(f"cannot read {path}: {_NO_ACCOUNT if 'access token' in told else told}") from error
+        told = f"no account of Google is known here; {LOGIN}" if "access token" in told else told
+        raise RunError(f"cannot read {path}: {told}") from error
 
 
 def _read(filesystem: pafs.FileSystem, path: str, shown: str) -> bytes:

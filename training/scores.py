@@ -28,10 +28,7 @@ def score(labels: np.ndarray, top: np.ndarray) -> dict[str, float]:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error of the first predictions (Naeini et al., 2015; Guo et al., 2017).
-
-    Over bins of equal width of the confidence: the difference of its mean and the accuracy, weighed by the titles.
-    """
+    """Return the expected calibration error of the first predictions (Guo et al., 2017), over bins of equal width."""
     bin_of = np.minimum((confidence.astype(np.float64) * bins).astype(int), bins - 1)
     gaps = np.bincount(bin_of, right - confidence.astype(np.float64), bins)
     return round(float(np.abs(gaps).sum()) / max(len(right), 1), 12)

@@ -101,11 +101,8 @@ def choose_embeddings(source: TitlesRun, names: Sequence[str] | None) -> list[st
 
 
 def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning]:
-    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on.
-
-    A title's split follows from its words, the seed and the shares: where seed and share are the same, what was split
-    off for testing before is so here, whatever the input.
-    """
+    """Return warnings of embeddings whose model may have seen titles of the test split, by what it was grown on."""
+    # a split follows from words, seed and shares: where these are the same, what was split off before is so here too
     options, told = source.run.manifest.get("options", {}), []
     for model in options.get("models", ()):
         grown = json.loads(model.get("grown_on") or "null")
@@ -119,15 +116,10 @@ def find_leaks(source: TitlesRun, embeddings: Sequence[str]) -> list[DataWarning
             what = "on a run that was split in another way"
         else:
             continue
-        told.append(
-            DataWarning(
-                "model.leak",
-                f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose "
-                "figures are too good then",
-                remedy=f"grow it by molino model train --input {source.run.folder}, and make the run again with that "
-                "model",
-            )
-        )
+        text = f"the model of {model['name']} was grown {what} and may have seen titles of the test split, whose "
+        text += "figures are too good then"
+        how = f"grow it by molino model train --input {source.run.folder}, and make the run again with that model"
+        told.append(DataWarning("model.leak", text, remedy=how))
     return told
 
 

@@ -63,11 +63,7 @@ def read_splits(folder: str, split: str, measure: str) -> Iterator[TitleBatch]:
 
 
 def split_off(titles: pa.Array, categories: pa.Array, *, share: float, seed: int) -> Iterator[TitleBatch]:
-    """Yield titles for training, then those for validation.
-
-    A title's side follows from the seed and from its letters without case, punctuation and spaces, so that titles that
-    hardly differ stand on one side.
-    """
+    """Yield titles to train on, then to measure by: what hardly differs (case, punctuation, spaces) is on one side."""
     import tensorflow as tf
 
     bare = pc.replace_substring_regex(pc.utf8_lower(titles), r"[\pP\pZ\s]+", "")

@@ -40,11 +40,7 @@ ModelOutput = tuple[str, str]  # a model's digest, and which of its outputs
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(model_files.PlannedFiles):
-    """A model as planned: small, and the same for every worker.
-
-    `path`: local folder: of the table's files, or of the SavedModel. `strip_punctuation`, `keep_empty`: how a table's
-    model splits titles.
-    """
+    """A model as planned: small, and the same for every worker."""
 
     name: str  # what the user calls it
     bytes: int  # size of the SavedModel
@@ -52,7 +48,7 @@ class Model(model_files.PlannedFiles):
     kind: str  # "table" when the compiled path is used, "generic" when TensorFlow calls the model
     reason: str = ""  # why the generic path; "" for a table
     exact: bool = True  # the vectors are bit for bit the model's own
-    strip_punctuation: bool = False
+    strip_punctuation: bool = False  # this and the next: how a table's model splits titles
     keep_empty: bool = False
     vocabulary: int = 0  # tokens of a table
     buckets: int = 0  # rows for all other tokens

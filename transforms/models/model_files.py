@@ -119,11 +119,7 @@ def find_model(location: str) -> str:
 
 
 def check_run(output: str, below: str = "") -> None:
-    """Raise DataError where an output has a manifest, and its models are not those that the manifest lists.
-
-    A model without one is of another program, or of a version of this one that wrote none. `below`: how the paths begin
-    of the files that count.
-    """
+    """Raise DataError where an output's files, of paths that begin with `below`, are not what its manifest lists."""
     data = storage.see(storage.join(output, MANIFEST)).data
     manifest = parse_manifest(output, data)
     if manifest is None:
@@ -139,10 +135,10 @@ def check_run(output: str, below: str = "") -> None:
 
 
 def digest_model(folder: str) -> str:
-    """Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
+    r"""Return the sha256 of a model: of the lines `sha256  path` of all its files, sorted by path.
 
-    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum, without what the run protocol keeps beside
-    a model that was grown here: it tells of the run, and the same model may come of two.
+    In a shell: find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum; but for what the run protocol keeps beside
+    a model that was grown here.
     """
     state = hashlib.sha256()
     with storage.explained(folder, "read"):

@@ -119,10 +119,7 @@ class FindPeople(NamedOutputs):
 
 
 def finish_people(shard: Shard, *, lines: LineTable, mode: str, key: SecretKey | None, each: bool) -> Shard:
-    """Return a shard of PEOPLE: with sources and lines for positions, and CURPs as the output may show them.
-
-    With `each`, rows whose keys are those of `key_missing` have no CURP, and the rows of a batch are put in order.
-    """
+    """Return a shard of PEOPLE; with `each`, keys of `key_missing` become nulls, and each batch is put in order."""
     finished, secret = [], key.read() if key else b""
     for batch in shard[1]:
         batch = batch.sort_by(POSITION) if each else batch

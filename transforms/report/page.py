@@ -84,13 +84,12 @@ class Gallery:
     """Pictures side by side, over the page's width; a browser decodes those that come into sight.
 
     A reader sorts and filters them without a script, where there is anything to choose: styles show and order them.
-    `filters`: heading, what can be chosen, and the place therein of every picture's own value. `orders`: what the
-    pictures can be sorted by, and the place of each; the first holds until another is chosen.
     """
 
     pictures: Sequence[Picture]
     caption: str
-    filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()
+    filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()  # heading, choices, that of every picture
+    # what the pictures can be sorted by, and the place of each; the first holds until another is chosen
     orders: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -24,36 +24,28 @@ DERIVED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobTerms:
-    """What the words of a job's runs mean.
+    """What the words of a job's runs mean."""
 
-    `counters`, `reasons`: what each counts or means, as the job's module of schemas/ has it. `flags`: how an option is
-    written on the command line, by its name in the manifest, where that is not the same; "" where it is shown
-    elsewhere.
-    """
-
-    counters: Mapping[str, str]
-    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    counters: Mapping[str, str]  # what each counts, as the job's module of schemas/ has it
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)  # what each means, likewise
     noun: str = "rows"  # what is read, in the plural
     outputs: str = "rows"  # what the same inputs and options give again
     apart: Sequence[str] = ()  # counters that are no part of what is read
+    # how an option is written, by its name in the manifest, where that differs; "" where it is shown elsewhere
     flags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What a report says of its run, whatever the job.
-
-    `options`, `inputs`: as the manifest has them; an option named like a key is masked. `expected`: `rows` that were
-    reckoned with before the run, and `datasets`, those of each; or nothing.
-    """
+    """What a report says of its run, whatever the job."""
 
     terms: JobTerms  # of the job
     balance: tuple[str, Sequence[str]]  # a counter, and those that add up to it
     counters: Mapping[str, int]  # totals by name; `rejects.REASON` splits `rejects`. Any may be absent
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # as the manifest has them, like the inputs; an option named like a key is masked
     inputs: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[DataWarning] = ()  # shown on top
-    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # `rows`, and `datasets`, those of each
 
     @classmethod
     def of(cls, run: Any, counters: Mapping[str, int], terms: JobTerms) -> "RunFacts":

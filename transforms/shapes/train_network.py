@@ -28,17 +28,13 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network:
-    """One network, and how it is trained.
-
-    `batch`, `steps`: points in a step, and steps. `rate`, `decay`, `decay_steps`: the learning rate is multiplied by
-    `decay` after every `decay_steps` steps.
-    """
+    """One network, and how it is trained."""
 
     problem: Problem  # what it learns
     hidden: tuple[int, ...]  # nodes of every hidden layer
-    batch: int
+    batch: int  # points in a step
     steps: int
-    rate: float
+    rate: float  # of learning; multiplied by `decay` after every `decay_steps` steps
     decay: float
     decay_steps: int
     l2: float  # beta, of the penalty

@@ -48,10 +48,9 @@ MAP_TITLES = 2_000
 
 
 def glance_at(kept: pa.RecordBatch, turns: np.ndarray, *, models: Sequence[Model], titles: int) -> Glance:
-    """Return what the report shows of a block.
+    r"""Return what the report shows of merged titles of a block, in their ascending turns; `titles`: in all blocks.
 
     Which titles are looked at closely follows from their turn alone, so that any blocks and shards show the same.
-    `kept`: merged titles. `turns`: theirs, ascending. `titles`: in all blocks.
     """
     groups: Counter[tuple[str, str | None, str]] = Counter()
     for what in ("language", "label_quality"):

@@ -118,8 +118,13 @@ def make_graph(labels: Labels) -> dict[str, bytes]:
                 "tensorflow-transform numbers the categories in another way than this program; nothing was published; "
                 "report this"
             )
-        if kept:
-            _keep_graph(kept, files)
+        if kept:  # for the next run, with its sha256 before it; where that fails it is made anew
+            held = io.BytesIO()
+            with zipfile.ZipFile(held, "w") as archive:
+                for name, data in files.items():
+                    archive.writestr(name, data)
+            with contextlib.suppress(DataError):
+                storage.write_atomic(kept, hashlib.sha256(held.getvalue()).digest() + held.getvalue())
     return dict(sorted({**files, ASSET: vocabulary}.items()))
 
 
@@ -145,16 +150,6 @@ def _graph_cache(count: int) -> str:
         return ""
     key = hashlib.sha256(json.dumps(facts).encode() + Path(__file__).read_bytes()).hexdigest()
     return os.path.join(folder, f"{key}.zip") if folder else ""
-
-
-def _keep_graph(path: str, files: dict[str, bytes]) -> None:
-    """Keep files for the next run, with their sha256 before them; where that fails the next one makes them anew."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    with contextlib.suppress(DataError):
-        storage.write_atomic(path, hashlib.sha256(held.getvalue()).digest() + held.getvalue())
 
 
 def _read_graph(path: str) -> dict[str, bytes] | None:
