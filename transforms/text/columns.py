@@ -56,10 +56,8 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
     """Return what parts the fields of a text, by its header and some lines after it.
 
     Of what stands in the header it is that which gives all wanted columns, or else that which gives most of the lines
-    as many fields as the header. Where nothing stands there, there is one column, and it is a comma.
-
-    Raises:
-      DataError: it may be one or another.
+    as many fields as the header. Where nothing stands there, there is one column, and it is a comma. Raises DataError:
+    it may be one or another.
     """
     header, rows = lines[0] or lines[1], lines[1 : LOOKED + 1]
     quote = '"' if '"' in header else text.quote
@@ -84,14 +82,9 @@ def find_columns(
     """Return the column of a header that is read for each name in the batch, without those that it lacks.
 
     A column has the name that is wanted, or else another that will do, or else one that differs from these by case and
-    blanks alone.
-
-    Args:
-      line: the header as it stands in a text.
-
-    Raises:
-      DataError: a column that is not optional is not there, or there are two of one. The message names all that is
-        missing, what there is, and the complete command where other options would do.
+    blanks alone. `line`: the header as it stands in a text. Raises DataError: a column that is not optional is not
+    there, or there are two of one. The message names all that is missing, what there is, and the complete command where
+    other options would do.
     """
     found: dict[str, str] = {}
     for name, column in text.columns.items():
