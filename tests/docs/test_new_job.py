@@ -1,4 +1,4 @@
-"""A new job is four files: the job of docs/new-job.md, added to a copy of the tree, is found by all that knows of jobs."""
+"""A new job is four files: that of docs/new-job.md, added to a copy of the tree, is found by all that knows of jobs."""
 
 import json
 import os

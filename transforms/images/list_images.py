@@ -442,7 +442,7 @@ def _check_keys(spots: Sequence[Spot]) -> None:
         if spot.key in seen:
             raise DataError(
                 f"two images have the key {spot.key!r}, in {os.fsdecode(seen[spot.key])!r} and "
-                f"{os.fsdecode(spot.path)!r}; rename one, for the key is how a row names its image"
+                f"{os.fsdecode(spot.path)!r}; rename one: a key identifies one image"
             )
         seen[spot.key] = spot.path
 

@@ -132,7 +132,7 @@ def settle(
         if chosen is None:
             raise DataError(
                 f"no number of components keeps the mean cosine error within {rotation.max_cosine_error:g}: "
-                "centring alone costs more; leave out --center"
+                "the error of centring alone is larger; leave out --center"
             )
         kept = chosen
     rounded = round_scores(sample.scores[:, :kept], rotation.vector_type).astype(np.float64)
