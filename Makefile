@@ -96,7 +96,7 @@ $(DEMO)/sea: | $(VENV)/installed
 	$(BIN)/molino sample whales --output $@ --images 20
 
 $(VENV)/light: requirements/run.txt requirements/uv.txt setup.py
-	@echo "Installing into $(VENV) what names and pca need: 0.5 GB"
+	@echo "Installing into $(VENV) what names and pca need: 553 MB"
 	$(PYTHON) -m venv --clear $(VENV)
 	command -v uv >/dev/null || $(BIN)/pip --disable-pip-version-check -q install --require-hashes -r requirements/uv.txt
 	$(INSTALL) --require-hashes -r requirements/run.txt
@@ -105,7 +105,7 @@ $(VENV)/light: requirements/run.txt requirements/uv.txt setup.py
 	touch $@
 
 $(VENV)/installed: $(VENV)/light requirements/dev.txt
-	@echo "Installing into $(VENV) what all else needs: 4 GB in all"
+	@echo "Installing into $(VENV) what all else needs: 4.1 GB in all"
 	$(INSTALL) --require-hashes -r requirements/dev.txt
 	touch $@
 
@@ -124,7 +124,7 @@ lock:
 	$(PIN) $(LEAN) --extra images --extra dev -o requirements/dev.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > requirements/uv.txt
 	$(PIN) $(LEAN) --extra images --extra dev --extra bench -o requirements/bench.txt
-	for extra in aws dataflow images shapes; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
+	for extra in aws dataflow heic images shapes xlsx; do $(PIN) --extra $$extra -o requirements/$$extra.txt || exit 1; done
 	$(PIN) $(LEAN) -o requirements/tensorflow.txt
 	$(subst setup.py,tests/storage/requirements.in,$(PIN)) -o tests/storage/requirements.txt
 

@@ -36,7 +36,8 @@ setup(
     extras_require={
         "aws": ["boto3>=1.40"],
         "dataflow": [f"apache-beam[gcp]{BEAM}"],
-        "images": ["numba>=0.63", "opencv-python-headless>=5", "simplejpeg>=1.9"],
+        "heic": ["pillow-heif>=1.1"],
+        "images": ["numba>=0.63", "opencv-python-headless>=5", "pillow>=12", "simplejpeg>=1.9"],
         "shapes": ["numba>=0.63"],
         "tensorflow": [
             "numba>=0.63",
@@ -45,6 +46,7 @@ setup(
             "tensorflow-hub>=0.16.1",
             "tensorflow-transform>=1.21",
         ],
+        "xlsx": ["python-calamine>=0.6"],
         "dev": [
             "datasets>=4",
             "duckdb>=1.4",
@@ -57,6 +59,7 @@ setup(
             "pytest>=9",
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.8",
+            "python-calamine>=0.6",
             "ruff>=0.14",
             "scikit-learn>=1.7",
             "setuptools>=77",

@@ -3,15 +3,13 @@
 import argparse
 import dataclasses
 import functools
-import gc
 import importlib
 import pkgutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from molino import code, environment
-from molino.jobs.options import DONE, EXISTS, Parser
+from molino import code
+from molino.jobs.options import Parser
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
     from molino.transforms.warnings import DataWarning
 
-GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 Lines = list[tuple[str, str]]  # what a person reads: names and texts
 Warn = Callable[[Mapping[str, int]], Sequence["DataWarning"]]
 
@@ -60,6 +57,7 @@ class Plan:
       personal: what the output tells of people, for its card; "" for nothing.
       here_only: what workers on other machines could not have; for each what to tell the user.
       sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
+      units_by_content: work units are named by what is in them, so that a run of other inputs may take them up.
       code: modules or packages, by name, that the output of a job outside this package depends on; by default the
         top-level package of `build`, or its file.
     """
@@ -82,6 +80,7 @@ class Plan:
     personal: str = ""
     here_only: Sequence[str] = ()
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    units_by_content: bool = False
     code: Sequence[str] = ()
 
 
@@ -156,36 +155,10 @@ class Job:
         return [f"molino {each}" for each in words]
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Parse a command line, run the job, print the summary, and return the exit code.
+        """Run the command and return its exit code."""
+        from molino.jobs.run.call import run_command
 
-        What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
-        """
-        from molino import quiet
-        from molino.jobs.runners import exits
-
-        started = time.time()
-        # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
-        gc.set_threshold(GARBAGE_OBJECTS)
-        environment.prepare()
-        quiet.silence_beam()
-        parser = self.parser()
-        parser.examples = self.examples(parser)
-        args, beam_flags = parser.parse_strictly(arguments)
-
-        def work() -> list[str]:
-            quiet.import_beam()
-            from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
-
-            return do_order(take_order(self, args, beam_flags, started=started))
-
-        with exits.signals_as_exits() as received:
-            code, lines = exits.attempt(parser, work, received)
-            if code not in (DONE, EXISTS):
-                exits.leave(code)
-        for line in lines or ():
-            print(line)
-        gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
-        return code
+        return run_command(self, arguments)
 
 
 @functools.cache

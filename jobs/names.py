@@ -57,6 +57,7 @@ class NamesOptions(TextOptions):
     missing: str
     repair: bool
     curp: str
+    csv: str
 
 
 def parser() -> Parser:
@@ -102,6 +103,7 @@ def parser() -> Parser:
         ("keep", "hash", "drop"),
         f"what the output shows of CURPs; hash needs --curp-key-file or ${KEY_VARIABLE}",
     )
+    rows.add_csv()
     rows.option(
         "--curp-key-file",
         "FILE",

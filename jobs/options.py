@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from molino.transforms.errors import OptionError
+from molino.transforms.report.spreadsheet import FORMS
 from molino.transforms.text.command_line import CommandLine
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Options(argparse._ActionsContainer):
         """Add which columns are carried."""
         self.option("--keep", "COL[=NAME]", kept_column, f"{what}; =NAME renames one", default=[], nargs="+")
 
+    def add_csv(self) -> None:
+        """Add what the CSV files are for."""
+        about = "of the CSV files: plain (default); excel, or excel-es where ; parts lists, opens right in Excel"
+        self.choice("--csv", FORMS, f"{about}, and holds no formula")
+
     def add_not_finite(self, what: str) -> None:
         """Add what becomes of numbers of a model that are not finite."""
         about = f"rows whose {what} are not finite (NaN, infinite) are rejects (default), or get zeros, or stay so"
@@ -117,13 +123,8 @@ class Parser(Options, argparse.ArgumentParser):
 
     def __init__(self, *, prog: str, description: str | None, epilog: str = "", exit_codes: str = EXIT_CODES):
         about, examples = split_examples(description or "")
-        super().__init__(
-            prog=prog,
-            description=about,
-            epilog=f"{examples or epilog}\n\n{exit_codes}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        epilog, form = f"{examples or epilog}\n\n{exit_codes}", argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=about, epilog=epilog, formatter_class=form, allow_abbrev=False)
         listed = [line.strip() for line in (self.epilog or "").partition("examples:\n")[2].splitlines()]
         own = next((place for place, line in enumerate(listed, 1) if line.startswith(f"{prog} ")), 0)
         self.examples: Sequence[str] = listed[:own]
@@ -185,6 +186,7 @@ class Parser(Options, argparse.ArgumentParser):
         """
         text = self.add_argument_group("the input's format")
         text.option("--delimiter", "C", str, "one character, or auto (default): found in the header", "auto")
+        text.option("--header", "NAME", str, "all columns, in order, of texts without a header", default=[], nargs="+")
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
         text.option("--escape", "C", str, "escape character: the next one is taken literally (default: none)")
@@ -193,6 +195,7 @@ class Parser(Options, argparse.ArgumentParser):
         text.switch("--trim", "remove white space at both ends of values")
         about = "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too"
         text.choice("--normalize", ("off", "nfc", "upper"), f"{about} (default off)")
+        text.option("--sheet", "NAME", str, "of Excel workbooks: read only this one (default: the first)", default="")
         text.option("--members", "GLOB", str, "of zip files: read only these (default: all)", default=[], nargs="+")
         for name, column in columns.items():
             shown = f"{column}, where there is one; empty for none" if name in optional else column
@@ -464,6 +467,8 @@ def text_format(
         trim=args.trim,
         normalize=args.normalize,
         members=tuple(args.members),
+        names=tuple(args.header),
+        sheet=args.sheet,
         optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
     )
 

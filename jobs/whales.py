@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ def _add_output_options(out: Options) -> None:
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
     out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
     out.switch("--write-images", "write the four files of the published program for every image")
+    out.add_csv()
     out.switch("--timings", "fill the columns of times; they differ from run to run")
     out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
 
@@ -129,7 +131,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
     shown = dataclasses.asdict(how)
     return Plan(
         job="whales",
-        options=shown | {"report_images": args.report_images},
+        options=shown | {"report_images": args.report_images, "csv": args.csv},
         datasets={"regions": how.schema, "rejects": REJECTS},
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
@@ -137,6 +139,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
         warnings=[*_skipped(units), *_unnamed(units)],
         warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
+        units_by_content=True,
         noun="images",
         stages={"read": "finding regions"},
         size=functools.partial(whales_size, units, how, args.report_images),
@@ -158,6 +161,7 @@ def warn_of_photographs(counters: Mapping[str, int]) -> list:
     """Return what is doubtful about the rows of a run."""
     told = {
         "damaged": ("damaged photographs are rows, by --damaged keep: {:,}", "leave out the rows with damaged set"),
+        "several": ("files of several pictures, of which the first was read: {:,}", "split them, if the others count"),
         "gray": ("photographs in shades of gray, of which presence cannot tell: {:,}", "look at these yourself"),
     }
     return [
@@ -229,9 +233,16 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
 
     listing = storage.join(run.staging, "images.parquet")
     write_units(units, listing)
-    numbered = [(f"{number:06d}", number) for number in range(units.count)]
-    arguments = {"listing": listing, "extraction": extraction}
-    extract = DoOnce(work=extract_unit, careful=extract_unit_apart, folder=run.units, arguments=arguments)
+    names = [hashlib.sha256(f"{run.work} {content}".encode()).hexdigest()[:32] for content in units.contents()]
+    numbered = [(name, number) for number, name in enumerate(names)]
+    extract = DoOnce(
+        work=extract_unit,
+        careful=extract_unit_apart,
+        folder=run.units,
+        arguments={"listing": listing, "extraction": extraction},
+        output=run.output,
+        parent=run.parent,
+    )
     spread = pipeline | "Units" >> beam.Create(numbered, reshuffle=False) | "Spread" >> beam.Reshuffle()
     done = spread | "Extract" >> extract
     known = {"images_read": units.images.num_rows, "unnamed": units.unnamed}
@@ -284,14 +295,16 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     nothing = {name: n for name, n in counters.items() if name.startswith("status.") and name != "status.found"}
     without = ", ".join(f"{n:,} {name.removeprefix('status.')}" for name, n in sorted(nothing.items()) if n)
     resumed, apart = counters.get("units.resumed", 0), counters.get("skipped.not_included", 0)
+    images, taken = counters.get("images_read", 0), counters.get("units.rows_taken_over", 0)
     return [
-        ("images read", f"{counters.get('images_read', 0):,}" + (f"; --include left out {apart:,}" if apart else "")),
+        ("images read", f"{images:,}" + (f"; --include left out {apart:,}" if apart else "")),
         ("animals", f"{counters.get('present', 0):,} with a presence of 0.5 or more"),
         ("boxes", f"{counters.get('status.found', 0):,}"),
         ("no box", f"{sum(nothing.values()):,}" + (f" ({without})" if without else "")),
         ("rejects", format_rejects(counters)),
         ("duplicates", f"{counters.get('duplicates', 0):,} images have the bytes of another"),
         *([("resumed", f"{resumed:,} of {counters.get('units', 0):,} work units")] if resumed else []),
+        *([("taken over", f"{taken:,} of {images:,} images, from the run that was there")] if taken else []),
     ]
 
 

@@ -4,11 +4,15 @@ Files count by their names within their package, so that the same code has the s
 knows no job by heart: a job's files are found by the job's name.
 """
 
+import contextlib
+import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ SOURCES = (".py", ".json", ".html", ".css", ".txt")
 APART, TRAINING = {"cli", "commands"}, {"train", "training"}
 
 MARK = 12  # digits of a module's digest
+# besides Python, what can change an output's bytes
+PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless", "simplejpeg", "numba")
 
 Files = dict[str, Path]
 
@@ -120,6 +126,21 @@ def digest_here(name: str, default: str) -> str:
         if path.is_file():
             return hashlib.sha256(path.read_bytes()).hexdigest()[:MARK]
     return default
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that are installed; what lies there without an installation tells none."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+@functools.cache
+def packages() -> dict[str, str]:
+    """Return the versions of Python and of the packages that can change an output's bytes."""
+    return {"python": platform.python_version(), **versions_of(PACKAGES)}
 
 
 def _files_in(folder: Path) -> Files:

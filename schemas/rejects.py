@@ -17,7 +17,7 @@ REJECTS = schema(
     ),
 )
 
-# why text, and tables of text in Parquet, are rejected by every job that reads them
+# why text, JSON lines, and tables of text in Parquet and Excel are rejected by every job that reads them
 TEXT_REASONS = {
     "too_few_fields": "Fewer fields than the header",
     "too_many_fields": "More fields than the header",
@@ -29,5 +29,7 @@ TEXT_REASONS = {
     "bad_encoding": "Bytes that are no text in --encoding",
     "unclosed_quote": "A quote that is opened and never closed, or not within --max-line-bytes",
     "bad_quoting": 'Quotes where none can be, or that may be left of a lost delimiter, as in $78"Table, 48"',
-    "null_value": "A null in Parquet, in the column that no row may lack",
+    "null_value": "A null in Parquet or JSON, or nothing of the name in JSON, in the column that no row may lack",
+    "bad_json": "A line of JSON that holds no object, or a column twice that is read",
+    "nested_value": "A list or an object of JSON in a column of text",
 }

@@ -106,11 +106,11 @@ def compare_trials(
     rows = []
     for trial, drawn in zip(trials, titles.T, strict=True):
         low, high = certainty.interval(drawn)
-        row = {"trial": trial.name, "model": trial.model, "titles": len(trial.labels)}
+        row: dict[str, Any] = {"trial": trial.name, "model": trial.model, "titles": len(trial.labels)}
         row |= {"classes": len(np.unique(trial.labels)), "accuracy": float(np.mean(trial.labels == trial.predictions))}
         row |= {"balanced_accuracy": float(trial.figure), "low": low, "high": high}
         row |= dict.fromkeys(("published", "epochs", "seconds", "peak_bytes"))
-        rows.append(row | facts.get(trial.name, {}))
+        rows.append({**row, **facts.get(trial.name, {})})
     comparison = {
         "draws": draws,
         "seed": seed,

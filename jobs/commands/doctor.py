@@ -3,6 +3,7 @@ memory, and for everything that is missing how to get it.
 """
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import re
@@ -13,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import molino
-from molino import machine
+from molino import code, machine
 from molino.caches import in_home
 from molino.jobs.job import jobs_by_extra, load_trainings
 from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
-from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ def _machine() -> Iterator[tuple[str, str, str]]:
 
 
 def _python() -> tuple[str, str, str]:
-    import importlib.metadata
-
     from packaging.specifiers import SpecifierSet
 
     version, needed = platform.python_version(), ""
@@ -104,17 +102,17 @@ def extras() -> dict[str, str]:
     }
     for extra in {job.extra for job in load_trainings().values()}:
         purposes[extra] = f"{purposes[extra]}, and training" if extra in purposes else "training"
-    return {
+    others = {
         "dataflow": "the Dataflow runner",
         "aws": "the profiles and keys in ~/.aws, and single sign-on",
-        **dict(sorted(purposes.items())),
+        "xlsx": "Excel workbooks as input",
+        "heic": "photographs of iPhones in the whales job",
     }
+    return {**others, **dict(sorted(purposes.items()))}
 
 
 def requirements(extra: str) -> "list[Requirement]":
     """Return what setup.py requires: for the base install (""), or for an extra beside it; none where it is unknown."""
-    import importlib.metadata
-
     from packaging.requirements import Requirement
 
     try:
@@ -186,4 +184,4 @@ def _local_cluster() -> tuple[str, str, str]:
 
 
 def _version(package: str) -> str:
-    return versions_of([package]).get(package, "")
+    return code.versions_of([package]).get(package, "")

@@ -9,6 +9,7 @@ examples:
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from molino.jobs.options import Parser, exit_codes
 
@@ -29,7 +30,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args, beam_flags = parser.parse_strictly(arguments)
     from molino.jobs.run.state import find_output, unlock
 
-    end_job = functools.partial(service.end_job, flags=beam_flags)
-    return exits.print_lines(
-        parser, lambda: unlock(find_output(args.output, beam_flags), force=args.force, end_job=end_job)
-    )
+    how: Any = {"force": args.force, "end_job": functools.partial(service.end_job, flags=beam_flags)}
+    return exits.print_lines(parser, lambda: unlock(find_output(args.output, beam_flags), **how))

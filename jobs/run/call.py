@@ -1,15 +1,58 @@
-"""A job's run from Python: the checks of the command, its messages as exceptions, and nothing else of it."""
+"""A job's run, from the command line, or from Python: with the command's checks, and its messages as exceptions."""
 
+import gc
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from molino import environment
+from molino import environment, quiet
 from molino.jobs.job import Job, load_all
-from molino.jobs.options import Parser, did_you_mean
+from molino.jobs.options import DONE, EXISTS, Parser, did_you_mean
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
 from molino.transforms.errors import DataError, OptionError
+
+GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
+
+
+def run_command(job: Job, arguments: Sequence[str] | None = None) -> int:
+    """Parse a command line, run the job, print the summary, and return the exit code.
+
+    What the user did wrong, and what the input or the disk does not allow, ends in one line on standard error.
+    """
+    started = time.time()
+    # what a run makes is held in large arrays, and imports make objects that stay: a tenth of a short run is saved
+    gc.set_threshold(GARBAGE_OBJECTS)
+    environment.prepare()
+    quiet.silence_beam()
+    parser = job.parser()
+    parser.examples = job.examples(parser)
+    args, beam_flags = parser.parse_strictly(arguments)
+
+    def work() -> list[str]:
+        import_beam()
+        from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
+
+        return do_order(take_order(job, args, beam_flags, started=started))
+
+    with exits.signals_as_exits() as received:
+        code, lines = exits.attempt(parser, work, received)
+        if code not in (DONE, EXISTS):
+            exits.leave(code)
+    for line in lines or ():
+        print(line)
+    gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
+    return code
+
+
+def import_beam() -> None:
+    """Import Beam and Arrow in a process of this program alone, without what they find only to offer more."""
+    with quiet.without(("pandas", "pymongo")):  # a quarter of a second
+        import apache_beam.options.pipeline_options  # noqa: F401
+        import pyarrow as pa
+
+        pa.array([0])  # looks for pandas once
 
 
 def call_job(name: str, options: Mapping[str, Any]) -> str:
@@ -24,10 +67,10 @@ def call_job(name: str, options: Mapping[str, Any]) -> str:
     parser.raises = True
     with exits.as_guest():
         environment.prepare()
-        from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
-
         args, beam_flags = parser.parse_strictly(to_words(options, parser))
         try:
+            from molino.jobs.run.command import do_order, take_order
+
             order = take_order(job, args, beam_flags)
             do_order(order)
         except Exception as error:

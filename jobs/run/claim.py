@@ -78,19 +78,9 @@ def read_claim(data: bytes) -> Claim | None:
 
 def new_claim(token: str, *, every: float) -> Claim:
     """Return the claim of a run of this process."""
-    pid = os.getpid()
-    return Claim(
-        token=token,
-        host=socket.gethostname(),
-        pid=pid,
-        born=_born(pid),
-        boot=_boot(),
-        pids=_pids(),
-        user=_user(),
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        beat=0,
-        every=every,
-    )
+    pid, started = os.getpid(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    here: Any = {"host": socket.gethostname(), "boot": _boot(), "pids": _pids(), "user": _user()}
+    return Claim(token=token, pid=pid, born=_born(pid), started=started, beat=0, every=every, **here)
 
 
 def _user() -> str:

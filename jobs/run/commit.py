@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import os
-import platform
 import resource
 import time
 from collections import defaultdict
@@ -20,23 +19,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from molino import machine
+from molino import code, machine
 from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
 from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.output import DRAFTS, Output, read_output
 from molino.jobs.run.runs import UNITS, Run
-from molino.jobs.runners.proof import versions_of
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
 from molino.transforms.manifest import FORMAT, MANIFEST, SHARD, STAGING, SUCCESS, data_files, digest_of, garbage_of
-from molino.transforms.parquet.shards import StagedFile, find_views
+from molino.transforms.parquet.shards import StagedFile
 from molino.transforms.rows.digest import combine_digests
 from molino.transforms.warnings import DataWarning, to_json
 
-# besides Python, what can change an output's bytes
-PACKAGES = ("apache-beam", "numpy", "pyarrow", "tensorflow", "opencv-python-headless")
 Crash = Callable[[str], None]
 
 
@@ -104,10 +100,10 @@ def complete(run: Run) -> bool:
             if not manifest or manifest.get("attempt") != run.token:
                 return False
             hashes: dict[str, list[str]] = defaultdict(list)
-            for file in find_views(run.staging):
-                hashes[file.sha256].append(file.path)
-            staged = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
-            _finish(run, present.revision.data or b"", staged, present, crash_point)
+            for staged in (*storage.list_tree(run.staging), *storage.list_tree(run.units)):
+                hashes[storage.hash_file(staged.path)[1]].append(staged.path)
+            places = {view["path"]: (hashes[view["sha256"]] or [""]).pop() for view in manifest["views"]}
+            _finish(run, present.revision.data or b"", places, present, crash_point)
             return True
     except TakenError:  # whoever took the output over does the rest
         manifest = read_manifest(run.output)
@@ -264,7 +260,7 @@ def _manifest(
     """Return the manifest of a run that replaces what stood in the output before its commit."""
     datasets = _datasets(run, files, names)
     earlier = before.manifest
-    views = [{"path": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files if not file.dataset]
+    views = [{"path": f.name, "bytes": f.bytes, "sha256": f.sha256, **f.entry} for f in files if not f.dataset]
     old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
     old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
@@ -294,7 +290,7 @@ def _manifest(
         "options": dict(run.options),
         "inputs": [dict(listed) for listed in run.inputs],
         "code": dict(run.code),
-        "packages": {"python": platform.python_version(), **versions_of(PACKAGES)},
+        "packages": code.packages(),
         "plan": dict(run.expected),
         "used": _used(run, files),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
@@ -315,7 +311,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
             "files": [
-                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256}
+                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **f.entry}
                 | ({"split": f.split} if f.split else {})
                 for f in members
             ],

@@ -50,11 +50,8 @@ class Lock:
     the system says that its process has ended. A claim is replaced only as it was seen: under a lock of the file on a
     local disk, by a conditional write in a store.
 
-    Args:
-      output: the folder.
-      token: of the run; by default a new one.
-      end_job: ends what a dead run has left at work elsewhere, before its lease is taken over; takes what its claim has
-        as engine, master and job. By default it is left alone: it can publish nothing.
+    `token` is the run's, by default a new one. `end_job` ends what a dead run has left at work elsewhere, before its
+    lease is taken over, by its claim's engine, master and job; by default that is left alone: it can publish nothing.
     """
 
     BEAT, BEATS = 5.0, 6
@@ -66,7 +63,7 @@ class Lock:
         self.output, self.claim = output, new_claim(token or uuid.uuid4().hex, every=self.BEAT)
         self.end_job = end_job
         self.how_far: Callable[[], str] = str
-        self._change = changer(output, pause=self.PAUSE)
+        self.change = changer(output, pause=self.PAUSE)
         self._over = threading.Event()
         self._turn = threading.Lock()
 
@@ -89,13 +86,13 @@ class Lock:
             return
         # one that stays is a claim that stands still
         with self._turn, contextlib.suppress(DataError, HeldError):
-            release(self._change, self.claim.token)
+            release(self.change, self.claim.token)
 
     def note(self, **facts: Any) -> None:
         """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
         with self._turn:
             self.claim = dataclasses.replace(self.claim, **facts)
-        self._beat(seconds=30)
+        self.beat(seconds=30)
 
     def lost_to(self) -> str:
         """Return in words who has the output now; "" while this run does."""
@@ -111,15 +108,15 @@ class Lock:
         while not self._over.wait(self.BEAT):
             # a full disk, a store that does not answer, a commit under way: none of them ends the run, or the beats
             with contextlib.suppress(Exception):
-                self._beat()
+                self.beat()
 
-    def _beat(self, *, seconds: float = 0) -> None:
+    def beat(self, *, seconds: float = 0) -> None:
         with self._turn:
             if self._over.is_set():
                 return
             self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
             ours = self.claim.to_bytes()
-            self._change(lambda held: ours if is_of(held, self.claim.token) else held, seconds=seconds)
+            self.change(lambda held: ours if is_of(held, self.claim.token) else held, seconds=seconds)
 
     def _take(self) -> None:
         ours = self.claim.to_bytes()
@@ -128,7 +125,7 @@ class Lock:
         while True:
             free = (b"", expired)  # as of now, for the function below
             try:
-                held = self._change(lambda held, free=free: ours if held in free else held, strict=strict)
+                held = self.change(lambda held, free=free: ours if held in free else held, strict=strict)
             except UnsupportedError:
                 raise BusyError(self._untaken(claim or Claim(), "this store has no conditional writes")) from None
             if held == ours:
@@ -159,10 +156,8 @@ class Lock:
             time.sleep(self.POLL)
 
     def _untaken(self, claim: Claim, why: str) -> str:
-        return (
-            f"{self.output} is held by {claim.who()}, of which no heartbeat is seen; it is not taken over by itself, "
-            f"for {why}; when you know that the run is gone: molino unlock {self.output}"
-        )
+        held = f"{self.output} is held by {claim.who()}, of which no heartbeat is seen; it is not taken over by itself"
+        return f"{held}, for {why}; when you know that the run is gone: molino unlock {self.output}"
 
 
 def changer(output: str, *, pause: float = Lock.PAUSE) -> Callable[..., bytes]:
@@ -247,11 +242,7 @@ def holding(output: str, token: str) -> Iterator[None]:
 def busy(output: str, claim: Claim) -> str:
     """Return what a person reads who may not have an output now."""
     if claim.job_file:
-        return (
-            f"{output} is kept for the job of {claim.job_file}; wait for it, or, if it failed or will not be launched: "
-            f"molino unlock {output}"
-        )
-    return (
-        f"another run is at work in {output} ({claim.who()}); wait for it; molino status {output} tells how far it is, "
-        f"and molino unlock {output} frees what a dead run left"
-    )
+        wait = "wait for it, or, if it failed or will not be launched"
+        return f"{output} is kept for the job of {claim.job_file}; {wait}: molino unlock {output}"
+    remedy = f"molino status {output} tells how far it is, and molino unlock {output} frees what a dead run left"
+    return f"another run is at work in {output} ({claim.who()}); wait for it; {remedy}"

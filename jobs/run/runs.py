@@ -34,7 +34,9 @@ class Run:
 
     job: str  # name of the job
     id: str  # sha256 of job, options, inputs and code: two runs with one id write the same bytes
-    work: str  # as `id`, without the largest share of rejects: what a work unit comes to does not depend on that
+    # as `id`, without the largest share of rejects, and without the inputs where units are named by what is in them:
+    # what a work unit comes to does not depend on these
+    work: str
     options: Mapping[str, Any]  # everything that can change the output, as JSON values
     # path, bytes and time of change of every input file; or, where the job took a folder or a glob as a whole, its
     # path, number of files, bytes, and a digest over the files' paths, bytes and times of change
@@ -99,7 +101,8 @@ def make_run(
     # of columns among the options a manifest has the types
     own = json.loads(json.dumps(plan.options, default=lambda columns: {one.name: str(one.type) for one in columns}))
     options = {**own, "max_reject_ratio": max_reject_ratio}
-    told = (json.dumps([FORMAT, plan.job, those, listed, source], sort_keys=True) for those in (options, own))
+    asked = ((options, listed), (own, [] if plan.units_by_content else listed))
+    told = (json.dumps([FORMAT, plan.job, *each, source], sort_keys=True) for each in asked)
     id_, work = (hashlib.sha256(each.encode()).hexdigest() for each in told)
     fields = {name: describe_fields(schema) for name, schema in plan.datasets.items()}
     return Run(

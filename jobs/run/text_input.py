@@ -18,7 +18,7 @@ from molino.transforms.text.encodings import warn_of_text
 from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
 from molino.transforms.text.row_groups import BATCH_ROWS
-from molino.transforms.text.sources import KEPT, PARQUET, Source, TextFormat, list_sources, settle_format, split_sources
+from molino.transforms.text.sources import KEPT, Source, TextFormat, list_sources, settle_format, split_sources
 from molino.transforms.warnings import DataWarning
 
 
@@ -90,7 +90,7 @@ class TextInput:
 
         rows_a_byte, row_bytes, piece_bytes = take_sample(self.heads, self.text, keyed)
         tables = sum(rows for source in self.sources for rows, _ in source.groups)
-        plain = [source for source in self.sources if source.kind != PARQUET and not source.empty]
+        plain = [source for source in self.sources if not (source.is_table or source.empty)]
         texts = sum(source.bytes - source.start for source in plain)
         rows, total = round(tables + texts * rows_a_byte), sum(source.bytes for source in self.sources)
         spans = len(split_sources(self.sources, span_bytes, quoted=self.text.framed))

@@ -55,10 +55,8 @@ def attempt(
 ) -> tuple[int, Result | None]:
     """Do a command's work; return 0 and what it returns, or another exit code after a line on standard error.
 
-    What is wrong with the options ends the process, as any wrong command line does.
-
-    Args:
-      received: of `signals_as_exits`, around the call.
+    What is wrong with the options ends the process, as any wrong command line does. `received` is what
+    `signals_as_exits` around the call yields.
     """
     try:
         return DONE, work()

@@ -4,11 +4,10 @@ It travels with every function of a pipeline, and is looked at where a worker un
 """
 
 import contextlib
-import importlib.metadata
 import re
 import socket
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from molino import VERSION, code
@@ -39,7 +38,7 @@ def make_proof(job: str | None, modules: Sequence[str]) -> Proof:
         job=job,
         version=VERSION,
         digest=code.digest_files(code.job_files(job)),
-        packages=versions_of(PACKAGES),
+        packages=code.versions_of(PACKAGES),
         modules={name: mark for each in modules for name, mark in code.module_digests(code.files_of(each)).items()},
         token=uuid.uuid4().hex,
     )
@@ -131,7 +130,7 @@ def _difference(facts: Mapping[str, Any]) -> str:
         return f"{what}; {_remedy('molino', VERSION, version)}"
     if own != sent:
         return f"has other code of molino {VERSION} than this command: {own} there, {sent} here; {REBUILD}"
-    for name, found in versions_of(PACKAGES).items():
+    for name, found in code.versions_of(PACKAGES).items():
         if found != facts["packages"].get(name, found):
             wanted = facts["packages"][name]
             return f"has {name} {found}, this command {name} {wanted}; {_remedy(name, found, wanted)}"
@@ -149,12 +148,3 @@ def _remedy(name: str, workers: str, command: str) -> str:
 
 def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
-
-
-def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the packages that are installed; what lies there without an installation tells none."""
-    found = {}
-    for name in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

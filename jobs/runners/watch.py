@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from molino.transforms.progress import ENVIRONMENT
 
+Ask = Callable[[], tuple[float, str]]
 LINE_SECONDS = 10.0
 ASK_SECONDS = 1.0
 
@@ -28,15 +29,7 @@ class Watch:
       ask: returns the share that is done and what a person may read, for workers from which no report comes.
     """
 
-    def __init__(
-        self,
-        total_bytes: int,
-        *,
-        quiet: bool,
-        noun: str,
-        stages: Mapping[str, str],
-        ask: Callable[[], tuple[float, str]] | None = None,
-    ):
+    def __init__(self, total_bytes: int, *, quiet: bool, noun: str, stages: Mapping[str, str], ask: Ask | None = None):
         self.total_bytes, self.quiet, self.noun, self.stages, self.ask = total_bytes, quiet, noun, stages, ask
         self.amounts: Counter[str] = Counter()
         self._started = self._shown = self._asked = time.monotonic()

@@ -205,13 +205,15 @@ def test_reject_reasons_are_those_of_the_code():
     from molino.schemas.names import REASONS
 
     given = set()
-    for path in ("text/lines", "text/quoted", "text/row_groups", "names/curp"):
+    for path in ("text/lines", "text/quoted", "text/row_groups", "text/json_lines", "names/curp"):
         tree = ast.parse(read(ROOT / f"transforms/{path}.py"))
         strings = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         given |= {
-            s for s in strings if re.fullmatch(r"(too|empty|line|null?|bad|unclosed|curp|header|trailing)_[a-z_]+", s)
+            s
+            for s in strings
+            if re.fullmatch(r"(too|empty|line|null?|nested|bad|unclosed|curp|header|trailing)_[a-z_]+", s)
         }
     assert given == set(REASONS)
 

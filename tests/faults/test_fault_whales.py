@@ -159,6 +159,49 @@ def test_another_run_takes_nothing_up(sea, killed, tmp_path):
     assert files_below(output) == owned_paths(manifest_of(output))
 
 
+@pytest.fixture(scope="module")
+def grown(sea, tmp_path_factory):
+    """A finished run, whose folder has changed since, twenty photographs and one more; and what comes of that anew."""
+    folder = tmp_path_factory.mktemp("grown")
+    source = shutil.copytree(sea, folder / "sea", symlinks=True, ignore=shutil.ignore_patterns("hostile"))
+    assert whales(source, folder / "out", "--write-images").code == 0
+    for number in range(20):
+        os.utime(source / f"w_{number:05d}.jpg")
+    shutil.copy(source / "w_00000.jpg", source / "w_more.jpg")
+    assert whales(source, folder / "anew", "--write-images").code == 0
+    return source, folder / "out", folder / "anew"
+
+
+def test_a_killed_run_takes_over_what_is_left_of_the_run_before(grown, tmp_path):
+    source, before, anew = grown
+    output = shutil.copytree(before, tmp_path / "out")
+    process = start_whales(source, output, "--write-images", "--overwrite")
+    wait_until(lambda: len(records(output)) >= 5, process)
+    process.kill()
+    assert end(process).code == -9
+    done = len(records(output))
+    (source / "w_late.jpg").touch()  # units are those of other inputs too
+    try:
+        ended = whales(source, output, "--write-images", "--overwrite")
+        counters = manifest_of(output)["counters"]
+        assert counters["units.resumed"] >= done - 1
+    finally:
+        (source / "w_late.jpg").unlink()
+    assert whales(source, output, "--write-images", "--overwrite").code == ended.code == 0
+    assert_complete(output, anew)
+    assert manifest_of(output)["counters"]["units.rows_taken_over"] >= 38
+
+
+@pytest.mark.parametrize("step", ["verified", "moved", "manifest", "view", "success", "deleted"])
+def test_a_commit_of_units_that_were_taken_over_may_be_cut_short(step, grown, tmp_path):
+    source, before, anew = grown
+    output = shutil.copytree(before, tmp_path / "out")
+    how = ("--write-images", "--overwrite", "--keep-previous", 0)
+    assert whales(source, output, *how, variables={"MOLINO_CRASH": step}).code == -9
+    assert whales(source, output, *how).code == 0
+    assert_complete(output, anew)
+
+
 def test_too_many_rejects_lose_no_work(sea, calm, tmp_path):
     output = tmp_path / "out"
     ended = whales(sea, output, "--write-images", "--max-reject-ratio", 0.1)

@@ -21,12 +21,14 @@ from molino.jobs import whales
 from molino.jobs.run.recheck import verify
 from molino.schemas.whales import REGIONS
 from molino.transforms.errors import DataError
+from molino.transforms.images import list_images
 from molino.transforms.images.encode import encode_jpeg
 from molino.transforms.images.name_images import file_name
 from molino.transforms.whales.crop import crop_square
 from molino.transforms.whales.find_region import OriginalOptions, find_region_original
 from molino.transforms.whales.sample import PLAIN, draw_sea, sample_whales
 from tests.docs.test_counters import undeclared
+from tests.faults.fault_harness import assert_complete
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared/data/whales"
 needs_shared = pytest.mark.skipif(
@@ -144,7 +146,7 @@ def test_orientation_and_keys(sea, output):
 
 
 def test_the_pictures_of_the_published_program(output):
-    views = {view["path"] for view in manifest_of(output)["views"]}
+    views = {view["path"] for view in manifest_of(output)["views"] if "unit" not in view or view["path"][0] != "_"}
     found = [row["key"] for row in rows(output) if row["x"] is not None]
     assert len(views) == 4 * len(found) + 4  # the boxes, the report and the card
     assert {
@@ -211,7 +213,9 @@ def test_crops_and_boxes_are_files_for_other_tools(method, sea, tmp_path):
         assert run("--input", folder, "--output", out, *how, workers=workers) == 0
         assert verify(str(out))[1] == []
         views = {view["path"]: view["sha256"] for view in manifest_of(out)["views"] if "." in view["path"]}
-        views = {path: sha for path, sha in views.items() if path not in ("README.md", "report.html")}
+        views = {
+            path: sha for path, sha in views.items() if path[0] != "_" and path not in ("README.md", "report.html")
+        }
         if workers == 1:
             expected = views
         assert views == expected
@@ -437,6 +441,81 @@ def test_alpha_gray_and_sixteen_bits_are_rows(tmp_path):
     }
     boxes = {row["key"]: row["x"] for row in rows(tmp_path / "out")}
     assert boxes["colour.png"] == boxes["alpha.png"] == boxes["sixteen.png"]
+
+
+@pytest.fixture
+def grown(sea, tmp_path, monkeypatch):
+    """Twenty small photographs in a folder, in units of a few; return it, and what runs the job on it."""
+    monkeypatch.setattr(list_images, "LEAST_UNIT", 100_000)
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    images = sorted(sea[0].glob("w_*.jpg"))
+    for number in range(20):
+        shutil.copy2(images[number % len(images)], folder / f"p_{number}.jpg")
+
+    def grow(output, *options, inputs=(folder,)):
+        how = ["--write-crops", "--report-images", 5, "--max-reject-ratio", 0.5, "--overwrite", *SMALL]
+        assert run("--input", *inputs, "--output", tmp_path / output, *how, *options) == 0
+        return manifest_of(tmp_path / output)["counters"]["units.rows_taken_over"]
+
+    return folder, grow
+
+
+@pytest.mark.slow
+def test_any_history_gives_what_a_run_from_nothing_gives(grown, tmp_path):
+    (folder, grow), random = grown, np.random.default_rng(7)
+    assert grow("out") == 0
+    for step in range(4):
+        paths = sorted(folder.iterdir())
+        gone, again, other = random.choice(len(paths), 3, replace=False)
+        shutil.copy2(paths[other], folder / f"p_{step}_new.jpg")
+        if step % 2:
+            paths[gone].unlink()
+        else:
+            paths[again].write_bytes(b"no image" if step else paths[other].read_bytes())
+        taken = grow("out", *(["--keep-previous", 0] if step == 2 else []))
+        assert 5 <= taken <= 20  # of 20 to 22
+        assert grow(f"anew-{step}") == 0
+        assert_complete(tmp_path / "out", tmp_path / f"anew-{step}")
+
+
+def test_what_changed_is_done_again_and_told(grown, tmp_path, capsys):
+    folder, grow = grown
+    assert grow("out") == 0
+    before = rows(tmp_path / "out")
+    status = (folder / "p_3.jpg").stat()
+    (folder / "p_3.jpg").write_bytes((folder / "p_3.jpg").read_bytes()[::-1])  # of the same size, at another time
+    os.utime(folder / "p_3.jpg", (status.st_mtime + 1,) * 2)
+    capsys.readouterr()
+    taken = grow("out")
+    assert 10 <= taken <= 19
+    assert f"taken over  {taken} of 20 images, from the run that was there" in capsys.readouterr().out
+    assert rows(tmp_path / "out") == [row for row in before if row["key"] != "p_3.jpg"]
+    assert [row["source"] for row in rows(tmp_path / "out", "rejects")] == ["p_3.jpg"]
+    assert verify(str(tmp_path / "out"))[1] == []
+    assert undeclared(manifest_of(tmp_path / "out")) == set()
+    assert grow("out", "--mask", "rle") == 0  # other options take over nothing
+
+
+def test_another_input_changes_no_key_and_nothing_that_is_damaged_is_taken_over(grown, tmp_path):
+    folder, grow = grown
+    assert grow("out") == 0
+    before = rows(tmp_path / "out")
+    (tmp_path / "more").mkdir()
+    shutil.copy(folder / "p_3.jpg", tmp_path / "more/q.jpg")
+    taken = grow("out", inputs=(folder, tmp_path / "more"))
+    assert 10 <= taken <= 20
+    assert rows(tmp_path / "out")[:20] == before
+    regions = manifest_of(tmp_path / "out")["datasets"]["regions"]["files"]
+    data = (tmp_path / "out" / regions[0]["path"]).read_bytes()
+    (tmp_path / "out" / regions[0]["path"]).unlink()  # or the run before it would have another too
+    (tmp_path / "out" / regions[0]["path"]).write_bytes(data[:100] + b"?" + data[101:])
+    next((tmp_path / "out/crops").iterdir()).write_bytes(b"")
+    (tmp_path / "more/q.jpg").unlink()
+    (tmp_path / "more/r.jpg").write_bytes((folder / "p_4.jpg").read_bytes())
+    assert 0 < grow("out", inputs=(folder, tmp_path / "more")) < taken
+    assert grow("anew", inputs=(folder, tmp_path / "more")) == 0
+    assert_complete(tmp_path / "out", tmp_path / "anew")
 
 
 @needs_shared

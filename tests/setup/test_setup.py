@@ -21,6 +21,8 @@ ENOUGH = {
         "verify whales",
     ],
     "aws": ["doctor"],
+    "xlsx": ["doctor"],
+    "heic": ["doctor"],
     "dataflow": ["doctor --runner DataflowRunner"],
 }
 # and the install without any

@@ -12,6 +12,7 @@ from molino.jobs.run.manifest import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage
+from molino.transforms.images import list_images
 from molino.transforms.manifest import owned_paths
 from molino.transforms.whales.sample import sample_whales
 from tests.storage.memory_store import OBJECTS
@@ -74,6 +75,18 @@ def test_units_are_resumed(sea, capsys):
     assert run("mem://bucket/sea/deep", OUTPUT, "--max-pixels", 1, "--max-reject-ratio", 1) == 0
     counters = read_manifest(OUTPUT)["counters"]
     assert counters["units.resumed"] == counters["units"] == 1
+
+
+def test_what_has_not_changed_is_taken_over(sea, monkeypatch):
+    monkeypatch.setattr(list_images, "LEAST_UNIT", 1)
+    assert run("mem://bucket/sea/deep", OUTPUT, "--write-crops") == 0
+    storage.write_bytes("mem://bucket/sea/deep/w_more.jpg", (sea / "w_00000.jpg").read_bytes())
+    assert run("mem://bucket/sea/deep", OUTPUT, "--write-crops", "--overwrite") == 0
+    assert read_manifest(OUTPUT)["counters"]["units.rows_taken_over"] == 8
+    assert run("mem://bucket/sea/deep", "mem://bucket/anew", "--write-crops") == 0
+    assert digest(OUTPUT) == digest("mem://bucket/anew")
+    views = [{v["path"]: v["sha256"] for v in read_manifest(o)["views"]} for o in (OUTPUT, "mem://bucket/anew")]
+    assert {path for path in views[0] if views[0][path] != views[1].get(path)} <= {"README.md"}  # has names of shards
 
 
 def test_an_empty_folder(sea, capsys):

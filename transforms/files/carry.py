@@ -20,12 +20,8 @@ BLOCK = 1 << 20
 def send(folder: str, target: str) -> None:
     """Copy the files of a local folder to a folder on any file system."""
     for file in storage.list_tree(folder):
-        name = os.path.relpath(file.path, folder).replace(os.sep, "/")
-        with (
-            open(file.path, "rb") as data,
-            storage.explained(target, "write"),
-            storage.open_output(storage.join(target, name)) as copy,
-        ):
+        to = storage.join(target, os.path.relpath(file.path, folder).replace(os.sep, "/"))
+        with open(file.path, "rb") as data, storage.explained(target, "write"), storage.open_output(to) as copy:
             shutil.copyfileobj(data, copy, BLOCK)
 
 

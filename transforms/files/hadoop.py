@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import posixpath
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -45,6 +46,10 @@ class Folders:
 
     def swap(self, path: str, data: bytes, snapshot: Snapshot) -> Snapshot | None:
         raise UnsupportedError("no conditional writes")
+
+    def copy(self, source: str, target: str) -> None:
+        with self.open(source) as file, self.create(target) as copy:
+            shutil.copyfileobj(file, copy)
 
     def move(self, source: str, target: str) -> None:
         (files, _, name), (_, _, to) = self._split(source), self._split(target)

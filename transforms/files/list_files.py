@@ -163,9 +163,8 @@ class _Walk:
         if "**" in self.pattern:
             asked = [""] * (len(parts) - 1) + asked[-1:]  # "**" itself asks for none of them
         starts = [part[:1] for part in asked] + [""] * len(parts)
-        return any(
-            part[0] in self.hidden and part[0] != start for part, start in zip(parts, starts, strict=False) if part
-        )
+        named = ((part[:1], start) for part, start in zip(parts, starts, strict=False))
+        return any(first in self.hidden and first != start for first, start in named)
 
     def files(self) -> Iterator[FileInfo]:
         """Yield the regular files of a local folder, or those that a glob matches, and count what is left out."""

@@ -140,8 +140,8 @@ class Objects:
             raise failed
         return None
 
-    def move(self, source: str, target: str) -> None:
-        """Give an object of any size another name."""
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object of any size; the store does it where it can."""
         (client, name), (other, to) = self.client(source), self.client(target)
         try:
             if client is not other:
@@ -152,6 +152,10 @@ class Objects:
                 raise
             with self.open(source) as file, self.create(target) as copy:
                 shutil.copyfileobj(file, copy, READ_MOST)
+
+    def move(self, source: str, target: str) -> None:
+        """Give an object of any size another name."""
+        self.copy(source, target)
         self.delete([source])
 
     def delete(self, paths: Sequence[str]) -> None:

@@ -33,10 +33,8 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a folder; write elsewhere",
 }
-READING = {
-    errno.EACCES: "let this user read it, or leave it out",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-}
+_NO_FOLDER = "a part of the path is a file, not a folder"
+READING = {errno.EACCES: "let this user read it, or leave it out", errno.ENOTDIR: _NO_FOLDER}
 _NAME = "its client reaches no object whose name has an empty part, . or .., or a control character; rename that one"
 _BUCKET = "there is no such bucket; make it, or check the name"
 _BUSY = "the store asks for fewer requests; run again, with fewer workers"
@@ -316,6 +314,23 @@ def move(source: str, target: str, *, size: int) -> None:
         elif os.path.exists(source) or not os.path.exists(target):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.replace(source, target)
+
+
+def copy(source: str, target: str) -> None:
+    """Give a file that nobody changes a second name: a link where the disk has them, else a copy."""
+    with explained(target, "write"):
+        store = store_of(target)
+        if store:
+            store.copy(source, target)
+            return
+        with _opening:
+            _check_open(target)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with contextlib.suppress(OSError):  # another user's file, a system without links, or too many of them
+                os.link(source, target)
+                return
+        with open(source, "rb") as file, open_output(target) as made:
+            shutil.copyfileobj(file, made)
 
 
 def delete_file(path: str, *, below: str = "") -> None:

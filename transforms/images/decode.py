@@ -1,9 +1,9 @@
-"""Decode photographs: JPEG and PNG, whatever their names say, and nothing else.
+"""Decode photographs, whatever their names say.
 
-The header is read first, in plain Python, so that an image of too many pixels never reaches a decoder. The pixels are
-those of `cv2.imread`: turned as EXIF says, three channels, 8 bits. JPEGs are decoded by libjpeg-turbo without OpenCV
-around it, which gives the same pixels sooner and says what was wrong. Only where it cannot (CMYK, odd samplings of
-colour) OpenCV does it, and what libjpeg then prints is read.
+The header is read first, so that an image of too many pixels never reaches a decoder. The pixels are those of
+`cv2.imread`: turned as EXIF says, three channels, 8 bits. JPEGs are decoded by libjpeg-turbo without OpenCV around it,
+which gives the same pixels sooner and says what was wrong. Only where it cannot (CMYK, odd samplings of colour) OpenCV
+does it, and what libjpeg then prints is read. Headers of JPEG and PNG are read in plain Python, all others by Pillow.
 
 libjpeg tells only the first thing that it finds odd. So what is odd in a header and changes no pixel is put right, and
 the image decoded once more: what is told then is of the pixels.
@@ -26,88 +26,16 @@ import numpy as np
 import simplejpeg
 
 from molino.quiet import no_stderr, record_stderr
+from molino.transforms.images.by_pillow import decode_by_pillow, read_other_header
 from molino.transforms.images.exif import read_orientation
+from molino.transforms.images.kinds import Header, ImageError, recognize
 
 MAX_PIXELS = 160_000_000
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# what else the first bytes of a file may say, and the reason to reject it; the first that fits counts
-_KINDS = (
-    (rb"RIFF.{4}(WEBP|\0{4})|RIFF.{0,4}\Z", "unsupported", "WebP"),
-    (rb"RIFF.{4}AVI ", "not_an_image", "an AVI video"),
-    (rb"RIFF", "not_an_image", "a RIFF file"),
-    (rb".{4}ftypavi[fs]", "unsupported", "AVIF"),
-    (rb".{4}ftypcrx ", "unsupported", "raw (CR3)"),
-    (rb".{4}ftyp(hei[cxms]|hev[cx]|mif1|msf1)", "unsupported", "HEIF"),
-    (rb".{4}ftypjxl ", "unsupported", "JPEG XL"),
-    (rb".{4}ftyp", "not_an_image", "an MP4 or QuickTime video"),
-    (rb".{4}(moov|mdat|wide)", "not_an_image", "a QuickTime video"),
-    (rb"GIF8", "unsupported", "GIF"),
-    (rb"BM", "unsupported", "BMP"),
-    (rb"II\*\0|MM\0\*", "unsupported", "TIFF, or a raw format that is one"),
-    (rb"II\+\0|MM\0\+", "unsupported", "BigTIFF"),
-    (rb"IIU\0", "unsupported", "raw (RW2)"),
-    (rb"IIRO", "unsupported", "raw (ORF)"),
-    (rb"FUJIFILMCCD-RAW", "unsupported", "raw (RAF)"),
-    (rb"\0\0\x01\0", "unsupported", "icon"),
-    (rb"\0\0\0\x0cjP|\xff\x4f\xff\x51", "unsupported", "JPEG 2000"),
-    (rb"\0\0\0\x0cJXL |\xff\x0a", "unsupported", "JPEG XL"),
-    (rb"8BPS", "unsupported", "PSD"),
-    (rb"\x1a\x45\xdf\xa3", "not_an_image", "a Matroska or WebM video"),
-    (rb"\0\0\x01[\xba\xb3]", "not_an_image", "an MPEG video"),
-    (rb"FLV\x01", "not_an_image", "a Flash video"),
-    (rb"%PDF", "not_an_image", "a PDF"),
-    (rb"PK\x03\x04", "not_an_image", "a zip"),
-    (rb"\xd0\xcf\x11\xe0", "not_an_image", "a Microsoft compound file, such as Thumbs.db"),
-    (rb"", "not_an_image", "neither JPEG nor PNG"),
-)
 _STRIP = 64  # rows that are composited or turned at once
 
 cv2.setNumThreads(1)
-
-
-class ImageError(Exception):
-    """An image that cannot be used.
-
-    Attributes:
-      reason: empty_file, not_an_image (a video, or no format known by its first bytes), unsupported (an image of
-        another format, or a JPEG that is lossless, arithmetic or not of 8 bits), bad_header, too_many_pixels,
-        truncated (the end is missing) or damaged (the decoder says so).
-      detail: what was found, in a few words.
-    """
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Header:
-    """What an image's header says, before anything is decoded.
-
-    Attributes:
-      width, height: pixels as stored.
-      orientation: EXIF's, 1 to 8; 1 where there is none or it is none of these.
-      mode: what is stored; a palette counts as colour, and transparency of any kind as alpha.
-      bits: per channel, as stored: 1 to 16.
-      exif: the first block of EXIF, from the byte order on; empty where there is none.
-    """
-
-    format: Literal["jpeg", "png"]
-    width: int
-    height: int
-    orientation: int
-    mode: Literal["gray", "colour", "cmyk", "alpha"]
-    bits: int
-    exif: bytes = dataclasses.field(default=b"", repr=False)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width as displayed: with orientations 5 to 8 the sides change places."""
-        return (self.height, self.width) if self.orientation < 5 else (self.width, self.height)
 
 
 def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
@@ -118,15 +46,16 @@ def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
     """
     if not data:
         raise ImageError("empty_file", "0 bytes")
-    if data.startswith((_JPEG, _PNG)):
-        header = _read_jpeg_header(data) if data.startswith(_JPEG) else _read_png_header(data)
-        if header.width * header.height > max_pixels:
-            told = f"{header.width} x {header.height} pixels, more than --max-pixels {max_pixels}"
-            raise ImageError("too_many_pixels", told)
-        return header
     if _JPEG.startswith(data) or _PNG.startswith(data):
         raise ImageError("truncated", f"{len(data)} bytes")
-    raise next(ImageError(reason, name) for first, reason, name in _KINDS if re.match(first, data, re.DOTALL))
+    readers = {"jpeg": _read_jpeg_header, "png": _read_png_header}
+    header = readers.get(recognize(data).name, read_other_header)(data)
+    if not header.width or not header.height:
+        raise ImageError("bad_header", f"{header.width} x {header.height} pixels")
+    if header.width * header.height > max_pixels:
+        told = f"{header.width} x {header.height} pixels, more than --max-pixels {max_pixels}"
+        raise ImageError("too_many_pixels", told)
+    return header
 
 
 def decode_image(
@@ -140,10 +69,10 @@ def decode_image(
     some are, or none. A PNG that is damaged is an error.
 
     With a `scale` the sides are divided by it and rounded up. A JPEG is then decoded at that size from fewer
-    coefficients of its cosine transform, which is faster; a PNG is decoded and averaged, which is not.
+    coefficients of its cosine transform, which is faster; all others are decoded and averaged, which is not.
 
     Memory: the pixels, and what the decoder needs: for a progressive JPEG its coefficients, of 2 bytes; for a PNG the
-    pixels once more.
+    pixels once more; for AVIF and HEIF three times.
 
     Raises:
       ImageError: there are no pixels, or the end is missing; see its reasons.
@@ -151,11 +80,17 @@ def decode_image(
     header = read_header(data, max_pixels=max_pixels)
     if header.format == "jpeg":
         return _decode_jpeg(data, header, scale)
-    _check_png(data)
-    if header.mode == "alpha":
-        image = _lay_on_white(_decode_other(data, cv2.IMREAD_UNCHANGED))
+    if header.format == "png":
+        _check_png(data)
+    if header.turned:
+        header = dataclasses.replace(header, orientation=1, height=header.shape[0], width=header.shape[1])
+    if header.by_pillow:
+        image = decode_by_pillow(data)
     else:
-        image = _decode_other(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        image = _decode_other(data, cv2.IMREAD_UNCHANGED if header.mode == "alpha" else flags)
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = _lay_on_white(image)
     return turn(_of_size(_shrink(image, scale), header, scale), header.orientation), ""
 
 
@@ -255,8 +190,6 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _header(format: Any, width: int, height: int, exif: bytes, mode: Any, bits: int) -> Header:
-    if not width or not height:
-        raise ImageError("bad_header", f"{width} x {height} pixels")
     found = read_orientation(exif)
     orientation = found if 1 <= found <= 8 else 1
     return Header(format=format, width=width, height=height, orientation=orientation, mode=mode, bits=bits, exif=exif)

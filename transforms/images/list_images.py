@@ -1,11 +1,13 @@
 """What images there are to read, in which order, and in which work units: nothing of them is read before that.
 
 Images lie in files of their own, in tar shards, or in Parquet shards with a column of names and one of bytes. An
-image's key is the path of its file relative to the inputs' common folder; for a shard the shard's path, "!" and the
-name inside it. Images are in the natural order of the keys of files, and inside a shard as they stand.
+image's key is the path of its file below the input that names it; for a shard the shard's path, "!" and the name
+inside it. Images are in the natural order of the keys of files, and inside a shard as they stand. Units are cut by the
+keys, so that an image that comes or goes changes one of them, or two.
 """
 
 import dataclasses
+import hashlib
 import itertools
 import os
 import re
@@ -38,6 +40,7 @@ from molino.transforms.images.name_images import folding
 from molino.transforms.images.shard_columns import ShardColumns, column_of, find_shard_columns
 from molino.transforms.rows.batches import concat
 from molino.transforms.rows.carried import check_carried, plain_field
+from molino.transforms.rows.digest import digest
 from molino.transforms.warnings import Sighting, add_sightings
 
 WHOLE = -1  # the place of an image that is a file of its own
@@ -51,22 +54,26 @@ SHARDS = (".tar", ".parquet")
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 OWN_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "picasa.ini")
 RECORDS = """txt csv tsv json jsonl geojson xml xmp yaml yml ini cfg log md html htm pdf doc docx xls xlsx db sqlite gpx
-    kml kmz nmea srt sub ass vtt thm lrv aux jgw pgw tfw prj dbf shp shx cpg bak tmp md5 sha256 lnk url"""
+    kml kmz nmea srt sub ass vtt thm lrv lrf aae mrk nav obs aux jgw pgw tfw prj dbf shp shx cpg bak tmp md5 sha256 lnk
+    url"""
 VIDEOS = "mp4 m4v mov avi mkv webm mpg mpeg mts m2ts wmv flv 3gp insv wav mp3 m4a aac"
 RAW_FILES = "dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw raw rwl iiq 3fr fff gpr"
 NO_PHOTOGRAPHS, RAWS = (
     tuple(f".{ending}" for ending in endings.split()) for endings in (f"{RECORDS} {VIDEOS}", RAW_FILES)
 )
-PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png")
+PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".png", ".heic", ".heif", ".tif", ".tiff", ".webp")
 ROW = re.compile(rb"row-\d+")  # a name made of the number of a row
 HERE = re.compile(r"(?:(?<=/)|^)(?:\./+)+")  # in a member's path
-LEAST_UNIT, MOST_UNIT = 4 << 20, 64 << 20  # bytes
+LEAST_UNIT, MOST_UNIT = 1 << 20, 64 << 20  # bytes of a unit, about
+MANY_UNITS = 256  # where there are more, units are four times as large
+SHORTEST, LONGEST, ENDS = 0.5, 2.0, 2.5  # of units, by their usual size; and places where one may end in that size
 ROW_BITS = 32  # the place of an image in Parquet is row group << ROW_BITS | row in the group
 
 LISTED = pa.schema(
     [
         ("key", pa.string()),
         ("path", pa.binary()),  # as the file system has it, which need not be text
+        ("state", pa.string()),  # size and time of change of that file
         ("place", pa.int64()),  # WHOLE, the offset in a tar, or the row in Parquet
         ("bytes", pa.int64()),  # an estimate in Parquet
         ("sidecars", pa.list_(pa.int64())),  # in a tar: place and size of what is carried, -1 and 0 for none
@@ -114,6 +121,15 @@ class Units:
         """Number of units."""
         return self.images["unit"][-1].as_py() + 1 if self.images.num_rows else 0
 
+    def parts(self) -> Iterator[pa.RecordBatch]:
+        """Yield the images of each unit."""
+        starts = np.searchsorted(self.images["unit"].to_numpy(), np.arange(self.count + 1)).tolist()
+        return (self.images.slice(start, end - start) for start, end in itertools.pairwise(starts))
+
+    def contents(self) -> list[str]:
+        """Return the sha256 of what is in each unit, as far as the listing tells: of all but its number."""
+        return [digest(part.select(LISTED.names[:-1])) for part in self.parts()]
+
 
 @dataclasses.dataclass(kw_only=True)
 class _Seen:
@@ -122,7 +138,7 @@ class _Seen:
     Attributes:
       include: globs of the files and members that are read; empty for all.
       skipped: as in Units.
-      beside: keys of tars and folders without their endings: a Parquet file of such a name may be of their records.
+      beside: paths of tars and folders without their endings: a Parquet file of such a name may be of their records.
       schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
     """
 
@@ -141,11 +157,12 @@ def list_images(
     include: Sequence[str] = (),
     pictures: bool = False,
     unit_bytes: int | None = None,
-    unit_images: int = 256,
+    unit_images: int = 128,
 ) -> Units:
-    """Return all images of the inputs, each file once, in units of about `unit_bytes` and at most `unit_images`.
+    """Return all images of the inputs, each file once, in units of about `unit_bytes` or `unit_images`: see `pack`.
 
-    By default a unit has a 64th of all bytes, from 4 to 64 MiB. A row group of Parquet is never parted.
+    By default a unit has 1, 4, 16 or 64 MiB: the least by which there are fewer than 256. A file that several inputs
+    name is of the first.
 
     Args:
       include: globs of the files and members of tars that are read, by their last names, or with a "/" by the whole
@@ -153,28 +170,32 @@ def list_images(
       pictures: look for names of pictures that fold together; 100,000 take half a second.
 
     Raises:
-      DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, two
-        images have the same key, or a packed archive was named.
+      DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, images
+        of two inputs have the same key, or a packed archive was named.
     """
     skipped: dict[str, int] = {}
     for listing in listings:
         for reason, n in listing.skipped.items():
             skipped[reason] = add_sightings(skipped.get(reason, 0), n)
-    root = common_folder([listing.root for listing in listings])
+    roots = {file.path: len(listing.root) for listing in reversed(listings) for file in listing.files}
     files = {file.path: file for listing in listings for file in listing.files}
-    keys = file_keys([os.fsencode(path[len(root) :]) for path in files])
+    keys = file_keys([os.fsencode(path[roots[path] :]) for path in files])
     named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
-    beside = {key.removesuffix(SHARDS[0]) for key in keys} | {key.rpartition("/")[0] for key in keys}
+    beside = {path.removesuffix(SHARDS[0]) for path in files} | {path.rpartition("/")[0] for path in files}
     seen = _Seen(columns=columns, include=include, skipped=skipped, beside=beside)
-    photographs = _photographs(keys, seen)
-    spots = [spot for key, file in named if key in photographs for spot in _spots(key, file, seen)]
+    photographs = _photographs(dict(zip(files, keys, strict=True)), seen)
+    spots = [spot for key, file in named if file.path in photographs for spot in _spots(key, file, seen)]
     _check_keys(spots)
-    size = unit_bytes or min(max(sum(spot.bytes for spot in spots) // 64, LEAST_UNIT), MOST_UNIT)
+    size, total = unit_bytes or LEAST_UNIT, sum(spot.bytes for spot in spots)
+    while not unit_bytes and size < MOST_UNIT and total >= size * MANY_UNITS:
+        size *= 4
     units = pack(spots, size, unit_images)
-    arrays = [pa.array([getattr(spot, field.name) for spot in spots], field.type) for field in list(LISTED)[:-2]]
-    folds = folding(arrays[0].to_pylist()) if pictures else [False] * len(spots)
-    arrays += [pa.array(folds, pa.bool_()), pa.array(units, pa.int32())]
-    images = pa.RecordBatch.from_arrays(arrays, schema=LISTED)
+    states = {os.fsencode(path): f"{file.bytes} {file.modified:.6f}" for path, file in files.items()}
+    found = {name: [getattr(spot, name) for spot in spots] for name in ("key", "path", "place", "bytes", "sidecars")}
+    found["state"] = [states[path] for path in found["path"]]
+    found["folds"] = folding(found["key"]) if pictures else [False] * len(spots)
+    found["unit"] = units
+    images = pa.RecordBatch.from_pydict(found, schema=LISTED)
     return Units(images=images, skipped=skipped, kept=_kept(columns, seen.schemas), unnamed=seen.unnamed)
 
 
@@ -200,26 +221,27 @@ def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
     return pa.schema(kept)
 
 
-def _photographs(keys: Sequence[str], seen: _Seen, prefix: str = "") -> set[str]:
-    """Return the keys that are asked for, and whose names do not say that they are no photographs; count the others.
+def _photographs(named: Mapping[str, str], seen: _Seen, prefix: str = "") -> set[str]:
+    """Return the paths that are asked for, and whose names do not say that they are no photographs; count the others.
 
     Args:
+      named: keys by path.
       prefix: of the members of a shard.
     """
-    stems = {_stem(key) for key in keys if key.lower().endswith(PHOTOGRAPHS)}
+    stems = {_stem(path) for path in named if path.lower().endswith(PHOTOGRAPHS)}
     globs = [(glob_regex(glob), "/" in glob) for glob in seen.include]
     skipped, kept = seen.skipped, set()
-    for key in keys:
-        lower = key.lower()
+    for path, key in named.items():
+        lower = path.lower()
         asked = not globs or any(glob.match(key if whole else key.rpartition("/")[2]) for glob, whole in globs)
         if not asked and (prefix or not lower.endswith(SHARDS)):
             skip(skipped, NOT_INCLUDED, prefix + key)
         elif lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
             skip(skipped, NO_PHOTOGRAPH, prefix + key)
-        elif lower.endswith(RAWS) and _stem(key) in stems:
+        elif lower.endswith(RAWS) and _stem(path) in stems:
             skip(skipped, RAW, prefix + key)
         else:
-            kept.add(key)
+            kept.add(path)
     return kept
 
 
@@ -250,19 +272,28 @@ def file_keys(paths: Sequence[bytes]) -> list[str]:
 
 
 def pack(spots: Sequence[Spot], size: int, count: int) -> list[int]:
-    """Return the unit of each spot: consecutive ones until `size` bytes or `count` are reached, whole groups only.
+    """Return the unit of each spot: consecutive ones, whole groups only, cut where the hash of a key says so.
 
-    >>> pack([Spot("a", b"a", -1, 6), Spot("b", b"b", -1, 5), Spot("c", b"c", -1, 4)], 10, 2)
-    [0, 1, 1]
+    A unit has about `size` bytes or `count` spots; half of that at least, but for the last one, and twice as much at
+    most, but for a group that has more. Where it may end does not depend on what comes before or after: what is added
+    or taken away changes the unit around it, and seldom the next.
+
+    >>> spots = [Spot(key, b"", number, 4) for number, key in enumerate("abcdefghijkl")]
+    >>> pack(spots, 30, 9), pack(spots[1:], 30, 9)
+    ([0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2], [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2])
     """
     units: list[int] = []
-    unit, held, many, last = 0, 0, 0, None
-    for spot in spots:
-        group = (spot.path, spot.place if spot.group == 0 else spot.group)
-        if many and group != last and (held + spot.bytes > size or many >= count):
-            unit, held, many = unit + 1, 0, 0
-        units.append(unit)
-        held, many, last = held + spot.bytes, many + 1, group
+    unit, held = 0, 0.0
+    for _, group in itertools.groupby(spots, key=lambda spot: (spot.path, spot.group or spot.place)):
+        members = list(group)
+        share = max(sum(spot.bytes for spot in members) / size, len(members) / count)
+        if held and held + share > LONGEST:
+            unit, held = unit + 1, 0.0
+        units += [unit] * len(members)
+        held += share
+        chance = int.from_bytes(hashlib.sha256(members[-1].key.encode()).digest()[:6]) / (1 << 48)
+        if held >= SHORTEST and chance < share * ENDS:
+            unit, held = unit + 1, 0.0
     return units
 
 
@@ -297,9 +328,9 @@ def _tar_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     wanted = [column for column, _ in seen.columns.keep]
     endings = {name: name.removeprefix(f"{_stem(name)}.") for name in found}
     apart = {name for name, ending in endings.items() if ending in wanted}
-    kept = _photographs([name for name in found if name not in apart], seen, f"{key}!")
+    kept = _photographs({name: name for name in found if name not in apart}, seen, f"{key}!")
     stems = {_stem(name) for name in kept}
-    kept |= _photographs([name for name in found if name in apart and _stem(name) not in stems], seen, f"{key}!")
+    kept |= _photographs({name: name for name in apart if _stem(name) not in stems}, seen, f"{key}!")
     if wanted:
         folders = seen.schemas[file.path].names
         texts = {ending for name, ending in endings.items() if name not in kept and _stem(name) in stems}
@@ -375,7 +406,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     """Yield the rows of a Parquet file; of its columns only the names, and the status of downloads, are read."""
     with open_parquet(file.path) as parquet:
         found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
-        if found is None and key[: key.rindex(".")] in seen.beside:
+        if found is None and _stem(file.path) in seen.beside:
             skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
             return
         if found is None:
@@ -440,9 +471,10 @@ def _check_keys(spots: Sequence[Spot]) -> None:
     seen: dict[str, bytes] = {}
     for spot in spots:
         if spot.key in seen:
+            one, other = os.fsdecode(seen[spot.key]), os.fsdecode(spot.path)
             raise DataError(
-                f"two images have the key {spot.key!r}, in {os.fsdecode(seen[spot.key])!r} and "
-                f"{os.fsdecode(spot.path)!r}; rename one: a key identifies one image"
+                f"two images have the key {spot.key!r}, in {one!r} and {other!r}; give one --input that holds both, "
+                f"such as {common_folder([one, other])}, or rename one: a key identifies one image"
             )
         seen[spot.key] = spot.path
 
@@ -454,9 +486,8 @@ def write_units(units: Units, path: str) -> None:
     """Write the listing to a Parquet file with one row group for each unit."""
     with storage.explained(path, "write"), storage.open_output(path) as file:
         writer = pq.ParquetWriter(file, LISTED, compression="zstd")
-        starts = np.searchsorted(units.images["unit"].to_numpy(), np.arange(units.count + 1)).tolist()
-        for start, end in itertools.pairwise(starts):
-            writer.write_batch(units.images.slice(start, end - start))
+        for part in units.parts():
+            writer.write_batch(part)
         writer.close()
 
 

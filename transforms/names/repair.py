@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import REPAIRS
 
-# What stands for Ñ in the data after wrong conversions: Ð is its latin-1 byte read as code page 850, ¤ the byte of ñ in
-# that page read as latin-1, Ã\x91 its UTF-8 and Ï¿½ that of the replacement character, read as latin-1 and capitalised.
-# The others were seen beside them. None holds or overlaps another, so their order does not matter.
-BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91")
+# What stands for Ñ in the data after wrong conversions: Ð is its latin-1 byte read as code page 850, ¤ and ¥ are the
+# bytes of ñ and Ñ in that page read as latin-1, Ã\x91 and Ã‘ its UTF-8 read as latin-1 and cp1252, Ï¿½ the UTF-8 of the
+# replacement character, read as latin-1 and capitalised. The others were seen beside them. None holds or overlaps
+# another, so their order does not matter.
+BROKEN = ("!", "%", "#", "?", "¤", "Ð", "Ã¿", "Ï¿½", "Ã\x91", "Ã‘", "¥", "\ufffd")
 
 SAME_PERSON_MIN = 2
 MIN_EVIDENCE = 5  # bearers whose CURP must tell before the CURPs decide

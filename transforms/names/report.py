@@ -1,7 +1,5 @@
 """The name tables as Parquet, as CSV, and in a report: what the job counted, and how far to trust it."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,6 +15,7 @@ from molino.transforms.parquet.shards import StagedFile, write_if_any, write_vie
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
 from molino.transforms.report.page import Plot, Section, Table, Term, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
+from molino.transforms.report.spreadsheet import to_csv
 
 TOP = 20
 TOP_REPAIRS = 30
@@ -105,6 +104,8 @@ def names_report(
         _spread(apellidos, hombres, mujeres),
     ]
     sections += [] if repairs is None else [_repairs(repairs)]
+    names = ["apellidos", "hombres", "mujeres"]
+    names += [] if repairs is None else [*(f"{name}_repaired" for name in names), "repairs"]
     figures = facts.figures(SUMMARY)
     sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
     return run_page(
@@ -113,21 +114,9 @@ def names_report(
         subtitle=f"How many people bear each surname and given name, counted once per person. Ages are those {year}.",
         summary=figures + [(title, format_number(table.num_rows)) for title, table in sizes],
         sections=sections,
+        links=[(f"{name}.csv", f"{name}.csv") for name in names],
         redact=hide_curps,
     )
-
-
-def to_csv(table: pa.Table) -> bytes:
-    """Return a table as CSV in UTF-8, values as they are.
-
-    A spreadsheet may take a name that begins with =, +, - or @ for a formula; what reads the tables may not be misled
-    by a mark against that, so there is none.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return text.getvalue().encode()
 
 
 def write_tables(
@@ -149,7 +138,8 @@ def write_tables(
         yield {name: len(table)}
         batches = table.combine_chunks().to_batches()
         yield from write_if_any(batches, schema=table.schema, folder=run.staging, dataset=name, key=(0,))
-        yield write_view(to_csv(table), folder=run.staging, name=f"{name}.csv")
+        rows = [table.column_names, *zip(*(column.to_pylist() for column in table.columns), strict=True)]
+        yield write_view(to_csv(rows, run.options["csv"]), folder=run.staging, name=f"{name}.csv")
     facts = RunFacts.of(run, counters, TERMS)
     report = names_report(**tables.record, births=births, repairs=tables.repairs, facts=facts)
     yield write_view(report.encode(), folder=run.staging, name="report.html")

@@ -1,6 +1,7 @@
-"""Do every work unit that no earlier attempt at the same run has done."""
+"""Do every work unit that no earlier attempt at the same run has done, nor the run that it replaces."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import apache_beam as beam
 
 from molino.transforms import progress
 from molino.transforms.parquet.shards import StagedFile
-from molino.transforms.parquet.units import SCRATCH, Done, do_once
+from molino.transforms.parquet.units import SCRATCH, Done, do_once, keep, take_over
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 
@@ -16,8 +17,8 @@ from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 class UnitFiles(NamedTuple):
     """What `DoOnce` gives.
 
-    `files` are to be published; `scratch` is what only later steps read; `counters` has `units` and `units.resumed`
-    besides the units' own.
+    `files` are to be published; `scratch` is what later steps read; `counters` has `units` and `units.resumed` besides
+    the units' own, and where units are kept `units.taken_over`, and `units.rows_taken_over`, what these amounted to.
     """
 
     files: beam.PCollection[StagedFile]
@@ -27,7 +28,7 @@ class UnitFiles(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class DoOnce(NamedOutputs):
-    """Do every work unit that no earlier attempt at this run has done.
+    """Do every work unit that no earlier attempt at this run has done, nor the run that it replaces.
 
     Input: (name, unit). Output: UnitFiles.
     """
@@ -36,10 +37,16 @@ class DoOnce(NamedOutputs):
     folder: str  # where units stage their files and records; the same for every attempt at a run
     careful: Callable[..., Done] | None = None  # the same, for a unit whose process died in an earlier attempt
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `work`, by name
+    # of the run, where units are kept for the run that replaces it: a unit is its number then, by which its files are
+    # ordered, and its name tells all that its bytes depend on, but the versions of packages. "" for units not kept
+    output: str = ""
+    parent: str = (
+        ""  # sha256 of the manifest of the run that this one replaces, whose units are taken over; "" for none
+    )
 
     def expand(self, units: beam.PCollection) -> UnitFiles:
-        work = {"work": self.work, "careful": self.careful, "folder": self.folder, "arguments": dict(self.arguments)}
-        return units | "DoOnce" >> ParDoInto(into=UnitFiles, call=_do, arguments=work)
+        how = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return units | "DoOnce" >> ParDoInto(into=UnitFiles, call=_do, arguments=how)
 
 
 def _do(
@@ -48,13 +55,21 @@ def _do(
     careful: Callable[..., Done] | None,
     folder: str,
     arguments: Mapping[str, Any],
+    output: str,
+    parent: str,
 ) -> Iterator[object]:
     name, content = unit
+    earlier = functools.cache(lambda: take_over(name, content, folder, output, parent) if parent else None)
     done, resumed = do_once(
-        name, folder, lambda died: (careful if careful and died else work)(content, folder, **arguments)
+        name, folder, lambda died: earlier() or (careful if careful and died else work)(content, folder, **arguments)
     )
-    if resumed:
+    taken = int(not resumed and earlier() is not None)
+    if resumed or taken:
         progress.report("read", **done.amounts)
-    for file in done.files:
-        yield beam.pvalue.TaggedOutput("scratch", file) if file.dataset.startswith(SCRATCH) else file
-    yield beam.pvalue.TaggedOutput("counters", {**done.counters, "units": 1, "units.resumed": int(resumed)})
+    scratch = [file for file in done.files if file.dataset.startswith(SCRATCH)]
+    yield from (beam.pvalue.TaggedOutput("scratch", file) for file in scratch)
+    yield from keep(name, done) if output else (file for file in done.files if file not in scratch)
+    counters = {**done.counters, "units": 1, "units.resumed": int(resumed)}
+    if output:
+        counters |= {"units.taken_over": taken, "units.rows_taken_over": taken * done.amounts["rows"]}
+    yield beam.pvalue.TaggedOutput("counters", counters)

@@ -36,6 +36,8 @@ class StagedFile:
     # sha256 of the content of every row group, in order; see `molino.transforms.rows.digest.digest`
     digests: tuple[str, ...] = ()
     split: str = ""  # which all of its rows are of; "" where that is not told
+    # what the manifest says of it besides, such as its work unit; see `molino.transforms.parquet.units.keep`
+    entry: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class HashingFile:
@@ -116,9 +118,8 @@ class ShardWriter:
         group_rows: int = ROW_GROUP_ROWS,
     ):
         path = storage.join(folder, dataset, f"{'-'.join(map(str, key))}.{uuid.uuid4().hex}.parquet")
-        self.file = StagedFile(
-            dataset=dataset, key=key, path=path, bytes=0, sha256="", schema=name_of(schema), split=split
-        )
+        named: Any = {"dataset": dataset, "key": key, "path": path, "split": split}
+        self.file = StagedFile(**named, bytes=0, sha256="", schema=name_of(schema))
         self._schema, self._layout, self._group_rows = schema, layout, group_rows
         self._digests: list[str] = []
 

@@ -57,9 +57,8 @@ def score_sample(
     exponents = np.frexp(np.abs(vectors).max(axis=1, initial=0))[1]
     before = np.ldexp(vectors, -exponents[:, None])
     moved = before if components.mean is None else np.ldexp(vectors - components.mean, -exponents[:, None])
-    return Sample(
-        rows=rows, before=before, after=moved @ components.axes, exponents=exponents, labels=labels, against=against
-    )
+    after = moved @ components.axes
+    return Sample(rows=rows, before=before, after=after, exponents=exponents, labels=labels, against=against)
 
 
 def draw_pairs(rows: int, numbers: int, seed: int) -> np.ndarray:

@@ -228,6 +228,9 @@ def list_text_vectors(
         path = f"{source.path}!{source.member}" if source.member else source.path
         if source.kind == PARQUET:
             raise DataError(f"{path} is Parquet, and {first.path} is not; give files of one kind")
+        if source.json or source.is_table:
+            what = "JSON lines" if source.json else "an Excel workbook"
+            raise DataError(f"{path} is {what}, in which pca finds no vectors; convert it to Parquet or CSV")
         if source.header:
             mine = columns.read(_header(source, text, columns, command), path)
             columns.check(columns.drop, source.header, path)
@@ -258,10 +261,8 @@ def _header(source: Source, text: TextFormat, columns: VectorColumns, command: C
 
 def _to_lists(path: str, column: str) -> str:
     """Return how a column of text becomes one of lists."""
-    return (
-        "make Parquet with lists of it, with DuckDB say: "
-        f"COPY (SELECT * REPLACE (\"{column}\"::DOUBLE[] AS \"{column}\") FROM '{path}') TO 'lists.parquet'"
-    )
+    query = f'SELECT * REPLACE ("{column}"::DOUBLE[] AS "{column}") FROM \'{path}\''
+    return f"make Parquet with lists of it, with DuckDB say: COPY ({query}) TO 'lists.parquet'"
 
 
 def _checked(
@@ -356,10 +357,9 @@ def _read_pieces(span: VectorSpan, text: TextFormat, vectors: Vectors) -> Iterat
         for chunk in read_span(piece, text, PIECE_BYTES, doubt_fields=False):
             at, lost = (part[POSITION].to_numpy() & IN_SPAN for part in (chunk.rows, chunk.rejects))
             places = row + np.searchsorted(np.sort(np.concatenate([at, lost])), at)  # a record may have several lines
-            why = zip(
-                (lost + line).tolist(), *(chunk.rejects[name].to_pylist() for name in ("reason", "row")), strict=True
-            )
-            rejects, counters = list(why), _located(chunk.counters, span, line)
+            why, what = (chunk.rejects[name].to_pylist() for name in ("reason", "row"))
+            rejects = list(zip((lost + line).tolist(), why, what, strict=True))
+            counters = _located(chunk.counters, span, line)
             rows = pa.RecordBatch.from_arrays(chunk.rows.columns[:-1], names)
             for start in range(0, max(1, rows.num_rows), BLOCK_ROWS):
                 part = slice(start, start + BLOCK_ROWS)
@@ -429,9 +429,8 @@ def _read_loosely(path: str) -> pq.ParquetFile:
     pq.read_metadata(raw).write_metadata_file(footer)
     own_types = footer.getvalue().to_pybytes().replace(b"ARROW:schema", b"arrow:schema")
     metadata = pq.read_metadata(pa.BufferReader(own_types))
-    return pq.ParquetFile(
-        raw, metadata=metadata, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
-    )
+    how = {"pre_buffer": False, "buffer_size": BUFFER_BYTES, "page_checksum_verification": True}
+    return pq.ParquetFile(raw, metadata=metadata, **how)
 
 
 def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -> pa.RecordBatch:

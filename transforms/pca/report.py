@@ -59,6 +59,7 @@ def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str
         facts,
         subtitle=f"The vectors {'of ' if names else ''}{listed(facts.options['column'])}, rotated to their principal "
         "components" + (", about their mean." if centered else "; not centred, so that cosines stay."),
+        links=[("summary.txt", "summary.txt")],
         summary=[
             *facts.figures({"vectors": "vectors"}),
             ("numbers before", f"{len(components.singular):,}"),
@@ -145,11 +146,10 @@ def _cosines(
         "cosine of a pair before and after. The weighted mean counts a pair by the squares of both magnitudes; the "
         "bound is of that mean over all rows, by the variance left out."
     )
-    text += (
-        " Centring moves the origin, so that cosines change whatever is kept."
-        if centered
-        else " All components together lose nothing but a rounding: a rotation keeps every angle."
-    )
+    if centered:
+        text += " Centring moves the origin, so that cosines change whatever is kept."
+    else:
+        text += " All components together lose nothing but a rounding: a rotation keeps every angle."
     pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
     before, after = cosines(sample.before, pairs), cosines(stored, pairs)
     y_label = f"Cosine after, {kept} components"
@@ -160,13 +160,9 @@ def _cosines(
         Series(label=label, x=[row["components"] for row in curve], y=[row[name] for row in curve])
         for label, name in (("mean", "cosine_error_mean"), ("99 %", "cosine_error_p99"))
     ]
-    lines = line_plot(
-        series,
-        x_label="Components kept",
-        y_label="Cosine error",
-        caption="What fewer components cost.",
-        alt="Falling lines: the mean error and that of the 99th percentile against the components that are kept.",
-    )
+    labels: Any = {"x_label": "Components kept", "y_label": "Cosine error", "caption": "What fewer components cost."}
+    alt = "Falling lines: the mean error and that of the 99th percentile against the components that are kept."
+    lines = line_plot(series, **labels, alt=alt)
     mine = [row for row in errors if row["reference"] == errors[0]["reference"]]
     numbers = len([row for row in mine if not row["written"]])
     chosen = {1, 2, kept, numbers} | {2**power for power in range(3, 12)} | {max(1, kept - 1), min(numbers, kept + 1)}

@@ -130,10 +130,8 @@ def settle(
     if rotation.max_cosine_error is not None:
         chosen = choose_components(sample, components, rotation.max_cosine_error, rotation.seed)
         if chosen is None:
-            raise DataError(
-                f"no number of components keeps the mean cosine error within {rotation.max_cosine_error:g}: "
-                "the error of centring alone is larger; leave out --center"
-            )
+            what = f"no number of components keeps the mean cosine error within {rotation.max_cosine_error:g}"
+            raise DataError(f"{what}: the error of centring alone is larger; leave out --center")
         kept = chosen
     rounded = round_scores(sample.scores[:, :kept], rotation.vector_type).astype(np.float64)
     stored = np.ldexp(rounded, -sample.exponents[:, None])  # divided again as the sample is
@@ -226,9 +224,8 @@ def stage_components(findings: Findings, folder: str) -> Iterator[StagedFile]:
     of = findings.components
     numbers = len(of.singular)
     schema = components_schema(numbers)
-    loadings = pa.FixedSizeListArray.from_arrays(
-        pa.array(np.ascontiguousarray(of.axes.T).reshape(-1)), type=schema.field("loadings").type
-    )
+    flat = pa.array(np.ascontiguousarray(of.axes.T).reshape(-1))
+    loadings = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("loadings").type)
     component = pa.array(np.arange(1, numbers + 1), pa.int32())
     arrays = [
         component,

@@ -35,13 +35,9 @@ class Moment:
         """Return the same moment with a larger exponent."""
         if not (by := exponent - self.exponent):
             return self
-        return dataclasses.replace(
-            self,
-            exponent=exponent,
-            high=np.ldexp(self.high, -2 * by),
-            low=np.ldexp(self.low, -2 * by),
-            mean=None if self.mean is None else np.ldexp(self.mean, -by),
-        )
+        high, low = np.ldexp(self.high, -2 * by), np.ldexp(self.low, -2 * by)
+        mean = None if self.mean is None else np.ldexp(self.mean, -by)
+        return Moment(rows=self.rows, exponent=exponent, high=high, low=low, mean=mean)
 
 
 def no_moment(numbers: int, *, center: bool) -> Moment:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 MISSING = "–"
 SHARE = ".2%"
-PAGE_NAME = re.compile(r"(\.\./)?([a-z]+/)?[a-z]+(-\d+)?\.html")
+FILE_NAME = re.compile(r"(\.\./)?([a-z]+/)?[a-z_]+(-\d+)?\.(html|csv|json|txt)")
 CLIP = 1000  # characters of one text: a longer one is a broken row, not something to read
 
 
@@ -140,10 +140,10 @@ def data_uri(image: str | bytes) -> Markup:
     return Markup(f"data:image/{kind};base64,") + Markup(base64.b64encode(data).decode())
 
 
-def page_link(name: str) -> Markup:
-    """Return the address of another page of the same report; only a name of a few plain letters is one."""
-    if not PAGE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a page of a report")
+def file_link(name: str) -> Markup:
+    """Return the address of another page or file of the same output; only a name of a few plain letters is one."""
+    if not FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name for a page or file of a report")
     return Markup(name)
 
 
@@ -188,7 +188,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, page_link=page_link, write_columns=write_columns, zip=zip, css=Markup(style)
+        data_uri=data_uri, file_link=file_link, write_columns=write_columns, zip=zip, css=Markup(style)
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
@@ -208,8 +208,8 @@ def page(
     """Return a whole HTML page; every text may be a stranger's.
 
     No script and no remote reference, by content and by policy; for a screen, a phone or paper. `links`: (text, name)
-    of other pages of the same report; a name is relative to this page, "" is this page itself. `redact`: last word on
-    every text before it is escaped; hides what must not be published.
+    of other pages and files of the same output; a name is relative to this page, "" is this page itself. `redact`: last
+    word on every text before it is escaped; hides what must not be published.
     """
     return _template().render(
         title=title,

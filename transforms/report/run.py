@@ -126,7 +126,8 @@ def counter_table(facts: RunFacts) -> Table:
     counters, terms, whole = facts.counters, facts.terms, facts.balance[0]
     names = [name for name in terms.counters if name in counters]
     names += sorted(name for name in counters if name not in terms.counters and not name.startswith("rejects."))
-    part, rows = f"Share of {terms.noun}", []
+    part = f"Share of {terms.noun}"
+    rows: list[dict[str, Cell]] = []
     for name in names:
         of_whole = None if name in terms.apart else share(counters[name], counters.get(whole, 0))
         rows.append({"Counter": Term(name, meaning_of(name, terms.counters)), "Count": counters[name], part: of_whole})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from molino.transforms.text.sources import TextFormat
 
 DELIMITERS = ("|", ",", ";", "\t")
+BLANK = " "  # parts fields only where it gives all wanted columns, and nothing else stands in the header
 AUTO = "auto"  # a delimiter that is looked for
 LOOKED = 100  # lines after the header
 KEPT = "keep."  # how the names of columns begin that are carried, in the batch
@@ -22,10 +23,21 @@ NUMBER = re.compile(r"[-+.\d]*\d")
 
 
 def split_header(line: str, delimiter: str, quote: str) -> list[str]:
-    """Return the column names of a header line."""
+    """Return the column names of a header line; where a quote lacks its second, quotes part no names."""
+    if quote and line.count(quote) % 2:
+        return [name.strip(f"{quote} ") for name in line.split(delimiter)]
     if quote:
-        return next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+        spaced = delimiter[1:] == " "
+        return next(csv.reader([line], delimiter=delimiter[0], quotechar=quote, skipinitialspace=spaced), [])
     return line.split(delimiter)
+
+
+def suits(line: str, text: "TextFormat") -> bool:
+    """Return whether a line has the names of all wanted columns, if there are several that no text may lack."""
+    marks = DELIMITERS if text.delimiter == AUTO else (text.delimiter,)
+    needed = [name for name in text.columns if name not in text.optional]
+    names = (split_header(line, mark, text.quote) for mark in marks if mark in line)
+    return len(needed) > 1 and any(_renamed(each, text) is not None for each in names)
 
 
 def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command: CommandLine) -> str:
@@ -37,11 +49,11 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
     Raises:
       DataError: it may be one or another.
     """
-    header, rows = lines[0], lines[1 : LOOKED + 1]
+    header, rows = lines[0] or lines[1], lines[1 : LOOKED + 1]
     quote = '"' if '"' in header else text.quote
     there = [mark for mark in DELIMITERS if mark in header and mark != quote]
-    fields = {mark: split_header(header, mark, quote) for mark in there}
-    likely = [mark for mark in there if text.columns and _renamed(fields[mark], text) is not None] or there
+    fields = {mark: text.names or split_header(header, mark, quote) for mark in there or [BLANK]}
+    likely = [mark for mark in fields if text.columns and _renamed(fields[mark], text) is not None] or there
     if len(likely) > 1:
         even = [sum(len(split_header(row, mark, quote)) == len(fields[mark]) for row in rows) for mark in likely]
         likely = [mark for mark, count in zip(likely, even, strict=True) if count > len(rows) / 2] or likely
@@ -49,7 +61,9 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
         told = " or ".join(map(repr, likely))
         options = " or ".join(f"--delimiter {shlex.quote(mark)}" for mark in likely)
         raise DataError(f"{path}: its delimiter may be {told}; choose one: {options}")
-    return likely[0] if likely else ","
+    found = likely[0] if likely else ","
+    # a blank before a quote is no part of a field
+    return f"{found} " if text.quote and f"{found} {text.quote}" in header and found != BLANK else found
 
 
 def find_columns(
@@ -117,15 +131,15 @@ def _remedy(
         return f"{command.suits} has all with these options; write the headers alike"
     if line is not None:
         head = line.lstrip().lower()
-        if head.startswith(("{", "[{")):
-            return "it looks like JSON; convert it to delimited text or Parquet first"
+        if head.startswith("["):
+            return "it looks like a list of JSON; write an object a line: jq -c '.[]' FILE > FILE.jsonl"
         if head.startswith("sep="):
             return "that is a mark for Excel: delete this line, or add --skip-lines 1"
         better = _better_options(line, text)
         if better:
             return f"right would be: {command.changed(**better)}"
         if any(NUMBER.fullmatch(name.strip()) for name in names):
-            return "is there no header line? Add one with the columns' names"
+            return "is there no header line? Name all columns: --header NAME ..."
         if len(names) < 2:
             mark = max(DELIMITERS, key=line.count)
             right = f" Its fields look parted by {mark!r}: {command.changed(delimiter=mark)}" if mark in line else ""
@@ -137,7 +151,9 @@ def _remedy(
     if near:
         guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
         return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
-    return f"name with {unknown}" + ("; is there no header line? Add one" if line is not None and is_odd else "")
+    return f"name with {unknown}" + (
+        "; is there no header line? Name all: --header NAME ..." if line is not None and is_odd else ""
+    )
 
 
 def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Mapping[str, str]) -> str:

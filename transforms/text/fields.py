@@ -14,6 +14,7 @@ from molino.transforms.warnings import DataWarning, Sighting, example_of
 
 SHARE = 0.01  # of the rows: less is usual
 ROWS, FILLED, PADDED, NUMBERS, QUOTED = "_rows", "_filled.", "_padded.", "_numbers.", "_quoted"  # counters
+NO_BREAK = "\u00a0".encode()  # a space, whose bytes begin and end other letters too
 NOTHING = pa.array([None, "", "\\N", "NULL", "null", "NA", "N/A", "nan", "NaN", "None"], pa.string())
 NUMBER = r"^[^\pL]*[1-9][^\pL]*$"  # digits, and no letter; a mere 0 says that there is nothing
 
@@ -43,12 +44,15 @@ def count_fields(rows: pa.RecordBatch, *, unquoted: bool) -> dict[str, int]:
         data = np.frombuffer(column.buffers()[2] or b"\0", np.uint8)
         heads, tails = data.take(offsets[:-1], mode="clip"), data.take(offsets[1:] - 1, mode="clip")
         # nearly all values begin with a letter and end in one; of the others few are of a kind that counts
-        odd = np.flatnonzero(((heads < ord("A")) | (tails <= ord(" "))) & (offsets[1:] > offsets[:-1]))
+        blank = _is_blank(heads) | _is_blank(tails) | (heads == NO_BREAK[0]) | (tails == NO_BREAK[1])
+        odd = np.flatnonzero(((heads < ord("A")) | (tails <= ord(" ")) | blank) & (offsets[1:] > offsets[:-1]))
         if not len(odd):
             continue
         heads, tails = heads[odd], tails[odd]
-        if len(which := odd[_is_blank(heads) | _is_blank(tails)]):
-            said = pc.not_equal(pc.utf8_trim_whitespace(column.take(pa.array(which))), "")
+        if len(which := odd[blank[odd]]):
+            values = column.take(pa.array(which))
+            bare = pc.utf8_trim_whitespace(values)
+            said = pc.and_(pc.not_equal(bare, ""), pc.not_equal(bare, values))
             if len(which := which[said.to_numpy(zero_copy_only=False)]):
                 add(PADDED + name, which)
         if unquoted and len(which := odd[(heads == ord('"')) & (tails == heads) & (np.diff(offsets)[odd] > 1)]):

@@ -47,13 +47,9 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     The first of them is line `first_line` of its span. Lines that are empty, too long, of another number of fields
     than the header, undecodable or with a NUL byte become rejects. What a line gives depends on no other.
     """
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if data and not data.endswith(b"\n"):
-        data += b"\n"
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
+    data, ends = cut_lines(data)
     position = (span_number << LINE_BITS) + first_line
-    decoded = _to_utf8(data, text.encoding)
+    decoded = to_utf8(data, text.encoding)
     suspicious = decoded is None or b"\0" in data or (np.diff(ends, prepend=0) > text.max_line_bytes + 1).any()
     table = None if suspicious or decoded is None else parse_clean(decoded, len(ends), source, text)
     if table is not None:
@@ -63,6 +59,15 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     return _parse_with_rejects(data, ends, source, text, position)
 
 
+def cut_lines(data: bytes) -> tuple[bytes, np.ndarray]:
+    """Return text with each line ended by a newline, and the offsets just after these."""
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if data and not data.endswith(b"\n"):
+        data += b"\n"
+    return data, np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
+
+
 def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: TextFormat, position: int) -> Chunk:
     reasons = line_faults(data, ends, len(source.header), text)
     bad = np.flatnonzero(reasons.astype(bool))
@@ -70,7 +75,7 @@ def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: Tex
     keep = np.repeat(~reasons.astype(bool), lengths)
     clean = np.frombuffer(data, np.uint8)[keep].tobytes()
     good = np.flatnonzero(~reasons.astype(bool))
-    decoded = _to_utf8(clean, text.encoding)
+    decoded = to_utf8(clean, text.encoding)
     table = None if decoded is None else parse_clean(decoded, len(good), source, text)
     if table is None:
         raise DataError(f"{source.path}: {len(good)} lines passed every check but could not be parsed; report this")
@@ -82,28 +87,33 @@ def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: Tex
 
 
 def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) -> np.ndarray:
-    """Return for each line the reason to reject it, or ""; `ends` are the offsets just after each newline."""
+    """Return for each line the reason to reject it, or ""; `ends` are the offsets just after each newline.
+
+    Args:
+      fields: that a line must have; 0 for any number.
+    """
     values = np.frombuffer(data, np.uint8)
     lengths = np.diff(ends, prepend=0) - 1
-    delimiters = _count_in_lines(values == ord(text.delimiter), ends)
     reasons = np.full(len(ends), "", dtype=object)
-    reasons[delimiters < fields - 1] = "too_few_fields"
-    reasons[delimiters > fields - 1] = "too_many_fields"
-    last = values[np.maximum(ends - 2, 0)] == ord(text.delimiter)
-    reasons[(delimiters == fields) & last] = "trailing_delimiter"
+    if fields:
+        delimiters = count_in_lines(values == ord(text.mark), ends)
+        reasons[delimiters < fields - 1] = "too_few_fields"
+        reasons[delimiters > fields - 1] = "too_many_fields"
+        last = values[np.maximum(ends - 2, 0)] == ord(text.mark)
+        reasons[(delimiters == fields) & last] = "trailing_delimiter"
     if text.encoding != "latin-1":
-        for i in np.flatnonzero(_count_in_lines(values >= 0x80, ends)):
+        for i in np.flatnonzero(count_in_lines(values >= 0x80, ends)):
             try:
                 data[ends[i] - lengths[i] - 1 : ends[i]].decode(text.encoding)
             except UnicodeDecodeError:
                 reasons[i] = "bad_encoding"
-    reasons[_count_in_lines(values == 0, ends) > 0] = "nul_byte"
+    reasons[count_in_lines(values == 0, ends) > 0] = "nul_byte"
     reasons[lengths == 0] = "empty_line"
     reasons[lengths > text.max_line_bytes] = "line_too_long"
     return reasons
 
 
-def _count_in_lines(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def count_in_lines(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.diff(np.searchsorted(np.flatnonzero(flags), ends), prepend=0)
 
 
@@ -162,7 +172,7 @@ def reject_rows(rows: pa.RecordBatch, reasons: np.ndarray) -> pa.RecordBatch:
     return raw_rejects(bad[POSITION], reasons[reasons != ""].tolist(), shapes)
 
 
-def _to_utf8(data: bytes, encoding: str) -> bytes | None:
+def to_utf8(data: bytes, encoding: str) -> bytes | None:
     """Return the text in UTF-8, or None when it is not in its encoding."""
     if data.isascii():
         return data
@@ -200,7 +210,7 @@ def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> 
             block_size=len(data) + 1 if text.quote else max(1 << 20, 2 * text.max_line_bytes),
         ),
         parse_options=pa_csv.ParseOptions(
-            delimiter=text.delimiter,
+            delimiter=text.mark,
             quote_char=text.quote or False,
             double_quote=bool(text.quote),
             newlines_in_values=bool(text.quote),

@@ -48,11 +48,14 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
     kinds: Counter[str] = Counter()
     found: dict[str, list[tuple[str, DataWarning]]] = {}
     heads = []
+    for source in sources:
+        for doubt in source.doubts:
+            found.setdefault(doubt.kind + doubt.remedy, []).append((source.label, doubt))
     for place, source in enumerate(filled[i * len(filled) // few] for i in range(few)):
         if twins := _check_names(source, text):
             found.setdefault(twins.kind + twins.text, []).append((source.label, twins))
-        if source.kind == PARQUET:
-            kinds[f"Parquet, {len(source.header)} columns"] += 1
+        if source.is_table:
+            kinds[f"{'Parquet' if source.kind == PARQUET else 'Excel'}, {len(source.header)} columns"] += 1
             heads += [(source, b"")] if place % every == 0 else []
             continue
         format_ = source.format_of(text)
@@ -63,9 +66,10 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
         lines = _lines(block[:BLOCK_BYTES], ended=len(block) < BLOCK_BYTES)
         packed = f"{source.kind}, " if source.kind != "plain" else ""
         quoting = f"quoted by {format_.quote}" if format_.quote else "unquoted"
-        shown = f"delimiter {format_.delimiter!r}, {quoting}, {len(source.header)} columns"
+        how = "JSON lines" if source.json else f"delimiter {format_.delimiter!r}, {quoting}"
+        shown = f"{how}, {len(source.header)} columns"
         kinds[f"{packed}{_encoding_seen(lines, format_)}, {shown}"] += 1
-        for check in CHECKS:
+        for check in CHECKS[:1] if source.json else CHECKS:
             if warning := check(lines, source, format_, command):
                 found.setdefault(warning.kind + warning.remedy, []).append((source.label, warning))
     described = tuple(f"{n:,} {'file' if n == 1 else 'files'}: {kind}" for kind, n in kinds.most_common())
@@ -176,7 +180,9 @@ def _records(lines: Sequence[bytes], text: TextFormat) -> tuple[list[list[str]],
     decoded = [line.decode("latin-1") for line in lines]
     if not text.quote:
         return [line.split(text.delimiter) for line in decoded], list(range(1, len(lines) + 1))
-    reader = csv.reader((line + "\n" for line in decoded), delimiter=text.delimiter, quotechar=text.quote)
+    spaced = text.mark != text.delimiter
+    feed = (line + "\n" for line in decoded)
+    reader = csv.reader(feed, delimiter=text.mark, quotechar=text.quote, skipinitialspace=spaced)
     rows, ends = [], []
     with contextlib.suppress(csv.Error):  # a field that never ends: what came before it is looked at
         for row in reader:

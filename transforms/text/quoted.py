@@ -41,6 +41,7 @@ class _Lines:
         self.taken: list[bytes] = []
         self.number = self.bytes = 0
         self._lines, self._back, self._text = LINE.finditer(data), list[bytes](), text
+        self._marks = f"{text.escape}{text.quote}{text.mark}\r\n"
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -54,9 +55,13 @@ class _Lines:
         if b"\0" in line:
             raise _BadLineError("nul_byte")
         try:
-            return line.decode(self._text.encoding)
+            decoded = line.decode(self._text.encoding)
         except UnicodeDecodeError:
             raise _BadLineError("bad_encoding") from None
+        escape = self._text.escape
+        if not escape or escape not in decoded:
+            return decoded
+        return re.sub(f"{re.escape(escape)}(.)", lambda pair: escape * (pair[1] not in self._marks) + pair[0], decoded)
 
     def accept(self, count: int | None = None) -> bytes:
         """Count the first `count` lines taken (all by default) as done, and give the others back."""
@@ -117,6 +122,8 @@ def parse_clean_records(data: bytes, source: Source, text: TextFormat, position:
       position: of the first line.
       ended: whether nothing follows: the last record is complete without a line end.
     """
+    if text.mark != text.delimiter:
+        return None
     length = len(data)
     if ended and not data.endswith(b"\n"):
         data += b"\n"
@@ -147,7 +154,7 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
     Of a text in any encoding: bytes that are no text in it are not looked for.
     """
     values = np.frombuffer(data, np.uint8)
-    delimiter, quote = ord(text.delimiter), ord(text.quote or "\n")
+    delimiter, quote = ord(text.mark), ord(text.quote or "\n")
     newlines, delimiters = np.flatnonzero(values == NEWLINE), np.flatnonzero(values == delimiter)
     quotes = np.flatnonzero(values == quote) if text.quote else newlines[:0]
     stop = data.find(text.escape.encode()) if text.escape else -1
@@ -234,31 +241,31 @@ def judge_record(fields: list[str], record: bytes, count: int, text: TextFormat)
     Of `24" LCD,"new, boxed"` the first quote is a letter. Of `$78"Table, 48"` it may be one, or what is left of
     `$78,"Table, 48"`: the text from it to a quote that ends a field holds a delimiter.
     """
-    if len(fields) != count:
-        if not fields:
-            return "empty_line", False
-        if len(fields) == count + 1 and fields[-1] == "":
-            return "trailing_delimiter", False
-        return "too_many_fields" if len(fields) > count else "too_few_fields", False
+    if not fields:
+        return "empty_line", False
+    width = "too_many_fields" if len(fields) > count else "too_few_fields" if len(fields) < count else ""
+    width = "trailing_delimiter" if len(fields) == count + 1 and fields[-1] == "" else width
     if not text.quote or text.quote.encode() not in record or (text.escape and text.escape.encode() in record):
-        return "", False
+        return width, False
     line = record.decode(text.encoding).rstrip("\r\n")
-    delimiter, quote = re.escape(text.delimiter), re.escape(text.quote)
+    mark, quote = re.escape(text.mark), re.escape(text.quote)
+    delimiter = mark if text.mark == text.delimiter else f"{mark} *"
     quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*{quote}(?=$|{delimiter})"
     letter = False
-    for unquoted in re.finditer(f"(?:^|{delimiter})(?:{quoted}|([^{delimiter}]*))", line, re.DOTALL):
+    for unquoted in re.finditer(f"(?:^|{delimiter})(?:{quoted}|([^{mark}]*))", line, re.DOTALL):
         for at in re.finditer(quote, unquoted[1] or ""):
             letter = True
             opened = re.compile(quoted, re.DOTALL).match(line, unquoted.start(1) + at.start())
-            if opened and text.delimiter in opened[0]:
+            if opened and text.mark in opened[0]:
                 return "bad_quoting", False
-    return "", letter
+    return width, letter and not width
 
 
 def _csv_reader(feed: _Lines, text: TextFormat) -> Iterator[list[str]]:
     return csv.reader(
         feed,
-        delimiter=text.delimiter,
+        delimiter=text.mark,
+        skipinitialspace=text.mark != text.delimiter,
         quotechar=text.quote or None,
         escapechar=text.escape or None,
         quoting=csv.QUOTE_MINIMAL if text.quote else csv.QUOTE_NONE,

@@ -24,11 +24,12 @@ from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.clean import clean_values
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
+from molino.transforms.text.json_lines import parse_json
 from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
-from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat, split_sources
+from molino.transforms.text.sources import Source, Span, TextFormat, split_sources
 from molino.transforms.text.unpack import line_end, unpacked_blocks
 
 
@@ -46,21 +47,21 @@ def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: b
         found = reject_headers(chunk, span.source, text)
         rows, changed = clean_values(fill_folder_columns(found.rows, span.source), text)
         found = dataclasses.replace(found, rows=rows, counters={**found.counters, **changed})
-        unquoted = not text.quote and span.source.kind != PARQUET
+        unquoted = not (text.quote or span.source.json or span.source.is_table)
         counts = count_fields(found.rows, unquoted=unquoted) if doubt_fields else {}
         yield dataclasses.replace(found, counters={**found.counters, **counts})
 
 
 def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
     source = span.source
-    if source.kind == PARQUET:
+    if source.is_table:
         yield from read_groups(span, text)
         return
     doubts: list[Mapping[str, int]] = []
     whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
     blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
-    yield from (parse_quoted if text.framed else _parse_blocks)(blocks, source, text, span.number)
+    yield from parse_blocks(blocks, source, text, span.number)
     if any(doubts):
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
 
@@ -84,10 +85,14 @@ def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[Text
     return dataclasses.replace(text, quote="", escape=""), pieces, counts
 
 
-def _parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:
-    line = 0
+def parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span_number: int) -> Iterator[Chunk]:
+    """Parse blocks of whole lines of a text in its own format."""
+    if text.framed:
+        yield from parse_quoted(blocks, source, text, span_number)
+        return
+    line, parse = 0, parse_json if source.json else parse_lines
     for block in blocks:
-        chunk = parse_lines(block, source, text, span_number, line)
+        chunk = parse(block, source, text, span_number, line)
         line += chunk.lines
         yield chunk
 
@@ -108,10 +113,10 @@ def _count_ends(block: bytes) -> int:
 
 def _span_lines(span: Span, size: int, max_line: int, *, whole: bool) -> Iterator[bytes]:
     """Yield the lines of a span: all at once, which only a plain text can be read, or in blocks of about `size`."""
-    return iter([_span_bytes(span, max_line)]) if whole else _line_blocks(span.source, size, max_line)
+    return iter([read_span_bytes(span, max_line)]) if whole else _line_blocks(span.source, size, max_line)
 
 
-def _span_bytes(span: Span, max_line: int) -> bytes:
+def read_span_bytes(span: Span, max_line: int) -> bytes:
     """Return the bytes of the lines that start in a span of a plain file, without the rest of an over-long last one."""
     source = span.source
     with storage.open_input(source.path) as file, storage.explained(source.path, "read"):
@@ -151,7 +156,7 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
         if len(held) > max_line + 2:
             yield held[: max_line + 1] + b"\n"
             held, cutting = b"", True
-    if held:
+    if held and not cutting:
         yield held
 
 
@@ -186,7 +191,7 @@ class _SpanOutputs(NamedTuple):
 
 
 def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
-    lines, starts, quoted = 0, [np.zeros(0, np.int64)], text.framed and span.source.kind != PARQUET
+    lines, starts, quoted = 0, [np.zeros(0, np.int64)], span.source.format_of(text).framed
     for chunk in read_span(span, text, block_bytes):
         lines += chunk.lines
         if quoted:

@@ -5,7 +5,9 @@ import dataclasses
 import re
 import shlex
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -24,17 +26,22 @@ from molino.transforms.text.columns import (
     find_delimiter,
     option_of,
     split_header,
+    suits,
 )
 from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.json_objects import BEGIN, find_keys
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
+from molino.transforms.text.sheets import OLD, SHEET, list_sheets, read_rows
 from molino.transforms.text.unpack import MAGIC_BYTES, PACKINGS, line_end, packing_of, unpacked_blocks, unpacked_bytes
+from molino.transforms.warnings import DataWarning
 
 PARQUET = "parquet"
 NO_COLUMN = "\0"  # how the name of a column begins that no header has
 UNKNOWN = CommandLine()
 NO_TEXT = re.compile(r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|Thumbs\.db$)")  # members that systems add
-WORKBOOK = ("xl/workbook", "content.xml")  # members that tell a workbook from other zip files
+# members that tell workbooks from other zip files; what those are that are not read
+WORKBOOKS = {"xl/workbook.xml": "", "xl/workbook.bin": "a binary Excel workbook", "content.xml": "OpenDocument"}
 SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "mac-roman")
 
 
@@ -45,7 +52,8 @@ class TextFormat:
     Attributes:
       columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
       others: names in the batch, mapped to further names in the header that will do, in the order of preference.
-      delimiter: one ASCII character; or AUTO until the sources say which, see `settle_format`.
+      delimiter: one ASCII character, or one and a blank, where blanks after it are no part of a field; or AUTO until
+        the sources say which, see `settle_format`.
       encoding: UTF-8 or an encoding of one byte a character.
       quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
       max_line_bytes: longer lines are rejects, and are never held in memory whole.
@@ -58,9 +66,12 @@ class TextFormat:
       trim: whether white space around values is taken off.
       normalize: a key of NORMALIZED: what becomes of the characters of values.
       members: globs of the members of a zip that are read; () for all.
+      names: of all columns of a text or sheet that has no header; () where its first line is that.
+      sheet: of a workbook that is read; "" for the first.
       kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
 
-    A Parquet file is told by its first bytes; of all this only the columns matter to it.
+    Parquet and JSON lines are told by their first bytes; of all this only the columns matter to them, and to JSON also
+    `max_line_bytes`, `skip_lines`, `trim` and `normalize`.
     """
 
     columns: Mapping[str, str]
@@ -77,10 +88,12 @@ class TextFormat:
     trim: bool = False
     normalize: str = "off"
     members: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    sheet: str = ""
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
-        if self.delimiter != AUTO and not (len(self.delimiter) == 1 and self.delimiter.isascii()):
+        if self.delimiter != AUTO and not (len(self.mark) == 1 and self.mark.isascii()):
             raise OptionError(f"the delimiter must be one ASCII character or {AUTO}, not {self.delimiter!r}")
         if self.delimiter in "\r\n\0":
             raise OptionError(f"the delimiter must not be {self.delimiter!r}")
@@ -88,13 +101,15 @@ class TextFormat:
             raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
         if self.escape and (len(self.escape) != 1 or not self.escape.isascii() or self.escape in "\r\n\0"):
             raise OptionError(f"the escape must be one ASCII character or empty, not {self.escape!r}")
-        if self.escape and self.escape in (self.quote, self.delimiter):
+        if self.escape and self.escape in (self.quote, self.mark):
             raise OptionError(f"the escape and the quote or delimiter are the same character, {self.escape!r}")
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
         for column in named.values():
             if len(twice := [option_of(name) for name, other in named.items() if other == column]) > 1:
                 raise OptionError(f"{' and '.join(twice)} name the same column, {column!r}; give each its own column")
-        if self.quote == self.delimiter:
+        if len(set(self.names)) < len(self.names):
+            raise OptionError("--header has one name twice")
+        if self.quote == self.mark:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
         try:
             name = codecs.lookup(self.encoding).name
@@ -108,7 +123,12 @@ class TextFormat:
     @property
     def framed(self) -> bool:
         """Whether a record may have line ends within, so that a text is read in one run."""
-        return bool(self.quote or self.escape)
+        return bool(self.quote or self.escape or self.mark != self.delimiter)
+
+    @property
+    def mark(self) -> str:
+        """The delimiter without the blank after it."""
+        return self.delimiter[:1] if self.delimiter[1:] == " " else self.delimiter
 
     @property
     def codec(self) -> str:
@@ -128,43 +148,56 @@ class Source:
 
     Attributes:
       label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, zip, parquet, or one of PACKINGS.
+      kind: plain, zip, parquet, sheet, or one of PACKINGS.
+      json: whether it is JSON lines.
+      headed: whether its first line is a header.
+      doubts: what is odd about its header, and is not read as it stands there.
       bytes: size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked.
       header: the header's column names.
       columns: names in the batch, mapped to the column that is read for each; without those that are not there.
-      start: offset of the first byte after the header.
+      start: offset of the first byte after the header; of a sheet the first row.
       skipped: lines before the header.
       empty: whether no data follows the header.
       encoding: what its byte order mark says; "" where it has none.
       delimiter: that which its header is split by; "" where it has none.
-      groups: rows and bytes of every row group of a Parquet file.
+      groups: rows and bytes of every row group of a Parquet file, or of a sheet.
       kept: the columns that are carried, with their types.
     """
 
     path: str
     label: str
     kind: str
-    member: str
+    member: str = ""
     bytes: int
     header: tuple[str, ...]
     columns: Mapping[str, str]
-    start: int
+    start: int = 0
     empty: bool
     skipped: int = 0
     encoding: str = ""
     delimiter: str = ""
     groups: tuple[tuple[int, int], ...] = ()
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
+    json: bool = False
+    headed: bool = True
+    doubts: tuple[DataWarning, ...] = ()
 
     def format_of(self, text: TextFormat) -> TextFormat:
         """Return how this text is written: in the encoding that its mark says, with the columns that it has."""
         columns = {name: self.columns.get(name, NO_COLUMN + name) for name in text.columns}
+        if self.json or self.is_table:
+            text = dataclasses.replace(text, quote="", escape="", delimiter=",")
         return dataclasses.replace(text, encoding=self.encoding or text.encoding, columns=columns)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it has rows, and not lines."""
+        return self.kind in (PARQUET, SHEET)
 
     @property
     def first_line(self) -> int:
         """Number of the first record's line: a header is line 1; Parquet counts rows from 1."""
-        return 1 if self.kind == PARQUET else 2 + self.skipped
+        return 1 + self.skipped + self.headed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -201,8 +234,10 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
             text = dataclasses.replace(text, delimiter=source.delimiter or text.delimiter)
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
-    if text.members and not any(source.member for source in found):
+    if text.members and not any(source.kind == "zip" for source in found):
         raise OptionError("--members needs a zip file among the inputs")
+    if text.sheet and not any(source.kind == SHEET for source in found):
+        raise OptionError("--sheet needs an Excel workbook among the inputs")
     return found
 
 
@@ -218,7 +253,7 @@ def split_sources(sources: Sequence[Source], span_bytes: int, *, quoted: bool = 
 
 
 def _ranges(source: Source, span_bytes: int, *, quoted: bool) -> Iterator[tuple[int, int]]:
-    if source.kind == PARQUET:
+    if source.is_table:
         start, held = 0, 0
         for number, (_, size) in enumerate(source.groups, 1):
             held += size
@@ -226,7 +261,7 @@ def _ranges(source: Source, span_bytes: int, *, quoted: bool) -> Iterator[tuple[
                 yield start, number
                 start, held = number, 0
         return
-    step = span_bytes if source.kind == "plain" and not quoted else source.bytes + 1
+    step = span_bytes if source.kind == "plain" and (source.json or not quoted) else source.bytes + 1
     for start in range(source.start, max(source.bytes, source.start + 1), step):
         yield start, min(start + step, source.bytes)
 
@@ -238,6 +273,8 @@ def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: C
         head = magic + raw.read(PACKINGS[packing].head) if packing else b""
     if packing:
         yield _source(file.path, label, packing, "", unpacked_bytes(head, packing, file.bytes), text, command)
+    elif magic.startswith(OLD) or (magic.startswith(b"PK\x03\x04") and _is_workbook(file.path)):
+        yield _sheet_source(file.path, label, text, command)
     elif magic.startswith(b"PK\x03\x04"):
         for member, size in _zip_members(file.path, text.members):
             yield _source(file.path, f"{label}!{member}", "zip", member, size, text, command)
@@ -247,17 +284,30 @@ def _sources_of(file: storage.FileInfo, label: str, text: TextFormat, command: C
         yield _source(file.path, label, "plain", "", file.bytes, text, command)
 
 
-def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
-    """Return name and size of the texts in a zip: those that one of the globs matches, or all."""
+def _zip_names(path: str) -> list[zipfile.ZipInfo]:
+    """Return the members of a zip but for what systems add."""
     try:
         with storage.open_input(path) as raw, zipfile.ZipFile(raw) as archive:
-            members = [info for info in archive.infolist() if not (info.is_dir() or NO_TEXT.search(info.filename))]
+            return [info for info in archive.infolist() if not (info.is_dir() or NO_TEXT.search(info.filename))]
     except (zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"cannot read {path}: a damaged zip file ({error}); fetch it again") from None
+
+
+def _is_workbook(path: str) -> bool:
+    """Return whether a zip is an Excel workbook; raise DataError where it is one of a kind that is not read."""
+    for name in (info.filename for info in _zip_names(path)):
+        if WORKBOOKS.get(name):
+            raise DataError(f"{path} is {WORKBOOKS[name]}, which is not read; save it as .xlsx, or as CSV in UTF-8")
+        if name in WORKBOOKS:
+            return True
+    return False
+
+
+def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
+    """Return name and size of the texts in a zip: those that one of the globs matches, or all."""
+    members = _zip_names(path)
     if not members:
         raise DataError(f"cannot read {path}: the zip file holds no text; fetch it again")
-    if any(info.filename.startswith(WORKBOOK) for info in members):
-        raise DataError(f"{path} is an Excel or Calc workbook, not delimited text; save its sheet as CSV in UTF-8")
     there = ", ".join(repr(info.filename) for info in members[:MOST_SHOWN]) + (" ..." if members[MOST_SHOWN:] else "")
     members = [info for info in members if not chosen or any(_matches(glob, info.filename) for glob in chosen)]
     if not members:
@@ -286,27 +336,32 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
             f"{name} begins with the byte order mark of UTF-8, but --encoding {text.encoding} is given; "
             f"right would be: {command.changed(encoding='utf-8')}"
         )
-    format_ = dataclasses.replace(text, encoding="utf-8") if marked else text
-    line, start = _read_header(head, begin, name, format_)
-    if line and text.delimiter == AUTO:
-        rows = head[start:].decode(format_.encoding, "replace").splitlines()[:LOOKED]
-        format_ = dataclasses.replace(format_, delimiter=find_delimiter([line, *rows], name, format_, command))
-    header = tuple(split_header(line, format_.delimiter, text.quote)) if head[begin:] else ()
-    columns = find_columns(with_folder_columns(header, path), name, format_, command, line=line) if header else {}
+    is_json = bool(BEGIN.match(head[begin:]))
+    to_utf8 = marked or (is_json and not command.names("--encoding"))
+    format_ = dataclasses.replace(text, encoding="utf-8") if to_utf8 else text
+    found = (_json_keys if is_json else _find_header)(head, begin, name, format_, command)
+    names, plain = found.names, is_json or bool(text.names)
+    line = None if plain else found.line
+    columns = find_columns(with_folder_columns(names, path), name, format_, command, line=line) if names else {}
+    # an object may have what the first ones lack
+    later = {name: text.columns[name] for name in text.optional if is_json and name not in columns}
     return Source(
         path=path,
         label=label,
         kind=kind,
         member=member,
         bytes=size,
-        header=header,
-        columns=columns,
-        kept=pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)]),
-        start=start,
-        skipped=text.skip_lines,
-        empty=len(head) <= start,
-        encoding="utf-8" if marked else "",
-        delimiter=format_.delimiter if line else "",
+        header=(*names, *later.values()),
+        columns=columns | later,
+        kept=_as_strings(text),
+        start=found.start,
+        skipped=text.skip_lines + found.above,
+        empty=len(head) <= found.start,
+        encoding="utf-8" if to_utf8 else "",
+        delimiter=found.delimiter,
+        json=is_json,
+        headed=not plain,
+        doubts=found.doubts,
     )
 
 
@@ -338,7 +393,7 @@ def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[
     kind, remedy = kind_of(head)
     if kind:
         raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
-    start = begin or (len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+    start = begin or _mark_bytes(head)
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
@@ -350,6 +405,108 @@ def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[
     except UnicodeDecodeError:
         raise DataError(f"the header of {path} is not {text.encoding}; choose another --encoding") from None
     return decoded, end if end >= 0 else len(head)
+
+
+class _Header(NamedTuple):
+    """The columns of a text, where its records start, the header's line, how many stand above it, and what is odd."""
+
+    names: tuple[str, ...]
+    start: int
+    line: str = ""
+    above: int = 0
+    delimiter: str = ""
+    doubts: tuple[DataWarning, ...] = ()
+
+
+def _json_keys(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
+    """Return the keys of the first objects."""
+    names = find_keys(head[begin:].decode(text.encoding, "replace").splitlines())
+    if not names:
+        raise DataError(
+            f"{path} looks like JSON, but its lines hold no objects; write one a line: jq -c . {path} > FILE"
+        )
+    return _Header(tuple(names), begin or _mark_bytes(head))
+
+
+def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
+    """Return the columns of delimited text, by its header or by the names that are given."""
+    line, start = _read_header(head, begin, path, text)
+    if not head[begin:]:
+        return _Header((), start)
+    above = 0
+    if not (text.names or suits(line, text)):
+        line, start, above = _look_below(head, line, start, text)
+    rows = head[start:].decode(text.encoding, "replace").splitlines()[:LOOKED]
+    if text.names:
+        line, start, rows = "", begin or _mark_bytes(head), [line, *rows]
+    delimiter = text.delimiter
+    if delimiter == AUTO:
+        delimiter = find_delimiter([line, *rows], path, text, command)
+    names = tuple(text.names or split_header(line, delimiter, text.quote))
+    where, doubts = f"line {text.skip_lines + above + 1}", []
+    if above:
+        told, right = (
+            f"lines above the header are not read: {above:,}",
+            f"--skip-lines {text.skip_lines + above} says so",
+        )
+        doubts.append(DataWarning("text.preamble", told, 1, where, right))
+    if text.quote and line.count(text.quote) % 2:
+        told = f"the header has a {text.quote} that lacks its second; it is no part of a name"
+        doubts.append(DataWarning("text.header", told, 1, where, "correct the header"))
+    filled = tuple(name for name in names if name)
+    widths = Counter(len(split_header(row, delimiter, text.quote)) for row in rows if row)
+    if len(filled) < len(names) and not text.names and widths[len(filled)] > len(rows) / 2:
+        told = f"the header has {len(names)} names and the rows {len(filled)} fields; names that are empty are left out"
+        doubts.append(DataWarning("text.header", told, 1, where, "correct the header"))
+        names = filled
+    return _Header(names, start, line, above, delimiter, tuple(doubts))
+
+
+def _mark_bytes(head: bytes) -> int:
+    """Return how many bytes of a byte order mark a text begins with."""
+    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+
+
+def _look_below(head: bytes, line: str, start: int, text: TextFormat) -> tuple[str, int, int]:
+    """Return the first line below that has all wanted columns, where it ends, and its number; or the header's own."""
+    stop = start
+    for above in range(1, LOOKED):
+        begin, stop = stop, line_end(head, stop)
+        if stop < 0:
+            break
+        other = head[begin:stop].decode(text.encoding, "replace").rstrip("\r\n")
+        if suits(other, text):
+            return other, stop, above
+    return line, start, 0
+
+
+def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
+    """Return a sheet of an Excel workbook: that which is asked for, or the first."""
+    sheets = list_sheets(path)
+    sheet = text.sheet or sheets[0]
+    if sheet not in sheets:
+        raise DataError(f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, sheets[:MOST_SHOWN]))}")
+    rows = list(read_rows(path, sheet))
+    start = text.skip_lines + (not text.names)
+    names = tuple(text.names or (rows[start - 1] if len(rows) >= start else ()))
+    size = sum(len(cell) + 1 for row in rows[start:] for cell in row)
+    line = None if text.names else "\t".join(names)
+    columns = find_columns(with_folder_columns(names, path), path, text, command, line=line) if any(names) else {}
+    return Source(
+        path=path,
+        label=f"{label}!{sheet}",
+        kind=SHEET,
+        member=sheet,
+        bytes=size,
+        header=names,
+        columns=columns,
+        kept=_as_strings(text),
+        start=start,
+        skipped=text.skip_lines,
+        empty=len(rows) <= start,
+        headed=not text.names,
+        groups=((len(rows) - start, size),),
+    )
 
 
 def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
@@ -379,15 +536,19 @@ def _parquet_source(path: str, label: str, text: TextFormat, command: CommandLin
         path=path,
         label=label,
         kind=PARQUET,
-        member="",
         bytes=sum(size for _, size in groups),
         header=tuple(schema.names),
         columns=wanted,
         kept=pa.schema(kept),
-        start=0,
         empty=not metadata.num_rows,
         groups=tuple(groups),
+        headed=False,
     )
+
+
+def _as_strings(text: TextFormat) -> pa.Schema:
+    """Return the columns that are carried of what is text."""
+    return pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)])
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from molino.transforms.rows.partition import PLACE
-from molino.transforms.text.lines import Chunk, parse_lines
-from molino.transforms.text.quoted import parse_quoted
+from molino.transforms.text.lines import Chunk
+from molino.transforms.text.read import parse_blocks
 from molino.transforms.text.row_groups import read_groups
-from molino.transforms.text.sources import PARQUET, Source, Span, TextFormat
+from molino.transforms.text.sources import Source, Span, TextFormat
 
 PIECE_ROWS = 4  # of a piece whose cost is looked at: where pieces count, they have few rows
 FOOTER_BYTES = 24  # that a file of batches has for each
@@ -39,7 +39,6 @@ def take_sample(
 
 
 def _parse(source: Source, head: bytes, text: TextFormat) -> Iterator[Chunk]:
-    if source.kind == PARQUET:
+    if source.is_table:
         return read_groups(Span(number=0, source=source, source_number=0, start=0, end=1), text)
-    text = source.format_of(text)
-    return parse_quoted(iter([head]), source, text, 0) if text.framed else iter([parse_lines(head, source, text, 0, 0)])
+    return parse_blocks(iter([head]), source, source.format_of(text), 0)

@@ -1,7 +1,5 @@
 """The boxes of a run as files for other tools: a CSV, and MegaDetector's format of a batch, which Timelapse reads."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,31 +8,36 @@ import pyarrow as pa
 
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, stream_view
+from molino.transforms.report.spreadsheet import to_csv
+from molino.transforms.whales.extract import TOLD
 from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
 BOX = ("x", "y", "box_width", "box_height")
-COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score")  # of the CSV
+COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD, "crop_file")  # of the CSV
 ANIMAL = "1"  # MegaDetector's category
 
 
-def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str) -> Iterator[StagedFile]:
-    """Stage the boxes of all images, in order, from their cards. Memory: a row group of cards."""
+def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str, form: str) -> Iterator[StagedFile]:
+    """Stage the boxes of all images, in order, from their cards. Memory: a row group of cards.
+
+    Args:
+      form: of the CSV, see `to_csv`.
+    """
     columns = [*COLUMNS, "detail", "failed"]
-    yield stream_view(boxes_csv(read_scratch(files, "_cards", columns)), folder=folder, name=CSV)
+    yield stream_view(boxes_csv(read_scratch(files, "_cards", columns), form), folder=folder, name=CSV)
     pieces = megadetector_json(read_scratch(files, "_cards", columns), method=method)
     yield stream_view(pieces, folder=folder, name=JSON)
 
 
-def boxes_csv(cards: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+def boxes_csv(cards: Iterable[pa.RecordBatch], form: str) -> Iterator[bytes]:
     """Yield a CSV with a line for each image: its box in displayed pixels, empty where there is none.
 
     `status` of a reject is the reason.
     """
-    for lines in ([COLUMNS], *(zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True) for batch in cards)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        yield text.getvalue().encode()
+    yield to_csv([COLUMNS], form)
+    for batch in cards:
+        yield to_csv(zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True), form, begins=False)
 
 
 def megadetector_json(cards: Iterable[pa.RecordBatch], *, method: str) -> Iterator[bytes]:
@@ -56,7 +59,9 @@ def megadetector_json(cards: Iterable[pa.RecordBatch], *, method: str) -> Iterat
 def detection(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return an image as MegaDetector's format has it: the box relative to the displayed image, presence as `conf`.
 
-    >>> box = {"x": 10, "y": 20, "box_width": 50, "box_height": 40, "width": 100, "height": 80}
+    Its program adds the time in the form of EXIF, which is no part of the format but may be there.
+
+    >>> box = {"x": 10, "y": 20, "box_width": 50, "box_height": 40, "width": 100, "height": 80, "taken": None}
     >>> detection({"key": "w.jpg", "failed": False, "presence": 0.75, **box})["detections"]
     [{'category': '1', 'conf': 0.75, 'bbox': [0.1, 0.25, 0.5, 0.5]}]
     """
@@ -64,7 +69,6 @@ def detection(card: Mapping[str, Any]) -> dict[str, Any]:
         return {"file": card["key"], "failure": f"{card['status']}: {card['detail']}", "detections": None}
     sides = (card["width"], card["height"]) * 2
     found = [] if card["x"] is None else [[round(card[name] / side, 6) for name, side in zip(BOX, sides, strict=True)]]
-    return {
-        "file": card["key"],
-        "detections": [{"category": ANIMAL, "conf": card["presence"], "bbox": box} for box in found],
-    }
+    taken = {"datetime": f"{card['taken']:%Y:%m:%d %H:%M:%S}"} if card["taken"] else {}
+    detections = [{"category": ANIMAL, "conf": card["presence"], "bbox": box} for box in found]
+    return {"file": card["key"], **taken, "detections": detections}

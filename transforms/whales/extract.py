@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from molino.schemas import field, schema
 from molino.schemas.rejects import REJECTS
-from molino.schemas.whales import REGIONS, with_pixels
+from molino.schemas.whales import EXIF, REGIONS, with_pixels
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
-from molino.transforms.images.exif import read_exif
+from molino.transforms.images.exif import is_exif, read_exif
 from molino.transforms.images.list_images import NOTHING, read_unit
 from molino.transforms.images.name_images import CROP, file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
@@ -57,9 +57,11 @@ PACKED = ("crop", "mask", "pixels", "thumbnail")  # nothing makes them smaller, 
 CLIP = 200
 DIED = "the decoder died of it, or did not end, twice"
 KEPT = ""  # the name in a row of the columns that are carried, a batch of one
+SEVERAL, BAD_EXIF = "several", "bad_exif"  # in a row, but no columns: what is only counted
 
 # columns of a row that its card has too
-CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged")
+TOLD = tuple(one.name for one in EXIF)
+CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged", *TOLD)
 # what the report and the files of boxes need of each image; staged, not published
 CARDS = schema(
     "whales.cards",
@@ -70,6 +72,7 @@ CARDS = schema(
     field("status", pa.string(), "Of the row, or the reason of the reject"),
     field("detail", pa.string(), "Of a reject: what was found"),
     *(REGIONS.field(name).with_nullable(True) for name in CARDED),
+    field("crop_file", pa.string(), "Path of the crop in the output", nullable=True),
     field("thumbnail", pa.binary(), "JPEG", nullable=True),
 )
 
@@ -173,7 +176,6 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         lambda: pixels if scale == 1 else decode_image(image.data, max_pixels=extraction.max_pixels)[0]
     )
     height, width = header.shape
-    rotation, mirrored = TURNS[header.orientation]
     box = region.box
     x, y, box_width, box_height = box or (None, None, None, None)
     cut = box if extraction.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
@@ -183,16 +185,10 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         "key": image.key,
         "sha256": image.sha256,
         "bytes": len(image.data),
-        "format": header.format,
-        "mode": header.mode,
-        "bits": header.bits,
-        "orientation": header.orientation,
-        "rotation": rotation,
-        "mirrored": mirrored,
+        **of_header(header),
         "width": width,
         "height": height,
         "damaged": bool(damage),
-        **read_exif(header.exif),
         "presence": measure_presence(pixels),
         "status": FOUND if box else why_nothing(pixels, header.shape, extraction.parameters),
         "x": x,
@@ -218,6 +214,13 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
     files = draw_published(whole(), region) if draws else {}
     return Extract(row, None, card, files | ({CROP: row["crop"]} if cut and extraction.write_crops else {}))
+
+
+def of_header(header: Header) -> dict[str, Any]:
+    """Return what the header tells of a row, and what of it is only counted."""
+    told = {name: getattr(header, name) for name in ("format", "mode", "bits", "orientation")}
+    told["rotation"], told["mirrored"] = TURNS[header.orientation]
+    return told | {SEVERAL: header.more, BAD_EXIF: not is_exif(header.exif)} | read_exif(header.exif)
 
 
 def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
@@ -289,10 +292,10 @@ def extract_unit(
             if image.key in crashed:
                 image = dataclasses.replace(image, error=ImageError("crashed", DIED))
             found = extract_region(image, extraction)
-            cards.append(found.card)
-            for kind, data in found.files.items():
-                name = file_name(image.key, kind, folds=image.key in folds)
-                pictures.append(write_view(data, folder=folder, name=name))
+            names = {kind: file_name(image.key, kind, folds=image.key in folds) for kind in found.files}
+            cards.append(found.card | {"crop_file": names.get(CROP)})
+            for kind, name in names.items():
+                pictures.append(write_view(found.files[kind], folder=folder, name=name))
             if found.reject is not None:
                 rejects.append(found.reject)
                 count("rejects." + found.reject["reason"], image.key)
@@ -319,10 +322,9 @@ def counted(row: Mapping[str, Any]) -> Iterator[str]:
     yield "status." + row["status"]
     if row["presence"] >= PRESENT:
         yield "present"
-    if row["damaged"]:
-        yield "damaged"
     if row["mode"] == "gray":
         yield "gray"
+    yield from (name for name in ("damaged", SEVERAL, BAD_EXIF) if row[name])
 
 
 def extract_unit_apart(number: int, folder: str, *, listing: str, extraction: Extraction) -> Done:

@@ -118,9 +118,8 @@ def find_salient_region(
         none = Mask(rows=np.array([0, height]), columns=np.array([0, width]), cells=np.zeros((1, 1), np.uint8))
         return Region(box=None, regions=0, white_pixels=0, score=0.0, marked=none, mask=none)
     marked = _enlarge(body.marked, height, width)
-    left, top, right, bottom = (
-        round(part * side) for part, side in zip(place_box(body, options), (width, height) * 2, strict=True)
-    )
+    parts = place_box(body, options)
+    left, top, right, bottom = (round(part * side) for part, side in zip(parts, (width, height) * 2, strict=True))
     return Region(
         box=(left, top, max(right - left, 1), max(bottom - top, 1)),
         regions=body.regions,
@@ -297,13 +296,8 @@ def find_body(saliency: np.ndarray, options: SalientOptions) -> Body | None:
     mask = labels == 1 + np.argmax(at_spot[1:])
     salient = np.where(saliency > options.threshold, capped, np.float32(0))
     total, inside = (float(values.sum(dtype=np.float64)) for values in (salient, salient[mask]))
-    return Body(
-        **_moments(capped, mask),
-        mask=mask,
-        marked=marked > 0,
-        regions=count - 1,
-        score=inside / total if total else 0.0,
-    )
+    score = inside / total if total else 0.0
+    return Body(**_moments(capped, mask), mask=mask, marked=marked > 0, regions=count - 1, score=score)
 
 
 def _find_spot(saliency: np.ndarray, sigma: float) -> tuple[float, float]:

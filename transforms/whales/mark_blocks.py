@@ -73,13 +73,13 @@ def mark_blocks(
     """
     height, width = image.shape[:2]
     rows, columns = divide(*(shape or (height, width)), smallest)
-    inside = [_edges_inside(*each, smallest) for each in ((rows, height), (columns, width))]
-    held = count_blocks(image, *inside, bins)
+    tops, lefts = _edges_inside(rows, height, smallest), _edges_inside(columns, width, smallest)
+    held = count_blocks(image, tops, lefts, bins)
     whole = np.bincount(held.numbers, held.pixels, minlength=bins**3)
     whole = whole.astype(np.float32).astype(np.float64)  # the type of OpenCV's histograms
     found = []
     while held.side > 1:
-        unlike, held = judge_blocks(held, whole, bins, threshold)
+        unlike, held = find_unlike(held, whole, bins, threshold)
         found.append(unlike)
     marked = np.zeros((1, 1), bool)
     for unlike in reversed(found):
@@ -185,18 +185,18 @@ def _write_list(bins, pixels, counts, first, last):
     return end
 
 
-def judge_blocks(held: Histograms, whole: np.ndarray, bins: int, threshold: float) -> tuple[np.ndarray, Histograms]:
+def find_unlike(blocks: Histograms, whole: np.ndarray, bins: int, threshold: float) -> tuple[np.ndarray, Histograms]:
     """Return which blocks' correlation is below the threshold, (side, side), and the histograms of four blocks each."""
-    merged, half = np.empty((2, len(held.numbers)), np.uint32), held.side // 2
-    starts, sums = np.zeros(half**2 + 1, np.int64), np.empty((3, held.side**2))
-    _merge(held, np.zeros(bins**3, np.uint32), whole, merged, starts, sums)
+    merged, half = np.empty((2, len(blocks.numbers)), np.uint32), blocks.side // 2
+    starts, sums = np.zeros(half**2 + 1, np.int64), np.empty((3, blocks.side**2))
+    _merge(blocks, np.zeros(bins**3, np.uint32), whole, merged, starts, sums)
     (pixels, product, square), scale = sums, 1.0 / bins**2  # the arithmetic of compareHist
     s1, s11 = whole.sum(), (whole * whole).sum()
     variances = (s11 - s1 * s1 * scale) * (square - pixels * pixels * scale)
     some = variances > EPSILON  # else the correlation is taken for 1, or is no number
     correlation = (product - s1 * pixels * scale) / np.sqrt(np.where(some, variances, 1))
     unlike = some & (correlation < threshold)
-    return unlike.reshape(held.side, held.side), Histograms(half, starts, *merged[:, : starts[-1]])
+    return unlike.reshape(blocks.side, blocks.side), Histograms(half, starts, *merged[:, : starts[-1]])
 
 
 @_fast

@@ -15,7 +15,7 @@ from molino.transforms.report.charts import histogram
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
 from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
 from molino.transforms.whales.boxes import BOX, write_boxes
-from molino.transforms.whales.extract import CARDS
+from molino.transforms.whales.extract import CARDS, TOLD
 
 PER_PAGE = 200
 MOST_FAILURES = 50  # in the table; the rejects have them all
@@ -44,8 +44,8 @@ def write_sheet_and_boxes(
     Args:
       most: images that are shown.
     """
-    yield from write_boxes(files, run.staging, method=run.options["method"])
-    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX)]
+    yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
+    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX, *TOLD)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
@@ -94,7 +94,9 @@ def whales_report(
         sections = [sheet] if most else []
         sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
-        html = run_page("Whales", facts, subtitle=subtitle, summary=_summary(facts), sections=sections, links=links)
+        files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
+        summary = _summary(facts)
+        html = run_page("Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files])
         yield _page_name(1), html
 
 

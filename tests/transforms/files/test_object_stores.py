@@ -132,6 +132,8 @@ def test_an_object_is_written_moved_and_deleted(memory):
     for _ in range(2):
         storage.move("mem://mill/a", "mem://mill/b/c", size=1)
     assert storage.read_bytes("mem://mill/b/c") == b"1"
+    storage.copy("mem://mill/b/c", "mem://mill/b/d")
+    assert [file.bytes for file in storage.list_tree("mem://mill/b")] == [1, 1]
     with pytest.raises(DataError, match="cannot write mem://mill/e: there is no such file"):
         storage.move("mem://mill/d", "mem://mill/e", size=1)
     storage.delete_tree("mem://mill/b")
@@ -397,6 +399,8 @@ def test_the_folders_of_arrow(tree):
     for _ in range(2):
         storage.move(f"{root}/1", f"{root}/d/1", size=3)
     assert storage.read_bytes(f"{root}/d/1") == b"one"
+    storage.copy(f"{root}/d/1", f"{root}/e/1")
+    assert storage.read_bytes(f"{root}/e/1") == storage.read_bytes(f"{root}/d/1")
     storage.delete_file(f"{root}/none")
     storage.delete_tree(root)
     assert storage.list_tree(root) == []
@@ -470,9 +474,9 @@ def test_a_user_without_a_home_has_no_files_of_accounts(tmp_path, monkeypatch):
     (tmp_path / "~/.config/gcloud/application_default_credentials.json").write_text('{"type": "external_account"}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    monkeypatch.setattr(accounts, "_federated", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(accounts, "read_federated", lambda *_: pytest.fail("it was read"))
     monkeypatch.setattr(accounts, "GCSStore", lambda bucket, **how: how)
-    assert accounts._profile() is None
+    assert accounts.find_profile() is None
     assert "application_credentials" not in accounts.connect_gs("mill", {})
 
 

@@ -19,7 +19,7 @@ from tests.transforms.images.sound import decode
 
 PHOTOGRAPHS = sorted((Path(__file__).resolve().parents[4] / "shared/data/whales").glob("*.jpg"))
 REASONS = {"empty_file", "not_an_image", "unsupported", "bad_header", "too_many_pixels", "truncated", "damaged"}
-SIGNED = {b"GIF89a", b"BM", b"II*\0", b"RIFF\0\0\0\0WEBP", b"\0\0\0\x18ftypheic"}
+SIGNED = {b"GIF89a", b"8BPS", b"IIU\0", b"\xff\x4f\xff\x51"}
 
 
 def scene(height=61, width=93, channels=3, seed=0):
@@ -388,11 +388,15 @@ def test_what_is_no_image():
         (b"RIFF\x88\x13\0\0AVI LIST", "not_an_image", "AVI"),
         (b"\x1a\x45\xdf\xa3", "not_an_image", "Matroska"),
         (b"\0\0\0\x18ftypcrx ", "unsupported", "CR3"),
-        (b"\0\0\0\x18ftypheic", "unsupported", "HEIF"),
-        (b"\0\0\0\x18ftypavif", "unsupported", "AVIF"),
-        (b"RIFF\x88\x13\0\0WEBP", "unsupported", "WebP"),
-        (b"MM\0*", "unsupported", "TIFF"),
-        (b"II+\0", "unsupported", "BigTIFF"),
+        (b"II*\0\x10\0\0\0CR\2\0", "unsupported", "CR2"),
+        (b"8BPS\0\1", "unsupported", "PSD"),
+        (b"\0\0\0\x0cjP  ", "unsupported", "JPEG 2000; save it as"),
+        (b"\0\0\0\x0cJXL ", "unsupported", "JPEG XL"),
+        (b"GIF89a", "unsupported", "GIF"),
+        (b'<?xml version="1.0"?>\n<svg xmlns', "unsupported", "SVG"),
+        (b"%PDF-1.7", "not_an_image", "PDF"),
+        (b"PK\3\4", "not_an_image", "packed file; unpack it"),
+        (b"ID3\4", "not_an_image", "sound"),
         (b"\xd0\xcf\x11\xe0", "not_an_image", "Thumbs.db"),
     ],
 )

@@ -1,6 +1,7 @@
 """Which images there are, under which keys, in which units; and reading them back."""
 
 import io
+import itertools
 import os
 import tarfile
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import list_files
-from molino.transforms.images.list_images import Spot, file_keys, list_images, pack, read_unit, write_units
+from molino.transforms.images.list_images import (
+    LONGEST,
+    SHORTEST,
+    Spot,
+    file_keys,
+    list_images,
+    pack,
+    read_unit,
+    write_units,
+)
 from molino.transforms.images.read_images import ahead, read_images
 from molino.transforms.images.shard_columns import ShardColumns
 
@@ -48,15 +58,34 @@ def contents(units, max_bytes=1000, columns=COLUMNS):
     return {image.key: image.error.reason if image.error else image.data for image in ahead(read)}
 
 
-def test_keys_are_paths_below_the_common_folder(tmp_path):
-    for name in ("2014/w.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"):
+def test_keys_are_paths_below_the_input_that_names_them_first(tmp_path):
+    for name in ("2014/v.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    assert keys(listed(tmp_path)) == ["2014/w.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"]
-    assert keys(listed(tmp_path / "2015")) == ["a/w.jpg", "w.JPG", "w.jpg"]
-    both = listed(tmp_path / "2015", tmp_path / "2014/w.jpg", tmp_path / "2015/w.jpg")
-    assert keys(both) == keys(listed(tmp_path))  # each file once
-    assert contents(both) == {key: key.encode() for key in keys(both)}
+    assert keys(listed(tmp_path)) == ["2014/v.jpg", "2015/a/w.jpg", "2015/w.JPG", "2015/w.jpg"]
+    alone = keys(listed(tmp_path / "2015"))
+    assert alone == ["a/w.jpg", "w.JPG", "w.jpg"]
+    both = listed(tmp_path / "2015", tmp_path / "2014/v.jpg", tmp_path / "2015/w.jpg")
+    assert sorted(keys(both)) == sorted([*alone, "v.jpg"])  # each file once
+    assert set(alone) < set(keys(listed(tmp_path / "2015", tmp_path)))  # another input changes no key
+    assert keys(listed(tmp_path / "201*/*.jpg")) == ["2014/v.jpg", "2015/w.jpg"]
+    (tmp_path / "2014/w.jpg").write_bytes(b"other")
+    told = f"two images have the key 'w.jpg', in .*2014/w.jpg.*2015/w.jpg.*such as {tmp_path}/, or rename"
+    with pytest.raises(DataError, match=told):
+        listed(tmp_path / "2014", tmp_path / "2015")
+
+
+def test_what_lies_beside_is_of_the_same_folder(tmp_path):
+    for name in ("raw/1.dng", "jpg/1.jpg", "jpg/1.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    units = listed(tmp_path / "raw", tmp_path / "jpg/1.jpg", tmp_path / "jpg/*.dng")
+    assert keys(units) == ["1.dng", "1.jpg"]
+    assert units.skipped == {"raw": 1}
+    write_tar(tmp_path / "jpg/0.tar", [("0.jpg", b"x")])
+    pq.write_table(pa.table({"key": ["0"]}), tmp_path / "raw/0.parquet")
+    with pytest.raises(DataError, match="no column of images' bytes"):
+        listed(tmp_path / "raw", tmp_path / "jpg")
 
 
 @given(st.lists(st.binary(min_size=1, max_size=6).filter(lambda p: b"\0" not in p), unique=True))
@@ -84,13 +113,44 @@ def test_units_are_runs_within_their_limits(sizes, size, count):
     spots = [Spot(str(i), b"p%d" % group, i, n, group) for i, (n, group) in enumerate(sizes)]
     units = pack(spots, size, count)
     assert all(b - a in (0, 1) for a, b in zip([0, *units], units, strict=False))
-    for unit in set(units):
-        members = [spot for spot, u in zip(spots, units, strict=True) if u == unit]
-        whole = len({spot.group for spot in members}) == 1 and members[0].group
-        assert whole or sum(s.bytes for s in members[:-1]) <= size or any(s.group for s in members)
     for one, two, a, b in zip(spots, spots[1:], units, units[1:], strict=False):
         if one.group and one.group == two.group:
             assert a == b
+    for unit in set(units):
+        members = [spot for spot, u in zip(spots, units, strict=True) if u == unit]
+        if not any(spot.group for spot in members) and len(members) > 1:
+            shares = [max(spot.bytes / size, 1 / count) for spot in members]
+            assert sum(shares) <= LONGEST + 1e-9
+            assert unit == units[-1] or sum(shares) >= SHORTEST or shares[-1] >= LONGEST - sum(shares)
+
+
+def test_an_image_more_or_less_changes_the_units_around_it_alone():
+    spots = [Spot(f"w_{i}.jpg", b"%d" % i, -1, 1 + i % 7) for i in range(3000)]
+
+    def units(some):
+        parts = itertools.groupby(zip(pack(some, 40, 100), some, strict=True), key=lambda pair: pair[0])
+        return {tuple(spot for _, spot in members) for _, members in parts}
+
+    whole = units(spots)
+    assert 250 < len(whole) < 500
+    changed = [len(whole - units(spots[:i] + spots[i + 1 :])) for i in range(0, 3000, 60)]
+    assert max(changed) <= 10
+    assert sum(changed) < 2 * len(changed)
+
+
+def test_what_a_unit_is_named_by_tells_every_change(tmp_path):
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    first = listed(tmp_path, unit_bytes=1).contents()
+    assert len(set(first)) == 2
+    assert listed(tmp_path, unit_bytes=1).contents() == first
+    os.utime(tmp_path / "2.jpg", (1, 1))
+    second = listed(tmp_path, unit_bytes=1).contents()
+    assert (second[0], second[1] != first[1]) == (first[0], True)
+    (tmp_path / "1.JPG").write_bytes(b"x")
+    third = listed(tmp_path, unit_bytes=1, pictures=True).contents()  # the names of crops fold together
+    assert not {first[0], third[0]} & set(third[1:2])
+    assert third[2] == second[1]
 
 
 def test_a_tar_lists_its_regular_members_where_they_stand(tmp_path):
@@ -315,16 +375,14 @@ def test_records_beside_a_tar_or_a_folder_are_no_photographs(tmp_path):
 
 
 def test_units_are_read_back_as_they_were_cut(tmp_path):
-    for number in range(7):
+    for number in range(20):
         (tmp_path / f"{number}.jpg").write_bytes(bytes(number))
     units = listed(tmp_path, unit_images=3)
     write_units(units, str(tmp_path / "u"))
-    assert units.count == 3
-    assert [read_unit(str(tmp_path / "u"), n)["key"].to_pylist() for n in range(3)] == [
-        ["0.jpg", "1.jpg", "2.jpg"],
-        ["3.jpg", "4.jpg", "5.jpg"],
-        ["6.jpg"],
-    ]
+    assert 3 < units.count < 20
+    parts = [read_unit(str(tmp_path / "u"), number) for number in range(units.count)]
+    assert parts == list(units.parts())
+    assert [key for part in parts for key in part["key"].to_pylist()] == [f"{number}.jpg" for number in range(20)]
 
 
 def test_a_file_that_changes_is_an_error_and_a_pipe_does_not_wait(tmp_path):

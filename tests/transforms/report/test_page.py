@@ -14,8 +14,8 @@ import pytest
 
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
-from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, page, page_link
-from tests.transforms.report.test_charts import _series, _texts
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, file_link, page
+from tests.transforms.report.test_charts import series_of, texts_of
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -73,7 +73,7 @@ def assert_harmless(html: str) -> Parsed:
     found = Parsed(html)
     assert all(TAGS.fullmatch(tag) for tag, _ in found.tags)
     assert all(ATTRIBUTES.fullmatch(name) for _, attributes in found.tags for name in attributes)
-    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html")
+    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html|[a-z_]+\.(csv|json|txt)")
     assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
     styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
     assert all(re.fullmatch(r"--part:[01]\.\d{3}|(--o\d+:\d+;)+", style) for style in styles)
@@ -92,7 +92,7 @@ def whole_page(text: str = "plain") -> str:
     """Return a page with `text` in every field that takes one."""
     rows = [{text: first, f"{text}2": second} for first, second in [(text, 5), (Term(text, text), 10), (None, text)]]
     table = Table(rows, text, bar=f"{text}2")
-    lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
+    lines = line_plot([series_of(text), series_of("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
     picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
     plain = Gallery([picture], text)
@@ -112,13 +112,15 @@ def test_hostile_text_is_shown_and_does_nothing(text):
     assert found.text.count(text) >= 20
     assert [alt for _, alt in found.pictures()] == [text, text]
     assert found.photographs() == [(b"\xff\xd8", text)] * 2
-    assert all(text in _texts(svg) for svg, _ in found.pictures())
+    assert all(text in texts_of(svg) for svg, _ in found.pictures())
 
 
-@pytest.mark.parametrize("name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"'])
-def test_a_link_leads_to_a_page_of_the_report_only(name):
-    with pytest.raises(ValueError, match="no name for a page"):
-        page_link(name)
+@pytest.mark.parametrize(
+    "name", ["javascript:alert(1)", "//x.html", "../../x.html", "/x.html", "a b.html", 'x.html"', "x.js", "x.csv.exe"]
+)
+def test_a_link_leads_to_what_the_run_has_written_only(name):
+    with pytest.raises(ValueError, match="no name for a page or file"):
+        file_link(name)
 
 
 def test_a_picture_that_is_not_there_is_said():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molino.transforms.errors import DataError
+from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files.list_files import list_files
 from molino.transforms.rows.batches import sum_counters
 from molino.transforms.text.command_line import CommandLine
@@ -17,7 +17,9 @@ from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count
 from molino.transforms.text.fields import FILLED
 from molino.transforms.text.kinds import SIGNATURES
 from molino.transforms.text.look import look_at
+from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.read import read_span
+from molino.transforms.text.sheets import OLD
 from molino.transforms.text.sources import TextFormat, list_sources, settle_format, split_sources
 from molino.transforms.text.unpack import packing_of
 
@@ -149,7 +151,7 @@ def test_many_files_with_one_fault_are_one_warning(tmp_path):
         ("KEY;NAME", "--delimiter ';'"),
         ('"Key","NAME"', "--delimiter , --quote '\"' --key-column Key"),
         ("1|ANA", "header line"),
-        ('{"KEY": 1, "NAME": "ANA"}', "JSON"),
+        ('[{"KEY": 1, "NAME": "ANA"}]', "a list of JSON"),
         ("sep=;", "delete this line"),
         ("A|B", "name with --key-column NAME, --name-column NAME"),
         ("KEY|NAMES", "did you mean: molino names --input a.txt --name-column NAMES"),
@@ -175,6 +177,73 @@ def test_case_and_blanks_of_a_header_are_forgiven_and_told(tmp_path):
     assert chunk.rows.drop_columns(["position"]).to_pylist() == [{"key": "1", "name": "ANA"}]
 
 
+def read_rows(tmp_path, data, text=TEXT):
+    """Return the rows and their lines, the rejects, and the warnings of a file."""
+    (tmp_path / "a.txt").write_bytes(data)
+    sources = list_sources(list_files(str(tmp_path / "a.txt")).files, text, COMMAND)
+    text = settle_format(sources, text)
+    look = look_at(sources, text, COMMAND)
+    (span,) = split_sources(sources, 1 << 20)
+    chunks = list(read_span(span, text, 1 << 20))
+    rows, low = [row for chunk in chunks for row in chunk.rows.to_pylist()], (1 << LINE_BITS) - 1
+    values = [(row.pop("position") % (low + 1) + sources[0].first_line, *row.values()) for row in rows]
+    rejects = [row for chunk in chunks for row in chunk.rejects["reason"].to_pylist()]
+    return values, rejects, [f"{each.kind}: {each.remedy}" for each in look.warnings]
+
+
+ODD = dataclasses.replace(TEXT, quote='"', delimiter="auto")
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "warned"),
+    [
+        ("A report\n\nKEY|NAME\n1|ANA\n", [(4, "1", "ANA")], ["text.preamble: --skip-lines 2 says so"]),
+        ("KEY||NAME\n1|ANA\n", [(2, "1", "ANA")], ["text.header: correct the header"]),
+        ("|KEY|NAME\n0|1|ANA\n", [(2, "1", "ANA")], []),
+        ('KEY,"NAME\n1,ANA\n', [(2, "1", "ANA")], ["text.header: correct the header"]),
+        ('""KEY","NAME"\n1,ANA\n', [(2, "1", "ANA")], ["text.header: correct the header"]),
+        ("KEY NAME\n1 ANA\n", [(2, "1", "ANA")], []),
+        ("\nKEY|NAME\n1|ANA\n", [(3, "1", "ANA")], ["text.preamble: --skip-lines 1 says so"]),
+        ('KEY, "NAME"\n1, "ANA, EVA"\n2,EVA\n', [(2, "1", "ANA, EVA"), (3, "2", "EVA")], []),
+    ],
+)
+def test_an_odd_header_is_read_where_it_can_be_but_one_thing_and_told(data, rows, warned, tmp_path):
+    assert read_rows(tmp_path, data.encode(), ODD) == (rows, [], warned)
+
+
+def test_a_header_is_looked_for_below_only_where_it_has_several_columns(tmp_path):
+    with pytest.raises(DataError, match="lacks the column 'KEY'"):
+        see(tmp_path, b"A report|x\nKEY|x\n1|x\n", dataclasses.replace(ODD, columns={"key": "KEY"}))
+
+
+@pytest.mark.parametrize(("above", "skip"), [("", 0), ("NOMBRE;CLAVE\n", 1), ("\ufeff", 0)])
+def test_a_text_without_a_header_is_read_by_names_that_are_given(above, skip, tmp_path):
+    text = dataclasses.replace(ODD, names=("NAME", "KEY"), skip_lines=skip)
+    data = f'{above}ANA;"1;2"\nNAME;KEY\nEVA\nEVA;2\n'.encode()
+    assert read_rows(tmp_path, data, text) == (
+        [(1 + skip, "1;2", "ANA"), (4 + skip, "2", "EVA")],
+        ["too_few_fields", "header_line"],
+        [],
+    )
+
+
+def test_two_names_alike_are_refused():
+    with pytest.raises(OptionError, match="--header has one name twice"):
+        dataclasses.replace(TEXT, names=("A", "A"))
+
+
+def test_an_escape_is_a_letter_before_what_is_one(tmp_path):
+    text = dataclasses.replace(ODD, escape="\\")
+    data = rb"KEY,NAME" + b"\n" + rb'"C:\new \"x\" \\ \N",ANA\, EVA' + b"\n"
+    assert read_rows(tmp_path, data, text)[:2] == ([(2, r'C:\new "x" \ \N', "ANA, EVA")], [])
+
+
+def test_a_blank_after_each_delimiter_may_be_asked_for(tmp_path):
+    for quote in ("", '"'):
+        text = dataclasses.replace(TEXT, delimiter="; ", quote=quote)
+        assert read_rows(tmp_path, b"KEY; NAME\n1;  ANA \n2;EVA\n", text)[0] == [(2, "1", "ANA "), (3, "2", "EVA")]
+
+
 def test_a_column_may_have_several_names(tmp_path):
     (tmp_path / "a.txt").write_text("KEY|NAME\n1|ANA\n")
     (tmp_path / "b.txt").write_text("NOMBRE|Clave\nEVA|2\n")
@@ -196,7 +265,8 @@ def test_two_columns_that_may_be_meant_are_refused(tmp_path):
 def test_a_known_format_is_called_by_its_name(signature, tmp_path):
     kind = next(name for known, name, _ in SIGNATURES if known == signature)
     if signature[:2] not in (b"PK", b"PA") and not packing_of(signature, ""):  # read as what they are
-        with pytest.raises(DataError, match=kind.split("(")[0]):
+        kind = "an Excel workbook|an old Excel" if signature == OLD else kind.split("(")[0]
+        with pytest.raises(DataError, match=kind):
             see(tmp_path, signature + bytes(300))
     with pytest.raises(DataError, match=kind.split("(")[0]):
         see(tmp_path, gzip.compress(signature + bytes(300)))

@@ -117,7 +117,7 @@ def test_an_odd_record_costs_no_more_than_its_neighbours(monkeypatch):
         (b'24" x 32" LCD,"new, boxed",y', "", True),
         (b'24" LCD,"""new"", boxed",y', "", True),
         (b'"a ""b"" c",d,"e,f"', "", False),
-        (b'$78"Table, 48""",x,y', "too_many_fields", False),
+        (b'$78"Table, 48""",x,y', "bad_quoting", False),
         (b'$78"Table, 48""",x', "bad_quoting", False),
         (b'x,$33"Shirt\', plaid"', "bad_quoting", False),
         (b"a,b,c,", "trailing_delimiter", False),

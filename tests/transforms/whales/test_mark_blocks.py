@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import whales_original
-from molino.transforms.whales.mark_blocks import count_blocks, divide, halve, judge_blocks, mark_blocks, number_bins
+from molino.transforms.whales.mark_blocks import count_blocks, divide, find_unlike, halve, mark_blocks, number_bins
 
 
 def oracle(image, bins=16, threshold=0.25, smallest=10):
@@ -126,7 +126,7 @@ def test_lists_are_the_histograms_of_all_blocks():
             part = np.ascontiguousarray(hsv[top:bottom, left:right])
             theirs = cv2.calcHist([part], [0, 1, 2], None, [16] * 3, [0, 255] * 3)
             np.testing.assert_array_equal(mine, theirs.reshape(-1))
-        _, held = judge_blocks(held, np.ones(16**3), 16, 0.25) if side > 1 else (None, held)
+        _, held = find_unlike(held, np.ones(16**3), 16, 0.25) if side > 1 else (None, held)
 
 
 def test_a_view_is_marked_like_a_copy():
