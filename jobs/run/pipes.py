@@ -69,5 +69,5 @@ def _open(path: str) -> IO[bytes]:
             waiting.start()
             waiting.join(WAIT)
     if not opened:
-        raise DataError(f"{path} is a pipe to which nobody writes; start what does first")
+        raise DataError(f"no process writes to the pipe {path}; start that process first")
     return opened[0]

@@ -77,12 +77,12 @@ class Cluster:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
         except urllib.error.HTTPError as error:
-            raise DataError(f"{self.url} is no Flink, or keeps its door shut: {error}; check --flink_master") from None
+            raise DataError(f"{self.url} is not Flink, or refuses access: {error}; check --flink_master") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise DataError(f"no Flink answers at {self.url}: {reason}; check --flink_master") from None
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"what answers at {self.url} is no Flink; check --flink_master") from None
+            raise DataError(f"the server at {self.url} is not Flink; check --flink_master") from None
         minor = ".".join(found.split(".")[:2])
         if self.version and self.version != minor:
             raise OptionError(f"{self.url} is Flink {found}; add --flink_version {minor}")

@@ -299,7 +299,7 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(rf"(?ms){made}\Z")
     except re.error as error:
-        raise DataError(f"cannot list {pattern}: no glob: {error}") from None
+        raise DataError(f"cannot list {pattern}: not a valid glob: {error}") from None
 
 
 def _one_of(characters: str) -> str:

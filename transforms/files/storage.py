@@ -371,4 +371,4 @@ def check_regular(path: str) -> None:
     except OSError:
         return
     if kind := NO_FILES.get(stat.S_IFMT(mode)):
-        raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")
+        raise DataError(f"{path} is {kind}, not a file; write its content to a file first, or leave it out")

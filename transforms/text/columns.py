@@ -70,7 +70,7 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
     if len(likely) > 1:
         told = " or ".join(map(repr, likely))
         options = " or ".join(f"--delimiter {shlex.quote(mark)}" for mark in likely)
-        raise DataError(f"{path}: its fields may be parted by {told}; say which: {options}")
+        raise DataError(f"{path}: its delimiter may be {told}; choose one: {options}")
     found = likely[0] if likely else ","
     # a blank before a quote is no part of a field
     return f"{found} " if text.quote and f"{found} {text.quote}" in header and found != BLANK else found
@@ -93,7 +93,7 @@ def find_columns(
         alike = [other for other in names if any(_like(other) == _like(each) for each in wanted)]
         if not exact and len(set(alike)) > 1:
             told = " and ".join(map(repr, alike))
-            raise DataError(f"{path} has {told}, of which any may be {column!r}; name one: {option_of(name)} NAME")
+            raise DataError(f"{path} has {told}, all similar to {column!r}; choose one: {option_of(name)} NAME")
         for other in (exact or alike)[:1]:
             if names.count(other) > 1:
                 raise DataError(f"{path} has more than one column {other!r}; rename all but one of them in its header")

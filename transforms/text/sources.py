@@ -94,9 +94,9 @@ class TextFormat:
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
         for column in named.values():
             if len(twice := [option_of(name) for name, other in named.items() if other == column]) > 1:
-                raise OptionError(f"{' and '.join(twice)} name one column, {column!r}; each is a column of its own")
+                raise OptionError(f"{' and '.join(twice)} name the same column, {column!r}; give each its own column")
         if len(set(self.names)) < len(self.names):
-            raise OptionError("--header names two columns alike")
+            raise OptionError("--header has one name twice")
         if self.quote == self.mark:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
         try:
@@ -202,9 +202,9 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
     if text.members and not any(source.kind == "zip" for source in found):
-        raise OptionError("--members chooses members of zip files, and there is none among the inputs")
+        raise OptionError("--members needs a zip file among the inputs")
     if text.sheet and not any(source.kind == SHEET for source in found):
-        raise OptionError("--sheet chooses a sheet of Excel workbooks, and there is none among the inputs")
+        raise OptionError("--sheet needs an Excel workbook among the inputs")
     return found
 
 
@@ -285,9 +285,7 @@ def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
     names = [info.filename for info in members]
     twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
     if twice:
-        raise DataError(
-            f"cannot read {path}: it holds two members of the name {twice[0]!r}; unpack them and rename one"
-        )
+        raise DataError(f"cannot read {path}: it holds two members named {twice[0]!r}; unpack them and rename one")
     return sorted((info.filename, info.file_size) for info in members)
 
 
