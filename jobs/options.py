@@ -42,6 +42,7 @@ EXIT_CODES = exit_codes(
     "refused: the output holds another run, or something else",
     "busy: another run is at work in the output; the same command may succeed later",
 )
+SAME = ("delimiter", "encoding", "quote", "max_line_bytes", "skip_lines", "trim", "normalize", "sheet")  # in TextFormat
 NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
 EMBEDDED, FLINK, DATAFLOW = "embedded", "FlinkRunner", "DataflowRunner"
 RUNNERS = (EMBEDDED, "PrismRunner", FLINK, "SparkRunner", "PortableRunner", DATAFLOW)
@@ -346,19 +347,11 @@ def many(number: float, noun: str) -> str:
 def whole(least: int, most: int, name: str = "whole number") -> Callable[[str], int]:
     """Return a parser of whole numbers from `least` to `most`; messages, and Dataflow's templates, call it `name`."""
 
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, not {text}")
-        if number > most:
-            raise argparse.ArgumentTypeError(f"must be at most {most:,}, not {text}")
-        return number
-
-    parse.__name__ = name
-    return parse
+    at_least = fitting(int, f"at least {least}", lambda number: number >= least, name)
+    return fitting(at_least, f"at most {most:,}", lambda number: number <= most, name)
 
 
-def fitting(kind: type[Number], words: str, fits: Callable[[Number], bool], name: str = "number") -> Callable:
+def fitting(kind: Callable[[str], Number], words: str, fits: Callable[[Number], bool], name: str = "number") -> Any:
     """Return a parser of the numbers of a kind that fit; `words` say which these are, `name` is as of `whole`."""
 
     def parse(text: str) -> Number:
@@ -458,18 +451,11 @@ def text_format(
     return TextFormat(
         columns={name: names[0] or NO_COLUMN + name for name, names in named.items()} | kept,
         others={name: tuple(names[1:]) for name, names in named.items() if names[1:]},
-        delimiter=args.delimiter,
-        encoding=args.encoding,
-        quote=args.quote,
-        max_line_bytes=args.max_line_bytes,
         escape=args.escape or "",
-        skip_lines=args.skip_lines,
-        trim=args.trim,
-        normalize=args.normalize,
         members=tuple(args.members),
         names=tuple(args.header),
-        sheet=args.sheet,
         optional=tuple(name for name in optional if getattr(args, f"{name}_column") in (None, [""])),
+        **{name: getattr(args, name) for name in SAME},
     )
 
 

@@ -10,3 +10,7 @@ class DataError(Exception):
 
 class OptionError(ValueError):
     """An option's value cannot be used: says which and why."""
+
+
+class BadLineError(Exception):
+    """A line that no record can hold; the argument is the reason to reject the record that it stands in."""

@@ -101,13 +101,10 @@ def clean_vectors(column: pa.Array, numbers: int) -> np.ndarray | None:
 
 def sort_out(column: pa.Array, numbers: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str, str]]]:
     """Return the places of rows that can be used, their vectors, and (place, reason, what was found) of the others."""
-    found: list[tuple[int, str, str]] = []
     lengths = vector_lengths(column)
-    for place in np.flatnonzero(lengths != numbers).tolist():
-        if lengths[place] < 0:
-            found.append((place, NULL_VECTOR, ""))
-        else:
-            found.append((place, WRONG_LENGTH, f"{lengths[place]} numbers, not {numbers}"))
+    missing, wrong = (np.flatnonzero(some).tolist() for some in (lengths < 0, (lengths >= 0) & (lengths != numbers)))
+    found = [(place, NULL_VECTOR, "") for place in missing]
+    found += [(place, WRONG_LENGTH, f"{lengths[place]} numbers, not {numbers}") for place in wrong]
     rows = np.flatnonzero(lengths == numbers)
     held = column.take(pa.array(rows))
     flat, faults = read_numbers(_spark_numbers(held, numbers) if is_spark_vector(held.type) else held.flatten())

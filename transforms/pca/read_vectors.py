@@ -175,10 +175,8 @@ class Vectors:
 
 def use_own_pool() -> None:
     """Let Arrow take memory from its own pool: blocks and row groups leave holes in the system's, 200 MB a thread."""
-    for name in pa.supported_memory_backends():
-        if name != "system":
-            pa.set_memory_pool(getattr(pa, f"{name}_memory_pool")())
-            return
+    for name in [name for name in pa.supported_memory_backends() if name != "system"][:1]:
+        pa.set_memory_pool(getattr(pa, f"{name}_memory_pool")())
 
 
 def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numbers: int | None = None) -> Vectors:
@@ -187,7 +185,7 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
     A vector has so many `numbers`, or as its type says, or where lists may have any length the commonest of a sample.
     Raises DataError: a file is no Parquet, lacks a column, or has others than the first; or a column cannot be used.
     """
-    found, names, schema, first = [], list[str](), None, ""
+    found, names, schema, first = [], list[str](), pa.schema([]), ""
     for info, label in zip(files, labels_of(files), strict=True):
         if not is_parquet(info.path):
             raise DataError(f"{info.path} is no Parquet file, as {first or 'others'} is; give files of one kind")
@@ -199,17 +197,13 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
         there = with_folder_columns(read.names, info.path)
         names += there
         read = pa.schema([own[name] for name in columns.read(there, info.path)])
-        if schema is None:
-            schema, first = read, info.path
-        elif (joined := join_schemas(schema, read)) is None:
-            raise DataError(
-                f"{info.path} has other columns than {first}: {difference(schema, read)}; run each kind alone"
-            )
-        else:
-            schema = joined
+        joined = join_schemas(schema, read) if first else read
+        if joined is None:
+            what = f"other columns than {first}: {difference(schema, read)}"
+            raise DataError(f"{info.path} has {what}; run each kind alone")
+        schema, first = joined, first or info.path
         sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
         found.append(VectorFile(path=info.path, label=label, groups=sizes))
-    assert schema is not None
     columns.check(columns.drop, list(dict.fromkeys(names)), first)
     return _checked(columns, schema, found, numbers)
 
@@ -270,9 +264,8 @@ def _checked(
 ) -> Vectors:
     path, types = files[0].path, [schema.field(name).type for name in columns.vector]
     lists = len(types) == 1 and is_vectors(types[0])
-    is_text = files[0].text is not None
     odd = [name for name in columns.vector if not is_number(schema.field(name).type)]
-    if odd and not lists and not is_text:
+    if odd and not lists and not files[0].text:
         types_of = ", ".join(f"{name!r} is {schema.field(name).type}" for name in odd)
         what = "--column takes one column of lists of numbers, or columns of one number each: integers or floats"
         if pa.types.is_string(schema.field(odd[0]).type):
@@ -435,14 +428,9 @@ def _read_loosely(path: str) -> pq.ParquetFile:
 
 def _tighten(batch: pa.RecordBatch, schema: pa.Schema, column: str, path: str) -> pa.RecordBatch:
     """Return columns in the types that a schema has for them, but the vectors."""
-    fields, arrays = [], []
-    for name, array in zip(batch.schema.names, batch.columns, strict=True):
-        one = schema.field(name)
-        if name == column:
-            one = pa.field(name, array.type)
-        elif pa.types.is_fixed_size_list(one.type) and array.null_count:
-            what = f"the column {name!r} has null lists, which no reader of Arrow gives back"
+    fields = [pa.field(one.name, one.type) if one.name == column else schema.field(one.name) for one in batch.schema]
+    for one, array in zip(fields, batch.columns, strict=True):
+        if pa.types.is_fixed_size_list(one.type) and array.null_count:
+            what = f"the column {one.name!r} has null lists, which no reader of Arrow gives back"
             raise DataError(f"{path}: {what}; fill them")
-        arrays.append(array if array.type == one.type else array.cast(one.type))
-        fields.append(one)
-    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+    return batch.cast(pa.schema(fields))

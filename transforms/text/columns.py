@@ -52,7 +52,7 @@ def find_header(lines: Sequence[str], text: "TextFormat") -> int:
     return 0
 
 
-def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command: CommandLine) -> str:
+def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat") -> str:
     """Return what parts the fields of a text, by its header and some lines after it.
 
     Of what stands in the header it is that which gives all wanted columns, or else that which gives most of the lines
@@ -127,8 +127,7 @@ def _remedy(
     carried = [name for name in missing if name.startswith(KEPT)]
     if carried and len(carried) == len(missing):
         return _remedy_of_kept(carried, missing, near)
-    missing = {name: column for name, column in missing.items() if name not in carried}
-    near = {name: column for name, column in near.items() if name not in carried}
+    missing, near = ({name: each[name] for name in each if name not in carried} for each in (missing, near))
     if command.suits and near:
         both = " ".join(f"{option_of(name)} {shlex.quote(missing[name])} {shlex.quote(near[name])}" for name in near)
         return f"{command.suits} has all with these options; name both: {both}"
@@ -140,8 +139,7 @@ def _remedy(
             return "it looks like a list of JSON; write an object a line: jq -c '.[]' FILE > FILE.jsonl"
         if head.startswith("sep="):
             return "that is a mark for Excel: delete this line, or add --skip-lines 1"
-        better = _better_options(line, text)
-        if better:
+        if better := _better_options(line, text):
             return f"right would be: {command.changed(**better)}"
         if any(NUMBER.fullmatch(name.strip()) for name in names):
             return "is there no header line? Name all columns: --header NAME ..."
@@ -149,16 +147,14 @@ def _remedy(
             mark = max(DELIMITERS, key=line.count)
             right = f" Its fields look parted by {mark!r}: {command.changed(delimiter=mark)}" if mark in line else ""
             return f"is --delimiter right?{right}"
-    options = _renamed(names, text) or {}
-    if options:
+    if options := _renamed(names, text):
         return f"right would be: {command.changed(**options)}"
     unknown = ", ".join(f"{option_of(name)} NAME" for name in missing if name not in near)
     if near:
         guessed = command.changed(**{f"{name}_column": column for name, column in near.items()})
         return f"did you mean: {guessed}" + (f", with {unknown}" if unknown else "")
-    return f"name with {unknown}" + (
-        "; is there no header line? Name all: --header NAME ..." if line is not None and is_odd else ""
-    )
+    headless = "; is there no header line? Name all: --header NAME ..." if line is not None and is_odd else ""
+    return f"name with {unknown}{headless}"
 
 
 def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Mapping[str, str]) -> str:
@@ -173,9 +169,7 @@ def _remedy_of_kept(carried: Sequence[str], missing: Mapping[str, str], near: Ma
 
 def option_of(name: str) -> str:
     """Return the option that names a column."""
-    if name.startswith(KEPT):
-        return "--keep"
-    return f"--{name.replace('_', '-')}-column"
+    return "--keep" if name.startswith(KEPT) else f"--{name.replace('_', '-')}-column"
 
 
 def _nearest(names: Sequence[str], missing: Mapping[str, str], text: "TextFormat") -> dict[str, str]:

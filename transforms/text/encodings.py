@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from molino.transforms.text.command_line import CommandLine
+from molino.transforms.text.lines import cut_lines, line_at
 from molino.transforms.text.quoted import STRAY
 from molino.transforms.warnings import DataWarning, Sighting, example_of
 
@@ -71,26 +72,24 @@ def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[s
     """
     if codec == "utf-8" or data.isascii():
         return {}
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    data, ends = cut_lines(data)
     values = np.frombuffer(data, np.uint8)
-    ends = np.append(np.flatnonzero(values == ord("\n")), len(data))
-    starts = np.append(0, ends[:-1] + 1)
     beyond = np.flatnonzero(values >= 0x80)
-    beyond = beyond[(ends - starts <= longest)[np.searchsorted(ends, beyond)]]
-    lines = np.unique(np.searchsorted(ends, beyond))
+    numbers = np.searchsorted(ends, beyond, side="right")
+    short = (np.diff(ends, prepend=0) - 1 <= longest)[numbers]
+    lines = np.unique(numbers[short])
     # without a byte from 0x80 to 0xBF a line is neither UTF-8 nor has it a control character
-    doubtful = np.unique(np.searchsorted(ends, beyond[values[beyond] < 0xC0]))
+    doubtful = np.unique(numbers[short & (values[beyond] < 0xC0)])
     found: dict[str, list[int]] = {UTF8: [], CONTROLS: []}
     for number in doubtful.tolist():
-        line = data[starts[number] : ends[number]]
+        line = line_at(data, ends, number)
         if is_in(line, "utf-8"):
             found[UTF8].append(number)
         elif codec == "iso8859-1" and CONTROL.search(line):
             found[CONTROLS].append(number)
     rest = len(lines) - sum(map(len, found.values()))
     counts: dict[str, int] = {OTHER: rest} if rest else {}
-    return counts | {name: Sighting(len(numbers), position + numbers[0]) for name, numbers in found.items() if numbers}
+    return counts | {name: Sighting(len(held), position + held[0]) for name, held in found.items() if held}
 
 
 def warn_of_text(counters: Mapping[str, int], *, encoding: str, command: CommandLine) -> list[DataWarning]:

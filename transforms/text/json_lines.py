@@ -4,7 +4,6 @@ Blocks whose lines hold nothing odd are parsed by Arrow, others by Python's json
 same rows.
 """
 
-import dataclasses
 import re
 from collections.abc import Sequence
 
@@ -12,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json as pa_json
 
+from molino.transforms.errors import BadLineError
 from molino.transforms.text.json_objects import DEEPEST, as_text, read_object
-from molino.transforms.text.lines import Chunk, count_in_lines, cut_lines, line_faults, raw_rejects, show_line, to_utf8
+from molino.transforms.text.lines import Chunk, count_in_lines, cut_lines, line_at, line_faults, show_line, to_utf8
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.row_groups import check_rows
 from molino.transforms.text.sources import KEPT, Source, TextFormat
@@ -21,34 +21,25 @@ from molino.transforms.text.sources import KEPT, Source, TextFormat
 ODD = re.compile(rb"(?:NaN|Inf|Infinity)\s*[,\]}]")  # what one of the two parsers alone would take
 
 
-class _BadLineError(Exception):
-    """A line that is not read; the argument is the reason."""
-
-
 def parse_json(data: bytes, source: Source, text: TextFormat, span_number: int, first_line: int) -> Chunk:
     """Parse whole lines of JSON, as `parse_lines` parses those of text. What a line gives depends on no other."""
     data, ends = cut_lines(data)
-    position = (span_number << LINE_BITS) + first_line
     texts = [column for name, column in text.columns.items() if not name.startswith(KEPT)]
     wanted = list(dict.fromkeys(text.columns.values()))
-    lengths = np.diff(ends, prepend=0)
     reasons, batch = np.full(len(ends), "", dtype=object), parse_strings(data, ends, wanted, text)
     if batch is None:
         reasons = line_faults(data, ends, 0, text)
         values: dict[str, list[str | None]] = {column: [None] * len(ends) for column in wanted}
-        for i in np.flatnonzero(reasons == ""):
+        for i in np.flatnonzero(reasons == "").tolist():
             try:
-                line = data[ends[i] - lengths[i] : ends[i]].decode(text.encoding)
+                line = line_at(data, ends, i).decode(text.encoding)
                 for column, value in _read_values(line, wanted, texts).items():
                     values[column][i] = value
-            except _BadLineError as error:
+            except BadLineError as error:
                 reasons[i] = str(error)
         batch = pa.record_batch([pa.array(each, pa.string()) for each in values.values()], list(values))
-    chunk = check_rows(batch, text, position, len(data), reasons)
-    bad = chunk.rejects["position"].to_numpy() - position
-    shapes = [show_line(data[ends[i] - lengths[i] : ends[i]], text) for i in bad]
-    rejects = raw_rejects(chunk.rejects["position"], chunk.rejects["reason"], shapes)
-    return dataclasses.replace(chunk, rejects=rejects)
+    position = (span_number << LINE_BITS) + first_line
+    return check_rows(batch, text, position, len(data), reasons, lambda i: show_line(line_at(data, ends, i), text))
 
 
 def _read_values(line: str, wanted: Sequence[str], texts: Sequence[str]) -> dict[str, str | None]:
@@ -57,15 +48,15 @@ def _read_values(line: str, wanted: Sequence[str], texts: Sequence[str]) -> dict
         found = read_object(line)
         values = {column: as_text(found.get(column)) for column in wanted}
     except ValueError:
-        raise _BadLineError("bad_json") from None
+        raise BadLineError("bad_json") from None
     if any(found.names.count(column) > 1 for column in wanted):
-        raise _BadLineError("bad_json")
+        raise BadLineError("bad_json")
     if any(isinstance(found.get(column), list | dict) for column in texts):
-        raise _BadLineError("nested_value")
+        raise BadLineError("nested_value")
     try:
         "".join(value for value in values.values() if value).encode()
     except UnicodeEncodeError:  # half of a pair, as "\ud83d" alone
-        raise _BadLineError("bad_encoding") from None
+        raise BadLineError("bad_encoding") from None
     return values
 
 
@@ -79,11 +70,8 @@ def parse_strings(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: Te
     braced = (values[ends - lengths] == ord("{")) & (values[ends - 2] == ord("}"))
     if not braced.all() or (lengths > text.max_line_bytes + 1).any() or b"\0" in data:
         return None
-    opened = count_in_lines((values == ord("{")) | (values == ord("[")), ends)
-    decoded = to_utf8(data, text.encoding)
-    if (b"NaN" in data or b"Inf" in data) and ODD.search(data):
-        return None
-    if not decoded or opened.max() > DEEPEST:
+    decoded, odd = to_utf8(data, text.encoding), (b"NaN" in data or b"Inf" in data) and ODD.search(data)
+    if odd or not decoded or count_in_lines((values == ord("{")) | (values == ord("[")), ends).max() > DEEPEST:
         return None
     schema = pa.schema([(column, pa.string()) for column in wanted])
     try:

@@ -2,7 +2,7 @@
 
 import codecs
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +11,13 @@ import pyarrow.csv as pa_csv
 
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import folder_columns
-from molino.transforms.rows.batches import empty
+from molino.transforms.rows.batches import concat, empty
 from molino.transforms.text.position import LINE_BITS, POSITION
 from molino.transforms.text.sources import KEPT, Source, TextFormat
 
 CLIP = 200  # characters of a rejected row that are kept
 NEWLINE = ord("\n")
 MARKS = ("\ufeff", "ï»¿")  # a byte order mark, as UTF-8 and as latin-1 has it; files put together have it within
-
-# What a rejected row shows of itself: its shape. Names and CURPs are personal data.
-SHAPE = {ord(c): "A" if c.isalpha() else "9" for c in map(chr, range(0x250)) if c.isalnum()}
 
 RAW_REJECTS = pa.schema([(POSITION, pa.int64()), ("reason", pa.string()), ("row", pa.string())])
 NO_REJECTS = empty(RAW_REJECTS)
@@ -48,15 +45,41 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
     than the header, undecodable or with a NUL byte become rejects. What a line gives depends on no other.
     """
     data, ends = cut_lines(data)
-    position = (span_number << LINE_BITS) + first_line
+    lengths, reasons = np.diff(ends, prepend=0), np.zeros(len(ends), str)
     decoded = to_utf8(data, text.encoding)
-    suspicious = decoded is None or b"\0" in data or (np.diff(ends, prepend=0) > text.max_line_bytes + 1).any()
+    suspicious = decoded is None or b"\0" in data or (lengths > text.max_line_bytes + 1).any()
     table = None if suspicious or decoded is None else parse_clean(decoded, len(ends), source, text)
-    if table is not None:
-        positions = np.arange(position, position + len(ends), dtype=np.int64)
-        rows = with_position(table, positions)
-        return Chunk(rows=rows, records=len(ends), lines=len(ends), bytes=len(data))
-    return _parse_with_rejects(data, ends, source, text, position)
+    if table is None:
+        reasons = line_faults(data, ends, len(source.header), text)
+        good = reasons == ""
+        decoded = to_utf8(np.frombuffer(data, np.uint8)[np.repeat(good, lengths)].tobytes(), text.encoding)
+        table = None if decoded is None else parse_clean(decoded, good.sum(), source, text)
+        if table is None:
+            raise DataError(
+                f"{source.path}: {good.sum()} lines passed every check but could not be parsed; report this"
+            )
+    position = (span_number << LINE_BITS) + first_line
+    return divide_rows(table, reasons, position, len(data), lambda i: show_line(line_at(data, ends, i), text))
+
+
+def divide_rows(
+    table: pa.Table, reasons: np.ndarray, position: int, size: int, show: Callable[[int], str] = lambda _: ""
+) -> Chunk:
+    """Return a chunk of `size` bytes: the rows of a table without a reason to reject them, and the others as rejects.
+
+    `table`: of all rows, or of the good ones alone. `position`: of the first row. `show`: what is shown of a reject, by
+    its number.
+    """
+    bad, positions = np.flatnonzero(reasons), np.arange(position, position + len(reasons), dtype=np.int64)
+    if len(bad) and len(table) == len(reasons):
+        table = table.filter(pa.array(reasons == ""))
+    return Chunk(
+        rows=with_position(table, np.delete(positions, bad)),
+        rejects=raw_rejects(positions[bad], reasons[bad].tolist(), [show(i) for i in bad.tolist()]),
+        records=len(reasons),
+        lines=len(reasons),
+        bytes=size,
+    )
 
 
 def cut_lines(data: bytes) -> tuple[bytes, np.ndarray]:
@@ -68,22 +91,9 @@ def cut_lines(data: bytes) -> tuple[bytes, np.ndarray]:
     return data, np.flatnonzero(np.frombuffer(data, np.uint8) == NEWLINE) + 1
 
 
-def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: TextFormat, position: int) -> Chunk:
-    reasons = line_faults(data, ends, len(source.header), text)
-    bad = np.flatnonzero(reasons.astype(bool))
-    lengths = np.diff(ends, prepend=0)
-    keep = np.repeat(~reasons.astype(bool), lengths)
-    clean = np.frombuffer(data, np.uint8)[keep].tobytes()
-    good = np.flatnonzero(~reasons.astype(bool))
-    decoded = to_utf8(clean, text.encoding)
-    table = None if decoded is None else parse_clean(decoded, len(good), source, text)
-    if table is None:
-        raise DataError(f"{source.path}: {len(good)} lines passed every check but could not be parsed; report this")
-    starts = ends - lengths
-    shapes = [show_line(data[starts[i] : ends[i]], text) for i in bad]
-    rejects = raw_rejects(position + bad, reasons[bad].tolist(), shapes)
-    rows = with_position(table, position + good)
-    return Chunk(rows=rows, rejects=rejects, records=len(ends), lines=len(ends), bytes=len(data))
+def line_at(data: bytes, ends: np.ndarray, number: int) -> bytes:
+    """Return a line of text, with its newline; `ends` are those of `cut_lines`."""
+    return data[ends[number - 1] if number else 0 : ends[number]]
 
 
 def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) -> np.ndarray:
@@ -101,9 +111,9 @@ def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) ->
         last = values[np.maximum(ends - 2, 0)] == ord(text.mark)
         reasons[(delimiters == fields) & last] = "trailing_delimiter"
     if text.encoding != "latin-1":
-        for i in np.flatnonzero(count_in_lines(values >= 0x80, ends)):
+        for i in np.flatnonzero(count_in_lines(values >= 0x80, ends)).tolist():
             try:
-                data[ends[i] - lengths[i] - 1 : ends[i]].decode(text.encoding)
+                line_at(data, ends, i).decode(text.encoding)
             except UnicodeDecodeError:
                 reasons[i] = "bad_encoding"
     reasons[count_in_lines(values == 0, ends) > 0] = "nul_byte"
@@ -119,11 +129,13 @@ def count_in_lines(flags: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def show_shape(row: bytes, encoding: str) -> str:
     """Return a rejected row as it may be shown: letters as A, digits as 9, the rest as it is, clipped.
 
+    Names and CURPs are personal data.
+
     >>> show_shape(b"9|AAAA570617HQT|PEREZ|X", "latin-1")
     '9|AAAA999999AAA|AAAAA|A'
     """
-    shown = row.rstrip(b"\n").decode(encoding, "replace").translate(SHAPE)
-    return "".join("A" if c.isalpha() else "9" if c.isalnum() else c for c in shown)[:CLIP]
+    shown = row.rstrip(b"\n").decode(encoding, "replace")[:CLIP]
+    return "".join("A" if c.isalpha() else "9" if c.isalnum() else c for c in shown)
 
 
 def show_line(line: bytes, text: TextFormat) -> str:
@@ -230,18 +242,13 @@ def parse_clean(data: bytes, records: int, source: Source, text: TextFormat) -> 
 
 def with_position(table: pa.Table, positions: np.ndarray) -> pa.RecordBatch:
     """Return a table's rows as one batch, with their positions."""
-    columns = [_one_array(column) for column in table.columns]
-    return pa.RecordBatch.from_arrays([*columns, pa.array(positions, pa.int64())], [*table.column_names, POSITION])
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    table = table.append_column(POSITION, pa.array(positions, pa.int64()))
+    return concat(table.to_batches(), table.schema)
 
 
 def reject_titles(rows: pa.RecordBatch, reason: str) -> pa.RecordBatch:
     """Return rows with a `title` and a position as rejects."""
-    shapes = [show_shape(title.encode(), "utf-8") for title in rows["title"].to_pylist()]
-    return raw_rejects(rows[POSITION].to_numpy(), [reason] * rows.num_rows, shapes)
+    return reject_rows(rows.select(["title", POSITION]), np.full(rows.num_rows, reason, dtype=object))
 
 
 def raw_rejects(positions: Sequence[int] | np.ndarray, reasons: Sequence[str], rows: Sequence[str]) -> pa.RecordBatch:

@@ -62,8 +62,7 @@ def look_at(sources: Sequence[Source], text: TextFormat, command: CommandLine) -
         packed = f"{source.kind}, " if source.kind != "plain" else ""
         quoting = f"quoted by {format_.quote}" if format_.quote else "unquoted"
         how = "JSON lines" if source.json else f"delimiter {format_.delimiter!r}, {quoting}"
-        shown = f"{how}, {len(source.header)} columns"
-        kinds[f"{packed}{_encoding_seen(lines, format_)}, {shown}"] += 1
+        kinds[f"{packed}{_encoding_seen(lines, format_)}, {how}, {len(source.header)} columns"] += 1
         for check in CHECKS[:1] if source.json else CHECKS:
             if warning := check(lines, source, format_, command):
                 found.setdefault(warning.kind + warning.remedy, []).append((source.label, warning))
@@ -144,11 +143,9 @@ def _check_escapes(lines: Sequence[bytes], source: Source, text: TextFormat, com
     ]
     if not found:
         return None
-    told = (
-        f"in {len(found):,} of the first {len(lines):,} lines {mark} stands behind a backslash; it is read as any other"
-    )
-    remedy = _right(command, escape="\\")
-    return DataWarning("text.escape", told, len(found), _line(source, found[0]), remedy)
+    count = f"in {len(found):,} of the first {len(lines):,} lines"
+    told = f"{count} {mark} stands behind a backslash; it is read as any other"
+    return DataWarning("text.escape", told, len(found), _line(source, found[0]), _right(command, escape="\\"))
 
 
 def _check_fields(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:

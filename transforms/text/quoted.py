@@ -11,22 +11,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from molino.transforms.errors import BadLineError
 from molino.transforms.rows.batches import sum_counters
-from molino.transforms.text.lines import NEWLINE, NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
+from molino.transforms.text.lines import NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
 from molino.transforms.warnings import Sighting
 
 LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
-RETURN = ord("\r")
+NEWLINE, RETURN = b"\n\r"
 WINDOW = 1 << 18  # bytes parsed at once: after an odd record what follows is looked at again
 ODD_RUN = 256  # records after which the fast way is tried again
 CHUNK_RECORDS = 65536
 STRAY = "quotes.unquoted"  # the counter of records in which a quote within an unquoted field was taken for a letter
-
-
-class _BadLineError(Exception):
-    """A line that no record can hold; the argument is the reason to reject the record that it stands in."""
 
 
 class _Lines:
@@ -51,13 +48,13 @@ class _Lines:
         self.taken.append(line)
         ending = len(line) - len(line.rstrip(b"\r\n"))
         if sum(map(len, self.taken)) - ending > self._text.max_line_bytes:
-            raise _BadLineError("line_too_long" if len(self.taken) == 1 else "unclosed_quote")
+            raise BadLineError("line_too_long" if len(self.taken) == 1 else "unclosed_quote")
         if b"\0" in line:
-            raise _BadLineError("nul_byte")
+            raise BadLineError("nul_byte")
         try:
             decoded = line.decode(self._text.encoding)
         except UnicodeDecodeError:
-            raise _BadLineError("bad_encoding") from None
+            raise BadLineError("bad_encoding") from None
         escape = self._text.escape
         if not escape or escape not in decoded:
             return decoded
@@ -165,10 +162,8 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
         after = values[np.minimum(closes + 1, len(data) - 1)]
         ends_field = (after == NEWLINE) | (after == delimiter) | (after == RETURN) | paired[1::2][: len(closes)]
         stop = min([stop, *opens[~starts_field][:1].tolist(), *closes[~ends_field][:1].tolist()])
-        newlines_out = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
-        delimiters = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
-    else:
-        newlines_out = newlines
+    # those that stand in no quotes
+    newlines, delimiters = (each[np.searchsorted(quotes, each) % 2 == 0] for each in (newlines, delimiters))
     if b"\r" in data:
         returns = np.flatnonzero(values == RETURN)
         alone = values[np.minimum(returns + 1, len(data) - 1)] != NEWLINE
@@ -176,7 +171,7 @@ def clean_bounds(data: bytes, fields: int, text: TextFormat) -> tuple[np.ndarray
         stop = min([stop, *returns[alone][:1].tolist()])
     if (nul := data.find(b"\0")) >= 0:
         stop = min(stop, nul)
-    ends = newlines_out[: np.searchsorted(newlines_out, stop)] + 1
+    ends = newlines[: np.searchsorted(newlines, stop)] + 1
     starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
     lengths = ends - starts - 1 - (values[np.maximum(ends - 2, 0)] == RETURN)
     found = np.diff(np.searchsorted(delimiters, ends), prepend=0) + 1
@@ -205,22 +200,21 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
             fields = next(reader)
         except StopIteration:
             break
-        except _BadLineError as error:
+        except BadLineError as error:
             reason = str(error)
         except csv.Error as error:
             reason = "unclosed_quote" if "end of data" in str(error) else "bad_quoting"
+        record, letter = feed.accept(1 if reason else None), False
         if reason:
-            bad.append((place, reason, show_line(feed.accept(1), text)))
             reader = _csv_reader(feed, text)
-            continue
-        record = feed.accept()
-        reason, letter = judge_record(fields, record, len(source.header), text)
+        else:
+            reason, letter = judge_record(fields, record, len(source.header), text)
         if reason:
             bad.append((place, reason, show_line(record, text)))
-            continue
-        rows.append([fields[i] if i >= 0 else None for i in wanted])
-        positions.append(place)
-        letters += [place] if letter else []
+        else:
+            rows.append([fields[i] if i >= 0 else None for i in wanted])
+            positions.append(place)
+            letters += [place] if letter else []
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),

@@ -249,9 +249,7 @@ def sort_rejects(
 ) -> tuple[tuple[int, int], list[pa.RecordBatch]]:
     """Return one group of rejects as a shard, ordered by line."""
     key, parts = group
-    batch = concat(parts, REJECTS)
-    order = [("line", "ascending"), ("reason", "ascending"), ("row", "ascending")]
-    return key, [pa.Table.from_batches([batch]).sort_by(order).combine_chunks().to_batches()[0]]
+    return key, [concat(parts, REJECTS).sort_by([(name, "ascending") for name in ("line", "reason", "row")])]
 
 
 def count_rejects(raw: pa.RecordBatch) -> dict[str, int]:

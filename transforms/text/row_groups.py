@@ -1,6 +1,6 @@
 """Tables to rows: row groups of Parquet are read in parallel, each in batches, sheets whole, and no row is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.rows.carried import as_type
-from molino.transforms.text.lines import Chunk, raw_rejects, with_position
+from molino.transforms.text.lines import Chunk, divide_rows
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sheets import BATCH_ROWS, SHEET, read_sheet
 from molino.transforms.text.sources import KEPT, Span, TextFormat
@@ -38,12 +38,16 @@ def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
 
 
 def check_rows(
-    batch: pa.RecordBatch, text: TextFormat, position: int, size: int, known: np.ndarray | None = None
+    batch: pa.RecordBatch,
+    text: TextFormat,
+    position: int,
+    size: int,
+    known: np.ndarray | None = None,
+    show: Callable[[int], str] = lambda _: "",
 ) -> Chunk:
     """Return a batch's rows under the names that are wanted, and as rejects those that cannot be used.
 
-    `position`: of the first row. `size`: of the batch in the file, in bytes. `known`: (n,) reasons to reject rows that
-    are known before, "" for the others.
+    `known`: (n,) reasons to reject rows that are known before, "" for the others. The rest is as of `divide_rows`.
     """
     n = batch.num_rows
     reasons = np.full(n, "", dtype=object)
@@ -63,14 +67,7 @@ def check_rows(
             reasons[[not _is_utf8(array.slice(i, 1)) for i in range(n)]] = "bad_encoding"
         arrays[name] = array
     reasons = reasons if known is None else np.where(known.astype(bool), known, reasons)
-    positions = np.arange(position, position + n, dtype=np.int64)
-    table = pa.table(arrays)
-    bad = np.flatnonzero(reasons.astype(bool))
-    rejects = raw_rejects(positions[bad], reasons[bad].tolist(), [""] * len(bad))
-    if len(bad):
-        good = np.flatnonzero(~reasons.astype(bool))
-        table, positions = table.take(pa.array(good)), positions[good]
-    return Chunk(rows=with_position(table, positions), rejects=rejects, records=n, lines=n, bytes=size)
+    return divide_rows(pa.table(arrays), reasons, position, size, show)
 
 
 def _as_strings(array: pa.Array) -> pa.Array:

@@ -65,10 +65,8 @@ def open_workbook(path: str, sheet: str = "") -> Any:
     try:
         import python_calamine
     except ImportError:
-        raise DataError(
-            f"{path} is an Excel workbook, which python-calamine reads: pip install -r requirements/xlsx.txt; or save "
-            "its sheet as CSV in UTF-8"
-        ) from None
+        how = "python-calamine reads: pip install -r requirements/xlsx.txt; or save its sheet as CSV in UTF-8"
+        raise DataError(f"{path} is an Excel workbook, which {how}") from None
     with storage.open_input(path) as raw, storage.explained(path, "read"):
         data = io.BytesIO(raw.read())
     try:
@@ -100,9 +98,8 @@ def _check_size(data: io.BytesIO, path: str) -> None:
                     if BARE.search(held):
                         bare = max(bare, *(len(BARE.findall(row)) for row in held.split(b"row")))
             if (cells := rows * (width + bare)) > MOST_CELLS:
-                raise DataError(
-                    f"{path}: {info.filename} has {cells:,} cells, more than {MOST_CELLS:,}; save it as CSV in UTF-8"
-                )
+                what = f"{info.filename} has {cells:,} cells, more than {MOST_CELLS:,}"
+                raise DataError(f"{path}: {what}; save it as CSV in UTF-8")
 
 
 def _number(letters: bytes) -> int:

@@ -85,10 +85,9 @@ class TextFormat:
             raise OptionError(f"the delimiter must be one ASCII character or {AUTO}, not {self.delimiter!r}")
         if self.delimiter in "\r\n\0":
             raise OptionError(f"the delimiter must not be {self.delimiter!r}")
-        if self.quote and (len(self.quote) != 1 or not self.quote.isascii() or self.quote in "\r\n\0"):
-            raise OptionError(f"the quote must be one ASCII character or empty, not {self.quote!r}")
-        if self.escape and (len(self.escape) != 1 or not self.escape.isascii() or self.escape in "\r\n\0"):
-            raise OptionError(f"the escape must be one ASCII character or empty, not {self.escape!r}")
+        for what, mark in (("quote", self.quote), ("escape", self.escape)):
+            if mark and (len(mark) != 1 or not mark.isascii() or mark in "\r\n\0"):
+                raise OptionError(f"the {what} must be one ASCII character or empty, not {mark!r}")
         if self.escape and self.escape in (self.quote, self.mark):
             raise OptionError(f"the escape and the quote or delimiter are the same character, {self.escape!r}")
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
@@ -282,9 +281,7 @@ def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
     for info in members:
         if info.flag_bits & 1:
             raise DataError(f"cannot read {path}: {info.filename} is encrypted; unpack it first")
-    names = [info.filename for info in members]
-    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
-    if twice:
+    if twice := [name for name, n in Counter(info.filename for info in members).items() if n > 1]:
         raise DataError(f"cannot read {path}: it holds two members named {twice[0]!r}; unpack them and rename one")
     return sorted((info.filename, info.file_size) for info in members)
 
@@ -298,15 +295,15 @@ def _source(path: str, label: str, kind: str, member: str, size: int, text: Text
     head, begin = _read_head(unpacked_blocks(path, kind, member, 2 * text.max_line_bytes), text)
     name = path if not member else f"{path}!{member}"
     marked = head.startswith(codecs.BOM_UTF8)
+    start = begin or (len(codecs.BOM_UTF8) if marked else 0)
     if marked and text.codec != "utf-8" and command.names("--encoding"):
-        raise DataError(
-            f"{name} begins with the byte order mark of UTF-8, but --encoding {text.encoding} is given; "
-            f"right would be: {command.changed(encoding='utf-8')}"
-        )
+        told = f"{name} begins with the byte order mark of UTF-8, but --encoding {text.encoding} is given"
+        raise DataError(f"{told}; right would be: {command.changed(encoding='utf-8')}")
     is_json = bool(BEGIN.match(head[begin:]))
     to_utf8 = marked or (is_json and not command.names("--encoding"))
     format_ = dataclasses.replace(text, encoding="utf-8") if to_utf8 else text
-    found = (_json_keys if is_json else _find_header)(head, begin, name, format_, command)
+    find = _json_keys if is_json else _find_header
+    found = find(head, start, name, format_) if head[begin:] else _Header((), len(head))
     names, plain = found.names, is_json or bool(text.names)
     line = None if plain else found.line
     columns = find_columns(with_folder_columns(names, path), name, format_, command, line=line) if names else {}
@@ -349,10 +346,8 @@ def _read_head(blocks: Iterator[bytes], text: TextFormat) -> tuple[bytes, int]:
             return head, begin if skipped == text.skip_lines else len(head)
 
 
-def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[str, int]:
-    """Return the header line that begins there, and where it ends; "" where nothing is left."""
-    if not head[begin:]:
-        return "", len(head)
+def _read_header(head: bytes, start: int, path: str, text: TextFormat) -> tuple[str, int]:
+    """Return the header line that starts there, and where it ends."""
     wide = wide_encoding(head)
     if wide:
         to = shlex.join(["iconv", "-f", wide, "-t", "UTF-8", path])
@@ -360,13 +355,11 @@ def _read_header(head: bytes, begin: int, path: str, text: TextFormat) -> tuple[
     kind, remedy = kind_of(head)
     if kind:
         raise DataError(f"{path} is {kind}, not delimited text; {remedy}")
-    start = begin or _mark_bytes(head)
     end = line_end(head, start)
     line = head[start : end if end >= 0 else len(head)]
     if b"\0" in line or (end < 0 and len(line) >= text.max_line_bytes):
-        raise DataError(
-            f"{path} does not look like text with a header line; give delimited text, packed or plain, or Parquet"
-        )
+        remedy = "give delimited text, packed or plain, or Parquet"
+        raise DataError(f"{path} does not look like text with a header line; {remedy}")
     try:
         decoded = line.decode(text.encoding).rstrip("\r\n")
     except UnicodeDecodeError:
@@ -385,39 +378,32 @@ class _Header(NamedTuple):
     doubts: tuple[DataWarning, ...] = ()
 
 
-def _json_keys(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
+def _json_keys(head: bytes, start: int, path: str, text: TextFormat) -> _Header:
     """Return the keys of the first objects."""
-    names = find_keys(head[begin:].decode(text.encoding, "replace").splitlines())
+    names = find_keys(head[start:].decode(text.encoding, "replace").splitlines())
     if not names:
-        raise DataError(
-            f"{path} looks like JSON, but its lines hold no objects; write one a line: jq -c . {path} > FILE"
-        )
-    return _Header(tuple(names), begin or _mark_bytes(head))
+        remedy = f"write one a line: jq -c . {path} > FILE"
+        raise DataError(f"{path} looks like JSON, but its lines hold no objects; {remedy}")
+    return _Header(tuple(names), start)
 
 
-def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: CommandLine) -> _Header:
+def _find_header(head: bytes, begin: int, path: str, text: TextFormat) -> _Header:
     """Return the columns of delimited text, by its header or by the names that are given."""
     line, start = _read_header(head, begin, path, text)
-    if not head[begin:]:
-        return _Header((), start)
     below = head[start:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n")
     rows, above = below.decode(text.encoding, "replace").split("\n")[:LOOKED], 0
     if text.names:
-        line, start, rows = "", begin or _mark_bytes(head), [line, *rows]
+        line, start, rows = "", begin, [line, *rows]
     elif above := find_header([line, *rows], text):
         line, rows = rows[above - 1], rows[above:]
         for _ in range(above):
             start = line_end(head, start)
-    delimiter = text.delimiter
-    if delimiter == AUTO:
-        delimiter = find_delimiter([line, *rows], path, text, command)
+    delimiter = find_delimiter([line, *rows], path, text) if text.delimiter == AUTO else text.delimiter
     names = tuple(text.names or split_header(line, delimiter, text.quote))
     where, doubts = f"line {text.skip_lines + above + 1}", []
     if above:
-        told, right = (
-            f"lines above the header are not read: {above:,}",
-            f"--skip-lines {text.skip_lines + above} says so",
-        )
+        told = f"lines above the header are not read: {above:,}"
+        right = f"--skip-lines {text.skip_lines + above} says so"
         doubts.append(DataWarning("text.preamble", told, 1, where, right))
     if text.quote and line.count(text.quote) % 2:
         told = f"the header has a {text.quote} that lacks its second; it is no part of a name"
@@ -429,11 +415,6 @@ def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: 
         doubts.append(DataWarning("text.header", told, 1, where, "correct the header"))
         names = filled
     return _Header(names, start, line, above, delimiter, tuple(doubts))
-
-
-def _mark_bytes(head: bytes) -> int:
-    """Return how many bytes of a byte order mark a text begins with."""
-    return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
 
 def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
@@ -509,19 +490,17 @@ def _as_strings(text: TextFormat) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in text.columns if name.startswith(KEPT)])
 
 
-def _is_text(type_: pa.DataType) -> bool:
-    if pa.types.is_dictionary(type_):
-        return _is_text(type_.value_type)
-    plain = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
-    return plain or pa.types.is_null(type_)
-
-
 def kept_fields(text: TextFormat, doc: str) -> list[pa.Field]:
     """Return the columns that are carried as an output has them; in `doc` the column's name stands for {}."""
     return [
         field(kept.name.removeprefix(KEPT), kept.type, doc.format(text.columns[kept.name]), nullable=True)
         for kept in text.kept
     ]
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+    return plain in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def _is_integer(type_: pa.DataType) -> bool:
@@ -538,10 +517,8 @@ def settle_format(sources: Sequence[Source], text: TextFormat) -> TextFormat:
     for source in (source for source in sources if source.columns and source.kept):
         joined = join_schemas(kept, source.kept) if first else source.kept
         if joined is None:
-            told = difference(kept, source.kept).replace(KEPT, "")
-            raise DataError(
-                f"{source.path} and {first}: {told}; write one column of one type, or leave it out of --keep"
-            )
+            told = f"{first}: {difference(kept, source.kept).replace(KEPT, '')}"
+            raise DataError(f"{source.path} and {told}; write one column of one type, or leave it out of --keep")
         kept, first = joined, first or source.path
     check_carried(kept, first, "leave it out of --keep")
     asked = "," if text.delimiter == AUTO else text.delimiter

@@ -3,7 +3,6 @@
 import bz2
 import contextlib
 import dataclasses
-import functools
 import lzma
 import re
 import zipfile
@@ -37,9 +36,7 @@ PACKINGS = {
         magic=rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", suffix=".bz2", unpacker=bz2.BZ2Decompressor, head=1 << 20
     ),
     "xz": Packing(
-        magic=rb"\xfd7zXZ\0",
-        suffix=".xz",
-        unpacker=functools.partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, WINDOW_BYTES),
+        magic=rb"\xfd7zXZ\0", suffix=".xz", unpacker=lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, WINDOW_BYTES)
     ),
     "zstd": Packing(magic=rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", suffix=".zst"),
     "lz4": Packing(magic=rb"\x04\x22\x4d\x18", suffix=".lz4"),
@@ -81,19 +78,15 @@ def unpacked_blocks(path: str, kind: str, member: str, size: int) -> Iterator[by
         elif kind == "zip":
             try:
                 with zipfile.ZipFile(raw) as archive, archive.open(member) as file:
-                    while block := file.read(size):
-                        yield block
+                    yield from _blocks(file, size)
             except NotImplementedError:
                 method = archive.getinfo(member).compress_type
-                name = "deflate64" if method == 9 else "unknown here"
-                raise DataError(
-                    f"cannot read {path}: {member} is packed by method {method} ({name}); unpack it first"
-                ) from None
+                how = f"method {method} ({'deflate64' if method == 9 else 'unknown here'})"
+                raise DataError(f"cannot read {path}: {member} is packed by {how}; unpack it first") from None
             except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
                 raise DataError(f"cannot read {path}!{member}: damaged ({error}); fetch it again") from None
         else:
-            while block := raw.read(size):
-                yield block
+            yield from _blocks(raw, size)
 
 
 def unpacked_bytes(head: bytes, kind: str, size: int) -> int:
@@ -115,7 +108,7 @@ def _unpack(raw: pa.NativeFile, path: str, kind: str, size: int) -> Iterator[byt
     """Yield blocks of at most `size` bytes, however much a few bytes of the file come to."""
     make = PACKINGS[kind].unpacker
     try:
-        yield from _members(raw, make, size) if make else _whole(pa.CompressedInputStream(raw, kind), size)
+        yield from _members(raw, make, size) if make else _blocks(pa.CompressedInputStream(raw, kind), size)
     except DAMAGES as error:
         if getattr(error, "errno", None) or "[errno" in str(error):  # of the disk
             raise
@@ -124,9 +117,8 @@ def _unpack(raw: pa.NativeFile, path: str, kind: str, size: int) -> Iterator[byt
         raise DataError(f"cannot read {path}: a damaged {kind} file ({error}); fetch it again") from None
 
 
-def _whole(file: pa.NativeFile, size: int) -> Iterator[bytes]:
-    while block := file.read(size):
-        yield block
+def _blocks(file: Any, size: int) -> Iterator[bytes]:
+    return iter(lambda: file.read(size), b"")
 
 
 def _members(raw: pa.NativeFile, make: Callable[[], Any], size: int) -> Iterator[bytes]:
