@@ -77,9 +77,8 @@ def forecast(
 ) -> Forecast:
     """Return what a run will take.
 
-    Args:
-      spills: rows are brought together through bucket files, and not in the runner's shuffle.
-      costs: constants; by default those of the file.
+    `spills`: rows are brought together through bucket files, and not in the runner's shuffle. `costs`: constants; by
+    default those of the file.
     """
     constants = costs or read_constants()
     of, engine = constants["jobs"].get(job), constants["runners"].get(runner)

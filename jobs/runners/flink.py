@@ -32,8 +32,7 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 def cluster_of(runner: str, options: Any) -> "Cluster | None":
     """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server.
 
-    Raises:
-      OptionError: no cluster is named, or there is no Java or no jar for the job server.
+    Raises OptionError: no cluster is named, or there is no Java or no jar for the job server.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
 

@@ -69,6 +69,12 @@ def _counts(done: Done) -> dict[str, Any]:
     return {"counters": counters, "amounts": dict(done.amounts)}
 
 
+def renumber(done: Done, number: int) -> Done:
+    """Return what a unit came to under another number: there may be more units before it than when it was done."""
+    files = [dataclasses.replace(file, key=(number,)) if file.key else file for file in done.files]
+    return dataclasses.replace(done, files=tuple(files))
+
+
 def keep(name: str, done: Done) -> Iterator[StagedFile]:
     """Yield the files of a unit as they are published, scratch files too, with what it takes to take them over.
 
@@ -85,13 +91,12 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
         whole = {}
 
 
-def take_over(name: str, number: int, folder: str, output: str, parent: str) -> Done | None:
+def take_over(name: str, folder: str, output: str, parent: str) -> Done | None:
     """Return what a unit came to in the run that is replaced; None where it was not done, or not all of it is whole.
 
     Its files get other names, below `folder`.
 
     Args:
-      number: of the unit in this run, by which its files are ordered.
       output, parent: where that run is, and the sha256 of its manifest.
     """
     try:
@@ -105,7 +110,7 @@ def take_over(name: str, number: int, folder: str, output: str, parent: str) -> 
         for file in done.files:
             path = storage.join(folder, "taken", uuid.uuid4().hex)
             storage.copy(file.path, path)
-            taken.append(dataclasses.replace(file, path=path, key=(number,) if file.key else ()))
+            taken.append(dataclasses.replace(file, path=path))
         return dataclasses.replace(done, files=tuple(taken))
     except (DataError, ValueError, KeyError, TypeError):
         return None

@@ -24,15 +24,15 @@ from molino.transforms.text.columns import (
     MOST_SHOWN,
     find_columns,
     find_delimiter,
+    find_header,
     option_of,
     split_header,
-    suits,
 )
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.json_objects import BEGIN, find_keys
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
-from molino.transforms.text.sheets import OLD, SHEET, list_sheets, read_rows
+from molino.transforms.text.sheets import OLD, SHEET, open_workbook, read_rows
 from molino.transforms.text.unpack import MAGIC_BYTES, PACKINGS, line_end, packing_of, unpacked_blocks, unpacked_bytes
 from molino.transforms.warnings import DataWarning
 
@@ -49,47 +49,35 @@ SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "ma
 class TextFormat:
     """How the files are written, and which of their columns are wanted.
 
-    Attributes:
-      columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
-      others: names in the batch, mapped to further names in the header that will do, in the order of preference.
-      delimiter: one ASCII character, or one and a blank, where blanks after it are no part of a field; or AUTO until
-        the sources say which, see `settle_format`.
-      encoding: UTF-8 or an encoding of one byte a character.
-      quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
-      max_line_bytes: longer lines are rejects, and are never held in memory whole.
-      optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
-        is null. Text holds no nulls: an empty field is an empty string.
-      blank: names of those columns whose nulls are empty strings.
-      integers: names of those columns that may hold integers in Parquet, which are read as their digits.
-      escape: a character that makes a letter of the next one, a line end too; "" for none.
-      skip_lines: lines before the header, which are not read.
-      trim: whether white space around values is taken off.
-      normalize: a key of NORMALIZED: what becomes of the characters of values.
-      members: globs of the members of a zip that are read; () for all.
-      names: of all columns of a text or sheet that has no header; () where its first line is that.
-      sheet: of a workbook that is read; "" for the first.
-      kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
-
     Parquet and JSON lines are told by their first bytes; of all this only the columns matter to them, and to JSON also
     `max_line_bytes`, `skip_lines`, `trim` and `normalize`.
     """
 
+    # names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT
     columns: Mapping[str, str]
+    # one ASCII character, or one and a blank, where blanks after it are no part of a field; or AUTO until the sources
+    # say which, see `settle_format`
     delimiter: str = "|"
-    encoding: str = "latin-1"
+    encoding: str = "latin-1"  # UTF-8 or an encoding of one byte a character
+    # the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split
     quote: str = ""
-    max_line_bytes: int = 65536
+    max_line_bytes: int = 65536  # longer lines are rejects, and are never held in memory whole
+    # names of those columns that a file may lack, and that may hold nulls; any other is a reject where it is null. Text
+    # holds no nulls: an empty field is an empty string
     optional: tuple[str, ...] = ()
-    blank: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()  # names of those columns whose nulls are empty strings
+    # names in the batch, mapped to further names in the header that will do, in the order of preference
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    # names of those columns that may hold integers in Parquet, which are read as their digits
     integers: tuple[str, ...] = ()
-    escape: str = ""
-    skip_lines: int = 0
-    trim: bool = False
-    normalize: str = "off"
-    members: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    sheet: str = ""
+    escape: str = ""  # a character that makes a letter of the next one, a line end too; "" for none
+    skip_lines: int = 0  # lines before the header, which are not read
+    trim: bool = False  # whether white space around values is taken off
+    normalize: str = "off"  # a key of NORMALIZED: what becomes of the characters of values
+    members: tuple[str, ...] = ()  # globs of the members of a zip that are read; () for all
+    names: tuple[str, ...] = ()  # of all columns of a text or sheet that has no header; () where its first line is that
+    sheet: str = ""  # of a workbook that is read; "" for the first
+    # the columns that are carried, with their types, as `settle_format` finds them; of text they are strings
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
@@ -144,43 +132,27 @@ class TextFormat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """One text to read: a file, or a member of a zip.
-
-    Attributes:
-      label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, zip, parquet, sheet, or one of PACKINGS.
-      json: whether it is JSON lines.
-      headed: whether its first line is a header.
-      doubts: what is odd about its header, and is not read as it stands there.
-      bytes: size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked.
-      header: the header's column names.
-      columns: names in the batch, mapped to the column that is read for each; without those that are not there.
-      start: offset of the first byte after the header; of a sheet the first row.
-      skipped: lines before the header.
-      empty: whether no data follows the header.
-      encoding: what its byte order mark says; "" where it has none.
-      delimiter: that which its header is split by; "" where it has none.
-      groups: rows and bytes of every row group of a Parquet file, or of a sheet.
-      kept: the columns that are carried, with their types.
-    """
+    """One text to read: a file, or a member of a zip."""
 
     path: str
-    label: str
-    kind: str
+    label: str  # what outputs call it: the path relative to the inputs' common folder, and the member after "!"
+    kind: str  # plain, zip, parquet, sheet, or one of PACKINGS
     member: str = ""
-    bytes: int
-    header: tuple[str, ...]
+    bytes: int  # size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked
+    header: tuple[str, ...]  # the header's column names
+    # names in the batch, mapped to the column that is read for each; without those that are not there
     columns: Mapping[str, str]
-    start: int = 0
-    empty: bool
-    skipped: int = 0
-    encoding: str = ""
-    delimiter: str = ""
-    groups: tuple[tuple[int, int], ...] = ()
+    start: int = 0  # offset of the first byte after the header; of a sheet the first row
+    empty: bool  # whether no data follows the header
+    skipped: int = 0  # lines before the header
+    encoding: str = ""  # what its byte order mark says; "" where it has none
+    delimiter: str = ""  # that which its header is split by; "" where it has none
+    groups: tuple[tuple[int, int], ...] = ()  # rows and bytes of every row group of a Parquet file, or of a sheet
+    # the columns that are carried, with their types
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
-    json: bool = False
-    headed: bool = True
-    doubts: tuple[DataWarning, ...] = ()
+    json: bool = False  # whether it is JSON lines
+    headed: bool = True  # whether its first line is a header
+    doubts: tuple[DataWarning, ...] = ()  # what is odd about its header, and is not read as it stands there
 
     def format_of(self, text: TextFormat) -> TextFormat:
         """Return how this text is written: in the encoding that its mark says, with the columns that it has."""
@@ -218,14 +190,9 @@ class Span:
 def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: CommandLine = UNKNOWN) -> list[Source]:
     """Look at the first bytes of every file and return the texts to read, in the order of the files.
 
-    A text that begins with the byte order mark of UTF-8 is read as UTF-8.
-
-    Args:
-      command: what the user typed, for the remedies.
-
-    Raises:
-      DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a byte order
-        mark that contradicts the encoding that was asked for.
+    A text that begins with the byte order mark of UTF-8 is read as UTF-8. `command`: what the user typed, for the
+    remedies. Raises DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a
+    byte order mark that contradicts the encoding that was asked for.
     """
     found: list[Source] = []
     for file, label in zip(files, labels_of(files), strict=True):
@@ -433,12 +400,14 @@ def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: 
     line, start = _read_header(head, begin, path, text)
     if not head[begin:]:
         return _Header((), start)
-    above = 0
-    if not (text.names or suits(line, text)):
-        line, start, above = _look_below(head, line, start, text)
-    rows = head[start:].decode(text.encoding, "replace").splitlines()[:LOOKED]
+    below = head[start:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n")
+    rows, above = below.decode(text.encoding, "replace").split("\n")[:LOOKED], 0
     if text.names:
         line, start, rows = "", begin or _mark_bytes(head), [line, *rows]
+    elif above := find_header([line, *rows], text):
+        line, rows = rows[above - 1], rows[above:]
+        for _ in range(above):
+            start = line_end(head, start)
     delimiter = text.delimiter
     if delimiter == AUTO:
         delimiter = find_delimiter([line, *rows], path, text, command)
@@ -467,31 +436,20 @@ def _mark_bytes(head: bytes) -> int:
     return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
 
-def _look_below(head: bytes, line: str, start: int, text: TextFormat) -> tuple[str, int, int]:
-    """Return the first line below that has all wanted columns, where it ends, and its number; or the header's own."""
-    stop = start
-    for above in range(1, LOOKED):
-        begin, stop = stop, line_end(head, stop)
-        if stop < 0:
-            break
-        other = head[begin:stop].decode(text.encoding, "replace").rstrip("\r\n")
-        if suits(other, text):
-            return other, stop, above
-    return line, start, 0
-
-
 def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
     """Return a sheet of an Excel workbook: that which is asked for, or the first."""
-    sheets = list_sheets(path)
+    sheets = open_workbook(path).sheet_names
     sheet = text.sheet or sheets[0]
     if sheet not in sheets:
         raise DataError(f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, sheets[:MOST_SHOWN]))}")
-    rows = list(read_rows(path, sheet))
-    start = text.skip_lines + (not text.names)
-    names = tuple(text.names or (rows[start - 1] if len(rows) >= start else ()))
-    size = sum(len(cell) + 1 for row in rows[start:] for cell in row)
-    line = None if text.names else "\t".join(names)
-    columns = find_columns(with_folder_columns(names, path), path, text, command, line=line) if any(names) else {}
+    start, names, held, size = text.skip_lines + (not text.names), text.names, 0, 0
+    for number, row in enumerate(read_rows(path, sheet), 1):
+        if number > start:
+            held, size = held + 1, size + sum(map(len, row))
+        elif number == start and not text.names:
+            names = tuple(row)
+    # as a text whose delimiter is known: what may be no header is not shown
+    columns = find_columns(with_folder_columns(names, path), path, text, command, line="") if any(names) else {}
     return Source(
         path=path,
         label=f"{label}!{sheet}",
@@ -503,9 +461,9 @@ def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine)
         kept=_as_strings(text),
         start=start,
         skipped=text.skip_lines,
-        empty=len(rows) <= start,
+        empty=not held,
         headed=not text.names,
-        groups=((len(rows) - start, size),),
+        groups=((held, size),),
     )
 
 
@@ -573,10 +531,8 @@ def _is_integer(type_: pa.DataType) -> bool:
 def settle_format(sources: Sequence[Source], text: TextFormat) -> TextFormat:
     """Return a format with what the sources say: the delimiter, and the types of the columns that are carried.
 
-    A type holds those of all sources.
-
-    Raises:
-      DataError: two sources have a column of different types, or an output cannot have one of its type.
+    A type holds those of all sources. Raises DataError: two sources have a column of different types, or an output
+    cannot have one of its type.
     """
     kept, first = text.kept, ""
     for source in (source for source in sources if source.columns and source.kept):
