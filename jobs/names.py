@@ -297,11 +297,7 @@ def write_sample(args: argparse.Namespace) -> str:
 
 
 def sample_paths(args: argparse.Namespace) -> list[str]:
-    """Return the files that a sample would be written to.
-
-    Raises:
-      OptionError: there cannot be so many rows or files.
-    """
+    """Return the files that a sample would be written to. OptionError: there cannot be so many rows or files."""
     from molino.transforms.names.sample import target_files
 
     if args.rows > 1_000_000_000:

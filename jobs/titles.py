@@ -56,13 +56,9 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitlesOptions(TextOptions):
-    """What the job does with the titles.
+    """What the job does with the titles."""
 
-    Attributes:
-      models: name, digest, dim and kind of every model, in the order of their columns.
-    """
-
-    models: tuple[dict[str, Any], ...]
+    models: tuple[dict[str, Any], ...]  # name, digest, dim and kind of each, in the order of their columns
     exact: bool
     vector_type: str
     model_text: bool
@@ -194,11 +190,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
 
 
 def input_format(args: argparse.Namespace) -> "TextFormat":
-    """Return the format of the titles.
-
-    Raises:
-      OptionError: options do not go together.
-    """
+    """Return the format of the titles. OptionError: options do not go together."""
     if args.validation + args.test >= 1:
         raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
     if args.split_column and (args.command.names("--validation") or args.command.names("--test")):
@@ -239,8 +231,7 @@ def locate_models(
 ) -> dict[str, str]:
     """Return where every model is, by its name.
 
-    Raises:
-      OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
+    OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
     """
     from molino.schemas.titles import titles_schema
 

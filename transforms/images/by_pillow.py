@@ -84,8 +84,7 @@ def _reason(text: str) -> str:
 def read_other_header(data: bytes) -> Header:
     """Return the header of a file of a kind that has an opener.
 
-    Raises:
-      ImageError: it is bad, of a raw file, or of no 8 or 16 bits of gray or colour; or a package is not there.
+    ImageError: it is bad, of a raw file, or of no 8 or 16 bits of gray or colour; or a package is not there.
     """
     kind = recognize(data)
     if kind.name == "tiff":

@@ -39,11 +39,7 @@ cv2.setNumThreads(1)
 
 
 def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
-    """Return what the header says. Reads no further than it must: the pixels may still prove bad.
-
-    Raises:
-      ImageError: see its reasons.
-    """
+    """Return what the header says, or raise ImageError. Reads no further than it must: the pixels may prove bad."""
     if not data:
         raise ImageError("empty_file", "0 bytes")
     if _JPEG.startswith(data) or _PNG.startswith(data):
@@ -72,10 +68,7 @@ def decode_image(
     coefficients of its cosine transform, which is faster; all others are decoded and averaged, which is not.
 
     Memory: the pixels, and what the decoder needs: for a progressive JPEG its coefficients, of 2 bytes; for a PNG the
-    pixels once more; for AVIF and HEIF three times.
-
-    Raises:
-      ImageError: there are no pixels, or the end is missing; see its reasons.
+    pixels once more; for AVIF and HEIF three times. ImageError: there are no pixels, or the end is missing.
     """
     header = read_header(data, max_pixels=max_pixels)
     if header.format == "jpeg":
@@ -304,11 +297,7 @@ def _of_size(image: np.ndarray, header: Header, scale: int) -> np.ndarray:
 
 
 def _damage(data: bytes, told: str) -> str:
-    """Return what libjpeg's first warning says of the pixels, given a JPEG of a mended header; "" for nothing.
-
-    Raises:
-      ImageError: the end is missing.
-    """
+    """Return what libjpeg's first warning says of a JPEG of a mended header; "" for nothing. ImageError: no end."""
     scan = next(start for marker, start, _ in jpeg_segments(data) if marker == 0xDA)
     end = data.find(b"\xff\xd9", scan)
     if "Premature end" in told or end < 0:

@@ -18,10 +18,8 @@ def file_name(key: str, kind: str, *, folds: bool = False) -> str:
     """Return where a picture of an image goes in the output: the key and the kind, as the published program names it.
 
     A crop has the name of the image itself. A key with anything unsafe in it is mended, and a hash of the key tells it
-    from others that are mended alike.
-
-    Args:
-      folds: there is a picture whose name differs by case alone, or not at all; so it gets a hash too.
+    from others that are mended alike. One that `folds`, as another's name differs by case alone, or not at all, gets a
+    hash too.
 
     >>> file_name("2015/w_7489.jpg", "mask-areas")
     'images/2015/w_7489.jpg.mask-areas.jpg'

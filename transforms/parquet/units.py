@@ -88,11 +88,8 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
 def take_over(name: str, number: int, folder: str, output: str, parent: str) -> Done | None:
     """Return what a unit came to in the run that is replaced; None where it was not done, or not all of it is whole.
 
-    Its files get other names, below `folder`.
-
-    Args:
-      number: of the unit in this run, by which its files are ordered.
-      output, parent: where that run is, and the sha256 of its manifest.
+    Its files get other names, below `folder`, and are ordered by its number in this run. `output` is where that run is,
+    `parent` the sha256 of its manifest.
     """
     try:
         entries = _kept_units(output, parent)[name]

@@ -79,40 +79,23 @@ CARDS = schema(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What is done with each image. All of it is part of a run's identity.
+    """What is done with each image. All of it is part of a run's identity."""
 
-    Attributes:
-      method: original, fast or saliency.
-      parameters: of the method.
-      max_pixels, max_bytes: an image of more is a reject, and is not decoded.
-      damaged: reject, or keep as rows with the flag.
-      crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
-      crop_size: side of the crop for training; 0 for none.
-      mask: none, png or rle.
-      write_crops: also write every crop as a file.
-      write_images: also write the files of the published program.
-      timings: fill the columns of times, which differ from run to run.
-      thumbnails: draw images for the report.
-      columns: of Parquet shards.
-      include: globs of the files and members that are read; empty for all.
-      kept: the columns that are carried, with their docs.
-    """
-
-    method: str
+    method: str  # original, fast or saliency
     parameters: OriginalOptions | SalientOptions
-    max_pixels: int
+    max_pixels: int  # an image of more, or of more bytes, is a reject, and is not decoded
     max_bytes: int
-    damaged: str
-    crop_quality: int
-    crop_size: int
-    mask: str
-    write_crops: bool
-    write_images: bool
-    timings: bool
-    thumbnails: bool
+    damaged: str  # reject, or keep as rows with the flag
+    crop_quality: int  # of the crop's JPEG, 1 to 100; 0 for no crop
+    crop_size: int  # side of the crop for training; 0 for none
+    mask: str  # none, png or rle
+    write_crops: bool  # also write every crop as a file
+    write_images: bool  # also write the files of the published program
+    timings: bool  # fill the columns of times, which differ from run to run
+    thumbnails: bool  # draw images for the report
     columns: ShardColumns
-    include: tuple[str, ...] = ()
-    kept: pa.Schema = NOTHING
+    include: tuple[str, ...] = ()  # globs of the files and members that are read; empty for all
+    kept: pa.Schema = NOTHING  # the columns that are carried, with their docs
 
     @property
     def schema(self) -> pa.Schema:
@@ -266,14 +249,9 @@ def extract_unit(
 ) -> Done:
     """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
 
-    Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows.
-
-    Args:
-      number: of the unit.
-      folder: where files are staged.
-      listing: file with the images of every unit.
-      crashed: keys of images that are rejects because a process died of them.
-      report: called with the key of each image before it is worked on.
+    Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows. `listing` is the file with the
+    images of every unit; `crashed` are keys of images that are rejects because a process died of them; `report` is
+    called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
     folds = set(images.filter(images["folds"])["key"].to_pylist())

@@ -39,11 +39,7 @@ NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
 def write_sheet_and_boxes(
     files: Sequence[StagedFile], counters: Mapping[str, int], run: Any, *, most: int
 ) -> Iterator[StagedFile | Mapping[str, int]]:
-    """Stage the boxes and the report's pages, and count duplicates; only the rows and the options go into them.
-
-    Args:
-      most: images that are shown.
-    """
+    """Stage the boxes and the report's pages, of `most` images, and count duplicates: of rows and options alone."""
     yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
     plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX, *TOLD)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
@@ -74,12 +70,8 @@ def whales_report(
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
-    The bytes depend on the arguments only.
-
-    Args:
-      cards: `molino.transforms.whales.extract.CARDS` without thumbnails, of every image, in order.
-      thumbnails: JPEGs of some images, by their row; what is not there is shown as missing.
-      most: images in the sheet.
+    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `thumbnails`
+    gives JPEGs of some images by their row, and what is not there is shown as missing.
     """
     order = by_presence(cards)[:most]
     pictures = thumbnails(order.tolist())
