@@ -137,7 +137,7 @@ def read_with_duckdb(path: Path, options: Mapping[str, Any]) -> Read:
     import duckdb
 
     given = {"store_rejects": True, **({} if "columns" in options else {"all_varchar": True}), **options}
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": 1}) as database:
         try:
             rows = database.read_csv(str(path), **given).fetchall()
             found = database.sql("select line, error_type from reject_errors").fetchall()

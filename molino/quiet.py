@@ -69,15 +69,6 @@ class _Without(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def import_beam() -> None:
-    """Import Beam and Arrow in a process that is this program's alone, without what they find only to offer more."""
-    with without(("pandas", "pymongo")):  # a quarter of a second
-        import apache_beam.options.pipeline_options  # noqa: F401
-        import pyarrow as pa
-
-        pa.array([0])  # looks for pandas once
-
-
 @contextlib.contextmanager
 def silent_tensorflow() -> Iterator[None]:
     """Import TensorFlow, or Keras on it, in the block, and do a first operation, which prints too; its errors stay."""

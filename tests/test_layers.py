@@ -335,3 +335,23 @@ def test_functions_are_short_and_names_say_what_things_are():
 def test_no_two_things_have_one_name(kind):
     twice = {name for name, paths in defined(kind).items() if len(paths) > 1}
     assert {f"{name}: {', '.join(defined(kind)[name])}" for name in twice - PROTOCOL.keys()} == set()
+
+
+# what tests take of others that is private, and why
+PRIVATE = {
+    "test_pipeline": "streams of Beam, which stand still at a place of its own",
+    "test_classifier_pages": "argparse has no other list of options",
+    "test_compiled": "Numba says nowhere else where its cache is",
+    "test_proof": "what a process knows already, so that it is as a new one",
+}
+REACH = re.compile(r"\bimport _[a-z]|\b(?!self|sys|os|cls)[a-z_]+(?<!_manifest)\._(?!replace|asdict|fields)[a-z]\w+")
+
+
+def test_tests_reach_into_nothing_private():
+    found = {
+        path.stem
+        for path in modules("tests", "benchmarks")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if REACH.search(re.sub(r"\"[^\"]*\"|'[^']*'|#.*", "", line)) and path.name != "test_layers.py"
+    }
+    assert found == PRIVATE.keys()

@@ -220,7 +220,7 @@ class Reader:
                 table = file.read_row_group(part.group, columns=wanted, use_threads=False)
             table = self._without_nulls(table)
             fields = {name: table.schema.field(name) for name in self.columns}
-            columns = {name: _to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
+            columns = {name: column_to_numpy(table[name], field, f"{name} of {path}") for name, field in fields.items()}
             return columns, self._selected(table)
 
         if not self.reading.ahead:
@@ -267,12 +267,12 @@ class _Pile:
 
 def _fitting_window(schema: pa.Schema, columns: Sequence[str]) -> int:
     """Return how many rows are mixed: fewer than usual where they are wide."""
-    shapes = [_array_of(schema.field(name), name) for name in columns if name in schema.names]
+    shapes = [array_type(schema.field(name), name) for name in columns if name in schema.names]
     row = sum(shape[0].itemsize * math.prod(shape[1]) for shape in shapes if shape)
     return min(WINDOW_ROWS, max(1, WINDOW_BYTES // max(1, row)))
 
 
-def _array_of(field: pa.Field, name: str) -> tuple[np.dtype, tuple[int, ...]] | None:
+def array_type(field: pa.Field, name: str) -> tuple[np.dtype, tuple[int, ...]] | None:
     """Return type and shape of a row's array: () of a number; None for what stays Arrow."""
     type_ = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if _is_number(type_):
@@ -292,12 +292,12 @@ def _array_of(field: pa.Field, name: str) -> tuple[np.dtype, tuple[int, ...]] | 
     raise RunError(f"{name} has {type_.byte_width:,} bytes a row, which is not what its metadata says: {said}")
 
 
-def _to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.ndarray | list[pa.Array]":
+def column_to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.ndarray | list[pa.Array]":
     """Return a column of a row group: numbers, and lists and bytes of a fixed size, without a copy; others as Arrow."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     array = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-    of_a_row = _array_of(field, name)
+    of_a_row = array_type(field, name)
     if of_a_row is None:
         return [array]
     dtype, shape = of_a_row

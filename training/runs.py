@@ -140,7 +140,7 @@ class FinishedRun:
 
     def open_dataset(self, name: str) -> Dataset:
         """Return the files of a data set, as a Reader takes them, compared with the manifest."""
-        return self.datasets.get(name) or _open_dataset(self, name, None)
+        return self.datasets.get(name) or open_dataset(self, name, None)
 
 
 SPLITS = ("train", "validation", "test")
@@ -166,7 +166,7 @@ def open_run(
     for attempt in range(ATTEMPTS):
         run = _read_manifest(shown, filesystem, root)
         try:
-            found = {name: _open_dataset(run, name, expected) for name, expected in datasets.items()}
+            found = {name: open_dataset(run, name, expected) for name, expected in datasets.items()}
             if verify:
                 _verify(run, list(datasets), _cache_file(run, cache))
             return dataclasses.replace(run, datasets=found)
@@ -266,7 +266,7 @@ def _entry(run: FinishedRun, name: str) -> Mapping[str, Any]:
     return run.manifest["datasets"][name]
 
 
-def _open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
+def open_dataset(run: FinishedRun, name: str, expected: tuple | None) -> Dataset:
     """Compare names, sizes, footers and rows with the manifest."""
     entry = _entry(run, name)
     said = (entry["schema"], entry["version"])
@@ -335,7 +335,7 @@ def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
     stop = threading.Event()
     with ThreadPoolExecutor(min(8, machine.cpus())) as pool:
         try:
-            for file, found in zip(todo, pool.map(functools.partial(_sha256, run, stop), todo), strict=True):
+            for file, found in zip(todo, pool.map(functools.partial(hash_data_file, run, stop), todo), strict=True):
                 if found != file["sha256"]:
                     shown = f"{run.folder}/{file['path']}"
                     raise ChangedFileError(f"{shown} changed after it was written (sha256); {_REMEDY}")
@@ -351,7 +351,7 @@ def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
             draft.replace(cache)
 
 
-def _sha256(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
+def hash_data_file(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
     shown, state = f"{run.folder}/{file['path']}", hashlib.sha256()
     with one_line_errors(shown), run.filesystem.open_input_stream(posixpath.join(run.root, file["path"])) as stream:
         while not stop.is_set() and (block := stream.read(BLOCK)):

@@ -260,7 +260,7 @@ def _manifest(
     """Return the manifest of a run that replaces what stood in the output before its commit."""
     datasets = _datasets(run, files, names)
     earlier = before.manifest
-    views = [{"path": f.name, "bytes": f.bytes, "sha256": f.sha256, **f.told} for f in files if not f.dataset]
+    views = [{"path": f.name, "bytes": f.bytes, "sha256": f.sha256, **f.entry} for f in files if not f.dataset]
     old_views = [*(view["path"] for view in earlier["views"]), *earlier["replaced_views"]] if earlier else []
     old_runs = [[file["path"] for file in data_files(earlier)], *earlier.get("previous", ())] if earlier else []
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
@@ -311,7 +311,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
             "rows": sum(file.rows for file in members),
             "digest": combine_digests([d for file in members for d in file.digests]),
             "files": [
-                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **f.told}
+                {"path": names[f.path], "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256, **f.entry}
                 | ({"split": f.split} if f.split else {})
                 for f in members
             ],

@@ -40,7 +40,7 @@ def find_inputs(paths: Sequence[str], *, photographs: bool = False, follow_links
             is_folder = listing.skipped or (storage.is_local(path) and os.path.isdir(path))
             what = f"the folder {path} holds nothing to read" if is_folder else f"there is no file {path}"
             if WILDCARDS & set(path):
-                what = f"no file matches {path}"
+                what = f"no file matches {path}" + ("; a [ in a name is written [[]" if "[" in path else "")
             skipped = "".join(f"; skipped {SKIPPED[reason]}: {n:,}" for reason, n in sorted(listing.skipped.items()))
             raise DataError(f"{what}{skipped}; check --input")
         for file in listing.files if not photographs else ():

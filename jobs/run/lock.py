@@ -63,7 +63,7 @@ class Lock:
         self.output, self.claim = output, new_claim(token or uuid.uuid4().hex, every=self.BEAT)
         self.end_job = end_job
         self.how_far: Callable[[], str] = str
-        self._change = changer(output, pause=self.PAUSE)
+        self.change = changer(output, pause=self.PAUSE)
         self._over = threading.Event()
         self._turn = threading.Lock()
 
@@ -86,13 +86,13 @@ class Lock:
             return
         # one that stays is a claim that stands still
         with self._turn, contextlib.suppress(DataError, HeldError):
-            release(self._change, self.claim.token)
+            release(self.change, self.claim.token)
 
     def note(self, **facts: Any) -> None:
         """Let the claim say more: engine, master, job, job_file. With a job file the claim stays for that job."""
         with self._turn:
             self.claim = dataclasses.replace(self.claim, **facts)
-        self._beat(seconds=30)
+        self.beat(seconds=30)
 
     def lost_to(self) -> str:
         """Return in words who has the output now; "" while this run does."""
@@ -108,15 +108,15 @@ class Lock:
         while not self._over.wait(self.BEAT):
             # a full disk, a store that does not answer, a commit under way: none of them ends the run, or the beats
             with contextlib.suppress(Exception):
-                self._beat()
+                self.beat()
 
-    def _beat(self, *, seconds: float = 0) -> None:
+    def beat(self, *, seconds: float = 0) -> None:
         with self._turn:
             if self._over.is_set():
                 return
             self.claim = dataclasses.replace(self.claim, beat=(self.claim.beat or 0) + 1, at=self.how_far()[:120])
             ours = self.claim.to_bytes()
-            self._change(lambda held: ours if is_of(held, self.claim.token) else held, seconds=seconds)
+            self.change(lambda held: ours if is_of(held, self.claim.token) else held, seconds=seconds)
 
     def _take(self) -> None:
         ours = self.claim.to_bytes()
@@ -125,7 +125,7 @@ class Lock:
         while True:
             free = (b"", expired)  # as of now, for the function below
             try:
-                held = self._change(lambda held, free=free: ours if held in free else held, strict=strict)
+                held = self.change(lambda held, free=free: ours if held in free else held, strict=strict)
             except UnsupportedError:
                 raise BusyError(self._untaken(claim or Claim(), "this store has no conditional writes")) from None
             if held == ours:

@@ -84,7 +84,7 @@ def _make_pipeline(engine: "Engine") -> "beam.Pipeline":
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         _keep_memory()
-        runner = FnApiRunner(default_environment=_environment(engine.worker_mode, engine.workers))
+        runner = FnApiRunner(default_environment=worker_environment(engine.worker_mode, engine.workers))
         return beam.Pipeline(runner=runner, options=engine.options)
     try:
         return beam.Pipeline(options=engine.options)
@@ -126,7 +126,7 @@ def _keep_memory() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _environment(worker_mode: str, workers: int) -> Any:
+def worker_environment(worker_mode: str, workers: int) -> Any:
     """Return the environment of worker processes or of several threads, or None for this very thread.
 
     Processes: as the runner's own multi_processing makes them, but without the log of every worker on the user's

@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from molino.jobs import whales
 from molino.jobs.run.recheck import verify
+from molino.transforms.errors import DataError
 from molino.transforms.whales.sample import draw_sea
 from tests.docs.test_counters import undeclared
 
@@ -101,3 +102,21 @@ def test_a_folder_as_people_have_it_to_crops_and_a_csv(tmp_path, capfd):
         assert line == {name: real[name] for name in line}
     for line in summary.splitlines()[: None if pillow_heif else 3]:
         assert line.replace(" survey/", f" {folder}/") in (said.err + said.out).splitlines()
+
+
+def test_a_folder_with_brackets_is_found_by_its_name_and_by_a_glob_that_writes_them(tmp_path):
+    (tmp_path / "flight[1]").mkdir()
+    (tmp_path / "flight[1]/a.jpg").write_bytes(b"x")
+
+    def found(path):
+        given = whales.parser().parse_args(["--input", f"{tmp_path}/{path}", "--output", "out"])
+        return [file.path for listing in whales.list_inputs(given) for file in listing.files]
+
+    assert (
+        found("flight[1]")
+        == found("flight[[]1[]]/*.jpg")
+        == found("flight[[]1]/*.jpg")
+        == [f"{tmp_path}/flight[1]/a.jpg"]
+    )
+    with pytest.raises(DataError, match=r"no file matches .*; a \[ in a name is written \[\[\]; check --input"):
+        found("flight[1]/*.jpg")

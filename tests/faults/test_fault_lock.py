@@ -173,7 +173,7 @@ def test_a_heartbeat_that_moves_is_respected(hasty, tmp_path):
 def test_the_heartbeat_survives_what_fails(hasty, tmp_path, monkeypatch):
     """Full disks and stores that do not answer pass, and the run is alive all the time."""
     with Lock(str(tmp_path), "mine") as held:
-        failing, whole = [], held._change
+        failing, whole = [], held.change
 
         def change(*arguments, **how):
             failing.append(len(failing))
@@ -181,7 +181,7 @@ def test_the_heartbeat_survives_what_fails(hasty, tmp_path, monkeypatch):
                 raise OSError(28, "No space left on device")
             return whole(*arguments, **how)
 
-        held._change = change
+        held.change = change
         wait_until(lambda: claim_of(tmp_path).beat > 3)
         assert len(failing) > 3
 

@@ -77,7 +77,7 @@ class Actor:
             self.depth += 1  # a beat is one step
             try:
                 with contextlib.suppress(Exception):
-                    self.lock._beat()
+                    self.lock.beat()
             finally:
                 self.depth -= 1
 

@@ -211,6 +211,21 @@ def test_options_change_what_they_say(sample, tmp_path):
     assert {"curp_format", "curp_check_digit"} <= set(table(out, "rejects")["reason"])
 
 
+def test_json_lines_and_text_without_a_header_give_the_same_people_and_csv_is_for_excel_by_option(tmp_path):
+    header = ["CURP", "PRIMERAPELLIDO", "SEGUNDOAPELLIDO", "NOMBRESTRABAJADOR"]
+    rows = [[f"AAAA{500101 + n}MDFBRL0{n}", "MUÑOZ", "-", "=ANA"] for n in range(6)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows))
+    (tmp_path / "b.txt").write_text("".join("|".join(row) + "\n" for row in rows), encoding="latin-1")
+    for name, options in (("a.jsonl", ["--csv", "excel-es"]), ("b.txt", ["--header", *header])):
+        assert run("--input", tmp_path / name, "--output", tmp_path / f"{name}.out", *options) == 0
+    one, other = (table(tmp_path / f"{name}.out", "people").drop(columns="source") for name in ("a.jsonl", "b.txt"))
+    assert one["line"].tolist() == other["line"].tolist()
+    assert one.equals(other)
+    excel, plain = ((tmp_path / f"{name}.out/mujeres.csv").read_bytes() for name in ("a.jsonl", "b.txt"))
+    assert plain.decode() == "nombre,frec,edad_media,prob\n=ANA,6,62.0,1.0\n"
+    assert excel.decode() == "\ufeffnombre;frec;edad_media;prob\r\n'=ANA;6;62,0;1,0\r\n"
+
+
 def test_columns_delimiter_encoding_and_quotes_are_options(tmp_path):
     path = tmp_path / "in.csv"
     rows = [("ID", "A", "B", "N"), *[("HEGG560427MVZRRL04", 'PEÑA "X"', "LO,PEZ", "ANA\nLUZ")] * 2]

@@ -70,6 +70,17 @@ def test_every_row_has_a_prediction_or_a_reason(classifier, here, tmp_path):
         assert (row["top_scores"], row["top_probabilities"]) == ([0.75, 0.25], None)
 
 
+@pytest.mark.slow
+def test_json_lines_are_predicted(classifier, here, tmp_path):
+    lines = [b'{"title": "Mesa", "id": 7}', b'{"title": null}', b'{"id": 8, "title": "Silla", "language": "es"}']
+    (tmp_path / "t.jsonl").write_bytes(b"\n".join(lines))
+    options = ["--quiet", "--workers", "1", "--max-reject-ratio", "1", "--keep", "id"]
+    assert run("--model", classifier, "--input", tmp_path / "t.jsonl", "--output", tmp_path / "out", *options) == 0
+    (file,) = json.loads((tmp_path / "out/_manifest.json").read_text())["datasets"]["predictions"]["files"]
+    rows = pq.read_table(tmp_path / "out" / file["path"]).sort_by("line").to_pylist()
+    assert [(row["line"], row["prediction"], row["id"]) for row in rows] == [(1, "M", "7"), (3, "Se", "8")]
+
+
 def test_a_classifier_is_checked_once_a_machine(classifier, here, tmp_path, monkeypatch):
     from molino.transforms.predict import predict_titles
 

@@ -256,6 +256,20 @@ def test_without_a_model_the_titles_are_the_same_but_for_the_vectors(output, sam
     assert "Map of the vectors" in (output / "report.html").read_text()
 
 
+def test_json_lines_give_what_csv_gives(tmp_path):
+    sample_titles(str(tmp_path / "sample.csv"), rows=300, seed=4)
+    rows = pd.read_csv(tmp_path / "sample.csv", dtype=str, keep_default_na=False)
+    rows["item"] = [str(n) for n in range(len(rows))]
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows.to_dict("records")]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    for name in ("t.csv", "t.jsonl"):
+        options = ["--keep", "item", "--max-reject-ratio", "1", "--span-bytes", 5000]
+        assert run("--input", tmp_path / name, "--output", tmp_path / f"{name}.out", *options) == 0
+    one, other = (table(tmp_path / f"{name}.out", "titles").drop_columns(["source"]) for name in ("t.csv", "t.jsonl"))
+    assert one.equals(other)
+
+
 def test_the_same_run_again_is_a_no_op(output, sample, models, capsys):
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     given = [f"--model={name}={path}" for name, path in models.items()]

@@ -127,10 +127,14 @@ def have_workers_elsewhere(monkeypatch):
 def test_a_model_reaches_workers_on_other_machines(kind, model, tmp_path, monkeypatch):
     """Workers with a cache of their own find it beside the run's unfinished files, and no path of this machine."""
     if kind == "generic":
-        real = embed._model
-        monkeypatch.setattr(
-            embed, "_model", lambda *a, exact: real(*a[:4], {**a[4], "reason": "to be tried"}, exact=exact)
-        )
+        plan_models = embed.plan_models
+
+        def plan_generic(*words, **options):
+            how = {"kind": "generic", "reason": "to be tried"}
+            found = plan_models(*words, **options)
+            return [dataclasses.replace(one, path=model_files.find_model(one.location), **how) for one in found]
+
+        monkeypatch.setattr(embed, "plan_models", plan_generic)
     assert run("mem://bucket/here", model) == 0
     have_workers_elsewhere(monkeypatch)
     send, seen = carry.send, []

@@ -201,14 +201,14 @@ def test_a_data_set_without_rows_gives_no_batches(tmp_path):
 
 
 def test_the_vectors_of_a_row_group_are_not_copied(dataset):
-    from molino.training.reader import _to_numpy
+    from molino.training.reader import column_to_numpy
 
     table = dataset.open(0).read_row_group(0, columns=["wide"])
     column, field = table["wide"], table.schema.field("wide")
-    array = _to_numpy(column, field, "")
+    array = column_to_numpy(column, field, "")
     assert array.ctypes.data == column.chunk(0).values.buffers()[1].address
     sliced = column.slice(3, 5)
-    np.testing.assert_array_equal(_to_numpy(sliced, field, ""), array[3:8])
+    np.testing.assert_array_equal(column_to_numpy(sliced, field, ""), array[3:8])
     assert sliced.type == vectors(pa.float32())
 
 
@@ -287,9 +287,9 @@ def test_bytes_of_a_fixed_size_are_arrays_of_their_shape(tmp_path):
 
 def test_the_pixels_of_a_whales_run_are_arrays_by_their_metadata():
     from molino.schemas.whales import with_pixels
-    from molino.training.reader import _array_of
+    from molino.training.reader import array_type
 
-    assert _array_of(with_pixels(224).field("pixels"), "") == (np.uint8, (224, 224, 3))
+    assert array_type(with_pixels(224).field("pixels"), "") == (np.uint8, (224, 224, 3))
 
 
 def test_bytes_without_dtype_and_shape_stay_arrow(tmp_path):

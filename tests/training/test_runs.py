@@ -97,7 +97,7 @@ def test_verify_can_be_left_out(run_folder):
 
 def test_a_file_is_read_once_for_its_sha256(run_folder, monkeypatch):
     read = []  # a file whose times tell nothing cannot be made: the system's own time of change cannot be set
-    monkeypatch.setattr(runs, "_sha256", lambda run, stop, file: read.append(file["path"]) or file["sha256"])
+    monkeypatch.setattr(runs, "hash_data_file", lambda run, stop, file: read.append(file["path"]) or file["sha256"])
     open_run(run_folder, ASKED)
     assert len(read) == 4
     open_run(run_folder, ASKED)
@@ -138,15 +138,15 @@ def test_a_missing_shard_is_named(run_folder):
 
 
 def test_a_run_that_is_replaced_meanwhile_is_read_as_it_then_is(run_folder, monkeypatch):
-    real = runs._open_dataset  # between the manifest and the data, which takes no other way
+    real = runs.open_dataset  # between the manifest and the data, which takes no other way
 
     def replaced(run, name, expected):
-        monkeypatch.setattr(runs, "_open_dataset", real)
+        monkeypatch.setattr(runs, "open_dataset", real)
         shard(run_folder, 0).unlink()
         write_run(run_folder, shards=(10, 20))
         return real(run, name, expected)
 
-    monkeypatch.setattr(runs, "_open_dataset", replaced)
+    monkeypatch.setattr(runs, "open_dataset", replaced)
     assert open_run(run_folder, ASKED).datasets["rows"].rows == (10, 20)
 
 

@@ -90,7 +90,7 @@ def test_a_module_that_is_run_does_not_look_into_the_current_folder(trapped):
 def test_a_worker_is_told_not_to(trapped):
     from molino.jobs.runners import pipeline
 
-    command = pipeline._environment("processes", 2).command_string
+    command = pipeline.worker_environment("processes", 2).command_string
     if isinstance(command, bytes):
         command = command.decode()
     assert "PYTHONSAFEPATH=1" in command
@@ -100,7 +100,7 @@ def test_a_worker_is_told_not_to(trapped):
 def test_the_probe_of_a_lock_does_not_look_into_the_current_folder(trapped, tmp_path):
     from molino.transforms.files import locked_file
 
-    assert locked_file._can_lock(str(tmp_path))
+    assert locked_file.can_lock(str(tmp_path))
 
 
 def test_no_other_child_is_started():

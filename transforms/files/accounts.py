@@ -83,12 +83,12 @@ def connect_s3(bucket: str, options: Mapping[str, str]) -> Any:
         keys: Any = {"access_key_id": options["s3_access_key_id"], "token": options.get("s3_session_token")}
         keys["secret_access_key"] = options.get("s3_secret_access_key", "")
         config["credential_provider"] = lambda: {**keys, "expires_at": None}
-    elif not known.get("AWS_ACCESS_KEY_ID") and (provider := _profile()):
+    elif not known.get("AWS_ACCESS_KEY_ID") and (provider := find_profile()):
         config["credential_provider"] = provider
     return S3Store(bucket, client_options=patience, retry_config=RETRY, **config)
 
 
-def _profile() -> Any:
+def find_profile() -> Any:
     """Return boto3's reader of ~/.aws, None where there is nothing to read; DataError where it is not installed."""
     known = os.environ
     profile = known.get("AWS_PROFILE") or known.get("AWS_DEFAULT_PROFILE")
@@ -125,13 +125,13 @@ def connect_gs(bucket: str, _: Mapping[str, str]) -> Any:
     if os.path.exists(account):
         with open(account, "rb") as file:
             kind = json.load(file).get("type")
-        config = {"application_credentials": account} if kind in PLAIN_ACCOUNTS else _federated(account, kind)
+        config = {"application_credentials": account} if kind in PLAIN_ACCOUNTS else read_federated(account, kind)
     elif os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
         raise DataError(f"there is no file {account}, which GOOGLE_APPLICATION_CREDENTIALS names")
     return GCSStore(bucket, client_options=PATIENCE, retry_config=RETRY, **config)
 
 
-def _federated(account: str, kind: str) -> dict[str, Any]:
+def read_federated(account: str, kind: str) -> dict[str, Any]:
     """Return the account of a file that only Google's own library reads, such as one of another provider."""
     try:
         import google.auth

@@ -129,7 +129,7 @@ def why_locks_fail(folder: str, *, mounts: str = "/proc/self/mountinfo") -> str:
     told = [option for option in options if option in HOST_ONLY]
     if told or kind not in PROBED:
         return f"{kind}{' with ' if told else ''}{''.join(told[:1])} keeps its file locks on one machine"
-    return "" if _can_lock(folder) else f"the file locks of this {kind} do not work"
+    return "" if can_lock(folder) else f"the file locks of this {kind} do not work"
 
 
 def _mount_of(folder: str, mounts: str) -> tuple[str, list[str]]:
@@ -146,7 +146,7 @@ def _mount_of(folder: str, mounts: str) -> tuple[str, list[str]]:
     return found
 
 
-def _can_lock(folder: str) -> bool:
+def can_lock(folder: str) -> bool:
     """Return whether a new file can be locked. A server that does not answer holds up another process, not this one."""
     path = os.path.join(folder, f"_tmp.{uuid.uuid4().hex}")
     with open(os.devnull, "w") as nowhere:

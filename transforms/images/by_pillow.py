@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from molino.quiet import no_stderr
 from molino.transforms.images.exif import first_numbers, read_orientation
-from molino.transforms.images.kinds import NOT_READ, Header, ImageError, Kind, recognize, with_remedy
+from molino.transforms.images.kinds import NOT_READ, Header, ImageError, Kind, recognize
 
 OTHERS = ("avif", "heif")  # OpenCV knows no HEIC, and takes twice the memory for AVIF
 PACKED = (34925, 50000, 50001)  # lzma, zstd and WebP in a TIFF, which OpenCV does not know
@@ -52,13 +52,13 @@ class _Bytes(io.BytesIO):
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, kind: Kind) -> Iterator[Any]:
-    """Give Pillow's image of a file; whatever goes wrong with it in the block is an ImageError."""
+def _opened(data: bytes, kind: Kind, wrong: str) -> Iterator[Any]:
+    """Give Pillow's image of a file; a fault in the block is an ImageError, of this reason where it says no other."""
     module, name = kind.opener.split(":")
     try:
         opener = getattr(importlib.import_module(module), name)
     except ImportError:
-        raise ImageError(NOT_READ, with_remedy(kind)) from None
+        raise ImageError(NOT_READ, str(kind)) from None
     with no_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept = [getattr(owner, setting) for owner, setting, _ in SETTINGS]
@@ -69,16 +69,16 @@ def _opened(data: bytes, kind: Kind) -> Iterator[Any]:
         except (ImageError, MemoryError):
             raise
         except Exception as error:  # it raises whatever a damaged file leads it into
-            raise ImageError(_reason(str(error)), f"{kind.name}: {error}"[:80]) from None
+            raise ImageError(_reason(str(error), wrong), f"{kind.name}: {error}"[:80]) from None
         finally:
             for (owner, setting, _), value in zip(SETTINGS, kept, strict=True):
                 setattr(owner, setting, value)
 
 
-def _reason(text: str) -> str:
+def _reason(text: str, otherwise: str) -> str:
     if re.search("(?i)truncat|end of file|eof|data is too short", text):
         return "truncated"
-    return NOT_READ if re.search(r"(?i)unknown|unsupported|not supported|^\d+$", text) else "bad_header"
+    return NOT_READ if re.search(r"(?i)unknown|unsupported|not supported|^\d+$", text) else otherwise
 
 
 def read_other_header(data: bytes) -> Header:
@@ -91,7 +91,7 @@ def read_other_header(data: bytes) -> Header:
         _refuse_raw(first_numbers(data, (SUBFILE, PHOTOMETRIC, DNG)))
     if kind.name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ImageError("truncated", f"{len(data)} bytes")
-    with _opened(data, kind) as image:
+    with _opened(data, kind, "bad_header") as image:
         width, height = image.size
         if image.mode in STRANGE:
             raise ImageError(NOT_READ, f"{kind.name} of mode {image.mode}; save it with 8 or 16 bits a channel")
@@ -138,7 +138,7 @@ def _has_more(image: Any) -> bool:
 
 def decode_by_pillow(data: bytes) -> np.ndarray:
     """Return the pixels of a file as stored, `(height, width, 3 or 4) uint8`, blue first."""
-    with _opened(data, recognize(data)) as image:
+    with _opened(data, recognize(data), "damaged") as image:
         image.load()
         if image.mode.startswith("I;16"):
             return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)

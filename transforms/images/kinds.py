@@ -53,6 +53,9 @@ class Kind(NamedTuple):
     remedy: str = ""
     opener: str = ""
 
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (self.name, self.remedy)))
+
 
 # the first that fits counts
 KINDS = (
@@ -92,14 +95,5 @@ def recognize(data: bytes) -> Kind:
     """Return what the first bytes say that a file is. ImageError: it is not read; with its name and the remedy."""
     kind = next(kind for kind in KINDS if re.match(kind.first, data[:1024], re.DOTALL))
     if kind.reason:
-        raise ImageError(kind.reason, with_remedy(kind))
+        raise ImageError(kind.reason, str(kind))
     return kind
-
-
-def with_remedy(kind: Kind) -> str:
-    """Return the name of a kind and its remedy.
-
-    >>> with_remedy(Kind(b"8BPS", "PSD (Photoshop)", NOT_READ, CONVERT)), with_remedy(Kind(b"%PDF", "a PDF", NO_IMAGE))
-    ('PSD (Photoshop); save it as TIFF or JPEG', 'a PDF')
-    """
-    return "; ".join(filter(None, (kind.name, kind.remedy)))

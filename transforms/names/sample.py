@@ -155,14 +155,12 @@ def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
     return pc.choose(pa.array(_choose(SPOILED, len(curps), rng)), *(spoiled[fault] for fault in SPOILED), curps)
 
 
-def _check_digits(curps: np.ndarray) -> np.ndarray:
+def check_digits(curps: np.ndarray) -> np.ndarray:
     """Return the check digit, 0 to 9, of `(n, 17) uint8` CURPs."""
     return -(CHECK_VALUES[curps] @ CHECK_WEIGHTS) % 10
 
 
-def _distinct_dates(
-    who: np.ndarray, block: int, blocks: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def distinct_dates(who: np.ndarray, block: int, blocks: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return birthday and homonym digit, with `who` distinct in the file: a block owns every `blocks`-th day."""
     days = np.arange(block, len(BIRTHDAYS), blocks)
     # the youngest are 18 years old, the oldest 76
@@ -222,10 +220,10 @@ def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, 
     head = pc.if_else(pc.is_in(head, pa.array(RUDE)), pc.utf8_replace_slice(head, 1, 2, "X"), head)
     rest = _join(pc.if_else(woman, "M", "H"), born, *(pc.utf8_slice_codeunits(of, 2, 3) for of in letters))
     who = _join(head, rest).dictionary_encode().indices.to_numpy().astype(np.int64)
-    days, digits = _distinct_dates(who, block, blocks, rng)
+    days, digits = distinct_dates(who, block, blocks, rng)
     begin = _join(head, DATES.take(pa.array(days)))
     curps = _join(begin, rest, _digits(digits))
-    check = _check_digits(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17))
+    check = check_digits(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17))
     styles = _choose(STYLES, count, rng)
     names = [first, second, given]
     return _People(

@@ -9,7 +9,7 @@ import apache_beam as beam
 
 from molino.transforms import progress
 from molino.transforms.parquet.shards import StagedFile
-from molino.transforms.parquet.units import SCRATCH, Done, do_once, keep, take_over
+from molino.transforms.parquet.units import SCRATCH, Done, do_once, keep, renumber, take_over
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 
@@ -57,13 +57,14 @@ def _do(
     parent: str,
 ) -> Iterator[object]:
     name, content = unit
-    earlier = functools.cache(lambda: take_over(name, content, folder, output, parent) if parent else None)
+    earlier = functools.cache(lambda: take_over(name, folder, output, parent) if parent else None)
     done, resumed = do_once(
         name, folder, lambda died: earlier() or (careful if careful and died else work)(content, folder, **arguments)
     )
     taken = int(not resumed and earlier() is not None)
     if resumed or taken:
         progress.report("read", **done.amounts)
+    done = renumber(done, content) if output else done
     scratch = [file for file in done.files if file.dataset.startswith(SCRATCH)]
     yield from (beam.pvalue.TaggedOutput("scratch", file) for file in scratch)
     yield from keep(name, done) if output else (file for file in done.files if file not in scratch)

@@ -37,7 +37,7 @@ class StagedFile:
     digests: tuple[str, ...] = ()
     split: str = ""  # which all of its rows are of; "" where that is not told
     # what the manifest says of it besides, such as its work unit; see `molino.transforms.parquet.units.keep`
-    told: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    entry: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class HashingFile:

@@ -69,6 +69,12 @@ def _counts(done: Done) -> dict[str, Any]:
     return {"counters": counters, "amounts": dict(done.amounts)}
 
 
+def renumber(done: Done, number: int) -> Done:
+    """Return what a unit came to under another number: there may be more units before it than when it was done."""
+    files = [dataclasses.replace(file, key=(number,)) if file.key else file for file in done.files]
+    return dataclasses.replace(done, files=tuple(files))
+
+
 def keep(name: str, done: Done) -> Iterator[StagedFile]:
     """Yield the files of a unit as they are published, scratch files too, with what it takes to take them over.
 
@@ -77,19 +83,18 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
     """
     whole = {"files": len(done.files), **_counts(done)}
     for file in done.files:
-        facts = {key: fact for key, fact in dataclasses.asdict(file).items() if key not in (*STORED, "told")}
-        kept = dataclasses.replace(file, told={"unit": {"name": name, "file": facts, **whole}})
+        facts = {key: fact for key, fact in dataclasses.asdict(file).items() if key not in (*STORED, "entry")}
+        kept = dataclasses.replace(file, entry={"unit": {"name": name, "file": facts, **whole}})
         if file.dataset.startswith(SCRATCH):
             kept = dataclasses.replace(kept, dataset="", key=(), rows=0, name=f"{KEPT}/{name}{file.dataset}.parquet")
         yield kept
         whole = {}
 
 
-def take_over(name: str, number: int, folder: str, output: str, parent: str) -> Done | None:
+def take_over(name: str, folder: str, output: str, parent: str) -> Done | None:
     """Return what a unit came to in the run that is replaced; None where it was not done, or not all of it is whole.
 
-    Its files get other names, below `folder`, and are ordered by its number in this run. `output` is where that run is,
-    `parent` the sha256 of its manifest.
+    Its files get other names, below `folder`. `output` is where that run is, `parent` the sha256 of its manifest.
     """
     try:
         entries = _kept_units(output, parent)[name]
@@ -102,7 +107,7 @@ def take_over(name: str, number: int, folder: str, output: str, parent: str) -> 
         for file in done.files:
             path = storage.join(folder, "taken", uuid.uuid4().hex)
             storage.copy(file.path, path)
-            taken.append(dataclasses.replace(file, path=path, key=(number,) if file.key else ()))
+            taken.append(dataclasses.replace(file, path=path))
         return dataclasses.replace(done, files=tuple(taken))
     except (DataError, ValueError, KeyError, TypeError):
         return None

@@ -71,10 +71,10 @@ class VectorWriter:
         moved = self._sink.added
         self._writer.write_batch(batch.select(self._others.names), row_group_size=row_group_size)
         self._buffer.flush()
-        chunks = [self._add(field, batch[field.name]) for field in self._vectors]
+        chunks = [self.add_lists(field, batch[field.name]) for field in self._vectors]
         self._groups.append((row_group_size, moved, chunks))
 
-    def _add(self, field: pa.Field, column: pa.FixedSizeListArray) -> Struct:
+    def add_lists(self, field: pa.Field, column: pa.FixedSizeListArray) -> Struct:
         """Write a chunk of one page; return what the footer says of it."""
         dim, of = field.type.list_size, field.type.value_type
         numbers = column.flatten()

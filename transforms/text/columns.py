@@ -32,12 +32,24 @@ def split_header(line: str, delimiter: str, quote: str) -> list[str]:
     return line.split(delimiter)
 
 
-def suits(line: str, text: "TextFormat") -> bool:
-    """Return whether a line has the names of all wanted columns, if there are several that no text may lack."""
-    marks = DELIMITERS if text.delimiter == AUTO else (text.delimiter,)
-    needed = [name for name in text.columns if name not in text.optional]
-    names = (split_header(line, mark, text.quote) for mark in marks if mark in line)
-    return len(needed) > 1 and any(_renamed(each, text) is not None for each in names)
+def find_header(lines: Sequence[str], text: "TextFormat") -> int:
+    """Return the number of the line that has all wanted columns, of several that no text may lack; 0 where none has.
+
+    What stands above it is no table: no line of it fills so many fields.
+    """
+    needed = [
+        {column, *text.others.get(name, ())} for name, column in text.columns.items() if name not in text.optional
+    ]
+    for number, line in enumerate(lines if len(needed) > 1 else ()):
+        most = 0
+        for mark in DELIMITERS if text.delimiter == AUTO else (text.delimiter,):
+            names = {_plain(name) for name in split_header(line, mark, text.quote)} - {""}
+            if all(names & {_plain(column) for column in each} for each in needed):
+                return number
+            most = max(most, len(names))
+        if most >= len(needed):
+            break
+    return 0
 
 
 def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command: CommandLine) -> str:

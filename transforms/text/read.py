@@ -113,10 +113,10 @@ def _count_ends(block: bytes) -> int:
 
 def _span_lines(span: Span, size: int, max_line: int, *, whole: bool) -> Iterator[bytes]:
     """Yield the lines of a span: all at once, which only a plain text can be read, or in blocks of about `size`."""
-    return iter([_span_bytes(span, max_line)]) if whole else _line_blocks(span.source, size, max_line)
+    return iter([read_span_bytes(span, max_line)]) if whole else _line_blocks(span.source, size, max_line)
 
 
-def _span_bytes(span: Span, max_line: int) -> bytes:
+def read_span_bytes(span: Span, max_line: int) -> bytes:
     """Return the bytes of the lines that start in a span of a plain file, without the rest of an over-long last one."""
     source = span.source
     with storage.open_input(source.path) as file, storage.explained(source.path, "read"):

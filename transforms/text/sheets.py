@@ -26,18 +26,9 @@ ROW, COLUMN = re.compile(rb"<(?:\w+:)?row\s[^>]*?\br=.(\d+)"), re.compile(rb"\br
 BARE = re.compile(rb"<(?:\w+:)?c(?![^>]*\br=)[\s/>]")  # cells that do not say where they are
 
 
-def list_sheets(path: str) -> list[str]:
-    """Return the names of a workbook's sheets.
-
-    Raises:
-      DataError: it cannot be opened, is too large, or what opens it is not installed.
-    """
-    return _open(path).sheet_names
-
-
 def read_rows(path: str, sheet: str) -> Iterator[list[str]]:
     """Yield all rows of a sheet, from its first, as text; those of one sheet have one length."""
-    for row in _open(path, sheet).iter_rows():
+    for row in open_workbook(path, sheet).iter_rows():
         yield [show_cell(cell) for cell in row]
 
 
@@ -66,8 +57,12 @@ def show_cell(cell: Any) -> str:
     return cell.isoformat(" ") if isinstance(cell, datetime.datetime) else str(cell)
 
 
-def _open(path: str, sheet: str = "") -> Any:
-    """Return a workbook, or a sheet of it."""
+def open_workbook(path: str, sheet: str = "") -> Any:
+    """Return a workbook, or a sheet of it.
+
+    Raises:
+      DataError: it cannot be opened, is too large, or what opens it is not installed.
+    """
     try:
         import python_calamine
     except ImportError:

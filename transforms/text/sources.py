@@ -24,15 +24,15 @@ from molino.transforms.text.columns import (
     MOST_SHOWN,
     find_columns,
     find_delimiter,
+    find_header,
     option_of,
     split_header,
-    suits,
 )
 from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.json_objects import BEGIN, find_keys
 from molino.transforms.text.kinds import kind_of, wide_encoding
 from molino.transforms.text.position import POSITION
-from molino.transforms.text.sheets import OLD, SHEET, list_sheets, read_rows
+from molino.transforms.text.sheets import OLD, SHEET, open_workbook, read_rows
 from molino.transforms.text.unpack import MAGIC_BYTES, PACKINGS, line_end, packing_of, unpacked_blocks, unpacked_bytes
 from molino.transforms.warnings import DataWarning
 
@@ -435,12 +435,14 @@ def _find_header(head: bytes, begin: int, path: str, text: TextFormat, command: 
     line, start = _read_header(head, begin, path, text)
     if not head[begin:]:
         return _Header((), start)
-    above = 0
-    if not (text.names or suits(line, text)):
-        line, start, above = _look_below(head, line, start, text)
-    rows = head[start:].decode(text.encoding, "replace").splitlines()[:LOOKED]
+    below = head[start:].replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n")
+    rows, above = below.decode(text.encoding, "replace").split("\n")[:LOOKED], 0
     if text.names:
         line, start, rows = "", begin or _mark_bytes(head), [line, *rows]
+    elif above := find_header([line, *rows], text):
+        line, rows = rows[above - 1], rows[above:]
+        for _ in range(above):
+            start = line_end(head, start)
     delimiter = text.delimiter
     if delimiter == AUTO:
         delimiter = find_delimiter([line, *rows], path, text, command)
@@ -469,31 +471,20 @@ def _mark_bytes(head: bytes) -> int:
     return len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
 
 
-def _look_below(head: bytes, line: str, start: int, text: TextFormat) -> tuple[str, int, int]:
-    """Return the first line below that has all wanted columns, where it ends, and its number; or the header's own."""
-    stop = start
-    for above in range(1, LOOKED):
-        begin, stop = stop, line_end(head, stop)
-        if stop < 0:
-            break
-        other = head[begin:stop].decode(text.encoding, "replace").rstrip("\r\n")
-        if suits(other, text):
-            return other, stop, above
-    return line, start, 0
-
-
 def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine) -> Source:
     """Return a sheet of an Excel workbook: that which is asked for, or the first."""
-    sheets = list_sheets(path)
+    sheets = open_workbook(path).sheet_names
     sheet = text.sheet or sheets[0]
     if sheet not in sheets:
         raise DataError(f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, sheets[:MOST_SHOWN]))}")
-    rows = list(read_rows(path, sheet))
-    start = text.skip_lines + (not text.names)
-    names = tuple(text.names or (rows[start - 1] if len(rows) >= start else ()))
-    size = sum(len(cell) + 1 for row in rows[start:] for cell in row)
-    line = None if text.names else "\t".join(names)
-    columns = find_columns(with_folder_columns(names, path), path, text, command, line=line) if any(names) else {}
+    start, names, held, size = text.skip_lines + (not text.names), text.names, 0, 0
+    for number, row in enumerate(read_rows(path, sheet), 1):
+        if number > start:
+            held, size = held + 1, size + sum(map(len, row))
+        elif number == start and not text.names:
+            names = tuple(row)
+    # as a text whose delimiter is known: what may be no header is not shown
+    columns = find_columns(with_folder_columns(names, path), path, text, command, line="") if any(names) else {}
     return Source(
         path=path,
         label=f"{label}!{sheet}",
@@ -505,9 +496,9 @@ def _sheet_source(path: str, label: str, text: TextFormat, command: CommandLine)
         kept=_as_strings(text),
         start=start,
         skipped=text.skip_lines,
-        empty=len(rows) <= start,
+        empty=not held,
         headed=not text.names,
-        groups=((len(rows) - start, size),),
+        groups=((held, size),),
     )
 
 

@@ -37,5 +37,5 @@ def test_only_what_calls_is_refused(monkeypatch):
     monkeypatch.setattr(socket, "create_connection", connect)
     for mode, workers in (("threads", 2), ("processes", 1), ("processes", 2)):
         with pytest.raises(DataError, match=r"is down here \(Network is unreachable\): ip link set lo up, or .*"):
-            pipeline._environment(mode, workers)
-    assert pipeline._environment("threads", 1) is None
+            pipeline.worker_environment(mode, workers)
+    assert pipeline.worker_environment("threads", 1) is None

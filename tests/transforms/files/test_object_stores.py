@@ -474,9 +474,9 @@ def test_a_user_without_a_home_has_no_files_of_accounts(tmp_path, monkeypatch):
     (tmp_path / "~/.config/gcloud/application_default_credentials.json").write_text('{"type": "external_account"}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    monkeypatch.setattr(accounts, "_federated", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(accounts, "read_federated", lambda *_: pytest.fail("it was read"))
     monkeypatch.setattr(accounts, "GCSStore", lambda bucket, **how: how)
-    assert accounts._profile() is None
+    assert accounts.find_profile() is None
     assert "application_credentials" not in accounts.connect_gs("mill", {})
 
 

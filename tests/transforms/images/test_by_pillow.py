@@ -43,6 +43,7 @@ FILES = {
     "tiff deflate": saved("TIFF", compression="tiff_adobe_deflate"),
     "tiff jpeg": saved("TIFF", compression="jpeg"),
     "tiff zstd": saved("TIFF", compression="zstd"),
+    "tiff lzma": saved("TIFF", compression="lzma"),
     "tiff zstd alpha": saved("TIFF", CLEAR, compression="zstd"),
     "tiff zstd gray": saved("TIFF", PLAIN.convert("L"), compression="zstd"),
     "tiff black": saved("TIFF", PLAIN.convert("1")),
@@ -173,6 +174,12 @@ def test_a_file_that_is_cut_is_never_a_row(name, capfd):
             assert end > len(data) - 24
             np.testing.assert_array_equal(image, decode(data))
     assert capfd.readouterr() == ("", "")
+
+
+def test_pixels_that_cannot_be_unpacked_are_damaged():
+    for name in ("tiff lzma", "webp lossless"):
+        data = FILES[name]
+        assert reason(data[:200] + bytes(100) + data[300:]) == "damaged"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -129,7 +129,7 @@ def test_curps_are_distinct_and_nearly_all_valid(payroll):
 def test_check_digits_of_every_letter():
     curps = np.frombuffer(b"GALL850715HDFRPS0_OXXX010203MNEXXXZ_", np.uint8).reshape(2, 18)
     expected = [int(check_digit(bytes(curp).decode())) for curp in curps]
-    assert module._check_digits(curps[:, :17]).tolist() == expected
+    assert module.check_digits(curps[:, :17]).tolist() == expected
 
 
 def test_crowded_days_keep_people_apart():
@@ -137,7 +137,7 @@ def test_crowded_days_keep_people_apart():
     rng = np.random.default_rng(0)
     who = np.repeat([5, 6], [40, 3])
     for block in (0, module.MAX_BLOCKS - 1):
-        born, digits = module._distinct_dates(who, block, module.MAX_BLOCKS, rng)
+        born, digits = module.distinct_dates(who, block, module.MAX_BLOCKS, rng)
         assert len(set(zip(who, born, digits, strict=True))) == 43
         assert set(born % module.MAX_BLOCKS) == {block}
         assert digits.max() == 9

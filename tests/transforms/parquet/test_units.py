@@ -14,7 +14,7 @@ from molino import code
 from molino.schemas.rejects import REJECTS
 from molino.transforms.manifest import FORMAT, MANIFEST, digest_of
 from molino.transforms.parquet.shards import write_if_any, write_view
-from molino.transforms.parquet.units import KEPT, Done, do_once, keep, kept_paths, take_over
+from molino.transforms.parquet.units import KEPT, Done, do_once, keep, kept_paths, renumber, take_over
 from molino.transforms.warnings import Sighting
 
 
@@ -99,7 +99,7 @@ def replaced(tmp_path):
         path = file.name or "rows/part.parquet"
         (output / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.move(file.path, output / path)
-        entries.append({"path": path, "bytes": file.bytes, "sha256": file.sha256, **file.told})
+        entries.append({"path": path, "bytes": file.bytes, "sha256": file.sha256, **file.entry})
     dataset = {"schema": "molino.rejects", "version": 1, "rows": 1, "files": entries[:1]}
     others = dict.fromkeys(("job", "run", "digest", "counters", "balance", "options", "inputs", "warnings"))
     manifest = {"format": FORMAT, **others, "datasets": {"rows": dataset}, "views": entries[1:], "replaced_views": []}
@@ -109,7 +109,7 @@ def replaced(tmp_path):
 
 def taken(output, tmp_path, name="name"):
     parent = digest_of((output / MANIFEST).read_bytes())
-    return take_over(name, 7, str(tmp_path / "units"), str(output), parent)
+    return take_over(name, str(tmp_path / "units"), str(output), parent)
 
 
 def test_a_kept_unit_is_taken_over_as_it_was(replaced, tmp_path):
@@ -118,12 +118,13 @@ def test_a_kept_unit_is_taken_over_as_it_was(replaced, tmp_path):
     assert (got.counters, got.amounts) == (done.counters, done.amounts)
     assert got.counters["rows"].place == "a"
     for one, other in zip(done.files, got.files, strict=True):
-        assert other == dataclasses.replace(one, path=other.path, key=(7,) if one.key else ())
+        assert other == dataclasses.replace(one, path=other.path)
         assert hashlib.sha256(pathlib.Path(other.path).read_bytes()).hexdigest() == one.sha256
     assert all(os.stat(file.path).st_nlink == 2 for file in got.files)
     assert taken(output, tmp_path, "other") is None
-    assert take_over("name", 7, str(tmp_path / "units"), str(output), "0" * 64) is None
-    assert take_over("name", 7, str(tmp_path / "units"), str(tmp_path), "") is None
+    assert take_over("name", str(tmp_path / "units"), str(output), "0" * 64) is None
+    assert take_over("name", str(tmp_path / "units"), str(tmp_path), "") is None
+    assert [file.key for file in renumber(got, 7).files] == [(7,), (7,), ()]
 
 
 def edited(change):

@@ -146,4 +146,4 @@ def test_nulls_and_parts_of_batches_are_errors():
         writer.write_batch(batch, row_group_size=2)
     holed = pa.array([[1.0, 2.0], None], list_of(np.float32, 2, nullable=True))
     with pytest.raises(ValueError, match="v has nulls"):
-        writer._add(batch.schema.field("v"), holed)
+        writer.add_lists(batch.schema.field("v"), holed)

@@ -15,7 +15,7 @@ import pytest
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, file_link, page
-from tests.transforms.report.test_charts import _series, _texts
+from tests.transforms.report.test_charts import series_of, texts_of
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -92,7 +92,7 @@ def whole_page(text: str = "plain") -> str:
     """Return a page with `text` in every field that takes one."""
     rows = [{text: first, f"{text}2": second} for first, second in [(text, 5), (Term(text, text), 10), (None, text)]]
     table = Table(rows, text, bar=f"{text}2")
-    lines = line_plot([_series(text), _series("other")], x_label=text, y_label=text, caption=text, alt=text)
+    lines = line_plot([series_of(text), series_of("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
     picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
     plain = Gallery([picture], text)
@@ -112,7 +112,7 @@ def test_hostile_text_is_shown_and_does_nothing(text):
     assert found.text.count(text) >= 20
     assert [alt for _, alt in found.pictures()] == [text, text]
     assert found.photographs() == [(b"\xff\xd8", text)] * 2
-    assert all(text in _texts(svg) for svg, _ in found.pictures())
+    assert all(text in texts_of(svg) for svg, _ in found.pictures())
 
 
 @pytest.mark.parametrize(

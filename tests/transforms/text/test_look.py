@@ -204,6 +204,7 @@ ODD = dataclasses.replace(TEXT, quote='"', delimiter="auto")
         ('""KEY","NAME"\n1,ANA\n', [(2, "1", "ANA")], ["text.header: correct the header"]),
         ("KEY NAME\n1 ANA\n", [(2, "1", "ANA")], []),
         ("\nKEY|NAME\n1|ANA\n", [(3, "1", "ANA")], ["text.preamble: --skip-lines 1 says so"]),
+        ("A\vB\u2028C\r\nKEY|NAME\r\n1|ANA\r", [(3, "1", "ANA")], ["text.preamble: --skip-lines 1 says so"]),
         ('KEY, "NAME"\n1, "ANA, EVA"\n2,EVA\n', [(2, "1", "ANA, EVA"), (3, "2", "EVA")], []),
     ],
 )
@@ -214,6 +215,8 @@ def test_an_odd_header_is_read_where_it_can_be_but_one_thing_and_told(data, rows
 def test_a_header_is_looked_for_below_only_where_it_has_several_columns(tmp_path):
     with pytest.raises(DataError, match="lacks the column 'KEY'"):
         see(tmp_path, b"A report|x\nKEY|x\n1|x\n", dataclasses.replace(ODD, columns={"key": "KEY"}))
+    with pytest.raises(DataError, match="lacks the column"):  # another table, whose rows would be lost
+        see(tmp_path, b"CLAVE|NAME\n1|ANA\nKEY|NAME\n2|EVA\n", ODD)
 
 
 @pytest.mark.parametrize(("above", "skip"), [("", 0), ("NOMBRE;CLAVE\n", 1), ("\ufeff", 0)])

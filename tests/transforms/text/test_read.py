@@ -224,7 +224,7 @@ def test_a_line_of_100_mb_is_one_reject_and_is_never_held(tmp_path):
         file.write(b"\nc|d\n")
     found = sources.list_sources(list_files(str(path)).files, TEXT)
     spans = sources.split_sources(found, 1 << 20)
-    assert max(len(read_module._span_bytes(span, TEXT.max_line_bytes)) for span in spans) < 2 << 20
+    assert max(len(read_module.read_span_bytes(span, TEXT.max_line_bytes)) for span in spans) < 2 << 20
     assert read(list_files(str(path)).files) == (
         [("f", 2, ("x", "b")), ("f", 4, ("c", "d"))],
         [("f", 3, "line_too_long")],

@@ -66,6 +66,19 @@ def test_a_sheet_is_chosen_and_its_header_may_stand_below_or_be_given(tmp_path, 
         sources.list_sources(files(tmp_path / "t.csv"), sources.TextFormat(columns=COLUMNS, sheet="x", delimiter=","))
 
 
+def test_a_column_that_lacks_is_told_and_no_row_is_shown(tmp_path, calamine):
+    path = write_workbook(tmp_path / "f.xlsx", {"One": [["Title", "ID"], ["a", 1]], "Two": [["ANA", 7]]})
+    text = sources.TextFormat(columns={"title": "title", "key": "key"})
+    with pytest.raises(
+        DataError, match=r"lacks the column 'key': its first line has 'Title', 'ID'; name with --key-col"
+    ):
+        sources.list_sources(files(path), text)
+    with pytest.raises(
+        DataError, match=r"lacks .*: its first line has 2 columns; is there no header line\? .* --header"
+    ):
+        sources.list_sources(files(path), sources.TextFormat(**{**text.__dict__, "sheet": "Two"}))
+
+
 def test_without_the_package_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     path = write_workbook(tmp_path / "f.xlsx", {"One": ROWS})
