@@ -35,52 +35,33 @@ class Staged(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a job will do, as far as it is known before it starts.
+    """What a job will do, as far as it is known before it starts."""
 
-    Attributes:
-      job: name of the job.
-      options: everything that can change the output, as JSON values.
-      datasets: schema of every data set of the output.
-      balance: a counter and those that must add up to it.
-      counted: data sets whose rows are counted under the same name.
-      build: adds the job to a pipeline, given the run.
-      work: of a job without a pipeline, such as a training: does it all in this process, and returns what it staged.
-      how_far: of such a job: returns the share that is done and what a person may read.
-      warnings: what the user should know before trusting the output, as far as it is known before the run.
-      warn: functions from the run's counters to what else the user should know; called by workers.
-      findings: what a look at the input saw, for who plans a run.
-      total_bytes: size of what will be read, for the progress.
-      noun: what the progress counts.
-      stages: of the progress, in their order: how workers report them, and what a person reads; by default those of a
-        job that shuffles.
-      size: how much there is to do, for a forecast; looks at the input.
-      personal: what the output tells of people, for its card; "" for nothing.
-      here_only: what workers on other machines could not have; for each what to tell the user.
-      sends: local folders that workers need, by the names under which others get them. See `transforms.files.carry`.
-      units_by_content: work units are named by what is in them, so that a run of other inputs may take them up.
-      code: modules or packages, by name, that the output of a job outside this package depends on; by default the
-        top-level package of `build`, or its file.
-    """
-
-    job: str
-    options: Mapping[str, Any]
-    datasets: "Mapping[str, pa.Schema]"
-    balance: tuple[str, tuple[str, ...]]
-    counted: tuple[str, ...]
-    build: "Callable[[beam.Pipeline, Run], None] | None" = None
+    job: str  # name of the job
+    options: Mapping[str, Any]  # everything that can change the output, as JSON values
+    datasets: "Mapping[str, pa.Schema]"  # schema of every data set of the output
+    balance: tuple[str, tuple[str, ...]]  # a counter and those that must add up to it
+    counted: tuple[str, ...]  # data sets whose rows are counted under the same name
+    build: "Callable[[beam.Pipeline, Run], None] | None" = None  # adds the job to a pipeline, given the run
+    # of a job without a pipeline, such as a training: does it all in this process, and returns what it staged; how_far
+    # then returns the share that is done and what a person may read
     work: "Callable[[Run], Staged] | None" = None
     how_far: Callable[[], tuple[float, str]] | None = None
-    warnings: "Sequence[DataWarning]" = ()
-    warn: Sequence[Warn] = ()
-    findings: Sequence[str] = ()
-    total_bytes: int = 0
-    noun: str = "rows"
+    warnings: "Sequence[DataWarning]" = ()  # what the user should know before trusting the output, known before the run
+    warn: Sequence[Warn] = ()  # from the run's counters to what else the user should know; called by workers
+    findings: Sequence[str] = ()  # what a look at the input saw, for who plans a run
+    total_bytes: int = 0  # size of what will be read, for the progress
+    noun: str = "rows"  # what the progress counts
+    # of the progress, in order: how workers report them, and what a person reads; by default of a job that shuffles
     stages: Mapping[str, str] | None = None
-    size: "Callable[[], Size] | None" = None
-    personal: str = ""
-    here_only: Sequence[str] = ()
+    size: "Callable[[], Size] | None" = None  # how much there is to do, for a forecast; looks at the input
+    personal: str = ""  # what the output tells of people, for its card; "" for nothing
+    here_only: Sequence[str] = ()  # what workers on other machines could not have; for each what to tell the user
+    # local folders that workers need, by the names under which others get them; see `transforms.files.carry`
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    units_by_content: bool = False
+    units_by_content: bool = False  # work units are named by what is in them; a run of other inputs may take them up
+    # modules or packages that the output of a job outside this package depends on; by default the top-level package
+    # of `build`, or its file
     code: Sequence[str] = ()
 
 
@@ -121,31 +102,21 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job, or a training: the constant `JOB` of its module, by which the program finds it.
+    """A job, or a training: the constant `JOB` of its module, by which the program finds it."""
 
-    Attributes:
-      name: of the command: of a job that of its module, of a training two words.
-      about: what comes out of it, in one line for `--help`.
-      parser: makes the parser of its command line.
-      plan: from the options and the inputs to what the run will do; raises OptionError or DataError where it cannot.
-      summarize: from the manifest to the lines of the summary; None where the plan's `work` returns them.
-      list_inputs: from the options to the inputs, a list of FileInfo or Listing; None where `--input` names files.
-      sample: its made-up input, if there is any.
-      example: a small run of it, for tests; None where there is none.
-      extra: of setup.py, that brings `packages`.
-      packages: what the job imports and the base install lacks.
-    """
-
-    name: str
-    about: str
-    parser: Callable[[], Parser]
+    name: str  # of the command: of a job that of its module, of a training two words
+    about: str  # what comes out of it, in one line for `--help`
+    parser: Callable[[], Parser]  # makes the parser of its command line
+    # from the options and the inputs to what the run will do; raises OptionError or DataError where it cannot
     plan: Callable[[argparse.Namespace, Sequence], Plan]
+    # from the manifest to the lines of the summary; None where the plan's `work` returns them
     summarize: Callable[[dict[str, Any]], Lines] | None = None
+    # from the options to the inputs, a list of FileInfo or Listing; None where `--input` names files
     list_inputs: Callable[[argparse.Namespace], Sequence] | None = None
-    sample: SampleInput | None = None
-    example: Example | None = None
-    extra: str = ""
-    packages: Sequence[str] = ()
+    sample: SampleInput | None = None  # its made-up input, if there is any
+    example: Example | None = None  # a small run of it, for tests
+    extra: str = ""  # of setup.py, that brings `packages`
+    packages: Sequence[str] = ()  # what the job imports and the base install lacks
 
     def examples(self, parser: Parser) -> Sequence[str]:
         """Return commands of which the last runs the job on what the others made."""

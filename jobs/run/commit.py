@@ -39,12 +39,8 @@ Crash = Callable[[str], None]
 def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], crash: Crash) -> dict:
     """Verify what the workers staged, and make it the output. Safe to repeat at any point.
 
-    Args:
-      crash: called between all steps, with the step's name; tests stop there.
-
-    Raises:
-      DataError: the sums do not hold, too much was rejected, an input changed, a staged file is not as emitted, or
-        the output is no longer this run's to replace.
+    `crash` is called between all steps, with the step's name; tests stop there. DataError: the sums do not hold, too
+    much was rejected, an input changed, a staged file is not as emitted, or the output is no longer this run's.
     """
     present = read_output(run.output)
     manifest = present.manifest

@@ -29,10 +29,7 @@ def read_pipe(path: str) -> Listing:
     """Read a pipe to its end into a file that goes with this process, and return that file.
 
     It is called `stdin`, or `pipe-` and the first digits of its sha256, which stands for it in a run's identity.
-
-    Raises:
-      DataError: it cannot be read, nobody writes to it, or the disk is full.
-      OptionError: it is a terminal.
+    DataError: it cannot be read, nobody writes to it, or the disk is full. OptionError: it is a terminal.
     """
     if path == STDIN and os.isatty(0):
         why = "reads what is piped in, and standard input is a terminal"

@@ -32,8 +32,7 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 def cluster_of(runner: str, options: Any) -> "Cluster | None":
     """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server.
 
-    Raises:
-      OptionError: no cluster is named, or there is no Java or no jar for the job server.
+    OptionError: no cluster is named, or there is no Java or no jar for the job server.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
 
@@ -60,12 +59,9 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
 
 
 class Cluster:
-    """A cluster, and the one job on it that this command submits.
+    """A cluster, by the address of its JobManager, and the one job on it that this command submits, by its name.
 
-    Attributes:
-      url: of the JobManager's REST interface.
-      name: of the job.
-      version: of Flink, as the job server will be; "" where it does not matter.
+    `version` is Flink's, as the job server will be; "" where it does not matter.
     """
 
     def __init__(self, url: str, name: str, *, version: str = ""):

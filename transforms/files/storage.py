@@ -234,10 +234,7 @@ def swap(path: str, data: bytes, snapshot: Snapshot, *, strict: bool = False) ->
 
     In one step by S3's If-Match and Cloud Storage's generation; see `Objects.swap`. Elsewhere it is looked first,
     and what is returned has no version: there a writer needs a lock. Let the bytes be one writer's alone: they tell
-    whose write it was.
-
-    Args:
-      strict: raise UnsupportedError where it cannot be done in one step.
+    whose write it was. When `strict`, UnsupportedError where it cannot be done in one step.
     """
     with explained(path, "write"):
         if store := store_of(path):

@@ -9,7 +9,12 @@ CONVERT, INSTALL = "save it as TIFF or JPEG", "pip install -r requirements/heic.
 
 
 class ImageError(Exception):
-    """An image that cannot be used: the reason, as REASONS in schemas/whales.py has it, and what was found."""
+    """An image that cannot be used; `detail` says what was found, in a few words.
+
+    Its reason: empty_file, not_an_image (a video, or no format known by its first bytes), unsupported (an image of
+    another format, or of a kind that has no 8 bits of colour), bad_header, too_many_pixels, truncated (the end is
+    missing) or damaged (the decoder says so).
+    """
 
     def __init__(self, reason: str, detail: str):
         super().__init__(reason, detail)

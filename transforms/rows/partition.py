@@ -189,22 +189,16 @@ class PartitionRows(beam.PTransform):
 
     Input: batches of `schema`. Output: one `Parts` per shard; a shard of no rows may be left out.
     Memory: one input batch and its copy per worker thread; with the runner's shuffle, what the runner takes.
-
-    Attributes:
-      key: returns the batch's key without nulls: strings, or uint64 hashes of what the key is.
-      schema: of the batches.
-      blocks: number of blocks, from the input's size.
-      shards: number of shards, at most `blocks`.
-      order_by: column that orders the rows of a block; every input batch must be a run of that order.
-      spill: folder for bucket files. The runner then carries only their names: on one machine the fast way, with the
-        least memory. None sends the rows through the runner's own shuffle, for workers that share no fast disk.
     """
 
+    # returns the batch's key without nulls: strings, or uint64 hashes of what the key is
     key: Callable[[pa.RecordBatch], pa.Array]
-    schema: pa.Schema
-    blocks: int
-    shards: int
-    order_by: str | None = None
+    schema: pa.Schema  # of the batches
+    blocks: int  # number of blocks, from the input's size
+    shards: int  # number of shards, at most `blocks`
+    order_by: str | None = None  # column that orders the rows of a block; every input batch must be a run of that order
+    # folder for bucket files. The runner then carries only their names: on one machine the fast way, with the least
+    # memory. None sends the rows through the runner's own shuffle, for workers that share no fast disk
     spill: str | None = None
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
