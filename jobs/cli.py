@@ -17,7 +17,7 @@ PIPE = 128 + signal.SIGPIPE
 COMMANDS_TEXT = """\
 usage: molino COMMAND [options]
 
-Batch jobs that mill raw public data into Parquet that training jobs can trust.
+Batch jobs that turn raw public data into verified Parquet data sets.
 
 jobs:
 {jobs}

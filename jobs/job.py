@@ -43,25 +43,28 @@ class Plan:
     balance: tuple[str, tuple[str, ...]]  # a counter and those that must add up to it
     counted: tuple[str, ...]  # data sets whose rows are counted under the same name
     build: "Callable[[beam.Pipeline, Run], None] | None" = None  # adds the job to a pipeline, given the run
-    # of a job without a pipeline, such as a training: does it all in this process, and returns what it staged; how_far
-    # then returns the share that is done and what a person may read
+    # of a job without a pipeline, such as a training: does it all in this process, and returns what it staged
     work: "Callable[[Run], Staged] | None" = None
+    # of such a job: returns the share that is done and what a person may read
     how_far: Callable[[], tuple[float, str]] | None = None
-    warnings: "Sequence[DataWarning]" = ()  # what the user should know before trusting the output, known before the run
-    warn: Sequence[Warn] = ()  # from the run's counters to what else the user should know; called by workers
+    # what the user should know before trusting the output, as far as it is known before the run
+    warnings: "Sequence[DataWarning]" = ()
+    warn: Sequence[Warn] = ()  # functions from the run's counters to what else the user should know; called by workers
     findings: Sequence[str] = ()  # what a look at the input saw, for who plans a run
     total_bytes: int = 0  # size of what will be read, for the progress
     noun: str = "rows"  # what the progress counts
-    # of the progress, in order: how workers report them, and what a person reads; by default of a job that shuffles
+    # of the progress, in their order: how workers report them, and what a person reads; by default those of a job that
+    # shuffles
     stages: Mapping[str, str] | None = None
     size: "Callable[[], Size] | None" = None  # how much there is to do, for a forecast; looks at the input
     personal: str = ""  # what the output tells of people, for its card; "" for nothing
     here_only: Sequence[str] = ()  # what workers on other machines could not have; for each what to tell the user
-    # local folders that workers need, by the names under which others get them; see `transforms.files.carry`
+    # local folders that workers need, by the names under which others get them. See `transforms.files.carry`
     sends: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    units_by_content: bool = False  # work units are named by what is in them; a run of other inputs may take them up
-    # modules or packages that the output of a job outside this package depends on; by default the top-level package
-    # of `build`, or its file
+    # work units are named by what is in them, so that a run of other inputs may take them up
+    units_by_content: bool = False
+    # modules or packages, by name, that the output of a job outside this package depends on; by default the top-level
+    # package of `build`, or its file
     code: Sequence[str] = ()
 
 
@@ -114,7 +117,7 @@ class Job:
     # from the options to the inputs, a list of FileInfo or Listing; None where `--input` names files
     list_inputs: Callable[[argparse.Namespace], Sequence] | None = None
     sample: SampleInput | None = None  # its made-up input, if there is any
-    example: Example | None = None  # a small run of it, for tests
+    example: Example | None = None  # a small run of it, for tests; None where there is none
     extra: str = ""  # of setup.py, that brings `packages`
     packages: Sequence[str] = ()  # what the job imports and the base install lacks
 

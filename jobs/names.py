@@ -1,7 +1,7 @@
 """One row per person (CURP) from delimited payroll files, and how many people bear each surname and given name.
 
-Of a CURP that stands in several rows the first counts, in the order of file names and lines; rows that disagree are
-listed in conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
+Of several rows with one CURP the first counts, in the order of files and lines; rows that disagree are listed in
+conflicts/. Rows that cannot be read are listed in rejects/ with file, line and reason.
 
 examples:
   molino sample names --output demo/sep.txt
@@ -66,7 +66,7 @@ def parser() -> Parser:
     made.add_run_options()
     made.add_text_options(COLUMNS, encoding="latin-1", quote="")
     rows = made.add_argument_group("people and names")
-    rows.option("--reference-year", "Y", year, "ages are as of it (default 2012)", 2012)
+    rows.option("--reference-year", "Y", year, "year of the ages (default 2012)", 2012)
     rows.switch(
         "--century-from-curp",
         "take the century of birth from the CURP's character 17; else all were born in the 1900s",
@@ -167,7 +167,7 @@ def curp_key(args: argparse.Namespace) -> "SecretKey | None":
     path = args.curp_key_file or ""
     if args.curp != "hash":
         if path:
-            raise OptionError("--curp-key-file is of no use without --curp hash")
+            raise OptionError("--curp-key-file needs --curp hash")
         return None
     key = find_key(os.path.abspath(path) if path and storage.is_local(path) else path, KEY_VARIABLE)
     if key is None:
@@ -301,9 +301,9 @@ def sample_paths(args: argparse.Namespace) -> list[str]:
     from molino.transforms.names.sample import target_files
 
     if args.rows > 1_000_000_000:
-        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 made-up people can be told apart")
+        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 rows can be made")
     if args.files > args.rows:
-        raise OptionError(f"--files {args.files:,}: there are --rows {args.rows:,} to part")
+        raise OptionError(f"--files {args.files:,} is more than --rows {args.rows:,}")
     return [str(path) for path in target_files(args.output, args.files)]
 
 

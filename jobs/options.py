@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 Number = TypeVar("Number", int, float)
 DONE, DATA, USAGE, EXISTS = 0, 1, 2, 3
-BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may do later
+BUSY = 75  # EX_TEMPFAIL of sysexits.h: the same command may succeed later
 
 
 def exit_codes(done: str, exists: str, busy: str = "") -> str:
@@ -40,7 +40,7 @@ exit codes:
 EXIT_CODES = exit_codes(
     "done, or done before: the output already holds this very run",
     "refused: the output holds another run, or something else",
-    "busy: another run is at work in the output; the same command may do later",
+    "busy: another run is at work in the output; the same command may succeed later",
 )
 NEAR = 0.75  # how like a known option a wrong one must be to be taken for it, from 0 to 1
 EMBEDDED, FLINK, DATAFLOW = "embedded", "FlinkRunner", "DataflowRunner"
@@ -90,7 +90,7 @@ class Options(argparse._ActionsContainer):
 
     def add_keep(self, what: str) -> None:
         """Add which columns are carried."""
-        self.option("--keep", "COL[=NAME]", kept_column, f"{what}; under another name by =NAME", default=[], nargs="+")
+        self.option("--keep", "COL[=NAME]", kept_column, f"{what}; =NAME renames one", default=[], nargs="+")
 
     def add_csv(self) -> None:
         """Add what the CSV files are for."""
@@ -157,9 +157,9 @@ class Parser(Options, argparse.ArgumentParser):
         run.option("--workers", "N", whole(1, 256), "of the embedded runner (default: one a usable core)")
         run.choice("--worker-mode", ("threads", "processes"), "of the embedded runner")
         if shuffles:
-            about = "carry rows in bucket files of the staging folder, or in the runner's shuffle"
+            about = "group rows by files in the staging folder, or by the runner's shuffle"
             run.choice("--shuffle", ("auto", "files", "runner"), f"{about} (auto: files when embedded)")
-            run.option("--span-bytes", "N", positive, "a piece of reading (default 16 MiB)", default=16 << 20)
+            run.option("--span-bytes", "N", positive, "bytes read at a time (default 16 MiB)", default=16 << 20)
             run.option("--shards", "N", positive, "files of the largest data set (default: by input size)")
         else:
             self.set_defaults(shuffle="runner")
@@ -180,24 +180,24 @@ class Parser(Options, argparse.ArgumentParser):
         others are carried.
         """
         text = self.add_argument_group("the input's format")
-        text.option("--delimiter", "C", str, "one character, or auto (default): that which the header shows", "auto")
+        text.option("--delimiter", "C", str, "one character, or auto (default): found in the header", "auto")
         text.option("--header", "NAME", str, "all columns, in order, of texts without a header", default=[], nargs="+")
         text.add_argument("--encoding", default=encoding, help=f"utf-8, latin-1, cp1252 ... (default {encoding})")
         text.option("--quote", "C", str, f"quoting character (default: {quote or 'none'})", default=quote)
-        text.option("--escape", "C", str, "character that makes a letter of the next one (default: none)")
+        text.option("--escape", "C", str, "escape character: the next one is taken literally (default: none)")
         text.option("--max-line-bytes", "N", line_bytes, "longer lines are rejects", default=65536)
         text.option("--skip-lines", "N", natural, "lines before the header, of each text", 0)
-        text.switch("--trim", "take white space off both ends of values")
+        text.switch("--trim", "remove white space at both ends of values")
         about = "nfc: composed accents (é as one character), and blanks for all spaces of Unicode; upper: capitals too"
         text.choice("--normalize", ("off", "nfc", "upper"), f"{about} (default off)")
-        text.option("--sheet", "NAME", str, "of Excel workbooks, to read that one (default: the first)", default="")
-        text.option("--members", "GLOB", str, "of zip files, to read no others (default: all)", default=[], nargs="+")
+        text.option("--sheet", "NAME", str, "of Excel workbooks: read only this one (default: the first)", default="")
+        text.option("--members", "GLOB", str, "of zip files: read only these (default: all)", default=[], nargs="+")
         for name, column in columns.items():
             shown = f"{column}, where there is one; empty for none" if name in optional else column
-            about = f"column of the header, or further names of it (default {shown})"
+            about = f"name of the column, or several to try in order (default {shown})"
             text.option(f"--{name.replace('_', '-')}-column", "NAME", str, about, nargs="+")
         if keep:
-            text.add_keep("columns of the input that the output has too, as they are, ids first")
+            text.add_keep("columns of the input to carry to the output, such as ids")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the options and what else there is."""
@@ -380,7 +380,7 @@ def place(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("must not be empty; is a variable unset?")
     if text.split("/")[0] == "~":
-        raise argparse.ArgumentTypeError(f"no shell has read the ~ of {text}; write the home folder in full")
+        raise argparse.ArgumentTypeError(f"the shell did not expand the ~ of {text}; write the home folder in full")
     if found := re.match(r"(gs|s3|hdfs):/(?!/)", text):
         raise argparse.ArgumentTypeError(f"{text} lacks a slash; write {found[1]}://{text[found.end() :]}")
     return text
@@ -429,7 +429,7 @@ def check_kept(schema: "pa.Schema", kept: Sequence["pa.Field"]) -> None:
     own = {name.lower(): name for name in schema.names[: len(schema) - len(kept)]}
     for name in (one.name for one in kept if one.name.lower() in own):
         raise OptionError(
-            f"--keep {name}: the output has a column {own[name.lower()]!r} of its own; carry yours under another name: "
+            f"--keep {name}: the output already has a column {own[name.lower()]!r}; rename yours: "
             f"--keep {name}=input_{name}"
         )
 
@@ -449,7 +449,7 @@ def text_format(
             raise OptionError(f"--{name.replace('_', '-')}-column '': this column is needed; name it")
     kept = {KEPT + name: column for column, name in keep}
     if len(kept) < len(keep):
-        raise OptionError("--keep gives two columns one name; a name of its own: --keep COL=NAME")
+        raise OptionError("--keep gives two columns the same name; rename one: --keep COL=NAME")
     return TextFormat(
         columns={name: names[0] or NO_COLUMN + name for name, names in named.items()} | kept,
         others={name: tuple(names[1:]) for name, names in named.items() if names[1:]},
@@ -472,7 +472,7 @@ def add_output_options(where: Options, run: Options) -> None:
     """Add what every command takes that writes a run: where to, and what a person reads of it."""
     where.option("--output", "DIR", place, "folder of the run; made when it is not there", required=True)
     where.switch("--overwrite", "replace a finished run; it stays readable until then")
-    about = "data files of the N runs before stay for who reads them (default 1; 0 frees the disk at once)"
+    about = "earlier runs whose data files stay for their readers (default 1; 0 frees the disk at once)"
     where.option("--keep-previous", "N", natural, about, 1)
     run.switch("--quiet", "no progress; the summary and errors stay")
     run.switch("--strict", "end with exit code 1 and publish nothing on any warning")

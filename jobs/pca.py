@@ -1,8 +1,8 @@
-"""Vectors rotated to their principal components, all other columns carried along: a column of lists in Parquet, or
+"""Vectors rotated to their principal components, with all other columns carried: a column of lists in Parquet, or
 columns of numbers in Parquet or CSV.
 
-Without centring a rotation keeps every cosine and magnitude, so that the first components stand for all of them: how
-well is measured on a sample. Rows whose vectors cannot be used are listed in rejects/.
+Without centring a rotation keeps every cosine and magnitude. The error of fewer components is measured on a sample.
+Rows whose vectors cannot be used are listed in rejects/.
 
 examples:
   molino pca --input points.csv --column x y --output out
@@ -59,13 +59,15 @@ def parser() -> Parser:
     made.add_run_options(inputs=f"{inputs}; also gs://, s3://", shuffles=False)
     made.add_text_options({}, encoding="utf-8", quote='"')
     vectors = made.add_argument_group("vectors")
-    about = "column of vectors: lists of numbers; or columns of one number each, of which the vectors are made"
+    about = "column of vectors (lists of numbers), or columns of one number each"
     vectors.option("--column", "NAME", str, about, nargs="+", required=True)
     carried = vectors.add_mutually_exclusive_group()
-    about = "carry these columns alone (default: all but --column)"
+    about = "carry only these columns (default: all but --column)"
     carried.add_argument("--keep", nargs="+", default=(), metavar="NAME", help=about)
     carried.add_argument("--drop", nargs="+", default=(), metavar="NAME", help="carry all columns but these")
-    vectors.option("--numbers", "N", positive, "of a vector (default: the commonest of a sample); others are rejects")
+    vectors.option(
+        "--numbers", "N", positive, "length of a vector (default: the commonest in a sample); others: rejects"
+    )
     kept = vectors.add_mutually_exclusive_group()
     kept.add_argument("--components", type=positive, metavar="K", help="write the first K (default: all)")
     about = "write the fewest whose mean cosine error over the sampled pairs is at most E"

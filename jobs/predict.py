@@ -1,5 +1,5 @@
 """The likeliest categories of product titles, by a classifier that `molino train titles` saved: the name of the first,
-and the first five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
+and the top five with their scores. Every row that can be read has a prediction; the others are listed in rejects/.
 
 examples:
   molino predict --model out/classifier --input new-titles.csv --output out/predictions
@@ -49,7 +49,7 @@ def parser() -> Parser:
         "--model", "DIR", place, "output of molino train titles, or the SavedModel in it, also on gs://", required=True
     )
     model.option("--model-sha256", "HEX", sha256_digits, "digest that the SavedModel must have")
-    model.switch("--trust-model", "take one whose operations can touch files or the network")
+    model.switch("--trust-model", "accept one whose operations can touch files or the network")
     model.add_not_finite("scores")
     return made
 

@@ -1,7 +1,7 @@
 """Points of a square and six shapes that they may lie in, and small networks that learn the shapes: every network of a
 sweep is trained, tested and drawn, and the report shows them side by side.
 
-A sweep is a list of networks: default (126 networks of sizes that a laptop bears, three seeds each), study (the 204 of
+A sweep is a list of networks: default (126 networks: 42, with three seeds each), study (the 204 of
 the published study), or a YAML file of your own.
 
 examples:
@@ -41,11 +41,11 @@ def parser() -> Parser:
     points = made.add_argument_group("points")
     about = "generated (default): by a seed; study: the published study's own, bit for bit"
     points.choice("--points", ("generated", "study"), about)
-    points.option("--rows", "N", positive, "training points; a twentieth each for validation and test besides", 200_000)
+    points.option("--rows", "N", positive, "training points; plus a twentieth each for validation and test", 200_000)
     points.option("--seed", "N", natural, "of generated points", 1)
     networks = made.add_argument_group("networks")
     networks.option("--sweep", "NAME", str, "default, study, or a YAML file (default: default)", "default")
-    about = "of the sweep's problems only these; R is another radius or frequency"
+    about = "only these problems of the sweep; R sets another radius or frequency"
     networks.option("--problem", "NAME[=R]", named_problem, about, default=[], nargs="+")
     out = made.add_argument_group("what to write")
     out.switch("--no-plots", "no pictures, neither in plots/ nor in the report")
@@ -106,7 +106,7 @@ def chosen_points(args: argparse.Namespace) -> "Points":
     if study and args.rows > STUDY_ROWS:
         raise OptionError(f"--rows {args.rows:,}: the study has {STUDY_ROWS:,} training points")
     if study and args.seed != parser().get_default("seed"):
-        raise OptionError("--seed is of no use with --points study: its points have seeds of their own")
+        raise OptionError("--seed has no effect with --points study, whose points have fixed seeds")
     if args.rows > 1_000_000_000:
         raise OptionError(f"--rows {args.rows:,} is above 1,000,000,000")
     return Points(kind=args.points, rows=args.rows, seed=0 if study else args.seed)

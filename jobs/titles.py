@@ -94,7 +94,7 @@ def parser() -> Parser:
         default=[],
         action="append",
     )
-    models.switch("--trust-model", "take models whose operations can touch files or the network")
+    models.switch("--trust-model", "accept models whose operations can touch files or the network")
     models.switch("--exact", "vectors bit for bit those of the model, not within 1e-6 of their norm")
     models.choice("--vector-type", ("float32", "float16"), "of the vectors (default float32)")
     models.switch(
@@ -162,7 +162,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
     if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
-        raise OptionError(f"--write-tokens: {generic[0]} is no table of tokens; molino model inspect says why")
+        raise OptionError(f"--write-tokens: {generic[0]} is not a table of tokens; molino model inspect says why")
     fixed: dict[str, Any] = {"validation": 0.0, "test": 0.0} if args.split_column else {}
     facts = {"text": texts.text, "models": model_facts(models), "shards": shards, "blocks": blocks, **fixed}
     options = read_options(TitlesOptions, args, **facts)
@@ -192,9 +192,9 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
 def input_format(args: argparse.Namespace) -> "TextFormat":
     """Return the format of the titles. OptionError: options do not go together."""
     if args.validation + args.test >= 1:
-        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train with")
+        raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train on")
     if args.split_column and (args.command.names("--validation") or args.command.names("--test")):
-        raise OptionError("--validation and --test are of no use with --split-column, which says the splits")
+        raise OptionError("--validation and --test have no effect with --split-column")
     text = text_format(args, COLUMNS, [*OPTIONAL, *(["category"] if args.without_category else [])], args.keep)
     return dataclasses.replace(
         text,
@@ -241,7 +241,7 @@ def locate_models(
             raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
         names = [name, f"{name}_tokens", f"{name}_length"] if tokens else [name]
         if found := [each for each in names if each.lower() in taken]:
-            raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} is there already")
+            raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} would exist twice")
         taken |= dict.fromkeys([each.lower() for each in names], "another model is")
     for name, _ in digests:
         if name not in dict(models):

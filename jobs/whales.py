@@ -1,8 +1,8 @@
 """The whale in every aerial photograph: its box, its mask and its crop, as rows of Parquet, a CSV, and a contact sheet.
 
-Plain water is what most of a photograph looks like; the region is what looks least like it. Images that cannot be
-decoded are listed in rejects/ with the reason; images in which nothing is found are rows without a box. A box says
-nothing of an animal: whether one is there says the column presence.
+Most of a photograph is plain water; the region is what differs most from it. Images that cannot be decoded are listed
+in rejects/ with the reason; images in which nothing is found are rows without a box. A box does not mean that there is
+an animal: see the column presence.
 
 examples:
   molino sample whales --output demo/sea
@@ -53,7 +53,7 @@ def parser() -> Parser:
     where.option("--bytes-column", "NAME", str, "of the images' bytes (default: found, as image.bytes and jpg)")
     where.add_keep(
         "columns of the shards, of folders called COL=VALUE, or texts beside an image in a tar, by their ending (txt, "
-        "json), that the output has too, as they are"
+        "json), to carry to the output"
     )
     _add_method_options(made.add_argument_group("how to find the region"))
     _add_output_options(made.add_argument_group("what to write"))
@@ -68,11 +68,11 @@ def _add_method_options(how: Options) -> None:
         "saliency: a box around the head, of a share that you choose",
     )
     how.option("--share", "R", float, "saliency: of the image", 0.15)
-    how.switch("--anywhere", "saliency: nobody aimed; the animal need not be near the middle")
+    how.switch("--anywhere", "saliency: for photographs that were not aimed; do not prefer the middle")
     how.option("--bins", "N", positive, "of each colour channel", 16)
     how.option("--threshold", "R", float, "correlation with the whole image below which a part is marked", 0.25)
-    how.option("--smallest", "PX", positive, "a part with a shorter side stays", 10)
-    how.option("--kernel", "PX", positive, "side of what a mark must hold", 40)
+    how.option("--smallest", "PX", positive, "a part with a shorter side is not divided", 10)
+    how.option("--kernel", "PX", positive, "side of the square that a mark must hold", 40)
     how.option(
         "--max-pixels",
         "N",
@@ -85,8 +85,7 @@ def _add_method_options(how: Options) -> None:
     how.choice(
         "--damaged",
         ("reject", "keep"),
-        "a photograph of which the decoder says that pixels are wrong: reject (default), or keep, as a row "
-        "with damaged set, whose box and crop may be of the damage",
+        "photographs with wrong pixels, by the decoder: reject (default), or keep as rows with damaged set",
     )
 
 
@@ -95,7 +94,7 @@ def _add_output_options(out: Options) -> None:
     out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
     out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
-    out.switch("--write-images", "write extract, mask, mask-areas and areas of every image too")
+    out.switch("--write-images", "write the four files of the published program for every image")
     out.add_csv()
     out.switch("--timings", "fill the columns of times; they differ from run to run")
     out.option("--report-images", "N", natural, "in the contact sheet (default 2000; 0: none)", 2000)
@@ -195,16 +194,16 @@ def extraction(args: argparse.Namespace) -> "Extraction":
     if args.crop_quality > 100:
         raise OptionError(f"--crop-quality {args.crop_quality} is above 100")
     if args.write_crops and not args.crop_quality:
-        raise OptionError("--write-crops is of no use with --crop-quality 0, which makes no crop")
+        raise OptionError("--write-crops needs crops; --crop-quality 0 makes none")
     if args.crop_size > 4096:
         raise OptionError(f"--crop-size {args.crop_size} is above 4096")
     parameters = {name: getattr(args, name) for name in ("bins", "threshold", "smallest", "kernel")}
     useless = parameters if args.method == "saliency" else {"share": args.share, "anywhere": args.anywhere}
     for name, value in useless.items():
         if value != parser().get_default(name):
-            raise OptionError(f"--{name} is of no use with --method {args.method}")
+            raise OptionError(f"--{name} has no effect with --method {args.method}")
     if args.method == "saliency" and args.write_images:
-        raise OptionError("--write-images is of no use with --method saliency: the published program is another method")
+        raise OptionError("--write-images is not for --method saliency: it writes the published program's files")
     try:
         salient = SalientOptions(share=args.share)
         if args.anywhere:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from molino.training.runs import FinishedRun, RunError
     from molino.transforms.errors import DataError, OptionError
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 __version__ = VERSION
 __all__ = ["BusyError", "DataError", "FinishedRun", "OptionError", "OutputExistsError", "RunError", "open", "run"]
 _PLACES = {

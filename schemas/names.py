@@ -98,7 +98,7 @@ COUNTERS = {
     "apellidos": "Surnames: rows of that table, like the next ones",
     "hombres": "Given names of men",
     "mujeres": "Given names of women",
-    "rare.apellidos": "Surnames that are not in that table, since fewer people than `--min-count` bear them",
+    "rare.apellidos": "Surnames that are not in that table, since fewer people than --min-count bear them",
     "rare.hombres": "Given names of men that are not in it, likewise",
     "rare.mujeres": "Given names of women that are not in it, likewise",
     "apellidos_repaired": "Surnames, with Ñ put back",

@@ -13,7 +13,7 @@ def choose_backend(*, only_tensorflow: str = "") -> str:
     """Return the backend of KERAS_BACKEND; raise DataError where it is not there, or not `only_tensorflow`."""
     name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if name not in BACKENDS:
-        raise DataError(f"KERAS_BACKEND is {name}; what can train is {', '.join(BACKENDS)}")
+        raise DataError(f"KERAS_BACKEND is {name}; choose one of {', '.join(BACKENDS)}")
     if only_tensorflow and name != BACKENDS[0]:
         raise DataError(f"KERAS_BACKEND is {name}; {only_tensorflow} needs tensorflow")
     for package in ("keras", name):

@@ -38,7 +38,7 @@ def read_published(predictions: str, metadata: str) -> tuple[list[Trial], dict[s
     there = set(texts["experiment"].unique().to_pylist())
     if there != set(models):
         odd = sorted(there ^ set(models))[0]
-        raise DataError(f"the experiment {odd} stands in only one of {predictions} and {metadata}")
+        raise DataError(f"the experiment {odd} is in only one of {predictions} and {metadata}")
     names = pa.concat_arrays([texts["category"], texts["prediction"]]).unique().sort()
     labels, found = (pc.index_in(texts[name], value_set=names).to_numpy() for name in ("category", "prediction"))
     trials = []
@@ -56,7 +56,7 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check --metadata") from None
     except ValueError:
-        raise DataError(f"{path} is no JSON; {what}") from None
+        raise DataError(f"{path} is not JSON; {what}") from None
     known: dict[str, dict[str, Any]] = {}
     for number, each in enumerate(listed if isinstance(listed, list) else [None], 1):
         if not isinstance(each, dict) or not {"experiment", "language_model"} <= each.keys():

@@ -68,7 +68,7 @@ def _by_phrases(source: TitlesRun, recipe: Recipe, prior: np.ndarray, language: 
         raise DataError(f"{source.run.folder} holds no titles to train on")
     learner = ByPhrases(train, recipe, prior)
     if not len(learner.train.rows.flatten()):
-        raise DataError(f"no word or phrase stands {recipe.min_count:,} times in training; lower --min-count")
+        raise DataError(f"no word or phrase is seen {recipe.min_count:,} times in training; lower --min-count")
     return learner
 
 

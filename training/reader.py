@@ -302,7 +302,7 @@ def column_to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.
         return [array]
     dtype, shape = of_a_row
     if array.null_count:
-        raise RunError(f"{name} holds nulls, on which nothing trains; leave those rows out by Reading(drop_nulls=True)")
+        raise RunError(f"{name} holds nulls; leave those rows out by Reading(drop_nulls=True)")
     size = math.prod(shape)
     if pa.types.is_fixed_size_binary(array.type):
         held = array.buffers()[1] if len(array) else b""
@@ -310,7 +310,7 @@ def column_to_numpy(column: pa.ChunkedArray, field: pa.Field, name: str) -> "np.
     else:
         values = array.values.slice(array.offset * size, len(array) * size) if shape else array
         if values.null_count:
-            raise RunError(f"{name} holds nulls inside of its vectors, on which nothing trains; write it without them")
+            raise RunError(f"{name} holds nulls inside its vectors; write it without them")
         flat = values.to_numpy(zero_copy_only=True)
     if dtype.kind == "f":
         # of float16, whether not all bits of the exponent are set: nine times as fast as NumPy's own

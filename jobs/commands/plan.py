@@ -1,7 +1,7 @@
 """What a run will take, before it runs: rows, bytes through the shuffle, disk, memory, and about how long.
 
-Give it the options that the run will have. The input is listed and a little of it is read; nothing is written. What it
-tells is reckoned from constants that were measured on one machine: docs/scale.md has them, and what they leave out.
+Give it the options that the run will have. The input is listed and a little of it is read; nothing is written. The
+estimate comes from constants that were measured on one machine: see docs/scale.md.
 
 examples:
   molino sample names --output demo/sep.txt

@@ -1,4 +1,4 @@
-"""What stands in a finished run: the summary of the run, and the columns and first rows of each data set.
+"""The summary of a finished run, and the columns and first rows of each data set.
 
 examples:
   molino show demo/names

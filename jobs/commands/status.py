@@ -1,6 +1,6 @@
 """What an output holds, and who is at work in it: since when, where, how far, and why the last run failed.
 
-A run at work is watched for some seconds: is it alive? Changes nothing. The exit code is 0 whatever is found.
+A run at work is watched for some seconds, to see whether it is alive. Nothing is changed. The exit code is always 0.
 
 examples:
   molino status demo/names
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from molino.jobs.options import Parser
 
-ABOUT = "what an output holds, who is at work in it, what went wrong last"
+ABOUT = "what an output holds, who is at work in it, the last error"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

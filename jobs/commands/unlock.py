@@ -1,7 +1,7 @@
 """Free an output that a dead run has left locked, and delete what killed runs have staged there.
 
-The run is watched for half a minute first. While its heartbeat moves it is alive, and nothing is done but with --force.
-Its job on Flink or Dataflow is ended. A run that goes on all the same publishes nothing.
+The run is watched for half a minute first. While its heartbeat moves, nothing is done without --force. Its job
+on Flink or Dataflow is cancelled. A run that goes on afterwards publishes nothing.
 
 examples:
   molino unlock demo/names

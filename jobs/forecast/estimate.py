@@ -75,7 +75,11 @@ def read_constants() -> Mapping[str, Any]:
 def forecast(
     job: str, size: Size, *, workers: int, runner: str = EMBEDDED, spills: bool = True, costs: Mapping | None = None
 ) -> Forecast:
-    """Return what a run will take that brings its rows together in bucket files, or in the runner's shuffle."""
+    """Return what a run will take.
+
+    `spills`: rows are brought together through bucket files, and not in the runner's shuffle. `costs`: constants; by
+    default those of the file.
+    """
     constants = costs or read_constants()
     of, engine = constants["jobs"].get(job), constants["runners"].get(runner)
     unknown = "" if of and engine else f"{runner if of else f'the job {job}'} was not measured"

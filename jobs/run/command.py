@@ -69,8 +69,8 @@ def take_order(
     storage.use_options(beam_flags)
     engine = make_engine(args, beam_flags)
     if engine.elsewhere and any(map(is_pipe, args.input)):
-        remedy = f"write what it holds to a file that {engine.runner}'s workers can read"
-        raise OptionError(f"--input: a pipe is of this machine alone; {remedy}")
+        remedy = f"write its content to a file that {engine.runner}'s workers can read"
+        raise OptionError(f"--input: workers elsewhere cannot read a pipe; {remedy}")
     inputs = job.list_inputs(args) if job.list_inputs else find_inputs(args.input, follow_links=args.follow_links)
     output = output_folder(args.output, inputs) if writes else ""
     engine.check_reachable([*([output] if output else []), *args.input])
@@ -102,7 +102,7 @@ def do_order(order: Order) -> list[str]:
     run, warnings = order.run, order.run.warnings
     if run.strict and warnings:
         print_warnings(warnings)
-        raise DataError(f"nothing was read, for --strict is given, and there {_are(warnings)}")
+        raise DataError(f"nothing was read, since --strict is given and there {_are(warnings)}")
     if order.plan.build:
         _ = order.engine.options  # fails where the runner lacks an option, or a program
     present, done = order.find_output()
@@ -185,7 +185,7 @@ def recover(run: Run, lock: Lock, error: BaseException) -> None:
 def _refuse_loss(run: Run, lock: Lock) -> None:
     """Raise BusyError where another run has the output now."""
     if lost := lock.lost_to():
-        raise BusyError(f"this run has lost {run.output}, {lost}; its own result is not there; run again")
+        raise BusyError(f"this run has lost {run.output}, {lost}; its result was not published; run again")
 
 
 def _lines_done_before(present: Output, *, strict: bool) -> list[str]:
@@ -193,7 +193,7 @@ def _lines_done_before(present: Output, *, strict: bool) -> list[str]:
     warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:
-        raise DataError(f"{present.path} {DONE_BEFORE}; but --strict is given, and there {_are(warnings)}")
+        raise DataError(f"{present.path} {DONE_BEFORE}; but --strict is given and there {_are(warnings)}")
     return [f"{present.path} {DONE_BEFORE}"]
 
 

@@ -39,8 +39,9 @@ Crash = Callable[[str], None]
 def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], crash: Crash) -> dict:
     """Verify what the workers staged, and make it the output. Safe to repeat at any point.
 
-    `crash` is called between all steps, with the step's name; tests stop there. DataError: the sums do not hold, too
-    much was rejected, an input changed, a staged file is not as emitted, or the output is no longer this run's.
+    `crash`: called between all steps, with the step's name; tests stop there. Raises DataError: the sums do not hold,
+    too much was rejected, an input changed, a staged file is not as emitted, or the output is no longer this run's to
+    replace.
     """
     present = read_output(run.output)
     manifest = present.manifest
@@ -54,7 +55,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
     if run.strict and warnings:
         more = f"; and {len(warnings) - 5:,} more" if len(warnings) > 5 else ""
         shown = "; ".join(map(str, warnings[:5])) + more
-        raise DataError(f"nothing was published, for --strict is given, and there are warnings: {shown}")
+        raise DataError(f"nothing was published, since --strict is given and there are warnings: {shown}")
     check_inputs(run)
     staged = {file.name: file.path for file in files if not file.dataset}
     with holding(run.output, run.token):
@@ -74,7 +75,7 @@ def publish(run: Run, files: Sequence[StagedFile], counters: Mapping[str, int], 
             crash("moved")
         manifest = _manifest(run, files, names, counters, warnings, present)
         if missing := read_output(run.output).lacks(data_files(manifest)):
-            raise DataError(f"{run.output} lacks {missing[0]}, which was put there just now; nothing was published")
+            raise DataError(f"{run.output} lacks {missing[0]}, which was just written there; nothing was published")
         # a path need not be text: what is half a surrogate pair in Python is written as JSON's escape for it
         data = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
         if not storage.swap(storage.join(run.output, MANIFEST), data, present.revision):
@@ -158,7 +159,7 @@ def _put(source: str, target: str, view: Mapping[str, Any], is_ours: Callable[[]
     if not source or not storage.exists(source):
         there = storage.exists(target) and storage.hash_file(target) == (view["bytes"], view["sha256"])
         if not there and is_ours():
-            raise DataError(f"{target} is not there, nor where it was staged; the rows are published; run again")
+            raise DataError(f"{target} is missing, and so is its staged file; the rows are published; run again")
         return there
     if storage.is_local(target):
         storage.move(source, target, size=view["bytes"])
@@ -204,7 +205,7 @@ def check_counters(run: Run, counters: Mapping[str, int], files: Sequence[Staged
             f"{rejects:,} of {total:,} records were rejected ({worst}), more than --max-reject-ratio "
             f"{run.max_reject_ratio:g} allows; nothing was published; "
             f"first: {', '.join(itertools.islice(_places_of_rejects(files), 5))}; "
-            f"{ask}mend the input, or raise --max-reject-ratio"
+            f"{ask}correct the input, or raise --max-reject-ratio"
         )
     for dataset in run.counted:
         rows, counted = sum(file.rows for file in files if file.dataset == dataset), counters.get(dataset, 0)

@@ -37,7 +37,7 @@ class TakenError(DataError):
 
 
 class BusyError(Exception):
-    """Another run is at work in the output, or has taken it over; the same command may do later."""
+    """Another run is at work in the output, or has taken it over; the same command may succeed later."""
 
     exit_code = BUSY
 
@@ -132,7 +132,7 @@ class Lock:
                 return
             claim, now = read_claim(held), time.monotonic()
             if claim is None:
-                raise BusyError(f"{self.output} has a lock that says nothing; molino unlock {self.output} removes it")
+                raise BusyError(f"{self.output} has a lock that cannot be read; molino unlock {self.output} removes it")
             if standing and held != standing and not claim.released:
                 raise BusyError(busy(self.output, claim))
             if held != standing:

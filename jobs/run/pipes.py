@@ -28,8 +28,8 @@ def is_pipe(path: str) -> bool:
 def read_pipe(path: str) -> Listing:
     """Read a pipe to its end into a file that goes with this process, and return that file.
 
-    It is called `stdin`, or `pipe-` and the first digits of its sha256, which stands for it in a run's identity.
-    DataError: it cannot be read, nobody writes to it, or the disk is full. OptionError: it is a terminal.
+    It is called `stdin`, or `pipe-` and the first digits of its sha256, which stands for it in a run's identity. Raises
+    DataError: it cannot be read, nobody writes to it, or the disk is full. Raises OptionError: it is a terminal.
     """
     if path == STDIN and os.isatty(0):
         why = "reads what is piped in, and standard input is a terminal"
@@ -69,5 +69,5 @@ def _open(path: str) -> IO[bytes]:
             waiting.start()
             waiting.join(WAIT)
     if not opened:
-        raise DataError(f"{path} is a pipe to which nobody writes; start what does first")
+        raise DataError(f"no process writes to the pipe {path}; start that process first")
     return opened[0]

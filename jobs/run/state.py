@@ -39,9 +39,9 @@ def unlock(output: str, *, force: bool, end_job: Callable[..., None]) -> list[st
     if held:
         if claim and not force and not claim.job_file:
             if claim.beat is None and not claim.is_dead:
-                raise BusyError(f"{busy(output, claim)}; it has no heartbeat to look at; --force frees it all the same")
+                raise BusyError(f"{busy(output, claim)}; it has no heartbeat; --force frees it anyway")
             if _is_alive(output, held, Lock.BEATS):
-                raise BusyError(f"{busy(output, claim)}; its heartbeat moves; --force frees it all the same")
+                raise BusyError(f"{busy(output, claim)}; its heartbeat moves; --force frees it anyway")
         if claim and claim.job:
             end_job(claim.engine, claim.master, claim.job)
         try:
@@ -107,7 +107,7 @@ def _describe_lock(output: str) -> tuple[list[tuple[str, str]], bool]:
         if claim is None or (now and now.token == claim.token):  # else its run has ended while it was watched
             break
     if claim is None:
-        nobody = f"a lock that says nothing; molino unlock {output} removes it" if held else "nobody"
+        nobody = f"a lock that cannot be read; molino unlock {output} removes it" if held else "nobody"
         return [("at work", nobody)], False
     if claim.job_file:
         return [("kept for", f"the job that {claim.job_file} describes")], alive

@@ -23,7 +23,7 @@ def summary_lines(output: str, manifest: dict[str, Any], summary: Sequence) -> I
     lines = [*summary, ("took", took + (f"; plan said {show_time(planned)}" if planned else ""))]
     print_warnings(from_json(manifest["warnings"]))
     if kept := sum(len(paths) for paths in manifest["previous"]):
-        why = f"for who still reads them; open what {MANIFEST} lists, not a glob"
+        why = f"for their readers; open what {MANIFEST} lists, not a glob"
         lines += [("kept", f"{many(kept, 'file')} of earlier runs, {why}")]
     lines += [("digest", manifest["digest"][:16])] if manifest["datasets"] else []  # of a model there are files alone
     lines += [("output", output)]

@@ -26,8 +26,8 @@ from molino.transforms.warnings import DataWarning
 class TextInput:
     """The texts to read, and what a look at them saw."""
 
-    text: TextFormat  # with what the sources say of it
-    sources: list[Source]  # in the order of the files
+    text: TextFormat  # their format, with what the sources say of it
+    sources: list[Source]  # all of them, in the order of the files
     heads: tuple[tuple[Source, bytes], ...]  # of a few of them, see `Look`
     bytes: int  # of all texts
     findings: tuple[str, ...]  # what they are, for who plans a run
@@ -42,7 +42,11 @@ class TextInput:
         warn: Sequence[Warn] = (),
         **facts: Any,
     ) -> Plan:
-        """Return the plan of a job that brings its rows together in shards; `amount` is what `size` takes."""
+        """Return the plan of a job that brings its rows together in shards.
+
+        `amount`: of what is to do, as `size` takes it. `warnings`, `warn`: besides those of the texts. `facts`: what
+        else a plan has.
+        """
         return Plan(
             warnings=[*self.warnings, *warnings],
             warn=[*self.warn, *warn],
@@ -64,8 +68,8 @@ class TextInput:
     ) -> Size:
         """Return what a job has to do that reads these texts and brings their rows together in shards.
 
-        `dataset` is the one that has a row for each that is read; `keyed`: see `take_sample`; `models` are bytes of the
-        models that it asks, `amounts` the job's own, for each row.
+        `dataset`: the one that has a row for each that is read. `keyed`: see `take_sample`. `models`: bytes of the
+        models that it asks. `amounts`: of the job's own, for each row.
         """
         from molino.transforms.text.take_sample import take_sample  # it loads Beam
 
@@ -102,9 +106,10 @@ def text_input(
     words: Sequence[str] = (),
     loose: Sequence[str] = (),
 ) -> TextInput:
-    """Look at the input of a job; `words` and `loose` are those of `warn_of_fields`.
+    """Look at the input of a job.
 
-    DataError: a file is no text with the wanted columns, or none of them has any records, and that is not allowed.
+    `words`, `loose`: see `warn_of_fields`. Raises DataError: a file is no text with the wanted columns, or none of them
+    has any records, and that is not allowed.
     """
     sources = list_sources(input_files(inputs), text, args.command)
     text = settle_format(sources, text)

@@ -155,7 +155,7 @@ def _check_environment(kind: str | None, config: str | None) -> None:
     """Raise OptionError where there is no such environment of workers, or it lacks the worker's program."""
     if kind and kind not in ENVIRONMENTS and not kind.startswith("beam:env:"):
         hint = did_you_mean(kind.upper(), ENVIRONMENTS) or f"; try one of {', '.join(ENVIRONMENTS)}"
-        raise OptionError(f"--environment_type {kind}: there is no such one{hint}")
+        raise OptionError(f"--environment_type {kind} is unknown{hint}")
     if kind == "PROCESS" and config:
         try:
             json.loads(config)["command"]

@@ -32,7 +32,7 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 def cluster_of(runner: str, options: Any) -> "Cluster | None":
     """Return the cluster that Beam's options name; None where there is none, or Beam starts one in its job server.
 
-    OptionError: no cluster is named, or there is no Java or no jar for the job server.
+    Raises OptionError: no cluster is named, or there is no Java or no jar for the job server.
     """
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PortableOptions
 
@@ -59,9 +59,12 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
 
 
 class Cluster:
-    """A cluster, by the address of its JobManager, and the one job on it that this command submits, by its name.
+    """A cluster, and the one job on it that this command submits.
 
-    `version` is Flink's, as the job server will be; "" where it does not matter.
+    Attributes:
+      url: of the JobManager's REST interface.
+      name: of the job.
+      version: of Flink, as the job server will be; "" where it does not matter.
     """
 
     def __init__(self, url: str, name: str, *, version: str = ""):
@@ -74,12 +77,12 @@ class Cluster:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
         except urllib.error.HTTPError as error:
-            raise DataError(f"{self.url} is no Flink, or keeps its door shut: {error}; check --flink_master") from None
+            raise DataError(f"{self.url} is not Flink, or refuses access: {error}; check --flink_master") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise DataError(f"no Flink answers at {self.url}: {reason}; check --flink_master") from None
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"what answers at {self.url} is no Flink; check --flink_master") from None
+            raise DataError(f"the server at {self.url} is not Flink; check --flink_master") from None
         minor = ".".join(found.split(".")[:2])
         if self.version and self.version != minor:
             raise OptionError(f"{self.url} is Flink {found}; add --flink_version {minor}")

@@ -1,5 +1,5 @@
 """Compare language models by the balanced accuracy of classifiers trained on their vectors: intervals over titles
-and over repeats, and what language, normalization and dimensions change.
+and over repeats, and the effects of language, normalization and dimensions.
 
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
@@ -40,9 +40,9 @@ def parser() -> Parser:
     where.option("--published", "PATH", place, "Parquet: experiment, category, prediction of every title")
     where.option("--metadata", "PATH", place, "JSON: experiment, language_model, published_balanced_accuracy")
     add_recipe(made, several="each on its own")
-    how = made.add_argument_group("certainty")
+    how = made.add_argument_group("statistics")
     how.option("--repeats", "N", count, "trainings of each embedding", 4)
-    how.option("--draws", "N", whole(100, 1 << 24), "of bootstraps and tests (2000)", 2000)
+    how.option("--draws", "N", whole(100, 1 << 24), "draws of bootstraps and tests (2000)", 2000)
     return made
 
 
@@ -57,7 +57,7 @@ def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo"]:
     for action in parser()._actions:
         flag = action.option_strings[-1]
         if action.nargs != 0 and action.dest not in OF_PUBLISHED and args.command.names(flag):
-            raise OptionError(f"{flag} is of trainings; what is published is trained already")
+            raise OptionError(f"{flag} is an option of training; with --published nothing is trained")
     frame.check_local(args.output)
     return input_files(find_inputs([args.published, args.metadata]))
 

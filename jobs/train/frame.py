@@ -51,17 +51,17 @@ def add_recipe(parser: Parser, *, several: str = "joined") -> None:
         ("loss", "logits", "none"),
         "correct the categories' shares while training, after it, or not (default loss)",
     )
-    model.option("--dim", "N", size, "of phrases: numbers of a vector (128)", 128)
-    model.option("--members", "N", whole(1, 64), "of phrases: averaged", 1)
-    model.option("--min-count", "N", count, "of phrases: times seen at least (2)", 2)
-    model.option("--leave-out", "R", below_one, "of phrases: share of the features (default 0)", 0.0)
+    model.option("--dim", "N", size, "of phrases: length of a vector (128)", 128)
+    model.option("--members", "N", whole(1, 64), "of phrases: classifiers that are averaged", 1)
+    model.option("--min-count", "N", count, "of phrases: leave out features seen fewer times (2)", 2)
+    model.option("--leave-out", "R", below_one, "of phrases: share of features dropped in each step (default 0)", 0.0)
     how = parser.add_argument_group("training")
-    how.option("--epochs", "N", count, "at most (10; phrases 4)")
-    how.option("--patience", "N", count, "epochs without a better", 3)
-    how.option("--batch", "N", count, "titles in a step (4096; phrases 2048)")
-    how.option("--rate", "R", above_zero, "of learning, at the start (0.001; phrases 0.005)")
-    how.choice("--schedule", ("linear", "cosine", "constant"), "of the rate (default linear)")
-    how.choice("--precision", ("float32", "bfloat16", "float16"), "to compute in (float32)")
+    how.option("--epochs", "N", count, "maximal number of epochs (10; phrases 4)")
+    how.option("--patience", "N", count, "epochs without improvement, then it stops", 3)
+    how.option("--batch", "N", count, "batch size (4096; phrases 2048)")
+    how.option("--rate", "R", above_zero, "initial learning rate (0.001; phrases 0.005)")
+    how.choice("--schedule", ("linear", "cosine", "constant"), "of the learning rate (default linear)")
+    how.choice("--precision", ("float32", "bfloat16", "float16"), "of the layers (float32)")
     how.option("--seed", "N", seed, "of all random numbers", 0)
 
 
@@ -77,7 +77,7 @@ def check_recipe(args: argparse.Namespace) -> None:
     if phrases and (args.balance == "logits" or args.precision != "float32"):
         raise OptionError(f"--architecture {PHRASES} takes --balance loss or none, and --precision float32")
     if args.architecture == "linear" and args.precision != "float32":
-        raise OptionError("--precision is of hidden layers, of which --architecture linear has none")
+        raise OptionError("--precision has no effect with --architecture linear, which has no hidden layers")
 
 
 def check_local(output: str | None) -> None:

@@ -1,9 +1,9 @@
-"""Grow word vectors on titles and write them as an NNLM model: a SavedModel, strings in, one vector for each out, which
-hub.load, keras.layers.TFSMLayer and `molino titles` take.
+"""Grow word vectors on titles and write them as an NNLM model: a SavedModel from strings to vectors, for hub.load,
+keras.layers.TFSMLayer and `molino titles`.
 
-Where titles have a category, the vectors are trained to tell it; else, to tell the words of a title from the others
-in it. A run of the titles job is trained on by its split `train` alone, and by `validation` it is only measured. Of a
-file, a share is kept for that.
+If titles have a category, the vectors are trained to predict it; otherwise to predict a word of a title from the
+others. Of a run of the titles job the split `train` is trained on, and `validation` measured on. Of a file a share of
+the titles is held out to measure on.
 
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
@@ -46,9 +46,9 @@ def parser() -> Parser:
     add_where(made, "a finished run of the titles job, CSV, Parquet")
     titles = made.add_argument_group("titles")
     titles.option("--split", "NAME", str, "of a run, to train on", "train")
-    titles.option("--measure", "NAME", str, "of a run, to measure by (validation)", "validation")
+    titles.option("--measure", "NAME", str, "of a run, to measure on (validation)", "validation")
     titles.switch("--unsupervised", "train as if no title had a category")
-    titles.option("--validation", "R", below_one, "share of a file's titles to measure by (.05)", 0.05)
+    titles.option("--validation", "R", below_one, "share of a file's titles held out to measure (.05)", 0.05)
     made.add_text_options(COLUMNS, encoding="utf-8", quote='"', optional=OPTIONAL)
     model = made.add_argument_group("the model")
     model.option("--dim", "N", size, "numbers of a vector", 128)
@@ -86,7 +86,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Pl
     from molino.transforms.text.sources import list_sources, settle_format
 
     if args.split == args.measure:
-        raise DataError(f"--split and --measure are both {args.split}: a model is measured by other titles")
+        raise DataError(f"--split and --measure are both {args.split}; measure on another split")
     choose_backend(only_tensorflow="a SavedModel")
     path = args.input[0]
     grown_on, of_run = describe_input(path, args.split), is_run(path)
@@ -127,7 +127,7 @@ def read_file(sources: Sequence["Source"], text: "TextFormat", options: "GrowthO
         for chunk in read_span(span, text, SPAN_BYTES):
             if bad := chunk.rejects.num_rows:
                 why = chunk.rejects["reason"][0]
-                raise DataError(f"{span.source.path}: {bad:,} rows or more cannot be read ({why}); mend them")
+                raise DataError(f"{span.source.path}: {bad:,} rows or more cannot be read ({why}); correct them")
             rows = chunk.rows.filter(pc.not_equal(chunk.rows["title"], ""))
             known = pc.if_else(pc.equal(rows["category"], ""), None, rows["category"])
             yield from split_off(rows["title"], known, share=options.validation, seed=options.seed)

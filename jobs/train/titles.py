@@ -1,6 +1,6 @@
 """Train a classifier on a finished run of the titles job: from the vectors of one or more models to the category, or
-from the titles themselves. It trains on the split train; what is chosen is chosen on validation; test is looked at
-once, at the end.
+from the titles themselves. It trains on the split train, chooses the epoch on validation, and measures on test once,
+at the end.
 
 examples:
   molino sample titles --output demo/titles.csv --rows 20000
@@ -10,8 +10,8 @@ examples:
   molino train titles --input out/titles --embedding es --architecture mlp-2048 --model es=models/es --output out/mlp
   molino train titles --input out/titles --architecture phrases --output out/phrases
 
-KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A training that was killed goes on from its last
-epoch when the same command is given again.
+KERAS_BACKEND=jax or torch trains with another backend than TensorFlow. A killed training resumes at its last epoch
+when the command is repeated.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def parser() -> Parser:
     add_where(made, "a finished run of the titles job")
     add_recipe(made)
     more = made.add_argument_group("what is made")
-    more.switch("--per-language", "also one classifier a language; the report says which is better")
+    more.switch("--per-language", "also train a classifier for each language; the report says which is better")
     more.option(
         "--model",
         "NAME=DIR",
@@ -51,11 +51,7 @@ def parser() -> Parser:
         default=[],
         action="append",
     )
-    more.switch(
-        "--calibrate",
-        "give probabilities beside the scores: corrected by the categories' shares, with a temperature "
-        "chosen on validation",
-    )
+    more.switch("--calibrate", "also give probabilities: by the categories' shares, and a temperature from validation")
     more.switch("--fine-tune", "train the tables of the embeddings too; needs --model")
     return made
 
@@ -109,9 +105,9 @@ def check_tables(args: argparse.Namespace) -> None:
             f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
         )
     if args.fine_tune and args.per_language:
-        raise OptionError("--fine-tune and --per-language do not go together")
+        raise OptionError("--fine-tune and --per-language exclude each other")
     if args.fine_tune and not args.model:
-        raise OptionError("--fine-tune needs --model NAME=DIR for each embedding: the table that trains is the model's")
+        raise OptionError("--fine-tune needs --model NAME=DIR for each embedding, whose table it trains")
 
 
 def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
@@ -120,7 +116,7 @@ def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
         if name not in embeddings:
             raise DataError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")
     if models and (missing := [name for name in embeddings if name not in models]):
-        raise DataError(f"--model: there is none for the embedding {missing[0]}; name it too, or none")
+        raise DataError(f"--model: the embedding {missing[0]} has none; name it too, or leave --model out")
 
 
 def work(run: "Run", views: str, progress: "Progress", *, training: "Training") -> Staged:

@@ -53,4 +53,4 @@ def test_the_examples_run(tmp_path, monkeypatch):
     manifest = json.loads((tmp_path / "demo/points/_manifest.json").read_text())
     assert {name for name in manifest["datasets"] if f"{name}/" not in page_of("pca.md")} == set()
     counters = {name for name in manifest["counters"] if not name.startswith("rejects.")}
-    assert {name for name in counters if f"`{name}`" not in page_of("runs.md")} == set()
+    assert {name for name in counters if f"`{name}`" not in page_of("pca.md")} == set()

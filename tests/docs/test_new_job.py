@@ -1,4 +1,4 @@
-"""A new job is four files: the job of docs/runs.md, added to a copy of the tree, is found by all that knows of jobs."""
+"""A new job is four files: that of docs/new-job.md, added to a copy of the tree, is found by all that knows of jobs."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def tree(tmp_path_factory):
     """A copy of the tree, with the job's four files and no other change."""
     tree = tmp_path_factory.mktemp("tree") / "molino"
     shutil.copytree(ROOT, tree, symlinks=True, ignore=APART)
-    schemas, count, job = python_blocks("runs.md")
+    schemas, count, job = python_blocks("new-job.md")
     (tree / "transforms/towns").mkdir()
     for name, text in {
         "schemas/towns.py": schemas,

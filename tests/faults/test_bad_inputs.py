@@ -278,7 +278,7 @@ def test_a_store_with_one_slash_is_no_folder_here(sample, tmp_path):
 
 def test_a_tilde_that_no_shell_has_read_makes_no_folder(sample, tmp_path):
     """As in --output=~/out, or in a file of variables."""
-    said = "no shell has read the ~"
+    said = "the shell did not expand the ~"
     assert_failed(names(sample, "~/out", cwd=tmp_path), 2, said, "write the home folder in full")
     assert_failed(molino("sample", "names", "--output", "~/out.txt", cwd=tmp_path), 2, said)
     assert_failed(molino("train", "titles", "--input", "run", "--output", "~/out", cwd=tmp_path), 2, said)

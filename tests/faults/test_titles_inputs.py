@@ -108,7 +108,7 @@ CASES = {
     "not UTF-8": rejected(b"Sof\xe1,,,SOFAS\n", "bad_encoding"),
     "titles without category": rejected(b"Mesa,,,\n", "no_category"),
     "cut gzip": content("g.gz", gzip.compress(HEADER + ROW * 9999)[:-20], "cut short"),
-    "cut Parquet": content("t.parquet", b"PAR1" + b"\0" * 99, "no whole Parquet file"),
+    "cut Parquet": content("t.parquet", b"PAR1" + b"\0" * 99, "a truncated Parquet file"),
     "Parquet without column": parquet(["t.parquet", "lacks the column 'category'"], title=["a"]),
     "Parquet of numbers": parquet(["t.parquet", "'title' is int64, not text"], title=[1], category=["a"]),
     "Parquet with nulls": parquet(["1 of 2", "null_value 1"], title=["a", None], category=["A", "A"]),

@@ -125,7 +125,7 @@ def test_columns_that_cannot_be_carried_are_told(rows, tmp_path, capsys):
     told = refusal(capsys, titles, *given, tmp_path / "b.parquet", "--keep", "id=item")
     assert "b.parquet and" in told
     assert "'item' is string, not uint64" in told
-    assert "two columns one name" in refusal(capsys, titles, *given, "--keep", "id=a", "price=a")
+    assert "two columns the same name" in refusal(capsys, titles, *given, "--keep", "id=a", "price=a")
     assert "must be COL or COL=NAME" in refusal(capsys, titles, *given, "--keep", "id=")
 
 
@@ -172,7 +172,7 @@ def test_a_split_of_ones_own(rows, tmp_path, capsys):
     pq.write_table(pa.concat_tables([rows.select(["title", "category", "fold"]), again]), tmp_path / "t.parquet")
     given = ["--input", tmp_path / "t.parquet", "--output", tmp_path / "out", "--integer-categories"]
     told = refusal(capsys, titles, *given, "--split-column", "fold", "--test", "0.1")
-    assert "--validation and --test are of no use" in told
+    assert "--validation and --test have no effect" in told
     assert run(titles, *given, "--split-column", "fold") == 0
     found = molino.open(str(tmp_path / "out")).read("titles", columns=["title", "split"]).to_pylist()
     names = {"train": "train", "Val": "validation", "TEST": "test"}

@@ -171,7 +171,7 @@ def test_a_network_that_stands_twice_is_warned_of(tmp_path, capsys):
         (["--rows", "100"], 2, "a batch of 100 in the sweep"),
         (["--rows", "0"], 2, "must be at least 1"),
         (["--points", "study", "--rows", "200001"], 2, "the study has 200,000 training points"),
-        (["--points", "study", "--seed", "4"], 2, "--seed is of no use"),
+        (["--points", "study", "--seed", "4"], 2, "--seed has no effect"),
         (["--points", "mine"], 2, "invalid choice"),
         (["--sweep", "none.yaml"], 1, "cannot read the sweep none.yaml"),
         (["--input", "x"], 2, "no such option: --input"),

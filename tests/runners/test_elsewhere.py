@@ -181,7 +181,7 @@ def test_a_model_that_was_changed_on_its_way_is_refused(model, tmp_path, monkeyp
     with pytest.raises(SystemExit) as stopped:
         run("mem://bucket/out", model)
     assert stopped.value.code == 1
-    assert "something else than was sent" in capsys.readouterr().err
+    assert "is not what was sent" in capsys.readouterr().err
 
 
 def _leave(code):

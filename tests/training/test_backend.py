@@ -7,7 +7,7 @@ from molino.transforms.errors import DataError
 @pytest.mark.parametrize("name", ["numpy", "nonsense"])
 def test_a_backend_that_cannot_train_is_named(monkeypatch, name):
     monkeypatch.setenv("KERAS_BACKEND", name)
-    with pytest.raises(DataError, match=f"KERAS_BACKEND is {name}; what can train is tensorflow, jax"):
+    with pytest.raises(DataError, match=f"KERAS_BACKEND is {name}; choose one of tensorflow, jax"):
         backend.choose_backend()
 
 

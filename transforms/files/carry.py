@@ -73,7 +73,7 @@ def copy_tree(
             ):
                 shutil.copyfileobj(data, copy, BLOCK)
         if not is_right(draft):
-            raise DataError(f"{source} holds something else than was sent; run again")
+            raise DataError(f"{source} is not what was sent; run again")
         with contextlib.suppress(OSError):  # another process was faster
             os.rename(draft, folder)
     finally:

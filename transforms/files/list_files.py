@@ -67,15 +67,14 @@ class Listing:
 def list_files(path: str, *, photographs: bool = False, follow_links: bool = False) -> Listing:
     """Return what an input names; a path that exists is never read as a glob, and a glob names files only.
 
-    In a folder, names that begin with "." or "_" and papers beside the data are left out, and links are not followed;
-    a glob is that of Beam's FileSystems, but "a/**/b" is "a/b" too, as in a shell, a name that begins with "." or "_"
-    is matched by none that does not, and a link to a file is followed, as when a shell expands it. 100,000 files take
-    about a second. Nothing is opened: a pipe cannot make this wait. Of photographs names that begin with "_" are files
-    as any, since cameras write them, and there are no papers. With `follow_links` it goes on in folders, and to files,
-    that links inside a folder lead to; each once.
-
-    DataError: a folder cannot be read, what a path or a glob names is no regular file or leads nowhere, or it is a
-    table whose folder has files of earlier versions (Delta, Iceberg, Hudi).
+    In a folder, names that begin with "." or "_" and papers beside the data are left out, and links are not followed; a
+    glob is that of Beam's FileSystems, but "a/**/b" is "a/b" too, as in a shell, a name that begins with "." or "_" is
+    matched by none that does not, and a link to a file is followed, as when a shell expands it. 100,000 files take
+    about a second. Nothing is opened: a pipe cannot make this wait. `photographs`: names that begin with "_" are files
+    as any, since cameras write them, and there are no papers. `follow_links`: go on in folders, and read files, that
+    links inside a folder lead to; each once. Raises DataError: a folder cannot be read, what a path or a glob names is
+    no regular file or leads nowhere, or it is a table whose folder has files of earlier versions (Delta, Iceberg,
+    Hudi).
     """
     asked: dict[str, Any] = {"photographs": photographs, "follow_links": follow_links}
     walk = _Walk(hidden="." if photographs else "._", papers=not photographs, follow_links=follow_links)
@@ -284,12 +283,15 @@ def labels_of(files: Sequence[FileInfo]) -> list[str]:
 def glob_regex(pattern: str) -> re.Pattern[str]:
     r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.
 
-    It is the glob of Beam's FileSystems. Nothing in it can be quoted. DataError: a range in brackets runs backwards.
+    It is the glob of Beam's FileSystems. Nothing in it can be quoted.
 
     >>> [bool(glob_regex("/a/[!x]*.txt").match(path)) for path in ("/a/b.txt", "/a/x.txt", "/a/b/c.txt", "/a/b.txt~")]
     [True, False, False, False]
     >>> [bool(glob_regex("/a/**.txt").match(path)) for path in ("/a/b.txt", "/a/b/c.txt", "/a.txt")]
     [True, True, False]
+
+    Raises:
+      DataError: a range in brackets runs backwards.
     """
     parts = re.findall(r"\*\*|\*|\?|\[!?+\]?+[^]]*+\]|.", pattern, re.DOTALL)
     known = {"**": ".*", "*": r"[^/\\]*", "?": "."}
@@ -297,7 +299,7 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(rf"(?ms){made}\Z")
     except re.error as error:
-        raise DataError(f"cannot list {pattern}: no glob: {error}") from None
+        raise DataError(f"cannot list {pattern}: not a valid glob: {error}") from None
 
 
 def _one_of(characters: str) -> str:

@@ -102,9 +102,10 @@ class Objects:
         """Replace an object, or write a new one, in one step, unless it is no longer as it was seen.
 
         An answer that is lost on the way, or that tells of an earlier try, is no failure: what is there is read back.
-        Two writers of the same bytes may both be told that they wrote: let the bytes be one writer's alone. Returns
-        what is there now; None where it was no longer as seen, and nothing was written. UnsupportedError: the store
-        knows no such condition.
+        Two writers of the same bytes may both be told that they wrote: let the bytes be one writer's alone.
+
+        Returns: what is there now; None where it was no longer as seen, and nothing was written. Raises
+        UnsupportedError: the store knows no such condition.
         """
         client, name = self.client(path)
         if path.split("/")[2] in self._unsupported:

@@ -27,5 +27,5 @@ def open_parquet(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
             if "crypt" in cause:
                 raise DataError(f"{path} is an encrypted Parquet file ({cause}); decrypt it first") from None
             if "magic bytes not found" in cause:
-                raise DataError(f"{path} is no whole Parquet file: it was cut off; fetch it again") from None
+                raise DataError(f"{path} is a truncated Parquet file; fetch it again") from None
             raise DataError(f"cannot read {path}: a damaged Parquet file ({cause}); fetch it again") from None

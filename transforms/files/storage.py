@@ -232,9 +232,9 @@ def see(path: str) -> Snapshot:
 def swap(path: str, data: bytes, snapshot: Snapshot, *, strict: bool = False) -> Snapshot | None:
     """Replace a small file unless it is no longer as it was seen; return what is there now, None where it was not.
 
-    In one step by S3's If-Match and Cloud Storage's generation; see `Objects.swap`. Elsewhere it is looked first,
-    and what is returned has no version: there a writer needs a lock. Let the bytes be one writer's alone: they tell
-    whose write it was. When `strict`, UnsupportedError where it cannot be done in one step.
+    In one step by S3's If-Match and Cloud Storage's generation; see `Objects.swap`. Elsewhere it is looked first, and
+    what is returned has no version: there a writer needs a lock. Let the bytes be one writer's alone: they tell whose
+    write it was. `strict`: raise UnsupportedError where it cannot be done in one step.
     """
     with explained(path, "write"):
         if store := store_of(path):
@@ -371,4 +371,4 @@ def check_regular(path: str) -> None:
     except OSError:
         return
     if kind := NO_FILES.get(stat.S_IFMT(mode)):
-        raise DataError(f"{path} is {kind}, not a file; write what it holds to a file first, or leave it out")
+        raise DataError(f"{path} is {kind}, not a file; write its content to a file first, or leave it out")

@@ -441,7 +441,7 @@ def _check_keys(spots: Sequence[Spot]) -> None:
             one, other = os.fsdecode(seen[spot.key]), os.fsdecode(spot.path)
             raise DataError(
                 f"two images have the key {spot.key!r}, in {one!r} and {other!r}; give one --input that holds both, "
-                f"such as {common_folder([one, other])}, or rename one, for the key is how a row names its image"
+                f"such as {common_folder([one, other])}, or rename one: a key identifies one image"
             )
         seen[spot.key] = spot.path
 

@@ -30,7 +30,10 @@ _importing = threading.Lock()
 
 
 def import_tensorflow() -> tuple[Any, Any]:
-    """Import TensorFlow and TF Hub without their chatter; return both. Nothing is computed: a fork may follow."""
+    """Import TensorFlow and TF Hub without their chatter; return both. Nothing is computed: a fork may follow.
+
+    Raises DataError: they are not there.
+    """
     with silent_tensorflow(), warnings.catch_warnings():
         # TF Hub 0.16.1 needs pkg_resources, which warns of its end when it is imported
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)

@@ -35,10 +35,10 @@ def ask_tensorflow(
 ) -> list[Any]:
     """Return what a function gives for each request; no process is started for none.
 
-    The function is one of this program, as MODULE:FUNCTION, the requests are keyword arguments, as JSON has them, as is
-    what is returned; messages tell what it is `doing`. The process is ended, or else is to `keep` for the next call, by
-    `labels`, whose packages it imports meanwhile. What the function raises, DataError or OptionError, is raised here;
-    DataError too where the process has failed.
+    `function`: of this program, as MODULE:FUNCTION. `requests`: keyword arguments, as JSON has them; so is what is
+    returned. `doing`: what it is at, for messages. `keep`: for the next call, by `labels`, whose packages the process
+    imports meanwhile; else the process is ended. Raises DataError: one that the function has raised, or the process has
+    failed. Raises OptionError: one that the function has raised.
     """
     with _lock:
         try:

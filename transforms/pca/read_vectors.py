@@ -64,7 +64,7 @@ class VectorColumns:
         if missing := [name for name in dict.fromkeys(needed) if name not in names]:
             if any({*name.split(",")} <= {*names} for name in missing):
                 right = " ".join(",".join(missing).split(","))
-                raise DataError(f"{path} has no column {missing[0]!r}; columns are parted by blanks: --column {right}")
+                raise DataError(f"{path} has no column {missing[0]!r}; separate columns by blanks: --column {right}")
             near = [found for name in missing for found in difflib.get_close_matches(name, names, 1)]
             hint = f"did you mean {', '.join(map(repr, near))}? It has" if near else "it has"
             more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
@@ -202,7 +202,9 @@ def list_vectors(files: Sequence[storage.FileInfo], columns: VectorColumns, numb
         if schema is None:
             schema, first = read, info.path
         elif (joined := join_schemas(schema, read)) is None:
-            raise DataError(f"{info.path} has other columns than {first}: {difference(schema, read)}; run them apart")
+            raise DataError(
+                f"{info.path} has other columns than {first}: {difference(schema, read)}; run each kind alone"
+            )
         else:
             schema = joined
         sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
@@ -233,7 +235,7 @@ def list_text_vectors(
             mine = columns.read(_header(source, text, columns, command), path)
             columns.check(columns.drop, source.header, path)
             if odd := {*mine} ^ {*used}:
-                raise DataError(f"{path} has other columns than {first.path}: {min(odd)!r}; run them apart")
+                raise DataError(f"{path} has other columns than {first.path}: {min(odd)!r}; run each kind alone")
         of = dataclasses.replace(text, columns={str(place): name for place, name in enumerate(used)})
         source = dataclasses.replace(source, columns=of.columns)
         of, pieces, counts = cut_source(source, of, PIECE_BYTES)

@@ -131,7 +131,7 @@ def settle(
         chosen = choose_components(sample, components, rotation.max_cosine_error, rotation.seed)
         if chosen is None:
             what = f"no number of components keeps the mean cosine error within {rotation.max_cosine_error:g}"
-            raise DataError(f"{what}: centring alone costs more; leave out --center")
+            raise DataError(f"{what}: the error of centring alone is larger; leave out --center")
         kept = chosen
     rounded = round_scores(sample.scores[:, :kept], rotation.vector_type).astype(np.float64)
     stored = np.ldexp(rounded, -sample.exponents[:, None])  # divided again as the sample is

@@ -56,10 +56,8 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
     """Return what parts the fields of a text, by its header and some lines after it.
 
     Of what stands in the header it is that which gives all wanted columns, or else that which gives most of the lines
-    as many fields as the header. Where nothing stands there, there is one column, and it is a comma.
-
-    Raises:
-      DataError: it may be one or another.
+    as many fields as the header. Where nothing stands there, there is one column, and it is a comma. Raises DataError:
+    it may be one or another.
     """
     header, rows = lines[0] or lines[1], lines[1 : LOOKED + 1]
     quote = '"' if '"' in header else text.quote
@@ -72,7 +70,7 @@ def find_delimiter(lines: Sequence[str], path: str, text: "TextFormat", command:
     if len(likely) > 1:
         told = " or ".join(map(repr, likely))
         options = " or ".join(f"--delimiter {shlex.quote(mark)}" for mark in likely)
-        raise DataError(f"{path}: its fields may be parted by {told}; say which: {options}")
+        raise DataError(f"{path}: its delimiter may be {told}; choose one: {options}")
     found = likely[0] if likely else ","
     # a blank before a quote is no part of a field
     return f"{found} " if text.quote and f"{found} {text.quote}" in header and found != BLANK else found
@@ -84,14 +82,9 @@ def find_columns(
     """Return the column of a header that is read for each name in the batch, without those that it lacks.
 
     A column has the name that is wanted, or else another that will do, or else one that differs from these by case and
-    blanks alone.
-
-    Args:
-      line: the header as it stands in a text.
-
-    Raises:
-      DataError: a column that is not optional is not there, or there are two of one. The message names all that is
-        missing, what there is, and the complete command where other options would do.
+    blanks alone. `line`: the header as it stands in a text. Raises DataError: a column that is not optional is not
+    there, or there are two of one. The message names all that is missing, what there is, and the complete command where
+    other options would do.
     """
     found: dict[str, str] = {}
     for name, column in text.columns.items():
@@ -100,7 +93,7 @@ def find_columns(
         alike = [other for other in names if any(_like(other) == _like(each) for each in wanted)]
         if not exact and len(set(alike)) > 1:
             told = " and ".join(map(repr, alike))
-            raise DataError(f"{path} has {told}, of which any may be {column!r}; name one: {option_of(name)} NAME")
+            raise DataError(f"{path} has {told}, all similar to {column!r}; choose one: {option_of(name)} NAME")
         for other in (exact or alike)[:1]:
             if names.count(other) > 1:
                 raise DataError(f"{path} has more than one column {other!r}; rename all but one of them in its header")

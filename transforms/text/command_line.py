@@ -8,16 +8,11 @@ LONGEST = 2000  # characters of a command that is shown whole
 
 @dataclasses.dataclass(frozen=True)
 class CommandLine:
-    """Words of a command.
+    """Words of a command."""
 
-    Attributes:
-      program: what they follow, such as `molino names`.
-      words: options and their values, as they were typed.
-      suits: a text that the options suit, so that they cannot be changed for another one; "" where none is known.
-    """
-
-    program: str = ""
-    words: tuple[str, ...] = ()
+    program: str = ""  # what they follow, such as `molino names`
+    words: tuple[str, ...] = ()  # options and their values, as they were typed
+    # a text that the options suit, so that they cannot be changed for another one; "" where none is known
     suits: str = ""
 
     def names(self, option: str) -> bool:

@@ -65,13 +65,9 @@ def _letters(block: bytes, encoding: str) -> tuple[int, int]:
 def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[str, int]:
     """Count, of whole lines that are read in an encoding of one byte a character, those that speak against it.
 
-    Args:
-      codec: Python's name of the encoding.
-      position: of the first line.
-      longest: bytes of a line; longer ones are not read, nor counted.
-
-    Returns:
-      Lines beyond ASCII: those that are valid UTF-8, of the rest those with control characters, and the rest.
+    `codec`: Python's name of the encoding. `position`: of the first line. `longest`: bytes of a line; longer ones are
+    not read, nor counted. Returns lines beyond ASCII: those that are valid UTF-8, of the rest those with control
+    characters, and the rest.
     """
     if codec == "utf-8" or data.isascii():
         return {}
@@ -100,8 +96,7 @@ def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[s
 def warn_of_text(counters: Mapping[str, int], *, encoding: str, command: CommandLine) -> list[DataWarning]:
     """Return what is doubtful about delimited text that was read: what its lines say against the encoding, and quotes.
 
-    Args:
-      counters: of the run, with those of `count_doubts`.
+    `counters`: of the run, with those of `count_doubts`.
     """
     utf8, controls, other, stray = (int(counters.get(name, 0)) for name in (UTF8, CONTROLS, OTHER, STRAY))
     beyond = utf8 + controls + other

@@ -22,10 +22,8 @@ NUMBER = r"^[^\pL]*[1-9][^\pL]*$"  # digits, and no letter; a mere 0 says that t
 def count_fields(rows: pa.RecordBatch, *, unquoted: bool) -> dict[str, int]:
     """Count the rows, and for each of their columns the values that are padded with blanks, and the numbers.
 
-    A column that says anything has a counter above 0; how much depends on how the rows were cut.
-
-    Args:
-      unquoted: whether quotes are letters; values that stand in them are counted too.
+    A column that says anything has a counter above 0; how much depends on how the rows were cut. `unquoted`: whether
+    quotes are letters; values that stand in them are counted too.
     """
     counters: dict[str, int] = {ROWS: rows.num_rows} if rows.num_rows else {}
 
@@ -84,11 +82,9 @@ def warn_of_fields(
 ) -> list[DataWarning]:
     """Return what is doubtful about columns, from the counters of `count_fields`.
 
-    Args:
-      columns: those that an input has: names in the batch, mapped to names in the header.
-      words: names of those that hold no numbers.
-      loose: names of those in which blanks around a value are usual, or taken off by the job.
-      optional: names of those that an input may lack.
+    `columns`: those that an input has: names in the batch, mapped to names in the header. `words`: names of those that
+    hold no numbers. `loose`: names of those in which blanks around a value are usual, or taken off by the job.
+    `optional`: names of those that an input may lack.
     """
     rows, found = counters.get(ROWS, 0), []
     for name, column in columns.items():

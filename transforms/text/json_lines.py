@@ -32,7 +32,7 @@ def parse_json(data: bytes, source: Source, text: TextFormat, span_number: int, 
     texts = [column for name, column in text.columns.items() if not name.startswith(KEPT)]
     wanted = list(dict.fromkeys(text.columns.values()))
     lengths = np.diff(ends, prepend=0)
-    reasons, batch = np.full(len(ends), "", dtype=object), _parse_clean(data, ends, wanted, text)
+    reasons, batch = np.full(len(ends), "", dtype=object), parse_strings(data, ends, wanted, text)
     if batch is None:
         reasons = line_faults(data, ends, 0, text)
         values: dict[str, list[str | None]] = {column: [None] * len(ends) for column in wanted}
@@ -69,7 +69,7 @@ def _read_values(line: str, wanted: Sequence[str], texts: Sequence[str]) -> dict
     return values
 
 
-def _parse_clean(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: TextFormat) -> pa.RecordBatch | None:
+def parse_strings(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: TextFormat) -> pa.RecordBatch | None:
     """Parse lines that all hold an object, and strings in the wanted columns; None where one may not.
 
     A line that begins and ends in a brace holds whole objects: within one no brace could follow another so. And as many

@@ -31,11 +31,7 @@ DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=_Number, parse_f
 
 
 def read_object(line: str) -> _Object:
-    """Return the object that a line holds.
-
-    Raises:
-      ValueError: it holds none.
-    """
+    """Return the object that a line holds. Raises ValueError: it holds none."""
     if line.count("{") + line.count("[") > DEEPEST:
         steps = (1 if mark[1] else -1 for mark in BRACKETS.finditer(line) if not mark[0].startswith('"'))
         if max(itertools.accumulate(steps)) > DEEPEST:
@@ -60,8 +56,7 @@ def find_keys(lines: Iterable[str]) -> list[str]:
 def as_text(value: Any) -> str | None:
     """Return a value of JSON as text: strings as they are, numbers as they are written, lists and objects as JSON.
 
-    Raises:
-      ValueError: a name stands twice in an object.
+    Raises ValueError: a name stands twice in an object.
 
     >>> as_text(DECODER.decode('{"a": [1.50, "b", null]}'))
     '{"a":[1.50,"b",null]}'

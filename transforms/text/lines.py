@@ -89,8 +89,7 @@ def _parse_with_rejects(data: bytes, ends: np.ndarray, source: Source, text: Tex
 def line_faults(data: bytes, ends: np.ndarray, fields: int, text: TextFormat) -> np.ndarray:
     """Return for each line the reason to reject it, or ""; `ends` are the offsets just after each newline.
 
-    Args:
-      fields: that a line must have; 0 for any number.
+    `fields`: that a line must have; 0 for any number.
     """
     values = np.frombuffer(data, np.uint8)
     lengths = np.diff(ends, prepend=0) - 1

@@ -27,16 +27,11 @@ Found = DataWarning | None
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a look at texts saw.
+    """What a look at texts saw."""
 
-    Attributes:
-      kinds: what they are, each kind with the number of files, for who plans a run.
-      warnings: what contradicts the options.
-      heads: of a few texts the first whole lines after the header, for who looks at records; of Parquet nothing.
-    """
-
-    kinds: tuple[str, ...]
-    warnings: tuple[DataWarning, ...]
+    kinds: tuple[str, ...]  # what they are, each kind with the number of files, for who plans a run
+    warnings: tuple[DataWarning, ...]  # what contradicts the options
+    # of a few texts the first whole lines after the header, for who looks at records; of Parquet nothing
     heads: tuple[tuple[Source, bytes], ...] = ()
 
 

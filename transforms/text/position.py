@@ -14,20 +14,15 @@ LINE_BITS = 40  # a position is span << LINE_BITS | line: 8 million spans of a m
 
 @dataclasses.dataclass(frozen=True)
 class LineTable:
-    """Where each span starts: turns positions into sources and lines.
+    """Where each span starts: turns positions into sources and lines."""
 
-    Attributes:
-      sources: label of every source.
-      source_of: (spans,) int32, the source of each span.
-      first_line: (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet,
-        the number of the row, from 1.
-      starts: of spans in which a record has several lines, by number: the line in the span at which each record
-        starts, ascending. Such spans are whole sources.
-    """
-
-    sources: tuple[str, ...]
-    source_of: np.ndarray
+    sources: tuple[str, ...]  # label of every source
+    source_of: np.ndarray  # (spans,) int32, the source of each span
+    # (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet, the number of
+    # the row, from 1
     first_line: np.ndarray
+    # of spans in which a record has several lines, by number: the line in the span at which each record starts,
+    # ascending. Such spans are whole sources
     starts: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def locate(self, positions: pa.Array) -> tuple[pa.Array, pa.Array]:

@@ -116,11 +116,8 @@ def parse_clean_records(data: bytes, source: Source, text: TextFormat, position:
 
     Clean is a record of the header's number of fields, in which every quote opens a field, closes one, or is one of two
     side by side within one; with neither a lone carriage return nor one within quotes, no escape, and nothing that
-    makes any record a reject.
-
-    Args:
-      position: of the first line.
-      ended: whether nothing follows: the last record is complete without a line end.
+    makes any record a reject. `position`: of the first line. `ended`: whether nothing follows: the last record is
+    complete without a line end.
     """
     if text.mark != text.delimiter:
         return None

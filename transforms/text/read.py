@@ -36,11 +36,8 @@ from molino.transforms.text.unpack import line_end, unpacked_blocks
 def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: bool = True) -> Iterator[Chunk]:
     """Read the records of a span. Memory: a few times the span, or `block_bytes` for a text that is not split.
 
-    Args:
-      doubt_fields: count what is doubtful about values, see `count_fields`; of columns of numbers all would be.
-
-    Raises:
-      DataError: the file is damaged, or became shorter.
+    `doubt_fields`: count what is doubtful about values, see `count_fields`; of columns of numbers all would be. Raises
+    DataError: the file is damaged, or became shorter.
     """
     text = span.source.format_of(text)
     for chunk in _read_span(span, text, block_bytes):
@@ -163,10 +160,8 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
 def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
     """Return the table of where spans start, from the (span number, lines) of every span.
 
-    A third value is where its records start, where they are fewer than its lines.
-
-    Raises:
-      DataError: a span's count is missing. No other sum would show it: only the line numbers would be wrong.
+    A third value is where its records start, where they are fewer than its lines. Raises DataError: a span's count is
+    missing. No other sum would show it: only the line numbers would be wrong.
     """
     given = [(number, count, where) for number, count, *where in lines]
     held = {number: count for number, count, _ in given}

@@ -18,10 +18,7 @@ def read_groups(span: Span, text: TextFormat) -> Iterator[Chunk]:
     """Read the row groups of a span, or its sheet, in batches of 65,536 rows.
 
     Rows with a null in a column that is not optional, or with bytes that are no UTF-8, become rejects, and rows of a
-    sheet in which nothing stands.
-
-    Raises:
-      DataError: the file is damaged.
+    sheet in which nothing stands. Raises DataError: the file is damaged.
     """
     source, row = span.source, 0
     groups = source.groups[span.start : span.end]
@@ -45,10 +42,8 @@ def check_rows(
 ) -> Chunk:
     """Return a batch's rows under the names that are wanted, and as rejects those that cannot be used.
 
-    Args:
-      position: of the first row.
-      size: of the batch in the file, in bytes.
-      known: (n,) reasons to reject rows that are known before, "" for the others.
+    `position`: of the first row. `size`: of the batch in the file, in bytes. `known`: (n,) reasons to reject rows that
+    are known before, "" for the others.
     """
     n = batch.num_rows
     reasons = np.full(n, "", dtype=object)

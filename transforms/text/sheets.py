@@ -60,8 +60,7 @@ def show_cell(cell: Any) -> str:
 def open_workbook(path: str, sheet: str = "") -> Any:
     """Return a workbook, or a sheet of it.
 
-    Raises:
-      DataError: it cannot be opened, is too large, or what opens it is not installed.
+    Raises DataError: it cannot be opened, is too large, or what opens it is not installed.
     """
     try:
         import python_calamine

@@ -49,47 +49,35 @@ SPLITTABLE_CODECS = ("utf-8", "ascii", "iso8859", "cp125", "cp437", "cp850", "ma
 class TextFormat:
     """How the files are written, and which of their columns are wanted.
 
-    Attributes:
-      columns: names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT.
-      others: names in the batch, mapped to further names in the header that will do, in the order of preference.
-      delimiter: one ASCII character, or one and a blank, where blanks after it are no part of a field; or AUTO until
-        the sources say which, see `settle_format`.
-      encoding: UTF-8 or an encoding of one byte a character.
-      quote: the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split.
-      max_line_bytes: longer lines are rejects, and are never held in memory whole.
-      optional: names of those columns that a file may lack, and that may hold nulls; any other is a reject where it
-        is null. Text holds no nulls: an empty field is an empty string.
-      blank: names of those columns whose nulls are empty strings.
-      integers: names of those columns that may hold integers in Parquet, which are read as their digits.
-      escape: a character that makes a letter of the next one, a line end too; "" for none.
-      skip_lines: lines before the header, which are not read.
-      trim: whether white space around values is taken off.
-      normalize: a key of NORMALIZED: what becomes of the characters of values.
-      members: globs of the members of a zip that are read; () for all.
-      names: of all columns of a text or sheet that has no header; () where its first line is that.
-      sheet: of a workbook that is read; "" for the first.
-      kept: the columns that are carried, with their types, as `settle_format` finds them; of text they are strings.
-
     Parquet and JSON lines are told by their first bytes; of all this only the columns matter to them, and to JSON also
     `max_line_bytes`, `skip_lines`, `trim` and `normalize`.
     """
 
+    # names in the batch, mapped to names in the header; those that are carried as they are begin with KEPT
     columns: Mapping[str, str]
+    # one ASCII character, or one and a blank, where blanks after it are no part of a field; or AUTO until the sources
+    # say which, see `settle_format`
     delimiter: str = "|"
-    encoding: str = "latin-1"
+    encoding: str = "latin-1"  # UTF-8 or an encoding of one byte a character
+    # the quoting character, or "" for none. Quoted fields can hold line ends, so quoted files are not split
     quote: str = ""
-    max_line_bytes: int = 65536
+    max_line_bytes: int = 65536  # longer lines are rejects, and are never held in memory whole
+    # names of those columns that a file may lack, and that may hold nulls; any other is a reject where it is null. Text
+    # holds no nulls: an empty field is an empty string
     optional: tuple[str, ...] = ()
-    blank: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()  # names of those columns whose nulls are empty strings
+    # names in the batch, mapped to further names in the header that will do, in the order of preference
     others: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    # names of those columns that may hold integers in Parquet, which are read as their digits
     integers: tuple[str, ...] = ()
-    escape: str = ""
-    skip_lines: int = 0
-    trim: bool = False
-    normalize: str = "off"
-    members: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    sheet: str = ""
+    escape: str = ""  # a character that makes a letter of the next one, a line end too; "" for none
+    skip_lines: int = 0  # lines before the header, which are not read
+    trim: bool = False  # whether white space around values is taken off
+    normalize: str = "off"  # a key of NORMALIZED: what becomes of the characters of values
+    members: tuple[str, ...] = ()  # globs of the members of a zip that are read; () for all
+    names: tuple[str, ...] = ()  # of all columns of a text or sheet that has no header; () where its first line is that
+    sheet: str = ""  # of a workbook that is read; "" for the first
+    # the columns that are carried, with their types, as `settle_format` finds them; of text they are strings
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
 
     def __post_init__(self) -> None:
@@ -106,9 +94,9 @@ class TextFormat:
         named = {name: column for name, column in self.columns.items() if not name.startswith(KEPT)}
         for column in named.values():
             if len(twice := [option_of(name) for name, other in named.items() if other == column]) > 1:
-                raise OptionError(f"{' and '.join(twice)} name one column, {column!r}; each is a column of its own")
+                raise OptionError(f"{' and '.join(twice)} name the same column, {column!r}; give each its own column")
         if len(set(self.names)) < len(self.names):
-            raise OptionError("--header names two columns alike")
+            raise OptionError("--header has one name twice")
         if self.quote == self.mark:
             raise OptionError(f"the quote and the delimiter are the same character, {self.quote!r}")
         try:
@@ -144,43 +132,27 @@ class TextFormat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """One text to read: a file, or a member of a zip.
-
-    Attributes:
-      label: what outputs call it: the path relative to the inputs' common folder, and the member after "!".
-      kind: plain, zip, parquet, sheet, or one of PACKINGS.
-      json: whether it is JSON lines.
-      headed: whether its first line is a header.
-      doubts: what is odd about its header, and is not read as it stands there.
-      bytes: size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked.
-      header: the header's column names.
-      columns: names in the batch, mapped to the column that is read for each; without those that are not there.
-      start: offset of the first byte after the header; of a sheet the first row.
-      skipped: lines before the header.
-      empty: whether no data follows the header.
-      encoding: what its byte order mark says; "" where it has none.
-      delimiter: that which its header is split by; "" where it has none.
-      groups: rows and bytes of every row group of a Parquet file, or of a sheet.
-      kept: the columns that are carried, with their types.
-    """
+    """One text to read: a file, or a member of a zip."""
 
     path: str
-    label: str
-    kind: str
+    label: str  # what outputs call it: the path relative to the inputs' common folder, and the member after "!"
+    kind: str  # plain, zip, parquet, sheet, or one of PACKINGS
     member: str = ""
-    bytes: int
-    header: tuple[str, ...]
+    bytes: int  # size of the text, an estimate where it is packed; of Parquet the wanted columns, unpacked
+    header: tuple[str, ...]  # the header's column names
+    # names in the batch, mapped to the column that is read for each; without those that are not there
     columns: Mapping[str, str]
-    start: int = 0
-    empty: bool
-    skipped: int = 0
-    encoding: str = ""
-    delimiter: str = ""
-    groups: tuple[tuple[int, int], ...] = ()
+    start: int = 0  # offset of the first byte after the header; of a sheet the first row
+    empty: bool  # whether no data follows the header
+    skipped: int = 0  # lines before the header
+    encoding: str = ""  # what its byte order mark says; "" where it has none
+    delimiter: str = ""  # that which its header is split by; "" where it has none
+    groups: tuple[tuple[int, int], ...] = ()  # rows and bytes of every row group of a Parquet file, or of a sheet
+    # the columns that are carried, with their types
     kept: pa.Schema = dataclasses.field(default_factory=lambda: pa.schema([]))
-    json: bool = False
-    headed: bool = True
-    doubts: tuple[DataWarning, ...] = ()
+    json: bool = False  # whether it is JSON lines
+    headed: bool = True  # whether its first line is a header
+    doubts: tuple[DataWarning, ...] = ()  # what is odd about its header, and is not read as it stands there
 
     def format_of(self, text: TextFormat) -> TextFormat:
         """Return how this text is written: in the encoding that its mark says, with the columns that it has."""
@@ -218,14 +190,9 @@ class Span:
 def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: CommandLine = UNKNOWN) -> list[Source]:
     """Look at the first bytes of every file and return the texts to read, in the order of the files.
 
-    A text that begins with the byte order mark of UTF-8 is read as UTF-8.
-
-    Args:
-      command: what the user typed, for the remedies.
-
-    Raises:
-      DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a byte order
-        mark that contradicts the encoding that was asked for.
+    A text that begins with the byte order mark of UTF-8 is read as UTF-8. `command`: what the user typed, for the
+    remedies. Raises DataError: a file is neither text nor Parquet, is UTF-16 or UTF-32, lacks a wanted column, or has a
+    byte order mark that contradicts the encoding that was asked for.
     """
     found: list[Source] = []
     for file, label in zip(files, labels_of(files), strict=True):
@@ -235,9 +202,9 @@ def list_sources(files: Sequence[storage.FileInfo], text: TextFormat, command: C
             if not command.suits and source.header:
                 command = dataclasses.replace(command, suits=source.label)
     if text.members and not any(source.kind == "zip" for source in found):
-        raise OptionError("--members chooses members of zip files, and there is none among the inputs")
+        raise OptionError("--members needs a zip file among the inputs")
     if text.sheet and not any(source.kind == SHEET for source in found):
-        raise OptionError("--sheet chooses a sheet of Excel workbooks, and there is none among the inputs")
+        raise OptionError("--sheet needs an Excel workbook among the inputs")
     return found
 
 
@@ -318,9 +285,7 @@ def _zip_members(path: str, chosen: Sequence[str]) -> list[tuple[str, int]]:
     names = [info.filename for info in members]
     twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
     if twice:
-        raise DataError(
-            f"cannot read {path}: it holds two members of the name {twice[0]!r}; unpack them and rename one"
-        )
+        raise DataError(f"cannot read {path}: it holds two members named {twice[0]!r}; unpack them and rename one")
     return sorted((info.filename, info.file_size) for info in members)
 
 
@@ -566,10 +531,8 @@ def _is_integer(type_: pa.DataType) -> bool:
 def settle_format(sources: Sequence[Source], text: TextFormat) -> TextFormat:
     """Return a format with what the sources say: the delimiter, and the types of the columns that are carried.
 
-    A type holds those of all sources.
-
-    Raises:
-      DataError: two sources have a column of different types, or an output cannot have one of its type.
+    A type holds those of all sources. Raises DataError: two sources have a column of different types, or an output
+    cannot have one of its type.
     """
     kept, first = text.kept, ""
     for source in (source for source in sources if source.columns and source.kept):

@@ -22,9 +22,8 @@ def take_sample(
 ) -> tuple[float, float, float]:
     """Return how many records a byte of text has; and bytes of a row in a file of batches, and of a batch besides.
 
-    Args:
-      heads: lines after the header, as a look at the files has read them; of Parquet the first rows are read here.
-      keyed: what a job makes of the rows before it brings them together.
+    `heads`: lines after the header, as a look at the files has read them; of Parquet the first rows are read here.
+    `keyed`: what a job makes of the rows before it brings them together.
     """
     parsed = [(head, chunk) for source, head in heads for chunk in itertools.islice(_parse(source, head, text), 1)]
     records, size = (sum(getattr(chunk, name) for head, chunk in parsed if head) for name in ("records", "bytes"))

@@ -22,19 +22,13 @@ WINDOW_BYTES = 1 << 28  # of memory that a file of xz may ask for; its highest l
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Packing:
-    """How a file is packed.
+    """How a file is packed."""
 
-    Attributes:
-      magic: its first bytes; what fits no line that a text begins with.
-      suffix: of its name, by which a file is known that has not even all of these.
-      unpacker: makes what unpacks one member, as zlib, bz2 and lzma do; None where Arrow unpacks all of them.
-      head: bytes that tell how much larger the text is; of bzip2 more than a block.
-    """
-
-    magic: bytes
-    suffix: str
+    magic: bytes  # its first bytes; what fits no line that a text begins with
+    suffix: str  # of its name, by which a file is known that has not even all of these
+    # makes what unpacks one member, as zlib, bz2 and lzma do; None where Arrow unpacks all of them
     unpacker: Callable[[], Any] | None = None
-    head: int = 1 << 18
+    head: int = 1 << 18  # bytes that tell how much larger the text is; of bzip2 more than a block
 
 
 PACKINGS = {
@@ -136,11 +130,7 @@ def _whole(file: pa.NativeFile, size: int) -> Iterator[bytes]:
 
 
 def _members(raw: pa.NativeFile, make: Callable[[], Any], size: int) -> Iterator[bytes]:
-    """Yield what all members of a file hold.
-
-    Raises:
-      EOFError: the last one is not complete.
-    """
+    """Yield what all members of a file hold. Raises EOFError: the last one is not complete."""
     unpack, inside = make(), False
     while data := raw.read(size):
         while data := data if inside else data.lstrip(b"\0"):  # some writers pad between members

@@ -166,7 +166,10 @@ def _read_graph(path: str) -> dict[str, bytes] | None:
 
 
 def write_graph(categories: Sequence[str], weights: Sequence[float], folder: str) -> None:
-    """Write the graph for the categories and weights to the folder `transform` of a folder."""
+    """Write the graph for the categories and weights to the folder `transform` of a folder.
+
+    Raises DataError: tensorflow-transform is not there.
+    """
     try:
         import tensorflow_transform  # noqa: F401
     except ImportError as error:

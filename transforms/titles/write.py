@@ -68,7 +68,7 @@ def embed_titles(
     for model, of in zip(columns.models, vectors, strict=True):
         if not model.finite and len(bad := np.flatnonzero(~np.isfinite(of).all(axis=1))):
             if columns.not_finite == "reject":
-                raise DataError(f"{model.name} gives a title another vector each time; use --not-finite zero or keep")
+                raise DataError(f"{model.name} gives other vectors each time; use --not-finite zero or keep")
             found[model.name] = bad
             if columns.not_finite == "zero":
                 of[bad] = 0

@@ -173,7 +173,7 @@ def test_a_machine_that_has_too_little_is_told(payroll, capsys, monkeypatch):
         (["names", "--input", "nowhere.txt"], 1, "there is no file nowhere.txt"),
         (["names", "--input", "{payroll}", "--spam"], 2, "no such option: --spam"),
         (["names", "--input", "{payroll}", "--runner", "FlinkRuner"], 2, "did you mean FlinkRunner?"),
-        (["names", "--input", "{payroll}", "--curp-key-file", "k"], 2, "of no use without --curp hash"),
+        (["names", "--input", "{payroll}", "--curp-key-file", "k"], 2, "needs --curp hash"),
         (["titles", "--input", "{payroll}"], 1, "lacks the columns 'title', 'category'"),
         (["pca", "--input", "{payroll}", "--column", "v"], 1, "sep.txt"),
         (["shapes", "--sweep", "nowhere.yaml"], 1, "cannot read the sweep nowhere.yaml"),

@@ -134,7 +134,7 @@ def test_a_claim_of_version_0_1_0(facts, ending, output, status):
 
 def test_a_lock_that_cannot_be_read(output, status):
     write(output, b"{")
-    assert status()["at work"] == f"a lock that says nothing; molino unlock {output} removes it"
+    assert status()["at work"] == f"a lock that cannot be read; molino unlock {output} removes it"
 
 
 def test_an_output_that_is_kept_for_a_job(output, status):

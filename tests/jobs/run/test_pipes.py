@@ -75,5 +75,7 @@ def test_a_run_on_pipes_gives_the_rows_of_the_file(tmp_path, pipe):
 
 
 def test_a_pipe_is_refused_where_workers_are_elsewhere(tmp_path):
-    with pytest.raises(OptionError, match="a pipe is of this machine alone; write what it holds to a file that Flink"):
+    with pytest.raises(
+        OptionError, match="workers elsewhere cannot read a pipe; write its content to a file that Flink"
+    ):
         call_job("names", {"input": "-", "output": str(tmp_path), "runner": "FlinkRunner", "flink_master": "h:8081"})

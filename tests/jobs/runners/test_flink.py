@@ -146,7 +146,7 @@ def test_what_is_no_flink(says, server, cluster):
 
 def test_a_door_that_is_shut(server, cluster):
     del server.says["/v1/overview"]
-    with pytest.raises(DataError, match="is no Flink, or keeps its door shut: HTTP Error 404"):
+    with pytest.raises(DataError, match="is not Flink, or refuses access: HTTP Error 404"):
         cluster.check()
 
 

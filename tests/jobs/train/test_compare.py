@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p, m: m.write_text("{"), "is no JSON; it must be a list of experiments"),
+        (lambda p, m: m.write_text("{"), "is not JSON; it must be a list of experiments"),
         (lambda p, m: m.write_text('[{"experiment": "a"}]'), "entry 1: it must be a list of experiments"),
         (
             lambda p, m: m.write_text(json.dumps(json.loads(m.read_text()) * 2)),
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         ),
         (lambda p, m: pq.write_table(pa.table({"experiment": ["a"]}), p), "has no column 'category'"),
         (lambda p, m: m.unlink(), "there is no file "),
-        (lambda p, m: m.write_text("[]"), "stands in only one of"),
+        (lambda p, m: m.write_text("[]"), "is in only one of"),
         (lambda p, m: p.write_text("no parquet"), "cannot read"),
         (lambda p, m: p.unlink(), "there is no file "),
     ],

@@ -346,7 +346,7 @@ def test_options_that_do_not_fit_the_run(tmp_path, titles_run, capsys, options, 
         (["--members", "2"], "--members is an option of --architecture phrases, not of mlp-512"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["--seed", "99999999999999"], "must be at most 2,147,483,647"),
-        (["--fine-tune", "--per-language"], "do not go together"),
+        (["--fine-tune", "--per-language"], "exclude each other"),
         (["--fine-tune"], "--fine-tune needs --model"),
     ],
 )

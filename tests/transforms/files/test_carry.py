@@ -54,7 +54,7 @@ def test_processes_of_a_machine_copy_once(source, tmp_path):
 
 
 def test_what_is_not_right_is_not_kept(source, tmp_path):
-    with pytest.raises(DataError, match="something else than was sent"):
+    with pytest.raises(DataError, match="is not what was sent"):
         carry.receive(str(source), str(tmp_path / "cache/x"), lambda folder: not os.path.exists(folder))
     assert os.listdir(tmp_path / "cache") == ["x.lock"]
 

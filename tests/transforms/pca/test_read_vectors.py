@@ -303,7 +303,7 @@ def test_files_that_do_not_agree(tmp_path):
 
 def test_what_is_no_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 50)
-    with pytest.raises(DataError, match=r"a\.parquet is no whole Parquet file"):
+    with pytest.raises(DataError, match=r"a\.parquet is a truncated Parquet file"):
         listed(list_files(str(tmp_path / "a.parquet")).files, "v")
 
 
@@ -470,11 +470,11 @@ def test_texts_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match=r"right would be: molino pca --input a\.csv --delimiter ';'"):
         of_text(files, "x", "y")
     (tmp_path / "a.csv").write_text("x,y,z\n1,2,3\n")
-    with pytest.raises(DataError, match="no column 'x,y'; columns are parted by blanks: --column x y"):
+    with pytest.raises(DataError, match="no column 'x,y'; separate columns by blanks: --column x y"):
         of_text(files, "x,y")
     (tmp_path / "b.csv").write_text("y,w,x\n1,2,3\n")
     both = [*files, *list_files(str(tmp_path / "b.csv")).files]
-    with pytest.raises(DataError, match=r"b\.csv has other columns than .*a\.csv: 'w'; run them apart"):
+    with pytest.raises(DataError, match=r"b\.csv has other columns than .*a\.csv: 'w'; run them separately"):
         of_text(both, "x", "y")
     np.testing.assert_array_equal(all_of(of_text(both, "x", "y", keep=("x",)))[0], [[1, 2], [3, 1]])
     with pytest.raises(DataError, match=r"a\.csv has no columns 'v', 'w'; it has: x, y, z"):

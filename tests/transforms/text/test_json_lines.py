@@ -97,7 +97,7 @@ def test_arrow_and_python_give_the_same(tmp_path_factory, objects, ascii_only):
     text, data = source.format_of(TEXT), b"".join(line + b"\n" for line in lines)
     apart = [json_lines.parse_json(line + b"\n", source, text, 0, n) for n, line in enumerate(lines)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_lines, "_parse_clean", lambda *_: None)
+        patch.setattr(json_lines, "parse_strings", lambda *_: None)
         slow = json_lines.parse_json(data, source, text, 0, 0)
     for made in (json_lines.parse_json(data, source, text, 0, 0), slow):
         assert made.rows.to_pylist() == [row for chunk in apart for row in chunk.rows.to_pylist()]
@@ -108,7 +108,7 @@ def test_lines_of_strings_alone_are_parsed_by_arrow(tmp_path):
     source = sources.list_sources(write(tmp_path / "f", FIRST), TEXT)[0]
     data = b"".join(b'{"title":"t%d, NaN: Infantil","category":"c","n":%d}\n' % (n, n) for n in range(9))
     ends = json_lines.cut_lines(data)[1]
-    assert json_lines._parse_clean(data, ends, ["title"], source.format_of(TEXT)).num_rows == 9
+    assert json_lines.parse_strings(data, ends, ["title"], source.format_of(TEXT)).num_rows == 9
 
 
 def test_it_is_told_by_its_first_bytes_and_is_utf_8_unless_an_option_says_otherwise(tmp_path):

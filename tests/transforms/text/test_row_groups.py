@@ -98,7 +98,7 @@ def test_damage_is_told_of(tmp_path):
     files = write(tmp_path / "f.parquet", TITLE=["x" * 50, "y"] * 500, category=["c"] * 1000)
     data = (tmp_path / "f.parquet").read_bytes()
     (tmp_path / "f.parquet").write_bytes(data[:-9])
-    with pytest.raises(DataError, match=r"f\.parquet is no whole Parquet file: it was cut off"):
+    with pytest.raises(DataError, match=r"f\.parquet is a truncated Parquet file"):
         sources.list_sources(files, TEXT)
     (tmp_path / "f.parquet").write_bytes(data)
     found = sources.list_sources(files, TEXT)

@@ -164,5 +164,5 @@ def test_vectors_that_are_not_finite_are_zero_or_kept(way, wanted, monkeypatch):
         made, odd = write_module.embed_titles(pa.array(["1", "nan", "inf"]), columns)
         np.testing.assert_array_equal(made["m"].flatten().to_numpy(), np.array(wanted, np.float16 if half else "f4"))
         assert odd["m"].tolist() == [1, 2]
-    with pytest.raises(DataError, match="gives a title another vector each time"):
+    with pytest.raises(DataError, match="gives other vectors each time"):
         write_module.embed_titles(pa.array(["nan"]), TitleColumns(models=(model("m", 1),)))
