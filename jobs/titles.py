@@ -319,25 +319,20 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     splits = ", ".join(f"{counted(f'split.{split}')} {split}" for split in ("train", "validation", "test"))
     categories = counters.get("labels", 0) - counters.get("unseen_categories", 0) - bool(counters.get("unlabeled"))
     models = ", ".join(model["name"] for model in manifest["options"]["models"])
+    labels = [f"{categories:,}"]
+    if unseen := counters.get("unseen_categories"):
+        labels.append(f"-1 for {unseen:,} categories outside training ({counters['unseen']:,} titles)")
+    if unlabeled := counters.get("unlabeled"):
+        labels.append(f"-1 for {unlabeled:,} titles without category")
     return [
         ("rows read", counted("rows_read")),
         ("titles", f"{counted('titles')}: {splits}"),
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
         ("rejects", format_rejects(counters)),
-        ("labels", _tell_labels(counters, categories)),
+        ("labels", "; ".join(labels)),
         ("models", models or "none: the titles have no vectors"),
     ]
-
-
-def _tell_labels(counters: dict[str, int], categories: int) -> str:
-    """Return how many labels there are, and what has none."""
-    told = [f"{categories:,}"]
-    if unseen := counters.get("unseen_categories"):
-        told.append(f"-1 for {unseen:,} categories outside training ({counters['unseen']:,} titles)")
-    if unlabeled := counters.get("unlabeled"):
-        told.append(f"-1 for {unlabeled:,} titles without category")
-    return "; ".join(told)
 
 
 def add_sample_options(parser: Parser) -> None:

@@ -23,18 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
-from molino.transforms.files.list_files import (
-    HIDDEN,
-    LINK,
-    SPECIAL,
-    Listing,
-    common_folder,
-    folder_columns,
-    glob_regex,
-    natural_order,
-    skip,
-)
+from molino.transforms.files import list_files, storage
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.images.name_images import folding
@@ -139,7 +128,7 @@ class _Seen:
 
 
 def list_images(
-    listings: Sequence[Listing],
+    listings: Sequence[list_files.Listing],
     columns: ShardColumns,
     *,
     include: Sequence[str] = (),
@@ -164,7 +153,7 @@ def list_images(
     roots = {file.path: len(listing.root) for listing in reversed(listings) for file in listing.files}
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[roots[path] :]) for path in files])
-    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
+    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: list_files.natural_order(pair[0]))
     beside = {path.removesuffix(SHARDS[0]) for path in files} | {path.rpartition("/")[0] for path in files}
     seen = _Seen(columns=columns, include=include, skipped=skipped, beside=beside)
     photographs = _photographs(dict(zip(files, keys, strict=True)), seen)
@@ -207,17 +196,17 @@ def _photographs(named: Mapping[str, str], seen: _Seen, prefix: str = "") -> set
     `named` are keys by path; members of a shard have a prefix.
     """
     stems = {_stem(path) for path in named if path.lower().endswith(PHOTOGRAPHS)}
-    globs = [(glob_regex(glob), "/" in glob) for glob in seen.include]
+    globs = [(list_files.glob_regex(glob), "/" in glob) for glob in seen.include]
     skipped, kept = seen.skipped, set()
     for path, key in named.items():
         lower = path.lower()
         asked = not globs or any(glob.match(key if whole else key.rpartition("/")[2]) for glob, whole in globs)
         if not asked and (prefix or not lower.endswith(SHARDS)):
-            skip(skipped, NOT_INCLUDED, prefix + key)
+            list_files.skip(skipped, NOT_INCLUDED, prefix + key)
         elif lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
-            skip(skipped, NO_PHOTOGRAPH, prefix + key)
+            list_files.skip(skipped, NO_PHOTOGRAPH, prefix + key)
         elif lower.endswith(RAWS) and _stem(path) in stems:
-            skip(skipped, RAW, prefix + key)
+            list_files.skip(skipped, RAW, prefix + key)
         else:
             kept.add(path)
     return kept
@@ -281,7 +270,7 @@ def _spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
     if seen.columns.keep:
-        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in list_files.folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
         yield from _tar_spots(key, file, seen)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
@@ -343,14 +332,15 @@ def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[di
             if member.islnk():
                 place = places.get(_member_key(member.linkname))
             if not place or not (member.isreg() or member.islnk()) or member.issparse():
-                skip(skipped, LINK if member.issym() or member.islnk() else SPECIAL, f"{key}!{name}")
+                reason = list_files.LINK if member.issym() or member.islnk() else list_files.SPECIAL
+                list_files.skip(skipped, reason, f"{key}!{name}")
                 continue
             places[name] = place
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                skip(skipped, HIDDEN, f"{key}!{name}")
+                list_files.skip(skipped, list_files.HIDDEN, f"{key}!{name}")
             else:
                 if found.pop(name, None) is not None:
-                    skip(skipped, REPLACED, f"{key}!{name}")
+                    list_files.skip(skipped, REPLACED, f"{key}!{name}")
                 found[name] = Spot(f"{key}!{name}", path, *place, 0)
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
@@ -379,7 +369,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     with open_parquet(file.path) as parquet:
         found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
         if found is None and _stem(file.path) in seen.beside:
-            skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
+            list_files.skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
             return
         if found is None:
             there = ", ".join(parquet.schema_arrow.names[:20])
@@ -399,7 +389,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
                     values.append(name)
                     places.append((group << ROW_BITS | row, size, group + 1))
                 else:
-                    skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
+                    list_files.skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
             count += many
     for (name, made), place in zip(row_names(values, rows), places, strict=True):
         if made:
@@ -441,7 +431,7 @@ def _check_keys(spots: Sequence[Spot]) -> None:
             one, other = os.fsdecode(seen[spot.key]), os.fsdecode(spot.path)
             raise DataError(
                 f"two images have the key {spot.key!r}, in {one!r} and {other!r}; give one --input that holds both, "
-                f"such as {common_folder([one, other])}, or rename one: a key identifies one image"
+                f"such as {list_files.common_folder([one, other])}, or rename one: a key identifies one image"
             )
         seen[spot.key] = spot.path
 

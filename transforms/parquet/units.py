@@ -136,19 +136,11 @@ def read_record(path: str, folder: str) -> Done | None:
 
 def _done(record: Mapping[str, Any], folder: str) -> Done:
     """Return what a record tells, whose paths are relative to a folder."""
-    files = [
-        StagedFile(
-            **{
-                **entry,
-                "path": storage.join(folder, entry["path"]),
-                **{key: tuple(entry[key]) for key in ("key", "schema", "digests")},
-            }
-        )
-        for entry in record["files"]
-    ]
-    counters = {
-        name: Sighting(*value) if isinstance(value, list) else value for name, value in record["counters"].items()
-    }
+    files = []
+    for entry in record["files"]:
+        lists = {key: tuple(entry[key]) for key in ("key", "schema", "digests")}
+        files.append(StagedFile(**{**entry, **lists, "path": storage.join(folder, entry["path"])}))
+    counters = {n: Sighting(*v) if isinstance(v, list) else v for n, v in record["counters"].items()}
     return Done(files=tuple(files), counters=counters, amounts=record["amounts"])
 
 

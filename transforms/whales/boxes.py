@@ -9,11 +9,10 @@ import pyarrow as pa
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, stream_view
 from molino.transforms.report.spreadsheet import to_csv
-from molino.transforms.whales.extract import TOLD
+from molino.transforms.whales.extract import BOX, TOLD
 from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
-BOX = ("x", "y", "box_width", "box_height")
 COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD, "crop_file")  # of the CSV
 ANIMAL = "1"  # MegaDetector's category
 

@@ -87,7 +87,9 @@ def whales_report(
         sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
         files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
-        summary = _summary(facts)
+        without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
+        figures = facts.figures(SUMMARY)
+        summary = [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
         html = run_page("Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files])
         yield _page_name(1), html
 
@@ -136,12 +138,6 @@ def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
     marks += [card["status"].replace("_", " ")] if card["share"] is None else []
     note = f"presence {card['presence']:.2f} · {box}"
     return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks))
-
-
-def _summary(facts: RunFacts) -> list[tuple[str, str]]:
-    without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
-    figures = facts.figures(SUMMARY)
-    return [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
 
 
 SCORES = {
