@@ -52,16 +52,12 @@ def do_once(name: str, folder: str, work: Callable[[bool], Done]) -> tuple[Done,
     storage.write_atomic(begun, b"begun\n")
     try:
         done = work(died)
-        storage.write_atomic(path, _record(done, folder))
+        start = len(storage.join(folder, ""))
+        files = [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files]
+        storage.write_atomic(path, json.dumps({"files": files, **_counts(done)}).encode())
     finally:
         storage.delete_file(begun)
     return done, False
-
-
-def _record(done: Done, folder: str) -> bytes:
-    start = len(storage.join(folder, ""))
-    files = [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files]
-    return json.dumps({"files": files, **_counts(done)}).encode()
 
 
 def _counts(done: Done) -> dict[str, Any]:
