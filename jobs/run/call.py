@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from molino import environment, quiet
+from molino import code, environment, quiet
 from molino.jobs.job import Job, load_all
 from molino.jobs.options import DONE, EXISTS, Parser, did_you_mean
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
+from molino.jobs.runners.temporary import check_temporary_files
 from molino.transforms.errors import DataError, OptionError
 
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
@@ -31,19 +32,21 @@ def run_command(job: Job, arguments: Sequence[str] | None = None) -> int:
     args, beam_flags = parser.parse_strictly(arguments)
 
     def work() -> list[str]:
-        import_beam()
+        if job.name in code.pipelines():
+            check_temporary_files()  # without which Beam is not even imported
+            import_beam()
         from molino.jobs.run.command import do_order, take_order  # they load Arrow, and Beam when they need it
 
         return do_order(take_order(job, args, beam_flags, started=started))
 
     with exits.signals_as_exits() as received:
-        code, lines = exits.attempt(parser, work, received)
-        if code not in (DONE, EXISTS):
-            exits.leave(code)
+        status, lines = exits.attempt(parser, work, received)
+        if status not in (DONE, EXISTS):
+            exits.leave(status)
     for line in lines or ():
         print(line)
     gc.freeze()  # at the end Python would look for garbage among all that it is about to drop: up to a second
-    return code
+    return status
 
 
 def import_beam() -> None:

@@ -27,12 +27,7 @@ STRAY = "quotes.unquoted"  # the counter of records in which a quote within an u
 
 
 class _Lines:
-    """Lines of a quoted text, one record's worth of which can be taken back.
-
-    Attributes:
-      number: lines that are done.
-      bytes: their length.
-    """
+    """Lines of a quoted text, one record's worth of which can be taken back; `number` and `bytes` are of those done."""
 
     def __init__(self, data: bytes, text: TextFormat):
         self.taken: list[bytes] = []
