@@ -191,8 +191,7 @@ def _keep_facts(entry: str, target: str, facts: dict[str, Any]) -> dict[str, Any
         shutil.rmtree(target)
         os.mkdir(target, 0o700)
     with storage.explained(target, "write"):
-        names = sorted(os.listdir(target))
-        facts["files"] = {name: _checksum(os.path.join(target, name)) for name in names}
+        facts["files"] = {name: _checksum(os.path.join(target, name)) for name in sorted(os.listdir(target))}
         storage.write_atomic(os.path.join(target, "facts.json"), json.dumps(facts).encode())
         if os.path.isdir(entry) and not _read_facts(entry):
             shutil.rmtree(entry)  # damaged

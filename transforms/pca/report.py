@@ -120,8 +120,7 @@ def _variance(components: Components, kept: int) -> Section:
 
 def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[Section]:
     """Return the section of the loadings; none where there are too many to read."""
-    numbers = len(components.singular)
-    if numbers > SHOWN_COMPONENTS:
+    if len(components.singular) > SHOWN_COMPONENTS:
         return []
     text = (
         "What each number of a vector weighs in a score. A component is of length 1; its largest loading is positive."
@@ -152,8 +151,7 @@ def _cosines(
         text += " All components together lose nothing but a rounding: a rotation keeps every angle."
     pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
     before, after = cosines(sample.before, pairs), cosines(stored, pairs)
-    y_label = f"Cosine after, {kept} components"
-    scatter = _scatter(before, after, x_label="Cosine before", y_label=y_label)
+    scatter = _scatter(before, after, x_label="Cosine before", y_label=f"Cosine after, {kept} components")
     curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
     curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
     series = [
@@ -240,8 +238,7 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
                 cosine = float(cosines(vectors, np.array([[query, near]]))[0])
                 row |= {f"Nearest {when}": _name(sample, near), f"Cosine {when}": cosine}
             rows.append(row)
-    table = Table(rows, "Neighbours of a few vectors", floats=".4f", wide=True)
-    return Section("Neighbours", text, [table])
+    return Section("Neighbours", text, [Table(rows, "Neighbours of a few vectors", floats=".4f", wide=True)])
 
 
 def _name(sample: Sample, place: int) -> str:

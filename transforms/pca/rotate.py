@@ -125,8 +125,7 @@ def settle(
     pin_blas()
     components = refine_components(rough, moments[0]) if rough.needs_refinement else rough
     sample = join_samples(samples, components, rotation)
-    numbers = len(components.singular)
-    kept = numbers if rotation.components is None else rotation.components
+    kept = len(components.singular) if rotation.components is None else rotation.components
     if rotation.max_cosine_error is not None:
         chosen = choose_components(sample, components, rotation.max_cosine_error, rotation.seed)
         if chosen is None:
