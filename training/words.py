@@ -150,8 +150,7 @@ class ByCategory:
         table, found, loss = self.words.table(), [], 0.0
         for at in range(0, len(texts), ASKED):
             titles = np.arange(at, min(at + ASKED, len(texts)))
-            rows, segments = texts.take(titles)
-            logits = self.head(combine(table, rows, segments, len(titles)))
+            logits = self.head(combine(table, *texts.take(titles), len(titles)))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(texts.labels[titles], logits + self.prior)
             loss += float(tf.reduce_sum(losses))
             found.append(np.argmax(logits, 1))

@@ -158,8 +158,7 @@ def _examine_all(models: dict[ModelOutput, tuple[str, str]], *, trust: bool) -> 
             with storage.explained(target, "write"):
                 os.makedirs(target, 0o700)
             folder, label = models[asked]
-            how = {"folder": folder, "label": label, "trust": trust, "target": target, "output": asked[1]}
-            requests.append(how)
+            requests.append({"folder": folder, "label": label, "trust": trust, "target": target, "output": asked[1]})
         for asked, known in zip(missing, ask_of_models("examine", requests, keep=True), strict=True):
             facts[asked] = _keep_facts(_entry(*asked), targets[asked], known)
     finally:

@@ -12,7 +12,7 @@ from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, dra
 from molino.transforms.pca.print_variance import print_components
 from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Plot, Section, Table, Term, format_number
+from molino.transforms.report.page import Cell, Plot, Section, Table, Term, clip, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
 
 SHOWN_PAIRS = 1500
@@ -244,8 +244,7 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
 def _name(sample: Sample, place: int) -> str:
     if sample.labels is None:
         return f"row {int(sample.rows[place]) + 1:,}"
-    label = sample.labels[place]
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    return clip(sample.labels[place], LONGEST_LABEL)
 
 
 def _against(

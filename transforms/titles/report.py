@@ -145,15 +145,9 @@ def _lengths(glance: Glance) -> Section:
     text = (
         f"In characters, spaces included; {LONGEST:,} stands for longer ones too. Median {middle:,}, mean {mean:,.1f}."
     )
-    picture = histogram(
-        places,
-        counts,
-        x_label="Characters",
-        y_label="Titles",
-        caption="Titles by length.",
-        alt=f"Bars of titles by their characters; the median is {middle}.",
-    )
-    return Section("Lengths", text, [picture])
+    alt = f"Bars of titles by their characters; the median is {middle}."
+    labels: Any = {"x_label": "Characters", "y_label": "Titles", "caption": "Titles by length."}
+    return Section("Lengths", text, [histogram(places, counts, **labels, alt=alt)])
 
 
 def _models(glance: Glance, models: Sequence[Model]) -> Section:
