@@ -217,7 +217,7 @@ def picture_whale() -> bytes:
     both = Image.new("RGB", (shown.width + 8 + crop.width, shown.height), "white")
     both.paste(shown, (0, 0))
     both.paste(crop, (shown.width + 8, 0))
-    return _png(both)
+    return _png(both.quantize(128))
 
 
 def picture_report(name: str, height: int) -> bytes:

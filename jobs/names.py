@@ -136,6 +136,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
     if options.repair:
         datasets["repairs"] = REPAIRS
+    told = {name: getattr(options, name) for name in ("missing", "century", "reference_year", "min_count")}
     return texts.plan(
         amount={"dataset": "people", "span_bytes": args.span_bytes, "shards": shards},
         job="names",
@@ -145,15 +146,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         counted=tuple(datasets),
         build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
         warnings=few,
-        warn=[
-            functools.partial(
-                warn_of_names,
-                missing=options.missing,
-                century=options.century,
-                reference_year=options.reference_year,
-                min_count=options.min_count,
-            )
-        ],
+        warn=[functools.partial(warn_of_names, **told)],
         personal=f"names, sex and age of people{CURPS[options.curp]}",
         here_only=describe_local_key(key),
     )
@@ -266,11 +259,10 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     missing = ", ".join(f"{counters.get(f'curp.{kind}', 0):,} {kind}" for kind in ("empty", "placeholder", "invalid"))
     lines.append(("CURPs", f"{missing}; {wrong}"))
     unknown = counters.get("birth_year.unknown", 0) + counters.get("age.negative", 0)
+    old = counters.get("age.over_100", 0)
     century = "of character 17" if manifest["options"]["century"] else "1900s for everyone"
-    ages = (
-        f"in {manifest['options']['reference_year']}; century {century}; {counters.get('age.over_100', 0):,} over 100"
-    )
-    lines.append(("ages", f"{ages}, {unknown:,} unknown; sex X {counters.get('sex.x', 0):,}"))
+    ages = f"in {manifest['options']['reference_year']}; century {century}; {old:,} over 100, {unknown:,} unknown"
+    lines.append(("ages", f"{ages}; sex X {counters.get('sex.x', 0):,}"))
     if "repairs" in datasets:
         lines.append(("repairs", f"{datasets['repairs']['rows']:,} spellings looked at"))
     return lines
@@ -297,11 +289,7 @@ def write_sample(args: argparse.Namespace) -> str:
 
 
 def sample_paths(args: argparse.Namespace) -> list[str]:
-    """Return the files that a sample would be written to.
-
-    Raises:
-      OptionError: there cannot be so many rows or files.
-    """
+    """Return the files that a sample would be written to. OptionError: there cannot be so many rows or files."""
     from molino.transforms.names.sample import target_files
 
     if args.rows > 1_000_000_000:

@@ -110,16 +110,11 @@ class Group(Options, argparse._ArgumentGroup):
 class Parser(Options, argparse.ArgumentParser):
     """A parser whose errors name the nearest right option, and whose options cannot be shortened or given twice.
 
-    Args:
-      description: for people, such as the docstring of the module; from "examples:" on it stands below the options.
-
-    Attributes:
-      raises: what is wrong with the options is an OptionError, and not the end of the process.
-      examples: commands of which the last is one of this parser, and works after the others; by default the first of
-        the epilog's.
+    The description is for people, such as the docstring of the module; from "examples:" on it stands below the options.
+    Of `examples`, commands, the last is one of this parser, and works after the others.
     """
 
-    raises = False
+    raises = False  # whether what is wrong with the options is an OptionError, and not the end of the process
 
     def __init__(self, *, prog: str, description: str | None, epilog: str = "", exit_codes: str = EXIT_CODES):
         about, examples = split_examples(description or "")

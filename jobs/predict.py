@@ -76,6 +76,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     predicted = pa.schema([*PREDICTED, *kept], PREDICTED.metadata)
     check_kept(predicted, kept)
     datasets = {"predictions": predicted, "rejects": REJECTS}
+    read = {"sources": texts.sources, "span_bytes": args.span_bytes}
     return texts.plan(
         amount={"dataset": "predictions", "span_bytes": args.span_bytes, "shards": shards},
         job="predict",
@@ -83,14 +84,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         datasets=datasets,
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),
-        build=functools.partial(
-            build,
-            options=options,
-            classifier=classifier,
-            schema=predicted,
-            sources=texts.sources,
-            span_bytes=args.span_bytes,
-        ),
+        build=functools.partial(build, options=options, classifier=classifier, schema=predicted, **read),
         warnings=few,
         warn=[functools.partial(warn_not_finite, way=options.not_finite)],
         sends={classifier.digest: classifier.path},

@@ -56,13 +56,9 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TitlesOptions(TextOptions):
-    """What the job does with the titles.
+    """What the job does with the titles."""
 
-    Attributes:
-      models: name, digest, dim and kind of every model, in the order of their columns.
-    """
-
-    models: tuple[dict[str, Any], ...]
+    models: tuple[dict[str, Any], ...]  # name, digest, dim and kind of each, in the order of their columns
     exact: bool
     vector_type: str
     model_text: bool
@@ -194,11 +190,7 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
 
 
 def input_format(args: argparse.Namespace) -> "TextFormat":
-    """Return the format of the titles.
-
-    Raises:
-      OptionError: options do not go together.
-    """
+    """Return the format of the titles. OptionError: options do not go together."""
     if args.validation + args.test >= 1:
         raise OptionError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train on")
     if args.split_column and (args.command.names("--validation") or args.command.names("--test")):
@@ -239,8 +231,7 @@ def locate_models(
 ) -> dict[str, str]:
     """Return where every model is, by its name.
 
-    Raises:
-      OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
+    OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
     """
     from molino.schemas.titles import titles_schema
 
@@ -328,25 +319,20 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     splits = ", ".join(f"{counted(f'split.{split}')} {split}" for split in ("train", "validation", "test"))
     categories = counters.get("labels", 0) - counters.get("unseen_categories", 0) - bool(counters.get("unlabeled"))
     models = ", ".join(model["name"] for model in manifest["options"]["models"])
+    labels = [f"{categories:,}"]
+    if unseen := counters.get("unseen_categories"):
+        labels.append(f"-1 for {unseen:,} categories outside training ({counters['unseen']:,} titles)")
+    if unlabeled := counters.get("unlabeled"):
+        labels.append(f"-1 for {unlabeled:,} titles without category")
     return [
         ("rows read", counted("rows_read")),
         ("titles", f"{counted('titles')}: {splits}"),
         ("duplicates", counted("duplicates")),
         ("conflicts", f"{counted('conflicting_titles')} titles of more than one category"),
         ("rejects", format_rejects(counters)),
-        ("labels", _tell_labels(counters, categories)),
+        ("labels", "; ".join(labels)),
         ("models", models or "none: the titles have no vectors"),
     ]
-
-
-def _tell_labels(counters: dict[str, int], categories: int) -> str:
-    """Return how many labels there are, and what has none."""
-    told = [f"{categories:,}"]
-    if unseen := counters.get("unseen_categories"):
-        told.append(f"-1 for {unseen:,} categories outside training ({counters['unseen']:,} titles)")
-    if unlabeled := counters.get("unlabeled"):
-        told.append(f"-1 for {unlabeled:,} titles without category")
-    return "; ".join(told)
 
 
 def add_sample_options(parser: Parser) -> None:

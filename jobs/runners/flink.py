@@ -59,12 +59,9 @@ def cluster_of(runner: str, options: Any) -> "Cluster | None":
 
 
 class Cluster:
-    """A cluster, and the one job on it that this command submits.
+    """A cluster, by the URL of its REST interface, and the one job on it that this command submits, by name.
 
-    Attributes:
-      url: of the JobManager's REST interface.
-      name: of the job.
-      version: of Flink, as the job server will be; "" where it does not matter.
+    `version` is that of Flink, as the job server will be; "" where it does not matter.
     """
 
     def __init__(self, url: str, name: str, *, version: str = ""):

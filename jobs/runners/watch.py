@@ -22,11 +22,8 @@ ASK_SECONDS = 1.0
 class Watch:
     """Listens to the workers' reports, tells them who asks, and shows them on standard error unless it is to be quiet.
 
-    Attributes:
-      total_bytes: size of the input: what the reading is measured by.
-      noun: what is counted.
-      stages: as workers report them, in their order, and what a person reads; "read" is the first.
-      ask: returns the share that is done and what a person may read, for workers from which no report comes.
+    Reading is measured by the bytes of the input, `total_bytes`. `noun` and `stages` are as a Plan has them, "read" the
+    first; `ask` is its `how_far`, or the runner's, for workers from which no report comes.
     """
 
     def __init__(self, total_bytes: int, *, quiet: bool, noun: str, stages: Mapping[str, str], ask: Ask | None = None):

@@ -26,7 +26,7 @@ def test_the_page_gives_the_defaults():
     for action in pca.parser()._actions:
         flag = action.option_strings[-1]
         if isinstance(action.default, int | float | str) and not isinstance(action.default, bool) and flag in rows:
-            assert rows[flag] == str(action.default), flag
+            assert rows[flag] == (str(action.default) or "none"), flag
 
 
 def test_reasons_are_those_of_the_code():

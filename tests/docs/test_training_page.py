@@ -37,7 +37,7 @@ def test_every_option_stands_there_with_its_default():
         elif flag == "--batch":
             assert told == str(grow.MAX_BATCH)
         elif action.default not in (None, []):
-            assert told == str(action.default)
+            assert told == (str(action.default) or "none")
 
 
 def test_every_argument_of_the_reader_stands_there_with_its_default():

@@ -283,15 +283,12 @@ def labels_of(files: Sequence[FileInfo]) -> list[str]:
 def glob_regex(pattern: str) -> re.Pattern[str]:
     r"""Return what matches the paths that a glob names: `*` and `[..]` within a folder, `**` across, `?` any character.
 
-    It is the glob of Beam's FileSystems. Nothing in it can be quoted.
+    It is the glob of Beam's FileSystems. Nothing in it can be quoted. DataError: a range in brackets runs backwards.
 
     >>> [bool(glob_regex("/a/[!x]*.txt").match(path)) for path in ("/a/b.txt", "/a/x.txt", "/a/b/c.txt", "/a/b.txt~")]
     [True, False, False, False]
     >>> [bool(glob_regex("/a/**.txt").match(path)) for path in ("/a/b.txt", "/a/b/c.txt", "/a.txt")]
     [True, True, False]
-
-    Raises:
-      DataError: a range in brackets runs backwards.
     """
     parts = re.findall(r"\*\*|\*|\?|\[!?+\]?+[^]]*+\]|.", pattern, re.DOTALL)
     known = {"**": ".*", "*": r"[^/\\]*", "?": "."}

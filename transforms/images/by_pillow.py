@@ -84,12 +84,16 @@ def _reason(text: str, otherwise: str) -> str:
 def read_other_header(data: bytes) -> Header:
     """Return the header of a file of a kind that has an opener.
 
-    Raises:
-      ImageError: it is bad, of a raw file, or of no 8 or 16 bits of gray or colour; or a package is not there.
+    ImageError: it is bad, of a raw file, or of no 8 or 16 bits of gray or colour; or a package is not there.
     """
     kind = recognize(data)
     if kind.name == "tiff":
-        _refuse_raw(first_numbers(data, (SUBFILE, PHOTOMETRIC, DNG)))
+        numbers = first_numbers(data, (SUBFILE, PHOTOMETRIC, DNG))
+        if DNG in numbers:
+            raise ImageError(NOT_READ, "raw (DNG); save it as TIFF or JPEG")
+        if numbers.get(PHOTOMETRIC) in SENSOR or numbers.get(SUBFILE, 0) & 1:  # the sensor's, or a small preview
+            told = "raw (NEF, ARW ...), or a TIFF that begins with a preview; save it as TIFF or JPEG"
+            raise ImageError(NOT_READ, told)
     if kind.name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ImageError("truncated", f"{len(data)} bytes")
     with _opened(data, kind, "bad_header") as image:
@@ -117,14 +121,6 @@ def read_other_header(data: bytes) -> Header:
             turned=kind.name in ("tiff", "heif"),
             more=_has_more(image),
         )
-
-
-def _refuse_raw(numbers: dict[int, int]) -> None:
-    """Refuse a raw file that is a TIFF: what could be read of it is a small preview, or what the sensor saw."""
-    if DNG in numbers:
-        raise ImageError(NOT_READ, "raw (DNG); save it as TIFF or JPEG")
-    if numbers.get(PHOTOMETRIC) in SENSOR or numbers.get(SUBFILE, 0) & 1:
-        raise ImageError(NOT_READ, "raw (NEF, ARW ...), or a TIFF that begins with a preview; save it as TIFF or JPEG")
 
 
 def _has_more(image: Any) -> bool:

@@ -39,11 +39,7 @@ cv2.setNumThreads(1)
 
 
 def read_header(data: bytes, *, max_pixels: float = math.inf) -> Header:
-    """Return what the header says. Reads no further than it must: the pixels may still prove bad.
-
-    Raises:
-      ImageError: see its reasons.
-    """
+    """Return what the header says, or raise ImageError. Reads no further than it must: the pixels may prove bad."""
     if not data:
         raise ImageError("empty_file", "0 bytes")
     if _JPEG.startswith(data) or _PNG.startswith(data):
@@ -72,10 +68,7 @@ def decode_image(
     coefficients of its cosine transform, which is faster; all others are decoded and averaged, which is not.
 
     Memory: the pixels, and what the decoder needs: for a progressive JPEG its coefficients, of 2 bytes; for a PNG the
-    pixels once more; for AVIF and HEIF three times.
-
-    Raises:
-      ImageError: there are no pixels, or the end is missing; see its reasons.
+    pixels once more; for AVIF and HEIF three times. ImageError: there are no pixels, or the end is missing.
     """
     header = read_header(data, max_pixels=max_pixels)
     if header.format == "jpeg":
@@ -91,7 +84,7 @@ def decode_image(
         image = _decode_other(data, cv2.IMREAD_UNCHANGED if header.mode == "alpha" else flags)
     if image.ndim == 3 and image.shape[2] == 4:
         image = _lay_on_white(image)
-    return turn(_of_size(_shrink(image, scale), header, scale), header.orientation), ""
+    return turn(_of_size(image, header, scale, scale), header.orientation), ""
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -242,7 +235,7 @@ def _decode_by_opencv(data: bytes, header: Header, scale: int) -> tuple[np.ndarr
     with record_stderr() as printed:
         image = _decode_other(data, flags | cv2.IMREAD_IGNORE_ORIENTATION, loud=True)
     told = next((line for text in printed for line in text.splitlines() if _SAID.search(line)), "")
-    return turn(_of_size(_shrink(image, shrink), header, scale), header.orientation), told
+    return turn(_of_size(image, header, scale, shrink), header.orientation), told
 
 
 def _mend_header(data: bytes) -> bytes:
@@ -297,18 +290,18 @@ def _turn_strips(image: np.ndarray, orientation: int, memory: mmap.mmap) -> np.n
     return turned
 
 
-def _of_size(image: np.ndarray, header: Header, scale: int) -> np.ndarray:
+def _of_size(image: np.ndarray, header: Header, scale: int, shrink: int = 1) -> np.ndarray:
+    """Return an image, shrunk so many times, that then must have the size that the header says at a scale."""
+    if shrink > 1:
+        height, width = image.shape[:2]
+        image = cv2.resize(image, (-(-width // shrink), -(-height // shrink)), interpolation=cv2.INTER_AREA)
     if image.shape != (-(-header.height // scale), -(-header.width // scale), 3):
         raise ImageError("damaged", "another size than the header says")
     return image
 
 
 def _damage(data: bytes, told: str) -> str:
-    """Return what libjpeg's first warning says of the pixels, given a JPEG of a mended header; "" for nothing.
-
-    Raises:
-      ImageError: the end is missing.
-    """
+    """Return what libjpeg's first warning says of a JPEG of a mended header; "" for nothing. ImageError: no end."""
     scan = next(start for marker, start, _ in jpeg_segments(data) if marker == 0xDA)
     end = data.find(b"\xff\xd9", scan)
     if "Premature end" in told or end < 0:
@@ -364,10 +357,3 @@ def _lay_on_white(image: np.ndarray) -> np.ndarray:
         alpha = strip[..., 3:].astype(np.uint32)
         laid[top : top + _STRIP] = (strip[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
     return laid
-
-
-def _shrink(image: np.ndarray, scale: int) -> np.ndarray:
-    if scale == 1:
-        return image
-    height, width = image.shape[:2]
-    return cv2.resize(image, (-(-width // scale), -(-height // scale)), interpolation=cv2.INTER_AREA)

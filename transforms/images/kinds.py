@@ -9,13 +9,11 @@ CONVERT, INSTALL = "save it as TIFF or JPEG", "pip install -r requirements/heic.
 
 
 class ImageError(Exception):
-    """An image that cannot be used.
+    """An image that cannot be used; `detail` says what was found, in a few words.
 
-    Attributes:
-      reason: empty_file, not_an_image (a video, or no format known by its first bytes), unsupported (an image of
-        another format, or of a kind that has no 8 bits of colour), bad_header, too_many_pixels, truncated (the end is
-        missing) or damaged (the decoder says so).
-      detail: what was found, in a few words.
+    Its reason: empty_file, not_an_image (a video, or no format known by its first bytes), unsupported (an image of
+    another format, or of a kind that has no 8 bits of colour), bad_header, too_many_pixels, truncated (the end is
+    missing) or damaged (the decoder says so).
     """
 
     def __init__(self, reason: str, detail: str):
@@ -28,30 +26,19 @@ class ImageError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """What an image's header says, before anything is decoded.
+    """What an image's header says, before anything is decoded."""
 
-    Attributes:
-      format: jpeg, png, or the name of another kind that is read.
-      width, height: pixels as stored.
-      orientation: EXIF's, 1 to 8; 1 where there is none or it is none of these.
-      mode: what is stored; a palette counts as colour, and transparency of any kind as alpha.
-      bits: per channel, as stored: 1 to 16.
-      exif: the first block of EXIF, from the byte order on; empty where there is none.
-      by_pillow: Pillow decodes it.
-      turned: the decoder gives pixels as displayed.
-      more: the file has further pictures, which are not read.
-    """
-
-    format: str
-    width: int
+    format: str  # jpeg, png, or the name of another kind that is read
+    width: int  # in pixels as stored, as the height
     height: int
-    orientation: int
+    orientation: int  # EXIF's, 1 to 8; 1 where there is none or it is none of these
+    # what is stored; a palette counts as colour, and transparency of any kind as alpha
     mode: Literal["gray", "colour", "cmyk", "alpha"]
-    bits: int
-    exif: bytes = dataclasses.field(default=b"", repr=False)
-    by_pillow: bool = False
-    turned: bool = False
-    more: bool = False
+    bits: int  # per channel, as stored: 1 to 16
+    exif: bytes = dataclasses.field(default=b"", repr=False)  # the first block, from the byte order on; or empty
+    by_pillow: bool = False  # Pillow decodes it
+    turned: bool = False  # the decoder gives pixels as displayed
+    more: bool = False  # the file has further pictures, which are not read
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -110,11 +97,7 @@ KINDS = (
 
 
 def recognize(data: bytes) -> Kind:
-    """Return what the first bytes of a file say that it is.
-
-    Raises:
-      ImageError: it is nothing that is read; it is named, with the remedy where there is one.
-    """
+    """Return what the first bytes say that a file is. ImageError: it is not read; with its name and the remedy."""
     kind = next(kind for kind in KINDS if re.match(kind.first, data[:1024], re.DOTALL))
     if kind.reason:
         raise ImageError(kind.reason, str(kind))

@@ -6,6 +6,7 @@ inside it. Images are in the natural order of the keys of files, and inside a sh
 keys, so that an image that comes or goes changes one of them, or two.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -22,18 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from molino.transforms.errors import DataError
-from molino.transforms.files import storage
-from molino.transforms.files.list_files import (
-    HIDDEN,
-    LINK,
-    SPECIAL,
-    Listing,
-    common_folder,
-    folder_columns,
-    glob_regex,
-    natural_order,
-    skip,
-)
+from molino.transforms.files import list_files, storage
 from molino.transforms.files.open_parquet import open_parquet
 from molino.transforms.files.storage import FileInfo
 from molino.transforms.images.name_images import folding
@@ -102,19 +92,12 @@ NOWHERE = Spot("", b"", -1, 0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Units:
-    """All images, cut into work units by the listing alone.
+    """All images, cut into work units by the listing alone."""
 
-    Attributes:
-      images: LISTED, in order; the units are runs of rows.
-      skipped: entries of folders and shards that are not read, by reason; with the place of one where it is known.
-      kept: the columns that are carried, by their names in the output, with the types that hold those of all shards.
-      unnamed: rows of Parquet that are named after their number; with the key of one.
-    """
-
-    images: pa.RecordBatch
-    skipped: Mapping[str, int]
-    kept: pa.Schema = NOTHING
-    unnamed: int = 0
+    images: pa.RecordBatch  # LISTED, in order; the units are runs of rows
+    skipped: Mapping[str, int]  # entries of folders and shards, not read, by reason; with the place of one if known
+    kept: pa.Schema = NOTHING  # columns that are carried, as the output has them; the types hold those of all shards
+    unnamed: int = 0  # rows of Parquet that are named after their number; with the key of one
 
     @property
     def count(self) -> int:
@@ -133,25 +116,19 @@ class Units:
 
 @dataclasses.dataclass(kw_only=True)
 class _Seen:
-    """What is looked for, and what was met on the way.
-
-    Attributes:
-      include: globs of the files and members that are read; empty for all.
-      skipped: as in Units.
-      beside: paths of tars and folders without their endings: a Parquet file of such a name may be of their records.
-      schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
-    """
+    """What is looked for, and what was met on the way."""
 
     columns: ShardColumns
-    include: Sequence[str]
-    skipped: dict[str, int]
-    beside: set[str]
+    include: Sequence[str]  # globs of the files and members that are read; empty for all
+    skipped: dict[str, int]  # as in Units
+    beside: set[str]  # tars and folders, without endings: a Parquet file of such a name may be of their records
+    # columns of every Parquet shard, and of every other file those of its folders, by path
     schemas: dict[str, pa.Schema] = dataclasses.field(default_factory=dict)
     unnamed: int = 0
 
 
 def list_images(
-    listings: Sequence[Listing],
+    listings: Sequence[list_files.Listing],
     columns: ShardColumns,
     *,
     include: Sequence[str] = (),
@@ -162,16 +139,12 @@ def list_images(
     """Return all images of the inputs, each file once, in units of about `unit_bytes` or `unit_images`: see `pack`.
 
     By default a unit has 1, 4, 16 or 64 MiB: the least by which there are fewer than 256. A file that several inputs
-    name is of the first.
+    name is of the first. `include` has globs of the files and members of tars that are read, by their last names, or
+    with a "/" by the whole path; empty for all. Shards themselves and rows of Parquet need not match. With `pictures`
+    names of pictures are looked for that fold together; 100,000 take half a second.
 
-    Args:
-      include: globs of the files and members of tars that are read, by their last names, or with a "/" by the whole
-        path; empty for all. Shards themselves and rows of Parquet need not match.
-      pictures: look for names of pictures that fold together; 100,000 take half a second.
-
-    Raises:
-      DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, images
-        of two inputs have the same key, or a packed archive was named.
+    DataError: a Parquet shard lacks a column, a column is carried that no input has or that has several types, images
+    of two inputs have the same key, or a packed archive was named.
     """
     skipped: dict[str, int] = {}
     for listing in listings:
@@ -180,7 +153,7 @@ def list_images(
     roots = {file.path: len(listing.root) for listing in reversed(listings) for file in listing.files}
     files = {file.path: file for listing in listings for file in listing.files}
     keys = file_keys([os.fsencode(path[roots[path] :]) for path in files])
-    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: natural_order(pair[0]))
+    named = sorted(zip(keys, files.values(), strict=True), key=lambda pair: list_files.natural_order(pair[0]))
     beside = {path.removesuffix(SHARDS[0]) for path in files} | {path.rpartition("/")[0] for path in files}
     seen = _Seen(columns=columns, include=include, skipped=skipped, beside=beside)
     photographs = _photographs(dict(zip(files, keys, strict=True)), seen)
@@ -200,11 +173,7 @@ def list_images(
 
 
 def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
-    """Return the columns that are carried.
-
-    Args:
-      schemas: columns of every Parquet shard, and of every other file those of its folders, by path.
-    """
+    """Return the columns that are carried, given those that were met, as `_Seen` has them."""
     kept = []
     for column, name in columns.keep:
         found = {path: schema.field(column) for path, schema in schemas.items() if column in schema.names}
@@ -224,22 +193,20 @@ def _kept(columns: ShardColumns, schemas: Mapping[str, pa.Schema]) -> pa.Schema:
 def _photographs(named: Mapping[str, str], seen: _Seen, prefix: str = "") -> set[str]:
     """Return the paths that are asked for, and whose names do not say that they are no photographs; count the others.
 
-    Args:
-      named: keys by path.
-      prefix: of the members of a shard.
+    `named` are keys by path; members of a shard have a prefix.
     """
     stems = {_stem(path) for path in named if path.lower().endswith(PHOTOGRAPHS)}
-    globs = [(glob_regex(glob), "/" in glob) for glob in seen.include]
+    globs = [(list_files.glob_regex(glob), "/" in glob) for glob in seen.include]
     skipped, kept = seen.skipped, set()
     for path, key in named.items():
         lower = path.lower()
         asked = not globs or any(glob.match(key if whole else key.rpartition("/")[2]) for glob, whole in globs)
         if not asked and (prefix or not lower.endswith(SHARDS)):
-            skip(skipped, NOT_INCLUDED, prefix + key)
+            list_files.skip(skipped, NOT_INCLUDED, prefix + key)
         elif lower.endswith(NO_PHOTOGRAPHS) or lower.rpartition("/")[2] in OWN_FILES:
-            skip(skipped, NO_PHOTOGRAPH, prefix + key)
+            list_files.skip(skipped, NO_PHOTOGRAPH, prefix + key)
         elif lower.endswith(RAWS) and _stem(path) in stems:
-            skip(skipped, RAW, prefix + key)
+            list_files.skip(skipped, RAW, prefix + key)
         else:
             kept.add(path)
     return kept
@@ -303,7 +270,7 @@ def _spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     if lower.endswith(PACKED):
         raise DataError(f"cannot read {file.path!r}: members of a packed archive are not read in place; unpack it")
     if seen.columns.keep:
-        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in folder_columns(file.path)])
+        seen.schemas[file.path] = pa.schema([(name, pa.string()) for name in list_files.folder_columns(file.path)])
     if lower.endswith(SHARDS[0]) and _is_tar(_read_head(file.path)):
         yield from _tar_spots(key, file, seen)
     elif lower.endswith(SHARDS[1]) and file.bytes >= 12 and _read_head(file.path)[:4] == b"PAR1":
@@ -365,14 +332,15 @@ def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[di
             if member.islnk():
                 place = places.get(_member_key(member.linkname))
             if not place or not (member.isreg() or member.islnk()) or member.issparse():
-                skip(skipped, LINK if member.issym() or member.islnk() else SPECIAL, f"{key}!{name}")
+                reason = list_files.LINK if member.issym() or member.islnk() else list_files.SPECIAL
+                list_files.skip(skipped, reason, f"{key}!{name}")
                 continue
             places[name] = place
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                skip(skipped, HIDDEN, f"{key}!{name}")
+                list_files.skip(skipped, list_files.HIDDEN, f"{key}!{name}")
             else:
                 if found.pop(name, None) is not None:
-                    skip(skipped, REPLACED, f"{key}!{name}")
+                    list_files.skip(skipped, REPLACED, f"{key}!{name}")
                 found[name] = Spot(f"{key}!{name}", path, *place, 0)
             if number % 1000 == 0:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
@@ -386,20 +354,14 @@ def _member_key(name: str) -> str:
     >>> _member_key("./2015/./w_1.jpg"), _member_key("../w_1.jpg"), _member_key("a./w_1.jpg")
     ('2015/w_1.jpg', '../w_1.jpg', 'a./w_1.jpg')
     """
-    (key,) = file_keys([os.fsencode(HERE.sub("", name))])
-    return key
+    return file_keys([os.fsencode(HERE.sub("", name))])[0]
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members up to the end, or up to where a damaged tar can be read."""
-    while True:
-        try:
-            member = tar.next()
-        except tarfile.TarError:
-            return
-        if member is None:
-            return
-        yield member
+    with contextlib.suppress(tarfile.TarError):
+        while (member := tar.next()) is not None:
+            yield member
 
 
 def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
@@ -407,7 +369,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
     with open_parquet(file.path) as parquet:
         found = find_shard_columns(file.path, parquet.schema_arrow, seen.columns)
         if found is None and _stem(file.path) in seen.beside:
-            skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
+            list_files.skip(seen.skipped, NOT_INCLUDED if seen.include else NO_PHOTOGRAPH, key)
             return
         if found is None:
             there = ", ".join(parquet.schema_arrow.names[:20])
@@ -417,8 +379,9 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
         count, rows, values, places = 0, [], [], []
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group, columns=[name for name in (found.name, found.status) if name])
-            many = parquet.metadata.row_group(group).num_rows
-            size = _column_bytes(parquet, group, found.data) // max(many, 1)
+            metadata = parquet.metadata.row_group(group)
+            many, chunks = metadata.num_rows, (metadata.column(i) for i in range(metadata.num_columns))
+            size = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == found.data) // max(many, 1)
             names = column_of(table, found.name).to_pylist() if found.name else [None] * many
             for row, (fetched, name) in enumerate(zip(found.fetched(table, many), names, strict=True)):
                 if fetched:
@@ -426,7 +389,7 @@ def _parquet_spots(key: str, file: FileInfo, seen: _Seen) -> Iterator[Spot]:
                     values.append(name)
                     places.append((group << ROW_BITS | row, size, group + 1))
                 else:
-                    skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
+                    list_files.skip(seen.skipped, FAILED, f"{key}!row-{count + row}")
             count += many
     for (name, made), place in zip(row_names(values, rows), places, strict=True):
         if made:
@@ -461,12 +424,6 @@ def row_names(values: Sequence[object], rows: Sequence[int]) -> list[tuple[str, 
     return [(f"row-{row}" if is_made else next(own), is_made) for row, is_made in zip(rows, made, strict=True)]
 
 
-def _column_bytes(parquet: pq.ParquetFile, group: int, column: str) -> int:
-    metadata = parquet.metadata.row_group(group)
-    chunks = (metadata.column(i) for i in range(metadata.num_columns))
-    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == column)
-
-
 def _check_keys(spots: Sequence[Spot]) -> None:
     seen: dict[str, bytes] = {}
     for spot in spots:
@@ -474,7 +431,7 @@ def _check_keys(spots: Sequence[Spot]) -> None:
             one, other = os.fsdecode(seen[spot.key]), os.fsdecode(spot.path)
             raise DataError(
                 f"two images have the key {spot.key!r}, in {one!r} and {other!r}; give one --input that holds both, "
-                f"such as {common_folder([one, other])}, or rename one: a key identifies one image"
+                f"such as {list_files.common_folder([one, other])}, or rename one: a key identifies one image"
             )
         seen[spot.key] = spot.path
 

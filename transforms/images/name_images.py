@@ -18,10 +18,8 @@ def file_name(key: str, kind: str, *, folds: bool = False) -> str:
     """Return where a picture of an image goes in the output: the key and the kind, as the published program names it.
 
     A crop has the name of the image itself. A key with anything unsafe in it is mended, and a hash of the key tells it
-    from others that are mended alike.
-
-    Args:
-      folds: there is a picture whose name differs by case alone, or not at all; so it gets a hash too.
+    from others that are mended alike. One that `folds`, as another's name differs by case alone, or not at all, gets a
+    hash too.
 
     >>> file_name("2015/w_7489.jpg", "mask-areas")
     'images/2015/w_7489.jpg.mask-areas.jpg'
@@ -31,7 +29,9 @@ def file_name(key: str, kind: str, *, folds: bool = False) -> str:
     ('crops/2015/w_7489.JPG', 'crops/w_1.png.jpg')
     """
     *folders, last = key.split("/")
-    name = "/".join([*(_mend(_no_picture(folder)) for folder in folders), _mend(last)])
+    # no folder has the name of a picture beside it
+    folders = [f"{folder}_" if folder.lower().endswith(JPEGS) else folder for folder in folders]
+    name = "/".join(map(_mend, [*folders, last]))
     if len(name.encode()) > LONGEST_NAME:
         name = "long"
     marked = name[: name.rindex(".")] if kind == CROP and name.lower().endswith(JPEGS) else name
@@ -57,8 +57,3 @@ def _mend(part: str) -> str:
     """Return a part of a path without what some system forbids or hides."""
     mended = UNSAFE.sub("_", part).encode()[:LONGEST_PART].decode(errors="ignore").rstrip(" .")
     return f"_{mended}" if not mended or mended.startswith(".") or RESERVED.fullmatch(mended) else mended
-
-
-def _no_picture(folder: str) -> str:
-    """Return the name of a folder so that it cannot be that of a picture beside it."""
-    return folder + "_" if folder.lower().endswith(JPEGS) else folder

@@ -29,16 +29,12 @@ PARQUET_ROWS = 8  # images of a row group that are held at once
 
 @dataclasses.dataclass(frozen=True)
 class ImageBytes:
-    """An image as it lies in the input: its bytes, or why they cannot be had.
-
-    Attributes:
-      kept: the columns that are carried, one row; None where there are none.
-    """
+    """An image as it lies in the input: its bytes, or why they cannot be had."""
 
     key: str
     data: bytes
     error: ImageError | None = None
-    kept: pa.RecordBatch | None = None
+    kept: pa.RecordBatch | None = None  # the columns that are carried, one row; None where there are none
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -51,11 +47,8 @@ def read_images(
 ) -> Iterator[ImageBytes]:
     """Yield the images of a batch of LISTED, in order. Memory: two images, or two times 8 of a Parquet shard.
 
-    Args:
-      kept: the columns that are carried, as `list_images` finds them.
-
-    Raises:
-      DataError: a file is gone or is no longer what was listed.
+    `kept` are the columns that are carried, as `list_images` finds them. DataError: a file is gone, or is no longer
+    what was listed.
     """
     rows = zip(*(images[name].to_pylist() for name in ("key", "path", "place", "bytes", "sidecars")), strict=True)
     for path, group in itertools.groupby(rows, key=lambda row: row[1]):
@@ -118,7 +111,7 @@ def _read_tar(path: str, spots: list[Place], max_bytes: int, same: pa.RecordBatc
                 yield found
                 continue
             with storage.explained(path, "read"):
-                data = _read_at(file, place, size)
+                data = _read_at(file, place, size)  # fewer bytes where the file ends before
                 texts = [_read_at(file, *where) if where[0] >= 0 else None for where in beside]
             short = len(data) < size or any(len(text or b"") < n for text, (_, n) in zip(texts, beside, strict=True))
             error = ImageError("truncated", f"the shard ends after {len(data):,} of {size:,} bytes") if short else None
@@ -126,7 +119,6 @@ def _read_tar(path: str, spots: list[Place], max_bytes: int, same: pa.RecordBatc
 
 
 def _read_at(file: IO[bytes], place: int, size: int) -> bytes:
-    """Return bytes of a file, fewer where it ends before."""
     file.seek(place)
     return file.read(size)
 

@@ -18,15 +18,11 @@ NAMING = (*BINARY, pa.types.is_string, pa.types.is_large_string, pa.types.is_int
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardColumns:
-    """Where a Parquet shard has its images; "a.b" is the field b of the column a. What is None is found.
-
-    Attributes:
-      keep: columns that are carried, each with its name in the output; of other images those that folders are named
-        after, else null.
-    """
+    """Where a Parquet shard has its images; "a.b" is the field b of the column a. What is None is found."""
 
     name: str | None = None
     data: str | None = None
+    # columns that are carried, each with its name in the output; of other images those of folders' names, else null
     keep: tuple[tuple[str, str], ...] = ()
 
 
@@ -50,8 +46,7 @@ def find_shard_columns(path: str, schema: pa.Schema, columns: ShardColumns) -> F
     Of columns that were not named, the images' is the likeliest of BYTES, or else the only one of bytes; the names'
     is the field `path` beside the field of bytes, as Hugging Face writes it, or else the likeliest of NAMES.
 
-    Raises:
-      DataError: a named column is not there or of another type, or several may be meant; all that is wrong is told.
+    DataError: a named column is not there or of another type, or several may be meant; all that is wrong is told.
     """
     there = dict(_leaves(schema))
     wrong = {}

@@ -40,9 +40,7 @@ class DoOnce(NamedOutputs):
     # of the run, where units are kept for the run that replaces it: a unit is its number then, by which its files are
     # ordered, and its name tells all that its bytes depend on, but the versions of packages. "" for units not kept
     output: str = ""
-    parent: str = (
-        ""  # sha256 of the manifest of the run that this one replaces, whose units are taken over; "" for none
-    )
+    parent: str = ""  # sha256 of the manifest of the run that is replaced, whose units are taken over; "" for none
 
     def expand(self, units: beam.PCollection) -> UnitFiles:
         how = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -100,10 +100,7 @@ DEFAULT_LAYOUT = Layout()
 class ShardWriter:
     """A Parquet file that is written as its batches come; a `with` that an exception leaves, leaves none.
 
-    Args:
-      schema: that the rows are cast to.
-      split: which the rows are of, "" where that is not told.
-      group_rows: a batch is written as row groups of at most so many.
+    Rows are cast to the schema, and a batch is written as row groups of at most `group_rows`.
     """
 
     def __init__(

@@ -52,16 +52,12 @@ def do_once(name: str, folder: str, work: Callable[[bool], Done]) -> tuple[Done,
     storage.write_atomic(begun, b"begun\n")
     try:
         done = work(died)
-        storage.write_atomic(path, _record(done, folder))
+        start = len(storage.join(folder, ""))
+        files = [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files]
+        storage.write_atomic(path, json.dumps({"files": files, **_counts(done)}).encode())
     finally:
         storage.delete_file(begun)
     return done, False
-
-
-def _record(done: Done, folder: str) -> bytes:
-    start = len(storage.join(folder, ""))
-    files = [dataclasses.asdict(file) | {"path": file.path[start:]} for file in done.files]
-    return json.dumps({"files": files, **_counts(done)}).encode()
 
 
 def _counts(done: Done) -> dict[str, Any]:
@@ -94,10 +90,7 @@ def keep(name: str, done: Done) -> Iterator[StagedFile]:
 def take_over(name: str, folder: str, output: str, parent: str) -> Done | None:
     """Return what a unit came to in the run that is replaced; None where it was not done, or not all of it is whole.
 
-    Its files get other names, below `folder`.
-
-    Args:
-      output, parent: where that run is, and the sha256 of its manifest.
+    Its files get other names, below `folder`. `output` is where that run is, `parent` the sha256 of its manifest.
     """
     try:
         entries = _kept_units(output, parent)[name]
@@ -139,19 +132,11 @@ def read_record(path: str, folder: str) -> Done | None:
 
 def _done(record: Mapping[str, Any], folder: str) -> Done:
     """Return what a record tells, whose paths are relative to a folder."""
-    files = [
-        StagedFile(
-            **{
-                **entry,
-                "path": storage.join(folder, entry["path"]),
-                **{key: tuple(entry[key]) for key in ("key", "schema", "digests")},
-            }
-        )
-        for entry in record["files"]
-    ]
-    counters = {
-        name: Sighting(*value) if isinstance(value, list) else value for name, value in record["counters"].items()
-    }
+    files = []
+    for entry in record["files"]:
+        lists = {key: tuple(entry[key]) for key in ("key", "schema", "digests")}
+        files.append(StagedFile(**{**entry, **lists, "path": storage.join(folder, entry["path"])}))
+    counters = {n: Sighting(*v) if isinstance(v, list) else v for n, v in record["counters"].items()}
     return Done(files=tuple(files), counters=counters, amounts=record["amounts"])
 
 

@@ -21,24 +21,15 @@ class Views(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class WriteViews(NamedOutputs):
-    """Stage what a person reads. Input: one element, or what is gathered to one list. Output: Views.
+    """Stage what a person reads. Input: one element, or what is gathered to one list. Output: Views."""
 
-    Attributes:
-      call: yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and
-        `arguments`.
-      run: the run, for its staging folder and what a report says of it.
-      counters: of the whole run.
-      arguments: others of `call`, by name.
-      gather: call it once, with a list of all elements.
-      singletons: further ones, each a collection of one element.
-    """
-
+    # yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and `arguments`
     call: Callable[..., Iterator[StagedFile | Mapping[str, int]]]
-    run: Any
-    counters: beam.PCollection
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    gather: bool = False
-    singletons: Mapping[str, beam.PCollection] = dataclasses.field(default_factory=dict)
+    run: Any  # for its staging folder and what a report says of it
+    counters: beam.PCollection  # of the whole run
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # others of `call`, by name
+    gather: bool = False  # call it once, with a list of all elements
+    singletons: Mapping[str, beam.PCollection] = dataclasses.field(default_factory=dict)  # arguments of one element
 
     def expand(self, elements: beam.PCollection) -> Views:
         element = elements | "Gather" >> Gather(into=list) if self.gather else elements

@@ -19,17 +19,11 @@ class WriteParquet(beam.PTransform):
     Input: (key, batches), one element for a whole shard; a key is a number or a tuple of numbers and orders the shards.
     Each batch begins a new row group, so that a data set's digest does not depend on its number of shards.
     Output: a StagedFile for every shard that has rows. Memory: one shard per worker thread.
-
-    Attributes:
-      schema: of the file, with a name and a version.
-      folder: the run's staging folder.
-      dataset: folder of the output.
-      layout: how the columns are stored.
     """
 
-    schema: pa.Schema
-    folder: str
-    dataset: str
+    schema: pa.Schema  # of the file, with a name and a version
+    folder: str  # the run's staging folder
+    dataset: str  # folder of the output
     layout: Layout = DEFAULT_LAYOUT
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:

@@ -13,11 +13,8 @@ def to_csv(rows: Iterable[Sequence[Any]], form: str, *, begins: bool = True) -> 
     r"""Return rows as CSV in UTF-8; null is empty.
 
     For Excel it begins with a byte order mark, without which letters beyond ASCII are broken, lines end in \r\n, and a
-    text that would be a formula has an apostrophe before it. For programs values are as they are.
-
-    Args:
-      form: one of FORMS; with excel-es fields are parted by semicolons, and numbers have a decimal comma.
-      begins: whether these rows are the first of their file.
+    text that would be a formula has an apostrophe before it. For programs values are as they are. With the form
+    excel-es fields are parted by semicolons, and numbers have a decimal comma. `begins`: no rows come before these.
 
     >>> to_csv([["a;b", 1.5, "=1+1", -2]], "excel-es").decode("utf-8-sig")
     '"a;b";1,5;\'=1+1;-2\r\n'

@@ -58,22 +58,13 @@ class DropDuplicates(beam.PTransform):
     `order_by` says. Memory: the rows of one group per worker thread.
 
     Which row is kept depends on the rows alone: where they are equal in `order_by`, all other columns that can be
-    ordered decide. A null comes last.
-
-    Attributes:
-      key: column that identifies a record, without nulls, of any type that Arrow casts to strings.
-      order_by: columns that order the rows of a key.
-      keep: the first or the last of them.
-      groups: number of groups that the keys are spread over by a hash.
-
-    Raises:
-      ValueError: the key holds nulls, or a column is not there.
+    ordered decide. A null comes last. ValueError: the key holds nulls, or a column is not there.
     """
 
-    key: str
-    order_by: Sequence[str] = ()
+    key: str  # column that identifies a record, without nulls, of any type that Arrow casts to strings
+    order_by: Sequence[str] = ()  # columns that order the rows of a key
     keep: Literal["first", "last"] = "first"
-    groups: int = 64
+    groups: int = 64  # number of groups that the keys are spread over by a hash
 
     def __post_init__(self) -> None:
         if isinstance(self.order_by, str):

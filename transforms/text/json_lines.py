@@ -69,8 +69,8 @@ def _read_values(line: str, wanted: Sequence[str], texts: Sequence[str]) -> dict
     return values
 
 
-def parse_strings(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: TextFormat) -> pa.RecordBatch | None:
-    """Parse lines that all hold an object, and strings in the wanted columns; None where one may not.
+def parse_strings(data: bytes, ends: np.ndarray, columns: Sequence[str], text: TextFormat) -> pa.RecordBatch | None:
+    """Parse lines that all hold an object, and strings in some columns; None where one may not.
 
     A line that begins and ends in a brace holds whole objects: within one no brace could follow another so. And as many
     objects as lines are one each.
@@ -85,7 +85,7 @@ def parse_strings(data: bytes, ends: np.ndarray, wanted: Sequence[str], text: Te
         return None
     if not decoded or opened.max() > DEEPEST:
         return None
-    schema = pa.schema([(column, pa.string()) for column in wanted])
+    schema = pa.schema([(column, pa.string()) for column in columns])
     try:
         table = pa_json.read_json(
             pa.BufferReader(decoded),

@@ -30,12 +30,7 @@ class _BadLineError(Exception):
 
 
 class _Lines:
-    """Lines of a quoted text, one record's worth of which can be taken back.
-
-    Attributes:
-      number: lines that are done.
-      bytes: their length.
-    """
+    """Lines of a quoted text, one record's worth of which can be taken back; `number` and `bytes` are of those done."""
 
     def __init__(self, data: bytes, text: TextFormat):
         self.taken: list[bytes] = []

@@ -217,17 +217,11 @@ class DelimitedRows(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class ReadDelimited(NamedOutputs):
-    """Read delimited text and Parquet in batches. Output: DelimitedRows.
+    """Read delimited text and Parquet in batches. Output: DelimitedRows."""
 
-    Attributes:
-      sources: the texts and tables, from `list_sources`.
-      text: format and wanted columns.
-      span_bytes: size of a piece of work; the output does not depend on it.
-    """
-
-    sources: Sequence[Source]
+    sources: Sequence[Source]  # from `list_sources`
     text: TextFormat
-    span_bytes: int = 16 << 20
+    span_bytes: int = 16 << 20  # size of a piece of work; the output does not depend on it
 
     def expand(self, pipeline: beam.Pipeline) -> DelimitedRows:
         spans = split_sources(self.sources, self.span_bytes, quoted=self.text.framed)
@@ -280,13 +274,9 @@ class GatheredRejects(NamedTuple):
 
 @dataclasses.dataclass(kw_only=True)
 class GatherRejects(NamedOutputs):
-    """Turn raw rejects into REJECTS, in the order of files and lines. Output: GatheredRejects.
+    """Turn raw rejects into REJECTS, in the order of files and lines. Output: GatheredRejects."""
 
-    Attributes:
-      lines: the LineTable of the read.
-    """
-
-    lines: beam.PCollection[LineTable]
+    lines: beam.PCollection[LineTable]  # of the read
 
     def expand(self, raw: beam.PCollection) -> GatheredRejects:
         located = beam.FlatMap(split_rejects, table=beam.pvalue.AsSingleton(self.lines))

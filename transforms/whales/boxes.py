@@ -9,21 +9,16 @@ import pyarrow as pa
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, stream_view
 from molino.transforms.report.spreadsheet import to_csv
-from molino.transforms.whales.extract import TOLD
+from molino.transforms.whales.extract import BOX, TOLD
 from molino.transforms.whales.find_salient_region import PRESENT
 
 CSV, JSON = "boxes.csv", "megadetector.json"
-BOX = ("x", "y", "box_width", "box_height")
 COLUMNS = ("key", "status", "presence", "width", "height", *BOX, "share", "score", *TOLD, "crop_file")  # of the CSV
 ANIMAL = "1"  # MegaDetector's category
 
 
 def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str, form: str) -> Iterator[StagedFile]:
-    """Stage the boxes of all images, in order, from their cards. Memory: a row group of cards.
-
-    Args:
-      form: of the CSV, see `to_csv`.
-    """
+    """Stage the boxes of all images, in order, from their cards; the CSV in a form of `to_csv`. Memory: a row group."""
     columns = [*COLUMNS, "detail", "failed"]
     yield stream_view(boxes_csv(read_scratch(files, "_cards", columns), form), folder=folder, name=CSV)
     pieces = megadetector_json(read_scratch(files, "_cards", columns), method=method)
@@ -31,10 +26,7 @@ def write_boxes(files: Sequence[StagedFile], folder: str, *, method: str, form: 
 
 
 def boxes_csv(cards: Iterable[pa.RecordBatch], form: str) -> Iterator[bytes]:
-    """Yield a CSV with a line for each image: its box in displayed pixels, empty where there is none.
-
-    `status` of a reject is the reason.
-    """
+    """Yield a CSV: each image's box in displayed pixels, empty where it has none. A reject's status is its reason."""
     yield to_csv([COLUMNS], form)
     for batch in cards:
         yield to_csv(zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True), form, begins=False)

@@ -49,13 +49,7 @@ def mask_runs(mask: np.ndarray) -> np.ndarray:
 
 
 def draw_thumbnail(image: np.ndarray, region: Region, shape: tuple[int, int]) -> bytes:
-    """Return a small JPEG of an image with the mask's edge and the box drawn on it.
-
-    Args:
-      image: the pixels, at full size or smaller.
-      region: in pixels of the full size.
-      shape: height and width of the full size.
-    """
+    """Return a small JPEG of an image, which may be reduced, with the region of its full size, `shape`, drawn on it."""
     small = _shrink(image, -(-max(image.shape[:2]) // THUMBNAIL))
     height, width = small.shape[:2]
     marked = _sample(region.mask, shape, height, width)

@@ -29,23 +29,11 @@ from molino.transforms.parquet.shards import Layout, StagedFile, write_if_any, w
 from molino.transforms.parquet.units import Done
 from molino.transforms.processes import Died, call_apart
 from molino.transforms.warnings import Sighting, add_sightings
+from molino.transforms.whales import find_region as original
+from molino.transforms.whales import find_salient_region as saliency
 from molino.transforms.whales.crop import crop, crop_square, draw_thumbnail, mask_runs
-from molino.transforms.whales.find_region import (
-    OriginalOptions,
-    Region,
-    draw_published,
-    find_region_original,
-    reduction,
-)
-from molino.transforms.whales.find_salient_region import (
-    PRESENT,
-    SMALLEST,
-    SalientOptions,
-    choose_scale,
-    find_salient_region,
-    measure_presence,
-)
 
+Parameters = original.OriginalOptions | saliency.SalientOptions
 FOUND, NO_REGION, ONE_COLOUR, NO_COLOUR, TOO_SMALL = "found", "no_region", "one_colour", "no_colour", "too_small"
 # by EXIF orientation: degrees clockwise, and whether the stored pixels are first flipped left to right
 TURNS = {1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True), 5: (270, True), 6: (90, False), 7: (90, True),
@@ -59,9 +47,10 @@ DIED = "the decoder died of it, or did not end, twice"
 KEPT = ""  # the name in a row of the columns that are carried, a batch of one
 SEVERAL, BAD_EXIF = "several", "bad_exif"  # in a row, but no columns: what is only counted
 
+BOX = ("x", "y", "box_width", "box_height")
 # columns of a row that its card has too
 TOLD = tuple(one.name for one in EXIF)
-CARDED = ("width", "height", "x", "y", "box_width", "box_height", "share", "score", "presence", "damaged", *TOLD)
+CARDED = ("width", "height", *BOX, "share", "score", "presence", "damaged", *TOLD)
 # what the report and the files of boxes need of each image; staged, not published
 CARDS = schema(
     "whales.cards",
@@ -79,40 +68,23 @@ CARDS = schema(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """What is done with each image. All of it is part of a run's identity.
+    """What is done with each image. All of it is part of a run's identity."""
 
-    Attributes:
-      method: original, fast or saliency.
-      parameters: of the method.
-      max_pixels, max_bytes: an image of more is a reject, and is not decoded.
-      damaged: reject, or keep as rows with the flag.
-      crop_quality: of the crop's JPEG, 1 to 100; 0 for no crop.
-      crop_size: side of the crop for training; 0 for none.
-      mask: none, png or rle.
-      write_crops: also write every crop as a file.
-      write_images: also write the files of the published program.
-      timings: fill the columns of times, which differ from run to run.
-      thumbnails: draw images for the report.
-      columns: of Parquet shards.
-      include: globs of the files and members that are read; empty for all.
-      kept: the columns that are carried, with their docs.
-    """
-
-    method: str
-    parameters: OriginalOptions | SalientOptions
-    max_pixels: int
+    method: str  # original, fast or saliency
+    parameters: Parameters
+    max_pixels: int  # an image of more, or of more bytes, is a reject, and is not decoded
     max_bytes: int
-    damaged: str
-    crop_quality: int
-    crop_size: int
-    mask: str
-    write_crops: bool
-    write_images: bool
-    timings: bool
-    thumbnails: bool
+    damaged: str  # reject, or keep as rows with the flag
+    crop_quality: int  # of the crop's JPEG, 1 to 100; 0 for no crop
+    crop_size: int  # side of the crop for training; 0 for none
+    mask: str  # none, png or rle
+    write_crops: bool  # also write every crop as a file
+    write_images: bool  # also write the files of the published program
+    timings: bool  # fill the columns of times, which differ from run to run
+    thumbnails: bool  # draw images for the report
     columns: ShardColumns
-    include: tuple[str, ...] = ()
-    kept: pa.Schema = NOTHING
+    include: tuple[str, ...] = ()  # globs of the files and members that are read; empty for all
+    kept: pa.Schema = NOTHING  # the columns that are carried, with their docs
 
     @property
     def schema(self) -> pa.Schema:
@@ -177,7 +149,6 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
     )
     height, width = header.shape
     box = region.box
-    x, y, box_width, box_height = box or (None, None, None, None)
     cut = box if extraction.crop_quality and box and max(box[2:]) <= JPEG_SIDE else None
     draws = extraction.write_images and box and max(header.shape) <= JPEG_SIDE
     row = {
@@ -189,12 +160,9 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
         "width": width,
         "height": height,
         "damaged": bool(damage),
-        "presence": measure_presence(pixels),
+        "presence": saliency.measure_presence(pixels),
         "status": FOUND if box else why_nothing(pixels, header.shape, extraction.parameters),
-        "x": x,
-        "y": y,
-        "box_width": box_width,
-        "box_height": box_height,
+        **dict(zip(BOX, box or [None] * 4, strict=True)),
         "share": box[2] * box[3] / (width * height) if box else None,
         "regions": region.regions,
         "white_pixels": region.white_pixels,
@@ -212,7 +180,7 @@ def _extract(image: ImageBytes, header: Header, extraction: Extraction) -> Extra
     card = _card(image, str(row["status"]), "", row)
     if extraction.thumbnails:
         card["thumbnail"] = draw_thumbnail(pixels, region, header.shape)
-    files = draw_published(whole(), region) if draws else {}
+    files = original.draw_published(whole(), region) if draws else {}
     return Extract(row, None, card, files | ({CROP: row["crop"]} if cut and extraction.write_crops else {}))
 
 
@@ -223,21 +191,22 @@ def of_header(header: Header) -> dict[str, Any]:
     return told | {SEVERAL: header.more, BAD_EXIF: not is_exif(header.exif)} | read_exif(header.exif)
 
 
-def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., Region]]:
+def way_of(extraction: Extraction, header: Header) -> tuple[Literal[1, 2, 4, 8], Callable[..., original.Region]]:
     """Return the scale at which a method decodes an image, and how it finds the region in what it decoded."""
-    if isinstance(extraction.parameters, SalientOptions):
-        scale = choose_scale(header.shape, extraction.parameters)
-        return scale, functools.partial(find_salient_region, options=extraction.parameters)
+    if isinstance(extraction.parameters, saliency.SalientOptions):
+        scale = saliency.choose_scale(header.shape, extraction.parameters)
+        return scale, functools.partial(saliency.find_salient_region, options=extraction.parameters)
     if extraction.method == "original":
-        return 1, functools.partial(find_region_original, options=extraction.parameters)
-    scale, parameters = reduction(header, extraction.parameters)
-    return scale, functools.partial(find_region_original, options=parameters)
+        return 1, functools.partial(original.find_region_original, options=extraction.parameters)
+    scale, parameters = original.reduction(header, extraction.parameters)
+    return scale, functools.partial(original.find_region_original, options=parameters)
 
 
-def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: OriginalOptions | SalientOptions) -> str:
+def why_nothing(pixels: np.ndarray, shape: tuple[int, int], parameters: Parameters) -> str:
     """Return why an image of a shape has no region: what can be said of its pixels, `(h, w, 3) uint8`, or fewer."""
-    if isinstance(parameters, SalientOptions):
-        smallest = SMALLEST * max(1.0, max(shape) / parameters.size)  # it is so short in the copy that is looked at
+    if isinstance(parameters, saliency.SalientOptions):
+        # it is so short in the copy that is looked at
+        smallest = saliency.SMALLEST * max(1.0, max(shape) / parameters.size)
     else:
         smallest = parameters.smallest
     if min(shape) < smallest:
@@ -266,14 +235,9 @@ def extract_unit(
 ) -> Done:
     """Extract the regions of a work unit's images, stage rows, rejects, cards and pictures, and count.
 
-    Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows.
-
-    Args:
-      number: of the unit.
-      folder: where files are staged.
-      listing: file with the images of every unit.
-      crashed: keys of images that are rejects because a process died of them.
-      report: called with the key of each image before it is worked on.
+    Memory: two images, the pixels of one and what the method needs, and 16 MiB of rows. `listing` is the file with the
+    images of every unit; `crashed` are keys of images that are rejects because a process died of them; `report` is
+    called with the key of each image before it is worked on.
     """
     images = read_unit(listing, number)
     folds = set(images.filter(images["folds"])["key"].to_pylist())
@@ -320,7 +284,7 @@ def extract_unit(
 def counted(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the counters that a row adds to."""
     yield "status." + row["status"]
-    if row["presence"] >= PRESENT:
+    if row["presence"] >= saliency.PRESENT:
         yield "present"
     if row["mode"] == "gray":
         yield "gray"

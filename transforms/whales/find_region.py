@@ -24,19 +24,12 @@ Box = tuple[int, int, int, int]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OriginalOptions:
-    """Parameters of the method, with the published values.
+    """Parameters of the method, with the published values."""
 
-    Attributes:
-      bins: of the histogram, for each of hue, saturation and value; 1 to 64.
-      threshold: a block is marked when its histogram's correlation with the whole image's is below it; -1 to 1.
-      smallest: a block with a side of fewer pixels is not divided; 2 or more.
-      kernel: side in pixels of the square that a mark must hold to stay; 1 or more.
-    """
-
-    bins: int = 16
-    threshold: float = 0.25
-    smallest: int = 10
-    kernel: int = 40
+    bins: int = 16  # of the histogram, for each of hue, saturation and value; 1 to 64
+    threshold: float = 0.25  # a block with a lower correlation with the whole image is marked; -1 to 1
+    smallest: int = 10  # a block with a side of fewer pixels is not divided; 2 or more
+    kernel: int = 40  # side in pixels of the square that a mark must hold to stay; 1 or more
 
     def __post_init__(self) -> None:
         if not 1 <= self.bins <= 64:
@@ -51,16 +44,11 @@ class OriginalOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mask:
-    """Marked pixels, as the cells of a grid: `cells[i, j]` is for rows[i]:rows[i + 1] and columns[j]:columns[j + 1].
+    """Marked pixels, as the cells of a grid: `cells[i, j]` is for rows[i]:rows[i + 1] and columns[j]:columns[j + 1]."""
 
-    Attributes:
-      rows, columns: (n + 1,) int64, growing from 0 to the image's height and width.
-      cells: (rows, columns) uint8, 0 or 255.
-    """
-
-    rows: np.ndarray
+    rows: np.ndarray  # (n + 1,) int64, growing from 0 to the image's height; columns likewise, to its width
     columns: np.ndarray
-    cells: np.ndarray
+    cells: np.ndarray  # (rows, columns) uint8, 0 or 255
 
     def area(self) -> int:
         """Return the number of marked pixels."""
@@ -73,24 +61,14 @@ class Mask:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Region:
-    """What was found in an image. All numbers are pixels of the image as displayed.
+    """What was found in an image. All numbers are pixels of the image as displayed."""
 
-    Attributes:
-      box: (x, y, width, height) of the region with the largest bounding rectangle; None where nothing is marked.
-      regions: number of outer contours.
-      white_pixels: number of marked pixels, before the small marks are cleared.
-      score: share of the mask that lies in the box: 1 where there is one region, less the more are elsewhere; 0 where
-        there is none.
-      marked: the marked pixels.
-      mask: what is left of them after the small marks are cleared; the regions are its parts.
-    """
-
-    box: Box | None
-    regions: int
-    white_pixels: int
-    score: float
+    box: Box | None  # (x, y, width, height) of the largest bounding rectangle; None where nothing is marked
+    regions: int  # number of outer contours
+    white_pixels: int  # number of marked pixels, before the small marks are cleared
+    score: float  # share of the mask that lies in the box: 1 with one region, less the more are elsewhere, 0 with none
     marked: Mask
-    mask: Mask
+    mask: Mask  # what is left of the marks after the small ones are cleared; the regions are its parts
 
 
 ORIGINAL = OriginalOptions()
@@ -103,9 +81,6 @@ def find_region_original(
 
     With a `shape` the image is taken for a reduced one of an image of that height and width, in whose pixels the
     options and the find are.
-
-    Raises:
-      ValueError: the image is something else.
     """
     check_image(image)
     rows, columns, cells = mark_blocks(
@@ -153,10 +128,7 @@ def clear_small_marks(mask: Mask, kernel: int) -> Mask:
 
 
 def draw_published(image: np.ndarray, region: Region) -> dict[str, bytes]:
-    """Return the files that the published program writes, as JPEG: extract, mask, mask-areas, areas.
-
-    They are equal byte for byte where OpenCV's encoder is. Without a box there are none.
-    """
+    """Return the published program's JPEGs, equal byte for byte where OpenCV's encoder is; none without a box."""
     if region.box is None:
         return {}
     areas, marks = image.copy(), region.mask.pixels()

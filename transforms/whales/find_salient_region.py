@@ -35,30 +35,17 @@ PRESENT = 0.5  # from here on an animal is taken to be there
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SalientOptions:
-    """Parameters of the method. All but the first two were chosen on real photographs: docs/whales-saliency.md.
+    """Parameters of the method. All but the first two were chosen on real photographs: docs/whales-saliency.md."""
 
-    Attributes:
-      share: the box's part of the image; 0.01 to 1. The box of a larger share holds that of a smaller one, but for
-        rounding.
-      size: pixels of the longer side of the working copy; a smaller image is taken as it is.
-      threshold: what is fewer standard deviations from the water than this is water.
-      relative: neither does what is below this part of the spot's own distance belong to the animal.
-      centre: sigma of the prior for the spot around the image's middle, in longer sides.
-      toward_centre: how much the middle of the image draws the head, for each longer side of distance along the body.
-      away_from_tail: how much the longer, thinner tail of the body, its skewness, drives it off.
-      head: from the body's centroid to the head's middle, in standard deviations of the body along its axis.
-      elongation: of a box along a body that lies level or upright, in its direction.
-    """
-
-    share: float = 0.15
-    size: int = 384
-    threshold: float = 3.0
-    relative: float = 0.3
-    centre: float = 0.2
-    toward_centre: float = 12.0
-    away_from_tail: float = 3.0
-    head: float = 1.2
-    elongation: float = 1.75
+    share: float = 0.15  # the box's part of the image; 0.01 to 1. A larger one holds a smaller one, but for rounding
+    size: int = 384  # pixels of the longer side of the working copy; a smaller image is taken as it is
+    threshold: float = 3.0  # what is fewer standard deviations from the water than this is water
+    relative: float = 0.3  # what is below this part of the spot's own distance is not of the animal either
+    centre: float = 0.2  # sigma of the prior for the spot around the image's middle, in longer sides
+    toward_centre: float = 12.0  # how much the image's middle draws the head, for each longer side along the body
+    away_from_tail: float = 3.0  # how much the longer, thinner tail of the body, its skewness, drives it off
+    head: float = 1.2  # from the body's centroid to the head's middle, in standard deviations along its axis
+    elongation: float = 1.75  # of a box along a body that lies level or upright, in its direction
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.share <= 1:
@@ -106,9 +93,6 @@ def find_salient_region(
     shades of gray, or a shorter side below 16 pixels.
 
     The steps: `measure_saliency`, `find_body`, `place_box`.
-
-    Raises:
-      ValueError: the image is something else.
     """
     check_image(image)
     height, width = shape or image.shape[:2]

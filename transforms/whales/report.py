@@ -39,11 +39,7 @@ NO_BOX = ("no_region", "one_colour", "no_colour", "too_small")
 def write_sheet_and_boxes(
     files: Sequence[StagedFile], counters: Mapping[str, int], run: Any, *, most: int
 ) -> Iterator[StagedFile | Mapping[str, int]]:
-    """Stage the boxes and the report's pages, and count duplicates; only the rows and the options go into them.
-
-    Args:
-      most: images that are shown.
-    """
+    """Stage the boxes and the report's pages, of `most` images, and count duplicates: of rows and options alone."""
     yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
     plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX, *TOLD)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
@@ -74,12 +70,8 @@ def whales_report(
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
-    The bytes depend on the arguments only.
-
-    Args:
-      cards: `molino.transforms.whales.extract.CARDS` without thumbnails, of every image, in order.
-      thumbnails: JPEGs of some images, by their row; what is not there is shown as missing.
-      most: images in the sheet.
+    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `thumbnails`
+    gives JPEGs of some images by their row, and what is not there is shown as missing.
     """
     order = by_presence(cards)[:most]
     pictures = thumbnails(order.tolist())
@@ -95,7 +87,9 @@ def whales_report(
         sections += [_distributions(cards, str(facts.options.get("method", ""))), *_failures(cards)]
         subtitle = "Whether a whale is in every photograph, and what is least like the rest of it."
         files = [(name, name) for name in ("boxes.csv", "megadetector.json")]
-        summary = _summary(facts)
+        without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
+        figures = facts.figures(SUMMARY)
+        summary = [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
         html = run_page("Whales", facts, subtitle=subtitle, summary=summary, sections=sections, links=[*links, *files])
         yield _page_name(1), html
 
@@ -144,12 +138,6 @@ def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
     marks += [card["status"].replace("_", " ")] if card["share"] is None else []
     note = f"presence {card['presence']:.2f} · {box}"
     return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks))
-
-
-def _summary(facts: RunFacts) -> list[tuple[str, str]]:
-    without = sum(facts.counters.get(f"status.{status}", 0) for status in NO_BOX)
-    figures = facts.figures(SUMMARY)
-    return [*figures[:3], ("without a box", format_number(without)), *figures[3:]]
 
 
 SCORES = {

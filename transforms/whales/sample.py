@@ -110,10 +110,6 @@ def _whale(width: int, height: int, rng: np.random.Generator) -> tuple:
     return soft, spots, near * (1 - soft / 2), cv2.boundingRect(body), cv2.boundingRect(head)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
-
-
 def sample_whales(
     folder: str, *, images: int, seed: int = 2015, width: int = 1500, height: int = 1000, hostile: bool = False
 ) -> dict[str, Any]:
@@ -122,11 +118,6 @@ def sample_whales(
     Image i depends on the seed, i and the size only: more images leave the first ones as they are. Earlier files of
     these names are replaced, others stay. About 0.1 s and 0.3 MB an image of 1500 by 1000. With `hostile` also what a
     job must reject, skip or survive, in `folder`/images/hostile: see `hostile_files`.
-
-    Returns:
-      images, whales: how many images, and how many of them show a whale.
-      hostile: names of the hostile files, by what must become of them.
-      folder: the folder of images.
     """
     if images < 1 or width < 1 or height < 1:
         raise ValueError(f"images={images}, width={width} and height={height} must be at least 1")

@@ -140,7 +140,7 @@ def test_another_version_is_named_with_the_option(server):
 @pytest.mark.parametrize("says", [b"<html>", {}, [], {"version": 3}])
 def test_what_is_no_flink(says, server, cluster):
     server.says["/v1/overview"] = says
-    with pytest.raises(DataError, match="is no Flink; check --flink_master"):
+    with pytest.raises(DataError, match="is not Flink; check --flink_master"):
         cluster.check()
 
 

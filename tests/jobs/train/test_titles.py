@@ -327,7 +327,7 @@ def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, cap
     [
         (["--embedding", "fr"], "has no embedding fr; it has: es, en"),
         (["--embedding", "es", "--model", "en=/nowhere"], "--model en=...: that embedding is not trained on"),
-        (["--model", "es=/nowhere"], "--model: there is none for the embedding en"),
+        (["--model", "es=/nowhere"], "--model: the embedding en has none"),
     ],
 )
 def test_options_that_do_not_fit_the_run(tmp_path, titles_run, capsys, options, message):
@@ -342,7 +342,7 @@ def test_options_that_do_not_fit_the_run(tmp_path, titles_run, capsys, options, 
         (["--architecture", "phrases", "--embedding", "es"], "--architecture phrases takes titles, no --embedding"),
         (["--architecture", "phrases", "--fine-tune"], "--fine-tune trains the tables of embeddings"),
         (["--architecture", "phrases", "--balance", "logits"], "takes --balance loss or none"),
-        (["--architecture", "linear", "--precision", "bfloat16"], "--precision is of hidden layers"),
+        (["--architecture", "linear", "--precision", "bfloat16"], "--precision has no effect"),
         (["--members", "2"], "--members is an option of --architecture phrases, not of mlp-512"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["--seed", "99999999999999"], "must be at most 2,147,483,647"),

@@ -474,7 +474,7 @@ def test_texts_that_do_not_fit(tmp_path):
         of_text(files, "x,y")
     (tmp_path / "b.csv").write_text("y,w,x\n1,2,3\n")
     both = [*files, *list_files(str(tmp_path / "b.csv")).files]
-    with pytest.raises(DataError, match=r"b\.csv has other columns than .*a\.csv: 'w'; run them separately"):
+    with pytest.raises(DataError, match=r"b\.csv has other columns than .*a\.csv: 'w'; run each kind alone"):
         of_text(both, "x", "y")
     np.testing.assert_array_equal(all_of(of_text(both, "x", "y", keep=("x",)))[0], [[1, 2], [3, 1]])
     with pytest.raises(DataError, match=r"a\.csv has no columns 'v', 'w'; it has: x, y, z"):
