@@ -219,8 +219,7 @@ def _module(training: Training, learners: Learners, encoders: Encoders, temperat
             return found, heat
 
         def serve(self, title: Any, language: Any = None) -> dict[str, Any]:
-            languages = tf.fill(tf.shape(title), "") if language is None else language
-            logits, heat = self.logits(title, languages)
+            logits, heat = self.logits(title, tf.fill(tf.shape(title), "") if language is None else language)
             scores, labels = tf.math.top_k(tf.nn.softmax(logits - self.away), top)
             names = tf.gather(self.categories, labels)
             found = {"label": labels[:, 0], "category": names[:, 0]}

@@ -32,8 +32,7 @@ class Rows:
     """Vectors with Adam's moments, of which a step changes, and costs by, only the rows that it used."""
 
     def __init__(self, count: int, dim: int, seed: int):
-        start = keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=seed)
-        self.values = tf.Variable(start((count, dim)))
+        self.values = tf.Variable(keras.initializers.RandomUniform(-SPREAD, SPREAD, seed=seed)((count, dim)))
         self.first = tf.Variable(tf.zeros((count, dim)))
         self.second = tf.Variable(tf.zeros((count, dim)))
 
@@ -151,10 +150,8 @@ class ByCategory:
         table, found, loss = self.words.table(), [], 0.0
         for at in range(0, len(texts), ASKED):
             titles = np.arange(at, min(at + ASKED, len(texts)))
-            rows, segments = texts.take(titles)
-            logits = self.head(combine(table, rows, segments, len(titles)))
-            labels = texts.labels[titles]
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits + self.prior)
+            logits = self.head(combine(table, *texts.take(titles), len(titles)))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(texts.labels[titles], logits + self.prior)
             loss += float(tf.reduce_sum(losses))
             found.append(np.argmax(logits, 1))
         predictions = np.concatenate(found)

@@ -34,7 +34,12 @@ class DatasetCard:
         parts = [_head(datasets, title), f"# {title}\n"]
         if self.personal:
             parts.append(f"> **Personal data**: {self.personal}. Share it only with those who may see it.\n")
-        parts += [_contents(manifest), _reading(datasets)]
+        rows = [
+            (f"`{name}`", f"{entry['rows']:,}", len(entry["files"]), f"`{entry['schema']}` {entry['version']}")
+            for name, entry in manifest["datasets"].items()
+        ]
+        contents = _table(("data set", "rows", "files", "schema and version"), rows)
+        parts += [f"## What is here\n\n{contents}", _reading(datasets)]
         parts += [f"## {name}\n\n{fields}" for name, fields in self.fields.items()]
         parts += _of_run(manifest)
         return "\n".join(parts).encode(errors="backslashreplace")
@@ -61,14 +66,6 @@ def _head(datasets: Mapping[str, Any], title: str) -> str:
         configs.append({"config_name": name, "data_files": files} | ({"default": True} if name == largest else {}))
     lines = [f"- {json.dumps(config, ensure_ascii=False)}" for config in configs]
     return "\n".join(["---", f"pretty_name: {json.dumps(title, ensure_ascii=False)}", "configs:", *lines, "---\n"])
-
-
-def _contents(manifest: Mapping[str, Any]) -> str:
-    rows = [
-        (f"`{name}`", f"{entry['rows']:,}", len(entry["files"]), f"`{entry['schema']}` {entry['version']}")
-        for name, entry in manifest["datasets"].items()
-    ]
-    return "## What is here\n\n" + _table(("data set", "rows", "files", "schema and version"), rows)
 
 
 def _reading(datasets: Mapping[str, Any]) -> str:
@@ -105,10 +102,9 @@ def _of_run(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "".join(f"| {' | '.join(_cell(value) for value in line)} |\n" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    """Return what a table of Markdown shows as it is: on one line, without its own bars."""
-    return " ".join(str(value).replace("|", "\\|").split())
+    # a cell stands on one line, without bars of its own
+    lines = [
+        [" ".join(str(value).replace("|", "\\|").split()) for value in line]
+        for line in (titles, ["---"] * len(titles), *rows)
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

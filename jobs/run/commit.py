@@ -135,8 +135,7 @@ def _finish(run: Run, data: bytes, staged: Mapping[str, str], before: Output, cr
     for path in manifest["replaced_views"]:
         if is_ours():
             storage.delete_file(storage.join(run.output, path), below=run.output)
-    success = digest_of(data).encode() + b"\n"
-    if not _replace(storage.join(run.output, SUCCESS), success, is_ours):
+    if not _replace(storage.join(run.output, SUCCESS), digest_of(data).encode() + b"\n", is_ours):
         return
     crash("success")
     for path in garbage_of(manifest):
@@ -263,7 +262,7 @@ def _manifest(
     kept_runs = [[path for path in paths if path in before.files] for paths in old_runs[: run.keep_previous]]
     previous = [paths for paths in kept_runs if paths]
     kept = {path for paths in [list(names.values()), *previous] for path in paths}
-    unlisted = [path for path in before.files if SHARD.fullmatch(path)]
+    unlisted = [path for path in before.files if SHARD.fullmatch(path) and path not in kept]
     drafts = [path for path in before.files if path.startswith(DRAFTS)]
     parents = [run.parent, *(() if before.is_finished else earlier.get("parents", ()))] if earlier else []
     manifest = {
@@ -278,7 +277,7 @@ def _manifest(
         "views": views,
         # of earlier runs, deleted by the commit: a commit that is cut short and repeated must still know them
         "replaced_views": sorted(set(old_views) - {view["path"] for view in views} - ({CARD} if run.card else set())),
-        "garbage": [*sorted(set(unlisted) - kept), *drafts],
+        "garbage": [*sorted(unlisted), *drafts],
         # what earlier runs' readers may still have open
         "previous": previous,
         # the manifest that this one replaces, and before it those whose commits were cut short

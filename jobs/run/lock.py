@@ -77,7 +77,7 @@ class Lock:
             self._take()
         except HeldError:
             raise BusyError(f"another run is publishing in {self.output} just now; try again later") from None
-        self._start()
+        threading.Thread(target=self._beat_on, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,9 +100,6 @@ class Lock:
         if claim and claim.token == self.claim.token:
             return ""
         return f"to another run ({claim.who()})" if claim else "for its lock was deleted"
-
-    def _start(self) -> None:
-        threading.Thread(target=self._beat_on, daemon=True).start()
 
     def _beat_on(self) -> None:
         while not self._over.wait(self.BEAT):

@@ -62,8 +62,7 @@ def _file_faults(output: str, entry: Mapping[str, Any], schema: tuple[str, int],
             file = pq.ParquetFile(data, page_checksum_verification=True)
             found = name_of(file.schema_arrow)
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group).combine_chunks()
-                digests += [digest(batch) for batch in table.to_batches()]
+                digests += [digest(batch) for batch in file.read_row_group(group).combine_chunks().to_batches()]
         except (pa.ArrowException, OSError, ValueError) as error:
             return [f"{entry['path']}: not readable ({' '.join(str(error).split())[:120]})"]
     if found != tuple(schema):

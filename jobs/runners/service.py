@@ -37,8 +37,7 @@ def _end_on_dataflow(master: str, job: str, flags: Sequence[str]) -> None:
     client.modify_job_state(job, "JOB_STATE_CANCELLED")
     limit = time.monotonic() + END_SECONDS
     while time.monotonic() < limit:
-        state = client.get_job(job).current_state.name
-        if state.removeprefix("JOB_STATE_") in ENDED:
+        if client.get_job(job).current_state.name.removeprefix("JOB_STATE_") in ENDED:
             return
         time.sleep(LOOK_SECONDS)
     raise TimeoutError(f"it is still there after {END_SECONDS:.0f} s")

@@ -158,8 +158,7 @@ def _examine_all(models: dict[ModelOutput, tuple[str, str]], *, trust: bool) -> 
             with storage.explained(target, "write"):
                 os.makedirs(target, 0o700)
             folder, label = models[asked]
-            how = {"folder": folder, "label": label, "trust": trust, "target": target, "output": asked[1]}
-            requests.append(how)
+            requests.append({"folder": folder, "label": label, "trust": trust, "target": target, "output": asked[1]})
         for asked, known in zip(missing, ask_of_models("examine", requests, keep=True), strict=True):
             facts[asked] = _keep_facts(_entry(*asked), targets[asked], known)
     finally:
@@ -191,8 +190,7 @@ def _keep_facts(entry: str, target: str, facts: dict[str, Any]) -> dict[str, Any
         shutil.rmtree(target)
         os.mkdir(target, 0o700)
     with storage.explained(target, "write"):
-        names = sorted(os.listdir(target))
-        facts["files"] = {name: _checksum(os.path.join(target, name)) for name in names}
+        facts["files"] = {name: _checksum(os.path.join(target, name)) for name in sorted(os.listdir(target))}
         storage.write_atomic(os.path.join(target, "facts.json"), json.dumps(facts).encode())
         if os.path.isdir(entry) and not _read_facts(entry):
             shutil.rmtree(entry)  # damaged

@@ -47,8 +47,7 @@ def _loader(bits: int) -> Any:
     @intrinsic
     def load(_, address):
         def generate(context, builder, signature, arguments):
-            pointer = builder.inttoptr(arguments[0], ir.PointerType(ir.IntType(bits)))
-            return builder.load(pointer, align=1)
+            return builder.load(builder.inttoptr(arguments[0], ir.PointerType(ir.IntType(bits))), align=1)
 
         return result(types.uint64), generate
 

@@ -241,8 +241,7 @@ def _write_table(saved: Any, folder: str, target: str) -> str:
     if len(files) != 1:
         return f"it has {len(files)} assets, not the one file of a vocabulary"
     reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
-    types = reader.get_variable_to_dtype_map()
-    shapes = reader.get_variable_to_shape_map()
+    types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     tables = [name for name, shape in shapes.items() if len(shape) == 2 and types[name] == tf.float32]
     if len(tables) != 1:
         return f"it has {len(tables)} variables of two dimensions in float32, not the one of a table"

@@ -165,8 +165,7 @@ def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
         _, text = lengths_and_bytes(rows[name])
         if not (text - np.uint8(ord("0")) < 10).any():  # names have no digits
             continue
-        found = pc.match_substring_regex(rows[name], CURP).to_numpy(zero_copy_only=False)
-        masked |= found
+        masked |= pc.match_substring_regex(rows[name], CURP).to_numpy(zero_copy_only=False)
         rows = rows.set_column(place, rows.schema.field(name), pc.replace_substring_regex(rows[name], CURP, "[CURP]"))
     return rows, int(masked.sum())
 

@@ -106,9 +106,8 @@ class FindPeople(NamedOutputs):
         first = rows | by_curp | KeepFirstPerKey(key="curp", compare=NAMES, kept_counter="people")
         ages = {"reference_year": self.reference_year, "century": self.century}
         described = first.kept | "Describe" >> ParDoInto(into=DescribedPeople, call=describe_people, arguments=ages)
-        shared = first.conflicts | "CountShared" >> beam.Map(count_shared)
         located = (
-            (verified.counters, shared)
+            (verified.counters, first.conflicts | "CountShared" >> beam.Map(count_shared))
             | "Doubts" >> beam.Flatten()
             | "Locate" >> beam.Map(locate_sightings, lines=lines)
         )

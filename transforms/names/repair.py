@@ -103,12 +103,11 @@ def plan_repairs(counts: pa.Table, *, kind: str, min_count: int = 5) -> pa.Table
     enough = x + n >= MIN_EVIDENCE
     decided = [enough & (10 * n > x + n), symbol, enough, same_person >= SAME_PERSON_MIN]
     evidence = np.select(decided, ["contradicted", "symbol", "curp", "same_person"], "insufficient")
-    merged = np.isin(evidence, ["symbol", "curp", "same_person"])
     columns = {
         "kind": pa.repeat(pa.scalar(kind), len(written)),
         "written": names.take(pa.array(written)),
         "repaired": names.take(pa.array(repaired)),
-        "merged": merged,
+        "merged": np.isin(evidence, ["symbol", "curp", "same_person"]),
         "evidence": pa.array(evidence.tolist(), pa.string()),
         "written_people": people[written],
         "repaired_people": people[repaired],

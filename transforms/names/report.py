@@ -1,6 +1,7 @@
 """The name tables as Parquet, as CSV, and in a report: what the job counted, and how far to trust it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,8 +22,6 @@ TOP = 20
 TOP_REPAIRS = 30
 AGE_STEP = 5
 OLDEST = 100  # first age of the last, open group
-
-CURP_TEXT = re.compile(CURP)
 
 TERMS = JobTerms(
     counters=COUNTERS,
@@ -103,9 +102,10 @@ def names_report(
         Section("Age and birth year", ages, [_age_plot(births, year), _birth_plot(births)]),
         _spread(apellidos, hombres, mujeres),
     ]
-    sections += [] if repairs is None else [_repairs(repairs)]
     names = ["apellidos", "hombres", "mujeres"]
-    names += [] if repairs is None else [*(f"{name}_repaired" for name in names), "repairs"]
+    if repairs is not None:
+        sections.append(_repairs(repairs))
+        names += [*(f"{name}_repaired" for name in names), "repairs"]
     figures = facts.figures(SUMMARY)
     sizes = (("surnames", apellidos), ("men's names", hombres), ("women's names", mujeres))
     return run_page(
@@ -151,7 +151,7 @@ def hide_curps(text: str) -> str:
     >>> hide_curps("row of HEGG560427MVZRRL04.csv"), hide_curps("HERNANDEZ")
     ('row of [CURP].csv', 'HERNANDEZ')
     """
-    return CURP_TEXT.sub("[CURP]", text)
+    return re.sub(CURP, "[CURP]", text)
 
 
 def top_rows(table: pa.Table, by: str, name: str, count: int) -> list[dict[str, Any]]:
@@ -194,17 +194,16 @@ def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
 
 
 def _age_plot(births: pa.Table, year: str) -> Plot:
-    groups: dict[str, dict[int, int]] = {}
+    groups: dict[str, Counter[int]] = {}
     for sex, ages in _by_sex(people_by(births, "age", lowest=0)):
-        into = groups.setdefault(sex, {})
+        groups[sex] = Counter()
         for age, people in ages.items():
-            group = min(age, OLDEST) // AGE_STEP
-            into[group] = into.get(group, 0) + people
+            groups[sex][min(age, OLDEST) // AGE_STEP] += people
     everyone = [group for ages in groups.values() for group in ages]
     span = range(min(everyone, default=0), max(everyone, default=-1) + 1)
     return bar_plot(
         [_age_group(group) for group in span],
-        {sex: [ages.get(group, 0) for group in span] for sex, ages in groups.items()},
+        {sex: [ages[group] for group in span] for sex, ages in groups.items()},
         x_label=f"Age {year}, years",
         y_label="People",
         caption=f"People by age {year}.{_unknown(births, 'age')}",

@@ -12,7 +12,7 @@ from molino.transforms.pca.cosine_errors import NEIGHBOURS, Sample, cosines, dra
 from molino.transforms.pca.print_variance import print_components
 from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
-from molino.transforms.report.page import Cell, Plot, Section, Table, Term, format_number
+from molino.transforms.report.page import Cell, Plot, Section, Table, Term, clip, format_number
 from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
 
 SHOWN_PAIRS = 1500
@@ -120,8 +120,7 @@ def _variance(components: Components, kept: int) -> Section:
 
 def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[Section]:
     """Return the section of the loadings; none where there are too many to read."""
-    numbers = len(components.singular)
-    if numbers > SHOWN_COMPONENTS:
+    if len(components.singular) > SHOWN_COMPONENTS:
         return []
     text = (
         "What each number of a vector weighs in a score. A component is of length 1; its largest loading is positive."
@@ -152,8 +151,7 @@ def _cosines(
         text += " All components together lose nothing but a rounding: a rotation keeps every angle."
     pairs = draw_pairs(len(sample.rows), sample.before.shape[1], seed)[:SHOWN_PAIRS]
     before, after = cosines(sample.before, pairs), cosines(stored, pairs)
-    y_label = f"Cosine after, {kept} components"
-    scatter = _scatter(before, after, x_label="Cosine before", y_label=y_label)
+    scatter = _scatter(before, after, x_label="Cosine before", y_label=f"Cosine after, {kept} components")
     curve = [row for row in errors if row["vector_type"] == "float64" and not row["written"] and row["components"]]
     curve = [row for row in curve if (row["cosine_error_mean"] or 0) > 1e-12]
     series = [
@@ -240,15 +238,13 @@ def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[
                 cosine = float(cosines(vectors, np.array([[query, near]]))[0])
                 row |= {f"Nearest {when}": _name(sample, near), f"Cosine {when}": cosine}
             rows.append(row)
-    table = Table(rows, "Neighbours of a few vectors", floats=".4f", wide=True)
-    return Section("Neighbours", text, [table])
+    return Section("Neighbours", text, [Table(rows, "Neighbours of a few vectors", floats=".4f", wide=True)])
 
 
 def _name(sample: Sample, place: int) -> str:
     if sample.labels is None:
         return f"row {int(sample.rows[place]) + 1:,}"
-    label = sample.labels[place]
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+    return clip(sample.labels[place], LONGEST_LABEL)
 
 
 def _against(

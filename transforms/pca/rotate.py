@@ -125,8 +125,7 @@ def settle(
     pin_blas()
     components = refine_components(rough, moments[0]) if rough.needs_refinement else rough
     sample = join_samples(samples, components, rotation)
-    numbers = len(components.singular)
-    kept = numbers if rotation.components is None else rotation.components
+    kept = len(components.singular) if rotation.components is None else rotation.components
     if rotation.max_cosine_error is not None:
         chosen = choose_components(sample, components, rotation.max_cosine_error, rotation.seed)
         if chosen is None:
@@ -227,14 +226,8 @@ def stage_components(findings: Findings, folder: str) -> Iterator[StagedFile]:
     flat = pa.array(np.ascontiguousarray(of.axes.T).reshape(-1))
     loadings = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("loadings").type)
     component = pa.array(np.arange(1, numbers + 1), pa.int32())
-    arrays = [
-        component,
-        pa.array(np.arange(numbers) < findings.kept),
-        pa.array(of.deviations),
-        pa.array(of.proportions),
-        pa.array(np.cumsum(of.proportions)),
-        loadings,
-    ]
+    columns = [np.arange(numbers) < findings.kept, of.deviations, of.proportions, np.cumsum(of.proportions)]
+    arrays = [component, *map(pa.array, columns), loadings]
     rows = {"components": pa.RecordBatch.from_arrays(arrays, schema=schema), "errors": findings.errors}
     if of.mean is not None:
         rows["center"] = pa.RecordBatch.from_arrays([component, pa.array(of.mean)], schema=CENTER)

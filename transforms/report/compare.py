@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from molino.transforms.report.charts import COLORS, plot
-from molino.transforms.report.page import Cell, Plot, Section, Table, page, visible
+from molino.transforms.report.page import Cell, Plot, Section, Table, clip, page, visible
 
 FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
 
@@ -62,18 +62,14 @@ def _dots(comparison: Mapping[str, Any]) -> Plot:
             axes.plot([row["low_titles"], row["high_titles"]], [place, place], color=COLORS[0], linewidth=4, alpha=0.45)
             axes.plot(points[row["model"]], [place] * row["repeats"], "|", color=COLORS[1], markersize=9)
             axes.plot([row["balanced_accuracy"]], [place], "o", color=COLORS[0], markersize=6)
-        axes.set_yticks(range(len(models)), [_short(row["model"]) for row in models], fontsize=9)
+        names = [visible(row["model"].replace("-with-normalization", "-norm")) for row in models]
+        axes.set_yticks(range(len(models)), [clip(name, 24) for name in names], fontsize=9)
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.set_xlabel("Balanced accuracy")
 
     words = "; ".join(f"{r['model']} {r['balanced_accuracy']:.4f} ({r['low']:.4f} to {r['high']:.4f})" for r in models)
     caption = "Dots are means, strokes the trials; thick lines: over titles, thin ones: over titles and repeats."
     return plot(draw, caption=caption, alt=f"Models from best to worst, with intervals: {words}.")
-
-
-def _short(name: str) -> str:
-    shown = visible(name.replace("-with-normalization", "-norm"))
-    return shown if len(shown) <= 24 else f"{shown[:23]}…"
 
 
 def _effects(comparison: Mapping[str, Any]) -> Section:

@@ -134,6 +134,11 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def clip(text: str, length: int) -> str:
+    """Return a text, cut to some characters where it has more."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def data_uri(image: str | bytes) -> Markup:
     """Return an SVG or a JPEG as a data: URI; shown by <img>, nothing in it can run or fetch. It needs no escape."""
     kind, data = ("svg+xml", image.encode()) if isinstance(image, str) else ("jpeg", image)

@@ -26,8 +26,7 @@ class Problem:
     r: float | None
 
     def __str__(self) -> str:
-        usual = self.r is None or self.r == PROBLEMS[self.name]
-        return self.name if usual else f"{self.name}={self.r:g}"
+        return self.name if (self.r is None or self.r == PROBLEMS[self.name]) else f"{self.name}={self.r:g}"
 
 
 def parse_problem(text: str) -> Problem:

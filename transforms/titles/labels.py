@@ -205,8 +205,7 @@ def analyze(categories: Sequence[str], weights: Sequence[float] | None, folder: 
     )
     config = tensor_adapter.TensorAdapterConfig(batch.schema, representations)
     with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir="work"):
-        rows = pipeline | beam.Create([batch])
-        function = (rows, config) | tft_beam.AnalyzeDataset(number)
+        function = (pipeline | beam.Create([batch]), config) | tft_beam.AnalyzeDataset(number)
         _ = function | tft_beam.WriteTransformFn(folder)
         # what serving must give is the category alone: the weights have had their effect
         _ = raw | tft_beam.WriteMetadata(f"{folder}/{tft.TFTransformOutput.RAW_METADATA_DIR}", pipeline)

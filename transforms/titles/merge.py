@@ -48,8 +48,7 @@ def key_titles(rows: pa.RecordBatch) -> pa.RecordBatch:
     columns["id"] = pa.array(title_ids(columns["title"], columns["category"]))
     columns["near"] = pa.array(near_keys(columns["title"]))
     if OWN in schema.names:
-        names = pc.utf8_lower(pc.utf8_trim_whitespace(rows["split"]))
-        places = pc.index_in(names, pa.array(SPLIT_NAMES))
+        places = pc.index_in(pc.utf8_lower(pc.utf8_trim_whitespace(rows["split"])), pa.array(SPLIT_NAMES))
         columns[OWN] = pa.array(list(SPLIT_NAMES.values()), pa.int8()).take(places)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
@@ -118,10 +117,8 @@ def _check_ids(rows: pa.RecordBatch, kept: pa.RecordBatch, first: np.ndarray, co
     """Raise DataError where a row was merged into one that has only its id in common."""
     if len(first) == rows.num_rows:
         return
-    merged = np.setdiff1d(np.arange(rows.num_rows), first, assume_unique=True)
-    copies = rows.take(pa.array(merged))
-    turn = draw.turn(kept)
-    originals = kept.take(pa.array(np.searchsorted(turn, draw.turn(copies))))
+    copies = rows.take(pa.array(np.setdiff1d(np.arange(rows.num_rows), first, assume_unique=True)))
+    originals = kept.take(pa.array(np.searchsorted(draw.turn(kept), draw.turn(copies))))
     for name in ("title", "category"):
         one, other = _plain(copies[name]), _plain(originals[name])
         same = pc.or_kleene(pc.equal(one, other), pc.and_(one.is_null(), other.is_null()))

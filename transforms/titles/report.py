@@ -12,7 +12,7 @@ from molino.schemas.titles import COUNTERS, REASONS
 from molino.transforms.models.embed import Coverage, Model
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
-from molino.transforms.report.page import Cell, Plot, Section, Table, Term
+from molino.transforms.report.page import Cell, Plot, Section, Table, Term, clip
 from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
 from molino.transforms.titles.glance import LONGEST, Glance, combine_glances
 from molino.transforms.titles.keys import SPLITS
@@ -87,8 +87,7 @@ def _splits(glance: Glance, labels: pa.Table) -> Section:
         {"Split": split, "Titles": titles, "Share": share(titles, sum(totals.values()))}
         for split, titles in totals.items()
     ]
-    whole = Table(rows, "All titles", shares=["Share"], bar="Share")
-    return Section("Splits", text, [whole, *tables])
+    return Section("Splits", text, [Table(rows, "All titles", shares=["Share"], bar="Share"), *tables])
 
 
 def _group_table(glance: Glance, what: str, caption: str) -> Table:
@@ -146,15 +145,9 @@ def _lengths(glance: Glance) -> Section:
     text = (
         f"In characters, spaces included; {LONGEST:,} stands for longer ones too. Median {middle:,}, mean {mean:,.1f}."
     )
-    picture = histogram(
-        places,
-        counts,
-        x_label="Characters",
-        y_label="Titles",
-        caption="Titles by length.",
-        alt=f"Bars of titles by their characters; the median is {middle}.",
-    )
-    return Section("Lengths", text, [picture])
+    alt = f"Bars of titles by their characters; the median is {middle}."
+    labels: Any = {"x_label": "Characters", "y_label": "Titles", "caption": "Titles by length."}
+    return Section("Lengths", text, [histogram(places, counts, **labels, alt=alt)])
 
 
 def _models(glance: Glance, models: Sequence[Model]) -> Section:
@@ -207,7 +200,7 @@ def _map_plot(sample: pa.Table, name: str) -> Plot:
     series = []
     for category in [*(c for c, _ in common[:COLORED]), None]:
         chosen = [c == category if category else c not in dict(common[:COLORED]) for c in categories]
-        label = _short(category) if category else "others"
+        label = clip(category, 22) if category else "others"
         series.append(Series(label=label, x=points[chosen, 0].tolist(), y=points[chosen, 1].tolist()))
     return scatter_plot(
         series,
@@ -216,7 +209,3 @@ def _map_plot(sample: pa.Table, name: str) -> Plot:
         caption=f"{name}: {count(len(sample), 'title')}.",
         alt=f"Points of {len(sample):,} titles on the first two principal components of {name}, coloured by category.",
     )
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 22 else f"{text[:21]}…"

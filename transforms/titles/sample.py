@@ -100,7 +100,8 @@ def _title(words: _Words, category: int, language: int, chances: Sequence[float]
     if chances[1] < 0.7:
         parts.append(_pick(words.brands[category], chances[2]).replace("-", " " if chances[3] < 0.8 else "-"))
     if chances[4] < 0.55:
-        parts.append(_code(chances[5]))
+        number = int(chances[5] * 26 * 26 * 9000)  # of a model: a few letters and digits that few others have
+        parts.append(f"{chr(65 + number % 26)}{chr(97 + number // 26 % 26)}{1000 + number // 676}")
     for place in (6, 7, 8):
         if chances[place] < (0.9, 0.6, 0.3)[place - 6]:
             feature = _pick(words.features[category], chances[place + 3])[language]
@@ -118,12 +119,6 @@ def _title(words: _Words, category: int, language: int, chances: Sequence[float]
     return text
 
 
-def _code(chance: float) -> str:
-    """Return the number of a model: a few letters and digits that few others have."""
-    number = int(chance * 26 * 26 * 9000)
-    return f"{chr(65 + number % 26)}{chr(97 + number // 26 % 26)}{1000 + number // 676}"
-
-
 def _nearly(title: str, chance: float) -> str:
     """Return a title with the same words: in other case, without accents, turned round, or with other marks."""
     words = title.split()
@@ -135,8 +130,7 @@ def _nearly(title: str, chance: float) -> str:
 
 def _block(words: _Words, number: int, count: int, seed: int, counts: Counter[str]) -> Iterator[tuple[str, ...]]:
     """Yield the rows of one block; copies are of rows of the same block."""
-    rng = np.random.Generator(np.random.PCG64([seed, number]))
-    chances = rng.random((count, 24))
+    chances = np.random.Generator(np.random.PCG64([seed, number])).random((count, 24))
     categories = np.searchsorted(words.shares[:-1], chances[:, 18], side="right").tolist()
     earlier: list[tuple[str, ...]] = []
     for category, drawn in zip(categories, chances.tolist(), strict=True):

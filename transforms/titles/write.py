@@ -174,8 +174,7 @@ def write_titles(
             arrays = [plain[name] if name in plain else found[name] for name in CONFLICTS.names]
             conflicts.append(pa.RecordBatch.from_arrays(arrays, schema=CONFLICTS))
             if kept.num_rows:
-                turns = draw.turn(kept)
-                glances.append(glance_at(kept, turns, models=columns.models, titles=labels.titles))
+                glances.append(glance_at(kept, draw.turn(kept), models=columns.models, titles=labels.titles))
             # a row group at a time: its vectors are written while they are in the cache
             for split, group in group_titles(label_titles(kept, labels)):
                 made, not_finite = finish_titles(group, columns, lines)
