@@ -176,7 +176,7 @@ def test_members_of_a_zip_are_chosen(tmp_path):
     assert members("sub/*.csv", "part-1*") == ["part-1.csv", "sub/part-2.csv"]
     with pytest.raises(DataError, match=r"f\.zip: --members \*\.tsv matches none of its members: 'part-1\.csv', "):
         members("*.tsv")
-    with pytest.raises(OptionError, match="there is none among the inputs"):
+    with pytest.raises(OptionError, match="--members needs a zip file among the inputs"):
         read(write(tmp_path / "f", b"A|B\n1|2\n"), sources.TextFormat(columns=COLUMNS, members=("*",)))
 
 
