@@ -24,6 +24,8 @@ HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 Result = TypeVar("Result")
 _guests = threading.Lock()
 _others: set[int] = set()  # children of the program that runs a job as a part of it
+# after which a signal is repeated to a pipeline that goes on: what Python raises in a callback, say, is lost
+REPEAT_SECONDS = 10.0
 STOPPED = re.compile(r"SystemExit: (129|130|143)\b")  # as a worker in the command's own thread tells of a signal
 
 
@@ -86,8 +88,16 @@ def signals_as_exits() -> Iterator[list[int]]:
     Yields a list that gets the exit code: a worker in this very thread makes an error of its own of the exit.
     """
     received: list[int] = []
+    ended = threading.Event()
+
+    def repeat(number: int) -> None:
+        while not ended.wait(REPEAT_SECONDS):
+            if _is_in_pipeline():
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def stop(number: int, _: object) -> None:
+        if not received:
+            threading.Thread(target=repeat, args=(number,), daemon=True).start()
         received.append(128 + number)
         # a terminal sends Ctrl-C to workers and job servers too: of their end logs and threads would tell
         logging.disable(logging.CRITICAL)
@@ -98,8 +108,18 @@ def signals_as_exits() -> Iterator[list[int]]:
     try:
         yield received
     finally:
+        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_in_pipeline() -> bool:
+    """Return whether the main thread still runs a pipeline, in which an exit was lost, and is not ending it."""
+    frame, names = sys._current_frames().get(threading.main_thread().ident or 0), set()
+    while frame:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return "run_pipeline" in names and "_ended_elsewhere" not in names
 
 
 @contextlib.contextmanager
