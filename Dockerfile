@@ -16,7 +16,7 @@ FROM python:3.11.14-slim-bookworm AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements /molino/requirements
 # tensorflow first: it pins setuptools, which builds the few packages that come as source
-RUN for lock in tensorflow run dataflow aws images shapes; do \
+RUN for lock in tensorflow run dataflow aws heic images shapes xlsx; do \
       python -m pip install --no-deps --no-build-isolation --require-hashes -r "/molino/requirements/$lock.txt" \
       || exit 1; \
     done
