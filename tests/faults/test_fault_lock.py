@@ -262,7 +262,7 @@ def test_what_is_cleaned_is_never_what_another_run_publishes(hasty, tmp_path, mo
                 protocol.attempt(output, "new")
         delete(path, **how)
 
-    monkeypatch.setattr(Lock, "_start", lambda held: None)
+    monkeypatch.setattr(Lock, "BEAT", 600.0)
     monkeypatch.setattr(storage, "delete_file", delete_late)
     assert protocol.attempt(output, "old") == "old"
     assert rivals

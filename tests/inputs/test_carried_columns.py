@@ -219,10 +219,10 @@ def test_photographs_carry_columns_of_shards_and_of_folders(tmp_path, capsys):
     assert run(whales, *given, "--keep", "species", "where") == 0
     found = molino.open(str(tmp_path / "out")).read("regions").to_pylist()
     assert [(row["key"].rpartition("/")[2], row["species"], row["where"]) for row in found] == [
-        ("_DSC1.JPG", "blue", None),
-        ("_DSC1.JPG", "fin", None),
         ("shard.parquet!w10.jpg", "humpback", {"lat": 1.5, "tags": ["a"]}),
         ("shard.parquet!w9.jpg", None, None),
+        ("_DSC1.JPG", "blue", None),
+        ("_DSC1.JPG", "fin", None),
     ]
     assert manifest_of(tmp_path / "out")["counters"]["rejects"] == 1
     assert verify(str(tmp_path / "out"))[1] == []

@@ -68,8 +68,8 @@ def test_of_two_versions_the_older_side_is_named(version, remedy):
 @pytest.mark.parametrize("name", ["apache-beam", "pyarrow", "numpy"])
 @pytest.mark.parametrize(("there", "older"), [("0.10.1", "the workers are"), ("999.0", "this command is")])
 def test_another_version_of_a_package_is_told(name, there, older, monkeypatch):
-    facts, real = elsewhere(), proof.importlib.metadata.version
-    monkeypatch.setattr(proof.importlib.metadata, "version", lambda each: there if each == name else real(each))
+    facts, real = elsewhere(), code.importlib.metadata.version
+    monkeypatch.setattr(code.importlib.metadata, "version", lambda each: there if each == name else real(each))
     assert f"has {name} {there}, this command {name} {real(name)}; {older} older: " in refused(facts)
 
 
