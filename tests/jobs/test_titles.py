@@ -335,7 +335,7 @@ def test_no_title_at_all_is_a_run_too(text, option, rejects, models, tmp_path):
         (["--model", "x"], ["NAME=PATH_OR_URL"]),
         (["--model", "m=x", "--model-sha256", "n=" + "0" * 64], ["no model of this name"]),
         (["--model", "m=x", "--model-sha256", "m=12"], ["64 digits"]),
-        (["--model", "m=x", "--validation", "0.5", "--test", "0.5"], ["nothing to train with"]),
+        (["--model", "m=x", "--validation", "0.5", "--test", "0.5"], ["nothing to train on"]),
     ],
 )
 def test_options_that_cannot_be_are_usage_errors(arguments, words, sample, tmp_path, capsys):
