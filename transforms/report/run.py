@@ -11,8 +11,10 @@ from molino.transforms.warnings import DataWarning
 
 MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
-# what follows from other options, or from the input; in words, since no option of the command line sets it
+# what follows from other options, or from the input; in words, since no option of the command line sets it. And one
+# option of all texts that has another name
 DERIVED = {
+    "text.names": "--header",
     "blocks": "blocks",
     "text.optional": "columns that may be missing",
     "text.blank": "columns that may be empty",
