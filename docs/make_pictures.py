@@ -217,7 +217,7 @@ def picture_whale() -> bytes:
     both = Image.new("RGB", (shown.width + 8 + crop.width, shown.height), "white")
     both.paste(shown, (0, 0))
     both.paste(crop, (shown.width + 8, 0))
-    return _png(both.quantize(128))
+    return _png(both.quantize(256))
 
 
 def picture_report(name: str, height: int) -> bytes:
@@ -241,7 +241,7 @@ def picture_report(name: str, height: int) -> bytes:
             check=True,
             capture_output=True,
         )
-        return _png(Image.open(shot).convert("RGB").quantize(128))
+        return _png(Image.open(shot).convert("RGB").quantize(256))
 
 
 def _png(image) -> bytes:
