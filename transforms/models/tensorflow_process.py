@@ -108,7 +108,6 @@ def main() -> int:
     gc.disable()  # looking for garbage among TensorFlow's objects would take a third of the time
     for line in sys.stdin:
         request = json.loads(line)
-        code = 0
         if not FORKS or (child := _fork()) == 0:
             print(json.dumps(answer_request(request["function"], request["arguments"])), file=answers, flush=True)
             if FORKS:
@@ -116,8 +115,7 @@ def main() -> int:
             continue
         if request["keep"]:
             _try(lambda: importlib.import_module("tensorflow_transform.beam"))
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code:
+        if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
             print(json.dumps({"code": code}), file=answers, flush=True)
     return 0
 
