@@ -181,7 +181,9 @@ def _address(libraries):
 def end_started():
     """End what a test has started and left at work, as one that fails does."""
     while STARTED:
-        STARTED.pop().kill()
+        process = STARTED.pop()
+        process.kill()
+        process.wait(60)  # or whoever keeps it takes it for one that is at work
 
 
 @contextlib.contextmanager

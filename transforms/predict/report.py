@@ -37,7 +37,8 @@ def tally_predictions(rows: pa.RecordBatch) -> Tally:
     offsets = rows["top_scores"].offsets.to_numpy()
     firsts = rows["top_scores"].values.to_numpy()[offsets[:-1]]
     places = np.flatnonzero(np.isfinite(firsts))
-    bins = np.bincount((firsts[places] * BINS).astype(np.int64).clip(0, BINS - 1), minlength=BINS)
+    parts = firsts[places].astype(np.float64) * BINS  # in float32 some would be rounded into the next bin
+    bins = np.bincount(parts.astype(np.int64).clip(0, BINS - 1), minlength=BINS)
     cut = np.partition(firsts[places], TOP - 1)[TOP - 1] if len(places) > TOP else np.float32(np.inf)
     few = rows.take(pa.array(places[firsts[places] <= cut]))
     doubts = [
