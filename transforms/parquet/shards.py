@@ -70,7 +70,6 @@ class Layout:
     encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # columns that are neither compressed nor have a dictionary. Vectors are always so, and have no statistics
     raw: Sequence[str] = ()
-    loose: Sequence[str] = ()  # columns that are not compressed: what is little beside its row is not worth the time
 
     def open(self, file: Any, schema: pa.Schema) -> Any:
         """Return a Parquet writer of a file with zstd compression, checksums, and without vectors a page index."""
@@ -80,8 +79,8 @@ class Layout:
         level: Any = COMPRESSION_LEVEL
         if self.raw:
             compression = dict.fromkeys(other, "zstd")
-            compression |= dict.fromkeys([name for name in (*self.raw, *self.loose) if name not in vectors], "none")
-            level = dict.fromkeys([name for name in other if name not in self.loose], COMPRESSION_LEVEL)
+            compression |= dict.fromkeys([name for name in self.raw if name not in vectors], "none")
+            level = dict.fromkeys(other, COMPRESSION_LEVEL)
         options: dict[str, Any] = {
             "compression": compression,
             "compression_level": level,
@@ -187,13 +186,11 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
     """Stage a file for people, such as a CSV or a report, under its final name."""
-    path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
-    storage.write_bytes(path, data)
-    return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return stream_view([data], folder=folder, name=name)
 
 
 def stream_view(pieces: Iterable[bytes], *, folder: str, name: str) -> StagedFile:
-    """Stage a file for people of which only a piece is held at a time, under its final name."""
+    """Do as `write_view` with a file of which only a piece is held at a time."""
     path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
     with storage.explained(path, "write"), storage.open_output(path) as file:
         to = HashingFile(file)
