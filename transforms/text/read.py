@@ -178,13 +178,6 @@ def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[
     return LineTable(tuple(source.label for source in sources), source_of, before - base + first, starts)
 
 
-class _SpanOutputs(NamedTuple):
-    rows: beam.PCollection[pa.RecordBatch]
-    rejects: beam.PCollection[pa.RecordBatch]
-    lines: beam.PCollection[tuple[int, int, Any]]
-    counters: beam.PCollection[Counters]
-
-
 def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
     lines, starts, quoted = 0, [np.zeros(0, np.int64)], span.source.format_of(text).framed
     for chunk in read_span(span, text, block_bytes):
@@ -211,7 +204,7 @@ class DelimitedRows(NamedTuple):
 
     rows: beam.PCollection[pa.RecordBatch]
     rejects: beam.PCollection[pa.RecordBatch]
-    lines: beam.PCollection[LineTable]
+    lines: beam.PCollection[Any]  # on its way what `line_table` takes of each span
     counters: beam.PCollection[Counters]
 
 
@@ -230,12 +223,12 @@ class ReadDelimited(NamedOutputs):
             pipeline
             | "Spans" >> beam.Create(spans, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> ParDoInto(into=_SpanOutputs, call=_read_lines, arguments=arguments)
+            | "Read" >> ParDoInto(into=DelimitedRows, call=_read_lines, arguments=arguments)
         )
         sources = list(self.sources)
         table = read.lines | "Lines" >> Gather(into=line_table, arguments={"spans": spans, "sources": sources})
         counters = read.counters | "Located" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(table))
-        return DelimitedRows(read.rows, read.rejects, table, counters)
+        return read._replace(lines=table, counters=counters)
 
 
 def sort_rejects(
