@@ -52,17 +52,11 @@ def write_sheet_and_boxes(
 
 
 def _read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, bytes]:
-    """Return the thumbnails of some cards, by their number over all units; opens only the files that hold them."""
-    wanted, start = set(rows), 0
-    found: dict[int, bytes] = {}
-    for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
-        numbers = range(start, start + file.rows)
-        start = numbers.stop
-        if wanted.isdisjoint(numbers):
-            continue
-        column = (value for part in read_scratch([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
-        found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
-    return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
+    """Return the thumbnails of some cards, by their number over all units."""
+    wanted = set(rows)
+    parts = read_scratch(files, "_cards", ["thumbnail"]) if wanted else ()
+    values = enumerate(value for part in parts for value in part["thumbnail"])
+    return {row: value.as_py() for row, value in values if row in wanted and value.is_valid}
 
 
 def whales_report(
