@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gzip
+import subprocess
 import zipfile
 
 import pytest
@@ -101,11 +102,24 @@ def test_quotes_a_delimiter_and_a_trailing_one_are_told(tmp_path):
     assert (quoted.kind, quoted.remedy) == ("text.quote", "right would be: molino names --input a.txt --quote '\"'")
     (trailing,) = see(tmp_path, lines(["ANA", "EVA"], end="|").encode()).warnings
     assert (trailing.kind, trailing.example) == ("text.trailing_delimiter", "a.txt line 2")
+    assert trailing.remedy.startswith("give --skip-lines 1 --header KEY NAME column_3, or ")
+    text = dataclasses.replace(TEXT, skip_lines=1, names=("KEY", "NAME", "column_3"))
+    assert see(tmp_path, (tmp_path / "a.txt").read_bytes(), text).warnings == ()
     (other,) = see(tmp_path, b"KEY|NAME\n1;ANA\n2;EVA\n").warnings
     assert (other.kind, other.remedy) == (
         "text.delimiter",
         "right would be: molino names --input a.txt --delimiter ';'",
     )
+
+
+@pytest.mark.parametrize("end", ["\r\r\n", "\n\n", "\r\n\r\n"])
+def test_lines_that_end_twice_are_told(end, tmp_path):
+    (warning,) = see(tmp_path, lines().encode("latin-1").replace(b"\n", end.encode())).warnings
+    assert (warning.kind, warning.example) == ("text.blank_lines", "a.txt line 2")
+    command = warning.remedy.partition(": ")[2].replace("FILE", str(tmp_path / "a.txt"))
+    once = subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout
+    assert once == lines().encode("latin-1")
+    assert see(tmp_path, lines().encode("latin-1") + b"\n\n").warnings == ()
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])
