@@ -7,7 +7,7 @@ line's number within it. The line's number in its file is known only when all sp
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -18,14 +18,13 @@ from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.rows.batches import Counters, concat, empty, sum_counters
+from molino.transforms.rows.batches import Counters, concat
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.clean import clean_values
-from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.json_lines import parse_json
-from molino.transforms.text.lines import Chunk, cut_lines, fill_folder_columns, parse_lines, reject_headers
+from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -54,14 +53,9 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
     if source.is_table:
         yield from read_groups(span, text)
         return
-    doubts: list[Mapping[str, int]] = []
     whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
-    # a quoted text is parsed in other pieces than lines
-    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts) if text.framed else lines
-    yield from parse_blocks(blocks, source, text, span.number)
-    if any(doubts):
-        yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
+    yield from parse_blocks(lines, source, text, span.number)
 
 
 def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[TextFormat, list[Span], list[int]]:
@@ -93,17 +87,6 @@ def parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         chunk = parse(block, source, text, span_number, line)
         line += chunk.lines
         yield chunk
-
-
-def _doubted(
-    blocks: Iterator[bytes], text: TextFormat, position: int, doubts: list[Mapping[str, int]]
-) -> Iterator[bytes]:
-    """Yield blocks of whole lines, and append what in them speaks against the encoding."""
-    for block in blocks:
-        data, ends = cut_lines(block)
-        doubts.append(count_doubts(data, ends, text.codec, position, text.max_line_bytes))
-        position += len(ends)
-        yield block
 
 
 def _count_ends(block: bytes) -> int:
