@@ -24,7 +24,7 @@ from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.clean import clean_values
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.json_lines import parse_json
-from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
+from molino.transforms.text.lines import Chunk, cut_lines, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -39,13 +39,12 @@ def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: b
     DataError: the file is damaged, or became shorter.
     """
     text = span.source.format_of(text)
+    unquoted = not (text.quote or span.source.json or span.source.is_table)
     for chunk in _read_span(span, text, block_bytes):
         found = reject_headers(chunk, span.source, text)
         rows, changed = clean_values(fill_folder_columns(found.rows, span.source), text)
-        found = dataclasses.replace(found, rows=rows, counters={**found.counters, **changed})
-        unquoted = not (text.quote or span.source.json or span.source.is_table)
-        counts = count_fields(found.rows, unquoted=unquoted) if doubt_fields else {}
-        yield dataclasses.replace(found, counters={**found.counters, **counts})
+        counts = count_fields(rows, unquoted=unquoted) if doubt_fields else {}
+        yield dataclasses.replace(found, rows=rows, counters={**found.counters, **changed, **counts})
 
 
 def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
@@ -72,7 +71,7 @@ def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[Text
             if any(mark and mark.encode() in block for mark in (text.quote, text.escape)):
                 pieces = split_sources([source], piece_bytes, quoted=True)
                 return text, pieces, [sum(chunk.records for chunk in _read_span(pieces[0], text, piece_bytes))]
-            records += _count_ends(block) + (len(block) > 0 and not block.endswith((b"\n", b"\r")))
+            records += len(cut_lines(block)[1])
         counts.append(records)
     return dataclasses.replace(text, quote="", escape=""), pieces, counts
 
@@ -87,10 +86,6 @@ def parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         chunk = parse(block, source, text, span_number, line)
         line += chunk.lines
         yield chunk
-
-
-def _count_ends(block: bytes) -> int:
-    return block.count(b"\n") + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
 
 
 def _span_lines(span: Span, size: int, max_line: int, *, whole: bool) -> Iterator[bytes]:
