@@ -250,7 +250,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    sheet = WriteViews(call=write_sheet_and_boxes, run=run, counters=counters, gather=True, arguments={"most": most})
+    write = functools.partial(write_sheet_and_boxes, most=most)
+    sheet = WriteViews(call=write, run=run, counters=counters, gather=True)
     report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=report.counters)

@@ -97,7 +97,7 @@ DEFAULT_LAYOUT = Layout()
 
 
 class ShardWriter:
-    """A Parquet file that is written as its batches come; a `with` that an exception leaves, leaves none.
+    """A Parquet file that is written as its batches come; an exception while it is `opened` leaves none in a store.
 
     Rows are cast to the schema, and a batch is written as row groups of at most `group_rows`.
     """
@@ -119,17 +119,19 @@ class ShardWriter:
         self._schema, self._layout, self._group_rows = schema, layout, group_rows
         self._digests: list[str] = []
 
-    def __enter__(self) -> "ShardWriter":
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(storage.explained(self.file.path, "write"))
-            self._to = HashingFile(stack.enter_context(storage.open_output(self.file.path)))
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["ShardWriter"]:
+        """Open the file for the block."""
+        with storage.explained(self.file.path, "write"), storage.open_output(self.file.path) as file:
+            self._to = HashingFile(file)
             self._writer = self._layout.open(self._to, self._schema)
-            stack.push(self._end)
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._open.__exit__(*error)
+            try:
+                yield self
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._writer.close()
+                self._writer.is_open = False  # or it tries once more, and complains, when it is collected
+                raise
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write rows; no row group has rows of two calls."""
@@ -145,16 +147,10 @@ class ShardWriter:
         self.file = dataclasses.replace(self.file, bytes=size, sha256=sha256, digests=tuple(self._digests))
         return self.file
 
-    def _end(self, *error: Any) -> None:
-        if error[0] is not None:
-            with contextlib.suppress(Exception):
-                self._writer.close()
-            self._writer.is_open = False  # or it tries once more, and complains, when it is collected
-
 
 def write_shard(batches: Iterable[pa.RecordBatch], **options: Any) -> StagedFile:
     """Write batches, which may be made on the way, as one Parquet file: see `ShardWriter`."""
-    with ShardWriter(**options) as writer:
+    with ShardWriter(**options).opened() as writer:
         for batch in batches:
             writer.write(batch)
         return writer.close()

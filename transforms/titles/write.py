@@ -194,7 +194,7 @@ def write_titles(
         for split, group in blocks():
             if split not in writers:
                 writer = ShardWriter(key=(split, parts.shard), split=SPLITS[split], **options)
-                writers[split] = stack.enter_context(writer)
+                writers[split] = stack.enter_context(writer.opened())
             writers[split].write(group)
         files = [writer.close() for writer in writers.values()]
     yield from files
