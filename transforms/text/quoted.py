@@ -215,7 +215,7 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),
-        rejects=raw_rejects(*([each[place] for each in bad] for place in range(3))),
+        rejects=raw_rejects([at for at, _, _ in bad], [why for _, why, _ in bad], [shown for _, _, shown in bad]),
         records=len(rows) + len(bad),
         lines=feed.number,
         bytes=feed.bytes,
