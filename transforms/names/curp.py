@@ -49,8 +49,8 @@ PLACES = [_UPPER, _VOWELS, _UPPER, _UPPER, *[_DIGIT] * 6, {ord("H"), ord("M"), o
 PLACES += [_UPPER - {ord(c) for c in "AEIOU"}] * 3 + [_UPPER | _DIGIT, _DIGIT]
 ALLOWED = np.array([[byte in place for byte in range(256)] for place in PLACES])
 FORBIDDEN = 1 << 20
-# (18, 256) int32: what each byte adds to the sum of the check digit at a place, and FORBIDDEN where it may not stand
 _VALUES = np.array([max(0, ALPHABET.find(chr(byte))) for byte in range(256)], np.int32)
+# (18, 256) int32: what each byte adds to the sum of the check digit at a place, and FORBIDDEN where it may not stand
 WEIGHTS = np.where(ALLOWED, np.outer([*range(LENGTH, 1, -1), 0], _VALUES), FORBIDDEN).astype(np.int32)
 MONTH, DAY, STATE = 6, 8, 11
 MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] + [0] * 87)  # by any two digits
