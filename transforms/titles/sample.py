@@ -11,7 +11,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -45,39 +45,41 @@ HOSTILE = {
 UNCLOSED = {"unclosed_quote": [b'"Tv Led,reliable,spanish,TELEVISIONS\n']}
 
 
-def _fields(name: str) -> list[list[str]]:
-    """Return the fields of the lines of a file of words/.
+def _lines(name: str) -> list[str]:
+    """Return the lines of a file of words/.
 
     `categories`: name, kinds of features, nouns in Spanish, nouns in Portuguese. `brands`: kinds of features, and the
     brands of such products. `features`: a kind, and its features. `extras`: what any title may have. What is the same
     in both languages stands alone, else Spanish~Portuguese.
     """
-    text = (Path(__file__).parent / "words" / f"{name}.txt").read_text(encoding="utf-8")
-    return [line.split("|") for line in text.splitlines()]
-
-
-class _Category(NamedTuple):
-    name: str
-    nouns: list[list[str]]  # in Spanish, and in Portuguese
-    features: list[tuple[str, str]]
-    brands: list[str]
+    return (Path(__file__).parent / "words" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
 class _Words:
-    """The lists, parsed."""
+    """The lists, parsed: one entry a category, and in it one a language."""
 
     def __init__(self) -> None:
-        features = {kind: [_by_language(text) for text in texts] for kind, *texts in _fields("features")}
-        brands = {kind: names.split(",") for kinds, names in _fields("brands") for kind in kinds.split(",")}
-        self.extras = [_by_language(text) for [text] in _fields("extras")]
-        self.categories: list[_Category] = []
-        for number, (name, kinds, *nouns) in enumerate(_fields("categories"), 1):
-            own = [text for kind in kinds.split(",") for text in features[kind]]
+        features: dict[str, list] = {}
+        brands: dict[str, list] = {}
+        for line in _lines("features"):
+            kind, *texts = line.split("|")
+            features[kind] = [_by_language(text) for text in texts]
+        for line in _lines("brands"):
+            kinds, names = line.split("|")
+            brands |= dict.fromkeys(kinds.split(","), names.split(","))
+        self.extras = [_by_language(text) for text in _lines("extras")]
+        self.categories: list[str] = []
+        self.nouns: list[tuple[list[str], list[str]]] = []
+        self.features: list[list[tuple[str, str]]] = []
+        self.brands: list[list[str]] = []
+        for line in _lines("categories"):
+            name, kinds, spanish, portuguese = line.split("|")
+            self.categories.append(name)
+            self.nouns.append((spanish.split(","), portuguese.split(",")))
+            self.features.append([text for kind in kinds.split(",") for text in features[kind]])
             # the same brands, each category with others in front
-            listed = brands[kinds.split(",")[0]]
-            first = number * 5 % len(listed)
-            ordered = [*listed[first:], *listed[:first]]
-            self.categories.append(_Category(name, [each.split(",") for each in nouns], own, ordered))
+            listed, first = brands[kinds.split(",")[0]], len(self.categories) * 5
+            self.brands.append([listed[(first + i) % len(listed)] for i in range(len(listed))])
         sizes = np.arange(1, len(self.categories) + 1) ** -EXPONENT
         self.shares = np.cumsum(sizes / sizes.sum())
 
@@ -92,21 +94,21 @@ def _pick(texts: Sequence, chance: float) -> Any:
     return texts[int(chance * chance * len(texts))]
 
 
-def _title(category: _Category, extras: Sequence, language: int, chances: Sequence[float]) -> str:
+def _title(words: _Words, category: int, language: int, chances: Sequence[float]) -> str:
     """Return a made-up title of a category; `chances` are 18 numbers from 0 to 1."""
-    parts = [_pick(category.nouns[language], chances[0])]
+    parts = [_pick(words.nouns[category][language], chances[0])]
     if chances[1] < 0.7:
-        parts.append(_pick(category.brands, chances[2]).replace("-", " " if chances[3] < 0.8 else "-"))
+        parts.append(_pick(words.brands[category], chances[2]).replace("-", " " if chances[3] < 0.8 else "-"))
     if chances[4] < 0.55:
         number = int(chances[5] * 26 * 26 * 9000)  # of a model: a few letters and digits that few others have
         parts.append(f"{chr(65 + number % 26)}{chr(97 + number // 26 % 26)}{1000 + number // 676}")
     for place in (6, 7, 8):
         if chances[place] < (0.9, 0.6, 0.3)[place - 6]:
-            feature = _pick(category.features, chances[place + 3])[language]
+            feature = _pick(words.features[category], chances[place + 3])[language]
             if feature not in parts:
                 parts.append(feature)
     if chances[12] < 0.3:
-        parts.append(_pick(extras, chances[13])[language])
+        parts.append(_pick(words.extras, chances[13])[language])
     text = "  ".join(parts) if chances[14] < 0.08 else ("-" if chances[14] > 0.99 else " ").join(parts)
     if chances[15] < 0.4:
         text = text.translate(UNACCENTED)
@@ -130,11 +132,11 @@ def _block(words: _Words, number: int, count: int, seed: int, counts: Counter[st
     """Yield the rows of one block; copies are of rows of the same block."""
     chances = np.random.Generator(np.random.PCG64([seed, number])).random((count, 24))
     categories = np.searchsorted(words.shares[:-1], chances[:, 18], side="right").tolist()
-    names, earlier = [category.name for category in words.categories], list[tuple[str, ...]]()
+    earlier: list[tuple[str, ...]] = []
     for category, drawn in zip(categories, chances.tolist(), strict=True):
         language = int(drawn[19] < 0.5)
         copied, which, trust, wrong = drawn[20:24]
-        name = names[category]
+        name = words.categories[category]
         if copied < COPIES + NEAR_COPIES + CONFLICTS and earlier:
             title, quality, spoken, name = earlier[int(which * len(earlier))]
             if copied < COPIES:
@@ -144,18 +146,13 @@ def _block(words: _Words, number: int, count: int, seed: int, counts: Counter[st
                 title = _nearly(title, trust)
             else:
                 counts["conflicts"] += 1
-                name = names[(names.index(name) + 1) % len(names)]
+                name = words.categories[(words.categories.index(name) + 1) % len(words.categories)]
             row = (title, quality, spoken, name)
         else:
             quality = "reliable" if trust < RELIABLE else "unreliable"
             if trust >= RELIABLE and wrong < WRONG_LABELS:
-                name = names[int(wrong / WRONG_LABELS * len(names))]
-            row = (
-                _title(words.categories[category], words.extras, language, drawn),
-                quality,
-                LANGUAGES[language],
-                name,
-            )
+                name = words.categories[int(wrong / WRONG_LABELS * len(words.categories))]
+            row = (_title(words, category, language, drawn), quality, LANGUAGES[language], name)
         earlier.append(row)
         yield row
 
