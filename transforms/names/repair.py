@@ -129,7 +129,7 @@ def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:
     row = pc.index_in(counts["name"], value_set=merged["written"])
     name = pc.coalesce(merged["repaired"].take(row), counts["name"])
     renamed = counts.set_column(counts.column_names.index("name"), "name", name)
-    return sum_rows([renamed], counts.schema, ["name"])
+    return sum_rows([renamed.cast(counts.schema)], counts.schema, ["name"])
 
 
 def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
