@@ -8,8 +8,6 @@ examples:
   molino names --input demo/sep.txt --output demo/names
   molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
       --project P --region R --temp_location gs://bucket/tmp
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -20,10 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
-from molino.jobs.options import Parser, format_rejects, many, natural, place, positive, read_options, text_format, year
+from molino.jobs.options import Parser, format_rejects, natural, place, positive, read_options, text_format, whole, year
 from molino.transforms.errors import OptionError
+from molino.transforms.warnings import many
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -271,7 +269,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample names`."""
     parser.option("--output", "FILE", place, "file to write", required=True)
-    parser.option("--rows", "N", positive, "rows", 1_256_438)
+    parser.option("--rows", "N", whole(1, 1_000_000_000), "rows", 1_256_438)
     parser.option("--seed", "N", natural, "of the random numbers (default 2012)", 2012)
     parser.option("--files", "N", positive, "split into FILE-00000-of-0000N", default=1)
     parser.switch("--hostile", "add rows that a job must reject")
@@ -289,11 +287,9 @@ def write_sample(args: argparse.Namespace) -> str:
 
 
 def sample_paths(args: argparse.Namespace) -> list[str]:
-    """Return the files that a sample would be written to. OptionError: there cannot be so many rows or files."""
+    """Return the files that a sample would be written to. OptionError: there cannot be so many files."""
     from molino.transforms.names.sample import target_files
 
-    if args.rows > 1_000_000_000:
-        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 rows can be made")
     if args.files > args.rows:
         raise OptionError(f"--files {args.files:,} is more than --rows {args.rows:,}")
     return [str(path) for path in target_files(args.output, args.files)]

@@ -3,8 +3,6 @@ and the top five with their scores. Every row that can be read has a prediction;
 
 examples:
   molino predict --model out/classifier --input new-titles.csv --output out/predictions
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Example, Job, Plan, TextOptions
 from molino.jobs.options import Parser, check_kept, format_rejects, place, read_options, sha256_digits, text_format
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
     import pyarrow as pa

@@ -10,7 +10,7 @@ from typing import Any
 
 from molino.jobs.forecast.estimate import Size
 from molino.jobs.job import Plan, Warn
-from molino.jobs.options import is_embedded, many
+from molino.jobs.options import is_embedded
 from molino.jobs.run.inputs import input_files
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import Listing
@@ -19,7 +19,7 @@ from molino.transforms.text.fields import warn_of_fields
 from molino.transforms.text.look import look_at
 from molino.transforms.text.row_groups import BATCH_ROWS
 from molino.transforms.text.sources import KEPT, Source, TextFormat, list_sources, settle_format, split_sources
-from molino.transforms.warnings import DataWarning
+from molino.transforms.warnings import DataWarning, many
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
