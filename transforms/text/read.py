@@ -25,7 +25,7 @@ from molino.transforms.text.clean import clean_values
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.json_lines import parse_json
-from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
+from molino.transforms.text.lines import Chunk, cut_lines, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -57,7 +57,8 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
     doubts: list[Mapping[str, int]] = []
     whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
-    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
+    # a quoted text is parsed in other pieces than lines
+    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts) if text.framed else lines
     yield from parse_blocks(blocks, source, text, span.number)
     if any(doubts):
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
@@ -99,8 +100,9 @@ def _doubted(
 ) -> Iterator[bytes]:
     """Yield blocks of whole lines, and append what in them speaks against the encoding."""
     for block in blocks:
-        doubts.append(count_doubts(block, text.codec, position, text.max_line_bytes))
-        position += _count_ends(block)
+        data, ends = cut_lines(block)
+        doubts.append(count_doubts(data, ends, text.codec, position, text.max_line_bytes))
+        position += len(ends)
         yield block
 
 
