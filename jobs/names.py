@@ -113,7 +113,6 @@ def parser() -> Parser:
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and return what the run will do."""
-    from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
@@ -123,12 +122,10 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     blank = tuple(name for name in COLUMNS if name != "curp" or args.missing == "each")
     text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
     key = curp_key(args)
-    texts = text_input(args, inputs, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
-    reject, junk = args.invalid_curp == "reject", tuple(args.junk)
-    options = read_options(
-        NamesOptions, args, text=texts.text, reject_invalid=reject, junk=junk, shards=shards, blocks=blocks
-    )
+    names = [name for name in COLUMNS if name != "curp"]
+    texts = text_input(args, inputs, text, words=names, loose=["curp"], block_bytes=BLOCK_BYTES)
+    facts = {"text": texts.text, "shards": texts.shards, "blocks": texts.blocks, "junk": tuple(args.junk)}
+    options = read_options(NamesOptions, args, reject_invalid=args.invalid_curp == "reject", **facts)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
@@ -136,14 +133,13 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         datasets["repairs"] = REPAIRS
     told = {name: getattr(options, name) for name in ("missing", "century", "reference_year", "min_count")}
     return texts.plan(
-        amount={"dataset": "people", "span_bytes": args.span_bytes, "shards": shards},
+        amount={"dataset": "people"},
         job="names",
         options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
-        warnings=few,
+        build=functools.partial(build, options=options, key=key),
         warn=[functools.partial(warn_of_names, **told)],
         personal=f"names, sex and age of people{CURPS[options.curp]}",
         here_only=describe_local_key(key),

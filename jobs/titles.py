@@ -145,7 +145,6 @@ def named_digest(text: str) -> tuple[str, str]:
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and the models and return what the run will do."""
-    from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS
@@ -155,32 +154,28 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     from molino.transforms.titles.merge import key_titles
 
     locations = locate_models(args.model, tokens=args.tokens)
-    texts = text_input(args, inputs, input_format(args), words=["title"], loose=["title", "split"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
+    how: dict[str, Any] = {"words": ["title"], "loose": ["title", "split"], "block_bytes": BLOCK_BYTES}
+    texts = text_input(args, inputs, input_format(args), **how)
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
     if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is not a table of tokens; molino model inspect says why")
     fixed: dict[str, Any] = {"validation": 0.0, "test": 0.0} if args.split_column else {}
-    facts = {"text": texts.text, "models": model_facts(models), "shards": shards, "blocks": blocks, **fixed}
-    options = read_options(TitlesOptions, args, **facts)
+    facts = {"text": texts.text, "shards": texts.shards, "blocks": texts.blocks, **fixed}
+    options = read_options(TitlesOptions, args, models=model_facts(models), **facts)
     columns = title_columns(options, models)
     check_kept(columns.schema, columns.kept)
     numbers = sum(model.dim for model in models)
     each = {"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)}
     held = sum(model.bytes for model in models)
-    amount = {"dataset": "titles", "span_bytes": args.span_bytes, "shards": shards}
     datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return texts.plan(
-        amount=amount | {"keyed": key_titles, "models": held, "amounts": each},
+        amount={"dataset": "titles", "keyed": key_titles, "models": held, "amounts": each},
         job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(
-            build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
-        ),
-        warnings=few,
+        build=functools.partial(build, options=options, models=models),
         warn=[functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         sends={model.sent_name(): model.path for model in models},
     )
