@@ -4,6 +4,7 @@ It travels with every function of a pipeline, and is looked at where a worker un
 """
 
 import contextlib
+import re
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,8 +141,10 @@ def _difference(facts: Mapping[str, Any]) -> str:
 
 
 def _remedy(name: str, workers: str, command: str) -> str:
-    from packaging.version import Version
-
-    if Version(workers) < Version(command):
+    if _numbers(workers) < _numbers(command):
         return f"the workers are older: rebuild their image with {name} {command}, or install that on them"
     return f"this command is older: update it to {name} {workers}, or rebuild the workers' image with {command}"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
