@@ -17,6 +17,7 @@ from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, warn_of_text
 from molino.transforms.text.fields import FILLED
 from molino.transforms.text.kinds import SIGNATURES
+from molino.transforms.text.lines import cut_lines
 from molino.transforms.text.look import look_at
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.read import read_span
@@ -308,24 +309,26 @@ def test_a_workbook_is_no_archive_of_texts(members, tmp_path):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_that_speak_against_the_encoding_are_counted_line_by_line(end):
     data = end.join(["ANA", "MUÑOZ", "PEÑA", "EVA", "NÚÑEZ"]).encode()
-    counts = count_doubts(data, "iso8859-1", 100, 80)
+    counts = count_doubts(*cut_lines(data), "iso8859-1", 100, 80)
     assert (counts[UTF8], counts[UTF8].place, counts.get(OTHER)) == (3, 101, None)
     (warning,) = warn_of_text(counts, encoding="latin-1", command=COMMAND)
     assert warning.remedy.endswith("--encoding utf-8")
     assert (
         warn_of_text(
-            count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND
+            count_doubts(*cut_lines("PEÑA\nMUÑOZ\n".encode("latin-1")), "iso8859-1", 0, 80),
+            encoding="latin-1",
+            command=COMMAND,
         )
         == []
     )
     (controls,) = warn_of_text(
-        count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7, 80), encoding="latin-1", command=COMMAND
+        count_doubts(*cut_lines(b"ANA\nO\x92NEIL\n"), "iso8859-1", 7, 80), encoding="latin-1", command=COMMAND
     )
     assert (controls.count, controls.example) == (1, "8")
     mixed = ("PEÑA\n" * 5).encode("latin-1") + "MUÑOZ\n".encode()
-    assert warn_of_text(count_doubts(mixed, "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND) == []
-    assert count_doubts(mixed, "utf-8", 0, 80) == count_doubts(b"ANA", "iso8859-1", 0, 80) == {}
-    assert count_doubts(mixed, "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
+    assert warn_of_text(count_doubts(*cut_lines(mixed), "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND) == []
+    assert count_doubts(*cut_lines(mixed), "utf-8", 0, 80) == count_doubts(*cut_lines(b"ANA"), "iso8859-1", 0, 80) == {}
+    assert count_doubts(*cut_lines(mixed), "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
 
 
 ROWS = [b"ANA", b"PE\xd1A", "PEÑA".encode(), b"O\x92N", b"", b"x" * 30 + b"\xd1"]
