@@ -15,8 +15,9 @@ from molino.transforms.names.curp import CURP
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
 from molino.transforms.report.page import Plot, Section, Table, Term, format_number
-from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.report.spreadsheet import to_csv
+from molino.transforms.warnings import many
 
 TOP = 20
 TOP_REPAIRS = 30
@@ -278,7 +279,7 @@ def _repairs(repairs: pa.Table) -> Section:
     left = repairs.num_rows - merged.num_rows
     text = (
         "Files that passed through a wrong encoding lose the Ñ. A name was put together with its spelling with Ñ only "
-        f"where the data proves that the two are one: {count(merged.num_rows, 'name')} merged, {left:,} left as "
+        f"where the data proves that the two are one: {many(merged.num_rows, 'name')} merged, {left:,} left as "
         "written."
     )
     order = [("written_people", "descending"), *((name, "ascending") for name in ("written", "repaired", "kind"))]

@@ -15,7 +15,8 @@ from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
-from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, data_lines, run_page
+from molino.transforms.warnings import many
 from molino.transforms.whales.boxes import BOX, write_boxes
 from molino.transforms.whales.extract import CARDS, TOLD
 
@@ -178,7 +179,7 @@ def _distributions(cards: pa.Table, method: str) -> Section:
 
 def _histogram(values: np.ndarray, label: str, caption: str) -> Plot:
     """Return a plot of how values from 0 to 1 are distributed."""
-    alt = f"{caption} {count(len(values), 'image')}, median {np.median(values) if len(values) else 0:.0%}"
+    alt = f"{caption} {many(len(values), 'image')}, median {np.median(values) if len(values) else 0:.0%}"
     return histogram((values * 100).round(9), x_label=label, y_label="Images", caption=caption, alt=alt)
 
 
