@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from molino.schemas.training import PREDICTIONS, TOP
-from molino.training.certainty import Trial, interval, resample_titles
+from molino.training.certainty import interval_over_titles
 from molino.training.classifier import Learner
 from molino.training.recipe import Recipe
 from molino.training.scores import balanced_accuracy, calibration_error, fit_temperature, rank_mistakes, score
@@ -17,7 +17,6 @@ from molino.transforms.errors import DataError
 
 ASKED = 4096  # titles at once where nothing is trained
 WORST = 20  # categories that are shown
-DRAWS = 1000  # of the interval over titles
 CELLS = 1 << 25  # logits that the temperature is chosen by
 
 
@@ -198,8 +197,7 @@ def make_batch(split: str, answers: Answers) -> pa.RecordBatch:
 def summarize_split(answers: Answers) -> dict[str, Any]:
     """Return the figures of a split with the interval of the balanced accuracy over titles."""
     truth, top = answers.scored()
-    trial = Trial(name="", model="", sample="", labels=truth, predictions=top[:, 0])
-    low, high = interval(resample_titles([trial], DRAWS, 0)[:, 0])
+    low, high = interval_over_titles(truth, top[:, 0])
     figures = {name: value for name, value in measure(answers).items() if value == value}
     known, right = answers.truth >= 0, truth == top[:, 0]
     summary = {"titles": len(truth), **figures, "low": low, "high": high}

@@ -11,6 +11,7 @@ import numpy as np
 from molino.training.scores import balanced_accuracy
 
 LEVEL = 0.95
+DRAWS = 1000  # of the interval of one trial
 PERMUTED = 20  # permutations for each draw of a bootstrap
 
 
@@ -52,6 +53,12 @@ def resample_titles(trials: Sequence[Trial], draws: int, seed: int) -> np.ndarra
             chosen = starts + (numbers.random(len(sizes)) * sizes).astype(np.int64)
             found[draw, members] = right[chosen].sum(0)
     return found
+
+
+def interval_over_titles(labels: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
+    """Return the interval of the balanced accuracy of one trial."""
+    trial = Trial(name="", model="", sample="", labels=labels, predictions=predictions)
+    return interval(resample_titles([trial], DRAWS, 0)[:, 0])
 
 
 def resample_repeats(members: Sequence[Sequence[int]], draws: int, seed: int) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from molino.training.certainty import interval_over_titles
 from molino.training.grow import GrowthOptions
 from molino.training.scores import balanced_accuracy
 from molino.training.tokens import Texts
@@ -146,7 +147,7 @@ class ByCategory:
         return loss
 
     def evaluate(self, texts: Texts) -> dict[str, float]:
-        """Return loss, accuracy and balanced accuracy, which is the mean over the categories that are there."""
+        """Return loss, accuracy, balanced accuracy (the mean over the categories that are there) and its interval."""
         table, found, loss = self.words.table(), [], 0.0
         for at in range(0, len(texts), ASKED):
             titles = np.arange(at, min(at + ASKED, len(texts)))
@@ -157,7 +158,9 @@ class ByCategory:
         predictions = np.concatenate(found)
         accuracy = float(np.mean(predictions == texts.labels))
         balanced = balanced_accuracy(texts.labels, predictions)
-        return {"loss": loss / len(texts), "accuracy": accuracy, "balanced_accuracy": balanced}
+        low, high = interval_over_titles(texts.labels, predictions)
+        figures = {"loss": loss / len(texts), "accuracy": accuracy, "balanced_accuracy": balanced}
+        return {**figures, "low": low, "high": high}
 
 
 class ByNeighbours:

@@ -163,12 +163,14 @@ def summary_of(grown: "Grown") -> Lines:
     metrics, left_out = grown.metrics, grown.left_out
     told = f"{metrics['titles']:,} to train on, {metrics['validation_titles']:,} to measure by"
     words = f"{metrics['vocabulary']:,} words, {grown.known:.1%} of all tokens; {metrics['buckets']:,} buckets"
-    last = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in metrics["epochs"][-1].items()]
+    last = dict(metrics["epochs"][-1])
+    ends = [f"{last.pop(name):.4f}" for name in ("validation_low", "validation_high") if name in last]
+    measured = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in last.items())
     return [
         ("titles", told + (f"; {left_out:,} without a known category left out" if left_out else "")),
         ("trained by", f"{metrics['categories']:,} categories" if metrics["categories"] else "neighbouring words"),
         ("vocabulary", words),
-        ("measured", ", ".join(last)),
+        ("measured", measured + (f" ({' to '.join(ends)})" if ends else "")),
     ]
 
 

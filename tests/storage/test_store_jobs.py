@@ -11,6 +11,8 @@ from molino.transforms.names.sample import sample_names
 from molino.transforms.titles.sample import sample_titles
 from molino.transforms.whales.sample import sample_whales
 from tests import programs
+from tests.docs.test_docs import page_of
+from tests.docs.test_first_commands import FIRST, lines_of
 from tests.every_job import JOBS as EXAMPLES
 from tests.every_job import options_at, prepare
 from tests.storage.stores import ROOT
@@ -92,6 +94,16 @@ def test_every_job_and_training_from_and_to_a_store(store, home, local, tmp_path
         json.loads((folder / "metrics.json").read_text()) for folder in (home / "classifier", tmp_path / "classifier")
     ]
     assert metrics[0]["test"] == metrics[1]["test"]
+
+
+def test_the_page_shows_what_is_printed(store, tmp_path):
+    sample_titles(str(tmp_path / "titles.csv"), rows=20_000)
+    command, told = FIRST.search(page_of("storage.md")).groups()
+    assert "demo/titles.csv" in command
+    words = command.replace("demo", str(tmp_path)).replace("s3://bucket/titles", store.url("shown")).split()[1:]
+    code, out, wrong = store.molino(*words)
+    assert code == 0, wrong
+    assert lines_of(out) == lines_of(told)
 
 
 def test_verify_reads_every_byte(store):

@@ -23,6 +23,13 @@ def test_titles_are_drawn_within_their_category():
     assert drawn.std() == pytest.approx(variance**0.5, rel=0.06)
 
 
+def test_the_interval_of_one_trial_is_of_draws_within_its_categories():
+    one = trial("a", np.repeat([0, 1], 400), np.arange(800) % 4 > 0)
+    low, high = certainty.interval_over_titles(one.labels, one.predictions)
+    assert (low, high) == pytest.approx((0.72, 0.78), abs=0.006)
+    assert certainty.interval_over_titles(one.labels, one.labels) == pytest.approx((1, 1))
+
+
 def test_trials_of_one_sample_get_the_same_titles():
     labels = np.repeat([0, 1], 50)
     right = np.arange(100) % 3 > 0

@@ -116,6 +116,7 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_categories_there():
     found = model.evaluate(texts)
     assert found["accuracy"] == pytest.approx(3 / 4)
     assert found["balanced_accuracy"] == pytest.approx((1 + 1 + 0) / 3)
+    assert found["low"] == found["high"] == found["balanced_accuracy"]  # all of a category are right, or none
 
 
 def test_words_that_stand_together_come_to_be_alike():

@@ -70,16 +70,16 @@ def _read_shown(files: Sequence[StagedFile], rows: Sequence[int], output: str) -
 
 
 def whales_report(
-    cards: pa.Table, shown: Callable[[Sequence[int]], Mapping[int, tuple[bytes, str]]], facts: RunFacts, *, most: int
+    cards: pa.Table, look_up: Callable[[Sequence[int]], Mapping[int, tuple[bytes, str]]], facts: RunFacts, *, most: int
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
-    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `shown`
+    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `look_up`
     gives the JPEG of some images by their row, and the photograph's path as seen from report.html or ""; what is not
     there is shown as missing.
     """
     order = by_presence(cards)[:most]
-    pictures = shown(order.tolist())
+    pictures = look_up(order.tolist())
     pages = [order[start : start + PER_PAGE] for start in range(0, len(order), PER_PAGE)] or [order]
     for number, rows in enumerate(pages, 1):
         folder = posixpath.dirname(_page_name(number))

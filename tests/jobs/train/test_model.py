@@ -110,15 +110,19 @@ def test_the_model_gives_the_vectors_of_its_table(tmp_path, titles, hub, capsys,
     assert sorted(os.listdir(tmp_path)) == ["model", "titles.csv"]
 
 
-def test_metrics_tell_every_epoch(tmp_path, titles):
+def test_metrics_tell_every_epoch(tmp_path, titles, capsys):
     assert run("--input", titles, "--output", tmp_path / "model", *SMALL, "--validation", "0.2") == 0
     metrics = json.loads((tmp_path / "model/metrics.json").read_text())
     assert metrics["titles"] + metrics["validation_titles"] == 300
     assert metrics["validation_titles"] > 30
     assert metrics["categories"] == 3
-    assert [sorted(epoch) for epoch in metrics["epochs"]] == [
-        ["loss", "validation_accuracy", "validation_balanced_accuracy", "validation_loss"]
-    ] * 2
+    names = ("accuracy", "balanced_accuracy", "high", "loss", "low")
+    assert [sorted(epoch) for epoch in metrics["epochs"]] == [["loss", *(f"validation_{name}" for name in names)]] * 2
+    last = metrics["epochs"][-1]
+    balanced, low, high = (last[f"validation_{name}"] for name in ("balanced_accuracy", "low", "high"))
+    assert low <= balanced <= high
+    told = capsys.readouterr().out
+    assert f"validation balanced accuracy {balanced:.4f} ({low:.4f} to {high:.4f})\n" in told
 
 
 def test_a_run_is_trained_on_by_its_training_split_alone(tmp_path):
