@@ -207,7 +207,7 @@ def test_the_core_of_a_run_loads_neither_beam_nor_numba():
     names = {by_name(path).removesuffix(".py").replace("/", ".") for path in core}
     for name in ("transforms.files.storage", "transforms.rows.digest", "transforms.parquet.shards"):
         assert name in names
-    assert {f"jobs.run.{name}" for name in ("manifest", "recheck", "lock", "runs", "commit", "command")} <= names
+    assert {f"jobs.run.{name}" for name in ("output", "recheck", "lock", "runs", "commit", "command")} <= names
     loaded = loaded_by("\n".join(f"import molino.{name}" for name in sorted(names)))
     assert loaded & {"apache_beam", "numba", "matplotlib", "jinja2", "tensorflow", "cv2"} == set()
 

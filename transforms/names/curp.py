@@ -86,7 +86,7 @@ def normalize_curp(curps: pa.Array) -> tuple[pa.Array, int]:
     return (clean, changed) if changed else (curps, 0)
 
 
-def weigh(m: np.ndarray) -> np.ndarray:
+def check_sums(m: np.ndarray) -> np.ndarray:
     """Return the sums that check digits follow from, (n,) int32, of the first characters of CURPs, (n, any) uint8."""
     total = np.zeros(len(m), np.int32)
     for weights, characters in zip(WEIGHTS, np.ascontiguousarray(m.T), strict=False):
@@ -101,7 +101,7 @@ def curp_faults(curps: pa.Array) -> np.ndarray:
     [0, 2, 1, 1]
     """
     m = curp_matrix(curps)
-    total = weigh(m)
+    total = check_sums(m)
     ok = np.asarray(pc.equal(pc.utf8_length(curps), LENGTH).to_numpy(zero_copy_only=False)) & (total < FORBIDDEN)
     ok &= np.take(STATE_CODES, m[:, STATE] | m[:, STATE + 1].astype(np.uint16) << 8)
     month, day = (np.where(ok, _number(m, place), 0) for place in (MONTH, DAY))

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.files import storage
-from molino.transforms.names.curp import STATES, weigh
+from molino.transforms.names.curp import STATES, check_sums
 from molino.transforms.names.repair import cut_to_word
 
 HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAVEPLAZA|CLAVECT|HORAS|PERCEPCIONES"
@@ -213,7 +213,7 @@ def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, 
     days, digits = distinct_dates(who, block, blocks, rng)
     begin = _join(head, DATES.take(pa.array(days)))
     curps = _join(begin, rest, _digits(digits))
-    check = -weigh(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17)) % 10
+    check = -check_sums(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17)) % 10
     styles = _choose(STYLES, count, rng)
     names = [first, second, given]
     return _People(
