@@ -6,6 +6,7 @@ What a peer wrote is compared with what the job wrote, and what differs stands i
 import argparse
 import csv
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,8 @@ JOB = Program(
     packages=("apache-beam", "pyarrow"),
 )
 PEERS = (
-    _peer("duckdb", "DuckDB with two threads", "duckdb"),
+    _peer("duckdb", "DuckDB with two threads; it also writes conflicts, and checks the CURPs", "duckdb"),
+    _peer("duckdb_1200mb", "the same with a memory_limit of 1.2 GB", "duckdb", script="duckdb", more=("1.2GB",)),
     _peer("polars", "Polars reading latin-1 as utf8-lossy, which is wrong on Ñ", "polars"),
     _peer("polars_latin1", "Polars, after Python decoded the file", "polars", script="polars", more=("latin-1",)),
     _peer("pandas", "pandas", "pandas", "pyarrow"),
@@ -106,12 +108,28 @@ def make_input(data: Path, rows: int) -> Path:
 
 
 def compare_outputs(expected: Path, found: Path) -> list[str]:
-    """Return how the tables and the people in folder `found` differ from those in `expected`."""
+    """Return how the tables and people in a folder differ from those in `expected`; its conflicts, where it has any."""
     differs = []
     for table in TABLES:
         told = compare_tables(read_table(expected / f"{table}.csv"), read_table(found / f"{table}.csv"))
         differs += [f"{table}: {', '.join(told)}"] if told else []
+    if (found / "conflicts.parquet").exists():
+        differs += ["conflicts: others"] * (
+            read_conflicts(expected / "conflicts") != read_conflicts(found / "conflicts.parquet")
+        )
+        counters = json.loads((expected / "_manifest.json").read_text())["counters"]
+        [counted] = csv.DictReader((found / "curps.csv").read_text().splitlines())
+        differs += [f"curp.{kind}: {n}" for kind, n in counted.items() if int(n) != counters.get(f"curp.{kind}", 0)]
     return differs + compare_people(fingerprint(expected), fingerprint(found))
+
+
+def read_conflicts(path: Path) -> dict[str, list]:
+    """Return the conflicts, but for the names of files and columns, by their lines."""
+    import pyarrow.parquet as pq
+
+    names = [f"{row}_{name}" for row in ("kept", "dropped") for name in ("line", *TEXTS[1:4])]
+    table = pq.read_table(path, columns=["curp", *names]).replace_schema_metadata()
+    return table.sort_by([("kept_line", "ascending"), ("dropped_line", "ascending")]).to_pydict()
 
 
 def read_table(path: Path) -> list[dict]:

@@ -88,17 +88,18 @@ def child_environment() -> dict[str, str]:
     return {"PYTHONPATH": path, **SAFE}
 
 
-def start_module(module: str, *, errors: IO[bytes]) -> subprocess.Popen[str]:
+def start_module(module: str, *, errors: IO[bytes], temporary: str) -> subprocess.Popen[str]:
     """Start a module of this program as a program, in a process that Ctrl-C does not reach but by this one.
 
-    It ends when its standard input does, so with this process at the latest. Standard error goes to `errors`.
+    It leads a group of processes, and ends when its standard input does, so with this process at the latest. Standard
+    error goes to `errors`, its temporary files to the folder `temporary`.
     """
     return subprocess.Popen(
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env={**os.environ, **child_environment(), **TENSORFLOW},
+        env={**os.environ, **child_environment(), **TENSORFLOW, "TMPDIR": temporary},
         text=True,
         start_new_session=True,
     )

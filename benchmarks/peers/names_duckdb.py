@@ -1,30 +1,57 @@
-"""The names job in DuckDB: python names_duckdb.py INPUT OUTPUT_DIR."""
+"""The names job in DuckDB, all of it but rejects and report: python names_duckdb.py INPUT OUTPUT_DIR [MEMORY_LIMIT]."""
 
 import sys
 
 import duckdb
 
 JUNK = "('NULL', '', '-', '.', '0', '/', '\\', '_')"
+STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE"
+DATE = "(0[13578]|1[02])(0[1-9]|[12][0-9]|3[01])|(0[469]|11)(0[1-9]|[12][0-9]|30)|02(0[1-9]|[12][0-9])"
+FORM = f"[A-Z][AEIOUX][A-Z]{{2}}[0-9]{{2}}({DATE})[HMX]({STATES.replace(' ', '|')})[B-DF-HJ-NP-TV-Z]{{3}}[A-Z0-9][0-9]"
+# of several ways to have the value of a character the fastest: digits, A to N, Ñ, which stands in no CURP, O to Z
+VALUE = "(CASE WHEN {0} <= 57 THEN {0} - 48 WHEN {0} <= 78 THEN {0} - 55 ELSE {0} - 54 END)"
+SUM = " + ".join(f"{VALUE.format(f'ascii(curp[{place}])')} * {19 - place}" for place in range(1, 18))
+NAMES = ("primer_apellido", "segundo_apellido", "nombre")
 
 # No field may be null: the null text is one that no field holds. The lines are numbered as they stand in the file.
+LINES = """
+CREATE TEMP TABLE lines AS
+SELECT upper(trim(CURP)) AS curp, PRIMERAPELLIDO AS primer_apellido, SEGUNDOAPELLIDO AS segundo_apellido,
+       NOMBRESTRABAJADOR AS nombre, 1 + row_number() OVER () AS line
+FROM read_csv($path, delim = '|', header = true, quote = '', escape = '', all_varchar = true,
+              encoding = 'latin-1', nullstr = '\x01')
+"""
+
+CHECKS = f"""
+SELECT count(*) FILTER (NOT fits) AS format, count(*) FILTER (fits AND (10 - total % 10) % 10 <> last) AS check_digit
+FROM (
+    SELECT regexp_full_match(curp, '{FORM}') AS fits, {SUM} AS total, try_cast(curp[18] AS integer) AS last
+    FROM lines
+)
+"""
+
 PEOPLE = """
 CREATE TEMP TABLE people AS
-WITH lines AS (
-    SELECT upper(trim(CURP)) AS curp, PRIMERAPELLIDO AS first, SEGUNDOAPELLIDO AS second, NOMBRESTRABAJADOR AS given,
-           1 + row_number() OVER () AS line
-    FROM read_csv($path, delim = '|', header = true, quote = '', escape = '', all_varchar = true,
-                  encoding = 'latin-1', nullstr = '\x01')
-), kept AS (
-    SELECT curp, arg_min(first, line) AS primer_apellido, arg_min(second, line) AS segundo_apellido,
-           arg_min(given, line) AS nombre, min(line) AS line
+WITH kept AS (
+    SELECT curp, arg_min(primer_apellido, line) AS primer_apellido, arg_min(segundo_apellido, line) AS segundo_apellido,
+           arg_min(nombre, line) AS nombre, min(line) AS line, count(*) AS rows
     FROM lines GROUP BY curp
 )
 SELECT curp, primer_apellido, segundo_apellido, nombre,
        CASE WHEN curp[11] IN ('H', 'M') THEN curp[11] END AS sex,
        (1900 + try_cast(curp[5:6] AS utinyint))::smallint AS birth_year,
        (112 - try_cast(curp[5:6] AS utinyint))::smallint AS age,
-       line
+       line, rows
 FROM kept
+"""
+
+CONFLICTS = f"""
+SELECT curp, people.line AS kept_line, lines.line AS dropped_line,
+       {", ".join(f"people.{name} AS kept_{name}, lines.{name} AS dropped_{name}" for name in NAMES)}
+FROM people JOIN lines USING (curp)
+WHERE people.rows > 1 AND lines.line > people.line
+      AND ({" OR ".join(f"people.{name} <> lines.{name}" for name in NAMES)})
+ORDER BY kept_line, dropped_line
 """
 
 APELLIDOS = f"""
@@ -53,11 +80,18 @@ def of_sex(table: str) -> str:
     """
 
 
-def main(path: str, output: str) -> None:
-    """Write the people and the tables."""
-    with duckdb.connect(config={"threads": 2}) as db:
-        db.execute(PEOPLE, {"path": path})
-        db.execute(f"COPY people TO '{output}/people.parquet' (FORMAT parquet, COMPRESSION zstd)")
+def main(path: str, output: str, memory_limit: str = "") -> None:
+    """Write the people, the conflicts, what is wrong with the CURPs, and the tables."""
+    limits = {"memory_limit": memory_limit, "temp_directory": f"{output}/spilled"} if memory_limit else {}
+    with duckdb.connect(config={"threads": 2, **limits}) as db:
+        db.execute(LINES, {"path": path})
+        db.execute(f"COPY ({CHECKS}) TO '{output}/curps.csv' (FORMAT csv, HEADER)")
+        db.execute(PEOPLE)
+        db.execute(f"COPY ({CONFLICTS}) TO '{output}/conflicts.parquet' (FORMAT parquet, COMPRESSION zstd)")
+        db.execute("DROP TABLE lines")
+        db.execute(
+            f"COPY (SELECT * EXCLUDE rows FROM people) TO '{output}/people.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        )
         db.execute(NOMBRES)
         for table, query in {
             "apellidos": APELLIDOS,

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _machine() -> Iterator[tuple[str, str, str]]:
     from molino.jobs.runners.loopback import check_loopback
-    from molino.jobs.runners.temporary import check_temporary_files
+    from molino.transforms.files.temporary import check_temporary_files
 
     yield _python()
     yield OK, "molino", f"{molino.VERSION} in {Path(molino.__file__).resolve().parent}"

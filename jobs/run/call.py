@@ -11,8 +11,8 @@ from molino.jobs.job import Job, load_all
 from molino.jobs.options import DONE, EXISTS, Parser, did_you_mean
 from molino.jobs.runners import exits
 from molino.jobs.runners.failures import explain_failure
-from molino.jobs.runners.temporary import check_temporary_files
 from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files.temporary import check_temporary_files
 
 GARBAGE_OBJECTS = 100_000  # new ones before Python looks for garbage
 

@@ -21,10 +21,10 @@ from molino.jobs.run.summary import summary_lines
 from molino.jobs.runners import exits, service
 from molino.jobs.runners.engine import Engine, make_engine
 from molino.jobs.runners.pipeline import run_pipeline
-from molino.jobs.runners.temporary import bucket_folder, check_temporary_files
 from molino.jobs.runners.watch import Watch
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
+from molino.transforms.files.temporary import bucket_folder, check_temporary_files
 from molino.transforms.progress import STAGES
 from molino.transforms.warnings import from_json, print_warnings
 

@@ -7,10 +7,10 @@ import stat
 import threading
 from typing import IO
 
-from molino.jobs.runners.temporary import make_folder
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import storage
 from molino.transforms.files.list_files import Listing
+from molino.transforms.files.temporary import make_folder
 
 STDIN = "-"
 BLOCK_BYTES = 1 << 20

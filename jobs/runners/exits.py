@@ -17,8 +17,8 @@ from typing import TypeVar
 from molino import environment
 from molino.jobs.options import DATA, DONE
 from molino.jobs.runners.failures import explain_failure, innermost
-from molino.jobs.runners.temporary import remove_temporary_files
 from molino.transforms.errors import OptionError
+from molino.transforms.files.temporary import remove_temporary_files
 
 HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 Result = TypeVar("Result")

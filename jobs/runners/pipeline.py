@@ -14,9 +14,9 @@ from molino.jobs.runners.exits import end_children, end_workers
 from molino.jobs.runners.failures import explain_hopeless
 from molino.jobs.runners.loopback import check_loopback
 from molino.jobs.runners.proof import make_proof, proving
-from molino.jobs.runners.temporary import own_temporary_files
 from molino.quiet import no_worker_prints
 from molino.transforms.errors import OptionError
+from molino.transforms.files.temporary import own_temporary_files
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -3,15 +3,15 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from molino.transforms.errors import DataError
+from molino.transforms.files.temporary import make_folder, remove_folder
 from molino.transforms.progress import ENVIRONMENT
 
 Ask = Callable[[], tuple[float, str]]
@@ -39,8 +39,8 @@ class Watch:
         if not (self.quiet and os.environ.get(ENVIRONMENT)):  # else whoever started this listens to the workers
             # a run goes on without reports, too: where no temporary folder can be written, or where its path is too
             # long for a socket; then nothing is known but what the runner is asked
-            with contextlib.suppress(OSError):
-                self._folder = tempfile.mkdtemp(prefix="molino-")
+            with contextlib.suppress(OSError, DataError):
+                self._folder = make_folder()
                 path = os.path.join(self._folder, "progress")
                 self._socket.bind(path)
                 os.environ[ENVIRONMENT] = path
@@ -70,7 +70,7 @@ class Watch:
                 self._bar.close()
         self._socket.close()
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(self._folder)
 
     def _listen(self) -> None:
         while not self._end.is_set():

@@ -101,6 +101,22 @@ def test_other_people_are_told(tmp_path, column, values, told):
     assert compare_outputs(expected, found) == [*tables, *told]
 
 
+@pytest.mark.parametrize(
+    ("change", "format_", "told"),
+    [({}, 1, []), ({"kept_line": [3]}, 1, ["conflicts: others"]), ({}, 2, ["curp.format: 2"])],
+)
+def test_conflicts_and_wrong_curps_are_compared(tmp_path, change, format_, told):
+    expected, found = _write(tmp_path / "job", pa.table(PEOPLE)), _write(tmp_path / "peer", pa.table(PEOPLE))
+    names_ = [f"{row}_{name}" for row in ("kept", "dropped") for name in names.TEXTS[1:4]]
+    conflict = {"curp": ["A"], "kept_line": [2], "dropped_line": [4], **{name: ["X"] for name in names_}}
+    (expected / "conflicts").mkdir()
+    pq.write_table(pa.table(conflict | {"differs": [["nombre"]]}), expected / "conflicts/part-0.parquet")
+    pq.write_table(pa.table(conflict | change), found / "conflicts.parquet")
+    (expected / "_manifest.json").write_text('{"counters": {"curp.format": 1}}')
+    (found / "curps.csv").write_text(f"format,check_digit\n{format_},0\n")
+    assert compare_outputs(expected, found) == told
+
+
 def test_fewer_people_are_told(tmp_path):
     expected = fingerprint(_write(tmp_path / "job", pa.table(PEOPLE)))
     found = fingerprint(_write(tmp_path / "peer", pa.table(PEOPLE).slice(1)))
@@ -156,13 +172,22 @@ def test_a_wrong_name_is_a_usage_error(capsys):
 @pytest.mark.slow
 def test_the_whole_benchmark(tmp_path):
     results = tmp_path / "results.md"
-    command = [sys.executable, "benchmarks/names.py", "--rows", "3000", "--sizes", "1", "--only", "molino,pandas"]
-    command += ["--repeat", "1", "--results", str(results), "--data", str(tmp_path / "data")]
+    command = [sys.executable, "benchmarks/names.py", "--rows", "3000", "--sizes", "1", "--only"]
+    command += [
+        "molino,duckdb,duckdb_1200mb,pandas",
+        "--repeat",
+        "1",
+        "--results",
+        str(results),
+        "--data",
+        str(tmp_path / "data"),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in results.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     told = {row[0].removeprefix("| "): row for row in rows}
     assert told["molino"][-1] == "the reference |"
+    assert told["duckdb"][-1] == told["duckdb_1200mb"][-1] == "nothing |"
     assert "rows" not in told["pandas"][-1]  # pandas rounds some means otherwise, but it has every name
     assert "people" not in told["pandas"][-1]
     assert float(told["pandas"][2]) > 0

@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import tarfile
+import urllib.parse
 
 import cv2
 import numpy as np
@@ -224,6 +225,11 @@ def test_crops_and_boxes_are_files_for_other_tools(method, sea, tmp_path):
     assert expected.keys() == crops | {"boxes.csv", "megadetector.json"}
     found = {row["key"]: row for row in rows(out)}
     assert (out / "crops/a/v.JPG").read_bytes() == found["a/v.JPG"]["crop"]
+    links = re.findall(r'<a href="([^"]*)">(?:photograph|crop)<', (out / "report.html").read_text())
+    assert {(out / urllib.parse.unquote(link)).resolve() for link in links} == {
+        *(folder / key for key in found),
+        *(out / crop for crop in crops),
+    }
     lines = list(csv.DictReader(io.StringIO((out / "boxes.csv").read_text())))
     assert [line["key"] for line in lines] == ["W.jpg", "a/v.JPG", "a/v.png", "bad.jpg", "w.jpg", "ñ.jpg"]
     told = json.loads((out / "megadetector.json").read_text())

@@ -9,6 +9,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -17,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from molino.transforms.errors import DataError, OptionError
+from molino.transforms.files.temporary import make_folder, remove_folder
 from molino.transforms.processes import last_line, start_module
 
 FORKS = sys.platform == "linux"  # elsewhere what is imported may not be forked: there the process itself answers
 _lock = threading.Lock()
-_kept: list[Any] = []  # the process and what it writes to standard error, while it is there
+_kept: list[Any] = []  # the process, what it writes to standard error, and the folder of its temporary files
 
 
 def start_tensorflow() -> None:
@@ -58,16 +60,22 @@ def _start() -> None:
     if _kept and _kept[0].poll() is not None:  # ended while nothing was asked of it
         _stop()
     if not _kept:
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by _stop
-        _kept[:] = start_module("molino.transforms.models.tensorflow_process", errors=errors), errors
+        # what AutoGraph writes is not deleted by a fork, which ends at once
+        errors, folder = tempfile.TemporaryFile(), make_folder()  # noqa: SIM115  # closed by _stop
+        module = "molino.transforms.models.tensorflow_process"
+        _kept[:] = start_module(module, errors=errors, temporary=folder), errors, folder
 
 
 def _stop() -> None:
     if _kept:
-        process, errors = _kept
+        process, errors, folder = _kept
         _kept.clear()
-        process.kill()
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the fork at work, too
+            process.kill()
         process.wait()
+        remove_folder(folder)
         for file in (process.stdin, process.stdout, errors):
             with contextlib.suppress(BrokenPipeError):
                 file.close()
@@ -75,7 +83,7 @@ def _stop() -> None:
 
 def _ask(request: dict[str, Any], doing: str) -> Any:
     _start()
-    process, errors = _kept
+    process, errors, _ = _kept
     try:
         process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()

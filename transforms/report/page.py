@@ -10,7 +10,9 @@ import base64
 import dataclasses
 import functools
 import math
+import os
 import re
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -77,6 +79,7 @@ class Picture:
     title: str  # what it is of; also its text where it cannot be seen
     note: str  # a line under the title
     mark: str = ""  # a word in the corner, for what is unusual; or ""
+    links: Sequence[tuple[str, str]] = ()  # texts and relative paths of files; the picture leads to the first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +155,13 @@ def file_link(name: str) -> Markup:
     return Markup(name)
 
 
+def path_link(path: str) -> Markup:
+    """Return the address of any file from its path, which is relative to the page."""
+    if os.path.isabs(path):
+        raise ValueError(f"{path!r} is not relative to the page")
+    return Markup(urllib.parse.quote(os.fsencode(path)))
+
+
 def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
     """Return each column's cells by heading: `kind` is text or number, `part` the length of a bar from 0 to 1."""
     columns = {}
@@ -193,7 +203,12 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri, file_link=file_link, write_columns=write_columns, zip=zip, css=Markup(style)
+        data_uri=data_uri,
+        file_link=file_link,
+        path_link=path_link,
+        write_columns=write_columns,
+        zip=zip,
+        css=Markup(style),
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)

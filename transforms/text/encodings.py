@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from molino.transforms.text.command_line import CommandLine
-from molino.transforms.text.lines import cut_lines, line_at
-from molino.transforms.text.quoted import STRAY
 from molino.transforms.warnings import DataWarning, Sighting, example_of
 
 # letters beyond ASCII of the languages that the data is in, which a right encoding shows within words
@@ -18,6 +16,7 @@ IN_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\x9f\xa1-\xff]|[\x80-\x9f\xa1-\xff](?
 CONTROL = re.compile(rb"[\x80-\x9f]")  # control characters of latin-1 that no text has
 MOST = 0.9  # share of the lines beyond ASCII above which a text is said to be UTF-8
 UTF8, CONTROLS, OTHER = "_lines.utf8", "_lines.controls", "_lines.other"  # counters
+STRAY = "quotes.unquoted"  # the counter of records in which a quote within an unquoted field was taken for a letter
 
 
 def is_in(data: bytes, encoding: str) -> bool:
@@ -63,16 +62,15 @@ def _letters(block: bytes, encoding: str) -> tuple[int, int]:
     return letters, len(decoded) - letters
 
 
-def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[str, int]:
-    """Count, of whole lines that are read in an encoding of one byte a character, those that speak against it.
+def count_doubts(data: bytes, ends: np.ndarray, codec: str, position: int, longest: int) -> dict[str, int]:
+    """Count, of lines that are read in an encoding of one byte a character, those that speak against it.
 
-    `codec`: Python's name of the encoding. `position`: of the first line. `longest`: bytes of a line; longer ones are
-    not read, nor counted. Returns lines beyond ASCII: those that are valid UTF-8, of the rest those with control
-    characters, and the rest.
+    `data`, `ends`: of `cut_lines`. `codec`: Python's name of the encoding. `position`: of the first line. `longest`:
+    bytes of a line; longer ones are not read, nor counted. Returns lines beyond ASCII: those that are valid UTF-8, of
+    the rest those with control characters, and the rest.
     """
     if codec == "utf-8" or data.isascii():
         return {}
-    data, ends = cut_lines(data)
     values = np.frombuffer(data, np.uint8)
     beyond = np.flatnonzero(values >= 0x80)
     numbers = np.searchsorted(ends, beyond, side="right")
@@ -82,7 +80,7 @@ def count_doubts(data: bytes, codec: str, position: int, longest: int) -> dict[s
     doubtful = np.unique(numbers[short & (values[beyond] < 0xC0)])
     found: dict[str, list[int]] = {UTF8: [], CONTROLS: []}
     for number in doubtful.tolist():
-        line = line_at(data, ends, number)
+        line = data[ends[number - 1] if number else 0 : ends[number]]
         if is_in(line, "utf-8"):
             found[UTF8].append(number)
         elif codec == "iso8859-1" and CONTROL.search(line):

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 from molino.transforms.errors import DataError
 from molino.transforms.files.list_files import folder_columns
 from molino.transforms.rows.batches import concat, empty
+from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.position import LINE_BITS, POSITION
 from molino.transforms.text.sources import KEPT, Source, TextFormat
 
@@ -59,7 +60,9 @@ def parse_lines(data: bytes, source: Source, text: TextFormat, span_number: int,
                 f"{source.path}: {good.sum()} lines passed every check but could not be parsed; report this"
             )
     position = (span_number << LINE_BITS) + first_line
-    return divide_rows(table, reasons, position, len(data), lambda i: show_line(line_at(data, ends, i), text))
+    chunk = divide_rows(table, reasons, position, len(data), lambda i: show_line(line_at(data, ends, i), text))
+    doubts = count_doubts(data, ends, text.codec, position, text.max_line_bytes)
+    return dataclasses.replace(chunk, counters=doubts)
 
 
 def divide_rows(

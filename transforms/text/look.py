@@ -155,7 +155,8 @@ def _check_fields(lines: Sequence[bytes], source: Source, text: TextFormat, comm
     trailing = [len(row) == wanted + 1 and not row[-1] for row in rows]
     if sum(trailing) > MOST * len(rows):
         told = f"rows end in a delimiter that the header lacks: one empty field too many, {wanted + 1} for {wanted}"
-        remedy = f"add a {text.delimiter} to the end of the header line"
+        names = ["--skip-lines", str(source.first_line - 1), "--header", *source.header, f"column_{wanted + 1}"]
+        remedy = f"give {shlex.join(names)}, or add a {text.delimiter} to the end of the header line"
         return DataWarning("text.trailing_delimiter", told, 1, _line(source, ends[trailing.index(True)] - 1), remedy)
     if sum(len(row) != wanted for row in rows) > MOST * len(rows):
         for other in (mark for mark in DELIMITERS if mark != text.delimiter):
@@ -164,6 +165,16 @@ def _check_fields(lines: Sequence[bytes], source: Source, text: TextFormat, comm
             if sum(len(row) == wanted for row in others) > MOST * len(others):
                 told = f"rows have {wanted} fields between {other!r}, not between {text.delimiter!r}"
                 return DataWarning("text.delimiter", told, 1, _line(source, 0), _right(command, delimiter=other))
+    return None
+
+
+def _check_blank_lines(lines: Sequence[bytes], source: Source, text: TextFormat, command: CommandLine) -> Found:
+    for first in (0, 1):
+        blank, others = lines[first::2], lines[1 - first :: 2]
+        if len(others) > 1 and all(others) and not any(blank):
+            told = "every second line is empty, as where line ends were converted twice"
+            remedy = r"remove them: tr -s '\r\n' '\n' < FILE"
+            return DataWarning("text.blank_lines", told, len(blank), _line(source, first), remedy)
     return None
 
 
@@ -191,4 +202,6 @@ def _right(command: CommandLine, **options: str) -> str:
     return f"right would be: {command.again(**options)}"
 
 
-CHECKS: Sequence[Callable[..., Found]] = (_check_encoding, _check_quotes, _check_escapes, _check_fields)
+CHECKS: Sequence[Callable[..., Found]] = (
+    *(_check_encoding, _check_quotes, _check_escapes, _check_fields, _check_blank_lines),
+)

@@ -21,9 +21,9 @@ class LineTable:
     # (spans,) int64, the line in its file of each span's first line; the header is line 1. Of Parquet, the number of
     # the row, from 1
     first_line: np.ndarray
-    # of spans in which a record has several lines, by number: the line in the span at which each record starts,
-    # ascending. Such spans are whole sources
-    starts: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    # of spans in which a record has several lines, by number: (2, n) int64, the line in the span of each record after
+    # such a one, ascending, and how many lines before it begin no record. Such spans are whole sources
+    longer: Mapping[int, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def locate(self, positions: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return (source labels, line numbers) of positions."""
@@ -38,9 +38,9 @@ class LineTable:
         spans, lines = values >> LINE_BITS, values & ((1 << LINE_BITS) - 1)
         first_span = np.searchsorted(self.source_of, self.source_of[spans])  # spans stand in the order of sources
         numbers = self.first_line[spans] - self.first_line[first_span] + lines + 1
-        for span in self.starts.keys() & set(np.unique(spans).tolist()):
-            own = spans == span
-            numbers[own] = np.searchsorted(self.starts[span], lines[own], side="right")
+        for span in self.longer.keys() & set(np.unique(spans).tolist()):
+            own, (at, others) = spans == span, self.longer[span]
+            numbers[own] = lines[own] + 1 - np.append(0, others)[np.searchsorted(at, lines[own], side="right")]
         return pa.array(numbers, pa.int64())
 
 

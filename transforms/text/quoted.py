@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from molino.transforms.errors import BadLineError
 from molino.transforms.rows.batches import sum_counters
+from molino.transforms.text.encodings import STRAY
 from molino.transforms.text.lines import NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
@@ -23,7 +24,6 @@ NEWLINE, RETURN = b"\n\r"
 WINDOW = 1 << 18  # bytes parsed at once: after an odd record what follows is looked at again
 ODD_RUN = 256  # records after which the fast way is tried again
 CHUNK_RECORDS = 65536
-STRAY = "quotes.unquoted"  # the counter of records in which a quote within an unquoted field was taken for a letter
 
 
 class _Lines:

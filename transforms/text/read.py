@@ -25,7 +25,7 @@ from molino.transforms.text.clean import clean_values
 from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.json_lines import parse_json
-from molino.transforms.text.lines import Chunk, fill_folder_columns, parse_lines, reject_headers
+from molino.transforms.text.lines import Chunk, cut_lines, fill_folder_columns, parse_lines, reject_headers
 from molino.transforms.text.position import LINE_BITS, POSITION, LineTable, locate_sightings
 from molino.transforms.text.quoted import parse_quoted
 from molino.transforms.text.row_groups import read_groups
@@ -57,7 +57,8 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
     doubts: list[Mapping[str, int]] = []
     whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
-    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts)
+    # a quoted text is parsed in other pieces than lines
+    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts) if text.framed else lines
     yield from parse_blocks(blocks, source, text, span.number)
     if any(doubts):
         yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
@@ -99,8 +100,9 @@ def _doubted(
 ) -> Iterator[bytes]:
     """Yield blocks of whole lines, and append what in them speaks against the encoding."""
     for block in blocks:
-        doubts.append(count_doubts(block, text.codec, position, text.max_line_bytes))
-        position += _count_ends(block)
+        data, ends = cut_lines(block)
+        doubts.append(count_doubts(data, ends, text.codec, position, text.max_line_bytes))
+        position += len(ends)
         yield block
 
 
@@ -160,12 +162,12 @@ def _line_blocks(source: Source, size: int, max_line: int) -> Iterator[bytes]:
 def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[Source]) -> LineTable:
     """Return the table of where spans start, from the (span number, lines) of every span.
 
-    A third value is where its records start, where they are fewer than its lines. Raises DataError: a span's count is
-    missing. No other sum would show it: only the line numbers would be wrong.
+    A third value is that of LineTable.longer. Raises DataError: a span's count is missing. No other sum would show it:
+    only the line numbers would be wrong.
     """
     given = [(number, count, where) for number, count, *where in lines]
     held = {number: count for number, count, _ in given}
-    starts = {number: where[0] for number, _, where in given if where and where[0] is not None}
+    longer = {number: where[0] for number, _, where in given if where and where[0].size}
     lost = [span.number for span in spans if span.number not in held]
     if lost:
         raise DataError(f"the runner lost the line counts of {len(lost)} spans; nothing was published; run again")
@@ -175,7 +177,7 @@ def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[
     heads = np.flatnonzero(np.diff(source_of, prepend=-1))  # the first span of each source
     base = np.repeat(before[heads], np.diff(np.append(heads, len(spans))))
     first = np.array([source.first_line for source in sources], np.int64)[source_of]
-    return LineTable(tuple(source.label for source in sources), source_of, before - base + first, starts)
+    return LineTable(tuple(source.label for source in sources), source_of, before - base + first, longer)
 
 
 class _SpanOutputs(NamedTuple):
@@ -186,20 +188,23 @@ class _SpanOutputs(NamedTuple):
 
 
 def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
-    lines, starts, quoted = 0, [np.zeros(0, np.int64)], span.source.format_of(text).framed
+    lines, last, longer, quoted = 0, -1, [np.zeros((2, 0), np.int64)], span.source.format_of(text).framed
     for chunk in read_span(span, text, block_bytes):
         lines += chunk.lines
-        if quoted:
+        if quoted and chunk.records:
             held = np.concatenate([rows[POSITION].to_numpy() for rows in (chunk.rows, chunk.rejects)])
-            starts.append(np.sort(held) & ((1 << LINE_BITS) - 1))
+            starts = np.sort(held) & ((1 << LINE_BITS) - 1)
+            skipped = np.diff(starts, prepend=last) - 1
+            longer.append(np.stack([starts, skipped])[:, skipped > 0])
+            last = int(starts[-1])
         progress.report("read", rows=chunk.records, bytes=chunk.bytes)
         yield beam.pvalue.TaggedOutput("counters", {"rows_read": chunk.records, **chunk.counters})
         if chunk.rejects.num_rows:
             yield beam.pvalue.TaggedOutput("rejects", chunk.rejects)
         if chunk.rows.num_rows:
             yield chunk.rows
-    at = np.concatenate(starts)
-    yield beam.pvalue.TaggedOutput("lines", (span.number, lines, at if quoted and len(at) < lines else None))
+    at, skipped = np.concatenate(longer, axis=1)
+    yield beam.pvalue.TaggedOutput("lines", (span.number, lines, np.stack([at, np.cumsum(skipped)])))
 
 
 class DelimitedRows(NamedTuple):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -12,16 +13,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from molino.schemas import field, schema
 from molino.schemas.rejects import REJECTS
 from molino.schemas.whales import EXIF, REGIONS, with_pixels
 from molino.transforms import progress
 from molino.transforms.errors import DataError
+from molino.transforms.files import storage
 from molino.transforms.images.decode import MAX_PIXELS, Header, ImageError, decode_image, read_header
 from molino.transforms.images.encode import JPEG_SIDE, encode_jpeg, encode_mask
 from molino.transforms.images.exif import is_exif, read_exif
-from molino.transforms.images.list_images import NOTHING, read_unit
+from molino.transforms.images.list_images import NOTHING, WHOLE, read_unit
 from molino.transforms.images.name_images import CROP, file_name
 from molino.transforms.images.read_images import ImageBytes, ahead, read_images
 from molino.transforms.images.shard_columns import ShardColumns
@@ -62,6 +65,7 @@ CARDS = schema(
     field("detail", pa.string(), "Of a reject: what was found"),
     *(REGIONS.field(name).with_nullable(True) for name in CARDED),
     field("crop_file", pa.string(), "Path of the crop in the output", nullable=True),
+    field("file", pa.binary(), "Path of the photograph's own file, on a disk", nullable=True),
     field("thumbnail", pa.binary(), "JPEG", nullable=True),
 )
 
@@ -241,6 +245,8 @@ def extract_unit(
     """
     images = read_unit(listing, number)
     folds = set(images.filter(images["folds"])["key"].to_pylist())
+    alone = images.filter(pc.equal(images["place"], WHOLE))
+    paths = dict(zip(alone["key"].to_pylist(), alone["path"].to_pylist(), strict=True))
     counters: dict[str, int] = {}
     cards: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
@@ -257,7 +263,9 @@ def extract_unit(
                 image = dataclasses.replace(image, error=ImageError("crashed", DIED))
             found = extract_region(image, extraction)
             names = {kind: file_name(image.key, kind, folds=image.key in folds) for kind in found.files}
-            cards.append(found.card | {"crop_file": names.get(CROP)})
+            path = paths.get(image.key)
+            file = path if path and storage.is_local(os.fsdecode(path)) else None
+            cards.append(found.card | {"crop_file": names.get(CROP), "file": file})
             for kind, name in names.items():
                 pictures.append(write_view(found.files[kind], folder=folder, name=name))
             if found.reject is not None:

@@ -1,5 +1,6 @@
 """The report of the whales job: a contact sheet, the photographs that are likeliest to show an animal first."""
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.whales import COUNTERS, REASONS
+from molino.transforms.files import storage
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
@@ -41,43 +43,52 @@ def write_sheet_and_boxes(
 ) -> Iterator[StagedFile | Mapping[str, int]]:
     """Stage the boxes and the report's pages, of `most` images, and count duplicates: of rows and options alone."""
     yield from write_boxes(files, run.staging, method=run.options["method"], form=run.options["csv"])
-    plain = [name for name in CARDS.names if name not in ("thumbnail", *BOX, *TOLD)]
+    plain = [name for name in CARDS.names if name not in ("thumbnail", "file", *BOX, *TOLD)]
     schema = pa.schema([CARDS.field(name) for name in plain], CARDS.metadata)
     cards = pa.Table.from_batches(read_scratch(files, "_cards", plain), schema)
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
     yield counted
     facts = RunFacts.of(run, {**counters, **counted}, TERMS)
-    for name, html in whales_report(cards, lambda rows: _read_thumbnails(files, rows), facts, most=most):
+    for name, html in whales_report(cards, lambda rows: _read_shown(files, rows, run.output), facts, most=most):
         yield write_view(html.encode(), folder=run.staging, name=name)
 
 
-def _read_thumbnails(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, bytes]:
-    """Return the thumbnails of some cards, by their number over all units; opens only the files that hold them."""
+def _read_shown(files: Sequence[StagedFile], rows: Sequence[int], output: str) -> dict[int, tuple[bytes, str]]:
+    """Return the thumbnail of some cards, and the photograph's path as seen from the output folder, or "".
+
+    Cards are named by their number over all units; only the files that hold them are opened.
+    """
     wanted, start = set(rows), 0
-    found: dict[int, bytes] = {}
+    found: dict[int, tuple[bytes, str]] = {}
     for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
         numbers = range(start, start + file.rows)
         start = numbers.stop
         if wanted.isdisjoint(numbers):
             continue
-        column = (value for part in read_scratch([file], "_cards", ["thumbnail"]) for value in part["thumbnail"])
-        found |= {row: value.as_py() for row, value in zip(numbers, column, strict=True) if row in wanted}
-    return {row: jpeg for row, jpeg in found.items() if jpeg is not None}
+        parts = read_scratch([file], "_cards", ["thumbnail", "file"])
+        cards = ((jpeg.as_py(), path.as_py()) for part in parts for jpeg, path in zip(*part.columns, strict=True))
+        for row, (jpeg, path) in zip(numbers, cards, strict=True):
+            if row in wanted:
+                near = path and storage.is_local(output)
+                found[row] = jpeg or b"", os.path.relpath(os.fsdecode(path), output) if near else ""
+    return found
 
 
 def whales_report(
-    cards: pa.Table, thumbnails: Callable[[Sequence[int]], Mapping[int, bytes]], facts: RunFacts, *, most: int
+    cards: pa.Table, shown: Callable[[Sequence[int]], Mapping[int, tuple[bytes, str]]], facts: RunFacts, *, most: int
 ) -> Iterator[tuple[str, str]]:
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
-    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `thumbnails`
-    gives JPEGs of some images by their row, and what is not there is shown as missing.
+    The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `shown`
+    gives the JPEG of some images by their row, and the photograph's path as seen from report.html or ""; what is not
+    there is shown as missing.
     """
     order = by_presence(cards)[:most]
-    pictures = thumbnails(order.tolist())
+    pictures = shown(order.tolist())
     pages = [order[start : start + PER_PAGE] for start in range(0, len(order), PER_PAGE)] or [order]
     for number, rows in enumerate(pages, 1):
-        sheet = _sheet(cards, rows, pictures, shown=len(order), first=(number - 1) * PER_PAGE)
+        folder = posixpath.dirname(_page_name(number))
+        sheet = _sheet(cards, rows, pictures, folder=folder, shown=len(order), first=(number - 1) * PER_PAGE)
         links = _links(number, len(pages))
         if number > 1:
             subtitles = [f"Page {number} of the contact sheet.", *data_lines(facts.inputs)]
@@ -114,9 +125,11 @@ def _links(number: int, pages: int) -> list[tuple[str, str]]:
     return [(str(other), "" if other == number else posixpath.relpath(names[other], folder)) for other in names]
 
 
-def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *, shown: int, first: int) -> Section:
-    pictures = [
-        _picture(card, thumbnails.get(row, b""))
+def _sheet(
+    cards: pa.Table, rows: np.ndarray, pictures: Mapping[int, tuple[bytes, str]], *, folder: str, shown: int, first: int
+) -> Section:
+    figures = [
+        _picture(card, *pictures.get(row, (b"", "")), folder)
         for row, card in zip(rows.tolist(), cards.take(pa.array(rows)).to_pylist(), strict=True)
     ]
     good = len(cards) - pc.sum(cards["failed"]).as_py() if len(cards) else 0
@@ -128,16 +141,18 @@ def _sheet(cards: pa.Table, rows: np.ndarray, thumbnails: Mapping[int, bytes], *
     if shown < good:
         text += f" The sheet has the first {shown:,} of {good:,} images; --report-images sets how many."
     caption = f"{first + 1:,} to {first + len(rows):,} of {shown:,}" if len(rows) else ""
-    return Section("Contact sheet", text, [Gallery(pictures, caption)])
+    return Section("Contact sheet", text, [Gallery(figures, caption)])
 
 
-def _picture(card: Mapping[str, Any], thumbnail: bytes) -> Picture:
+def _picture(card: Mapping[str, Any], thumbnail: bytes, path: str, folder: str) -> Picture:
     size = f"{card['width']} × {card['height']}"
     box = f"box {card['share']:.1%} of {size}" if card["share"] is not None else size
     marks = ["damaged"] if card["damaged"] else []
     marks += [card["status"].replace("_", " ")] if card["share"] is None else []
     note = f"presence {card['presence']:.2f} · {box}"
-    return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks))
+    files = {"photograph": path, "crop": card["crop_file"]}
+    links = [(text, posixpath.relpath(file, folder or ".")) for text, file in files.items() if file]
+    return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks), links=links)
 
 
 SCORES = {

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,14 @@ def fail(kind, text):
         print(text, file=os.fdopen(2, "w"), flush=True)
         os._exit(9)
     raise {"data": DataError, "option": OptionError, "other": ValueError}[kind](text)
+
+
+def keep_at_it(path):
+    """Say who works, where temporary files are, and go on for ever."""
+    with open(path, "w") as file:
+        print(os.getpid(), tempfile.mkstemp()[1], file=file)
+    while True:
+        time.sleep(1)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +71,29 @@ def test_what_goes_wrong_is_told_and_does_no_harm():
             ask_tensorflow(f"{HERE}:fail", [{"kind": kind, "text": text[kind]}], doing="was tried", keep=True)
         assert str(raised.value) == message
     assert ask_tensorflow(f"{HERE}:process", [{}], doing="was tried")
+
+
+@pytest.mark.slow
+def test_who_stops_waiting_ends_what_is_at_work_and_its_files(tmp_path):
+    path = tmp_path / "worker"
+
+    def interrupt(*_):
+        if path.exists() and path.read_text().endswith("\n"):
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask_tensorflow(f"{HERE}:keep_at_it", [{"path": str(path)}], doing="was tried", keep=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stop_tensorflow()
+    worker, file = path.read_text().split()
+    assert not Path(file).parent.exists()
+    while os.path.exists(f"/proc/{worker}/exe"):
+        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from molino.transforms.report import page as module
 from molino.transforms.report.charts import bar_plot, line_plot
-from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, file_link, page
+from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, file_link, page, path_link
 from tests.transforms.report.test_charts import series_of, texts_of
 
 HOSTILE = [
@@ -73,7 +73,7 @@ def assert_harmless(html: str) -> Parsed:
     found = Parsed(html)
     assert all(TAGS.fullmatch(tag) for tag, _ in found.tags)
     assert all(ATTRIBUTES.fullmatch(name) for _, attributes in found.tags for name in attributes)
-    local = re.compile(r"#s\d+|(\.\./)?(report/)?(report|page-\d+)\.html|[a-z_]+\.(csv|json|txt)")
+    local = re.compile(r"#s\d+|(?!/)([\w.~/-]|%[0-9A-F]{2})+", re.ASCII)  # neither a scheme nor a host
     assert all(local.fullmatch(attributes["href"]) for _, attributes in found.tags if "href" in attributes)
     styles = [attributes["style"] for _, attributes in found.tags if "style" in attributes]
     assert all(re.fullmatch(r"--part:[01]\.\d{3}|(--o\d+:\d+;)+", style) for style in styles)
@@ -94,7 +94,8 @@ def whole_page(text: str = "plain") -> str:
     table = Table(rows, text, bar=f"{text}2")
     lines = line_plot([series_of(text), series_of("other")], x_label=text, y_label=text, caption=text, alt=text)
     bars = bar_plot([text, "b"], {text: [1, 2]}, x_label=text, y_label=text, caption=text, alt=text)
-    picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text)
+    links = [(text, f"./{text}"), ("b", "b")]
+    picture = Picture(jpeg=b"\xff\xd8", title=text, note=text, mark=text, links=links)
     plain = Gallery([picture], text)
     gallery = Gallery([picture], text, [(text, ["other", text], [1])], {text: [0]})
     sections = [
@@ -121,6 +122,22 @@ def test_hostile_text_is_shown_and_does_nothing(text):
 def test_a_link_leads_to_what_the_run_has_written_only(name):
     with pytest.raises(ValueError, match="no name for a page or file"):
         file_link(name)
+
+
+def test_a_picture_leads_to_its_file():
+    picture = Picture(
+        jpeg=b"", title="t", note="n", links=[("photograph", "../a b/ñ#1?.jpg"), ("crop", "javascript:x()")]
+    )
+    html = page("x", sections=[Section("a", "b", [Gallery([picture], "")])])
+    assert_harmless(html)
+    assert re.findall(r'<a href="([^"#]*)">\s*(<?\w+)', html) == [
+        ("../a%20b/%C3%B1%231%3F.jpg", "<div"),
+        ("../a%20b/%C3%B1%231%3F.jpg", "photograph"),
+        ("javascript%3Ax%28%29", "crop"),
+    ]
+    assert path_link(os.fsdecode(b"\xf1")) == "%F1"
+    with pytest.raises(ValueError, match="not relative"):
+        path_link("//host/x")
 
 
 def test_a_picture_that_is_not_there_is_said():

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import gzip
+import subprocess
 import zipfile
 
 import pytest
@@ -16,6 +17,7 @@ from molino.transforms.text.command_line import CommandLine
 from molino.transforms.text.encodings import OTHER, UTF8, better_encoding, count_doubts, warn_of_text
 from molino.transforms.text.fields import FILLED
 from molino.transforms.text.kinds import SIGNATURES
+from molino.transforms.text.lines import cut_lines
 from molino.transforms.text.look import look_at
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.read import read_span
@@ -101,11 +103,24 @@ def test_quotes_a_delimiter_and_a_trailing_one_are_told(tmp_path):
     assert (quoted.kind, quoted.remedy) == ("text.quote", "right would be: molino names --input a.txt --quote '\"'")
     (trailing,) = see(tmp_path, lines(["ANA", "EVA"], end="|").encode()).warnings
     assert (trailing.kind, trailing.example) == ("text.trailing_delimiter", "a.txt line 2")
+    assert trailing.remedy.startswith("give --skip-lines 1 --header KEY NAME column_3, or ")
+    text = dataclasses.replace(TEXT, skip_lines=1, names=("KEY", "NAME", "column_3"))
+    assert see(tmp_path, (tmp_path / "a.txt").read_bytes(), text).warnings == ()
     (other,) = see(tmp_path, b"KEY|NAME\n1;ANA\n2;EVA\n").warnings
     assert (other.kind, other.remedy) == (
         "text.delimiter",
         "right would be: molino names --input a.txt --delimiter ';'",
     )
+
+
+@pytest.mark.parametrize("end", ["\r\r\n", "\n\n", "\r\n\r\n"])
+def test_lines_that_end_twice_are_told(end, tmp_path):
+    (warning,) = see(tmp_path, lines().encode("latin-1").replace(b"\n", end.encode())).warnings
+    assert (warning.kind, warning.example) == ("text.blank_lines", "a.txt line 2")
+    command = warning.remedy.partition(": ")[2].replace("FILE", str(tmp_path / "a.txt"))
+    once = subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout
+    assert once == lines().encode("latin-1")
+    assert see(tmp_path, lines().encode("latin-1") + b"\n\n").warnings == ()
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])
@@ -294,24 +309,26 @@ def test_a_workbook_is_no_archive_of_texts(members, tmp_path):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_that_speak_against_the_encoding_are_counted_line_by_line(end):
     data = end.join(["ANA", "MUÑOZ", "PEÑA", "EVA", "NÚÑEZ"]).encode()
-    counts = count_doubts(data, "iso8859-1", 100, 80)
+    counts = count_doubts(*cut_lines(data), "iso8859-1", 100, 80)
     assert (counts[UTF8], counts[UTF8].place, counts.get(OTHER)) == (3, 101, None)
     (warning,) = warn_of_text(counts, encoding="latin-1", command=COMMAND)
     assert warning.remedy.endswith("--encoding utf-8")
     assert (
         warn_of_text(
-            count_doubts("PEÑA\nMUÑOZ\n".encode("latin-1"), "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND
+            count_doubts(*cut_lines("PEÑA\nMUÑOZ\n".encode("latin-1")), "iso8859-1", 0, 80),
+            encoding="latin-1",
+            command=COMMAND,
         )
         == []
     )
     (controls,) = warn_of_text(
-        count_doubts(b"ANA\nO\x92NEIL\n", "iso8859-1", 7, 80), encoding="latin-1", command=COMMAND
+        count_doubts(*cut_lines(b"ANA\nO\x92NEIL\n"), "iso8859-1", 7, 80), encoding="latin-1", command=COMMAND
     )
     assert (controls.count, controls.example) == (1, "8")
     mixed = ("PEÑA\n" * 5).encode("latin-1") + "MUÑOZ\n".encode()
-    assert warn_of_text(count_doubts(mixed, "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND) == []
-    assert count_doubts(mixed, "utf-8", 0, 80) == count_doubts(b"ANA", "iso8859-1", 0, 80) == {}
-    assert count_doubts(mixed, "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
+    assert warn_of_text(count_doubts(*cut_lines(mixed), "iso8859-1", 0, 80), encoding="latin-1", command=COMMAND) == []
+    assert count_doubts(*cut_lines(mixed), "utf-8", 0, 80) == count_doubts(*cut_lines(b"ANA"), "iso8859-1", 0, 80) == {}
+    assert count_doubts(*cut_lines(mixed), "iso8859-1", 0, 4)[OTHER] == 5  # a longer line is not read
 
 
 ROWS = [b"ANA", b"PE\xd1A", "PEÑA".encode(), b"O\x92N", b"", b"x" * 30 + b"\xd1"]

@@ -1,5 +1,7 @@
 """The contact sheet: by presence, paged, bounded, and harmless whatever a file is called."""
 
+import re
+
 import pyarrow as pa
 import pytest
 
@@ -33,12 +35,14 @@ def card(key, presence=None, *, status="found", failed=False, detail="", damaged
         "score": score,
         "presence": presence,
         "damaged": None if failed else damaged,
+        "crop_file": None,
+        "file": None,
         "thumbnail": None,
     }
 
 
 def table(cards):
-    return pa.Table.from_pylist(cards, CARDS).drop_columns("thumbnail")
+    return pa.Table.from_pylist(cards, CARDS).drop_columns(["thumbnail", "file"])
 
 
 def pages(cards, most=2000, **changes):
@@ -48,10 +52,20 @@ def pages(cards, most=2000, **changes):
 
     def thumbnails(rows):
         asked.extend(rows)
-        return {row: b"\xff\xd8%d" % row for row in rows}
+        return {row: (b"\xff\xd8%d" % row, f"../sea/{row}.jpg" if row % 2 else "") for row in rows}
 
     facts = RunFacts(terms=TERMS, balance=("images_read", ("regions", "rejects")), **(known | changes))
     return dict(whales_report(table(cards), thumbnails, facts, most=most)), asked
+
+
+def test_pictures_lead_to_the_photograph_and_to_the_crop_from_every_page():
+    cards = [card(f"{number:04}", 0.5) | {"crop_file": f"crops/{number}.jpg"} for number in range(PER_PAGE + 2)]
+    made, _ = pages(cards)
+    second = made["report/page-0002.html"]
+    hrefs = re.findall(r'<a href="([^"]*)">(?:photograph|crop)<', second)
+    assert hrefs == [f"../crops/{PER_PAGE}.jpg", f"../../sea/{PER_PAGE + 1}.jpg", f"../crops/{PER_PAGE + 1}.jpg"]
+    assert '<a href="../sea/1.jpg">photograph<' in made["report.html"]
+    assert '<a href="crops/0.jpg">crop<' in made["report.html"]
 
 
 def test_the_likeliest_to_show_an_animal_come_first():
@@ -85,7 +99,7 @@ def test_the_sheet_is_paged_and_bounded():
     links = [
         a["href"]
         for tag, a in assert_harmless(made["report/page-0002.html"]).tags
-        if tag == "a" and "#" not in a["href"]
+        if tag == "a" and a["href"].endswith(".html")
     ]
     assert links == ["../report.html", "page-0003.html"] * 2
     assert list(pages(cards, most=0)[0]) == ["report.html"]

@@ -12,14 +12,22 @@ from molino.transforms.errors import DataError
 
 PREFIX = "molino-"
 LOCK = "lock"  # a file that its process holds while it lives
-_folders: list[str] = []
+_held: dict[str, int] = {}  # of each folder its open lock
+_of_runs: dict[str, str] = {}  # by the folder that temporary files are in, the one that runs have there
 
 
 @contextlib.contextmanager
 def own_temporary_files() -> Iterator[None]:
-    """Keep temporary files, Beam's too, in a folder of this process: a stopped run would leave them behind."""
-    folder = make_folder()
-    before, tempfile.tempdir = tempfile.tempdir, folder
+    """Keep temporary files, Beam's too, in a folder of this process: a stopped run would leave them behind.
+
+    All runs of the process share it: Beam may write there after the end of a run.
+    """
+    before = tempfile.tempdir
+    with _explained():
+        place = tempfile.gettempdir()
+    if not os.path.isdir(_of_runs.get(place, "")):
+        _of_runs[place] = make_folder()
+    tempfile.tempdir = _of_runs[place]
     try:
         yield
     finally:
@@ -42,14 +50,21 @@ def make_folder() -> str:
                 if lock(file.fileno()):  # its process is gone
                     shutil.rmtree(os.path.dirname(path), ignore_errors=True)
         folder = tempfile.mkdtemp(prefix=PREFIX)
-        # after Beam's own cleaning, which was registered later
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _folders.append(folder)
-        # locked for as long as this process lives; nobody sees the lock before it is held
+        if not _held:
+            atexit.register(remove_temporary_files)  # after Beam's own cleaning, which is registered later
+        # locked for as long as it is there; nobody sees the lock before it is held
         fresh = os.path.join(folder, f"{LOCK}.new")
-        lock(os.open(fresh, os.O_CREAT | os.O_RDWR))
+        _held[folder] = os.open(fresh, os.O_CREAT | os.O_RDWR)
+        lock(_held[folder])
         os.rename(fresh, os.path.join(folder, LOCK))
         return folder
+
+
+def remove_folder(folder: str) -> None:
+    """Delete a folder of make_folder before the process ends."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder in _held:
+        os.close(_held.pop(folder))
 
 
 @contextlib.contextmanager
@@ -69,7 +84,7 @@ def bucket_folder(staging: str, *, embedded: bool) -> Iterator[str]:
         yield folder
     finally:
         storage.close_folder(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 @contextlib.contextmanager
@@ -82,6 +97,6 @@ def _explained() -> Iterator[None]:
 
 
 def remove_temporary_files() -> None:
-    """Delete the folders of this process, which is about to end in a way that passes over what is registered."""
-    for folder in _folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete the folders of this process, which is about to end, maybe in a way that passes over what is registered."""
+    for folder in [*_held]:
+        remove_folder(folder)
