@@ -1,4 +1,4 @@
-"""The card of an output: read by Hugging Face as it is, and the same for the same rows."""
+"""The card of an output, read by Hugging Face as it is. That runs repeat it byte by byte is tried in tests/faults."""
 
 import json
 import os
@@ -77,8 +77,6 @@ def test_hugging_face_loads_every_output(job, tmp_path, monkeypatch):
         name, *values = words.split()
         options[name] = values
     run = molino.run(job, **options, output="out", quiet=True)
-    again = molino.run(job, **options, output="again", quiet=True)
-    assert run.view("README.md") == again.view("README.md")
     full = {name for name, entry in run.manifest["datasets"].items() if entry["files"]}
     assert set(datasets.get_dataset_config_names(str(tmp_path / "out"))) == full
     for name in full:
