@@ -46,7 +46,7 @@ def text_job(module: Any, sample_of: Callable[..., Any], **how: Any) -> Sized:
         count = max(1, round(total / FILE_BYTES))
         sources = [dataclasses.replace(source, bytes=total // count + source.start)] * count
         _, shards, _ = cut(total, block_bytes=module.BLOCK_BYTES, shards=None)
-        return dataclasses.replace(texts, sources=sources).size(span_bytes=span_bytes, shards=shards, **how)
+        return dataclasses.replace(texts, sources=sources, span_bytes=span_bytes, shards=shards).size(**how)
 
     return size
 

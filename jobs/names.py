@@ -8,8 +8,6 @@ examples:
   molino names --input demo/sep.txt --output demo/names
   molino names --input 'gs://bucket/sep/*.zip' --output gs://bucket/names --runner DataflowRunner \\
       --project P --region R --temp_location gs://bucket/tmp
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -20,10 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan, SampleInput, TextOptions
-from molino.jobs.options import Parser, format_rejects, many, natural, place, positive, read_options, text_format, year
+from molino.jobs.options import Parser, format_rejects, natural, place, positive, read_options, text_format, whole, year
 from molino.transforms.errors import OptionError
+from molino.transforms.warnings import many
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -115,7 +113,6 @@ def parser() -> Parser:
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and return what the run will do."""
-    from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.names import APELLIDOS, CONFLICTS, NOMBRES, PEOPLE, REPAIRS
     from molino.schemas.rejects import REJECTS
@@ -125,12 +122,10 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     blank = tuple(name for name in COLUMNS if name != "curp" or args.missing == "each")
     text = dataclasses.replace(text_format(args, COLUMNS), blank=blank)
     key = curp_key(args)
-    texts = text_input(args, inputs, text, words=[name for name in COLUMNS if name != "curp"], loose=["curp"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
-    reject, junk = args.invalid_curp == "reject", tuple(args.junk)
-    options = read_options(
-        NamesOptions, args, text=texts.text, reject_invalid=reject, junk=junk, shards=shards, blocks=blocks
-    )
+    names = [name for name in COLUMNS if name != "curp"]
+    texts = text_input(args, inputs, text, words=names, loose=["curp"], block_bytes=BLOCK_BYTES)
+    facts = {"text": texts.text, "shards": texts.shards, "blocks": texts.blocks, "junk": tuple(args.junk)}
+    options = read_options(NamesOptions, args, reject_invalid=args.invalid_curp == "reject", **facts)
     datasets = {"people": PEOPLE, "conflicts": CONFLICTS, "rejects": REJECTS}
     for suffix in ("", "_repaired") if options.repair else ("",):
         datasets |= {f"apellidos{suffix}": APELLIDOS, f"hombres{suffix}": NOMBRES, f"mujeres{suffix}": NOMBRES}
@@ -138,14 +133,13 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
         datasets["repairs"] = REPAIRS
     told = {name: getattr(options, name) for name in ("missing", "century", "reference_year", "min_count")}
     return texts.plan(
-        amount={"dataset": "people", "span_bytes": args.span_bytes, "shards": shards},
+        amount={"dataset": "people"},
         job="names",
         options=dataclasses.asdict(options) | {"junk": args.junk} | ({"curp_key": key.mark} if key else {}),
         datasets=datasets,
         balance=("rows_read", ("people", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, key=key, sources=texts.sources, span_bytes=args.span_bytes),
-        warnings=few,
+        build=functools.partial(build, options=options, key=key),
         warn=[functools.partial(warn_of_names, **told)],
         personal=f"names, sex and age of people{CURPS[options.curp]}",
         here_only=describe_local_key(key),
@@ -271,7 +265,7 @@ def summarize(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 def add_sample_options(parser: Parser) -> None:
     """Add the options of `molino sample names`."""
     parser.option("--output", "FILE", place, "file to write", required=True)
-    parser.option("--rows", "N", positive, "rows", 1_256_438)
+    parser.option("--rows", "N", whole(1, 1_000_000_000), "rows", 1_256_438)
     parser.option("--seed", "N", natural, "of the random numbers (default 2012)", 2012)
     parser.option("--files", "N", positive, "split into FILE-00000-of-0000N", default=1)
     parser.switch("--hostile", "add rows that a job must reject")
@@ -289,11 +283,9 @@ def write_sample(args: argparse.Namespace) -> str:
 
 
 def sample_paths(args: argparse.Namespace) -> list[str]:
-    """Return the files that a sample would be written to. OptionError: there cannot be so many rows or files."""
+    """Return the files that a sample would be written to. OptionError: there cannot be so many files."""
     from molino.transforms.names.sample import target_files
 
-    if args.rows > 1_000_000_000:
-        raise OptionError(f"--rows {args.rows:,}: at most 1,000,000,000 rows can be made")
     if args.files > args.rows:
         raise OptionError(f"--files {args.files:,} is more than --rows {args.rows:,}")
     return [str(path) for path in target_files(args.output, args.files)]

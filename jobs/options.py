@@ -146,6 +146,8 @@ class Parser(Options, argparse.ArgumentParser):
         `inputs` is what `--input` takes, "" for a job that reads nothing; `shuffles`: it brings rows together, in
         shards.
         """
+        beam = "Every option of Beam and of its runners may be added; an option that neither knows is an error."
+        self.epilog = f"{beam}\n\n{self.epilog}"
         where = self.add_argument_group("where")
         if inputs:
             where.option("--input", "PATH", place, inputs, nargs="+", required=True)
@@ -327,16 +329,6 @@ def read_options(kind: type[Kind], args: argparse.Namespace, **others: Any) -> K
     """Return the options of a job: each field of a dataclass is the parsed option of its name, but for `others`."""
     names = {field.name for field in dataclasses.fields(cast(Any, kind))} - others.keys()
     return kind(**{name: getattr(args, name) for name in names}, **others)
-
-
-def many(number: float, noun: str) -> str:
-    """Return a number of things as a person reads it.
-
-    >>> many(1, "file"), many(2000, "file")
-    ('1 file', '2,000 files')
-    """
-    shown = f"{number:,.0f}"
-    return f"{shown} {noun}" + ("" if shown == "1" else "s")
 
 
 def whole(least: int, most: int, name: str = "whole number") -> Callable[[str], int]:

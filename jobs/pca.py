@@ -10,8 +10,6 @@ examples:
   molino pca --input demo/titles --column small --output demo/pca
   molino pca --input demo/titles --column small --output few --max-cosine-error 0.01 --label-column title
   molino pca --input 'vectors-*.parquet' --column vector --output out --components 32 --vector-type float16
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -21,11 +19,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan, SampleInput
-from molino.jobs.options import Parser, fitting, format_rejects, natural, place, positive, read_options, text_format
+from molino.jobs.options import (
+    SAME,
+    Parser,
+    fitting,
+    format_rejects,
+    natural,
+    place,
+    positive,
+    read_options,
+    text_format,
+)
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -37,17 +44,7 @@ if TYPE_CHECKING:
     from molino.transforms.pca.rotate import Rotation
 
 ZEROS_TOLD = 0.01  # of the vectors: if more are all zeros, that is told
-TEXT_OPTIONS = (
-    "delimiter",
-    "encoding",
-    "quote",
-    "max_line_bytes",
-    "escape",
-    "skip_lines",
-    "trim",
-    "normalize",
-    "members",
-)
+TEXT_OPTIONS = (*SAME, "escape", "members")
 VECTOR_TYPES = ("float16", "float32", "float64")
 error_limit = fitting(float, "above 0 and at most 2", lambda number: 0 < number <= 2, "error_limit")
 
@@ -99,7 +96,7 @@ def list_inputs(args: argparse.Namespace) -> list["Listing"]:
 
 def list_run(folder: str, column: str) -> "Listing":
     """Return the files of the one data set of a finished run that holds a column; DataError where there is none."""
-    from molino.jobs.run.manifest import read_finished
+    from molino.jobs.run.output import read_finished
     from molino.transforms.files import list_files, storage
     from molino.transforms.pca import numbers, read_vectors
 
@@ -123,11 +120,8 @@ def list_run(folder: str, column: str) -> "Listing":
             if column in schema.names:
                 holding.append(name)
     if len(holding) != 1:
-        if not holding:
-            what = f"no data set of {folder} has a column {column!r}; its vectors: {', '.join(vectors) or 'none'}"
-        else:
-            what = f"{' and '.join(holding)} of {folder} have a column {column!r}; name the files of one"
-        raise DataError(what)
+        what = f"{' and '.join(holding) or 'no data set'} of {folder} has a column {column!r}"
+        raise DataError(f"{what}; its vectors: {', '.join(vectors) or 'none'}; of several name the files of one")
     files = [listed(file) for file in manifest["datasets"][holding[0]]["files"]]
     return list_files.Listing(path=root, root=storage.join(root, ""), files=files, skipped={}, is_open=False)
 

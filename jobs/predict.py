@@ -3,8 +3,6 @@ and the top five with their scores. Every row that can be read has a prediction;
 
 examples:
   molino predict --model out/classifier --input new-titles.csv --output out/predictions
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from molino.jobs.job import Example, Job, Plan, TextOptions
 from molino.jobs.options import Parser, check_kept, format_rejects, place, read_options, sha256_digits, text_format
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
     import pyarrow as pa
@@ -58,7 +55,6 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and the classifier and return what the run will do."""
     import pyarrow as pa
 
-    from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.predict import KEPT_DOC, PREDICTED
     from molino.schemas.rejects import REJECTS
@@ -67,25 +63,22 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     from molino.transforms.text.sources import kept_fields
 
     text = text_format(args, COLUMNS, OPTIONAL, args.keep)
-    texts = text_input(args, inputs, text, words=["title"], loose=["title"])
-    text = texts.text
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
+    texts = text_input(args, inputs, text, words=["title"], loose=["title"], block_bytes=BLOCK_BYTES)
+    facts = {"text": texts.text, "shards": texts.shards, "blocks": texts.blocks}
     classifier = plan_classifier(args.model, sha256=args.model_sha256, trust=args.trust_model)
-    options = read_options(PredictOptions, args, text=text, classifier=classifier.digest, shards=shards, blocks=blocks)
-    kept = kept_fields(text, KEPT_DOC)
+    options = read_options(PredictOptions, args, classifier=classifier.digest, **facts)
+    kept = kept_fields(texts.text, KEPT_DOC)
     predicted = pa.schema([*PREDICTED, *kept], PREDICTED.metadata)
     check_kept(predicted, kept)
     datasets = {"predictions": predicted, "rejects": REJECTS}
-    read = {"sources": texts.sources, "span_bytes": args.span_bytes}
     return texts.plan(
-        amount={"dataset": "predictions", "span_bytes": args.span_bytes, "shards": shards},
+        amount={"dataset": "predictions"},
         job="predict",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", tuple(datasets)),
         counted=tuple(datasets),
-        build=functools.partial(build, options=options, classifier=classifier, schema=predicted, **read),
-        warnings=few,
+        build=functools.partial(build, options=options, classifier=classifier, schema=predicted),
         warn=[functools.partial(warn_not_finite, way=options.not_finite)],
         sends={classifier.digest: classifier.path},
     )

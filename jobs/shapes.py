@@ -9,8 +9,6 @@ examples:
   molino shapes --output out --problem ring cos=12
   molino shapes --output out --points study --sweep study --workers 2
   molino shapes --output out --sweep sweeps/figures.yaml --points study
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -20,11 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan
-from molino.jobs.options import Parser, natural, positive
+from molino.jobs.options import Parser, natural, whole
 from molino.transforms.errors import OptionError
 from molino.transforms.warnings import DataWarning
 
-# Beam, Arrow, Numba and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -41,7 +38,8 @@ def parser() -> Parser:
     points = made.add_argument_group("points")
     about = "generated (default): by a seed; study: the published study's own, bit for bit"
     points.choice("--points", ("generated", "study"), about)
-    points.option("--rows", "N", positive, "training points; plus a twentieth each for validation and test", 200_000)
+    about = "training points; plus a twentieth each for validation and test"
+    points.option("--rows", "N", whole(1, 1_000_000_000, "positive"), about, 200_000)
     points.option("--seed", "N", natural, "of generated points", 1)
     networks = made.add_argument_group("networks")
     networks.option("--sweep", "NAME", str, "default, study, or a YAML file (default: default)", "default")
@@ -107,8 +105,6 @@ def chosen_points(args: argparse.Namespace) -> "Points":
         raise OptionError(f"--rows {args.rows:,}: the study has {STUDY_ROWS:,} training points")
     if study and args.seed != parser().get_default("seed"):
         raise OptionError("--seed has no effect with --points study, whose points have fixed seeds")
-    if args.rows > 1_000_000_000:
-        raise OptionError(f"--rows {args.rows:,} is above 1,000,000,000")
     return Points(kind=args.points, rows=args.rows, seed=0 if study else args.seed)
 
 

@@ -9,8 +9,6 @@ examples:
   molino titles --input demo/titles.csv --model es=models/nnlm-es-dim128 --output demo/titles
   molino titles --input 'titles-*.parquet' --output out --vector-type float16 \\
       --model es128=https://tfhub.dev/google/nnlm-es-dim128/2 --model en50=nnlm-en-dim50_2.tar.gz
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -37,7 +35,6 @@ from molino.jobs.options import (
 )
 from molino.transforms.errors import OptionError
 
-# Beam, Arrow and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -148,7 +145,6 @@ def named_digest(text: str) -> tuple[str, str]:
 
 def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     """Look at the inputs and the models and return what the run will do."""
-    from molino.jobs.run.output import cut
     from molino.jobs.run.text_input import text_input
     from molino.schemas.rejects import REJECTS
     from molino.schemas.titles import CONFLICTS, LABELS
@@ -157,33 +153,29 @@ def plan(args: argparse.Namespace, inputs: Sequence["Listing"]) -> Plan:
     from molino.transforms.titles.labels import warn_of_labels
     from molino.transforms.titles.merge import key_titles
 
-    locations = locate_models(args.model, args.model_sha256, tokens=args.tokens)
-    texts = text_input(args, inputs, input_format(args), words=["title"], loose=["title", "split"])
-    blocks, shards, few = cut(texts.bytes, block_bytes=BLOCK_BYTES, shards=args.shards)
+    locations = locate_models(args.model, tokens=args.tokens)
+    how: dict[str, Any] = {"words": ["title"], "loose": ["title", "split"], "block_bytes": BLOCK_BYTES}
+    texts = text_input(args, inputs, input_format(args), **how)
     models = plan_models(locations, sha256=dict(args.model_sha256), trust=args.trust_model, exact=args.exact)
     if args.tokens and (generic := [model.name for model in models if model.kind != "table"]):
         raise OptionError(f"--write-tokens: {generic[0]} is not a table of tokens; molino model inspect says why")
     fixed: dict[str, Any] = {"validation": 0.0, "test": 0.0} if args.split_column else {}
-    facts = {"text": texts.text, "models": model_facts(models), "shards": shards, "blocks": blocks, **fixed}
-    options = read_options(TitlesOptions, args, **facts)
+    facts = {"text": texts.text, "shards": texts.shards, "blocks": texts.blocks, **fixed}
+    options = read_options(TitlesOptions, args, models=model_facts(models), **facts)
     columns = title_columns(options, models)
     check_kept(columns.schema, columns.kept)
     numbers = sum(model.dim for model in models)
     each = {"numbers": numbers, "vectors": numbers * (2 if options.vector_type == "float16" else 4)}
     held = sum(model.bytes for model in models)
-    amount = {"dataset": "titles", "span_bytes": args.span_bytes, "shards": shards}
     datasets = {"titles": columns.schema, "conflicts": CONFLICTS, "labels": LABELS, "rejects": REJECTS}
     return texts.plan(
-        amount=amount | {"keyed": key_titles, "models": held, "amounts": each},
+        amount={"dataset": "titles", "keyed": key_titles, "models": held, "amounts": each},
         job="titles",
         options=dataclasses.asdict(options),
         datasets=datasets,
         balance=("rows_read", ("titles", "duplicates", "rejects")),
         counted=tuple(datasets),
-        build=functools.partial(
-            build, options=options, models=models, sources=texts.sources, span_bytes=args.span_bytes
-        ),
-        warnings=few,
+        build=functools.partial(build, options=options, models=models),
         warn=[functools.partial(warn_not_finite, way=options.not_finite), warn_of_labels],
         sends={model.sent_name(): model.path for model in models},
     )
@@ -226,26 +218,16 @@ def model_facts(models: Sequence[Any]) -> tuple[dict[str, Any], ...]:
     return tuple({fact: getattr(model, fact) for fact in own} for model, own in zip(models, facts, strict=True))
 
 
-def locate_models(
-    models: Sequence[tuple[str, str]], digests: Sequence[tuple[str, str]], *, tokens: bool = False
-) -> dict[str, str]:
-    """Return where every model is, by its name.
-
-    OptionError: two models, or a model and another column, cannot be told apart, or a digest is of no model.
-    """
+def locate_models(models: Sequence[tuple[str, str]], *, tokens: bool = False) -> dict[str, str]:
+    """Return where each model is, by its name; OptionError: it and another, or a column, cannot be told apart."""
     from molino.schemas.titles import titles_schema
 
-    taken = dict.fromkeys(titles_schema({}, model_text=True).names, "the titles have a column")
+    taken = {*titles_schema({}, model_text=True).names}
     for name, _ in models:
-        if name.lower() in taken:
-            raise OptionError(f"--model {name}=...: {taken[name.lower()]} of this name; give the model another")
         names = [name, f"{name}_tokens", f"{name}_length"] if tokens else [name]
         if found := [each for each in names if each.lower() in taken]:
-            raise OptionError(f"--model {name}=...: with --write-tokens its column {found[0]} would exist twice")
-        taken |= dict.fromkeys([each.lower() for each in names], "another model is")
-    for name, _ in digests:
-        if name not in dict(models):
-            raise OptionError(f"--model-sha256 {name}=...: there is no model of this name")
+            raise OptionError(f"--model {name}=...: the titles have a column {found[0]}; give the model another name")
+        taken |= {each.lower() for each in names}
     return dict(models)
 
 

@@ -9,8 +9,6 @@ examples:
   molino whales --input demo/sea/images --output demo/whales
   molino whales --input demo/sea/images --output demo/heads --method saliency --crop-size 224
   molino whales --input 'shards/*.tar' --output out --method fast --crop-quality 0 --workers 8
-
-Every option of Beam and of its runners may be added; an option that neither knows is an error.
 """
 
 import argparse
@@ -22,11 +20,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molino.jobs.job import Example, Job, Plan, SampleInput
-from molino.jobs.options import Options, Parser, check_kept, format_rejects, natural, place, positive, read_options
+from molino.jobs.options import (
+    Options,
+    Parser,
+    check_kept,
+    format_rejects,
+    natural,
+    place,
+    positive,
+    read_options,
+    whole,
+)
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.warnings import DataWarning, example_of, warning_of_skipped
 
-# Beam, Arrow, OpenCV and the transforms are imported when a run starts: `--help` must not wait for them.
 if TYPE_CHECKING:
     import apache_beam as beam
 
@@ -90,8 +97,8 @@ def _add_method_options(how: Options) -> None:
 
 
 def _add_output_options(out: Options) -> None:
-    out.option("--crop-quality", "Q", natural, "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
-    out.option("--crop-size", "N", natural, "add N by N RGB pixels for training (default 0: none)", 0)
+    out.option("--crop-quality", "Q", whole(0, 100, "natural"), "of the crop's JPEG, 1 to 100; 0 writes no crop", 90)
+    out.option("--crop-size", "N", whole(0, 4096, "natural"), "add N by N RGB pixels for training (default 0: none)", 0)
     out.choice("--mask", ("none", "png", "rle"), "add the mask (default none)")
     out.switch("--write-crops", "write every crop as a file too, under the name of its photograph")
     out.switch("--write-images", "write the four files of the published program for every image")
@@ -128,6 +135,9 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
         if apart := units.skipped.get("not_included"):
             skipped += f"; --include leaves out {apart:,}, such as {example_of(units.skipped, 'not_included')}"
         raise DataError(f"no input holds an image{skipped}; check the paths, or add --allow-empty")
+    text = f"photographs in Parquet whose names are null or repeat are named after their rows: {units.unnamed:,}"
+    example, remedy = example_of({"": units.unnamed}, ""), "another column of names: --name-column COL"
+    unnamed = [DataWarning("whales.unnamed", text, int(units.unnamed), example, remedy)] if units.unnamed else []
     shown = dataclasses.asdict(how)
     return Plan(
         job="whales",
@@ -136,7 +146,7 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
         balance=("images_read", ("regions", "rejects")),
         counted=("regions", "rejects"),
         build=functools.partial(build, extraction=how, units=units, most=args.report_images),
-        warnings=[*_skipped(units), *_unnamed(units)],
+        warnings=[*_skipped(units), *unnamed],
         warn=[warn_of_photographs],
         total_bytes=sum(units.images["bytes"].to_pylist()),
         units_by_content=True,
@@ -149,12 +159,6 @@ def plan(args: argparse.Namespace, listings: Sequence["Listing"]) -> Plan:
 def _skipped(units: "Units") -> list:
     told = sorted(units.skipped.keys() & SKIPPED)
     return [warning_of_skipped(units.skipped, reason, SKIPPED[reason]) for reason in told]
-
-
-def _unnamed(units: "Units") -> list:
-    text = f"photographs in Parquet whose names are null or repeat are named after their rows: {units.unnamed:,}"
-    example, remedy = example_of({"": units.unnamed}, ""), "another column of names: --name-column COL"
-    return [DataWarning("whales.unnamed", text, int(units.unnamed), example, remedy)] if units.unnamed else []
 
 
 def warn_of_photographs(counters: Mapping[str, int]) -> list:
@@ -191,12 +195,8 @@ def extraction(args: argparse.Namespace) -> "Extraction":
     from molino.transforms.whales.find_region import OriginalOptions
     from molino.transforms.whales.find_salient_region import SalientOptions
 
-    if args.crop_quality > 100:
-        raise OptionError(f"--crop-quality {args.crop_quality} is above 100")
     if args.write_crops and not args.crop_quality:
         raise OptionError("--write-crops needs crops; --crop-quality 0 makes none")
-    if args.crop_size > 4096:
-        raise OptionError(f"--crop-size {args.crop_size} is above 4096")
     parameters = {name: getattr(args, name) for name in ("bins", "threshold", "smallest", "kernel")}
     useless = parameters if args.method == "saliency" else {"share": args.share, "anywhere": args.anywhere}
     for name, value in useless.items():
@@ -250,7 +250,8 @@ def build(pipeline: "beam.Pipeline", run: "Run", *, extraction: "Extraction", un
     counters = (done.counters, pipeline | "Known" >> beam.Create([known])) | "Counters" >> beam.Flatten()
     gather = GatherScratch(scratch="_rejects", dataset="rejects", schema=REJECTS, folder=run.staging)
     rejects = done.scratch | "Rejects" >> gather
-    sheet = WriteViews(call=write_sheet_and_boxes, run=run, counters=counters, gather=True, arguments={"most": most})
+    write = functools.partial(write_sheet_and_boxes, most=most)
+    sheet = WriteViews(call=write, run=run, counters=counters, gather=True)
     report = done.scratch | "Report" >> sheet
     files = (done.files, rejects, report.files) | "Files" >> beam.Flatten()
     files | "Publish" >> Publish(run=run, counters=report.counters)

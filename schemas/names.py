@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, list_of, optional, schema
-from molino.schemas.rejects import TEXT_REASONS
+from molino.schemas.rejects import TEXT_COUNTERS, TEXT_REASONS
 
 PEOPLE = schema(
     "names.people",
@@ -75,8 +75,7 @@ COUNTERS = {
     "people": "Rows kept: one for each CURP",
     "duplicates": "Rows dropped because their CURP had been kept",
     "conflicts": "Duplicates whose names differ from those of the row that was kept",
-    "rejects": "Records that could not be used",
-    "rejects.REASON": "Of these, those with this reason",
+    **TEXT_COUNTERS,
     "curp.normalized": "CURPs that had to be put in capitals or freed of white space",
     "curp.format": "CURPs that do not have the form of one",
     "curp.check_digit": "CURPs whose last digit does not follow from the others: mistyped, or issued by hand",
@@ -88,8 +87,6 @@ COUNTERS = {
     "curp.shared": "Rows that share no name with the first row of their CURP, where it has five such rows or more",
     "curp.in_name": "Rows in which a CURP stood in a column of names, and was masked",
     "curp.letter_17": "Rows with a valid CURP of someone born from 2000 on",
-    "values.changed": "Values that --trim or --normalize changed",
-    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
     "sex.x": "People whose CURP says X; they are in no table of given names",
     "sex.unknown": "People whose CURP says neither H, M nor X; they are in no table of given names",
     "birth_year.unknown": "People whose CURP holds no birth year",

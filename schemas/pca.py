@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, list_of, optional, schema
-from molino.schemas.rejects import TEXT_REASONS
+from molino.schemas.rejects import TEXT_COUNTERS, TEXT_REASONS
 
 
 def place_names(fields: pa.Schema) -> tuple[str, str]:
@@ -96,12 +96,9 @@ ERRORS = schema(
 COUNTERS = {
     "rows_read": "Rows of the input",
     "vectors": "Rows written, with the vectors rotated",
-    "rejects": "Rows that could not be used",
-    "rejects.REASON": "Of these, those with this reason",
+    **TEXT_COUNTERS,
     "numbers": "Numbers of a vector",
     "components": "Numbers of a rotated vector",
-    "values.changed": "Values that --trim or --normalize changed",
-    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
     "refined": "1 where small components needed a pass of their own, else 0",
 }
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from molino.schemas import field, list_of, optional, schema
-from molino.schemas.rejects import TEXT_REASONS
+from molino.schemas.rejects import TEXT_COUNTERS, TEXT_REASONS
 from molino.schemas.titles import NOT_FINITE_REASON, RECORD_DOC
 
 KEPT_DOC = "Column {} of the input, as it is"
@@ -34,11 +34,8 @@ PREDICTED = schema(
 COUNTERS = {
     "rows_read": "Rows read from the inputs, headers apart",
     "predictions": "Rows written: one for each row that could be used",
-    "rejects": "Rows that could not be used",
-    "rejects.REASON": "Of these, those with this reason",
+    **TEXT_COUNTERS,
     "not_finite.classifier": "Titles whose scores are not finite, taken by --not-finite",
-    "values.changed": "Values that --trim or --normalize changed",
-    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
 }
 
 REASONS = {**TEXT_REASONS, **NOT_FINITE_REASON}

@@ -17,6 +17,14 @@ REJECTS = schema(
     ),
 )
 
+# what every job counts that reads text, besides its rows
+TEXT_COUNTERS = {
+    "rejects": "Rows that could not be used",
+    "rejects.REASON": "Of these, those with this reason",
+    "values.changed": "Values that --trim or --normalize changed",
+    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
+}
+
 # why text, JSON lines, and tables of text in Parquet and Excel are rejected by every job that reads them
 TEXT_REASONS = {
     "too_few_fields": "Fewer fields than the header",

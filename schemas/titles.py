@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from molino.schemas import field, list_of, optional, schema
-from molino.schemas.rejects import TEXT_REASONS
+from molino.schemas.rejects import TEXT_COUNTERS, TEXT_REASONS
 
 ID_DOC = (
     "Fingerprint64 (FarmHash) of the UTF-8 title, its low 32 bits XOR those of the category's; "
@@ -86,8 +86,7 @@ COUNTERS = {
     "rows_read": "Rows read from the inputs, headers apart",
     "titles": "Rows written: one for each title and category",
     "duplicates": "Rows with the title and the category of a row that was written; its count has them",
-    "rejects": "Rows that could not be used",
-    "rejects.REASON": "Of these, those with this reason",
+    **TEXT_COUNTERS,
     "conflicting_titles": "Titles that stand under more than one category",
     "conflicts": "Rows of those titles",
     "split.contradicted": "Rows whose own split is not that of the first row with their title and category",
@@ -99,8 +98,6 @@ COUNTERS = {
     "unseen": "Titles of those categories",
     "unlabeled": "Titles without a category",
     "not_finite.MODEL": "Titles of which this model gives numbers that are not finite, taken by --not-finite",
-    "values.changed": "Values that --trim or --normalize changed",
-    "quotes.unquoted": "Records with a quote within a field that is not quoted; it was taken for a letter",
 }
 
 NOT_FINITE_REASON = {"not_finite": "Numbers that are not finite (NaN or infinite), unless --not-finite takes them"}

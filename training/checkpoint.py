@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 STATE, BEST = "last.state", "best.state"  # how the names of the files end, which a failed run keeps
@@ -37,16 +36,10 @@ class Checkpoints:
     def _write(self, name: str, variables: Sequence[Any], known: Mapping[str, Any]) -> None:
         path = os.path.join(self.folder, name)
         os.makedirs(self.folder, exist_ok=True)
-        arrays: dict[str, Any] = {f"v{place}": to_numpy(each) for place, each in enumerate(variables)}
+        arrays: dict[str, Any] = {f"v{place}": each.numpy() for place, each in enumerate(variables)}
         arrays[KNOWN] = np.frombuffer(json.dumps(known).encode(), np.uint8)
         with open(f"{path}.part", "wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(f"{path}.part", path)
-
-
-def to_numpy(variable: Any) -> np.ndarray:
-    """Return the value of a variable of Keras, on any backend, or of TensorFlow."""
-    value = variable.value if isinstance(variable, keras.Variable) else variable
-    return value.numpy() if keras.backend.backend() == "tensorflow" else keras.ops.convert_to_numpy(value)

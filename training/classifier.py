@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from molino.training.feed import KerasBatches
 from molino.training.reader import Batch, Reader
 from molino.training.recipe import Recipe
 from molino.training.source import FLAG, read_flags, weigh
@@ -136,15 +135,15 @@ class ByVectors(Learner):
 
     def train_epoch(self, number: int, report: Report) -> dict[str, float]:
         """Train on every row once; return the loss, and the share of the time in which batches were waited for."""
-        watch = _Watch(report, len(self.reader))
-        batches = KerasBatches(self.reader, [], prepare=self._prepare, epoch=number)
-        try:
-            history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
-        except Exception:
-            if batches.error is not None:  # TensorFlow wraps what a reader raises in a page of its own
-                raise batches.error from None
-            raise
-        return {"loss": float(history.history["loss"][0]), "waiting": watch.waited / max(watch.took, 1e-9)}
+        waited = total = rows = 0.0
+        began = ended = time.monotonic()
+        for done, batch in enumerate(self.reader.epoch(number), 1):
+            waited += time.monotonic() - ended
+            figures = self.model.train_on_batch(*self._prepare(batch), return_dict=True)
+            rows, total = rows + len(batch["label"]), total + float(figures["loss"]) * len(batch["label"])
+            ended = time.monotonic()
+            report(done, len(self.reader), total / rows)
+        return {"loss": total / rows, "waiting": waited / max(ended - began, 1e-9)}
 
     def _prepare(self, batch: Batch) -> tuple:
         x, labels = self._inputs(batch), batch["label"]
@@ -187,23 +186,3 @@ class AdjustedCrossentropy(keras.losses.Loss):
         """Return the loss of each row."""
         labels = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
         return keras.losses.sparse_categorical_crossentropy(labels, logits + self.prior, from_logits=True)
-
-
-class _Watch(keras.callbacks.Callback):
-    """Tells how far an epoch is, and measures how long the next batch was waited for."""
-
-    def __init__(self, report: Report, steps: int):
-        super().__init__()
-        self.report, self.steps = report, steps
-        self.waited = self.took = 0.0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.began = self.ended = time.monotonic()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self.waited += time.monotonic() - self.ended
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.ended = time.monotonic()
-        self.took = self.ended - self.began
-        self.report(batch + 1, self.steps, float((logs or {}).get("loss", float("nan"))))

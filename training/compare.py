@@ -61,9 +61,8 @@ def _read_metadata(path: str) -> dict[str, dict[str, Any]]:
     for number, each in enumerate(listed if isinstance(listed, list) else [None], 1):
         if not isinstance(each, dict) or not {"experiment", "language_model"} <= each.keys():
             raise DataError(f"{path}, entry {number}: {what}")
-        if each["experiment"] in known:
+        if known.setdefault(each["experiment"], each) is not each:
             raise DataError(f"{path} lists the experiment {each['experiment']} twice")
-        known[each["experiment"]] = each
     return known
 
 

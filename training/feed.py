@@ -29,7 +29,6 @@ class KerasBatches(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.reader, self.inputs, self.label, self.epoch = reader, tuple(inputs), label, epoch
         self.prepare = prepare
-        self.error: Exception | None = None  # of the reader
         self._coming = epoch
         self._batches: Iterator[Batch] = iter(())
         self._next = -1
@@ -42,11 +41,7 @@ class KerasBatches(keras.utils.PyDataset):
         with self._turn:
             if number != self._next:
                 self._batches = self.reader.epoch(self.epoch, start=number)
-            try:
-                batch = next(self._batches)
-            except Exception as error:
-                self.error = error
-                raise
+            batch = next(self._batches)
             self._next = number + 1
         if self.prepare is not None:
             return self.prepare(batch)

@@ -44,8 +44,6 @@ def make_learner(
     flag = [FLAG] if language is not None or ARCHITECTURES[recipe.architecture].flag else []
     columns = [*(f"{name}_tokens" if tables else name for name in embeddings), *flag, "label"]
     reader = source.read("train", columns, batch=recipe.batch, seed=recipe.seed)
-    if not reader.rows:
-        raise DataError(f"{source.run.folder} holds no titles to train on")
     dims = {name: TOKENS if tables else source.embeddings[name] for name in embeddings}
     return ByVectors(reader, recipe, dims, prior, language=language, tables=tables, weighed=source.unlabeled)
 

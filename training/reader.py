@@ -173,36 +173,23 @@ class Reader:
         # windows begin where they would have begun had nothing been skipped
         first, at = divmod(skipped, self._window)
         windows = self._read_windows(self._sequence(epoch, first * self._window))
-        made = _Pile(min(self.batch, left))
-        for number, window in enumerate(_run_ahead(windows, min(self.reading.ahead, 1)), first):
-            if not left:
-                break
-            order = np.arange(window.rows)
-            if self.shuffle:
-                seeds = [self.seed, epoch, 1, self.reading.reader, number]
-                order = np.random.default_rng(seeds).permutation(window.rows)
-            while at < window.rows and left:
-                take = order[at : at + made.room]
-                made.add(window.columns, take)
-                at, left = at + len(take), left - len(take)
-                if not made.room:
-                    yield made.finish()
-                    made = _Pile(min(self.batch, left))
-            at = 0
+
+        def shuffled() -> Iterator[tuple[dict, np.ndarray]]:
+            for number, window in enumerate(_run_ahead(windows, min(self.reading.ahead, 1)), first):
+                order = np.arange(window.rows)
+                if self.shuffle:
+                    seeds = [self.seed, epoch, 1, self.reading.reader, number]
+                    order = np.random.default_rng(seeds).permutation(window.rows)
+                yield window.columns, order[at if number == first else 0 :]
+
+        for pile in _pile_up(shuffled(), self.batch, left):
+            yield pile.finish()
 
     def _read_windows(self, parts: Sequence[_Part]) -> Iterator["_Pile"]:
         """Yield windows, which lie in the sequence of rows without a gap; the last may be short."""
-        left = sum(part.stop - part.start for part in parts)
-        made = _Pile(min(self._window, left), widen=False)
-        for part, (columns, selected) in zip(parts, self._read_groups(parts), strict=True):
-            at = part.start
-            while at < part.stop:
-                stop = min(part.stop, at + made.room)
-                made.add(columns, selected[at:stop])
-                at, left = stop, left - (stop - at)
-                if not made.room:
-                    yield made
-                    made = _Pile(min(self._window, left), widen=False)
+        groups = zip(parts, self._read_groups(parts), strict=True)
+        pieces = ((columns, selected[part.start : part.stop]) for part, (columns, selected) in groups)
+        return _pile_up(pieces, self._window, sum(part.stop - part.start for part in parts), widen=False)
 
     def _read_groups(self, parts: Sequence[_Part]) -> Iterator[tuple[Batch, np.ndarray]]:
         """Yield the row groups of the parts, and the places of the split's rows in each, in order.
@@ -263,6 +250,21 @@ class _Pile:
             name: pa.concat_arrays(column) if isinstance(column, list) else column
             for name, column in self.columns.items()
         }
+
+
+def _pile_up(pieces: Iterable[tuple[dict, np.ndarray]], size: int, left: int, *, widen: bool = True) -> Iterator[_Pile]:
+    """Yield piles of `size` rows, `left` in all: those at the places in each piece's columns, one after another."""
+    made = _Pile(min(size, left), widen=widen)
+    for columns, take in pieces:
+        while len(take) and left:
+            part, take = take[: made.room], take[made.room :]
+            made.add(columns, part)
+            left -= len(part)
+            if not made.room:
+                yield made
+                made = _Pile(min(size, left), widen=widen)
+        if not left:
+            return
 
 
 def _fitting_window(schema: pa.Schema, columns: Sequence[str]) -> int:

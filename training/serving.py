@@ -5,8 +5,6 @@ TensorFlow alone serves it, whatever backend trained. Where TensorFlow is not th
 
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +14,6 @@ import numpy as np
 
 from molino.quiet import no_stderr
 from molino.schemas.training import TOP
-from molino.training.checkpoint import to_numpy
 from molino.training.classifier import Learner
 from molino.training.reader import Reading
 from molino.training.recipe import PHRASES
@@ -123,15 +120,11 @@ def write(folder: str, training: Training, learners: Learners, encoders: Encoder
     except ImportError:
         return "not written: TensorFlow is not there"
     source = training.source
-    with tempfile.TemporaryDirectory(prefix="molino-") as work, no_stderr():
+    with no_stderr():
         for layer in learners[None].model.layers:
             if isinstance(layer, keras.layers.Embedding):  # a table that was trained too
-                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(to_numpy(layer.weights[0]))
-        graph = _unpack_transform(source, work)
-        if not os.path.isdir(graph):
-            return "not written: the run has no label vocabulary (transform/)"
+                encoders[layer.name.removesuffix("_vectors")].variables[0].assign(layer.weights[0].numpy())
         module = _module(training, learners, encoders, temperatures)
-        _compare(module, tf.saved_model.load(graph), source)
         title = tf.TensorSpec([None], tf.string, name="title")
         language = tf.TensorSpec([None], tf.string, name="language")
         category = tf.TensorSpec([None], tf.string, name="category")
@@ -145,7 +138,12 @@ def write(folder: str, training: Training, learners: Learners, encoders: Encoder
                 function = tf.function(classifier.features).get_concrete_function(title)
                 signatures[f"features{'_' + name if name else ''}"] = function
         tf.saved_model.save(module, folder, signatures=signatures)
-        shutil.copytree(os.path.join(work, TRANSFORM), os.path.join(folder, EXTRA, TRANSFORM))
+    for view in source.run.manifest["views"]:
+        if view["path"].startswith(TRANSFORM):
+            path = os.path.join(folder, EXTRA, view["path"])
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(source.run.view(view["path"]))
     return os.path.basename(folder)
 
 
@@ -157,33 +155,6 @@ def save_keras(folder: str, source: TitlesRun, learners: Learners) -> None:
         with zipfile.ZipFile(path, "a") as archive:
             inside = {"manifest_sha256": source.run.sha256, "categories": source.categories}
             archive.writestr("molino.json", json.dumps(inside, ensure_ascii=False))
-
-
-def _unpack_transform(source: TitlesRun, folder: str) -> str:
-    """Write the views of the label vocabulary's graph to a folder; return that of the graph, which may be missing."""
-    for view in source.run.manifest["views"]:
-        if view["path"].startswith(TRANSFORM):
-            path = os.path.join(folder, view["path"])
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(source.run.view(view["path"]))
-    return os.path.join(folder, TRANSFORM, "transform_fn")
-
-
-def _compare(module: Any, graph: Any, source: TitlesRun) -> None:
-    """Raise DataError where the run's transform graph numbers categories in another way than the module."""
-    import tensorflow as tf
-
-    asked = tf.constant([*source.categories, "", "no such category"])
-    function = graph.signatures["serving_default"]
-    # the graph has an input for the weights of training, too, which say nothing here
-    inputs = {
-        name: asked if spec.dtype == tf.string else tf.zeros(tf.shape(asked), spec.dtype)
-        for name, spec in function.structured_input_signature[1].items()
-    }
-    found = tf.reshape(function(**inputs)["label"], [-1])
-    if not np.array_equal(found.numpy(), module.number(asked)["label"].numpy()):
-        raise DataError(f"{source.run.folder}: labels/ and transform/ number the categories in different ways")
 
 
 def _module(training: Training, learners: Learners, encoders: Encoders, temperatures: Temperatures) -> Any:
@@ -260,7 +231,7 @@ def _classifier(learner: Learner) -> Any:
         def __init__(self) -> None:
             super().__init__()
             layers = [layer for layer in learner.model.layers if isinstance(layer, keras.layers.Dense)]
-            self.dense = [(tf.Variable(to_numpy(each.kernel)), tf.Variable(to_numpy(each.bias))) for each in layers]
+            self.dense = [(tf.Variable(each.kernel.numpy()), tf.Variable(each.bias.numpy())) for each in layers]
 
         def __call__(self, titles: Any, vectors: Any, languages: Any) -> Any:
             made = tf.concat(vectors, 1)

@@ -59,6 +59,16 @@ def example_of(counters: Mapping[str, int], name: str) -> str:
     return value.example if isinstance(value, Sighting) else ""
 
 
+def many(number: int, noun: str) -> str:
+    """Return a number of things as a person reads it.
+
+    >>> many(1, "file"), many(1200, "file"), many(2, "category")
+    ('1 file', '1,200 files', '2 categories')
+    """
+    nouns = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"1 {noun}" if number == 1 else f"{number:,} {nouns}"
+
+
 def warning_of_skipped(skipped: Mapping[str, int], reason: str, what: str) -> DataWarning:
     """Return the warning of what was left out of the input for a reason, and `what` that is, in words."""
     n = skipped[reason]

@@ -17,8 +17,9 @@ import molino
 from molino import code, machine
 from molino.caches import in_home
 from molino.jobs.job import jobs_by_extra, load_trainings
-from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded, many
+from molino.jobs.options import DATA, DONE, EMBEDDED, RUNNERS, Parser, is_embedded
 from molino.transforms.errors import DataError
+from molino.transforms.warnings import many
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from molino import machine
 from molino.jobs.job import Job, Plan, load_all
-from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, is_embedded, many, split_examples
-from molino.transforms.warnings import print_warnings, to_json
+from molino.jobs.options import DATA, DONE, EXIT_CODES, Parser, is_embedded, split_examples
+from molino.transforms.warnings import many, print_warnings, to_json
 
 if TYPE_CHECKING:
     from molino.jobs.forecast.estimate import Forecast

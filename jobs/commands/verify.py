@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from molino.jobs.options import DATA, DONE, Parser, many
+from molino.jobs.options import DATA, DONE, Parser
+from molino.transforms.warnings import many
 
 ABOUT = "recheck every byte of a finished run from its manifest"
 

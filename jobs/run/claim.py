@@ -50,10 +50,6 @@ class Claim:
         since = f", since {self.started}" if self.started else ""
         return f"process {self.pid or '?'} on {self.host or '?'}{user}{since}"
 
-    def where(self) -> str:
-        """Return where the run's workers are, in words; "" for those of its own host."""
-        return f"{self.engine} job {self.job} at {self.master}" if self.job else ""
-
     def to_bytes(self) -> bytes:
         """Return the claim as it stands in a file."""
         told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", None)}

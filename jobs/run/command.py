@@ -13,8 +13,7 @@ from molino.jobs.job import Job, Plan
 from molino.jobs.run import commit, runs
 from molino.jobs.run.inputs import find_inputs, tell_skipped, watched
 from molino.jobs.run.lock import BusyError, Lock
-from molino.jobs.run.manifest import read_manifest
-from molino.jobs.run.output import Output, output_folder, read_output
+from molino.jobs.run.output import Output, output_folder, read_manifest, read_output
 from molino.jobs.run.pipes import is_pipe
 from molino.jobs.run.runs import Run
 from molino.jobs.run.summary import summary_lines
@@ -26,7 +25,7 @@ from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
 from molino.transforms.files.temporary import bucket_folder, check_temporary_files
 from molino.transforms.progress import STAGES
-from molino.transforms.warnings import from_json, print_warnings
+from molino.transforms.warnings import from_json, many, print_warnings
 
 LONG = 30.0  # seconds that people do not wait for to read a warning
 DONE_BEFORE = "already holds this run (same inputs, options and code); nothing to do"
@@ -102,7 +101,7 @@ def do_order(order: Order) -> list[str]:
     run, warnings = order.run, order.run.warnings
     if run.strict and warnings:
         print_warnings(warnings)
-        raise DataError(f"nothing was read, since --strict is given and there {_are(warnings)}")
+        raise DataError(f"nothing was read, since --strict is given, with {many(len(warnings), 'warning')}")
     if order.plan.build:
         _ = order.engine.options  # fails where the runner lacks an option, or a program
     present, done = order.find_output()
@@ -136,7 +135,7 @@ def _do_run(run: Run, order: Order, lock: Lock) -> tuple[dict[str, Any], Sequenc
     spilled = bucket_folder(run.staging, embedded=engine.embedded) if engine.spills else contextlib.nullcontext("")
     summary: Sequence = ()
     with spilled as buckets:
-        run = dataclasses.replace(run, buckets=buckets)
+        run = dataclasses.replace(run, spill=buckets or None)
         ask = plan.how_far if engine.embedded else engine.how_far
         try:
             if place := engine.place():
@@ -193,9 +192,5 @@ def _lines_done_before(present: Output, *, strict: bool) -> list[str]:
     warnings = from_json((present.manifest or {}).get("warnings", []))
     print_warnings(warnings)
     if strict and warnings:
-        raise DataError(f"{present.path} {DONE_BEFORE}; but --strict is given and there {_are(warnings)}")
+        raise DataError(f"{present.path} {DONE_BEFORE}; but --strict is given, with {many(len(warnings), 'warning')}")
     return [f"{present.path} {DONE_BEFORE}"]
-
-
-def _are(warnings: Sequence) -> str:
-    return "is a warning" if len(warnings) == 1 else f"are {len(warnings):,} warnings"

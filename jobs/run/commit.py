@@ -23,8 +23,7 @@ from molino import code, machine
 from molino.jobs.run.card import CARD
 from molino.jobs.run.inputs import check_inputs, late_inputs
 from molino.jobs.run.lock import TakenError, holding
-from molino.jobs.run.manifest import read_manifest
-from molino.jobs.run.output import DRAFTS, Output, read_output
+from molino.jobs.run.output import DRAFTS, Output, read_manifest, read_output
 from molino.jobs.run.runs import UNITS, Run
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
@@ -319,7 +318,7 @@ def _datasets(run: Run, files: Sequence[StagedFile], names: Mapping[str, str]) -
 
 def _used(run: Run, files: Sequence[StagedFile]) -> dict[str, int | None]:
     """Return what the run took, as far as it is known here; other workers and runners have other figures."""
-    buckets = [file.bytes for file in storage.list_tree(run.buckets)] if run.buckets else []
+    buckets = [file.bytes for file in storage.list_tree(run.spill)] if run.spill else []
     # of this process, or of the largest that it started and that has ended, such as tensorflow-transform's
     peak = max(map(machine.peak_bytes, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     written = sum(file.bytes for file in files)

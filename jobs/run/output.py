@@ -20,6 +20,7 @@ from molino.transforms.manifest import (
     SUCCESS,
     data_files,
     digest_of,
+    find_published,
     garbage_of,
     listed_paths,
     owned_paths,
@@ -136,6 +137,16 @@ def read_output(path: str) -> Output:
         before, revision = revision, storage.see(manifest)
         if revision.data == before.data:
             return Output(path=path, revision=revision, files=files, success=success or b"")
+
+
+def read_manifest(output: str) -> dict[str, Any] | None:
+    """Return the manifest of an output, or None when it has none; DataError where it cannot be read."""
+    return parse_manifest(output, storage.see(storage.join(output, MANIFEST)).data)
+
+
+def read_finished(output: str) -> dict[str, Any] | None:
+    """Return the manifest of the last run that was published: see `find_published`."""
+    return find_published(output, lambda name: storage.see(storage.join(output, name)).data)[0]
 
 
 def _difference(run: "Run", manifest: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ class Run:
     started: float = dataclasses.field(default_factory=time.time)  # when its command began, in seconds since 1970
     # what the run was expected to meet and to take before it began; no part of its id
     expected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    buckets: str = ""  # folder of the bucket files; empty where the runner's own shuffle carries the rows
+    spill: str | None = None  # folder of the bucket files; None where the runner's own shuffle carries the rows
     elsewhere: bool = False  # workers may be on other machines than the one that submits
     # sha256 of the manifest that was there when the run began; "" where there was none. What its commit is conditional
     # on
@@ -75,11 +75,6 @@ class Run:
     def staging(self) -> str:
         """Folder for this run's unfinished files; another attempt at the same run has another."""
         return storage.join(self.output, STAGING, self.token[:16])
-
-    @property
-    def spill(self) -> str | None:
-        """Folder of the bucket files; None for the runner's own shuffle."""
-        return self.buckets or None
 
     @property
     def sent(self) -> str:

@@ -113,7 +113,7 @@ def _describe_lock(output: str) -> tuple[list[tuple[str, str]], bool]:
         return [("kept for", f"the job that {claim.job_file} describes")], alive
     signs = "its heartbeat moves" if alive else "no heartbeat seen" if watched else "it has no heartbeat"
     found = [("at work", f"{claim.who()}; {signs}{'; its process has ended' if claim.is_dead else ''}")]
-    found += [("workers", claim.where())] if claim.where() else []
+    found += [("workers", f"{claim.engine} job {claim.job} at {claim.master}")] if claim.job else []
     found += [("how far", claim.at or "not known yet")]
     found += [] if alive else [("remedy", f"run again, or molino unlock {output}")]
     return found, alive

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from molino.jobs.forecast.estimate import show_time
-from molino.jobs.options import many
 from molino.transforms.files import storage
 from molino.transforms.manifest import MANIFEST
-from molino.transforms.warnings import from_json, print_warnings
+from molino.transforms.warnings import from_json, many, print_warnings
 
 SUMMARY, MOST_LINES = "summary.txt", 40
 

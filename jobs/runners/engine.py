@@ -81,11 +81,13 @@ class Engine:
     @property
     def job_file(self) -> str:
         """Where Dataflow's client writes the job for somebody else to launch; "" where this command submits it."""
-        if self.runner != DATAFLOW:
-            return ""
+        return (self._cloud.template_location or "") if self.runner == DATAFLOW else ""
+
+    @property
+    def _cloud(self) -> Any:
         from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-        return self.options.view_as(GoogleCloudOptions).template_location or ""
+        return self.options.view_as(GoogleCloudOptions)
 
     def check_reachable(self, paths: Sequence[str]) -> None:
         """Raise OptionError when a path is on this machine and the runner's workers are not."""
@@ -106,10 +108,8 @@ class Engine:
             return {"engine": self.runner, "master": self.cluster.url, "job": self.cluster.name}
         if self.runner != DATAFLOW or not getattr(result, "has_job", False):
             return {}
-        from apache_beam.options.pipeline_options import GoogleCloudOptions
-
-        cloud = self.options.view_as(GoogleCloudOptions)
-        return {"engine": self.runner, "master": f"{cloud.project}/{cloud.region}", "job": result.job_id()}
+        place = f"{self._cloud.project}/{self._cloud.region}"
+        return {"engine": self.runner, "master": place, "job": result.job_id()}
 
 
 def make_engine(args: argparse.Namespace, flags: Sequence[str]) -> Engine:

@@ -73,13 +73,9 @@ class Cluster:
         try:
             found = self._ask("/v1/overview")["flink-version"]
             self.before = frozenset(job["jid"] for job in self._jobs())
-        except urllib.error.HTTPError as error:
-            raise DataError(f"{self.url} is not Flink, or refuses access: {error}; check --flink_master") from None
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise DataError(f"no Flink answers at {self.url}: {reason}; check --flink_master") from None
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"the server at {self.url} is not Flink; check --flink_master") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            what = f"no Flink answers at {self.url}: {getattr(error, 'reason', error)}"
+            raise DataError(f"{what}; check --flink_master") from None
         minor = ".".join(found.split(".")[:2])
         if self.version and self.version != minor:
             raise OptionError(f"{self.url} is Flink {found}; add --flink_version {minor}")

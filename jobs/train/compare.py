@@ -126,9 +126,8 @@ def work(run: "Run", views: str, progress: "Progress", *, trials: Mapping[str, A
     write_text(views, REPORT, compare_report(found))
     files = []
     for name, schema in (("trials", TRIALS), ("models", MODELS), ("effects", EFFECTS)):
-        rows = [{each: row[each] for each in schema.names} for row in found[name]]
-        batches = pa.RecordBatch.from_pylist(rows, schema=schema)
-        files.append(write_shard([batches], schema=schema, folder=run.staging, dataset=name, key=(0,)))
+        batch = pa.RecordBatch.from_pylist(found[name], schema=schema)
+        files.append(write_shard([batch], schema=schema, folder=run.staging, dataset=name, key=(0,)))
     return Staged(files, {file.dataset: file.rows for file in files}, summary_of(found, progress.resumed))
 
 

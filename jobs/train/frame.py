@@ -72,10 +72,9 @@ def check_recipe(args: argparse.Namespace) -> None:
     strange = [flag for flag in flags if args.command.names(flag)]
     if strange and not phrases:
         raise OptionError(f"{strange[0]} is an option of --architecture {PHRASES}, not of {args.architecture}")
-    if phrases and args.embedding:
-        raise OptionError(f"--architecture {PHRASES} takes titles, no --embedding")
-    if phrases and (args.balance == "logits" or args.precision != "float32"):
-        raise OptionError(f"--architecture {PHRASES} takes --balance loss or none, and --precision float32")
+    if phrases and (args.embedding or args.balance == "logits" or args.precision != "float32"):
+        what = "takes titles, no --embedding, and --balance loss or none and --precision float32"
+        raise OptionError(f"--architecture {PHRASES} {what}")
     if args.architecture == "linear" and args.precision != "float32":
         raise OptionError("--precision has no effect with --architecture linear, which has no hidden layers")
 
@@ -89,7 +88,7 @@ def check_local(output: str | None) -> None:
 
 def list_inputs(args: argparse.Namespace) -> list["FileInfo"]:
     """Return the data files of the run that is trained on, which stay when it is replaced; none where it is no run."""
-    from molino.jobs.run.manifest import read_finished
+    from molino.jobs.run.output import read_finished
     from molino.transforms.files import storage
     from molino.transforms.manifest import data_files
 

@@ -78,7 +78,7 @@ def list_inputs(args: argparse.Namespace) -> Sequence["FileInfo | Listing"]:
 def plan(args: argparse.Namespace, inputs: Sequence["FileInfo | Listing"]) -> Plan:
     """Look at the input and return what the training will do."""
     from molino.jobs.run.inputs import input_files
-    from molino.jobs.run.manifest import read_manifest
+    from molino.jobs.run.output import read_manifest
     from molino.training.backend import choose_backend
     from molino.training.grow import GrowthOptions, describe_input
     from molino.training.runs import is_run

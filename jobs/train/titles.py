@@ -100,23 +100,15 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
 
 def check_tables(args: argparse.Namespace) -> None:
     """Raise OptionError where --fine-tune does not go with the other options."""
-    if args.fine_tune and args.architecture == PHRASES:
-        raise OptionError(
-            f"--fine-tune trains the tables of embeddings; --architecture {PHRASES} has none, and trains its own"
-        )
-    if args.fine_tune and args.per_language:
-        raise OptionError("--fine-tune and --per-language exclude each other")
-    if args.fine_tune and not args.model:
-        raise OptionError("--fine-tune needs --model NAME=DIR for each embedding, whose table it trains")
+    if args.fine_tune and (not args.model or args.per_language or args.architecture == PHRASES):
+        what = "--fine-tune needs --model NAME=DIR for each embedding, whose table it trains"
+        raise OptionError(f"{what}, and goes neither with --per-language nor with --architecture {PHRASES}")
 
 
 def check_models(models: Mapping[str, str], embeddings: Sequence[str]) -> None:
     """Raise DataError where models are given, and not one for each embedding."""
-    for name in models:
-        if name not in embeddings:
-            raise DataError(f"--model {name}=...: that embedding is not trained on; it is {', '.join(embeddings)}")
-    if models and (missing := [name for name in embeddings if name not in models]):
-        raise DataError(f"--model: the embedding {missing[0]} has none; name it too, or leave --model out")
+    if models and (odd := sorted({*models} ^ {*embeddings})):
+        raise DataError(f"--model {odd[0]}=...: give one for each of {', '.join(embeddings)}, or none at all")
 
 
 def work(run: "Run", views: str, progress: "Progress", *, training: "Training") -> Staged:

@@ -5,10 +5,12 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import molino
-from molino.transforms.whales.sample import png_of_zeros, sample_whales
+from molino.transforms.images.encode import encode_png
+from molino.transforms.whales.sample import sample_whales
 from tests.docs.test_training_page import made_run  # noqa: F401  a fixture
 from tests.every_job import prepare
 
@@ -29,7 +31,7 @@ def names(tmp_path_factory):
 def whales(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crops")
     sample_whales(str(folder / "sea"), images=6, width=300, height=200)
-    (folder / "sea/images/plain.png").write_bytes(png_of_zeros(30, 20))  # one without a box
+    (folder / "sea/images/plain.png").write_bytes(encode_png(np.zeros((20, 30, 3), np.uint8)))  # one without a box
     molino.run("whales", input=folder / "sea/images", output=folder / "whales", kernel=9, crop_size=64, quiet=True)
     return folder / "whales"
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.transforms.errors import DataError
 from molino.transforms.manifest import LOCK, STAGING, listed_paths
 from tests.faults.fault_harness import (

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.transforms.manifest import LOCK, MANIFEST, STAGING
 from tests.faults.fault_harness import (
     assert_complete,

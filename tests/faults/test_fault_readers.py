@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molino.jobs.run import recheck
-from molino.jobs.run.manifest import read_manifest
-from molino.jobs.run.output import read_output
+from molino.jobs.run.output import read_manifest, read_output
 from molino.training.runs import UnfinishedError, open_run
 from molino.transforms.manifest import MANIFEST, SHARD, SUCCESS, data_files
 from tests.faults import protocol
@@ -46,7 +45,7 @@ def test_a_reader_meets_no_error_while_20_runs_are_published(output):
     with subprocess.Popen(words, cwd=ROOT, env=environment()) as writer:
         seen, waited = [], 0
         while writer.poll() is None:
-            run = open_run(output, {"rows": None}, cache=None)
+            run = open_run(output, {"rows": None})
             said = run.manifest["options"]["content"]
             if said not in seen:
                 seen.append(said)
@@ -94,15 +93,15 @@ def test_an_output_of_the_first_version_opens_verifies_and_is_replaced(tmp_path,
         file["path"] = name
     path.write_text(json.dumps(old))
     with pytest.raises(UnfinishedError):
-        open_run(output, {"rows": None}, cache=None)
+        open_run(output, {"rows": None})
     (tmp_path / "out" / SUCCESS).write_text(sha256(path) + "\n")
     assert recheck.verify(output)[1] == []
-    run = open_run(output, {"rows": None}, cache=None)
+    run = open_run(output, {"rows": None})
     assert protocol.attempt(output, "old") == "old"  # it is there
     assert sha256(path) == run.sha256
     protocol.attempt(output, "new")
     assert rows(run) == ["old"] * protocol.SHARDS
-    assert rows(open_run(output, {"rows": None}, cache=None)) == ["new"] * protocol.SHARDS
+    assert rows(open_run(output, {"rows": None})) == ["new"] * protocol.SHARDS
     assert recheck.verify(output)[1] == []
     protocol.attempt(output, "newer")
     left = read_output(output).files

@@ -17,8 +17,7 @@ from obstore.store import MemoryStore
 from molino.jobs.run import command, lock, recheck, state
 from molino.jobs.run.claim import Claim
 from molino.jobs.run.lock import BusyError, Lock
-from molino.jobs.run.manifest import read_finished
-from molino.jobs.run.output import read_output
+from molino.jobs.run.output import read_finished, read_output
 from molino.transforms import manifest
 from molino.transforms.errors import DataError
 from molino.transforms.files import locked_file, object_stores, objects, storage

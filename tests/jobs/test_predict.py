@@ -122,7 +122,7 @@ def test_one_line_says_what_is_wrong(classifier, here, tmp_path, capsys):
     (tmp_path / "bare/metrics.json").write_text("{}")
     for model, message in (
         (tmp_path / "nowhere", "there is no model"),
-        (tmp_path / "bare", "holds a classifier without serving/"),
+        (tmp_path / "bare", "holds a classifier without serving/, or a language model"),
     ):
         with pytest.raises(SystemExit) as stopped:
             _run_and_exit(model, words)

@@ -329,11 +329,11 @@ def test_no_title_at_all_is_a_run_too(text, option, rejects, models, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model", "m=x", "--model", "M=y"], ["another model", "M"]),
+        (["--model", "m=x", "--model", "M=y"], ["the titles have a column M; give the model another name"]),
         (["--model", "title=x"], ["title", "the titles have a column"]),
         (["--model", "a b=x"], ["cannot name a column"]),
         (["--model", "x"], ["NAME=PATH_OR_URL"]),
-        (["--model", "m=x", "--model-sha256", "n=" + "0" * 64], ["no model of this name"]),
+        (["--model", "m=x", "--model-sha256", "n=" + "0" * 64], ["names no model: n"]),
         (["--model", "m=x", "--model-sha256", "m=12"], ["64 digits"]),
         (["--model", "m=x", "--validation", "0.5", "--test", "0.5"], ["nothing to train on"]),
     ],

@@ -10,7 +10,7 @@ import pytest
 from molino.jobs import names, titles
 from molino.jobs.run import command
 from molino.jobs.run.lock import BusyError, Lock
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.jobs.runners import exits
 from molino.jobs.runners.engine import make_engine
 from molino.training.nnlm_export import export_nnlm

@@ -97,7 +97,7 @@ def test_the_install_is_enough_for_its_jobs_and_says_what_it_lacks_for_others(in
         assert (code, "Traceback" in told) == (1, False), told
         assert re.search(rf"molino: .*{package}.* pip install -r requirements/", told), told
     assert json.loads((hostile / "pca/_manifest.json").read_text())["packages"].keys() >= {"apache-beam", "pyarrow"}
-    program = "import molino.jobs.run.recheck, molino.jobs.run.manifest, sys; "
+    program = "import molino.jobs.run.recheck, molino.jobs.run.output, sys; "
     code, told = run(python, tmp_path, ["-c", program + "print({'apache_beam', 'numba'} & set(sys.modules))"])
     assert (code, told) == (0, "set()\n")
     code, told = run(python, hostile, ["-m", "molino", "names", "--input", "sep.txt", "--output", "names"])

@@ -46,7 +46,7 @@ print(json.dumps([file.path for file in storage.list_tree(sys.argv[1])]))
 """
 MANIFEST = """
 import json, sys
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.transforms.files import storage
 storage.use_options([])
 print(json.dumps(read_manifest(sys.argv[1])))

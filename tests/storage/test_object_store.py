@@ -6,7 +6,7 @@ import pytest
 
 from molino.jobs import names
 from molino.jobs.run import commit, lock
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.jobs.runners import exits
 from molino.transforms.files import storage

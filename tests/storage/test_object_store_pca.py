@@ -4,7 +4,7 @@ import pytest
 
 from molino.jobs import pca
 from molino.jobs.run import lock
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.jobs.run.recheck import verify
 from molino.transforms.files import storage
 from molino.transforms.manifest import owned_paths

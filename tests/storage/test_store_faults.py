@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from molino.jobs import names
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.transforms.manifest import owned_paths
 from molino.transforms.names.sample import sample_names
 from tests.faults.fault_harness import wait_until
@@ -63,7 +63,7 @@ from molino.training.runs import MissingFileError, RunError, UnfinishedError, op
 seen, states = {}, set()
 while not os.path.exists(os.environ["STOP"]):
     try:
-        run = open_run(sys.argv[1], {"people": None, "hombres": None}, cache=None)
+        run = open_run(sys.argv[1], {"people": None, "hombres": None})
         rows = [people.open(0).read().to_pylist() for people in run.datasets.values()]
         seen.setdefault(run.sha256, set()).add(hashlib.sha256(repr(rows).encode()).hexdigest())
     except RunError as error:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # one after the other in one process, whose start would be most of the time of each
 JOBS = """
 import importlib, json, os, sys
-from molino.jobs.run.manifest import read_manifest
+from molino.jobs.run.output import read_manifest
 from molino.jobs.train import titles
 place, output, home, trained, others = sys.argv[1:]
 runs = {

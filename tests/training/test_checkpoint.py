@@ -10,7 +10,7 @@ def variables(*values):
 
 
 def test_a_state_comes_back(tmp_path):
-    from molino.training.checkpoint import BEST, Checkpoints, to_numpy
+    from molino.training.checkpoint import BEST, Checkpoints
     from molino.transforms.parquet.units import kept_paths
 
     folder = str(tmp_path / "units")
@@ -22,7 +22,7 @@ def test_a_state_comes_back(tmp_path):
     kept = Checkpoints(folder)
     assert kept.restore("all", found) == {"history": [1, 2]}
     kept.restore("all", best, BEST)
-    assert [to_numpy(each).tolist() for each in found] == [[3.0] * 3, [4.0] * 3]
-    assert to_numpy(best[0]).tolist() == [1.0] * 3
+    assert [each.numpy().tolist() for each in found] == [[3.0] * 3, [4.0] * 3]
+    assert best[0].numpy().tolist() == [1.0] * 3
     # a run that fails keeps them for the next attempt
     assert kept_paths(folder) == {str(path) for path in (tmp_path / "units").iterdir()}

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from molino.transforms.errors import DataError
-from molino.transforms.files.objects import FileInfo, Snapshot, UnsupportedError, Upload
+from molino.transforms.files.objects import FileInfo, Snapshot, UnsupportedError
 
 NO_HADOOP = (
     "hdfs:// needs Hadoop's client on this machine, which was not found: install Java and Hadoop, and set JAVA_HOME, "
@@ -83,21 +83,19 @@ class Folders:
         files, _, name = self._split(path)
         return files.open_input_file(name)
 
-    def create(self, path: str) -> Any:
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[Any]:
         files, root, name = self._split(path)
         draft = posixpath.join(posixpath.dirname(name), f"_tmp.{uuid.uuid4().hex}")
         files.create_dir(posixpath.dirname(name), recursive=True)
-        made = files.open_output_stream(draft)
-
-        def finish() -> None:
-            made.close()
+        try:
+            with files.open_output_stream(draft) as made:
+                yield made
             self.move(root + draft, path)
-
-        def abandon(_: BaseException) -> None:
-            made.close()
-            files.delete_file(draft)
-
-        return Upload(made, finish, abandon)
+        except BaseException:
+            with contextlib.suppress(Exception):  # what was raised first is what is told
+                files.delete_file(draft)
+            raise
 
 
 def connect_hdfs(root: str) -> Any:

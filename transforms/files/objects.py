@@ -18,8 +18,8 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 
 from molino.transforms.files.accounts import known_options
 
-# bytes that are fetched where fewer are asked for: anywhere, and one after another; bytes that are kept
-READ_FIRST, READ_ON, READ_MOST = 1 << 18, 1 << 20, 1 << 24
+# bytes that are fetched where fewer are asked for: anywhere; at most, where one follows another; bytes that are kept
+READ_FIRST, READ_MOST = 1 << 18, 1 << 24
 PART, PARTS_AT_ONCE = 8 << 20, 4  # of an upload, whose memory they are
 UNSUPPORTED = ("400", "405", "501")  # HTTP: no such condition is known
 SLOW = "RequestTimeout"  # S3's, with 400: it has waited for the bytes
@@ -201,28 +201,27 @@ class Objects:
         """Open an object for random access: only what is asked for is fetched."""
         return pa.PythonFile(_Reader(self, path), mode="r")
 
-    def create(self, path: str) -> Any:
-        """Open a new object for writing. It shows when it is closed; an exception in a `with` leaves none."""
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[Any]:
+        """Give a new object to write. It shows at the end of the block; an exception in that leaves none."""
         client, name = self.client(path)
-        made = obstore.open_writer(client, name, buffer_size=PART, max_concurrency=PARTS_AT_ONCE)
-        return Upload(made, made.close, lambda error: made.__exit__(type(error), error, None))
+        with obstore.open_writer(client, name, buffer_size=PART, max_concurrency=PARTS_AT_ONCE) as made:
+            yield Upload(made)
 
 
 class _Reader:
     """An object as a file: read in ranges, and all of them of the object that it was when it was opened.
 
-    The first request is for the first bytes, which are all that a small file has. Who reads on and on gets the rest as
-    one stream. Memory: one range.
+    The first request is for the first bytes, which are all that a small file has. Who reads on and on gets twice as
+    many each time. Memory: one range.
     """
 
     closed = False
 
     def __init__(self, store: Objects, path: str):
         self.client, self.name = store.client(path)
-        self.at, self.begin, self.state = 0, 0, {}
+        self.at, self.begin, self.least, self.state = 0, 0, READ_FIRST, {}
         self.held: Any = b""
-        self.stream: Any = None  # of what follows
-        self.follows = False
         try:
             first = self.client.get(self.name, options={"range": (0, READ_FIRST)})
             self.length, tag = first.meta["size"], first.meta["e_tag"]
@@ -241,37 +240,19 @@ class _Reader:
         end = self.length if size is None or size < 0 else min(start + size, self.length)
         if start >= end:
             return memoryview(b"")
-        if start < self.begin or end > self.begin + len(self.held):
-            self._fetch(start, end)
+        last = self.begin + len(self.held)
+        if start < self.begin or end > last:
+            follows = self.begin <= start <= last
+            self.least = min(2 * self.least, READ_MOST) if follows else READ_FIRST
+            kept = memoryview(self.held)[start - self.begin :] if follows else b""
+            begin = start + len(kept)
+            asked = {"range": (begin, min(max(end, begin + self.least), self.length)), **self.state}
+            self.held, self.begin = b"".join([kept, self.client.get(self.name, options=asked).bytes()]), start
         self.at = end
         piece = memoryview(self.held)[start - self.begin : end - self.begin]
         if len(self.held) > READ_MOST:
             self.held, self.begin = bytes(memoryview(self.held)[end - self.begin :]), end
         return piece
-
-    def _fetch(self, start: int, end: int) -> None:
-        last = self.begin + len(self.held)
-        follows = self.begin <= start <= last
-        pieces = [memoryview(self.held)[start - self.begin :]] if follows else []
-        begin = start + sum(map(len, pieces))
-        if not follows:
-            self.stream = None
-        elif self.follows and not self.stream:
-            self.stream = self._get(begin, self.length).stream(min_chunk_size=READ_ON)
-        self.follows, self.held, self.begin = follows, b"", start
-        try:
-            while self.stream and begin < end:
-                pieces.append(memoryview(next(self.stream)))
-                begin += len(pieces[-1])
-        except (BaseError, StopIteration):  # cut short, by a reader that took its time
-            self.stream = None
-        if begin < end:
-            until = min(max(end, begin + (READ_ON if follows else READ_FIRST)), self.length)
-            pieces.append(memoryview(self._get(begin, until).bytes()))
-        self.held = b"".join(pieces) if len(pieces) > 1 else pieces[0]
-
-    def _get(self, begin: int, end: int) -> Any:
-        return self.client.get(self.name, options={"range": (begin, end), **self.state})
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self.at = min(offset + (0, self.at, self.length)[whence], self.length)
@@ -281,55 +262,24 @@ class _Reader:
         return self.at
 
     def close(self) -> None:
-        self.closed, self.held, self.stream = True, b"", None
+        self.closed, self.held = True, b""
 
 
 class Upload:
-    """An object on its way: there when it is closed, and not at all after an exception in a `with`."""
+    """A writer that knows bytes alone, as what Arrow writes to."""
 
     closed = False
 
-    def __init__(self, file: Any, finish: Callable[[], None], abandon: Callable[[BaseException], object]):
-        self.file, self.finish, self.abandon, self.at = file, finish, abandon, 0
+    def __init__(self, file: Any):
+        self.file = file
 
     def write(self, data: Any) -> int:
-        if self.closed:
-            raise ValueError("write to a closed file")
         view = memoryview(data).cast("B")
         self.file.write(view)
-        self.at += len(view)
         return len(view)
 
     def flush(self) -> None:
-        """Do nothing: nobody sees the object before it is closed."""
-
-    def tell(self) -> int:
-        return self.at
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self.finish()
-
-    def __enter__(self) -> "Upload":
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None:
-            self.close()
-        elif not self.closed:
-            self.closed = True
-            with contextlib.suppress(Exception):  # what was raised first is what is told
-                self.abandon(error)
+        """Do nothing: nobody sees the object before it is whole."""
 
 
 def cause_of(error: Exception) -> str:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import posixpath
+import re
 import shutil
 import stat
 import threading
@@ -37,20 +38,17 @@ _NO_FOLDER = "a part of the path is a file, not a folder"
 READING = {errno.EACCES: "let this user read it, or leave it out", errno.ENOTDIR: _NO_FOLDER}
 _NAME = "its client reaches no object whose name has an empty part, . or .., or a control character; rename that one"
 _BUCKET = "there is no such bucket; make it, or check the name"
+_REGION = "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION"
 _BUSY = "the store asks for fewer requests; run again, with fewer workers"
-# what the clients say, in part, and the remedy
+# what the clients say, a status at its beginning, and the remedy
 STORES = {
     "s3": {
-        NO_ACCOUNT: S3_KEYS,
-        "Received None from session.get_credentials": S3_KEYS,
-        "InvalidAccessKeyId": S3_KEYS,
+        f"{NO_ACCOUNT}|Received None from session.get_credentials|InvalidAccessKeyId": S3_KEYS,
         "SignatureDoesNotMatch": "the secret key is not that of the access key; check both",
         "NoSuchBucket": _BUCKET,
-        "403": "the keys do not allow it; check them and the bucket's policy",
-        "301": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
-        "redirect": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
-        "AuthorizationHeaderMalformed": "give the bucket's region: --s3_region_name or AWS_DEFAULT_REGION",
-        "503": _BUSY,
+        "^403": "the keys do not allow it; check them and the bucket's policy",
+        "^301|redirect|AuthorizationHeaderMalformed": _REGION,
+        "^503": _BUSY,
         "error sending request": "check --s3_endpoint_url or AWS_ENDPOINT_URL, and the network",
         "builder error": "check --s3_endpoint_url or AWS_ENDPOINT_URL",
         "path segment": _NAME,
@@ -58,15 +56,13 @@ STORES = {
     "gs": {
         NO_ACCOUNT: "run gcloud auth application-default login, or name a key file: GOOGLE_APPLICATION_CREDENTIALS",
         "NoSuchBucket": _BUCKET,
-        "401": "the account is not accepted; run gcloud auth application-default login, or check the key file",
-        "403": "the account is not allowed to; check its roles on the bucket",
-        "503": _BUSY,
+        "^401": "the account is not accepted; run gcloud auth application-default login, or check the key file",
+        "^403": "the account is not allowed to; check its roles on the bucket",
+        "^503": _BUSY,
         "error sending request": "check the network, and STORAGE_EMULATOR_HOST where it is set",
         "path segment": _NAME,
     },
 }
-
-
 NO_FILES = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _opening = threading.Lock()
 _closed: set[str] = set()
@@ -109,9 +105,7 @@ def file_error(error: Exception, path: str, verb: str) -> DataError:
     remedy = (REMEDIES if verb not in ("read", "list", "look at") else READING).get(code or 0, "")
     if not is_local(path):
         remedies = STORES.get(scheme_of(path), {})
-        # a status stands at the beginning: elsewhere a number may be a part of another
-        known = (word for word in remedies if (cause.startswith(word) if word.isdigit() else word in cause))
-        remedy = remedies.get(next(known, ""), "")
+        remedy = next((remedies[told] for told in remedies if re.search(told, cause)), "")
     return DataError(f"cannot {verb} {path}: {cause}" + (f"; {remedy}" if remedy else ""))
 
 
@@ -140,18 +134,22 @@ def open_input(path: str) -> pa.NativeFile:
         return pa.OSFile(path, "rb")
 
 
-def open_output(path: str) -> IO[bytes]:
-    """Create or replace a file, with its folders, and return it open for writing.
+@contextlib.contextmanager
+def open_output(path: str) -> Iterator[IO[bytes]]:
+    """Create or replace a file, with its folders, and give it open for writing.
 
-    In a store it is there when it is closed; a `with` that an exception leaves, leaves none.
+    In a store it is there at the end of the block, and not at all where an exception leaves that.
     """
-    with explained(path, "write"):
-        if store := store_of(path):
-            return store.create(path)
-        with _opening:
-            _check_open(path)
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            return open(path, "wb")
+    with contextlib.ExitStack() as opened:
+        with explained(path, "write"):
+            if store := store_of(path):
+                file = opened.enter_context(store.create(path))
+            else:
+                with _opening:
+                    _check_open(path)
+                    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+                    file = opened.enter_context(open(path, "wb"))
+        yield file
 
 
 def _check_open(path: str) -> None:

@@ -324,7 +324,7 @@ def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[di
         storage.explained(file.path, "read"),
         tarfile.open(fileobj=raw, mode="r:", errors="surrogateescape", encoding="utf-8") as tar,
     ):
-        for number, member in enumerate(_members(tar)):
+        for member in _members(tar):
             if member.isdir():
                 continue
             name = _member_key(member.name)
@@ -342,8 +342,6 @@ def _read_headers(key: str, file: FileInfo, skipped: dict[str, int]) -> tuple[di
                 if found.pop(name, None) is not None:
                     list_files.skip(skipped, REPLACED, f"{key}!{name}")
                 found[name] = Spot(f"{key}!{name}", path, *place, 0)
-            if number % 1000 == 0:
-                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
         raw.seek(tar.offset)  # where a header or the end should be
         return found, raw.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
@@ -361,6 +359,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members up to the end, or up to where a damaged tar can be read."""
     with contextlib.suppress(tarfile.TarError):
         while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
             yield member
 
 

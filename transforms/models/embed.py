@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import glob
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from molino import machine
+from molino import code, machine
 from molino.transforms.errors import DataError, OptionError
 from molino.transforms.files import carry, storage
 from molino.transforms.models import model_files, nnlm
@@ -107,7 +106,8 @@ def plan_models(
     for name, location in locations.items():
         folder, (digest, output), known = folders[name], asked[name], facts[asked[name]]
         about = {"name": name, "location": location, "digest": digest, "dim": known["dim"], "output": output}
-        about |= {"grown_on": model_files.grown_on(folder), "bytes": model_files.size_of(folder)}
+        size = sum(file.bytes for file in storage.list_tree(folder))
+        about |= {"grown_on": model_files.grown_on(folder), "bytes": size}
         reason = known["reason"]
         if not reason and exact and not known["exact"]:
             reason = "its table gives its vectors only to within a millionth, and bit-equality is asked for"
@@ -136,9 +136,7 @@ def code_mark() -> str:
     state = hashlib.sha256()
     for name in ("nnlm.py", "saved_model.py", "graph_ops.py", "graph_ops.txt"):
         state.update(Path(__file__).with_name(name).read_bytes())
-    for package in ("tensorflow", "tensorflow-hub", "numba"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            state.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+    state.update(repr(code.versions_of(("tensorflow", "tensorflow-hub", "numba"))).encode())
     return state.hexdigest()[:8]
 
 
@@ -230,16 +228,14 @@ class Embedder:
         self.model = model
         self.table: nnlm.TokenTable | None = None  # mapped; None when TensorFlow embeds
         self.rule = nnlm.Split(strip_punctuation=model.strip_punctuation, keep_empty=model.keep_empty)
-        path = model.receive()
         if model.kind == "table":
+            path = model.receive()
             with storage.explained(path, "read"):
                 self.table = nnlm.TokenTable(path)
             return
-        if model_files.digest_model(path) != model.digest:
-            raise DataError(f"the model {model.location} has changed since the run began; run again")
         from molino.transforms.models import saved_model
 
-        self._call = saved_model.load(path, model.location, model.output)
+        self._call = saved_model.load(model.checked(), model.location, model.output)
 
     def embed(self, titles: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:
         """Return `(n, dim) float32`, C-contiguous, row i for title i. `titles`: strings without nulls."""

@@ -52,6 +52,13 @@ class PlannedFiles:
         folder = model_cache("sent", self.digest)
         return carry.receive(self.sent, folder, lambda folder: digest_model(folder) == self.digest)
 
+    def checked(self) -> str:
+        """Return what `receive` does; DataError where the files are no longer what was planned."""
+        folder = self.receive()
+        if digest_model(folder) != self.digest:
+            raise DataError(f"the model {self.location} has changed since the run began; run again")
+        return folder
+
 
 Planned = TypeVar("Planned", bound=PlannedFiles)
 _open: dict[Hashable, Any] = {}
@@ -147,11 +154,6 @@ def digest_model(folder: str) -> str:
         for name in sorted((name for name in names if name.split("/")[0] not in OF_RUNS), key=os.fsencode):
             state.update(f"{sha256_of(names[name])}  ".encode() + os.fsencode(name) + b"\n")
     return state.hexdigest()
-
-
-def size_of(folder: str) -> int:
-    """Return the bytes of all files below a folder."""
-    return sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names)
 
 
 def grown_on(folder: str) -> str:

@@ -191,11 +191,10 @@ def load_classifier(folder: str, label: str) -> Classify:
     return call
 
 
-def examine_classifier(folder: str, label: str, *, trust: bool) -> dict[str, Any]:
-    """Look through a classifier, load it, and return what it may do besides computing; DataError: without `trust`."""
-    _, suspects = _look_through(folder, label, trust=trust)
+def examine_classifier(folder: str, label: str, *, trust: bool) -> None:
+    """Look through a classifier and load it; DataError: it may do more than compute and has no `trust`."""
+    _look_through(folder, label, trust=trust)
     load_classifier(folder, label)
-    return {"suspects": suspects}
 
 
 def examine(folder: str, label: str, *, trust: bool, target: str, output: str = "") -> dict[str, Any]:

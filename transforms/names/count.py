@@ -20,7 +20,7 @@ from molino.transforms.names.repair import (
     same_person_counts,
     skeleton,
 )
-from molino.transforms.rows.batches import Shard, concat, first_appearance_codes, sum_counters
+from molino.transforms.rows.batches import Shard, concat, first_appearance_codes, sum_counters, sum_rows
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.partition import PartitionRows, Parts
 
@@ -81,10 +81,9 @@ def count_births(shard: Shard) -> pa.Table:
 
 
 def sum_counts(parts: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
-    """Add up COUNTS of the same kind and name; one row of each, in no order."""
-    table = pa.Table.from_batches(list(parts), COUNTS)
-    sums = table.group_by(["kind", "name"], use_threads=False).aggregate([(amount, "sum") for amount in AMOUNTS])
-    return concat(sums.rename_columns(COUNTS.names).cast(COUNTS).combine_chunks().to_batches(), COUNTS)
+    """Add up COUNTS of the same kind and name; one row of each."""
+    sums = sum_rows([pa.Table.from_batches(list(parts), COUNTS)], COUNTS, ["kind", "name"])
+    return concat(sums.to_batches(), COUNTS)
 
 
 def _counts(kind: int, names: pa.Array, amounts: dict[str, np.ndarray]) -> pa.RecordBatch:
@@ -233,6 +232,4 @@ class CountNames(beam.PTransform):
 
 def sum_births(parts: Iterable[pa.Table]) -> pa.Table:
     """Return one table of BIRTHS, sorted."""
-    keys, joined = BIRTHS.names[:3], pa.concat_tables([BIRTHS.empty_table(), *parts])
-    sums = joined.group_by(keys, use_threads=False).aggregate([("people", "sum")])
-    return sums.rename_columns(BIRTHS.names).cast(BIRTHS).sort_by([(key, "ascending") for key in keys])
+    return sum_rows(parts, BIRTHS, BIRTHS.names[:3])

@@ -7,17 +7,13 @@ check digit. Source: Instructivo normativo para la asignación de la CURP, RENAP
 
 import hmac
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molino.transforms.rows.batches import Counters
-from molino.transforms.rows.partition import lengths_and_bytes
-from molino.transforms.text.lines import MARKS, reject_rows
+from molino.transforms.rows.batches import lengths_and_bytes
+from molino.transforms.text.lines import MARKS
 from molino.transforms.text.position import POSITION, LineTable
 from molino.transforms.warnings import Sighting
 
@@ -52,30 +48,13 @@ _VOWELS = {ord(c) for c in "AEIOUX"}
 PLACES = [_UPPER, _VOWELS, _UPPER, _UPPER, *[_DIGIT] * 6, {ord("H"), ord("M"), ord("X")}, _UPPER, _UPPER]
 PLACES += [_UPPER - {ord(c) for c in "AEIOU"}] * 3 + [_UPPER | _DIGIT, _DIGIT]
 ALLOWED = np.array([[byte in place for byte in range(256)] for place in PLACES])
-# Characters are looked up in pairs: half as many steps over all rows. A pair is the number that its two bytes are in
-# memory, the first the lower one.
-PAIRS = range(0, LENGTH, 2)
-FIRST, SECOND = np.arange(1 << 16) & 255, np.arange(1 << 16) >> 8
 FORBIDDEN = 1 << 20
-MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_VALUES = np.array([max(0, ALPHABET.find(chr(byte))) for byte in range(256)], np.int32)
+# (18, 256) int32: what each byte adds to the sum of the check digit at a place, and FORBIDDEN where it may not stand
+WEIGHTS = np.where(ALLOWED, np.outer([*range(LENGTH, 1, -1), 0], _VALUES), FORBIDDEN).astype(np.int32)
 MONTH, DAY, STATE = 6, 8, 11
-
-
-def _number_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the two-digit numbers that bytes stand for; nonsense where they are no digits."""
-    return (first.astype(np.int32) - ord("0")) * 10 + second - ord("0")
-
-
-def _weigh(place: int, byte: np.ndarray) -> np.ndarray:
-    """Return what each byte adds to the sum of the check digit at a place, and FORBIDDEN where it may not stand."""
-    values = np.array([max(0, ALPHABET.find(chr(b))) for b in range(256)])
-    return np.where(ALLOWED[place], values * (LENGTH - place) * (place < LENGTH - 1), FORBIDDEN)[byte]
-
-
-PAIR_WEIGHTS = np.array([_weigh(place, FIRST) + _weigh(place + 1, SECOND) for place in PAIRS], np.int32)
-for _place, _most in ((MONTH, 12), (DAY, 31)):
-    _numbers = _number_of(FIRST, SECOND)
-    PAIR_WEIGHTS[_place // 2][(_numbers < 1) | (_numbers > _most)] = FORBIDDEN
+MONTH_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] + [0] * 87)  # by any two digits
+# of two bytes as a number, the first the lower one
 STATE_CODES = np.isin(np.arange(1 << 16), [ord(s[0]) | ord(s[1]) << 8 for s in STATES])
 
 
@@ -107,20 +86,26 @@ def normalize_curp(curps: pa.Array) -> tuple[pa.Array, int]:
     return (clean, changed) if changed else (curps, 0)
 
 
+def weigh(m: np.ndarray) -> np.ndarray:
+    """Return the sums that check digits follow from, (n,) int32, of the first characters of CURPs, (n, any) uint8."""
+    total = np.zeros(len(m), np.int32)
+    for weights, characters in zip(WEIGHTS, np.ascontiguousarray(m.T), strict=False):
+        total += np.take(weights, characters)
+    return total
+
+
 def curp_faults(curps: pa.Array) -> np.ndarray:
     """Return what is wrong with each CURP: (n,) uint8, 0 nothing, 1 the format, 2 only the check digit.
 
     >>> curp_faults(pa.array(["HEGG560427MVZRRL04", "HEGG560427MVZRRL05", "HEGG561327MVZRRL04", ""])).tolist()
     [0, 2, 1, 1]
     """
-    m = np.ascontiguousarray(curp_matrix(curps))
-    total = np.zeros(len(m), np.int32)
-    for weights, pairs in zip(PAIR_WEIGHTS, m.view("<u2").T, strict=True):
-        total += np.take(weights, pairs)
+    m = curp_matrix(curps)
+    total = weigh(m)
     ok = np.asarray(pc.equal(pc.utf8_length(curps), LENGTH).to_numpy(zero_copy_only=False)) & (total < FORBIDDEN)
     ok &= np.take(STATE_CODES, m[:, STATE] | m[:, STATE + 1].astype(np.uint16) << 8)
-    late = np.flatnonzero(ok & (m[:, DAY] >= ord("3")))
-    ok[late] = _number(m[late], DAY) <= MONTH_DAYS[_number(m[late], MONTH)]
+    month, day = (np.where(ok, _number(m, place), 0) for place in (MONTH, DAY))
+    ok &= (day > 0) & (day <= MONTH_DAYS[month])
     digit = (10 - total % 10) % 10 == m[:, LENGTH - 1] - ord("0")
     return np.where(ok, np.where(digit, 0, 2), 1).astype(np.uint8)
 
@@ -171,7 +156,8 @@ def mask_curps(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
 
 
 def _number(m: np.ndarray, place: int) -> np.ndarray:
-    return _number_of(m[:, place], m[:, place + 1])
+    """Return the number that two digits are; nonsense where they are none."""
+    return (m[:, place].astype(np.int32) - ord("0")) * 10 + m[:, place + 1] - ord("0")
 
 
 def parse_curp(curps: pa.Array, *, reference_year: int, century: bool) -> tuple[dict[str, pa.Array], Counter[str]]:
@@ -231,49 +217,3 @@ def count_curps(batch: pa.RecordBatch, faults: np.ndarray, kinds: np.ndarray) ->
         counters["curp.quoted"] = sighted((kinds == INVALID) & quoted)
     counters["curp.letter_17"] = sighted((kinds == 0) & (curp_matrix(batch["curp"])[:, 16] >= ord("A")))
     return counters
-
-
-class VerifiedRows(NamedTuple):
-    """What `verify_curps` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
-
-    rows: beam.PCollection[pa.RecordBatch]
-    missing: beam.PCollection[pa.RecordBatch]
-    rejects: beam.PCollection[pa.RecordBatch]
-    counters: beam.PCollection[Counters]
-
-
-def verify_curps(
-    batch: pa.RecordBatch, *, reject_invalid: bool = False, missing: str = "one", mask: bool = False
-) -> Iterator[object]:
-    """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
-
-    `reject_invalid` rejects rows whose CURP has a wrong form or check digit. `missing` is what becomes of rows whose
-    CURP tells of nobody: `one`, they are rows as any; `each`, they go to `missing`, for `key_missing`; `reject`, they
-    are rejected. `mask` writes [CURP] for CURPs that stand in other columns.
-    """
-    curps, changed = normalize_curp(batch["curp"])
-    if changed:
-        batch = batch.set_column(0, batch.schema.field("curp"), curps)
-    faults = curp_faults(curps)
-    kinds = missing_kinds(curps, faults)
-    counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
-    if mask:
-        batch, counters["curp.in_name"] = mask_curps(batch)
-    yield beam.pvalue.TaggedOutput("counters", counters)
-    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
-    if reject_invalid:
-        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
-    kept = ~rejected
-    if rejected.any():
-        told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
-        told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
-        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, np.where(rejected, told, "")))
-    if missing == "each" and (apart := kept & (kinds > 0)).any():
-        known = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
-        rows = batch.set_column(0, batch.schema.field("curp"), known).filter(pa.array(apart))
-        yield beam.pvalue.TaggedOutput("missing", rows)
-        kept &= ~apart
-    if not kept.all():
-        batch = batch.filter(pa.array(kept))
-    if batch.num_rows:
-        yield batch

@@ -12,12 +12,23 @@ import pyarrow.compute as pc
 
 from molino.schemas.names import CONFLICTS, PEOPLE
 from molino.transforms.files.secret_key import SecretKey
-from molino.transforms.names.curp import VerifiedRows, key_missing, parse_curp, protect_curp, verify_curps
+from molino.transforms.names.curp import (
+    INVALID,
+    count_curps,
+    curp_faults,
+    key_missing,
+    mask_curps,
+    missing_kinds,
+    normalize_curp,
+    parse_curp,
+    protect_curp,
+)
 from molino.transforms.parquet.shards import Layout
 from molino.transforms.rows.batches import Counters, Shard
 from molino.transforms.rows.keep_first import KeepFirstPerKey
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.rows.partition import PartitionRows
+from molino.transforms.text.lines import reject_rows
 from molino.transforms.text.position import POSITION, LineTable, locate_sightings
 from molino.transforms.text.read import GatherRejects, ReadDelimited
 from molino.transforms.text.sources import Source, TextFormat
@@ -29,6 +40,52 @@ LAYOUTS = {
     "conflicts": Layout(plain=["curp"]),
 }
 NAMES = ("primer_apellido", "segundo_apellido", "nombre")
+
+
+class VerifiedRows(NamedTuple):
+    """What `verify_curps` gives: rows, those whose CURP tells of nobody, raw rejects, and what is wrong by kind."""
+
+    rows: beam.PCollection[pa.RecordBatch]
+    missing: beam.PCollection[pa.RecordBatch]
+    rejects: beam.PCollection[pa.RecordBatch]
+    counters: beam.PCollection[Counters]
+
+
+def verify_curps(
+    batch: pa.RecordBatch, *, reject_invalid: bool = False, missing: str = "one", mask: bool = False
+) -> Iterator[object]:
+    """Bring CURPs, the first column, to one spelling, and count those that tell of nobody: empty, filler, invalid.
+
+    `reject_invalid` rejects rows whose CURP has a wrong form or check digit. `missing` is what becomes of rows whose
+    CURP tells of nobody: `one`, they are rows as any; `each`, they go to `missing`, for `key_missing`; `reject`, they
+    are rejected. `mask` writes [CURP] for CURPs that stand in other columns.
+    """
+    curps, changed = normalize_curp(batch["curp"])
+    if changed:
+        batch = batch.set_column(0, batch.schema.field("curp"), curps)
+    faults = curp_faults(curps)
+    kinds = missing_kinds(curps, faults)
+    counters = {"curp.normalized": changed, **count_curps(batch, faults, kinds)}
+    if mask:
+        batch, counters["curp.in_name"] = mask_curps(batch)
+    yield beam.pvalue.TaggedOutput("counters", counters)
+    rejected = kinds > 0 if missing == "reject" else np.zeros(len(kinds), bool)
+    if reject_invalid:
+        rejected = rejected | (kinds == INVALID if missing == "each" else faults > 0)
+    kept = ~rejected
+    if rejected.any():
+        told = np.array(["", "curp_empty", "curp_placeholder", "curp_symbols", ""], object)[kinds]
+        told = np.where(kinds == INVALID, np.array(["", "curp_format", "curp_check_digit"], object)[faults], told)
+        yield beam.pvalue.TaggedOutput("rejects", reject_rows(batch, np.where(rejected, told, "")))
+    if missing == "each" and (apart := kept & (kinds > 0)).any():
+        known = pc.if_else(pa.array(kinds == INVALID), batch["curp"], "")  # a placeholder tells no sex
+        rows = batch.set_column(0, batch.schema.field("curp"), known).filter(pa.array(apart))
+        yield beam.pvalue.TaggedOutput("missing", rows)
+        kept &= ~apart
+    if not kept.all():
+        batch = batch.filter(pa.array(kept))
+    if batch.num_rows:
+        yield batch
 
 
 class DescribedPeople(NamedTuple):

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.names import REPAIRS
+from molino.transforms.rows.batches import sum_rows
 
 # What stands for Ñ in the data after wrong conversions: Ð is its latin-1 byte read as code page 850, ¤ and ¥ are the
 # bytes of ñ and Ñ in that page read as latin-1, Ã\x91 and Ã‘ its UTF-8 read as latin-1 and cp1252, Ï¿½ the UTF-8 of the
@@ -128,10 +129,7 @@ def apply_repairs(counts: pa.Table, repairs: pa.Table) -> pa.Table:
     row = pc.index_in(counts["name"], value_set=merged["written"])
     name = pc.coalesce(merged["repaired"].take(row), counts["name"])
     renamed = counts.set_column(counts.column_names.index("name"), "name", name)
-    added = [column for column in counts.column_names if column != "name"]
-    sums = renamed.group_by("name", use_threads=False).aggregate([(column, "sum") for column in added])
-    sums = sums.rename_columns({f"{column}_sum": column for column in added})
-    return sums.select(counts.column_names).sort_by("name").cast(counts.schema)
+    return sum_rows([renamed.cast(counts.schema)], counts.schema, ["name"])
 
 
 def _candidates(names: pa.Array, people: np.ndarray, min_count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,8 +15,9 @@ from molino.transforms.names.curp import CURP
 from molino.transforms.parquet.shards import StagedFile, write_if_any, write_view
 from molino.transforms.report.charts import Series, bar_plot, line_plot, rank_series
 from molino.transforms.report.page import Plot, Section, Table, Term, format_number
-from molino.transforms.report.run import JobTerms, RunFacts, count, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, run_page
 from molino.transforms.report.spreadsheet import to_csv
+from molino.transforms.warnings import many
 
 TOP = 20
 TOP_REPAIRS = 30
@@ -95,10 +96,12 @@ def names_report(
         "the 1900s for everyone, by option. A lone peak or a gap is an error more often than a fact."
     )
     columns = {"frec_pri": "First surnames", "frec_seg": "Second surnames"}
-    tables = [_top_surnames(apellidos, by, caption) for by, caption in columns.items()]
+    tables = [_top_names(apellidos, "Surname", "apellido", by, caption) for by, caption in columns.items()]
+    sexes = [(hombres, "Men"), (mujeres, "Women")]
+    named = [_top_names(table, "Name", "nombre", "frec", caption, f"Mean age {year}") for table, caption in sexes]
     sections = [
         Section("Surnames", surnames, tables),
-        Section("Given names", given, [_top_names(hombres, "Men", year), _top_names(mujeres, "Women", year)]),
+        Section("Given names", given, named),
         Section("Age and birth year", ages, [_age_plot(births, year), _birth_plot(births)]),
         _spread(apellidos, hombres, mujeres),
     ]
@@ -175,21 +178,11 @@ def people_by(births: pa.Table, column: str, *, lowest: int | None = None) -> di
     return found
 
 
-def _top_surnames(apellidos: pa.Table, by: str, caption: str) -> Table:
-    total = _sum(apellidos, by)
-    rows = [
-        {"#": rank, "Surname": row["apellido"], "People": row[by], "Share": row[by] / total}
-        for rank, row in enumerate(top_rows(apellidos, by, "apellido", TOP), 1)
-    ]
-    return Table(rows, caption, shares=["Share"], bar="Share")
-
-
-def _top_names(nombres: pa.Table, caption: str, year: str) -> Table:
-    age = f"Mean age {year}"
-    rows = [
-        {"#": rank, "Name": row["nombre"], "People": row["frec"], age: row["edad_media"], "Share": row["prob"]}
-        for rank, row in enumerate(top_rows(nombres, "frec", "nombre", TOP), 1)
-    ]
+def _top_names(table: pa.Table, column: str, name: str, by: str, caption: str, age: str = "") -> Table:
+    total, rows = _sum(table, by), []
+    for rank, row in enumerate(top_rows(table, by, name, TOP), 1):
+        shown = {"#": rank, column: row[name], "People": row[by]} | ({age: row["edad_media"]} if age else {})
+        rows.append(shown | {"Share": row[by] / total})
     return Table(rows, caption, shares=["Share"], bar="Share")
 
 
@@ -278,7 +271,7 @@ def _repairs(repairs: pa.Table) -> Section:
     left = repairs.num_rows - merged.num_rows
     text = (
         "Files that passed through a wrong encoding lose the Ñ. A name was put together with its spelling with Ñ only "
-        f"where the data proves that the two are one: {count(merged.num_rows, 'name')} merged, {left:,} left as "
+        f"where the data proves that the two are one: {many(merged.num_rows, 'name')} merged, {left:,} left as "
         "written."
     )
     order = [("written_people", "descending"), *((name, "ascending") for name in ("written", "repaired", "kind"))]

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.transforms.files import storage
+from molino.transforms.names.curp import STATES, weigh
 from molino.transforms.names.repair import cut_to_word
 
 HEADER = "ENTIDAD|RFC|CURP|PRIMERAPELLIDO|SEGUNDOAPELLIDO|NOMBRESTRABAJADOR|CLAVEPLAZA|CLAVECT|HORAS|PERCEPCIONES"
@@ -53,14 +54,8 @@ def _list(name: str) -> list[str]:
 RUDE = _list("rude")  # RENAPO's annex of words that must not begin a CURP
 # The last surnames are twins of others with or without Ñ, which must not become one name, and foreign particles.
 SURNAMES, MEN, WOMEN = map(_list, ("surnames", "men", "women"))
-# Of birth; NE: abroad.
-STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE".split()  # noqa: SIM905
 BIRTHDAYS = np.arange("1937-01-01", "1995-01-01", dtype="datetime64[D]")  # 18 to 75 years old in 2012
 MAX_BLOCKS = len(BIRTHDAYS) // 4
-
-ALPHABET = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"  # of the check digit: Ñ counts, though no CURP has one
-CHECK_VALUES = np.array([max(ALPHABET.find(chr(code)), 0) for code in range(256)], np.int32)
-CHECK_WEIGHTS = np.arange(18, 1, -1, dtype=np.int32)
 
 DATES = pa.array([day[2:4] + day[5:7] + day[8:10] for day in np.datetime_as_string(BIRTHDAYS).tolist()])
 ENTIDADES = pa.array([str(state) for state in range(1, 33)])
@@ -155,11 +150,6 @@ def _spoil(curps: pa.Array, rng: np.random.Generator) -> pa.Array:
     return pc.choose(pa.array(_choose(SPOILED, len(curps), rng)), *(spoiled[fault] for fault in SPOILED), curps)
 
 
-def check_digits(curps: np.ndarray) -> np.ndarray:
-    """Return the check digit, 0 to 9, of `(n, 17) uint8` CURPs."""
-    return -(CHECK_VALUES[curps] @ CHECK_WEIGHTS) % 10
-
-
 def distinct_dates(who: np.ndarray, block: int, blocks: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return birthday and homonym digit, with `who` distinct in the file: a block owns every `blocks`-th day."""
     days = np.arange(block, len(BIRTHDAYS), blocks)
@@ -223,7 +213,7 @@ def _make_people(tables: Sequence[_Names], count: int, block: int, blocks: int, 
     days, digits = distinct_dates(who, block, blocks, rng)
     begin = _join(head, DATES.take(pa.array(days)))
     curps = _join(begin, rest, _digits(digits))
-    check = check_digits(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17))
+    check = -weigh(np.frombuffer(curps.buffers()[2], np.uint8).reshape(count, 17)) % 10
     styles = _choose(STYLES, count, rng)
     names = [first, second, given]
     return _People(

@@ -43,32 +43,27 @@ class DoOnce(NamedOutputs):
     parent: str = ""  # sha256 of the manifest of the run that is replaced, whose units are taken over; "" for none
 
     def expand(self, units: beam.PCollection) -> UnitFiles:
-        how = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return units | "DoOnce" >> ParDoInto(into=UnitFiles, call=_do, arguments=how)
+        return units | "DoOnce" >> ParDoInto(into=UnitFiles, call=self._do)
 
-
-def _do(
-    unit: tuple[str, Any],
-    work: Callable[..., Done],
-    careful: Callable[..., Done] | None,
-    folder: str,
-    arguments: Mapping[str, Any],
-    output: str,
-    parent: str,
-) -> Iterator[object]:
-    name, content = unit
-    earlier = functools.cache(lambda: take_over(name, folder, output, parent) if parent else None)
-    done, resumed = do_once(
-        name, folder, lambda died: earlier() or (careful if careful and died else work)(content, folder, **arguments)
-    )
-    taken = int(not resumed and earlier() is not None)
-    if resumed or taken:
-        progress.report("read", **done.amounts)
-    done = renumber(done, content) if output else done
-    scratch = [file for file in done.files if file.dataset.startswith(SCRATCH)]
-    yield from (beam.pvalue.TaggedOutput("scratch", file) for file in scratch)
-    yield from keep(name, done) if output else (file for file in done.files if file not in scratch)
-    counters = {**done.counters, "units": 1, "units.resumed": int(resumed)}
-    if output:
-        counters |= {"units.taken_over": taken, "units.rows_taken_over": taken * done.amounts["rows"]}
-    yield beam.pvalue.TaggedOutput("counters", counters)
+    def _do(self, unit: tuple[str, Any]) -> Iterator[object]:
+        name, content = unit
+        earlier = functools.cache(
+            lambda: take_over(name, self.folder, self.output, self.parent) if self.parent else None
+        )
+        careful = self.careful or self.work
+        done, resumed = do_once(
+            name,
+            self.folder,
+            lambda died: earlier() or (careful if died else self.work)(content, self.folder, **self.arguments),
+        )
+        taken = int(not resumed and earlier() is not None)
+        if resumed or taken:
+            progress.report("read", **done.amounts)
+        done = renumber(done, content) if self.output else done
+        scratch = [file for file in done.files if file.dataset.startswith(SCRATCH)]
+        yield from (beam.pvalue.TaggedOutput("scratch", file) for file in scratch)
+        yield from keep(name, done) if self.output else (file for file in done.files if file not in scratch)
+        counters = {**done.counters, "units": 1, "units.resumed": int(resumed)}
+        if self.output:
+            counters |= {"units.taken_over": taken, "units.rows_taken_over": taken * done.amounts["rows"]}
+        yield beam.pvalue.TaggedOutput("counters", counters)

@@ -36,15 +36,11 @@ class GatherScratch(beam.PTransform):
     merge: bool = False  # one batch of all rows, instead of those of the files
 
     def expand(self, files: beam.PCollection) -> beam.PCollection:
-        arguments = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        gathered = files | "Gather" >> Gather(into=_gather, arguments=arguments)
+        gathered = files | "Gather" >> Gather(into=self._gather)
         return gathered | "Each" >> beam.FlatMap(list).with_output_types(StagedFile)
 
-
-def _gather(
-    files: Sequence[StagedFile], *, scratch: str, dataset: str, schema: pa.Schema, folder: str, merge: bool
-) -> list[StagedFile]:
-    batches: Iterator[pa.RecordBatch] = read_scratch(files, scratch, schema.names)
-    if merge:
-        batches = iter(pa.Table.from_batches(batches).combine_chunks().to_batches())
-    return write_if_any(batches, schema=schema, folder=folder, dataset=dataset, key=(0,))
+    def _gather(self, files: Sequence[StagedFile]) -> list[StagedFile]:
+        batches: Iterator[pa.RecordBatch] = read_scratch(files, self.scratch, self.schema.names)
+        if self.merge:
+            batches = iter(pa.Table.from_batches(batches).combine_chunks().to_batches())
+        return write_if_any(batches, schema=self.schema, folder=self.folder, dataset=self.dataset, key=(0,))

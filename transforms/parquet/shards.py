@@ -70,7 +70,6 @@ class Layout:
     encodings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # columns that are neither compressed nor have a dictionary. Vectors are always so, and have no statistics
     raw: Sequence[str] = ()
-    loose: Sequence[str] = ()  # columns that are not compressed: what is little beside its row is not worth the time
 
     def open(self, file: Any, schema: pa.Schema) -> Any:
         """Return a Parquet writer of a file with zstd compression, checksums, and without vectors a page index."""
@@ -80,8 +79,8 @@ class Layout:
         level: Any = COMPRESSION_LEVEL
         if self.raw:
             compression = dict.fromkeys(other, "zstd")
-            compression |= dict.fromkeys([name for name in (*self.raw, *self.loose) if name not in vectors], "none")
-            level = dict.fromkeys([name for name in other if name not in self.loose], COMPRESSION_LEVEL)
+            compression |= dict.fromkeys([name for name in self.raw if name not in vectors], "none")
+            level = dict.fromkeys(other, COMPRESSION_LEVEL)
         options: dict[str, Any] = {
             "compression": compression,
             "compression_level": level,
@@ -98,7 +97,7 @@ DEFAULT_LAYOUT = Layout()
 
 
 class ShardWriter:
-    """A Parquet file that is written as its batches come; a `with` that an exception leaves, leaves none.
+    """A Parquet file that is written as its batches come; an exception while it is `opened` leaves none in a store.
 
     Rows are cast to the schema, and a batch is written as row groups of at most `group_rows`.
     """
@@ -120,17 +119,19 @@ class ShardWriter:
         self._schema, self._layout, self._group_rows = schema, layout, group_rows
         self._digests: list[str] = []
 
-    def __enter__(self) -> "ShardWriter":
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(storage.explained(self.file.path, "write"))
-            self._to = HashingFile(stack.enter_context(storage.open_output(self.file.path)))
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["ShardWriter"]:
+        """Open the file for the block."""
+        with storage.explained(self.file.path, "write"), storage.open_output(self.file.path) as file:
+            self._to = HashingFile(file)
             self._writer = self._layout.open(self._to, self._schema)
-            stack.push(self._end)
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._open.__exit__(*error)
+            try:
+                yield self
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._writer.close()
+                self._writer.is_open = False  # or it tries once more, and complains, when it is collected
+                raise
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write rows; no row group has rows of two calls."""
@@ -146,16 +147,10 @@ class ShardWriter:
         self.file = dataclasses.replace(self.file, bytes=size, sha256=sha256, digests=tuple(self._digests))
         return self.file
 
-    def _end(self, *error: Any) -> None:
-        if error[0] is not None:
-            with contextlib.suppress(Exception):
-                self._writer.close()
-            self._writer.is_open = False  # or it tries once more, and complains, when it is collected
-
 
 def write_shard(batches: Iterable[pa.RecordBatch], **options: Any) -> StagedFile:
     """Write batches, which may be made on the way, as one Parquet file: see `ShardWriter`."""
-    with ShardWriter(**options) as writer:
+    with ShardWriter(**options).opened() as writer:
         for batch in batches:
             writer.write(batch)
         return writer.close()
@@ -187,13 +182,11 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def write_view(data: bytes, *, folder: str, name: str) -> StagedFile:
     """Stage a file for people, such as a CSV or a report, under its final name."""
-    path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
-    storage.write_bytes(path, data)
-    return StagedFile(dataset="", name=name, path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return stream_view([data], folder=folder, name=name)
 
 
 def stream_view(pieces: Iterable[bytes], *, folder: str, name: str) -> StagedFile:
-    """Stage a file for people of which only a piece is held at a time, under its final name."""
+    """Do as `write_view` with a file of which only a piece is held at a time."""
     path = storage.join(folder, "views", f"{name}.{uuid.uuid4().hex}")
     with storage.explained(path, "write"), storage.open_output(path) as file:
         to = HashingFile(file)

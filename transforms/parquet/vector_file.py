@@ -18,7 +18,6 @@ from molino.transforms.parquet import thrift
 from molino.transforms.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
 
 MAGIC = b"PAR1"
-BUFFER_BYTES = 1 << 20
 DATA_PAGE, PLAIN, RLE, UNCOMPRESSED = 0, 0, 3, 0
 FLOAT, DOUBLE, FIXED_LEN_BYTE_ARRAY = 4, 5, 7
 PHYSICAL = {pa.float16(): FIXED_LEN_BYTE_ARRAY, pa.float32(): FLOAT, pa.float64(): DOUBLE}
@@ -56,23 +55,36 @@ class VectorWriter:
     def __init__(self, file: Writable, schema: pa.Schema, **options: Any):
         """Write to a file that stands at its start. `options` are those of pq.ParquetWriter for the other columns."""
         self.is_open = True
-        self._sink, self._schema = _Sink(file), schema
+        self._file, self._schema = file, schema
         self._vectors = [field for field in schema if is_vector(field)]
         self._others = pa.schema([field for field in schema if not is_vector(field)])
-        # pyarrow writes many small pieces: without a buffer each would pass through Python
-        self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), BUFFER_BYTES)
-        self._writer = pq.ParquetWriter(self._buffer, self._others, write_page_index=False, **options)
+        self._held = io.BytesIO()  # what pyarrow has written of a row group
+        self._writer = pq.ParquetWriter(self._held, self._others, write_page_index=False, **options)
+        self._size = self._moved = 0  # of the file; bytes in it that pyarrow knows nothing of
         self._groups: list[tuple[int, int, list[Struct]]] = []
+
+    def _put(self, *parts: bytes | memoryview) -> None:
+        for part in parts:
+            self._file.write(part)
+            self._size += len(part)
+
+    def _take(self) -> bytes:
+        """Return what pyarrow has written since the last time."""
+        data = self._held.getvalue()
+        self._held.seek(0)
+        self._held.truncate()
+        return data
 
     def write_batch(self, batch: pa.RecordBatch, row_group_size: int) -> None:
         """Write a batch as one row group of `row_group_size` rows: all of them."""
         if row_group_size != batch.num_rows:
             raise ValueError("a batch must be one row group")
-        moved = self._sink.added
         self._writer.write_batch(batch.select(self._others.names), row_group_size=row_group_size)
-        self._buffer.flush()
+        self._put(self._take())
+        end, moved = self._size, self._moved
         chunks = [self.add_lists(field, batch[field.name]) for field in self._vectors]
         self._groups.append((row_group_size, moved, chunks))
+        self._moved += self._size - end
 
     def add_lists(self, field: pa.Field, column: pa.FixedSizeListArray) -> Struct:
         """Write a chunk of one page; return what the footer says of it."""
@@ -91,9 +103,8 @@ class VectorWriter:
             5: (STRUCT, {1: (I32, len(numbers)), 2: (I32, PLAIN), 3: (I32, RLE), 4: (I32, RLE)}),
         }
         header = thrift.encode_struct(page)
-        offset = self._sink.tell()
-        for part in (header, levels, values):
-            self._sink.add(part)
+        offset = self._size
+        self._put(header, levels, values)
         metadata: Struct = {
             1: (I32, PHYSICAL[of]),
             2: (LIST, (I32, [PLAIN, RLE])),
@@ -112,11 +123,9 @@ class VectorWriter:
         if not self.is_open:
             return
         self.is_open = False
-        tail = self._sink.hold()
         self._writer.close()
-        self._buffer.flush()
-        footer = thrift.encode_struct(self._complete(_footer(tail.getvalue())))
-        self._sink.add(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        footer = thrift.encode_struct(self._complete(_footer(self._take())))
+        self._put(footer + len(footer).to_bytes(4, "little") + MAGIC)
 
     def _complete(self, footer: Struct) -> Struct:
         """Return the footer of the other columns with the whole schema, moved pages and the vectors' chunks."""
@@ -161,39 +170,3 @@ def _levels(rows: int, dim: int) -> bytes:
 def _footer(data: bytes) -> Struct:
     size = int.from_bytes(data[-8:-4], "little")
     return thrift.decode_struct(data[-8 - size : -8])
-
-
-class _Sink:
-    """What pyarrow writes the other columns to: the file, or at the end memory."""
-
-    def __init__(self, file: Writable):
-        self.closed = False
-        self.added = 0  # bytes that pyarrow knows nothing of
-        self._file, self._written = file, 0
-        self._held: io.BytesIO | None = None
-
-    def write(self, data: bytes | memoryview) -> int:
-        if self._held is not None:
-            return self._held.write(data)
-        self._written += len(data)
-        self._file.write(data)
-        return len(data)
-
-    def add(self, data: bytes | memoryview) -> None:
-        """Write what is not pyarrow's."""
-        self.added += len(data)
-        self._file.write(data)
-
-    def tell(self) -> int:
-        return self._written + self.added
-
-    def hold(self) -> io.BytesIO:
-        """Keep what pyarrow writes from now on in memory, and return that."""
-        self._held = io.BytesIO()
-        return self._held
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed = True

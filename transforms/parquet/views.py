@@ -23,11 +23,10 @@ class Views(NamedTuple):
 class WriteViews(NamedOutputs):
     """Stage what a person reads. Input: one element, or what is gathered to one list. Output: Views."""
 
-    # yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and `arguments`
+    # yields staged files, and counters as mappings; takes the element, the sum of `counters`, `run`, and `singletons`
     call: Callable[..., Iterator[StagedFile | Mapping[str, int]]]
     run: Any  # for its staging folder and what a report says of it
     counters: beam.PCollection  # of the whole run
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # others of `call`, by name
     gather: bool = False  # call it once, with a list of all elements
     singletons: Mapping[str, beam.PCollection] = dataclasses.field(default_factory=dict)  # arguments of one element
 
@@ -35,7 +34,7 @@ class WriteViews(NamedOutputs):
         element = elements | "Gather" >> Gather(into=list) if self.gather else elements
         held = {"counters": beam.pvalue.AsList(self.counters), "call": self.call, "run": self.run}
         sides = {name: beam.pvalue.AsSingleton(one) for name, one in self.singletons.items()}
-        staged = element | ParDoInto(into=Views, call=_write, arguments={**held, **self.arguments, **sides})
+        staged = element | ParDoInto(into=Views, call=_write, arguments={**held, **sides})
         return Views(staged.files, (self.counters, staged.counters) | "AllCounters" >> beam.Flatten())
 
 

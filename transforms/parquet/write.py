@@ -27,12 +27,11 @@ class WriteParquet(beam.PTransform):
     layout: Layout = DEFAULT_LAYOUT
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
-        options = {"schema": self.schema, "folder": self.folder, "dataset": self.dataset, "layout": self.layout}
-        return shards | f"Write {self.dataset}" >> beam.FlatMap(_write, **options)
+        return shards | f"Write {self.dataset}" >> beam.FlatMap(self._write).with_output_types(StagedFile)
 
-
-def _write(shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]], **options: Any) -> Iterator[StagedFile]:
-    key, batches = shard
-    if held := [batch for batch in batches if batch.num_rows]:
-        yield write_shard(held, key=key if isinstance(key, tuple) else (key,), **options)
-        progress.report("write", rows=sum(batch.num_rows for batch in held))
+    def _write(self, shard: tuple[int | tuple[int, ...], Sequence[pa.RecordBatch]]) -> Iterator[StagedFile]:
+        key, batches = shard
+        if held := [batch for batch in batches if batch.num_rows]:
+            place: Any = {"folder": self.folder, "dataset": self.dataset, "layout": self.layout}
+            yield write_shard(held, key=key if isinstance(key, tuple) else (key,), schema=self.schema, **place)
+            progress.report("write", rows=sum(batch.num_rows for batch in held))

@@ -13,7 +13,8 @@ from molino.transforms.pca.print_variance import print_components
 from molino.transforms.pca.rotate import Findings, stage_components
 from molino.transforms.report.charts import Series, histogram, line_plot, scatter_plot
 from molino.transforms.report.page import Cell, Plot, Section, Table, Term, clip, format_number
-from molino.transforms.report.run import JobTerms, RunFacts, count, listed, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, listed, run_page
+from molino.transforms.warnings import many
 
 SHOWN_PAIRS = 1500
 LONGEST_LABEL = 60
@@ -74,7 +75,7 @@ def pca_report(findings: Findings, facts: RunFacts, names: Sequence[str]) -> str
             *_loadings(components, kept, names),
             _cosines(sample, stored, errors, seed, centered=centered),
             _histograms(sample, kept, names),
-            _neighbours(sample, stored, seed, written),
+            _neighbours(sample, stored, seed),
             *_against(sample, stored, errors, seed, facts.options.get("against")),
         ],
     )
@@ -87,25 +88,18 @@ def _variance(components: Components, kept: int) -> Section:
     most = " about the mean" if components.mean is not None else ", about 0"
     text = f"The variance of the scores{most}, by component. "
     text += "The standard deviations are over the rows less one, as R has them."
-    plots = [
-        line_plot(
-            [Series(label="variance", x=numbers, y=proportions.tolist())],
-            x_label="Component",
-            y_label="Proportion of variance",
-            caption="Scree plot.",
-            alt=f"A falling line: the first component has {proportions[0]:.1%} of the variance.",
-        ),
-        line_plot(
-            [
-                Series(label="cumulative", x=numbers, y=total.tolist()),
-                Series(label=f"the {kept} kept", x=[kept, kept], y=[0, float(total[kept - 1])]),
-            ],
-            x_label="Components",
-            y_label="Cumulative proportion",
-            caption="What the first components carry together.",
-            alt=f"A rising line: {kept} components have {total[kept - 1]:.2%} of the variance.",
-        ),
-    ]
+    scree = line_plot(
+        [
+            Series(label="each", x=numbers, y=proportions.tolist()),
+            Series(label="the first together", x=numbers, y=total.tolist()),
+            Series(label=f"the {kept} kept", x=[kept, kept], y=[0, float(total[kept - 1])]),
+        ],
+        x_label="Component",
+        y_label="Proportion of variance",
+        caption="Scree plot.",
+        alt=f"A falling line and a rising one: the first component has {proportions[0]:.1%} of the variance, the "
+        f"{kept} kept have {total[kept - 1]:.2%}.",
+    )
     of = {
         "Component": [f"PC{number}" for number in numbers],
         "Standard deviation": components.deviations.tolist(),
@@ -115,7 +109,7 @@ def _variance(components: Components, kept: int) -> Section:
     rows = [dict(zip(of, cells, strict=True)) for cells in zip(*of.values(), strict=True)][:SHOWN_COMPONENTS]
     shares = ["Proportion", "Cumulative"]
     table = Table(rows, "The first components", floats=".4g", shares=shares, bar=shares[0], wide=True)
-    return Section("Components", text, [*plots, table])
+    return Section("Components", text, [scree, table])
 
 
 def _loadings(components: Components, kept: int, names: Sequence[str]) -> list[Section]:
@@ -141,7 +135,7 @@ def _cosines(
 ) -> Section:
     kept = stored.shape[1]
     text = (
-        f"Of {count(len(sample.rows), 'vector')} drawn from all, in pairs. An error is the absolute difference of the "
+        f"Of {many(len(sample.rows), 'vector')} drawn from all, in pairs. An error is the absolute difference of the "
         "cosine of a pair before and after. The weighted mean counts a pair by the squares of both magnitudes; the "
         "bound is of that mean over all rows, by the variance left out."
     )
@@ -216,17 +210,12 @@ def _histograms(sample: Sample, kept: int, names: Sequence[str]) -> Section:
 
 
 def _histogram(values: np.ndarray, name: str, *, x_label: str) -> Plot:
-    if not len(values) or values.min() == values.max():
-        return Plot("", f"{name}.", "No picture: all values are the same.")
     alt = f"Bars of vectors by {x_label}."
     return histogram(values, x_label=x_label, y_label="Vectors of the sample", caption=f"{name}.", alt=alt)
 
 
-def _neighbours(sample: Sample, stored: np.ndarray, seed: int, written: Mapping[str, Any]) -> Section:
-    known = {k: written[f"recall_{k}"] for k in NEIGHBOURS}
-    parts = ", ".join(f"{part:.1%} of the {k} nearest" for k, part in known.items() if part is not None)
-    parts = parts.replace("the 1 nearest", "the nearest")
-    text = f"Nearest by cosine among the sample. Kept: {parts or 'not known, too few vectors are longer than 0'}."
+def _neighbours(sample: Sample, stored: np.ndarray, seed: int) -> Section:
+    text = "Nearest by cosine among the sample. How many of them stay is told with the cosine errors."
     queries = draw_queries(len(sample.rows), seed)[:SHOWN_QUERIES]
     ours = nearest(sample.before, queries, SHOWN_NEIGHBOURS)
     theirs = nearest(stored, queries, SHOWN_NEIGHBOURS)
@@ -259,6 +248,6 @@ def _against(
     plot = _scatter(theirs, ours, x_label=f"Cosine of {name}", y_label="Cosine of the rotated vectors")
     text = (
         f"How the cosines and the neighbours of the rotated vectors agree with those of {name}, and how those of the "
-        f"vectors before the rotation did. Of {count(int(usable.sum()), 'vector')} that have both."
+        f"vectors before the rotation did. Of {many(int(usable.sum()), 'vector')} that have both."
     )
     return [Section(f"Against {name}", text, [plot, _table_of_errors(rows, f"Against {name}", of_components=False)])]

@@ -1,7 +1,6 @@
 """Predict the categories of titles with a classifier that training saved."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -28,15 +27,11 @@ from molino.transforms.text.sources import KEPT
 from molino.transforms.warnings import Sighting, add_sightings
 
 SERVING = "serving"  # where `molino train titles` puts the classifier, in its output
+Classifier = model_files.PlannedFiles
 AT_ONCE = 4096  # titles that the classifier gets in one call, and rows of a row group
 CLASSIFIER = f"{COUNTER}the classifier"
 RUN_LINES = 12  # bits of the lines that stay together
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Classifier(model_files.PlannedFiles):
-    """A classifier as planned."""
 
 
 def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = False) -> Classifier:
@@ -48,14 +43,10 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
     """
     inside = storage.join(location, SERVING)
     served = storage.exists(storage.join(inside, model_files.SAVED_MODEL))
-    trained = not served and storage.exists(storage.join(location, "metrics.json"))
-    if trained and storage.exists(storage.join(location, model_files.SAVED_MODEL)):
+    if not served and storage.exists(storage.join(location, "metrics.json")):
         raise DataError(
-            f"{location} is a language model, from titles to vectors; name the output of molino train titles"
-        )
-    if trained:
-        raise DataError(
-            f"{location} holds a classifier without serving/: train it with --model NAME=DIR for each embedding"
+            f"{location} holds a classifier without {SERVING}/, or a language model; name the output of molino train "
+            "titles with --model NAME=DIR for each embedding"
         )
     if served:
         model_files.check_run(location, f"{SERVING}/")
@@ -73,16 +64,9 @@ def plan_classifier(location: str, *, sha256: str | None = None, trust: bool = F
 
 def open_classifier(classifier: Classifier) -> Any:
     """Return this process's call of a classifier, loaded once; raise DataError where it is not here or was changed."""
-    return model_files.open_once(classifier, _load)
+    from molino.transforms.models.saved_model import load_classifier
 
-
-def _load(classifier: Classifier) -> Any:
-    path = classifier.receive()
-    if model_files.digest_model(path) != classifier.digest:
-        raise DataError(f"the classifier {classifier.location} has changed since the run began; run again")
-    from molino.transforms.models import saved_model
-
-    return saved_model.load_classifier(path, classifier.location)
+    return model_files.open_once(classifier, lambda one: load_classifier(one.checked(), one.location))
 
 
 def spread(rows: pa.RecordBatch) -> pa.Array:

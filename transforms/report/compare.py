@@ -6,8 +6,6 @@ from typing import Any
 from molino.transforms.report.charts import COLORS, plot
 from molino.transforms.report.page import Cell, Plot, Section, Table, clip, page, visible
 
-FACTORS = {"language": "Language", "normalized": "Normalization", "dim": "Dimensions"}
-
 
 def compare_report(comparison: Mapping[str, Any]) -> str:
     """Return a comparison as training.compare has it as one HTML page; its bytes depend on the argument only."""
@@ -17,10 +15,16 @@ def compare_report(comparison: Mapping[str, Any]) -> str:
         ("models", f"{len(comparison['models']):,}"),
         ("trials", f"{len(comparison['trials']):,}"),
     ]
-    text = "Significant means a chance below 5 % where nothing but chance were at work, for all questions together."
+    text = (
+        "A difference is between models that have all else in common, averaged over such pairs; its interval draws "
+        "titles and trials again. p is the chance of one as large, either way, where trials of a pair change places at "
+        "random, corrected after Holm for the number of factors; significant is one below 5 %."
+    )
+    if comparison["own_titles"]:
+        text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
     rows = [{"What was found": sentence} for sentence in comparison["sentences"]]
     findings = Section("Findings", text, [Table(rows, "In words", wide=True)])
-    sections = [findings, _ranking(comparison), _effects(comparison), _trials(comparison)]
+    sections = [findings, _ranking(comparison), _trials(comparison)]
     subtitle = "Balanced accuracy of classifiers on the vectors of each model, and how certain the differences are."
     return page("Language models compared", subtitle=[subtitle], summary=summary, sections=sections)
 
@@ -70,24 +74,6 @@ def _dots(comparison: Mapping[str, Any]) -> Plot:
     words = "; ".join(f"{r['model']} {r['balanced_accuracy']:.4f} ({r['low']:.4f} to {r['high']:.4f})" for r in models)
     caption = "Dots are means, strokes the trials; thick lines: over titles, thin ones: over titles and repeats."
     return plot(draw, caption=caption, alt=f"Models from best to worst, with intervals: {words}.")
-
-
-def _effects(comparison: Mapping[str, Any]) -> Section:
-    text = (
-        "What a factor changes: the difference between models that have all else in common, averaged over such pairs. "
-        "The p-value is the chance of a difference as large, either way, where trials of a pair change places at "
-        "random; corrected after Holm for the number of factors. The interval draws titles and trials again."
-    )
-    if comparison["own_titles"]:
-        text += " Each trial has titles of its own, so drawing the trials draws their titles with them."
-    rows = []
-    for row in comparison["effects"]:
-        shown = {"Factor": FACTORS[row["factor"]], "Higher": row["high"], "Lower": row["low"]}
-        shown["Difference"] = f"{row['difference']:+.4f}"
-        shown["Interval"] = f"{row['low_bound']:+.4f} to {row['high_bound']:+.4f}"
-        shown |= {"p": f"{row['p']:.2g}", "p, corrected": f"{row['holm']:.2g}"}
-        rows.append(shown | {"Pairs of models": row["strata"], "Trials": row["trials"]})
-    return Section("What makes the difference", text, [Table(rows, "Factors", wide=True)])
 
 
 def _trials(comparison: Mapping[str, Any]) -> Section:

@@ -47,16 +47,6 @@ class Table:
     bar: str = ""  # heading whose cells also show a bar, as long as their part of the column's largest value; or ""
     wide: bool = False  # whether it takes the page's width
 
-    def __post_init__(self) -> None:
-        for number, row in enumerate(self.rows):
-            if list(row) != self.headings:
-                raise ValueError(f"table {self.caption!r}: row {number} has the headings {list(row)}")
-
-    @property
-    def headings(self) -> list[str]:
-        """Headings of the columns; none without rows."""
-        return list(self.rows[0]) if self.rows else []
-
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
@@ -94,10 +84,6 @@ class Gallery:
     filters: Sequence[tuple[str, Sequence[str], Sequence[int]]] = ()  # heading, choices, that of every picture
     # what the pictures can be sorted by, and the place of each; the first holds until another is chosen
     orders: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if any(len(each) != len(self.pictures) for each in (*(of for *_, of in self.filters), *self.orders.values())):
-            raise ValueError(f"gallery {self.caption!r}: a picture must have a place in every filter and order")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +151,7 @@ def path_link(path: str) -> Markup:
 def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:
     """Return each column's cells by heading: `kind` is text or number, `part` the length of a bar from 0 to 1."""
     columns = {}
-    for heading in table.headings:
+    for heading in table.rows[0] if table.rows else ():
         values = [row[heading] for row in table.rows]
         numbers = [value for value in values if isinstance(value, int | float)]
         longest = max(filter(math.isfinite, numbers), default=0.0) if heading == table.bar else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from molino.transforms.report.page import Cell, Section, Table, Term, format_number, page
-from molino.transforms.warnings import DataWarning
+from molino.transforms.warnings import DataWarning, many
 
 MOST_LINES = 50  # inputs, warnings: more than this nobody reads
 SECRET = re.compile(r"(^|[_.-])(key|secret|password|token|salt|pepper)$", re.IGNORECASE)
@@ -89,7 +89,7 @@ def data_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
     files, size = sum(one.get("files", 1) for one in inputs), sum(one.get("bytes") or 0 for one in inputs)
     dates = sorted({_date(one)[:10] for one in inputs} - {""})
     changed = f", last changed {' to '.join(dict.fromkeys((dates[0], dates[-1])))} (UTC)" if dates else ""
-    return [f"Data: {shown}, {count(files, 'file')}, {size:,} bytes{changed}."]
+    return [f"Data: {shown}, {many(files, 'file')}, {size:,} bytes{changed}."]
 
 
 def _date(entry: Mapping[str, Any]) -> str:
@@ -229,16 +229,6 @@ def listed(words: Sequence[str]) -> str:
     'people, duplicates and rejects'
     """
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> count(1, "file"), count(1200, "file"), count(2, "category")
-    ('1 file', '1,200 files', '2 categories')
-    """
-    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"1 {noun}" if number == 1 else f"{number:,} {many}"
 
 
 def share(part: int, whole: int) -> float | None:

@@ -7,7 +7,6 @@ from molino.transforms.report.charts import Series, line_plot
 from molino.transforms.report.page import Section, Table, page
 from molino.transforms.report.run import option_table
 
-NOT_TOLD = ("quiet",)
 OF_PHRASES = ("dim", "members", "leave_out", "min_count")
 
 
@@ -23,7 +22,7 @@ def training_report(figures: Mapping[str, Any]) -> str:
         ("parameters", f"{figures['parameters']:,}"),
     ]
     plain = {**figures["options"], "backend": figures["backend"], "manifest": figures["run"]}
-    left_out = NOT_TOLD + (() if plain["architecture"] == "phrases" else OF_PHRASES)
+    left_out = () if plain["architecture"] == "phrases" else OF_PHRASES
     options = {name: value for name, value in plain.items() if name not in left_out}
     flags = {"backend": "backend of Keras", "manifest": "manifest of the run that was read, sha256"}
     sections = [_figures(figures), _curves(figures), *_languages(figures), _mistakes(figures), _speed(figures)]

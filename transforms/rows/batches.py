@@ -1,6 +1,6 @@
 """The element that travels: an Arrow RecordBatch of thousands of rows, never a row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,24 @@ def first_appearance_codes(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """
     encoded = pc.dictionary_encode(values)
     return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary
+
+
+def lengths_and_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths in bytes of strings without nulls, (n,) int64, and the bytes of all, one after the other."""
+    n = len(values)
+    if n == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + n + 1]
+    data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return np.diff(offsets).astype(np.int64), data
+
+
+def sum_rows(tables: Iterable[pa.Table], schema: pa.Schema, keys: Sequence[str]) -> pa.Table:
+    """Add up tables: a row for each of the keys, the first columns of the schema, in their order; null comes last."""
+    joined = pa.concat_tables([schema.empty_table(), *tables])
+    amounts = [(name, "sum") for name in schema.names[len(keys) :]]
+    sums = joined.group_by(list(keys), use_threads=False).aggregate(amounts).rename_columns(schema.names)
+    return sums.cast(schema).sort_by([(key, "ascending") for key in keys]).combine_chunks()
 
 
 def sum_counters(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 import molino.transforms.rows.coder  # noqa: F401  batches travel as Arrow IPC
 from molino.transforms.files import storage
-from molino.transforms.rows.batches import concat
+from molino.transforms.rows.batches import concat, lengths_and_bytes
 
 # Odd 64-bit constants, one for each word of a string: a multilinear hash, the same in every process and on every day.
 WEIGHTS = np.random.Generator(np.random.PCG64(1)).integers(0, 2**63, 256, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
@@ -29,18 +28,14 @@ def hash_strings(values: pa.Array) -> np.ndarray:
     """Return a 64-bit hash of every string: (n,) uint64.
 
     Equal strings hash alike in every process; distinct ones may collide, so use it to spread, never to compare.
-    `values` has no nulls. Memory: for strings of one length 1.5 times their bytes, else 20 times.
+    `values` has no nulls. Memory: 20 times their bytes.
     """
     n = len(values)
     if n == 0:
         return np.zeros(0, np.uint64)
     lengths, data = lengths_and_bytes(values)
-    sums = lengths.astype(np.uint64) * WEIGHTS[-1]  # zeros fill the last word, and are no text
-    usual = lengths == lengths[n // 2]  # most keys have one length, and are a matrix
-    sums[usual] += _sum_columns(data if usual.all() else data[np.repeat(usual, lengths)], int(lengths[n // 2]))
-    if not usual.all():
-        other = ~usual
-        sums[other] += _sum_words(data[np.repeat(other, lengths)], lengths[other])
+    # zeros fill the last word, and are no text
+    sums = lengths.astype(np.uint64) * WEIGHTS[-1] + _sum_words(data, lengths)
     sums ^= sums >> np.uint64(32)
     return sums * np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,33 +45,8 @@ def hash_keys(keys: pa.Array) -> np.ndarray:
     return keys.to_numpy() if keys.type == pa.uint64() else hash_strings(keys)
 
 
-def lengths_and_bytes(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lengths in bytes of strings without nulls, (n,) int64, and the bytes of all, one after the other."""
-    n = len(values)
-    if n == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + n + 1]
-    data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
-    return np.diff(offsets).astype(np.int64), data
-
-
-def _sum_columns(data: np.ndarray, width: int) -> np.ndarray | int:
-    if width == 0:
-        return 0
-    padded = np.zeros((len(data) // width, _words(width) * WORD), np.uint8)
-    padded[:, :width] = data.reshape(-1, width)
-    sums = np.zeros(len(padded), np.uint64)
-    for place, words in enumerate(padded.view("<u8").T):
-        sums += words * WEIGHTS[place % len(WEIGHTS)]
-    return sums
-
-
-def _words(lengths: Any) -> Any:
-    return -(-lengths // WORD)
-
-
 def _sum_words(data: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    starts, counts = np.cumsum(lengths) - lengths, _words(lengths)
+    starts, counts = np.cumsum(lengths) - lengths, -(-lengths // WORD)
     first = np.cumsum(counts) - counts
     padded = np.zeros(int(counts.sum()) * WORD, np.uint8)
     padded[np.arange(len(data)) + np.repeat(first * WORD - starts, lengths)] = data
@@ -133,39 +103,30 @@ class Parts:
     order_by: str | None
     batches: Sequence[pa.RecordBatch] = ()  # its rows in memory, as `cut_for_shards` cuts them, or
     files: Sequence[str] = ()  # paths of bucket files, each with one such batch per shard of the whole data set
-    columns: Sequence[str] | None = None  # those to read, of `schema`; None for all
-
-    def select(self, columns: Sequence[str]) -> "Parts":
-        """Return the same rows with some of their columns; only those are read."""
-        return dataclasses.replace(self, columns=columns)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows of every block in order, empty ones too."""
-        wanted = self.schema.names if self.columns is None else {*self.columns, *filter(None, [self.order_by])}
-        fields = [i for i, name in enumerate(self.schema.names) if name in wanted]
         held: list[list[pa.RecordBatch]] = [[] for _ in self.blocks]
-        for batch in itertools.chain(self.batches, self._read([*fields, len(self.schema)])):
+        for batch in itertools.chain(self.batches, self._read()):
             bounds = np.searchsorted(batch[PLACE].to_numpy(), np.arange(len(held) + 1))
-            rows = batch.select([self.schema.names[i] for i in fields])
+            rows = batch.select(self.schema.names)
             for parts, (start, end) in zip(held, itertools.pairwise(bounds), strict=True):
                 if end > start:
                     parts.append(rows.slice(start, end - start))
         while held:
             yield self._ordered(held.pop(0))
 
-    def _read(self, fields: list[int]) -> Iterator[pa.RecordBatch]:
-        """Yield the shard's part of every bucket file; of a row the fields."""
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        """Yield the shard's part of every bucket file."""
         for path in self.files:  # one after the other: there may be more of them than files that a process may open
             with storage.open_input(path) as source, storage.explained(path, "read"):
-                yield pa.ipc.open_file(source, options=options).get_batch(self.shard)
+                yield pa.ipc.open_file(source).get_batch(self.shard)
 
     def _ordered(self, parts: list[pa.RecordBatch]) -> pa.RecordBatch:
         """Join parts in the order of their first row: each part is a run of the whole order."""
         if self.order_by:
             parts = sorted(parts, key=lambda part: part[self.order_by][0].as_py())
-        rows = concat(parts, self.schema)
-        return rows if self.columns is None else rows.select(self.columns)
+        return concat(parts, self.schema)
 
 
 def write_buckets(pieces: Sequence[pa.RecordBatch], folder: str) -> str:

@@ -5,6 +5,7 @@ record, and those just after it, go through Python's csv module. Both give the s
 """
 
 import csv
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +14,8 @@ import pyarrow as pa
 
 from molino.transforms.errors import BadLineError
 from molino.transforms.rows.batches import sum_counters
-from molino.transforms.text.encodings import STRAY
-from molino.transforms.text.lines import NO_REJECTS, Chunk, parse_clean, raw_rejects, show_line, with_position
+from molino.transforms.text.encodings import STRAY, count_doubts
+from molino.transforms.text.lines import Chunk, cut_lines, parse_clean, raw_rejects, show_line, with_position
 from molino.transforms.text.position import LINE_BITS
 from molino.transforms.text.sources import Source, TextFormat
 from molino.transforms.warnings import Sighting
@@ -84,7 +85,8 @@ def parse_quoted(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         chunk = parse_clean_records(window, source, text, position, ended=complete)
         chunk = chunk or parse_odd_records(window, source, text, position, ended=complete)
         at, line = at + chunk.bytes, line + chunk.lines
-        chunks.append(chunk)
+        doubts = count_doubts(*cut_lines(window[: chunk.bytes]), text.codec, position, text.max_line_bytes)
+        chunks.append(dataclasses.replace(chunk, counters=sum_counters([chunk.counters, doubts])))
         if sum(chunk.records for chunk in chunks) >= CHUNK_RECORDS:
             yield _join(chunks)
             chunks = []
@@ -213,7 +215,7 @@ def parse_odd_records(data: bytes, source: Source, text: TextFormat, position: i
     table = pa.table({name: pa.array([row[i] for row in rows], pa.string()) for i, name in enumerate(text.columns)})
     return Chunk(
         rows=with_position(table, np.asarray(positions, dtype=np.int64)),
-        rejects=raw_rejects(*zip(*bad, strict=True)) if bad else NO_REJECTS,
+        rejects=raw_rejects([at for at, _, _ in bad], [why for _, why, _ in bad], [shown for _, _, shown in bad]),
         records=len(rows) + len(bad),
         lines=feed.number,
         bytes=feed.bytes,

@@ -7,7 +7,7 @@ line's number within it. The line's number in its file is known only when all sp
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -18,11 +18,10 @@ from molino.schemas.rejects import REJECTS
 from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.files import storage
-from molino.transforms.rows.batches import Counters, concat, empty, sum_counters
+from molino.transforms.rows.batches import Counters, concat
 from molino.transforms.rows.gather import Gather
 from molino.transforms.rows.outputs import NamedOutputs, ParDoInto
 from molino.transforms.text.clean import clean_values
-from molino.transforms.text.encodings import count_doubts
 from molino.transforms.text.fields import count_fields
 from molino.transforms.text.json_lines import parse_json
 from molino.transforms.text.lines import Chunk, cut_lines, fill_folder_columns, parse_lines, reject_headers
@@ -40,13 +39,12 @@ def read_span(span: Span, text: TextFormat, block_bytes: int, *, doubt_fields: b
     DataError: the file is damaged, or became shorter.
     """
     text = span.source.format_of(text)
+    unquoted = not (text.quote or span.source.json or span.source.is_table)
     for chunk in _read_span(span, text, block_bytes):
         found = reject_headers(chunk, span.source, text)
         rows, changed = clean_values(fill_folder_columns(found.rows, span.source), text)
-        found = dataclasses.replace(found, rows=rows, counters={**found.counters, **changed})
-        unquoted = not (text.quote or span.source.json or span.source.is_table)
-        counts = count_fields(found.rows, unquoted=unquoted) if doubt_fields else {}
-        yield dataclasses.replace(found, counters={**found.counters, **counts})
+        counts = count_fields(rows, unquoted=unquoted) if doubt_fields else {}
+        yield dataclasses.replace(found, rows=rows, counters={**found.counters, **changed, **counts})
 
 
 def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk]:
@@ -54,14 +52,9 @@ def _read_span(span: Span, text: TextFormat, block_bytes: int) -> Iterator[Chunk
     if source.is_table:
         yield from read_groups(span, text)
         return
-    doubts: list[Mapping[str, int]] = []
     whole = source.kind == "plain" and not text.framed
     lines = _span_lines(span, block_bytes, text.max_line_bytes, whole=whole)
-    # a quoted text is parsed in other pieces than lines
-    blocks = _doubted(lines, text, span.number << LINE_BITS, doubts) if text.framed else lines
-    yield from parse_blocks(blocks, source, text, span.number)
-    if any(doubts):
-        yield Chunk(rows=empty(text.schema), records=0, lines=0, bytes=0, counters=sum_counters(doubts))
+    yield from parse_blocks(lines, source, text, span.number)
 
 
 def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[TextFormat, list[Span], list[int]]:
@@ -78,7 +71,7 @@ def cut_source(source: Source, text: TextFormat, piece_bytes: int) -> tuple[Text
             if any(mark and mark.encode() in block for mark in (text.quote, text.escape)):
                 pieces = split_sources([source], piece_bytes, quoted=True)
                 return text, pieces, [sum(chunk.records for chunk in _read_span(pieces[0], text, piece_bytes))]
-            records += _count_ends(block) + (len(block) > 0 and not block.endswith((b"\n", b"\r")))
+            records += len(cut_lines(block)[1])
         counts.append(records)
     return dataclasses.replace(text, quote="", escape=""), pieces, counts
 
@@ -93,21 +86,6 @@ def parse_blocks(blocks: Iterator[bytes], source: Source, text: TextFormat, span
         chunk = parse(block, source, text, span_number, line)
         line += chunk.lines
         yield chunk
-
-
-def _doubted(
-    blocks: Iterator[bytes], text: TextFormat, position: int, doubts: list[Mapping[str, int]]
-) -> Iterator[bytes]:
-    """Yield blocks of whole lines, and append what in them speaks against the encoding."""
-    for block in blocks:
-        data, ends = cut_lines(block)
-        doubts.append(count_doubts(data, ends, text.codec, position, text.max_line_bytes))
-        position += len(ends)
-        yield block
-
-
-def _count_ends(block: bytes) -> int:
-    return block.count(b"\n") + (block.count(b"\r") - block.count(b"\r\n") if b"\r" in block else 0)
 
 
 def _span_lines(span: Span, size: int, max_line: int, *, whole: bool) -> Iterator[bytes]:
@@ -180,13 +158,6 @@ def line_table(lines: Iterable[tuple], spans: Sequence[Span], sources: Sequence[
     return LineTable(tuple(source.label for source in sources), source_of, before - base + first, longer)
 
 
-class _SpanOutputs(NamedTuple):
-    rows: beam.PCollection[pa.RecordBatch]
-    rejects: beam.PCollection[pa.RecordBatch]
-    lines: beam.PCollection[tuple[int, int, Any]]
-    counters: beam.PCollection[Counters]
-
-
 def _read_lines(span: Span, text: TextFormat, block_bytes: int) -> Iterator[object]:
     lines, last, longer, quoted = 0, -1, [np.zeros((2, 0), np.int64)], span.source.format_of(text).framed
     for chunk in read_span(span, text, block_bytes):
@@ -216,7 +187,7 @@ class DelimitedRows(NamedTuple):
 
     rows: beam.PCollection[pa.RecordBatch]
     rejects: beam.PCollection[pa.RecordBatch]
-    lines: beam.PCollection[LineTable]
+    lines: beam.PCollection[Any]  # on its way what `line_table` takes of each span
     counters: beam.PCollection[Counters]
 
 
@@ -235,12 +206,12 @@ class ReadDelimited(NamedOutputs):
             pipeline
             | "Spans" >> beam.Create(spans, reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> ParDoInto(into=_SpanOutputs, call=_read_lines, arguments=arguments)
+            | "Read" >> ParDoInto(into=DelimitedRows, call=_read_lines, arguments=arguments)
         )
         sources = list(self.sources)
         table = read.lines | "Lines" >> Gather(into=line_table, arguments={"spans": spans, "sources": sources})
         counters = read.counters | "Located" >> beam.Map(locate_sightings, lines=beam.pvalue.AsSingleton(table))
-        return DelimitedRows(read.rows, read.rejects, table, counters)
+        return read._replace(lines=table, counters=counters)
 
 
 def sort_rejects(

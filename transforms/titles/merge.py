@@ -13,7 +13,7 @@ from molino.transforms import progress
 from molino.transforms.errors import DataError
 from molino.transforms.models.embed import Model
 from molino.transforms.models.finite import REASON, are_finite
-from molino.transforms.rows.batches import first_appearance_codes
+from molino.transforms.rows.batches import first_appearance_codes, sum_rows
 from molino.transforms.rows.partition import Parts
 from molino.transforms.text.lines import reject_titles
 from molino.transforms.text.position import POSITION
@@ -149,10 +149,11 @@ def find_conflicting_titles(kept: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def count_categories(parts: Parts, draw: Draw) -> pa.Table:
-    """Return COUNTS of the titles of each category, null too, and split, that occur. Memory: one block's keys."""
+    """Return COUNTS of the titles of each category, null too, and split, that occur. Memory: the rows of a shard."""
     tables = []
-    for rows in parts.select([name for name in ("category", "id", "near", OWN) if name in parts.schema.names]):
-        kept = rows.take(pa.array(first_of_each(rows, draw)[0]))
+    for rows in parts:
+        keys = rows.select([name for name in ("category", "id", "near", OWN) if name in rows.schema.names])
+        kept = keys.take(pa.array(first_of_each(keys, draw)[0]))
         coded = kept["category"]
         # null comes last
         codes = coded.indices.fill_null(len(coded.dictionary)).to_numpy().astype(np.int64)
@@ -170,7 +171,4 @@ COUNTS = pa.schema([("category", pa.string()), ("split", pa.int8()), ("titles", 
 
 def sum_category_counts(tables: Iterable[pa.Table]) -> pa.Table:
     """Add up tables of COUNTS; ordered by category and split, null last."""
-    joined = pa.concat_tables([COUNTS.empty_table(), *(table.cast(COUNTS) for table in tables)])
-    grouped = joined.group_by(["category", "split"], use_threads=False).aggregate([("titles", "sum")])
-    ordered = grouped.rename_columns(COUNTS.names).sort_by([("category", "ascending"), ("split", "ascending")])
-    return ordered.cast(COUNTS).combine_chunks()
+    return sum_rows((table.cast(COUNTS) for table in tables), COUNTS, ["category", "split"])

@@ -13,10 +13,11 @@ from molino.transforms.models.embed import Coverage, Model
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import Series, histogram, line_plot, rank_series, scatter_plot
 from molino.transforms.report.page import Cell, Plot, Section, Table, Term, clip
-from molino.transforms.report.run import JobTerms, RunFacts, count, run_page, share
+from molino.transforms.report.run import JobTerms, RunFacts, run_page, share
 from molino.transforms.titles.glance import LONGEST, Glance, combine_glances
 from molino.transforms.titles.keys import SPLITS
 from molino.transforms.titles.labels import Labels
+from molino.transforms.warnings import many
 
 TOP = 20
 TOP_LANGUAGES = 12
@@ -114,7 +115,7 @@ def _group_table(glance: Glance, what: str, caption: str) -> Table:
 def _labels(labels: pa.Table) -> Section:
     trained = labels.filter(pc.greater_equal(labels["label"], 0))
     unseen = labels.filter(pc.and_(pc.less(labels["label"], 0), pc.is_valid(labels["category"])))
-    text = f"{count(len(trained), 'category')} by their titles in training, which give them their numbers."
+    text = f"{many(len(trained), 'category')} by their titles in training, which give them their numbers."
     if len(unseen):
         text += f" {len(unseen):,} more have titles in validation or test only: their label is -1."
     series = [rank_series(split, trained[split].to_numpy()) for split in SPLITS]
@@ -154,7 +155,7 @@ def _models(glance: Glance, models: Sequence[Model]) -> Section:
     looked = max((known.titles for known in glance.known.values()), default=0)
     text = (
         "The vectors of a token that is not in a model's vocabulary are shared with all that fall into its bucket. "
-        f"Counted in the first {count(looked, 'title')} of the output, which are a random sample."
+        f"Counted in the first {many(looked, 'title')} of the output, which are a random sample."
     )
     rows: list[dict[str, Cell]] = []
     unknown = "Not in the vocabulary"
@@ -206,6 +207,6 @@ def _map_plot(sample: pa.Table, name: str) -> Plot:
         series,
         x_label=f"First component, {shares[0]:.1%} of the variance",
         y_label=f"Second, {shares[1]:.1%}",
-        caption=f"{name}: {count(len(sample), 'title')}.",
+        caption=f"{name}: {many(len(sample), 'title')}.",
         alt=f"Points of {len(sample):,} titles on the first two principal components of {name}, coloured by category.",
     )

@@ -28,7 +28,7 @@ from molino.transforms.titles.merge import NULLABLE, find_conflicting_titles, fi
 from molino.transforms.warnings import Sighting, add_sightings
 
 GROUP_ROWS = 4096  # of a row group at most: what a trainer reads fastest
-# with a dictionary; nothing is compressed: all is small beside the vectors, which nothing makes smaller
+# with a dictionary, and compressed; the others are neither: vectors would hardly get smaller
 CODED = ("language", "label_quality", "category", "label", "split", "count", "source")
 PLAIN = ["id", "title", "model_text"]  # without one
 CONTRADICTED = "split.contradicted"
@@ -187,14 +187,14 @@ def write_titles(
     tokens = [f"{model.name}_{of}" for model in columns.models for of in ("tokens", "length")]
     packed = {*CODED, *tokens, "record", *(field.name for field in columns.kept)}
     raw = [name for name in schema.names if name not in packed]
-    layout = Layout(plain=[*PLAIN, "record"], raw=raw, loose=CODED)
+    layout = Layout(plain=[*PLAIN, "record"], raw=raw)
     options = {"schema": schema, "folder": folder, "dataset": "titles", "layout": layout, "group_rows": GROUP_ROWS}
     writers: dict[int, ShardWriter] = {}
     with contextlib.ExitStack() as stack:  # a file for each split: who reads one opens no other
         for split, group in blocks():
             if split not in writers:
                 writer = ShardWriter(key=(split, parts.shard), split=SPLITS[split], **options)
-                writers[split] = stack.enter_context(writer)
+                writers[split] = stack.enter_context(writer.opened())
             writers[split].write(group)
         files = [writer.close() for writer in writers.values()]
     yield from files

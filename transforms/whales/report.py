@@ -15,7 +15,8 @@ from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
 from molino.transforms.report.page import Gallery, Picture, Plot, Section, Table, Term, format_number, page
-from molino.transforms.report.run import JobTerms, RunFacts, count, data_lines, run_page
+from molino.transforms.report.run import JobTerms, RunFacts, data_lines, run_page
+from molino.transforms.warnings import many
 from molino.transforms.whales.boxes import BOX, write_boxes
 from molino.transforms.whales.extract import CARDS, TOLD
 
@@ -56,21 +57,15 @@ def write_sheet_and_boxes(
 def _read_shown(files: Sequence[StagedFile], rows: Sequence[int], output: str) -> dict[int, tuple[bytes, str]]:
     """Return the thumbnail of some cards, and the photograph's path as seen from the output folder, or "".
 
-    Cards are named by their number over all units; only the files that hold them are opened.
+    Cards are named by their number over all units.
     """
-    wanted, start = set(rows), 0
-    found: dict[int, tuple[bytes, str]] = {}
-    for file in sorted((file for file in files if file.dataset == "_cards"), key=lambda file: file.key):
-        numbers = range(start, start + file.rows)
-        start = numbers.stop
-        if wanted.isdisjoint(numbers):
-            continue
-        parts = read_scratch([file], "_cards", ["thumbnail", "file"])
-        cards = ((jpeg.as_py(), path.as_py()) for part in parts for jpeg, path in zip(*part.columns, strict=True))
-        for row, (jpeg, path) in zip(numbers, cards, strict=True):
-            if row in wanted:
-                near = path and storage.is_local(output)
-                found[row] = jpeg or b"", os.path.relpath(os.fsdecode(path), output) if near else ""
+    wanted, found = set(rows), dict[int, tuple[bytes, str]]()
+    parts = read_scratch(files, "_cards", ["thumbnail", "file"]) if wanted else ()
+    for row, card in enumerate(card for part in parts for card in zip(*part.columns, strict=True)):
+        if row in wanted:
+            jpeg, path = (value.as_py() for value in card)
+            near = path and storage.is_local(output)
+            found[row] = jpeg or b"", os.path.relpath(os.fsdecode(path), output) if near else ""
     return found
 
 
@@ -178,7 +173,7 @@ def _distributions(cards: pa.Table, method: str) -> Section:
 
 def _histogram(values: np.ndarray, label: str, caption: str) -> Plot:
     """Return a plot of how values from 0 to 1 are distributed."""
-    alt = f"{caption} {count(len(values), 'image')}, median {np.median(values) if len(values) else 0:.0%}"
+    alt = f"{caption} {many(len(values), 'image')}, median {np.median(values) if len(values) else 0:.0%}"
     return histogram((values * 100).round(9), x_label=label, y_label="Images", caption=caption, alt=alt)
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from molino.schemas.whales import TRUTH
+from molino.transforms.files import storage
 from molino.transforms.images.encode import encode_jpeg, encode_png, resize, rotate
 
 QUALITY = 90
@@ -122,13 +123,12 @@ def sample_whales(
     if images < 1 or width < 1 or height < 1:
         raise ValueError(f"images={images}, width={width} and height={height} must be at least 1")
     place = Path(folder) / "images"
-    place.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(images):
         rng = np.random.default_rng([seed, number])
         sea = draw_sea(width, height, rng, whale=number % PLAIN != PLAIN - 1)
         name = f"w_{number:05d}.jpg"
-        _replace(place / name, encode_jpeg(sea.image, quality=QUALITY))
+        storage.write_atomic(str(place / name), encode_jpeg(sea.image, quality=QUALITY))
         rows.append((name, *(sea.box or [None] * 4), *(sea.head or [None] * 4)))
     columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), TRUTH, strict=True)]
     pq.write_table(pa.Table.from_arrays(columns, schema=TRUTH), Path(folder) / "truth.parquet")
@@ -145,8 +145,7 @@ def _write_hostile(folder: Path, seed: int) -> dict[str, list[str]]:
     wrote: dict[str, list[str]] = {}
     for fate, name, data in hostile_files(seed):
         path = folder / os.fsdecode(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        storage.write_atomic(str(path), data)
         wrote.setdefault(fate, []).append(os.fsdecode(name))
     link, pipe = folder / "link.jpg", folder / "pipe.jpg"
     for path in (link, pipe):
@@ -189,7 +188,7 @@ def hostile_files(seed: int = 2015) -> Iterator[tuple[str, bytes, bytes]]:
     yield "not_an_image", b"notes.jpg", b"Flight 7, camera 2.\n"
     yield "skipped", b"notes.txt", b"Flight 7, camera 2.\n"
     yield "skipped", b"Thumbs.db", b"\xd0\xcf\x11\xe0" + bytes(64)
-    yield "too_many_pixels", b"bomb.png", png_of_zeros(16384, 16384)
+    yield "too_many_pixels", b"bomb.png", with_size(encode_png(sea.image), 16384, 16384)
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
@@ -199,18 +198,7 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
 
 
-def png_of_zeros(width: int, height: int) -> bytes:
-    """Return a black RGB PNG of any size without holding its pixels: 16,384 by 16,384 are 0.8 MB."""
-    deflate = zlib.compressobj(9)
-    row = bytes(1 + width * 3)
-    packed = b"".join(deflate.compress(row) for _ in range(height)) + deflate.flush()
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", packed), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{os.getpid()}.part")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+def with_size(png: bytes, width: int, height: int) -> bytes:
+    """Return a PNG whose header says another size."""
+    header = b"IHDR" + struct.pack(">II", width, height) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]

@@ -109,6 +109,4 @@ def test_a_claim_without_heartbeat_goes_by_the_host():
 
 def test_a_person_reads_who_and_where():
     assert FULL.who() == "process 4194304 on machine.example of somebody, since 2026-01-02T03:04:05Z"
-    assert FULL.where() == "FlinkRunner job molino-names-12345678 at http://flink.example:8081"
     assert Claim(token="t").who() == "process ? on ?"
-    assert Claim(token="t").where() == ""

@@ -140,13 +140,13 @@ def test_another_version_is_named_with_the_option(server):
 @pytest.mark.parametrize("says", [b"<html>", {}, [], {"version": 3}])
 def test_what_is_no_flink(says, server, cluster):
     server.says["/v1/overview"] = says
-    with pytest.raises(DataError, match="is not Flink; check --flink_master"):
+    with pytest.raises(DataError, match=r"no Flink answers at .*; check --flink_master"):
         cluster.check()
 
 
 def test_a_door_that_is_shut(server, cluster):
     del server.says["/v1/overview"]
-    with pytest.raises(DataError, match="is not Flink, or refuses access: HTTP Error 404"):
+    with pytest.raises(DataError, match=r"no Flink answers at .*: "):
         cluster.check()
 
 

@@ -326,8 +326,8 @@ def test_a_page_that_rots_while_it_is_read_is_named(tmp_path, run_of_titles, cap
     ("options", "message"),
     [
         (["--embedding", "fr"], "has no embedding fr; it has: es, en"),
-        (["--embedding", "es", "--model", "en=/nowhere"], "--model en=...: that embedding is not trained on"),
-        (["--model", "es=/nowhere"], "--model: the embedding en has none"),
+        (["--embedding", "es", "--model", "en=/nowhere"], "--model en=...: give one for each of es, or none"),
+        (["--model", "es=/nowhere"], "--model en=...: give one for each of es, en, or none"),
     ],
 )
 def test_options_that_do_not_fit_the_run(tmp_path, titles_run, capsys, options, message):
@@ -340,13 +340,13 @@ def test_options_that_do_not_fit_the_run(tmp_path, titles_run, capsys, options, 
     ("options", "message"),
     [
         (["--architecture", "phrases", "--embedding", "es"], "--architecture phrases takes titles, no --embedding"),
-        (["--architecture", "phrases", "--fine-tune"], "--fine-tune trains the tables of embeddings"),
-        (["--architecture", "phrases", "--balance", "logits"], "takes --balance loss or none"),
+        (["--architecture", "phrases", "--fine-tune"], "--fine-tune needs --model NAME=DIR"),
+        (["--architecture", "phrases", "--balance", "logits"], "--balance loss or none and --precision float32"),
         (["--architecture", "linear", "--precision", "bfloat16"], "--precision has no effect"),
         (["--members", "2"], "--members is an option of --architecture phrases, not of mlp-512"),
         (["--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["--seed", "99999999999999"], "must be at most 2,147,483,647"),
-        (["--fine-tune", "--per-language"], "exclude each other"),
+        (["--fine-tune", "--per-language"], "goes neither with --per-language nor with --architecture phrases"),
         (["--fine-tune"], "--fine-tune needs --model"),
     ],
 )

@@ -12,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from molino.transforms.names import curp
-from molino.transforms.names.curp import (
-    VerifiedRows,
-    curp_faults,
-    curp_matrix,
-    normalize_curp,
-    parse_curp,
-    protect_curp,
-    verify_curps,
-)
+from molino.transforms.names.curp import curp_faults, curp_matrix, normalize_curp, parse_curp, protect_curp
+from molino.transforms.names.people import VerifiedRows, verify_curps
 from molino.transforms.rows.outputs import ParDoInto
 
 DIGITS = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"

@@ -126,12 +126,6 @@ def test_curps_are_distinct_and_nearly_all_valid(payroll):
     assert 0.99 < np.mean(valid) < 1
 
 
-def test_check_digits_of_every_letter():
-    curps = np.frombuffer(b"GALL850715HDFRPS0_OXXX010203MNEXXXZ_", np.uint8).reshape(2, 18)
-    expected = [int(check_digit(bytes(curp).decode())) for curp in curps]
-    assert module.check_digits(curps[:, :17]).tolist() == expected
-
-
 def test_crowded_days_keep_people_apart():
     """4 days with 10 digits each hold 40 people who are alike in all else; the last block owns the fewest days."""
     rng = np.random.default_rng(0)

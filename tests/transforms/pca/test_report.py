@@ -45,7 +45,7 @@ def test_it_tells_the_errors():
     page, errors = report_of(draw())
     text = text_of(page)
     assert f"{errors[-1]['cosine_error_mean']:.2g}" in text
-    assert f"{errors[-1]['recall_10']:.1%} of the 10 nearest" in text
+    assert f"{errors[-1]['recall_10']:.2%}" in text
     assert "not centred" in text
     assert page.count("data:image/svg+xml") >= 6
     assert report_of(draw())[0] == page

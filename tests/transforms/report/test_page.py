@@ -233,11 +233,6 @@ def test_a_cell_that_is_no_length_has_no_bar(value):
     assert [cell["part"] for cell in module.write_columns(table)["x"]] == ["", "1.000"]
 
 
-def test_a_ragged_row_is_an_error_that_names_it():
-    with pytest.raises(ValueError, match="table 'ages': row 1 has the headings \\['a'\\]"):
-        Table([{"a": 1, "b": 2}, {"a": 1}], "ages")
-
-
 def test_a_picture_without_alt_text_is_an_error():
     with pytest.raises(ValueError, match="plot 'ages' has no alt text"):
         Plot("<svg/>", "ages", " ")
@@ -265,8 +260,3 @@ def test_what_is_chosen_in_a_gallery_hides_and_orders():
     options = {name: re.findall("<option>(.*?)</option>", text) for name, text in selects}
     assert options == {"order": ["first", "last"], "f0": ["all", "b", "a"], "f1": ["all", "1", "2"]}
     assert 'id="g1-1"' in html
-
-
-def test_a_picture_without_a_place_is_an_error():
-    with pytest.raises(ValueError, match="a place in every filter"):
-        Gallery([Picture(jpeg=b"", title="", note="")], "c", [("Kind", ["a"], [])])

@@ -14,8 +14,7 @@ from molino.jobs.names import COLUMNS
 from molino.schemas.rejects import REJECTS
 from molino.transforms.files.list_files import list_files
 from molino.transforms.names.count import CountNames, count_births, sum_births
-from molino.transforms.names.curp import VerifiedRows, verify_curps
-from molino.transforms.names.people import NAMES, DescribedPeople, describe_people
+from molino.transforms.names.people import NAMES, DescribedPeople, VerifiedRows, describe_people, verify_curps
 from molino.transforms.parquet.write import WriteParquet
 from molino.transforms.rows.batches import Counters
 from molino.transforms.rows.gather import Gather
