@@ -43,7 +43,7 @@ demo: demo-names
 test: $(VENV)/installed
 	@echo "Without the tests on Flink: make flink-test"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not flink and not alone"
-	$(BIN)/python -m pytest -m "alone and not flink"
+	$(BIN)/python -m pytest -m "alone and not flink" $$(grep -rlw --include='*.py' mark.alone tests)
 
 flink-pieces: $(VENV)/installed
 	deploy/flink/fetch

@@ -13,17 +13,13 @@ from tests.flink_cluster import TASKMANAGERS, Cluster, missing_piece
 
 # what takes more than half a minute is begun before all else, so that no core is left alone with it at the end
 LONGEST = (
-    *(
-        "deploy/test_dataflow.py",
-        "deploy/test_dataflow_ends.py",
-        "faults/test_titles_faults.py",
-        "deploy/test_airflow.py",
-        "setup/test_setup.py",
-    ),
-    *("setup/test_setup_tensorflow.py", "faults/test_odd_options.py", "faults/test_fault_stopped.py"),
-    *("faults/test_titles_inputs.py", "faults/test_fault_kill.py", "faults/test_same_bytes.py"),
+    *("deploy/test_dataflow.py", "deploy/test_dataflow_ends.py", "faults/test_titles_faults.py"),
+    *("deploy/test_airflow.py", "jobs/commands/test_train.py", "setup/test_setup.py", "jobs/run/test_card.py"),
+    *("setup/test_setup_tensorflow.py", "faults/test_titles_inputs.py", "faults/test_fault_kill.py"),
+    *("faults/test_fault_stopped.py", "jobs/commands/test_plan.py", "faults/test_odd_options.py"),
     *("storage/test_store_jobs.py", "storage/test_store_faults.py", "runners/test_elsewhere.py"),
-    *("faults/test_pca_faults.py", "faults/test_fault_machine.py", "faults/test_fault_whales.py"),
+    *("faults/test_same_bytes.py", "faults/test_pca_faults.py", "faults/test_fault_machine.py"),
+    "faults/test_fault_whales.py",
 )
 
 settings.register_profile("molino", deadline=None)  # a machine at work is no fault of the code

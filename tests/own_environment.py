@@ -1,13 +1,11 @@
 """Environments for tests of what the project itself does not need, made once and kept in pytest's cache.
 
-What this environment has in the very version that is wanted is not fetched: the other one gets links to its files.
+uv makes them, of links to what it has in its own cache: what `make` has installed is not fetched again.
 """
 
 import fcntl
 import hashlib
-import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+).*(?:\n .*)*", re.MULTILINE)
+HERE = Path(sysconfig.get_path("purelib"))
 
 
 def python_with(cache, name, *requirements, beside=False):
-    """Return the interpreter of an environment that holds what requirements files pin; skip the test where pip fails.
+    """Return the interpreter of an environment that holds what requirements files pin; skip the test where uv fails.
 
     Args:
       cache: `request.config.cache`.
@@ -34,64 +32,40 @@ def python_with(cache, name, *requirements, beside=False):
     with (place / "lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two files of tests may want it at one time
         if not (place / "whole").exists():
-            _make(place, python, requirements, texts, beside=beside)
+            _make(place, python, requirements, beside=beside)
     return python
 
 
-def _make(place, python, requirements, texts, *, beside):
-    """Make an environment in a folder; skip the test where pip fails."""
+def _make(place, python, requirements, *, beside):
+    """Make an environment in a folder; skip the test where uv fails."""
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", place / "venv"], check=True)
-    packages = next((place / "venv/lib").glob("python3*")) / "site-packages"
-    twins = [other.parent for other in place.parent.glob(f"*-{place.name.rpartition('-')[2]}/whole")]
-    if twins:  # another test wants the same, and has packages of its own besides
-        made = next(twins[0].glob("venv/lib/python3*/site-packages"))
-        others = shutil.ignore_patterns("molino*", "*.pth")
-        shutil.copytree(made, packages, ignore=others, copy_function=_link, dirs_exist_ok=True)
-    for text, path in [] if twins else zip(texts, requirements, strict=True):
-        wanted = place / "wanted.txt"
-        wanted.write_text(lacking(text))
-        done = pip(python, "install", "--no-deps", "--require-hashes", "-r", wanted)
+    for path in requirements:
+        done = uv_pip(python, "install", "--no-deps", "--require-hashes", "-r", path)
         if done.returncode:
-            pytest.skip(f"pip cannot install {path}: {done.stderr.strip()[-300:]}")
-        if not beside:
-            link(text, packages)
+            pytest.skip(f"uv cannot install {path}: {done.stderr.strip()[-300:]}")
+    (packages,) = (place / "venv/lib").glob("python3*/site-packages")
     if beside:
-        (packages / "beside.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+        (packages / "beside.pth").write_text(f"import site; site.addsitedir({str(HERE)!r})\n")
+    _link_compiled(packages)
     (place / "whole").touch()
 
 
-def pip(python, *words):
-    """Call this environment's pip for another one, which needs none."""
-    command = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "-q", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def _link_compiled(packages):
+    """Give an environment what is compiled here: of a file that both have, it is as old as Python wants it."""
+    for file in HERE.rglob("__pycache__/*.pyc"):
+        target = packages / file.relative_to(HERE)
+        if target.parents[1].is_dir() and not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            try:
+                os.link(file, target)
+            except OSError:  # another disk
+                shutil.copy2(file, target)
 
 
-def link(text, packages):
-    """Give an environment the packages of requirements that this one has in these very versions, file by file."""
-    for block in BLOCK.finditer(text):
-        if version_of(block[1]) != block[2]:
-            continue
-        for file in importlib.metadata.files(block[1]):
-            if ".." not in file.parts:  # but for programs
-                target = packages / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(file.locate(), target)
-
-
-def _link(path, target):
-    try:
-        os.link(path, target)
-    except OSError:  # another disk
-        shutil.copy2(path, target)
-
-
-def lacking(text):
-    """Return the requirements that this environment does not have, in this very version."""
-    return "\n".join(block[0] for block in BLOCK.finditer(text) if version_of(block[1]) != block[2]) + "\n"
-
-
-def version_of(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def uv_pip(python, command, *words):
+    """Call uv as another environment's pip."""
+    uv = shutil.which("uv", path=Path(sys.executable).parent) or shutil.which("uv")
+    if not uv:
+        pytest.skip("there is no uv; requirements/dev.txt has it")
+    words = [uv, "pip", command, "-q", "--python", python, *words]
+    return subprocess.run(words, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ import pytest
 
 from tests import programs
 from tests.deploy.dataflow_user import JOBS, ROOT, SECRET
-from tests.deploy.test_dataflow import IMAGE, staged, unpacked
+from tests.deploy.test_dataflow import IN_IMAGE, staged, unpacked
 from tests.faults.fault_harness import changed_copy, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -37,7 +37,7 @@ def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google,
     here = json.loads((tmp_path / "out/_manifest.json").read_text())
     for name, location in (("local", f"{google.home}/small"), ("bucket", "gs://bucket/models/small")):
         options = ["--model", f"small={location}"]
-        code, said = google.submit("titles", "--setup_file", "./setup.py", output=f"out/{name}", options=options)
+        code, said = google.submit("titles", *IN_IMAGE, output=f"out/{name}", options=options)
         assert code == 0, said[-3000:]
         there = json.loads(google.get(f"out/{name}/_manifest.json"))
         assert there["digest"] == here["digest"]
@@ -51,7 +51,7 @@ def test_a_model_reaches_the_workers_from_this_machine_and_from_a_bucket(google,
 
 def test_a_failed_job_is_told_in_one_line_with_the_reason(google):
     google.judge("JOB_STATE_FAILED", "Traceback\nBoomError: no such machine type")
-    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/failed")
+    code, said = google.submit("shapes", *IN_IMAGE, output="out/failed")
     google.judge("", "")
     assert code == 1
     (line,) = [line for line in said.splitlines() if line.startswith("molino: ")]
@@ -61,8 +61,9 @@ def test_a_failed_job_is_told_in_one_line_with_the_reason(google):
 
 def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(google):
     google.put(google.home / "n.txt", "in/n.txt")
-    code, said = google.submit("names", "--invalid-curp", "reject", "--max-reject-ratio", "0", "--setup_file",
-                               "./setup.py", output="out/bad")  # fmt: skip
+    code, said = google.submit(
+        "names", "--invalid-curp", "reject", "--max-reject-ratio", "0", *IN_IMAGE, output="out/bad"
+    )
     assert code == 1
     assert "records were rejected" in said
     assert "nothing was published" in said
@@ -71,7 +72,7 @@ def test_a_job_that_fails_by_its_data_says_what_the_embedded_runner_says(google)
 
 def test_workers_whose_image_has_other_code_end_the_job(google):
     image = changed_copy(google.folder / "image")
-    code, said = google.submit("names", "--sdk_container_image", IMAGE, output="out/other")
+    code, said = google.submit("names", *IN_IMAGE, output="out/other")
     shutil.rmtree(image)
     assert code == 1
     (line,) = [line for line in said.splitlines() if line.startswith("molino: ")]
@@ -85,7 +86,7 @@ def test_workers_whose_image_has_other_code_end_the_job(google):
 
 def test_done_without_the_output_is_no_success(google):
     google.judge("JOB_STATE_DONE", "")
-    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/nothing")
+    code, said = google.submit("shapes", *IN_IMAGE, output="out/nothing")
     google.judge("", "")
     assert code == 1
     assert "does not hold its run" in said
@@ -94,7 +95,7 @@ def test_done_without_the_output_is_no_success(google):
 def test_a_stopped_command_cancels_its_job(google):
     google.judge("JOB_STATE_RUNNING", "")
     before = len(google.jobs())
-    process = google.start("shapes", "--output", "gs://bucket/out/stopped", "--setup_file", "./setup.py")
+    process = google.start("shapes", "--output", "gs://bucket/out/stopped", *IN_IMAGE)
     wait_until(lambda: google.is_at_work("stopped", f"job-{before}"), process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
@@ -108,12 +109,12 @@ def test_a_stopped_command_cancels_its_job(google):
 def test_the_job_of_a_killed_command_is_ended_by_the_next(google):
     google.judge("JOB_STATE_RUNNING", "")
     ended = f"job-{len(google.jobs())}"
-    process = google.start("shapes", "--output", "gs://bucket/out/killed", "--setup_file", "./setup.py")
+    process = google.start("shapes", "--output", "gs://bucket/out/killed", *IN_IMAGE)
     wait_until(lambda: google.is_at_work("killed", ended), process)
     process.kill()
     process.communicate()
     google.judge("", "")
-    code, said = google.submit("shapes", "--setup_file", "./setup.py", output="out/killed")
+    code, said = google.submit("shapes", *IN_IMAGE, output="out/killed")
     assert code == 0, said
     assert f"ending the DataflowRunner job {ended} at " in said
     assert "cannot end it" not in said

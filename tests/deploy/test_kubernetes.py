@@ -4,12 +4,10 @@ No cluster is at hand. The schemas come with kubernetes-validate (PyPI) and with
 are kept in pytest's cache.
 """
 
-import hashlib
 import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ import yaml
 from molino import VERSION
 from molino.jobs import names
 from molino.jobs.options import EXISTS, USAGE, beam_parser
+from tests.own_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[2]
 FLINK = ROOT / "deploy/flink"
@@ -59,13 +58,9 @@ def check(request):
     """Return a function from files to what the schemas say against them."""
     if not shutil.which("mvn"):
         pytest.skip("there is no mvn, which fetches the operator's schema")
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + OPERATOR.encode()).hexdigest()[:16]
-    place = Path(request.config.cache.mkdir(f"kubernetes-{digest}"))
-    python = place / "venv/bin/python"
+    python = python_with(request.config.cache, "kubernetes", REQUIREMENTS)
+    place = Path(request.config.cache.mkdir("-".join(OPERATOR.split(":")[1:])))
     if not (place / "whole").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place / "venv"], check=True)
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "-q", "install", "--require-hashes"]
-        subprocess.run([*pip, "-r", REQUIREMENTS], check=True)
         maven = ["mvn", "-B", "-ntp", "-q", "-C", COPY, f"-Dartifact={OPERATOR}", f"-DoutputDirectory={place}"]
         subprocess.run([*maven, "-Dmdep.stripVersion=true"], check=True)
         (place / "whole").touch()

@@ -30,8 +30,7 @@ def disk(tmp_path):
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
-@pytest.mark.parametrize("kib", [16, 200, 400])
+@pytest.mark.parametrize(("kib", "mode"), [(16, "threads"), (200, "threads"), (200, "processes"), (400, "processes")])
 def test_a_disk_that_fills_up_is_one_line(kib, mode, disk, sample):
     """However far the run comes: to its bucket files, to its shards, to its views."""
     folder = disk(kib)

@@ -38,7 +38,6 @@ def write_again_and_again(*arguments, **options):
 
 whole, shards.write_shard = shards.write_shard, write_again_and_again
 """
-MODES = ["threads", "processes"]
 
 
 @pytest.fixture
@@ -71,9 +70,15 @@ def test_the_driver_is_killed(old, sample, endless, undisturbed, undisturbed_oth
     assert_complete(output, undisturbed)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["TERM", "INT", "HUP"]
+    ("number", "code", "mode"),
+    [
+        (signal.SIGTERM, 143, "threads"),
+        (signal.SIGTERM, 143, "processes"),
+        (signal.SIGINT, 130, "processes"),
+        (signal.SIGHUP, 129, "threads"),
+    ],
+    ids=["TERM", "TERM processes", "INT processes", "HUP"],
 )
 def test_a_signal_stops_the_run_and_tidies_up(number, code, mode, sample, endless, finished_other, undisturbed):
     before = state_of(finished_other)

@@ -133,7 +133,7 @@ def test_a_temporary_folder_whose_path_is_too_long_for_a_socket(sample, undistur
     assert list(folder.iterdir()) == []
 
 
-@pytest.fixture(params=["dead", "black hole"])
+@pytest.fixture
 def proxied(request):
     """The environment of a user behind a proxy that does not answer; a list of who called it."""
     callers = []
@@ -157,7 +157,11 @@ def proxied(request):
             connection.close()
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes", "prism"])
+@pytest.mark.parametrize(
+    ("proxied", "mode"),
+    [("dead", "threads"), ("black hole", "threads"), ("black hole", "processes"), ("black hole", "prism")],
+    indirect=["proxied"],
+)
 def test_loopback_goes_through_no_proxy(mode, proxied, sample, undisturbed, tmp_path):
     env, callers = proxied
     how = ["--workers", 2, "--worker-mode", mode]

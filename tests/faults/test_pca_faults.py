@@ -1,6 +1,5 @@
 """The pca job, disturbed: bad inputs, kills, and every way to run that must not matter."""
 
-import os
 import shutil
 
 import numpy as np
@@ -16,7 +15,6 @@ from tests.faults.fault_harness import (
     assert_complete,
     assert_failed,
     bytes_of,
-    descendants,
     end,
     environment,
     manifest_of,
@@ -199,29 +197,27 @@ whole, molino.transforms.pca.rotate.to_lists = molino.transforms.pca.rotate.to_l
 """
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
-def test_a_kill_in_mid_run_leaves_the_earlier_output(mode, source, finished, tmp_path):
+def test_a_kill_in_mid_run_leaves_the_earlier_output(source, finished, tmp_path):
+    """In threads; of worker processes see test_titles_faults.py."""
     other = shutil.copytree(finished, tmp_path / "other")
     process = start(
         *("pca", "--input", source, "--column", "vector", "--output", finished, "--overwrite", "--seed", 2),
-        *("--worker-mode", mode, "--workers", 2, "--quiet"),
+        *("--worker-mode", "threads", "--workers", 2, "--quiet"),
         env=environment(tmp_path, SLOW),
     )
     # components are staged by the side of the rotation, which never ends
     wait_until(lambda: list((finished / STAGING).rglob("components/*.parquet")), process, 120)
-    workers = descendants(process.pid)
     process.kill()
     assert end(process).code == -9
-    for pid in workers:
-        wait_until(lambda pid=pid: not os.path.exists(f"/proc/{pid}/exe"), seconds=60)
     manifest, _ = recheck.verify(str(finished))
     assert manifest["digest"] == manifest_of(other)["digest"]
     assert pca(source, finished).code == 0  # the same run as before: only what was left is cleared
     assert_complete(finished, other)
 
 
-@pytest.mark.parametrize("step", ["verified", "moved", "manifest", "view", "success"])
+@pytest.mark.parametrize("step", ["moved", "success"])
 def test_a_kill_in_the_commit_is_mended_by_the_same_run(step, source, undisturbed_pca, tmp_path):
+    """One before the manifest and one after it; test_fault_commit.py has all steps, the same for every job."""
     output = tmp_path / "out"
     assert pca(source, output, env=environment(MOLINO_CRASH=step)).code == -9
     assert pca(source, output).code == 0

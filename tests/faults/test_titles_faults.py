@@ -42,13 +42,13 @@ whole, molino.transforms.titles.write.finish_titles = molino.transforms.titles.w
 """
 
 
-@pytest.mark.parametrize("mode", ["threads", "processes"])
-def test_a_kill_in_mid_run_leaves_the_earlier_output(mode, titles_file, model, finished_titles, tmp_path):
+def test_a_kill_in_mid_run_leaves_the_earlier_output(titles_file, model, finished_titles, tmp_path):
+    """In worker processes; of threads see test_pca_faults.py."""
     output, other = finished_titles, tmp_path / "other"
     shutil.copytree(output, other)
     process = start(
         *("titles", "--input", titles_file, "--output", output, "--model", f"m={model}", "--overwrite", "--seed", 2),
-        *("--worker-mode", mode, "--workers", 2, "--quiet"),
+        *("--worker-mode", "processes", "--workers", 2, "--quiet"),
         env=environment(tmp_path, SLOW),
     )
     # the labels are written before the first title
@@ -64,8 +64,9 @@ def test_a_kill_in_mid_run_leaves_the_earlier_output(mode, titles_file, model, f
     assert_complete(output, other)
 
 
-@pytest.mark.parametrize("step", ["verified", "moved", "manifest", "view", "success"])
+@pytest.mark.parametrize("step", ["verified", "view"])
 def test_a_kill_in_the_commit_is_mended_by_the_same_run(step, titles_file, model, undisturbed_titles, tmp_path):
+    """One before the manifest and one after it; test_fault_commit.py has all steps, the same for every job."""
     output = tmp_path / "out"
     assert titles(titles_file, output, model, env=environment(MOLINO_CRASH=step)).code == -9
     assert titles(titles_file, output, model).code == 0

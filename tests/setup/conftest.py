@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from tests.own_environment import pip, python_with
+from tests.own_environment import python_with, uv_pip
 from tests.setup.installed import ROOMS, ROOT, TRAP
 
 
@@ -58,11 +58,11 @@ def install(request, built):
     def install(extra):
         lock = ROOT / f"requirements/{extra or 'run'}.txt"
         python = python_with(request.config.cache, f"installed-{extra or 'base'}", lock)
-        done = pip(python, "install", "--no-deps", "--force-reinstall", built[1])
+        done = uv_pip(python, "install", "--no-deps", "--reinstall", built[1])
         assert done.returncode == 0, done.stderr
-        done = pip(python, "check")
+        done = uv_pip(python, "check")
         allowed = extra == "tensorflow"  # see requirements/overrides.txt
-        assert done.returncode == 0 or allowed, done.stdout
+        assert done.returncode == 0 or allowed, done.stderr
         return python
 
     return install

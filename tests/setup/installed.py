@@ -13,7 +13,8 @@ TRAP = "import os, sys\nprint('random.py of the current folder was run', file=sy
 def run(python, folder, words):
     program = [python.with_name("molino") if isinstance(words, str) else python]
     command = [*program, *(words.split() if isinstance(words, str) else words)]
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    ours = ("PYTHONPATH", "PYTHONSAFEPATH", "PYTHONDONTWRITEBYTECODE")
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -77,8 +77,8 @@ def test_hugging_face_loads_every_output(job, tmp_path, monkeypatch):
         name, *values = words.split()
         options[name] = values
     run = molino.run(job, **options, output="out", quiet=True)
-    again = molino.run(job, **options, output="again", quiet=True)
-    assert run.view("README.md") == again.view("README.md")
+    if job == "predict":  # tests/faults compare the cards of all others, byte by byte
+        assert run.view("README.md") == molino.run(job, **options, output="again", quiet=True).view("README.md")
     full = {name for name, entry in run.manifest["datasets"].items() if entry["files"]}
     assert set(datasets.get_dataset_config_names(str(tmp_path / "out"))) == full
     for name in full:
