@@ -205,7 +205,7 @@ def test_reject_reasons_are_those_of_the_code():
     from molino.schemas.names import REASONS
 
     given = set()
-    for path in ("text/lines", "text/quoted", "text/row_groups", "text/json_lines", "names/curp"):
+    for path in ("text/lines", "text/quoted", "text/row_groups", "text/json_lines", "names/people"):
         tree = ast.parse(read(ROOT / f"transforms/{path}.py"))
         strings = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
