@@ -5,14 +5,11 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import json
 import os
 import posixpath
 import threading
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +17,7 @@ import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from molino import caches, machine
+from molino import machine
 from molino.schemas import find_schema, name_of
 from molino.transforms.manifest import MANIFEST, SUCCESS, digest_of, find_published
 from molino.transforms.manifest import OutsideError as OutsideError
@@ -134,7 +131,7 @@ class FinishedRun:
         """Read every byte; raise ChangedFileError, or another RunError, where one is not as it was written."""
         for name in self.manifest["datasets"]:
             self.open_dataset(name)
-        _verify(self, list(self.manifest["datasets"]), None)
+        _verify(self, list(self.manifest["datasets"]))
         for view in self.manifest["views"]:
             self.view(view["path"])
 
@@ -152,14 +149,11 @@ def open_run(
     datasets: Mapping[str, tuple | None],  # name and versions that each data set may have; None: what it has
     *,
     verify: bool = True,  # False compares sizes, footers and versions, but no sha256
-    cache: str | os.PathLike | None = "",  # to remember in: "" that of `molino.caches`, None nothing
 ) -> FinishedRun:
     """Return a finished run after comparing it with its manifest.
 
-    Every file of the asked data sets is read once for its sha256. What was found right is remembered outside the run,
-    by size, times of change and inode, so that the next reader on this machine need not read it again. Page checksums,
-    verified at each reading, tell what rots later. Raises UnfinishedError, MissingFileError, ChangedFileError,
-    VersionError, OutsideError, or another RunError.
+    Every file of the asked data sets is read for its sha256. Page checksums, verified at each reading, tell what rots
+    later. Raises UnfinishedError, MissingFileError, ChangedFileError, VersionError, OutsideError, or another RunError.
     """
     shown = os.fspath(folder).rstrip("/") or "/"
     filesystem, root = _filesystem(shown)
@@ -168,7 +162,7 @@ def open_run(
         try:
             found = {name: open_dataset(run, name, expected) for name, expected in datasets.items()}
             if verify:
-                _verify(run, list(datasets), _cache_file(run, cache))
+                _verify(run, list(datasets))
             return dataclasses.replace(run, datasets=found)
         except MissingFileError:
             # replaced meanwhile? then its files went, and the new manifest lists others
@@ -324,31 +318,19 @@ def _footer(filesystem: pafs.FileSystem, path: str, shown: str) -> pq.FileMetaDa
         raise ChangedFileError(f"{shown} is not readable as Parquet ({why}); {_REMEDY}") from None
 
 
-def _verify(run: FinishedRun, names: Sequence[str], cache: Path | None) -> None:
-    """Compare the sha256 of every file that is not known to be right, in file order for the message."""
-    known: dict[str, list] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        known = dict(json.loads(cache.read_text())) if cache else {}
+def _verify(run: FinishedRun, names: Sequence[str]) -> None:
+    """Compare the sha256 of every file, in file order for the message."""
     entries = [file for name in names for file in run.manifest["datasets"][name]["files"]]
-    marks = {file["path"]: _mark(run, file["path"]) for file in entries}
-    todo = [file for file in entries if known.get(file["path"]) != [file["sha256"], *marks[file["path"]]]]
     stop = threading.Event()
     with ThreadPoolExecutor(min(8, machine.cpus())) as pool:
         try:
-            for file, found in zip(todo, pool.map(functools.partial(hash_data_file, run, stop), todo), strict=True):
-                if found != file["sha256"]:
+            found = pool.map(functools.partial(hash_data_file, run, stop), entries)
+            for file, sha256 in zip(entries, found, strict=True):
+                if sha256 != file["sha256"]:
                     shown = f"{run.folder}/{file['path']}"
                     raise ChangedFileError(f"{shown} changed after it was written (sha256); {_REMEDY}")
         finally:
             stop.set()
-    if todo and cache:
-        # marks were taken before the bytes were read: what changed meanwhile is read again
-        known |= {file["path"]: [file["sha256"], *marks[file["path"]]] for file in todo}
-        with contextlib.suppress(OSError):  # a machine without a place for it reads everything each time
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            draft = cache.with_suffix(f".{uuid.uuid4().hex}")
-            draft.write_text(json.dumps(known))
-            draft.replace(cache)
 
 
 def hash_data_file(run: FinishedRun, stop: threading.Event, file: Mapping[str, Any]) -> str:
@@ -357,22 +339,3 @@ def hash_data_file(run: FinishedRun, stop: threading.Event, file: Mapping[str, A
         while not stop.is_set() and (block := stream.read(BLOCK)):
             state.update(block)
     return state.hexdigest()
-
-
-def _mark(run: FinishedRun, relative: str) -> list[int]:
-    """Return what changes when a file does: size and times; on a local disk the inode and its own time too."""
-    path = posixpath.join(run.root, relative)
-    with one_line_errors(f"{run.folder}/{relative}"):
-        if isinstance(run.filesystem, pafs.LocalFileSystem):
-            status = os.stat(path)
-            return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        info = run.filesystem.get_file_info(path)
-        return [info.size, info.mtime_ns or 0]
-
-
-def _cache_file(run: FinishedRun, cache: str | os.PathLike | None) -> Path | None:
-    folder = None if cache is None else cache or caches.cache_folder()
-    if not folder:
-        return None
-    identity = f"{run.filesystem.type_name}:{os.path.realpath(run.root)}:{run.sha256}"
-    return Path(folder) / f"verified-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"

@@ -53,7 +53,7 @@ def test_what_a_job_wrote_opens(tmp_path):
     sample_names(str(tmp_path / "sep.txt"), rows=500)
     options = ["--runner", "embedded", "--workers", "1", "--quiet"]
     assert names.JOB.main(["--input", str(tmp_path / "sep.txt"), "--output", str(tmp_path / "out"), *options]) == 0
-    run = open_run(tmp_path / "out", {"people": ("names.people", 1), "apellidos": None}, cache=None)
+    run = open_run(tmp_path / "out", {"people": ("names.people", 1), "apellidos": None})
     assert sum(run.datasets["people"].rows) == run.manifest["counters"]["people"] > 400
     assert run.view("report.html").startswith(b"<!")
 
@@ -93,42 +93,6 @@ def test_a_changed_byte_is_found_and_named(run_folder, before):
 def test_verify_can_be_left_out(run_folder):
     flip_byte(shard(run_folder, 2))
     assert open_run(run_folder, ASKED, verify=False).datasets["rows"].rows == (40, 0, 25, 61)
-
-
-def test_a_file_is_read_once_for_its_sha256(run_folder, monkeypatch):
-    read = []  # a file whose times tell nothing cannot be made: the system's own time of change cannot be set
-    monkeypatch.setattr(runs, "hash_data_file", lambda run, stop, file: read.append(file["path"]) or file["sha256"])
-    open_run(run_folder, ASKED)
-    assert len(read) == 4
-    open_run(run_folder, ASKED)
-    assert len(read) == 4
-    os.utime(shard(run_folder, 0))
-    open_run(run_folder, ASKED)
-    assert len(read) == 5
-    open_run(run_folder, ASKED, cache=None)
-    assert len(read) == 9
-
-
-def test_a_place_that_cannot_be_written_is_no_error(run_folder, tmp_path):
-    (tmp_path / "file").write_text("")
-    open_run(run_folder, ASKED, cache=tmp_path / "file" / "cache")
-
-
-def test_what_was_found_right_is_remembered_in_the_cache(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("MOLINO_CACHE", str(tmp_path / "mine"))
-    open_run(run_folder, ASKED)
-    (remembered,) = (tmp_path / "mine").iterdir()
-    assert remembered.name.startswith("verified-")
-    monkeypatch.setattr(runs.caches, "cache_folder", lambda: None)
-    open_run(run_folder, ASKED)
-
-
-def test_a_broken_memory_is_no_error(run_folder, tmp_path):
-    open_run(run_folder, ASKED)
-    (remembered,) = (tmp_path / "cache" / "molino").iterdir()
-    remembered.write_text("[1")
-    open_run(run_folder, ASKED)
-    assert json.loads(remembered.read_text())
 
 
 def test_a_missing_shard_is_named(run_folder):
