@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import math
 import os
-import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from markupsafe import Markup
 
 MISSING = "–"
 SHARE = ".2%"
-FILE_NAME = re.compile(r"(\.\./)?([a-z]+/)?[a-z_]+(-\d+)?\.(html|csv|json|txt)")
 CLIP = 1000  # characters of one text: a longer one is a broken row, not something to read
 
 
@@ -134,13 +132,6 @@ def data_uri(image: str | bytes) -> Markup:
     return Markup(f"data:image/{kind};base64,") + Markup(base64.b64encode(data).decode())
 
 
-def file_link(name: str) -> Markup:
-    """Return the address of another page or file of the same output; only a name of a few plain letters is one."""
-    if not FILE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a page or file of a report")
-    return Markup(name)
-
-
 def path_link(path: str) -> Markup:
     """Return the address of any file from its path, which is relative to the page."""
     if os.path.isabs(path):
@@ -189,12 +180,7 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.globals.update(
-        data_uri=data_uri,
-        file_link=file_link,
-        path_link=path_link,
-        write_columns=write_columns,
-        zip=zip,
-        css=Markup(style),
+        data_uri=data_uri, path_link=path_link, write_columns=write_columns, zip=zip, css=Markup(style)
     )
     environment.tests["plot"] = lambda part: isinstance(part, Plot)
     environment.tests["gallery"] = lambda part: isinstance(part, Gallery)
