@@ -39,7 +39,7 @@ TRIALS = schema(
     field("high", pa.float64(), "Upper bound"),
     optional("published", pa.float64(), "Balanced accuracy that was published; null where none was"),
     optional("epochs", pa.int32(), "Epochs trained; null for a published experiment"),
-    optional("seconds", pa.float64(), "Of training; null as above"),
+    optional("seconds", pa.float64(), "Of training; null without --timings"),
     optional("peak_bytes", pa.int64(), "Most memory of the process until its end; null as above"),
 )
 

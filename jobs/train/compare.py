@@ -43,6 +43,7 @@ def parser() -> Parser:
     how = made.add_argument_group("statistics")
     how.option("--repeats", "N", count, "trainings of each embedding", 4)
     how.option("--draws", "N", whole(100, 1 << 24), "draws of bootstraps and tests (2000)", 2000)
+    how.switch("--timings", "fill the columns of seconds and memory; they differ from run to run")
     return made
 
 
@@ -70,7 +71,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     from molino.training.source import choose_embeddings, find_leaks, open_source
 
     check_recipe(args)
-    options: dict[str, Any] = {"draws": args.draws, "seed": args.seed}
+    options: dict[str, Any] = {"draws": args.draws, "seed": args.seed, "timings": args.timings}
     warnings, dims = [], {}
     if args.published:
         seen = [f"reads what is published: {args.published}", "trains nothing; takes seconds or minutes"]
@@ -90,7 +91,7 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
         ]
         trials = {"source": source, "embeddings": embeddings, "recipe": recipe, "repeats": args.repeats}
     return frame.plan_training(
-        functools.partial(work, trials=trials, draws=args.draws, seed=args.seed, dims=dims),
+        functools.partial(work, trials=trials, timings=args.timings, draws=args.draws, seed=args.seed, dims=dims),
         remedy="a smaller --batch",
         job="train compare",
         options=options,
@@ -103,7 +104,9 @@ def plan(args: argparse.Namespace, files: Sequence["FileInfo"]) -> Plan:
     )
 
 
-def work(run: "Run", views: str, progress: "Progress", *, trials: Mapping[str, Any], **drawing: Any) -> Staged:
+def work(
+    run: "Run", views: str, progress: "Progress", *, trials: Mapping[str, Any], timings: bool, **drawing: Any
+) -> Staged:
     """Train the trials, but for those that are `published`, compare them, and stage what was found."""
     import pyarrow as pa
 
@@ -122,6 +125,8 @@ def work(run: "Run", views: str, progress: "Progress", *, trials: Mapping[str, A
     progress.part(0, 1)
     progress.show(1, 1, "drawing titles")
     found = compare_trials(*made, **drawing)
+    for row in found["trials"] if not timings else ():
+        row["seconds"] = row["peak_bytes"] = None
     write_text(views, SUMMARY, {name: found[name] for name in ("draws", "seed", "sentences")})
     write_text(views, REPORT, compare_report(found))
     files = []

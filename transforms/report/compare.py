@@ -86,7 +86,8 @@ def _trials(comparison: Mapping[str, Any]) -> Section:
         if published:
             shown["Published"] = f"{row['published']:.4f}"
         else:
-            peak = None if row["peak_bytes"] is None else row["peak_bytes"] / 1e9
-            shown |= {"Epochs": row["epochs"], "Seconds": row["seconds"], "Peak, GB": peak}
+            shown["Epochs"] = row["epochs"]
+            if row["seconds"] is not None:
+                shown |= {"Seconds": row["seconds"], "Peak, GB": row["peak_bytes"] / 1e9}
         rows.append(shown)
     return Section("Trials", "Every training, by name.", [Table(rows, "Trials", wide=True)])
