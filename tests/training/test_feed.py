@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow  # Keras takes seconds to load
 
 @pytest.fixture
 def reader(run_folder):
-    data = open_run(run_folder, {"rows": ("made.rows", 1)}, cache=None).datasets["rows"]
+    data = open_run(run_folder, {"rows": ("made.rows", 1)}).datasets["rows"]
     return Reader(data, ["id", "wide", "half", "label"], split="train", batch=8)
 
 

@@ -23,7 +23,7 @@ COLUMNS = ("id", "wide", "half", "label", "title")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader") / "run"
     write_run(folder)
-    return open_run(folder, {"rows": ("made.rows", 1)}, cache=None).datasets["rows"]
+    return open_run(folder, {"rows": ("made.rows", 1)}).datasets["rows"]
 
 
 def make_reader(dataset, columns, **options):
@@ -119,7 +119,7 @@ def test_row_groups_without_the_split_are_not_read(tmp_path):
     rows = make_rows(0, 60)
     ordered = rows.sort_by([("split", "ascending")])
     write_run(tmp_path, shards=(60,))
-    run = open_run(tmp_path, {"rows": None}, verify=False, cache=None)
+    run = open_run(tmp_path, {"rows": None}, verify=False)
     pq.write_table(ordered, run.datasets["rows"].files[0], row_group_size=6)
     path = pathlib.Path(run.datasets["rows"].files[0])
     for group in range(9):  # of what is damaged nothing can be read
@@ -150,7 +150,7 @@ def test_what_is_read_may_be_left_half_way(dataset):
 
 def test_a_file_that_breaks_while_it_is_read_raises(tmp_path):
     write_run(tmp_path, shards=(100,))
-    data = open_run(tmp_path, {"rows": None}, cache=None).datasets["rows"]
+    data = open_run(tmp_path, {"rows": None}).datasets["rows"]
     reader = Reader(data, ["wide"])
     path = tmp_path / "rows" / "part-00000-of-00001-0123abcd.parquet"
     content = bytearray(path.read_bytes())
@@ -179,7 +179,7 @@ def test_what_is_not_possible(dataset, wrong):
 )
 def test_nulls_are_refused(tmp_path, column):
     write_run(tmp_path, shards=(2,))
-    data = open_run(tmp_path, {"rows": None}, verify=False, cache=None).datasets["rows"]
+    data = open_run(tmp_path, {"rows": None}, verify=False).datasets["rows"]
     pq.write_table(pa.table({"wide": column}), data.files[0])
     with pytest.raises(RunError, match=r"wide of .* holds nulls"):
         read(data, ["wide"])
@@ -187,7 +187,7 @@ def test_nulls_are_refused(tmp_path, column):
 
 def test_strings_in_a_dictionary_come_as_strings(tmp_path):
     write_run(tmp_path, shards=(6,))
-    data = open_run(tmp_path, {"rows": None}, verify=False, cache=None).datasets["rows"]
+    data = open_run(tmp_path, {"rows": None}, verify=False).datasets["rows"]
     words = pa.array(["a", "b", "a", "c", "c", "a"])
     pq.write_table(pa.table({"title": words.dictionary_encode()}), data.files[0], row_group_size=2)
     batches = read(data, ["title"], shuffle=False, batch=6)
@@ -196,7 +196,7 @@ def test_strings_in_a_dictionary_come_as_strings(tmp_path):
 
 def test_a_data_set_without_rows_gives_no_batches(tmp_path):
     write_run(tmp_path, shards=())
-    data = open_run(tmp_path, {"rows": None}, cache=None).datasets["rows"]
+    data = open_run(tmp_path, {"rows": None}).datasets["rows"]
     assert read(data, ["id"], split="train") == []
 
 
@@ -221,7 +221,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, name, bad):
     spoilt = pa.FixedSizeListArray.from_arrays(pa.array(numbers), type=table.schema.field(name).type)
     place = table.schema.get_field_index(name)
     write_tables(tmp_path / "run", "rows", ROWS, [table.set_column(place, table.schema.field(name), spoilt)])
-    dataset = open_run(tmp_path / "run", {"rows": None}, cache=None).datasets["rows"]
+    dataset = open_run(tmp_path / "run", {"rows": None}).datasets["rows"]
     with pytest.raises(RunError, match=rf"{name} of .* not finite .* in row 5 of a row group; .*--not-finite reject"):
         read(dataset, ["id", name], shuffle=False)
 
@@ -232,7 +232,7 @@ def test_large_numbers_are_finite(tmp_path):
     vectors_ = pa.FixedSizeListArray.from_arrays(huge, type=table.schema.field("wide").type)
     place = table.schema.get_field_index("wide")
     write_tables(tmp_path / "run", "rows", ROWS, [table.set_column(place, table.schema.field("wide"), vectors_)])
-    dataset = open_run(tmp_path / "run", {"rows": None}, cache=None).datasets["rows"]
+    dataset = open_run(tmp_path / "run", {"rows": None}).datasets["rows"]
     assert read(dataset, ["wide"])[0]["wide"].max() == np.float32(3e38)
 
 
@@ -271,7 +271,7 @@ def make_crops(numbers, without=(), unlabelled=()):
 
 def open_crops(folder, table, group=16):
     write_tables(folder, "crops", CROPS, [table], group)
-    return open_run(folder, {"crops": None}, verify=False, cache=None).datasets["crops"]
+    return open_run(folder, {"crops": None}, verify=False).datasets["crops"]
 
 
 def test_bytes_of_a_fixed_size_are_arrays_of_their_shape(tmp_path):
@@ -316,7 +316,7 @@ def test_arrays_of_floats_in_bytes_are_finite(tmp_path):
     made = schema("made.crops", 1, pa.field("tensor", pa.binary(12), nullable=False).with_metadata(about))
     table = pa.table([pa.array([row.tobytes() for row in numbers], pa.binary(12))], schema=made)
     write_tables(tmp_path, "crops", made, [table])
-    crops = open_run(tmp_path, {"crops": None}, verify=False, cache=None).datasets["crops"]
+    crops = open_run(tmp_path, {"crops": None}, verify=False).datasets["crops"]
     with pytest.raises(RunError, match=r"tensor of .* not finite .* in row 2 of a row group"):
         read(crops, ["tensor"])
 

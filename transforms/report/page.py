@@ -67,7 +67,7 @@ class Picture:
     title: str  # what it is of; also its text where it cannot be seen
     note: str  # a line under the title
     mark: str = ""  # a word in the corner, for what is unusual; or ""
-    links: Sequence[tuple[str, str]] = ()  # texts and relative paths of files; the picture leads to the first
+    links: Sequence[tuple[str, str]] = ()  # texts and paths of files; the picture leads to the first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +133,8 @@ def data_uri(image: str | bytes) -> Markup:
 
 
 def path_link(path: str) -> Markup:
-    """Return the address of any file from its path, which is relative to the page."""
-    if os.path.isabs(path):
-        raise ValueError(f"{path!r} is not relative to the page")
-    return Markup(urllib.parse.quote(os.fsencode(path)))
+    """Return the address of any file from its path, which is absolute or relative to the page."""
+    return Markup("file://" * os.path.isabs(path) + urllib.parse.quote(os.fsencode(path)))
 
 
 def write_columns(table: Table) -> dict[str, list[dict[str, str]]]:

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molino.schemas.whales import COUNTERS, REASONS
-from molino.transforms.files import storage
 from molino.transforms.parquet.scratch import read_scratch
 from molino.transforms.parquet.shards import StagedFile, write_view
 from molino.transforms.report.charts import histogram
@@ -50,12 +49,12 @@ def write_sheet_and_boxes(
     counted = {"duplicates": len(cards) - pc.count_distinct(cards["sha256"]).as_py()}
     yield counted
     facts = RunFacts.of(run, {**counters, **counted}, TERMS)
-    for name, html in whales_report(cards, lambda rows: _read_shown(files, rows, run.output), facts, most=most):
+    for name, html in whales_report(cards, lambda rows: _read_shown(files, rows), facts, most=most):
         yield write_view(html.encode(), folder=run.staging, name=name)
 
 
-def _read_shown(files: Sequence[StagedFile], rows: Sequence[int], output: str) -> dict[int, tuple[bytes, str]]:
-    """Return the thumbnail of some cards, and the photograph's path as seen from the output folder, or "".
+def _read_shown(files: Sequence[StagedFile], rows: Sequence[int]) -> dict[int, tuple[bytes, str]]:
+    """Return the thumbnail of some cards, and the photograph's absolute path, or "".
 
     Cards are named by their number over all units.
     """
@@ -64,8 +63,7 @@ def _read_shown(files: Sequence[StagedFile], rows: Sequence[int], output: str) -
     for row, card in enumerate(card for part in parts for card in zip(*part.columns, strict=True)):
         if row in wanted:
             jpeg, path = (value.as_py() for value in card)
-            near = path and storage.is_local(output)
-            found[row] = jpeg or b"", os.path.relpath(os.fsdecode(path), output) if near else ""
+            found[row] = jpeg or b"", os.path.abspath(os.fsdecode(path)) if path else ""
     return found
 
 
@@ -75,8 +73,8 @@ def whales_report(
     """Yield (name, HTML) of the report's pages, report.html first. Memory: the thumbnails of `most` images.
 
     The bytes depend on the arguments only: `cards` are CARDS without thumbnails, of every image, in order; `look_up`
-    gives the JPEG of some images by their row, and the photograph's path as seen from report.html or ""; what is not
-    there is shown as missing.
+    gives the JPEG of some images by their row, and the photograph's path or ""; what is not there is shown as
+    missing.
     """
     order = by_presence(cards)[:most]
     pictures = look_up(order.tolist())
@@ -145,8 +143,8 @@ def _picture(card: Mapping[str, Any], thumbnail: bytes, path: str, folder: str) 
     marks = ["damaged"] if card["damaged"] else []
     marks += [card["status"].replace("_", " ")] if card["share"] is None else []
     note = f"presence {card['presence']:.2f} · {box}"
-    files = {"photograph": path, "crop": card["crop_file"]}
-    links = [(text, posixpath.relpath(file, folder or ".")) for text, file in files.items() if file]
+    crop = card["crop_file"] and posixpath.relpath(card["crop_file"], folder or ".")
+    links = [(text, file) for text, file in (("photograph", path), ("crop", crop)) if file]
     return Picture(jpeg=thumbnail, title=card["key"], note=note, mark=", ".join(marks), links=links)
 
 

@@ -159,7 +159,7 @@ def test_predict_is_serving_by_the_run_protocol(made, trained, tmp_path, capsys)
     assert "predictions  2,500" in told
     one = table(tmp_path / "one", "predictions")
     assert verify(str(tmp_path / "one"))[1] == []
-    open_run(tmp_path / "one", {"predictions": ("predict.predictions", 2)}, cache=None)
+    open_run(tmp_path / "one", {"predictions": ("predict.predictions", 2)})
     rows = one.to_pylist()
     assert len({row["line"] for row in rows}) == 2500
     assert all(row["prediction"] == row["top_categories"][0] for row in rows)

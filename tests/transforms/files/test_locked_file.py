@@ -111,7 +111,7 @@ def test_a_file_that_is_no_longer_of_that_name_is_not_taken(what, path, monkeypa
     with locked(path, seconds=5) as file:
         assert file.read() == (b"new" if what == "replaced" else b"")
         assert os.path.samestat(os.fstat(file.descriptor), os.stat(path))
-    assert len(calls) == 2
+    assert len(calls) >= 2  # a process that is being started may hold the file for a moment
 
 
 def test_of_many_threads_one_is_inside(path):

@@ -52,7 +52,7 @@ def pages(cards, most=2000, **changes):
 
     def thumbnails(rows):
         asked.extend(rows)
-        return {row: (b"\xff\xd8%d" % row, f"../sea/{row}.jpg" if row % 2 else "") for row in rows}
+        return {row: (b"\xff\xd8%d" % row, f"/sea/{row}.jpg" if row % 2 else "") for row in rows}
 
     facts = RunFacts(terms=TERMS, balance=("images_read", ("regions", "rejects")), **(known | changes))
     return dict(whales_report(table(cards), thumbnails, facts, most=most)), asked
@@ -63,8 +63,8 @@ def test_pictures_lead_to_the_photograph_and_to_the_crop_from_every_page():
     made, _ = pages(cards)
     second = made["report/page-0002.html"]
     hrefs = re.findall(r'<a href="([^"]*)">(?:photograph|crop)<', second)
-    assert hrefs == [f"../crops/{PER_PAGE}.jpg", f"../../sea/{PER_PAGE + 1}.jpg", f"../crops/{PER_PAGE + 1}.jpg"]
-    assert '<a href="../sea/1.jpg">photograph<' in made["report.html"]
+    assert hrefs == [f"../crops/{PER_PAGE}.jpg", f"file:///sea/{PER_PAGE + 1}.jpg", f"../crops/{PER_PAGE + 1}.jpg"]
+    assert '<a href="file:///sea/1.jpg">photograph<' in made["report.html"]
     assert '<a href="crops/0.jpg">crop<' in made["report.html"]
 
 
