@@ -40,8 +40,8 @@ JOB = Program(
 PEERS = (
     _peer("duckdb", "DuckDB with two threads; it also writes conflicts, and checks the CURPs", "duckdb"),
     _peer("duckdb_1200mb", "the same with a memory_limit of 1.2 GB", "duckdb", script="duckdb", more=("1.2GB",)),
-    _peer("polars", "Polars reading latin-1 as utf8-lossy, which is wrong on Ñ", "polars"),
-    _peer("polars_latin1", "Polars, after Python decoded the file", "polars", script="polars", more=("latin-1",)),
+    _peer("polars", "Polars reading latin-1 as utf8-lossy, which is wrong on Ñ; it does what DuckDB does", "polars"),
+    _peer("polars_latin1", "the same after Python decoded the file", "polars", script="polars", more=("latin-1",)),
     _peer("pandas", "pandas", "pandas", "pyarrow"),
     _peer("spark", "Spark with two threads; no line numbers", "pyspark", java=True),
     _peer("beam_rows", ROW_BY_ROW, "apache-beam", max_rows=2_000_000, once=True),
