@@ -110,6 +110,8 @@ def find_columns(
         count = "one column" if len(names) == 1 else f"{len(names)} columns"
         shown = count + (f", among them {', '.join(map(repr, near.values()))}" if near else "")
     remedy = _remedy(names, missing, near, text, command, line, is_odd=not found)
+    if ".zip!" in path and not found:
+        remedy = f"if it is not to be read, choose others by --members GLOB; else: {remedy}"
     raise DataError(f"{path} lacks {what}: its {'first line' if line is not None else 'schema'} has {shown}; {remedy}")
 
 

@@ -176,6 +176,10 @@ def test_members_of_a_zip_are_chosen(tmp_path):
     assert members("sub/*.csv", "part-1*") == ["part-1.csv", "sub/part-2.csv"]
     with pytest.raises(DataError, match=r"f\.zip: --members \*\.tsv matches none of its members: 'part-1\.csv', "):
         members("*.tsv")
+    with zipfile.ZipFile(tmp_path / "f.zip", "a") as archive:
+        archive.writestr("other.csv", "x;y\n1;2\n")
+    with pytest.raises(DataError, match=r"other\.csv lacks the columns .*; if it is not .* --members GLOB; else: .*"):
+        members()
     with pytest.raises(OptionError, match="--members needs a zip file among the inputs"):
         read(write(tmp_path / "f", b"A|B\n1|2\n"), sources.TextFormat(columns=COLUMNS, members=("*",)))
 
