@@ -3,11 +3,9 @@
 import sys
 
 import duckdb
+from curp_form import FORM
 
 JUNK = "('NULL', '', '-', '.', '0', '/', '\\', '_')"
-STATES = "AS BC BS CC CL CM CS CH DF DG GT GR HG JC MC MN MS NT NL OC PL QT QR SP SL SR TC TS TL VZ YN ZS NE"
-DATE = "(0[13578]|1[02])(0[1-9]|[12][0-9]|3[01])|(0[469]|11)(0[1-9]|[12][0-9]|30)|02(0[1-9]|[12][0-9])"
-FORM = f"[A-Z][AEIOUX][A-Z]{{2}}[0-9]{{2}}({DATE})[HMX]({STATES.replace(' ', '|')})[B-DF-HJ-NP-TV-Z]{{3}}[A-Z0-9][0-9]"
 # of several ways to have the value of a character the fastest: digits, A to N, Ñ, which stands in no CURP, O to Z
 VALUE = "(CASE WHEN {0} <= 57 THEN {0} - 48 WHEN {0} <= 78 THEN {0} - 55 ELSE {0} - 54 END)"
 SUM = " + ".join(f"{VALUE.format(f'ascii(curp[{place}])')} * {19 - place}" for place in range(1, 18))
